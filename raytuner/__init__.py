@@ -1,0 +1,37 @@
+"""Parallel Bayesian hyperparameter optimisation and early stopping on Ray Tune."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from raytuner.schedulers import ASHAScheduler as ASHAScheduler
+    from raytuner.search import BoTorchSearch as BoTorchSearch
+    from raytuner.study import Study as Study
+    from raytuner.study import load as load
+    from raytuner.study import tune as tune
+
+# Public name -> the room it lives in. Loaded on first use, so that `import raytuner` stays quick
+# and the rooms that do without ray can be used without it.
+_ROOMS = {
+    "ASHAScheduler": "raytuner.schedulers",
+    "BoTorchSearch": "raytuner.search",
+    "Study": "raytuner.study",
+    "load": "raytuner.study",
+    "tune": "raytuner.study",
+}
+
+__all__ = ["ASHAScheduler", "BoTorchSearch", "Study", "__version__", "load", "tune"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'raytuner' has no attribute {name!r}")
+    return getattr(importlib.import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,38 @@
+"""The errors raytuner raises.
+
+Each message names what was received, where, and what would be right.
+"""
+
+from __future__ import annotations
+
+
+class RaytunerError(Exception):
+    """Base class of every error that raytuner raises on purpose."""
+
+
+class SpaceError(RaytunerError):
+    """A search space that cannot be searched: empty, a bound below the other, a bad domain."""
+
+
+class ConfigError(RaytunerError):
+    """A configuration that does not fit the search space."""
+
+
+class MetricError(RaytunerError):
+    """A metric, mode or time attribute that is unknown, never reported or not a number."""
+
+
+class SettingError(RaytunerError):
+    """An argument of a searcher, scheduler or study outside of what it may be."""
+
+
+class HistoryError(RaytunerError):
+    """A record of a search that cannot be read, or an event that does not fit it."""
+
+
+class TrainableError(RaytunerError):
+    """A training function that cannot be run as given."""
+
+
+class RaytunerWarning(UserWarning):
+    """Something did not go as asked and a documented fall-back took its place."""
