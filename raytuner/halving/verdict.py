@@ -1,0 +1,47 @@
+"""What halving decides about a trial at a rung, kept so that it can be explained later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What becomes of a trial that was judged."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One trial judged at one rung.
+
+    Attributes:
+        action: Whether the trial goes on.
+        rung: The rung's level, in units of `t`.
+        rank: 1 + how many of the recorded values are strictly better. Values that tie share a rank.
+        recorded: How many values the rung held, this one included.
+        quota: How many of them go on: `max(1, recorded // reduction_factor)`, more with ties.
+        cutoff: The quota-th best value, which a value had to reach; larger is better. None when
+            fewer than quota values are finite.
+
+    Example:
+        >>> Verdict(Action.STOP, rung=3, rank=7, recorded=9, quota=3, cutoff=0.8).reason
+        'rank 7 of 9 at rung 3: the best 3 go on'
+    """
+
+    action: Action
+    rung: float
+    rank: int
+    recorded: int
+    quota: int
+    cutoff: float | None
+
+    @property
+    def reason(self) -> str:
+        """The decision in one short sentence, for people."""
+        if self.action is Action.STOP and self.rank <= self.quota:
+            return f"no finite value at rung {self.rung}, where another trial has one"
+        best = "only the best goes on" if self.quota == 1 else f"the best {self.quota} go on"
+        return f"rank {self.rank} of {self.recorded} at rung {self.rung}: {best}"
