@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from raytuner.errors import HistoryError, SettingError
-from raytuner.halving.rungs import bracket_levels, bracket_weights
+from raytuner.halving.rungs import amount, bracket_levels, bracket_weights
 from raytuner.halving.verdict import Action, Verdict
 
 
@@ -90,6 +90,7 @@ class SuccessiveHalving:
         seed: int | None = None,
     ) -> None:
         levels = bracket_levels(grace_period, max_t, reduction_factor, brackets)
+        self._max_t = amount("max_t", max_t)
         self._reduction_factor = int(reduction_factor)
         self._weights = bracket_weights(levels, self._reduction_factor)
         self._random = _generator(seed)
@@ -97,6 +98,11 @@ class SuccessiveHalving:
         self._bracket_of: dict[str, int] = {}
         # The latest verdict of each trial. It also says up to which level the trial is done with.
         self._verdicts: dict[str, Verdict] = {}
+
+    @property
+    def max_t(self) -> float:
+        """A trial's full resource, in units of `t`."""
+        return self._max_t
 
     def add(self, trial_id: str) -> int:
         """Put a trial into a bracket.

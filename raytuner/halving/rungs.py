@@ -71,8 +71,8 @@ def bracket_levels(
         >>> bracket_levels(1, 10, 3, brackets=2)
         ((1, 3, 9), (3, 9))
     """
-    grace_period = _amount("grace_period", grace_period)
-    max_t = _amount("max_t", max_t)
+    grace_period = amount("grace_period", grace_period)
+    max_t = amount("max_t", max_t)
     reduction_factor = _whole("reduction_factor", reduction_factor, least=2)
     brackets = _whole("brackets", brackets, least=1)
     if max_t < grace_period:
@@ -126,12 +126,23 @@ def _levels(grace_period: float, max_t: float, reduction_factor: int) -> tuple[f
     return tuple(level for level in levels if level < max_t)
 
 
-def _amount(name: str, value: object) -> float:
-    """An amount of resource: a positive, finite int or float."""
+def amount(name: str, value: object) -> float:
+    """Check an amount of resource.
+
+    Args:
+        name: The argument's name, for the message.
+        value: What was given for it.
+
+    Returns:
+        The value as a plain int or float, positive and finite.
+
+    Raises:
+        SettingError: If it is anything else, a bool included.
+    """
     if isinstance(value, Real) and not isinstance(value, bool):
-        amount = int(value) if isinstance(value, Integral) else float(value)
-        if amount > 0 and math.isfinite(amount):
-            return amount
+        plain = int(value) if isinstance(value, Integral) else float(value)
+        if 0 < plain < math.inf:
+            return plain
     raise SettingError(f"{name}={value!r} is not a positive, finite number")
 
 

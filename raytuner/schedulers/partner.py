@@ -1,0 +1,44 @@
+"""How a scheduler finds and tells the searcher in the same Tuner.
+
+Ray tells a searcher that a trial is over, not why: stopped early and complete look the same. A
+searcher that has these three methods is told. It is known by the methods alone, so that this room
+need not import the searchers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class SearchPartner(Protocol):
+    """A searcher that listens to the scheduler.
+
+    Each call may come more than once for a trial (a retry adds it again); a searcher whose own
+    settings say something else decides for itself which to believe.
+    """
+
+    def join_schedule(self, *, time_attr: str, max_t: float) -> None:
+        """A trial was added to a schedule by this resource, complete at `max_t`."""
+
+    def on_trial_stopped(self, trial_id: str, reason: str) -> None:
+        """The trial will be stopped before `max_t`: its values so far are not final ones."""
+
+    def on_trial_invalid(self, trial_id: str, reason: str) -> None:
+        """The trial will be stopped because of a report that cannot be used: it has failed."""
+
+
+def find_partner(tune_controller: Any) -> SearchPartner | None:
+    """The searcher beside this scheduler, if it is one that listens.
+
+    Args:
+        tune_controller: Ray's controller as a scheduler's hook gets it, wrapped or bare.
+
+    Returns:
+        The innermost searcher, out of Ray's wrappers (`SearchGenerator`, `ConcurrencyLimiter`),
+        or None if it lacks one of the methods of `SearchPartner`.
+    """
+    searcher = getattr(tune_controller, "search_alg", None)
+    while (inner := getattr(searcher, "searcher", None)) is not None:
+        searcher = inner
+    return searcher if isinstance(searcher, SearchPartner) else None
