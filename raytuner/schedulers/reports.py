@@ -81,7 +81,7 @@ def _number(value: object) -> float | None:
     try:
         return float(value)
     except OverflowError:  # an int too large for a float
-        return math.inf if value > 0 else -math.inf
+        return -math.inf if value < 0 else math.inf
 
 
 def _metrics(result: Mapping[str, Any]) -> str:
