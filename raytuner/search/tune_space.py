@@ -1,0 +1,179 @@
+"""Ray Tune's search spaces, translated: each domain with exactly the support and law Tune gives it.
+
+What Tune does (ray/tune/search/sample.py), beyond what the names say:
+
+* `randint`, `lograndint`: the upper bound is excluded.
+* `qrandint`, `qlograndint`: the draw is over the indices k of the multiples `k * q` that lie
+  within the bounds, both included, except that with `q == 1` the upper bound is excluded.
+* `quniform`, `qloguniform`, `qrandn`: a continuous draw is rounded to the nearest multiple, so the
+  two ends of a bounded range are drawn half as often as their neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ray.tune.search import sample
+
+from raytuner.errors import SpaceError
+from raytuner.space import Categorical, Domain, Float, Integer, Normal, Ordinal, Path, Space
+from raytuner.space.choices import is_number
+from raytuner.space.domains import is_monotone
+from raytuner.space.spec import path_name
+
+# Inside a Tuner, Ray replaces each `sample_from` by the tuple (this token, a hash) before a
+# searcher sees the space. Private to Ray (ray/tune/impl/placeholder.py); a test watches it.
+_FUNCTION_TOKEN = "__fn_ph"
+
+# Fewer numbers than this have no order that a model could use.
+_MIN_ORDERED = 3
+
+
+def space_from_tune(param_space: Mapping[str, Any]) -> Space:
+    """The `Space` with the support and the law of a Ray Tune `param_space`.
+
+    Args:
+        param_space: Nested dicts, lists and tuples of Tune's domains, `{"grid_search": [...]}`,
+            raytuner's own domains and constants.
+
+    `choice` and `grid_search` become `Ordinal` when their values are at least three numbers that
+    strictly increase or decrease, since a model can learn from the order that the user wrote
+    (16, 32, 64); otherwise `Categorical`. Their law is the same. A grid search's values are
+    choices like any other: a Bayesian search tries what promises most, not all of them.
+
+    Raises:
+        SpaceError: Naming the key and the domain: `sample_from`, a domain or sampler of unknown
+            law, bounds that Tune itself could not draw from, or a space in which nothing varies.
+
+    >>> from ray import tune
+    >>> space_from_tune({"layers": tune.randint(1, 5), "opt": tune.choice(["sgd", "adam"])})
+    Space({'layers': Integer(low=1, high=4, log=False, step=None), \
+'opt': Categorical(choices=('sgd', 'adam'))})
+    """
+    if not isinstance(param_space, Mapping):
+        raise SpaceError(f"a param_space is a dict, received {param_space!r}")
+    return Space(_translated(param_space, ()))
+
+
+def _translated(node: Any, path: Path) -> Any:
+    """The template for the part of a param_space at `path`."""
+    if _is_function(node):
+        raise SpaceError(
+            f"{path_name(path)}: received tune.sample_from, whose values no model can know; give "
+            "a domain such as tune.uniform or tune.choice instead and compute the value from the "
+            "config inside the trainable"
+        )
+    if _is_grid_search(node):
+        return _choice(node["grid_search"], path, "tune.grid_search")
+    if isinstance(node, Mapping):
+        return {key: _translated(value, (*path, key)) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        items = [_translated(item, (*path, i)) for i, item in enumerate(node)]
+        if isinstance(node, list):
+            return items
+        return type(node)(*items) if hasattr(node, "_fields") else tuple(items)
+    if isinstance(node, sample.Domain):
+        return _domain(node, path)
+    return node
+
+
+def _is_function(node: Any) -> bool:
+    placeholder = isinstance(node, tuple) and len(node) == 2 and node[0] == _FUNCTION_TOKEN
+    return placeholder or isinstance(node, sample.Function)
+
+
+def _is_grid_search(node: Any) -> bool:
+    return isinstance(node, Mapping) and len(node) == 1 and "grid_search" in node
+
+
+def _domain(domain: Any, path: Path) -> Domain:
+    name = path_name(path)
+    sampler, step = domain.get_sampler(), None
+    if type(sampler) is sample.Quantized:
+        sampler, step = sampler.get_sampler(), sampler.q
+    try:
+        # Exact types: a subclass may draw otherwise.
+        if type(domain) is sample.Float:
+            return _float(domain, sampler, step, name)
+        if type(domain) is sample.Integer:
+            return _integer(domain, sampler, step, name)
+    except SpaceError as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        raise SpaceError(f"{name}: {error}") from None
+    known = (sample.Categorical._Uniform, sample.Grid)
+    if type(domain) is sample.Categorical and type(sampler) in known and step is None:
+        return _choice(domain.categories, path, "tune.choice")
+    raise _unknown(domain, sampler, name)
+
+
+def _float(domain: Any, sampler: Any, step: float | None, name: str) -> Domain:
+    if type(sampler) is sample.Float._Normal:
+        # Tune takes 0 for no bound here.
+        if any(bound and abs(bound) != float("inf") for bound in (domain.lower, domain.upper)):
+            raise SpaceError(
+                f"received a normal law on {domain.domain_str}; it can have no bounds: use "
+                "tune.randn, or tune.uniform"
+            )
+        return Normal(sampler.mean, sampler.sd, step=step)
+    if type(sampler) not in (sample.Float._Uniform, sample.Float._LogUniform):
+        raise _unknown(domain, sampler, name)
+    log = type(sampler) is sample.Float._LogUniform
+    return Float(domain.lower, domain.upper, log=log, step=step)
+
+
+def _integer(domain: Any, sampler: Any, step: int | None, name: str) -> Domain:
+    if type(sampler) not in (sample.Integer._Uniform, sample.Integer._LogUniform):
+        raise _unknown(domain, sampler, name)
+    log = type(sampler) is sample.Integer._LogUniform
+    if step is not None and step != 1:
+        return Integer(domain.lower, domain.upper, log=log, step=step)
+    if domain.lower == domain.upper:
+        raise SpaceError(
+            f"received integers from {domain.lower} to {domain.upper}, the upper bound excluded: "
+            f"there are none; make the upper bound {domain.upper + 1} for the one value "
+            f"{domain.lower}"
+        )
+    # Checked with the user's own bounds first, so that a complaint shows what was received.
+    inclusive = Integer(domain.lower, domain.upper, log=log)
+    return Integer(inclusive.low, inclusive.high - 1, log=log)
+
+
+def _choice(values: Any, path: Path, source: str) -> Domain:
+    name = path_name(path)
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise SpaceError(f"{name}: {source} needs a list of values, received {values!r}")
+    values = list(values)
+    for value in values:
+        _check_choice(value, name, source)
+    ordered = (
+        len(values) >= _MIN_ORDERED and all(is_number(v) for v in values) and is_monotone(values)
+    )
+    try:
+        return Ordinal(values) if ordered else Categorical(values)
+    except SpaceError as error:
+        raise SpaceError(f"{name}: {error}") from None
+
+
+def _check_choice(value: Any, name: str, source: str) -> None:
+    """Refuse a value of a choice that is or holds something still to be drawn."""
+    if _is_function(value) or _is_grid_search(value) or isinstance(value, sample.Domain):
+        raise SpaceError(
+            f"{name}: {value!r} among the values of {source} is a domain; a hyperparameter that "
+            "exists only for one choice is not supported yet: make it a key of its own beside "
+            "this one, and have the trainable ignore it for the other choices"
+        )
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            _check_choice(item, name, source)
+
+
+def _unknown(domain: Any, sampler: Any, name: str) -> SpaceError:
+    return SpaceError(
+        f"{name}: received {type(domain).__qualname__} with sampler {type(sampler).__qualname__}, "
+        "whose law is unknown; use one of tune's uniform, quniform, loguniform, qloguniform, "
+        "randn, qrandn, randint, qrandint, lograndint, qlograndint, choice, grid_search"
+    )

@@ -1,0 +1,354 @@
+"""A search space: the one encoder between configurations and the unit cube."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raytuner.errors import ConfigError, SpaceError
+from raytuner.space import spec as specs
+from raytuner.space.choices import is_number, is_primitive, same
+from raytuner.space.domains import REL_TOL, Domain, Kind
+from raytuner.space.spec import Path, path_name
+
+Config = dict[str, Any]
+"""Hyperparameter values by name; dicts and lists may be nested."""
+
+Matrix = npt.NDArray[np.float64]
+
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Column:
+    """One hyperparameter that varies: one dimension of the unit cube.
+
+    Attributes:
+        path: Keys and list positions that lead to it.
+        name: The path's keys joined by "/".
+        domain: What it may be.
+    """
+
+    path: Path
+    name: str
+    domain: Domain
+
+    @property
+    def kind(self) -> Kind:
+        """The domain's kind."""
+        return self.domain.kind
+
+    @property
+    def n_levels(self) -> int | None:
+        """The domain's number of levels, None if there is no end to them."""
+        return self.domain.n_levels
+
+
+class Space:
+    """All configurations that a search may try.
+
+    Args:
+        template: A configuration with domains in the place of what varies. Dicts, lists and
+            tuples may be nested; every other value is a constant. A domain with one value is a
+            constant too.
+
+    Raises:
+        SpaceError: Nothing varies, two hyperparameters have the same name, or a value cannot be
+            used, named with its key path.
+
+    Attributes:
+        columns: What varies, in the order of definition; the d dimensions of the unit cube.
+        dim: d.
+
+    >>> from raytuner.space import Categorical, Float
+    >>> space = Space(
+    ...     {
+    ...         "lr": Float(1e-4, 1e-2, log=True),
+    ...         "net": {"act": Categorical(["relu", "tanh"]), "layers": 3},
+    ...     }
+    ... )
+    >>> [column.name for column in space.columns]
+    ['lr', 'net/act']
+    >>> space.decode(np.array([[0.0, 0.9]]))
+    [{'lr': 0.0001, 'net': {'act': 'tanh', 'layers': 3}}]
+    >>> space.encode([{"lr": 1e-2, "net": {"act": "relu"}}]).tolist()
+    [[1.0, 0.25]]
+    """
+
+    def __init__(self, template: Mapping[str, Any]) -> None:
+        if not isinstance(template, Mapping):
+            raise SpaceError(f"a space is made from a dict, received {template!r}")
+        self._template = _checked(template, ())
+        self.columns: tuple[Column, ...] = tuple(
+            Column(path, path_name(path), leaf)
+            for path, leaf in _leaves(self._template, ())
+            if _varies(leaf)
+        )
+        if not self.columns:
+            raise SpaceError(
+                f"nothing varies in {dict(template)!r}: a space needs at least one "
+                "hyperparameter with two values or more"
+            )
+        self._by_name = {column.name: column for column in self.columns}
+        if len(self._by_name) < len(self.columns):
+            names = [column.name for column in self.columns]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise SpaceError(f"{twice}: two hyperparameters have this name; rename one")
+        # Paths of everything that varies or holds what does.
+        self._needed = {c.path[:i] for c in self.columns for i in range(len(c.path) + 1)}
+
+    def __repr__(self) -> str:
+        return f"Space({self._template!r})"
+
+    @property
+    def dim(self) -> int:
+        """Number of columns d."""
+        return len(self.columns)
+
+    @property
+    def cardinality(self) -> float:
+        """Number of different configurations; `math.inf` if there is no end to them."""
+        return math.prod(
+            math.inf if column.n_levels is None else float(column.n_levels)
+            for column in self.columns
+        )
+
+    def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
+        """`n` independent configurations with Ray Tune's own law, full ones as `decode` gives."""
+        return self.decode(rng.random((n, self.dim)))
+
+    def validate(self, config: Mapping[str, Any]) -> None:
+        """Check a configuration.
+
+        Constants may be left out. One that is there and a plain number or string must be right.
+
+        Raises:
+            ConfigError: Naming the key, what was received and what would be right: a key missing
+                or unknown, a value of the wrong type or outside of its domain.
+        """
+        self._validate(self._template, config, ())
+
+    def encode(self, configs: Sequence[Mapping[str, Any]]) -> Matrix:
+        """Unit coordinates of configurations.
+
+        Args:
+            configs: n configurations. Only what varies is looked at.
+
+        Returns:
+            `n x d`-dim, float64, in [0, 1].
+
+        Raises:
+            ConfigError: A hyperparameter is missing or outside of its domain.
+        """
+        X = np.empty((len(configs), self.dim))
+        for j, column in enumerate(self.columns):
+            X[:, j] = column.domain.to_units([_value_at(config, column) for config in configs])
+        return X
+
+    def decode(self, X: Matrix) -> list[Config]:
+        """Full configurations at unit coordinates.
+
+        Args:
+            X: `n x d`-dim. What lies outside of [0, 1] is moved to it.
+
+        Returns:
+            n configurations of plain Python values and the choice objects themselves. Containers
+            and constants are copies: changing one configuration changes no other.
+        """
+        X = self._coordinates(X)
+        values = [c.domain.from_units(X[:, j]) for j, c in enumerate(self.columns)]
+        return [self._fill(row) for row in zip(*values, strict=True)]
+
+    def snap(self, X: Matrix) -> Matrix:
+        """Unit coordinates of the configurations that `X`, `n x d`-dim, decodes to."""
+        X = self._coordinates(X)
+        return np.stack([c.domain.snap(X[:, j]) for j, c in enumerate(self.columns)], axis=1)
+
+    def to_spec(self) -> dict[str, Any]:
+        """The space as data for JSON or TOML, in the format of `raytuner.space.spec`."""
+        return {str(key): value for key, value in specs.to_spec(self._template).items()}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Space:
+        """The space that a spec describes.
+
+        Raises:
+            SpaceError: Naming the key path of what is wrong and what is allowed.
+
+        >>> Space.from_spec({"lr": {"type": "float", "low": 0, "high": 1}, "epochs": 3})
+        Space({'lr': Float(low=0.0, high=1.0, log=False, step=None), 'epochs': 3})
+        """
+        if not isinstance(spec, Mapping):
+            raise SpaceError(f"a spec is a table, received {spec!r}")
+        return cls(specs.from_spec(spec))
+
+    def dump(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What varies in a configuration, as JSON, by column name.
+
+        A choice that JSON does not have is written as `{"choice": its position}`.
+
+        Raises:
+            ConfigError: A hyperparameter is missing or outside of its domain.
+        """
+        return {c.name: c.domain.to_json(_value_at(config, c)) for c in self.columns}
+
+    def load(self, data: Mapping[str, Any]) -> Config:
+        """The full configuration of which `dump` wrote what varies.
+
+        Raises:
+            ConfigError: A name is missing or unknown, or a value is outside of its domain.
+        """
+        for name in data:
+            if name not in self._by_name:
+                raise ConfigError(_unknown(str(name), data[name], self._by_name))
+        values = []
+        for column in self.columns:
+            if column.name not in data:
+                raise ConfigError(_missing(column.name, column.domain))
+            try:
+                values.append(column.domain.from_json(data[column.name]))
+            except ConfigError as error:
+                raise ConfigError(f"{column.name}: {error}") from None
+        return self._fill(values)
+
+    def _fill(self, values: Sequence[Any]) -> Config:
+        config: Config = _filled(self._template, iter(values))
+        return config
+
+    def _coordinates(self, X: Matrix) -> Matrix:
+        X = np.asarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != self.dim:
+            raise ConfigError(f"received coordinates of shape {X.shape}, expected (n, {self.dim})")
+        if np.isnan(X).any():
+            raise ConfigError("received coordinates that are NaN, expected numbers in [0, 1]")
+        return np.clip(X, 0, 1)
+
+    def _validate(self, node: Any, value: Any, path: Path) -> None:
+        """Check `value`, found at `path`, against that part of the template."""
+        name = path_name(path) or "the configuration"
+        if isinstance(node, Domain):
+            if not node.contains(value):
+                raise ConfigError(_unfit(name, value, node))
+        elif isinstance(node, Mapping):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{name}: received {value!r}, expected a dict")
+            for key in value:
+                if key not in node:
+                    raise ConfigError(_unknown(path_name((*path, key)), value[key], node))
+            for key, child in node.items():
+                if key in value:
+                    self._validate(child, value[key], (*path, key))
+                elif (*path, key) in self._needed:
+                    raise ConfigError(_missing(path_name((*path, key)), child))
+        elif isinstance(node, list | tuple):
+            if not isinstance(value, list | tuple) or len(value) != len(node):
+                raise ConfigError(f"{name}: received {value!r}, expected {len(node)} items")
+            for i, (child, item) in enumerate(zip(node, value, strict=True)):
+                self._validate(child, item, (*path, i))
+        elif is_primitive(node) and is_primitive(value) and not _equal(node, value):
+            raise ConfigError(f"{name}: received {value!r}, expected the constant {node!r}")
+
+
+def _varies(leaf: Any) -> bool:
+    return isinstance(leaf, Domain) and leaf.n_levels != 1
+
+
+def _checked(node: Any, path: Path) -> Any:
+    """A copy of a template, containers plain, after a check of its leaves."""
+    if isinstance(node, Mapping):
+        return {key: _checked(value, (*path, key)) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        items = [_checked(item, (*path, i)) for i, item in enumerate(node)]
+        return _like(node, items)
+    if isinstance(node, Domain):
+        return node
+    if type(node).__module__ == "ray.tune.search.sample":  # by name: this room does without ray
+        raise SpaceError(
+            f"{path_name(path)}: received Ray Tune's {type(node).__name__}; translate the whole "
+            "space with raytuner.search.tune_space.space_from_tune"
+        )
+    try:
+        return copy.deepcopy(node)
+    except TypeError as error:
+        raise SpaceError(
+            f"{path_name(path)}: {node!r} cannot be copied ({error}); keep it out of the space "
+            "and hand it to the trainable, for instance with tune.with_parameters"
+        ) from None
+
+
+def _like(node: list[Any] | tuple[Any, ...], items: list[Any]) -> Any:
+    """The items in a container of the same kind; a named tuple stays one."""
+    if isinstance(node, list):
+        return items
+    return type(node)(*items) if hasattr(node, "_fields") else tuple(items)
+
+
+def _leaves(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """Paths and leaves of a template, in order."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, (*path, key))
+    elif isinstance(node, list | tuple):
+        for i, item in enumerate(node):
+            yield from _leaves(item, (*path, i))
+    else:
+        yield path, node
+
+
+def _filled(node: Any, values: Iterator[Any]) -> Any:
+    """A configuration: the template with the next of `values` in each varying leaf's place."""
+    if isinstance(node, Mapping):
+        return {key: _filled(value, values) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return _like(node, [_filled(item, values) for item in node])
+    if isinstance(node, Domain):
+        return next(values) if _varies(node) else node.from_unit(0.5)
+    return copy.deepcopy(node)
+
+
+def _value_at(config: Mapping[str, Any], column: Column) -> Any:
+    """The checked value of one hyperparameter in a configuration."""
+    value: Any = config
+    for key in column.path:
+        inside = key in value if isinstance(value, Mapping) else _is_item(key, value)
+        value = value[key] if inside else _MISSING
+    if value is _MISSING:
+        raise ConfigError(_missing(column.name, column.domain))
+    if not column.domain.contains(value):
+        raise ConfigError(_unfit(column.name, value, column.domain))
+    return value
+
+
+def _is_item(key: str | int, value: Any) -> bool:
+    return isinstance(value, list | tuple) and isinstance(key, int) and key < len(value)
+
+
+def _equal(constant: Any, value: Any) -> bool:
+    if is_number(constant) and is_number(value):
+        return math.isclose(constant, value, rel_tol=REL_TOL)
+    return same(constant, value, strict=False)
+
+
+def _unfit(name: str, value: Any, domain: Domain) -> str:
+    return f"{name}: received {value!r} ({type(value).__name__}), expected {domain.describe()}"
+
+
+def _missing(name: str, node: Any) -> str:
+    expected = node.describe() if isinstance(node, Domain) else "a group of hyperparameters"
+    return f"{name}: missing, expected {expected}"
+
+
+def _unknown(name: str, value: Any, known: Mapping[Any, Any]) -> str:
+    key = name if name in known else name.rpartition("/")[2]
+    close = difflib.get_close_matches(key, [str(k) for k in known], n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return (
+        f"{name}: unknown key (received {value!r}); known here: {', '.join(map(str, known))}{hint}"
+    )
