@@ -26,6 +26,12 @@ from raytuner.space.spec import path_name
 # searcher sees the space. Private to Ray (ray/tune/impl/placeholder.py); a test watches it.
 _FUNCTION_TOKEN = "__fn_ph"
 
+_LAWS = {
+    sample.Float: (sample.Float._Uniform, sample.Float._LogUniform, sample.Float._Normal),
+    sample.Integer: (sample.Integer._Uniform, sample.Integer._LogUniform),
+    sample.Categorical: (sample.Categorical._Uniform, sample.Grid),
+}
+
 # Fewer numbers than this have no order that a model could use.
 _MIN_ORDERED = 3
 
@@ -54,6 +60,20 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
     if not isinstance(param_space, Mapping):
         raise SpaceError(f"a param_space is a dict, received {param_space!r}")
     return Space(_translated(param_space, ()))
+
+
+def has_domains(node: Any) -> bool:
+    """Whether a `param_space`, or a part of one, holds anything that is still to be drawn.
+
+    >>> from ray import tune
+    >>> has_domains({"a": [1, tune.uniform(0, 1)]}), has_domains({"a": [1, 2]})
+    (True, False)
+    """
+    if isinstance(node, sample.Domain | Domain) or _is_function(node) or _is_grid_search(node):
+        return True
+    if isinstance(node, Mapping):
+        return any(has_domains(value) for value in node.values())
+    return isinstance(node, list | tuple) and any(has_domains(item) for item in node)
 
 
 def _translated(node: Any, path: Path) -> Any:
@@ -92,23 +112,23 @@ def _domain(domain: Any, path: Path) -> Domain:
     sampler, step = domain.get_sampler(), None
     if type(sampler) is sample.Quantized:
         sampler, step = sampler.get_sampler(), sampler.q
-    try:
-        # Exact types: a subclass may draw otherwise.
-        if type(domain) is sample.Float:
-            return _float(domain, sampler, step, name)
-        if type(domain) is sample.Integer:
-            return _integer(domain, sampler, step, name)
-    except SpaceError as error:
-        if str(error).startswith(f"{name}: "):
-            raise
-        raise SpaceError(f"{name}: {error}") from None
-    known = (sample.Categorical._Uniform, sample.Grid)
-    if type(domain) is sample.Categorical and type(sampler) in known and step is None:
+    known = _LAWS.get(type(domain), ())  # exact types: a subclass may draw otherwise
+    if type(sampler) not in known or (step is not None and sample.Categorical is type(domain)):
+        raise SpaceError(
+            f"{name}: received {type(domain).__qualname__} with sampler "
+            f"{type(sampler).__qualname__}, whose law is unknown; use one of tune's uniform, "
+            "quniform, loguniform, qloguniform, randn, qrandn, randint, qrandint, lograndint, "
+            "qlograndint, choice, grid_search"
+        )
+    if type(domain) is sample.Categorical:
         return _choice(domain.categories, path, "tune.choice")
-    raise _unknown(domain, sampler, name)
+    try:
+        return (_float if type(domain) is sample.Float else _integer)(domain, sampler, step)
+    except SpaceError as error:
+        raise SpaceError(f"{name}: {error}") from None
 
 
-def _float(domain: Any, sampler: Any, step: float | None, name: str) -> Domain:
+def _float(domain: Any, sampler: Any, step: float | None) -> Domain:
     if type(sampler) is sample.Float._Normal:
         # Tune takes 0 for no bound here.
         if any(bound and abs(bound) != float("inf") for bound in (domain.lower, domain.upper)):
@@ -117,15 +137,11 @@ def _float(domain: Any, sampler: Any, step: float | None, name: str) -> Domain:
                 "tune.randn, or tune.uniform"
             )
         return Normal(sampler.mean, sampler.sd, step=step)
-    if type(sampler) not in (sample.Float._Uniform, sample.Float._LogUniform):
-        raise _unknown(domain, sampler, name)
     log = type(sampler) is sample.Float._LogUniform
     return Float(domain.lower, domain.upper, log=log, step=step)
 
 
-def _integer(domain: Any, sampler: Any, step: int | None, name: str) -> Domain:
-    if type(sampler) not in (sample.Integer._Uniform, sample.Integer._LogUniform):
-        raise _unknown(domain, sampler, name)
+def _integer(domain: Any, sampler: Any, step: int | None) -> Domain:
     log = type(sampler) is sample.Integer._LogUniform
     if step is not None and step != 1:
         return Integer(domain.lower, domain.upper, log=log, step=step)
@@ -146,7 +162,13 @@ def _choice(values: Any, path: Path, source: str) -> Domain:
         raise SpaceError(f"{name}: {source} needs a list of values, received {values!r}")
     values = list(values)
     for value in values:
-        _check_choice(value, name, source)
+        if has_domains(value):
+            raise SpaceError(
+                f"{name}: {value!r} among the values of {source} is or holds a domain; a "
+                "hyperparameter that exists only for one choice is not supported yet: make it a "
+                "key of its own beside this one, and have the trainable ignore it for the other "
+                "choices"
+            )
     ordered = (
         len(values) >= _MIN_ORDERED and all(is_number(v) for v in values) and is_monotone(values)
     )
@@ -154,26 +176,3 @@ def _choice(values: Any, path: Path, source: str) -> Domain:
         return Ordinal(values) if ordered else Categorical(values)
     except SpaceError as error:
         raise SpaceError(f"{name}: {error}") from None
-
-
-def _check_choice(value: Any, name: str, source: str) -> None:
-    """Refuse a value of a choice that is or holds something still to be drawn."""
-    if _is_function(value) or _is_grid_search(value) or isinstance(value, sample.Domain):
-        raise SpaceError(
-            f"{name}: {value!r} among the values of {source} is a domain; a hyperparameter that "
-            "exists only for one choice is not supported yet: make it a key of its own beside "
-            "this one, and have the trainable ignore it for the other choices"
-        )
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            _check_choice(item, name, source)
-
-
-def _unknown(domain: Any, sampler: Any, name: str) -> SpaceError:
-    return SpaceError(
-        f"{name}: received {type(domain).__qualname__} with sampler {type(sampler).__qualname__}, "
-        "whose law is unknown; use one of tune's uniform, quniform, loguniform, qloguniform, "
-        "randn, qrandn, randint, qrandint, lograndint, qlograndint, choice, grid_search"
-    )
