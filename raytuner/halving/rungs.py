@@ -1,7 +1,7 @@
 """Rung levels and brackets, in exact arithmetic.
 
-Logarithms in floating point lose rungs: `log(243) / log(3)` is 4.999..., and the rung at 243 is
-gone. Here levels are multiplied out and compared as whole numbers or fractions.
+Logarithms in floating point miscount rungs: `log(243) / log(3)` is 4.999... and `log(125) / log(5)`
+is 3.000...4. Here levels are multiplied out and compared as whole numbers or fractions.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class ASHAScheduler(FIFOScheduler):
         """
         self._objective()
         self._halving.add(trial.trial_id)
-        if partner := find_partner(tune_controller):
+        if (partner := find_partner(tune_controller)) is not None:
             partner.join_schedule(time_attr=self._time_attr, max_t=self._halving.max_t)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
@@ -160,7 +160,7 @@ class ASHAScheduler(FIFOScheduler):
             if not self._heard_valid:
                 raise
             logger.warning("Trial %s has failed: %s.", trial.trial_id, error)
-            if partner := find_partner(tune_controller):
+            if (partner := find_partner(tune_controller)) is not None:
                 partner.on_trial_invalid(trial.trial_id, str(error))
             return self.STOP
         self._heard_valid = True
@@ -169,7 +169,7 @@ class ASHAScheduler(FIFOScheduler):
         verdict = self._halving.judge(trial.trial_id, t, value)
         if verdict is None or verdict.action is Action.CONTINUE:
             return self.CONTINUE
-        if partner := find_partner(tune_controller):
+        if (partner := find_partner(tune_controller)) is not None:
             partner.on_trial_stopped(trial.trial_id, verdict.reason)
         return self.STOP
 

@@ -47,10 +47,13 @@ def test_levels_are_exact_around_every_power_up_to_a_million(eta: int) -> None:
         power, k = power * eta, k + 1
 
 
-def test_keeps_the_rung_that_float_logarithms_lose() -> None:
-    # int(log(243) / log(3)) is 4: the formula of Ray's ASHA has no rung at 243.
-    assert int(math.log(243) / math.log(3)) == 4
-    assert rung_levels(1, 244, 3)[-1] == 243
+def test_counts_rungs_where_float_logarithms_miscount() -> None:
+    # Rounded down, as in Ray's ASHA, logarithms lose the fifth power of 3; rounded up, they find
+    # one more level below 125 than there is.
+    assert math.floor(math.log(243) / math.log(3)) == 4
+    assert rung_levels(1, 244, 3) == (1, 3, 9, 27, 81, 243)
+    assert math.ceil(math.log(125) / math.log(5)) == 4
+    assert rung_levels(1, 125, 5) == (1, 5, 25)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,376 @@
+"""ASHAScheduler under the hooks that Ray calls, with fakes for Ray."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.tune.result import DEFAULT_METRIC
+from ray.tune.schedulers import AsyncHyperBandScheduler as RaysASHA
+from ray.tune.schedulers import TrialScheduler
+from scheduler_fakes import FakeController, FakeTrial, ListeningSearcher, PlainSearcher, Wrapper
+
+from raytuner.errors import HistoryError, MetricError, SettingError
+from raytuner.schedulers import ASHAScheduler
+
+CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
+
+
+class Run:
+    """One scheduler in one experiment."""
+
+    def __init__(self, scheduler: TrialScheduler | None = None, searcher: Any = None) -> None:
+        self.scheduler: Any = scheduler or ASHAScheduler(metric="acc", mode="max")
+        self.controller = FakeController(searcher)
+        self.added: set[str] = set()
+
+    def add(self, trial_id: str) -> FakeTrial:
+        self.added.add(trial_id)
+        self.scheduler.on_trial_add(self.controller, trial := FakeTrial(trial_id))
+        return trial
+
+    def report(self, trial_id: str, t: Any, value: Any, *, metric: str = "acc") -> str:
+        if trial_id not in self.added:
+            self.add(trial_id)
+        result = {"training_iteration": t, metric: value}
+        return self.tell(trial_id, result)
+
+    def tell(self, trial_id: str, result: dict[str, Any]) -> str:
+        decision = self.scheduler.on_trial_result(self.controller, FakeTrial(trial_id), result)
+        assert isinstance(decision, str)
+        return decision
+
+
+# -- decisions -------------------------------------------------------------------------------------
+
+
+def test_stops_by_rank_and_ends_at_max_t() -> None:
+    run = Run(ASHAScheduler("training_iteration", "acc", "max", 9, 1, 3, 1))
+    assert run.report("a", 1, 0.5) == CONTINUE
+    assert run.report("b", 1, 0.4) == STOP
+    assert run.report("a", 2, 0.1) == CONTINUE
+    assert run.report("a", 9, 0.6) == STOP
+    assert [(rung.level, rung.recorded) for rung in run.scheduler.halving.rungs] == [(1, 2), (3, 0)]
+
+
+def test_a_trial_beyond_max_t_ends() -> None:
+    assert Run().report("a", 101.5, 0.5) == STOP
+
+
+def test_never_asks_for_buffered_results() -> None:
+    assert ASHAScheduler().supports_buffered_results is False
+
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["report", "report", "report", "retry", "complete", "remove", "fail"]),
+        st.sampled_from("abcdef"),
+        st.integers(0, 12),
+        st.floats(),
+    ),
+    max_size=60,
+)
+
+
+def play(run: Run, stream: list[tuple[str, str, int, float]]) -> list[str]:
+    """Decisions on a stream of events, through the hooks in Ray's order."""
+    decisions = []
+    for event, trial_id, t, value in stream:
+        trial = FakeTrial(trial_id)
+        if event == "report":
+            decisions.append(run.report(trial_id, t, value))
+        elif event == "retry":
+            run.scheduler.on_trial_error(run.controller, trial)
+            run.add(trial_id)
+        elif event == "complete":
+            run.scheduler.on_trial_complete(run.controller, trial, None)
+        elif event == "remove":
+            run.scheduler.on_trial_remove(run.controller, trial)
+        else:
+            run.scheduler.on_trial_error(run.controller, trial)
+    return decisions
+
+
+@given(events)
+def test_only_reports_decide(stream: list[tuple[str, str, int, float]]) -> None:
+    """No hook raises, whatever the order, and none changes what later reports come to."""
+    searcher = ListeningSearcher()
+    scheduler = ASHAScheduler(metric="acc", mode="max", max_t=10)
+    plain = ASHAScheduler(metric="acc", mode="max", max_t=10)
+    decisions = play(Run(scheduler, searcher), stream)
+    assert decisions == play(Run(plain), [event for event in stream if event[0] == "report"])
+    # The searcher hears of each stop before max_t, and of no other.
+    reports = [event for event in stream if event[0] == "report"]
+    early = [
+        trial_id
+        for (_, trial_id, t, _), decision in zip(reports, decisions, strict=True)
+        if decision == STOP and t < 10
+    ]
+    assert [call[1] for call in searcher.heard if call[0] == "stopped"] == early
+
+
+@given(events)
+def test_min_is_max_of_negated_values(stream: list[tuple[str, str, int, float]]) -> None:
+    negated = [(event, trial_id, t, -value) for event, trial_id, t, value in stream]
+    assert play(Run(ASHAScheduler(metric="acc", mode="min", max_t=10)), stream) == play(
+        Run(ASHAScheduler(metric="acc", mode="max", max_t=10)), negated
+    )
+
+
+@given(events, events)
+def test_saved_and_restored_it_decides_the_same(
+    before: list[tuple[str, str, int, float]], after: list[tuple[str, str, int, float]]
+) -> None:
+    scheduler = ASHAScheduler(metric="acc", mode="max", max_t=10, brackets=2, seed=1)
+    restored = ASHAScheduler(metric="acc", mode="max", max_t=10, brackets=2)
+    play(Run(scheduler), before)
+    restored.load_state_dict(json.loads(json.dumps(scheduler.state_dict(), allow_nan=False)))
+    assert play(Run(restored), after) == play(Run(scheduler), after)
+    assert restored.state_dict() == scheduler.state_dict()
+
+
+@given(events)
+def test_a_seed_decides_the_brackets(stream: list[tuple[str, str, int, float]]) -> None:
+    one, two = (
+        ASHAScheduler(metric="acc", mode="max", max_t=10, brackets=3, seed=5) for _ in range(2)
+    )
+    assert play(Run(one), stream) == play(Run(two), stream)
+
+
+# -- where Ray's ASHA goes wrong -------------------------------------------------------------------
+
+
+def test_nan_stops_at_a_rung_that_has_finite_values() -> None:
+    rays, ours = Run(RaysASHA(metric="acc", mode="max")), Run()
+    for run in (rays, ours):
+        assert run.report("good", 1, 0.5) == CONTINUE
+    assert rays.report("diverged", 1, math.nan) == CONTINUE
+    assert ours.report("diverged", 1, math.nan) == STOP
+
+
+def test_a_late_value_is_not_held_against_early_ones() -> None:
+    rays, ours = Run(RaysASHA(metric="acc", mode="max", reduction_factor=3)), Run()
+    for run in (rays, ours):
+        run.report("rare", 9, 0.9)  # reports every nine iterations
+        run.report("rare", 18, 0.95)
+        run.report("rare", 19, 0.95)
+    assert rays.report("often", 1, 0.5) == STOP  # held against the value of iteration 19
+    assert ours.report("often", 1, 0.5) == CONTINUE
+
+
+# -- the searcher beside it ------------------------------------------------------------------------
+
+
+def test_tells_the_searcher_why_before_it_stops() -> None:
+    searcher = ListeningSearcher()
+    run = Run(searcher=Wrapper(Wrapper(searcher)))
+    run.report("a", 1, 0.5)
+    run.report("b", 1, 0.4)
+    run.tell("a", {"training_iteration": 2, "other": 1})
+    run.report("c", 100, 0.9)
+    joined = ("join", "training_iteration", 100)
+    assert searcher.heard == [
+        joined,
+        joined,
+        ("stopped", "b", "rank 2 of 2 at rung 1: only the best goes on"),
+        (
+            "invalid",
+            "a",
+            "the metric 'acc' is not in the trial's report; it has the metrics 'other'. "
+            "Report 'acc' each time, or name another metric",
+        ),
+        joined,
+    ]
+
+
+def test_works_beside_a_searcher_that_does_not_listen() -> None:
+    run = Run(searcher=PlainSearcher())
+    assert [run.report("a", 1, 0.5), run.report("b", 1, 0.4)] == [CONTINUE, STOP]
+    assert run.report("a", 2, "high") == STOP
+
+
+# -- reports that cannot be used -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({"training_iteration": 1, "loss": 0.5}, "metric 'acc' is not in the trial's report"),
+        ({"acc": 0.5}, "time_attr 'training_iteration' is not in the trial's report"),
+        ({"training_iteration": 1, "acc": "high"}, "metric 'acc' was reported as 'high' (str)"),
+        ({"training_iteration": 1, "acc": None}, "metric 'acc' was reported as None (NoneType)"),
+        ({"training_iteration": 1, "acc": True}, "metric 'acc' was reported as True (bool)"),
+        (
+            {"training_iteration": math.nan, "acc": 1},
+            "reported as nan (float), which is not a fini",
+        ),
+        # Complete by its t, but without a final value.
+        ({"training_iteration": 100, "acc": [1]}, "metric 'acc' was reported as [1] (list)"),
+    ],
+)
+def test_a_bad_report_is_an_error_first_and_one_trials_failure_later(
+    result: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    searcher = ListeningSearcher()
+    run = Run(searcher=searcher)
+    run.add("bad")
+    with pytest.raises(MetricError, match=re.escape(message)):
+        run.tell("bad", result)
+    run.report("good", 1, math.nan)  # a number, as far as reading it goes
+    assert run.tell("bad", result) == STOP
+    kind, trial_id, reason = searcher.heard[-1]
+    assert (kind, trial_id) == ("invalid", "bad")
+    assert message in reason
+    assert "Trial bad has failed: " in caplog.text
+    assert run.report("good", 2, 0.5) == CONTINUE
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+def test_metric_and_mode_from_the_tuner() -> None:
+    scheduler = ASHAScheduler()
+    assert scheduler.set_search_properties("acc", "min", stop=None, num_samples=3)
+    assert scheduler.metric == "acc"
+    run = Run(scheduler)
+    assert [run.report("a", 1, 0.5), run.report("b", 1, 0.6)] == [CONTINUE, STOP]
+
+
+def test_metric_or_mode_given_twice_is_refused_as_ray_does() -> None:
+    scheduler = ASHAScheduler(metric="acc", mode="max")
+    assert scheduler.set_search_properties(None, None)
+    assert not scheduler.set_search_properties("loss", None)
+    assert not scheduler.set_search_properties(None, "min")
+    assert scheduler.metric == "acc"
+
+
+def test_metric_here_and_mode_there() -> None:
+    scheduler = ASHAScheduler(metric="acc")
+    assert scheduler.set_search_properties(None, "max")
+    assert Run(scheduler).report("a", 1, 0.5) == CONTINUE
+
+
+def test_a_mode_alone_takes_rays_anonymous_metric() -> None:
+    scheduler = ASHAScheduler(mode="max")
+    assert scheduler.set_search_properties(None, None)
+    assert Run(scheduler).report("a", 1, 0.5, metric=DEFAULT_METRIC) == CONTINUE
+
+
+def test_a_metric_without_a_mode_is_an_error_before_any_trial() -> None:
+    message = re.escape("ASHAScheduler has metric='acc' and mode=None; give both")
+    with pytest.raises(MetricError, match=message):
+        ASHAScheduler().set_search_properties("acc", None)
+    with pytest.raises(MetricError, match=message):
+        Run(ASHAScheduler(metric="acc")).add("a")
+    scheduler = ASHAScheduler()
+    assert scheduler.set_search_properties(None, None)
+    with pytest.raises(MetricError, match="metric=None and mode=None"):
+        Run(scheduler).add("a")
+
+
+@pytest.mark.parametrize("mode", ["maximize", "", ["max"], 1])
+def test_unknown_modes(mode: Any) -> None:
+    message = re.escape(f"mode={mode!r} is unknown; it must be 'min' or 'max'")
+    with pytest.raises(MetricError, match=message):
+        ASHAScheduler(metric="acc", mode=mode)
+    with pytest.raises(MetricError, match=message):
+        ASHAScheduler().set_search_properties("acc", mode)
+
+
+@pytest.mark.parametrize("name", ["", ["acc", "latency"], 3])
+def test_names_that_cannot_be_keys(name: Any) -> None:
+    with pytest.raises(MetricError, match=re.escape(f"metric={name!r} is not the name of one key")):
+        ASHAScheduler(metric=name, mode="max")
+    with pytest.raises(MetricError, match=re.escape(f"time_attr={name!r} is not the name")):
+        ASHAScheduler(time_attr=name)
+
+
+@pytest.mark.parametrize("kind", ["promotion", "Stopping", None])
+def test_only_the_stopping_type_exists(kind: Any) -> None:
+    message = f"type={kind!r} does not exist in this release of raytuner; .* type='stopping'"
+    with pytest.raises(SettingError, match=message):
+        ASHAScheduler(type=kind)
+
+
+def test_bad_numbers_are_errors_at_once() -> None:
+    with pytest.raises(SettingError, match="max_t=1 is below grace_period=5"):
+        ASHAScheduler(max_t=1, grace_period=5)
+    with pytest.raises(SettingError, match="at most 5 can have a rung before max_t"):
+        ASHAScheduler(brackets=6)
+    with pytest.raises(SettingError, match="seed=-1"):
+        ASHAScheduler(seed=-1)
+
+
+# -- Ray's other hooks -----------------------------------------------------------------------------
+
+
+def test_starts_waiting_trials_in_order_and_resumes_none() -> None:
+    scheduler: Any = ASHAScheduler(metric="acc", mode="max")
+    statuses = ["TERMINATED", "PAUSED", "RUNNING", "PENDING", "PENDING"]
+    trials = [FakeTrial(str(i), status) for i, status in enumerate(statuses)]
+    assert scheduler.choose_trial_to_run(FakeController(trials=trials)) is trials[3]
+    assert scheduler.choose_trial_to_run(FakeController(trials=trials)) is trials[3]
+    assert scheduler.choose_trial_to_run(FakeController(trials=trials[:3])) is None
+
+
+def test_pickles_as_constructed_and_in_the_middle() -> None:
+    run = Run(ASHAScheduler(metric="acc", mode="max", seed=1))
+    run.scheduler = pickle.loads(pickle.dumps(run.scheduler))
+    run.report("a", 1, 0.5)
+    run.scheduler = pickle.loads(pickle.dumps(run.scheduler))
+    assert run.report("b", 1, 0.4) == STOP
+
+
+def test_debug_string_is_one_line() -> None:
+    run = Run(ASHAScheduler(metric="acc", mode="max", max_t=9, brackets=2, seed=0))
+    for i in range(3):
+        run.report(str(i), 1, 1.0 - i)
+    text = run.scheduler.debug_string()
+    assert "\n" not in text
+    assert "bracket 0 1: " in text
+    assert ASHAScheduler(max_t=1).debug_string().endswith("rungs none")
+
+
+# -- state -----------------------------------------------------------------------------------------
+
+
+def test_save_and_restore_through_a_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "asha.json")
+    run = Run()
+    run.report("a", 1, 0.5)
+    run.scheduler.save(path)
+    restored = ASHAScheduler(metric="acc", mode="max")
+    restored.restore(path)
+    assert Run(restored).report("b", 1, 0.4) == STOP
+    # It remembers that a valid report was heard: a bad one is one trial's failure.
+    assert Run(restored).report("c", 1, None) == STOP
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    scheduler = ASHAScheduler(metric="acc", mode="max")
+    with pytest.raises(HistoryError, match=r"cannot be read from .*nothing"):  # missing
+        scheduler.restore(str(tmp_path / "nothing"))
+    (tmp_path / "torn").write_text('{"version": 1, "hal')
+    with pytest.raises(HistoryError, match=r"cannot be read from .*torn"):
+        scheduler.restore(str(tmp_path / "torn"))
+
+
+@pytest.mark.parametrize("broken", [{}, {"version": 1}, [], {"version": 1, "halving": {}}])
+def test_a_state_that_cannot_be_read(broken: Any) -> None:
+    with pytest.raises(HistoryError, match="state of ASHAScheduler cannot be read"):
+        ASHAScheduler(metric="acc", mode="max").load_state_dict(broken)
+
+
+def test_a_state_of_another_version_or_other_settings() -> None:
+    scheduler = ASHAScheduler(metric="acc", mode="max")
+    with pytest.raises(HistoryError, match="has version 2; this release of raytuner reads versi"):
+        scheduler.load_state_dict(scheduler.state_dict() | {"version": 2})
+    with pytest.raises(SettingError, match=r"saved with .*'mode': 'max'.* go on with the settings"):
+        ASHAScheduler(metric="acc", mode="min").load_state_dict(scheduler.state_dict())
