@@ -99,8 +99,9 @@ def _translated(node: Any, path: Path) -> Any:
 
 
 def _is_function(node: Any) -> bool:
-    placeholder = isinstance(node, tuple) and len(node) == 2 and node[0] == _FUNCTION_TOKEN
-    return placeholder or isinstance(node, sample.Function)
+    if isinstance(node, tuple) and len(node) == 2 and isinstance(node[0], str):
+        return node[0] == _FUNCTION_TOKEN
+    return isinstance(node, sample.Function)
 
 
 def _is_grid_search(node: Any) -> bool:
@@ -109,11 +110,12 @@ def _is_grid_search(node: Any) -> bool:
 
 def _domain(domain: Any, path: Path) -> Domain:
     name = path_name(path)
-    sampler, step = domain.get_sampler(), None
+    step: Any = None
+    sampler: Any = domain.get_sampler()
     if type(sampler) is sample.Quantized:
-        sampler, step = sampler.get_sampler(), sampler.q
+        step, sampler = sampler.q, sampler.sampler
     known = _LAWS.get(type(domain), ())  # exact types: a subclass may draw otherwise
-    if type(sampler) not in known or (step is not None and sample.Categorical is type(domain)):
+    if type(sampler) not in known or (step is not None and type(domain) is sample.Categorical):
         raise SpaceError(
             f"{name}: received {type(domain).__qualname__} with sampler "
             f"{type(sampler).__qualname__}, whose law is unknown; use one of tune's uniform, "

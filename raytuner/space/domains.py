@@ -566,7 +566,7 @@ def _whole(where: str, value: Any) -> int:
     _real(where, value)
     if int(value) != value:
         raise SpaceError(f"{where} must be a whole number, received {value!r}")
-    if not -_INT64 <= value < _INT64:
+    if not -_INT64 <= value <= _INT64:  # an excluded upper bound may be the number after
         raise SpaceError(f"{where} must fit in 64 bits, received {value!r}")
     return int(value)
 
