@@ -1,0 +1,79 @@
+"""Numbers, configurations and states in words, the same wherever a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from raytuner.history import TrialState
+
+_WORDS = {
+    TrialState.RUNNING: "running",
+    TrialState.PAUSED: "paused",
+    TrialState.PENDING: "pending",
+    TrialState.COMPLETED: "completed",
+    TrialState.STOPPED_EARLY: "stopped early",
+    TrialState.FAILED: "failed",
+    TrialState.REMOVED: "removed",
+}
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> clock(75.4), clock(3675)
+    ('1:15', '1:01:15')
+    """
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
+
+
+def count(n: float, noun: str) -> str:
+    """A number of things.
+
+    >>> count(1, "trial"), count(12, "trial")
+    ('1 trial', '12 trials')
+    """
+    return f"{n:g} {noun}" if n == 1 else f"{n:g} {noun}s"
+
+
+def value(item: Any) -> str:
+    """A hyperparameter's value, floats to four digits.
+
+    >>> value(0.000123456), value("adam"), value(None)
+    ('0.0001235', 'adam', 'None')
+    """
+    return f"{item:.4g}" if isinstance(item, float) else str(item)
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The pairs of a nested configuration, keys joined by a slash.
+
+    >>> dict(flat({"net": {"width": 8}, "lr": 0.1}))
+    {'net/width': 8, 'lr': 0.1}
+    """
+    for key, item in config.items():
+        if isinstance(item, Mapping) and item:
+            yield from flat(item, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", item
+
+
+def one_line(config: Mapping[str, Any]) -> str:
+    """A configuration in one line.
+
+    >>> one_line({"lr": 0.001, "optimizer": "adam"})
+    'lr=0.001 optimizer=adam'
+    """
+    return " ".join(f"{key}={value(item)}" for key, item in flat(config))
+
+
+def states(counts: Mapping[TrialState, int]) -> str:
+    """Trials by state; a state that no trial is in is left out.
+
+    >>> states({TrialState.STOPPED_EARLY: 7, TrialState.RUNNING: 2, TrialState.FAILED: 0})
+    '2 running, 7 stopped early'
+    """
+    parts = [f"{counts[state]} {word}" for state, word in _WORDS.items() if counts.get(state)]
+    return ", ".join(parts) or "no trials yet"

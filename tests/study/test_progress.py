@@ -1,0 +1,159 @@
+"""What a person sees while a study runs."""
+
+import io
+import pickle
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console, Group
+
+from raytuner.history import History, TrialState
+from raytuner.space import Float, Space
+from raytuner.study import progress as module
+from raytuner.study.progress import Progress, Standing, as_lines, as_picture, as_text
+
+
+def a_history() -> History:
+    history = History(Space({"lr": Float(0.0, 1.0)}), metric="accuracy", mode="max")
+    for name in "abcde":
+        history.add(name, {"lr": 0.125})
+    for name, t, value in (("a", 9, 0.75), ("b", 1, 0.25), ("c", 1, 0.5)):
+        history.report(name, t=t, value=value)
+    history.end("a", TrialState.COMPLETED)
+    history.end("b", TrialState.STOPPED_EARLY)
+    history.end("d", TrialState.FAILED, "RuntimeError: no")
+    return history
+
+
+def standing(**changes: object) -> Standing:
+    history = a_history()
+    facts: dict[str, object] = {
+        "counts": history.counts(),
+        "num_samples": 12,
+        "elapsed_s": 30.0,
+        "time_budget_s": 90.0,
+        "metric": "accuracy",
+        "best": history.best(),
+        "max_t": 9,
+    }
+    return Standing(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def test_it_says_how_many_trials_are_in_each_state_the_best_and_the_time() -> None:
+    assert as_lines(standing()) == {
+        "time": "0:30 of 1:30",
+        "trials": "3 of 12 done: 1 running, 1 pending, 1 completed, 1 stopped early, 1 failed",
+        "best": "accuracy 0.75 (trial 1 at 9 of 9): lr=0.125",
+    }
+
+
+def test_without_limits_or_values_it_says_what_there_is() -> None:
+    bare = standing(counts={}, num_samples=-1, time_budget_s=None, best=None, max_t=None)
+    assert as_text(bare) == "0:30 | 0 done: no trials yet | best: no value yet"
+    assert bare.share is None
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "time_budget_s", "share"),
+    [(12, 90.0, 1 / 3), (4, 90.0, 0.75), (12, None, 0.25), (-1, 60.0, 0.5), (-1, 10.0, 1.0)],
+)
+def test_the_limit_that_comes_first_is_the_share(
+    num_samples: int, time_budget_s: float | None, share: float
+) -> None:
+    stand = standing(num_samples=num_samples, time_budget_s=time_budget_s)
+    assert stand.share == pytest.approx(share)
+
+
+@pytest.mark.parametrize("width", [40, 200])
+def test_the_picture_holds_every_line_also_in_a_narrow_terminal(width: int) -> None:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(as_picture(standing()))
+    words = console.export_text().split()
+    for line in as_lines(standing()).values():
+        assert set(line.split()) <= set(words)
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Progress]:
+    def _make(terminal: bool) -> Progress:
+        monkeypatch.setattr(
+            module, "Console", lambda **kwargs: Console(force_terminal=terminal, **kwargs)
+        )
+        return Progress(a_history, num_samples=12, max_t=9, time_budget_s=90)
+
+    return _make
+
+
+def test_outside_of_a_terminal_it_writes_few_plain_lines(
+    make: Callable[[bool], Progress],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
+    shown = make(False)
+    shown.setup()
+    for step in range(251):  # 25 s in steps of 0.1 s
+        now[0] = 100 + step / 10
+        shown.on_step_begin(step, [])
+        shown.on_step_end(step, [])
+    shown.on_experiment_end([])
+    shown.close()
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert [line.split(" |")[0] for line in lines] == [
+        "0:10 of 1:30",
+        "0:20 of 1:30",
+        "0:25 of 1:30",
+    ]
+    assert "\x1b" not in err
+
+
+def test_in_a_terminal_it_draws_at_most_four_times_a_second_and_gives_the_terminal_back(
+    make: Callable[[bool], Progress],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = []
+
+    def picture(stand: Standing) -> Group:
+        drawn.append(stand)
+        return as_picture(stand)
+
+    monkeypatch.setattr(module, "as_picture", picture)
+    now = [0.0]
+    monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
+    shown = make(True)
+    for step in range(1000):  # 10 s
+        now[0] = step / 100
+        shown.on_step_begin(step, [])
+        shown.on_step_end(step, [])
+    shown.close()
+    assert 30 <= len(drawn) <= 42
+    err = capsys.readouterr().err
+    assert "accuracy 0.75" in err
+    assert err.count("\x1b[?25l") == err.count("\x1b[?25h") == 1  # the cursor is hidden, then back
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_it_can_be_pickled_at_any_time_and_closed_twice_or_unopened(
+    terminal: bool, make: Callable[[bool], Progress], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = make(terminal)
+    pickle.loads(pickle.dumps(shown)).close()
+    assert capsys.readouterr().err == ""
+    shown.setup()
+    copy = pickle.loads(pickle.dumps(shown))
+    shown.close()
+    shown.close()
+    copy.setup()
+    copy.close()
+    assert capsys.readouterr().err.count("3 of 12 done") >= 2
+
+
+def test_there_may_be_no_record_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Progress(lambda: None, num_samples=3)
+    shown.setup()
+    shown.close()
+    assert "0 of 3 done: no trials yet" in capsys.readouterr().err
