@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,7 +207,7 @@ class Space:
         """
         for name in data:
             if name not in self._by_name:
-                raise ConfigError(_unknown(str(name), data[name], self._by_name))
+                raise ConfigError(_unknown(str(name), name, data[name], self._by_name))
         values = []
         for column in self.columns:
             if column.name not in data:
@@ -241,7 +241,7 @@ class Space:
                 raise ConfigError(f"{name}: received {value!r}, expected a dict")
             for key in value:
                 if key not in node:
-                    raise ConfigError(_unknown(path_name((*path, key)), value[key], node))
+                    raise ConfigError(_unknown(path_name((*path, key)), key, value[key], node))
             for key, child in node.items():
                 if key in value:
                     self._validate(child, value[key], (*path, key))
@@ -345,10 +345,9 @@ def _missing(name: str, node: Any) -> str:
     return f"{name}: missing, expected {expected}"
 
 
-def _unknown(name: str, value: Any, known: Mapping[Any, Any]) -> str:
-    key = name if name in known else name.rpartition("/")[2]
-    close = difflib.get_close_matches(key, [str(k) for k in known], n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return (
-        f"{name}: unknown key (received {value!r}); known here: {', '.join(map(str, known))}{hint}"
-    )
+def _unknown(name: str, key: Any, value: Any, known: Iterable[Any]) -> str:
+    by_lower = {str(k).lower(): k for k in known}
+    close = difflib.get_close_matches(str(key).lower(), by_lower, n=1)
+    hint = f"; did you mean {by_lower[close[0]]!r}?" if close else ""
+    listed = ", ".join(map(str, known)) or "none"
+    return f"{name}: unknown key (received {value!r}); known here: {listed}{hint}"
