@@ -1,0 +1,79 @@
+"""What a person reads at the end of a study."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from raytuner.history import TrialState
+from raytuner.study import text
+
+if TYPE_CHECKING:
+    from raytuner.study.study import Study
+
+
+def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None = None) -> Group:
+    """The best configuration, how the trials ended, what early stopping saved, and where it is.
+
+    Args:
+        study: The study.
+        unit: What a unit of the resource is called, in the singular.
+        more: Further lines that belong to the best configuration, by title.
+    """
+    lines = {"Best": _best(study, unit), **(more or {})}
+    lines["Trials"] = f"{sum(study.counts.values())}: {text.states(study.counts)}"
+    reasons = Counter(trial.reason or "unknown" for trial in study.failures)
+    for number, (reason, times) in enumerate(reasons.most_common(5)):
+        lines["Failures" if number == 0 else " " * number] = f"{times} x {_first_line(reason)}"
+    if saved := _saved(study, unit):
+        lines["Early stopping"] = saved
+    lines["Results"] = str(study.path)
+
+    parts: list[RenderableType] = []
+    if study.interrupted:
+        parts.append(Text("Interrupted: this is the best so far.", style="bold yellow"))
+    if study.best is not None:
+        parts += [Text("Best configuration", style="bold"), _grid(study.best.config), Text()]
+    parts.append(_table({title: Text(line) for title, line in lines.items()}))
+    return Group(*parts)
+
+
+def _best(study: Study, unit: str) -> str:
+    best = study.best
+    if best is None:
+        return f"no trial reported a usable {study.metric}"
+    end = f"{study.metric} {best.value:.5g} in trial {best.number + 1}"
+    if best.state is TrialState.COMPLETED:
+        return f"{end}, after {text.count(best.t, unit)}"
+    return f"{end}, which was not trained to its end: {text.count(best.t, unit)}"
+
+
+def _saved(study: Study, unit: str) -> str | None:
+    """What was spent of what the trials would have taken in full."""
+    if study.max_t is None or not study.trials:
+        return None
+    asked = study.max_t * len(study.trials)
+    share = study.resource_spent / asked
+    return f"{study.resource_spent:g} of {text.count(asked, unit)} were run ({share:.0%})"
+
+
+def _first_line(reason: str) -> str:
+    return reason.strip().splitlines()[0] if reason.strip() else "unknown"
+
+
+def _grid(config: Mapping[str, object]) -> Table:
+    return _table({f"  {key}": Text(text.value(item)) for key, item in text.flat(config)})
+
+
+def _table(rows: Mapping[str, Text]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for title, row in rows.items():
+        table.add_row(title, row)
+    return table
