@@ -1,1 +1,7 @@
-"""Placeholder."""
+"""The Bayesian engine, ask and tell: what to try next, given the record so far."""
+
+from raytuner.bayes.bayes import BayesProposer
+from raytuner.bayes.proposer import Proposal, Proposer
+from raytuner.bayes.sobol import SobolProposer
+
+__all__ = ["BayesProposer", "Proposal", "Proposer", "SobolProposer"]

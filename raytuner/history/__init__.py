@@ -1,1 +1,12 @@
-"""Placeholder."""
+"""The record of a search: trials, their states, their values by resource, and what is pending.
+
+The one mutable store is :class:`History`; everything that learns from it reads a frozen
+:class:`Snapshot`. The file format is described in :mod:`raytuner.history.store`.
+"""
+
+from raytuner.history.history import History
+from raytuner.history.snapshot import Snapshot
+from raytuner.history.store import FORMAT_VERSION, Store
+from raytuner.history.trial import Origin, Trial, TrialState
+
+__all__ = ["FORMAT_VERSION", "History", "Origin", "Snapshot", "Store", "Trial", "TrialState"]

@@ -14,8 +14,8 @@ from ray.tune.schedulers import FIFOScheduler
 
 from raytuner.errors import HistoryError, MetricError, SettingError
 from raytuner.halving import Action, SuccessiveHalving
+from raytuner.ray_report import read_number
 from raytuner.schedulers.partner import find_partner
-from raytuner.schedulers.reports import read_number
 
 logger = logging.getLogger(__name__)
 

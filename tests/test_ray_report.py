@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from raytuner.errors import MetricError
-from raytuner.schedulers.reports import read_number
+from raytuner.ray_report import read_number
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""Bayesian proposals: a Gaussian process, log expected improvement, a mixed maximiser."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from raytuner.bayes.acquisition import LogExpectedImprovement
+from raytuner.bayes.dataset import Dataset, dataset
+from raytuner.bayes.maximise import maximise
+from raytuner.bayes.proposer import Proposal
+from raytuner.bayes.seen import Seen
+from raytuner.bayes.sobol import SobolProposer
+from raytuner.bayes.surrogate import FIT_ERRORS, WarmFit, numerics
+from raytuner.errors import RaytunerWarning, SettingError
+from raytuner.history import Origin, Snapshot
+from raytuner.space import Space
+
+# Nearby candidates are made around so many of the best configurations.
+_BEST = 5
+
+
+class BayesProposer:
+    """Proposes where a Gaussian process expects the largest improvement at full resource.
+
+    The first ``n_initial`` configurations are quasi-random. After that each proposal maximises the
+    log expected improvement jointly with everything pending (sequential greedy for a batch).
+
+    Args:
+        space: The search space, d columns.
+        seed: Seed of everything random; None draws one.
+        n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
+
+    Raises:
+        SettingError: ``n_initial`` below 1.
+    """
+
+    def __init__(
+        self, space: Space, seed: int | None = None, *, n_initial: int | None = None
+    ) -> None:
+        if n_initial is not None and n_initial < 1:
+            raise SettingError(f"n_initial is {n_initial}; it must be at least 1")
+        self.n_initial = max(5, space.dim + 1) if n_initial is None else n_initial
+        self._space = space
+        self._sobol = SobolProposer(space, seed)
+        self._snapshot: Snapshot | None = None
+        self._asked = np.empty((0, space.dim))
+        self._fit = WarmFit()
+
+    def tell(self, snapshot: Snapshot) -> None:
+        """Learn from the record. Cheap: the model is fitted when it is asked."""
+        self._snapshot = snapshot
+        self._asked = np.empty((0, self._space.dim))
+        self._sobol.tell(snapshot)
+
+    def ask(self, n: int) -> list[Proposal]:
+        """Propose ``n`` configurations; see :meth:`Proposer.ask`.
+
+        A fit that fails gives quasi-random points and a :class:`RaytunerWarning` that says why.
+        """
+        data = self._training_rows(n)
+        chosen = np.empty((0, self._space.dim))
+        if data is not None:
+            try:
+                with numerics():
+                    chosen = self._maximisers(data, n)
+            except FIT_ERRORS as error:
+                warnings.warn(
+                    f"the Gaussian process could not be fitted to {len(data)} rows"
+                    f" ({type(error).__name__}: {error}); quasi-random configurations instead",
+                    RaytunerWarning,
+                    stacklevel=2,
+                )
+        origins = [Origin.BAYES] * len(chosen) + [Origin.SOBOL] * (n - len(chosen))
+        if len(chosen) < n:
+            chosen = np.vstack([chosen, self._sobol.points(n - len(chosen))])
+        self._asked = np.vstack([self._asked, chosen])
+        configs = self._space.decode(chosen)
+        return [Proposal(c, origin) for c, origin in zip(configs, origins, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seed, and where the last fit started and ended."""
+        return {"sobol": self._sobol.state_dict(), "fit": self._fit.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self._sobol.load_state_dict(state["sobol"])
+        self._fit.load_state_dict(state["fit"])
+
+    def _training_rows(self, n: int) -> Dataset | None:
+        """The rows to fit, or None while the initial design is under way."""
+        if self._snapshot is None:
+            return None
+        proposed = len(self._snapshot.trial_ids) + len(self._asked)
+        if proposed < self.n_initial:
+            return None
+        data = dataset(self._snapshot)
+        # Two distinct evaluated configurations are the least that says anything about a slope.
+        return data if len(data.evaluated) >= 2 else None
+
+    def _maximisers(self, data: Dataset, n: int) -> np.ndarray:
+        assert self._snapshot is not None
+        model = self._fit(data, self._space.columns)
+        used = np.vstack([self._snapshot.points, self._asked])
+        # One generator a proposal, named by its place in the record: restoring the record restores
+        # the randomness.
+        place = len(used)
+        acquisition = LogExpectedImprovement(
+            model,
+            evaluated=data.evaluated,
+            pending=np.vstack([self._snapshot.pending, self._asked]),
+            has_fidelity=data.has_fidelity,
+            seed=self._seed_of(place),
+        )
+        seen = Seen(self._space, used)
+        best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
+        chosen: list[np.ndarray] = []
+        for i in range(n):
+            rng = np.random.default_rng(self._seed_of(place + i))
+            point = maximise(acquisition, self._space, best, seen, rng)
+            if point is None:
+                break
+            chosen.append(point)
+            seen.add(point[None])
+            if i + 1 < n:
+                acquisition.add_pending(point)
+        return np.array(chosen).reshape(len(chosen), self._space.dim)
+
+    def _seed_of(self, place: int) -> int:
+        return int(np.random.SeedSequence([self._sobol.seed, place]).generate_state(1)[0] // 2)

@@ -1,0 +1,195 @@
+"""Maximisation of an acquisition function over a mixed space.
+
+Three moves, each batched over all restarts: a wide screening of candidates, gradient ascent in the
+continuous columns, and steps from level to level in the others. Integers and categories are never
+relaxed and rounded at the end: each candidate that is compared is one the space can represent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from scipy.stats import qmc
+
+from raytuner.bayes.acquisition import Acquisition
+from raytuner.bayes.seen import Seen
+from raytuner.history.snapshot import FloatArray
+from raytuner.space import Column, Space
+
+_SCREENED = 512  # candidates over the whole space
+_NEARBY = 128  # candidates around the best configurations so far
+_RESTARTS = 8
+_ROUNDS = 4  # alternations of gradient and level moves
+_GRADIENT_STEPS = 40
+_SPREAD = 0.08  # standard deviation of a nearby candidate, as a share of a column's range
+_FEW_LEVELS = 24  # a column with at most so many levels has all of them tried
+
+
+def maximise(
+    acquisition: Acquisition,
+    space: Space,
+    best: FloatArray,
+    seen: Seen,
+    rng: np.random.Generator,
+) -> FloatArray | None:
+    """Find an unused configuration of high acquisition value.
+
+    Args:
+        acquisition: Values of ``(n, d)`` points; log scale.
+        space: The search space, d columns.
+        best: ``(e, d)`` the best configurations so far, some of the candidates lie around them.
+        seen: Configurations that must not be returned.
+        rng: Source of the candidates.
+
+    Returns:
+        ``(d,)`` the point, or None if every candidate was used already.
+    """
+    candidates = space.snap(_candidates(space, best, rng))
+    candidates = candidates[seen.new(candidates)]
+    if not len(candidates):
+        left = seen.unused(rng, _RESTARTS)
+        if not len(left):
+            return None
+        candidates = left
+    values = _evaluate(acquisition, candidates)
+    starts = _choose_starts(values, rng)
+    X, value = candidates[starts], values[starts]
+
+    columns = space.columns
+    smooth = np.array([i for i, c in enumerate(columns) if c.n_levels is None], dtype=np.int64)
+    stepped = np.array([i for i, c in enumerate(columns) if c.n_levels is not None], dtype=np.int64)
+    for _ in range(_ROUNDS):
+        before = value.copy()
+        if len(smooth):
+            X, value = _ascend(acquisition, space, X, value, smooth)
+        if not len(stepped):
+            break
+        X, value = _step(acquisition, columns, X, value, stepped, rng)
+        if not len(smooth) or np.all(value - before < 1e-4):
+            break
+
+    # The climbs may have ended on used points: their starting candidates were unused.
+    everything = np.vstack([X, candidates])
+    order = np.argsort(-np.concatenate([value, values]), kind="stable")
+    everything = everything[order]
+    fresh = everything[seen.new(everything)]
+    return fresh[0]
+
+
+def _candidates(space: Space, best: FloatArray, rng: np.random.Generator) -> FloatArray:
+    wide = qmc.Sobol(space.dim, scramble=True, rng=rng).random(_SCREENED)
+    if not len(best):
+        return wide
+    near = best[rng.integers(len(best), size=_NEARBY)]
+    # Each nearby candidate moves in some of its columns only: good configurations differ in few.
+    moved = rng.random(near.shape) < rng.uniform(1.0 / space.dim, 1.0, size=(_NEARBY, 1))
+    moved[np.arange(_NEARBY), rng.integers(space.dim, size=_NEARBY)] = True
+    jump = near + rng.normal(scale=_SPREAD, size=near.shape)
+    categorical = np.array([c.kind == "categorical" for c in space.columns])
+    jump[:, categorical] = rng.random((_NEARBY, int(categorical.sum())))
+    return np.vstack([wide, np.where(moved, np.clip(jump, 0.0, 1.0), near)])
+
+
+def _choose_starts(values: FloatArray, rng: np.random.Generator) -> np.ndarray:
+    """The best candidate, and others drawn in proportion to their improvement (log values)."""
+    count = min(_RESTARTS, len(values))
+    best = int(values.argmax())
+    finite = np.where(np.isfinite(values), values, -np.inf)
+    # Gumbel's trick: the largest of log weight + noise are a draw without replacement.
+    spread = max(float(np.std(finite[np.isfinite(finite)])), 1e-6) if count > 1 else 1.0
+    keys = finite / spread + rng.gumbel(size=len(values))
+    keys[best] = np.inf
+    return np.argsort(-keys, kind="stable")[:count]
+
+
+def _evaluate(acquisition: Acquisition, X: FloatArray) -> FloatArray:
+    with torch.no_grad():
+        values = acquisition(torch.as_tensor(X, dtype=torch.double)).numpy()
+    return np.where(np.isnan(values), -np.inf, values)
+
+
+def _ascend(
+    acquisition: Acquisition, space: Space, X: FloatArray, value: FloatArray, smooth: np.ndarray
+) -> tuple[FloatArray, FloatArray]:
+    """L-BFGS-B in the columns ``smooth``, all restarts as one problem (their values add up)."""
+    fixed = torch.as_tensor(X, dtype=torch.double)
+
+    def negative(flat: FloatArray) -> tuple[float, FloatArray]:
+        free = torch.tensor(flat.reshape(len(X), len(smooth)), requires_grad=True)
+        point = fixed.clone()
+        point[:, smooth] = free
+        total = -acquisition(point).sum()
+        (gradient,) = torch.autograd.grad(total, free)
+        return total.item(), gradient.numpy().ravel().astype(np.float64)
+
+    result = minimize(
+        negative,
+        X[:, smooth].ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, 1.0)] * (len(X) * len(smooth)),
+        options={"maxiter": _GRADIENT_STEPS},
+    )
+    climbed = X.copy()
+    climbed[:, smooth] = np.clip(result.x.reshape(len(X), len(smooth)), 0.0, 1.0)
+    climbed = space.snap(climbed)  # an endless grid (qrandn) is climbed as a line
+    return _better(X, value, climbed, _evaluate(acquisition, climbed))
+
+
+def _step(
+    acquisition: Acquisition,
+    columns: Sequence[Column],
+    X: FloatArray,
+    value: FloatArray,
+    stepped: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    """Move each restart to its best neighbour in the columns ``stepped`` until none is better."""
+    for _ in range(2 * len(stepped) + 2):
+        neighbours: list[FloatArray] = []
+        owner: list[int] = []
+        for row, point in enumerate(X):
+            for i in stepped:
+                for unit in _other_levels(columns[i], point[i], rng):
+                    neighbour = point.copy()
+                    neighbour[i] = unit
+                    neighbours.append(neighbour)
+                    owner.append(row)
+        if not neighbours:
+            break
+        around = np.array(neighbours)
+        gains = _evaluate(acquisition, around)
+        best_X, best_value = X.copy(), value.copy()
+        for row in range(len(X)):
+            mine = np.flatnonzero(np.array(owner) == row)
+            top = mine[gains[mine].argmax()]
+            if gains[top] > value[row] + 1e-6:
+                best_X[row], best_value[row] = around[top], gains[top]
+        if np.array_equal(best_value, value):
+            break
+        X, value = best_X, best_value
+    return X, value
+
+
+def _other_levels(column: Column, unit: float, rng: np.random.Generator) -> FloatArray:
+    """Unit coordinates of the levels to try from ``unit``: all if few, else near ones and a few."""
+    n = column.n_levels
+    assert n is not None
+    if n <= _FEW_LEVELS:
+        levels = column.domain.level_units()
+        return levels[levels != unit]
+    reach = rng.random(4)
+    near = unit + np.array([-2.0, -1.0, 1.0, 2.0]) / n
+    levels = column.domain.snap(np.clip(np.concatenate([near, reach]), 0.0, 1.0))
+    return np.unique(levels[levels != unit])
+
+
+def _better(
+    X: FloatArray, value: FloatArray, other_X: FloatArray, other_value: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Row by row whichever is better."""
+    wins = other_value > value
+    return np.where(wins[:, None], other_X, X), np.where(wins, other_value, value)

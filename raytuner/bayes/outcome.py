@@ -1,0 +1,49 @@
+"""From reported objectives to what a Gaussian process can learn from."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import norm
+
+from raytuner.history.snapshot import FloatArray
+
+
+def warp_worse_half(y: FloatArray) -> FloatArray:
+    """Replace the worse half of the objectives by what their ranks would be in a normal law.
+
+    A few awful values (a diverged loss) would otherwise set the scale of the whole model and
+    flatten the part of the space that matters. The better half keeps its values; its root mean
+    square distance from the median sets the scale of the worse half.
+
+    Source: the half-rank warping of X. Song et al. (2024), "The Vizier Gaussian Process Bandit
+    Algorithm", arXiv:2408.11527, appendix B.
+
+    Args:
+        y: ``(n,)`` finite objectives, larger is better.
+
+    Returns:
+        ``(n,)`` warped objectives in the same order (ties stay ties).
+
+    Example:
+        >>> warp_worse_half(np.array([3.0, 2.0, 1.0, -1e9])).round(2).tolist()
+        [3.0, 2.0, 1.14, 0.21]
+    """
+    median = float(np.median(y))
+    worse = y < median
+    if not worse.any():
+        return y.copy()
+    scale = float(np.sqrt(np.mean((y[~worse] - median) ** 2)))
+    if scale == 0.0:  # all of the better half is tied: any scale keeps the order
+        scale = max(abs(median), 1.0) * 1e-3
+    # Ranks among all n from the worst, as shares of n; ties have their mean.
+    _, inverse, count = np.unique(y, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - 0.5 * count)[inverse] / len(y)
+    warped = y.copy()
+    warped[worse] = median + scale * norm.ppf(np.minimum(rank[worse], 0.5))
+    return warped
+
+
+def standardise(y: FloatArray) -> FloatArray:
+    """Shift and scale to mean 0 and standard deviation 1 (1 too if all are equal)."""
+    sd = float(y.std())
+    return (y - y.mean()) / (sd if sd > 1e-12 * max(1.0, float(np.abs(y).max())) else 1.0)

@@ -1,0 +1,373 @@
+"""The record of a search: the only mutable store, keyed by trial id."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from raytuner.errors import HistoryError, MetricError
+from raytuner.history.snapshot import Snapshot
+from raytuner.history.store import Store
+from raytuner.history.trial import Origin, Trial, TrialState
+from raytuner.space import Config, Space
+
+Mode = Literal["min", "max"]
+
+
+@dataclass
+class _Entry:
+    """A trial being written: the head of its record, its values by t, and its encoded point."""
+
+    head: Trial  # its ``values`` stay empty here
+    point: np.ndarray
+    values: dict[float, float] = field(default_factory=dict)
+
+    def frozen(self) -> Trial:
+        return replace(self.head, values=tuple(sorted(self.values.items())))
+
+
+class History:
+    """All that happened in a search, in memory and (once it has a file) on disk as it happens.
+
+    Args:
+        space: The search space the configurations belong to.
+        metric: Name of the objective.
+        mode: "min" or "max".
+        time_attr: Name of the resource t.
+        max_t: A trial's full resource, if known.
+        path: File to write to as things happen; None keeps the record in memory.
+
+    Raises:
+        MetricError: ``mode`` is neither "min" nor "max".
+        HistoryError: ``path`` exists already (see :meth:`open`).
+
+    Example:
+        >>> from raytuner.space import Float, Space
+        >>> history = History(Space({"lr": Float(0.0, 1.0)}), metric="loss", mode="min")
+        >>> history.add("a", {"lr": 0.25})
+        >>> history.report("a", t=1, value=3.0)
+        >>> history.end("a", TrialState.COMPLETED)
+        >>> history.best().value
+        3.0
+        >>> history.snapshot().y.tolist()
+        [-3.0]
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        metric: str,
+        mode: Mode,
+        time_attr: str = "training_iteration",
+        max_t: float | None = None,
+        path: Path | None = None,
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise MetricError(f"mode is {mode!r}; it must be 'min' or 'max'")
+        self.space = space
+        self.metric = metric
+        self.mode: Mode = mode
+        if path is not None and path.exists():
+            raise HistoryError(f"{path} exists already; History.open reads a record back")
+        self._store = Store(path)
+        self._entries: dict[str, _Entry] = {}
+        self._store.set_meta("space", space.to_spec())
+        self._store.set_meta("metric", metric)
+        self._store.set_meta("mode", mode)
+        self.time_attr = time_attr
+        self.max_t = max_t
+
+    # -- what happens ---------------------------------------------------------------------------
+
+    def add(self, trial_id: str, config: Config, origin: Origin = Origin.SOBOL) -> None:
+        """A configuration was handed out: it is pending from now on.
+
+        Raises:
+            HistoryError: The id is taken.
+            ConfigError: The configuration does not fit the space.
+        """
+        if trial_id in self._entries:
+            raise HistoryError(f"trial {trial_id!r} is in the record already")
+        self.space.validate(config)
+        head = Trial(
+            trial_id=trial_id,
+            number=len(self._entries),
+            config=config,
+            state=TrialState.PENDING,
+            values=(),
+            reason="",
+            origin=origin,
+            proposed_at=time.time(),
+            ended_at=None,
+        )
+        self._entries[trial_id] = _Entry(head, self.space.encode([config])[0])
+        self._write(head)
+
+    def report(self, trial_id: str, t: float, value: float) -> None:
+        """A trial reported ``value`` at resource ``t``; the trial is running.
+
+        A second report at the same t (a retry repeats iterations) replaces the first.
+        """
+        entry = self._entry(trial_id)
+        t, value = float(t), float(value)
+        if entry.values.get(t) != value:
+            entry.values[t] = value
+            self._store.put_value(trial_id, t, value, time.time())
+        if entry.head.state is not TrialState.RUNNING:
+            self._set(entry, state=TrialState.RUNNING, reason="", ended_at=None)
+
+    def pause(self, trial_id: str) -> None:
+        """The trial waits for its scheduler."""
+        self._set(self._entry(trial_id), state=TrialState.PAUSED)
+
+    def end(self, trial_id: str, state: TrialState, reason: str = "") -> None:
+        """The trial ended in ``state``, for ``reason``.
+
+        Raises:
+            HistoryError: ``state`` is a live state.
+        """
+        if state.is_live:
+            raise HistoryError(f"a trial cannot end in the live state {state.value}")
+        self._set(self._entry(trial_id), state=state, reason=reason, ended_at=time.time())
+
+    def reopen(self, trial_id: str) -> None:
+        """The trial goes on after all: Ray runs it again."""
+        self._set(self._entry(trial_id), state=TrialState.PENDING, reason="", ended_at=None)
+
+    # -- what is known --------------------------------------------------------------------------
+
+    @property
+    def time_attr(self) -> str:
+        """Name of the resource t."""
+        return self._time_attr
+
+    @time_attr.setter
+    def time_attr(self, time_attr: str) -> None:
+        self._time_attr = time_attr
+        self._store.set_meta("time_attr", time_attr)
+
+    @property
+    def max_t(self) -> float | None:
+        """A trial's full resource in units of ``time_attr``, if known."""
+        return self._max_t
+
+    @max_t.setter
+    def max_t(self, max_t: float | None) -> None:
+        self._max_t = max_t
+        self._store.set_meta("max_t", max_t)
+
+    @property
+    def path(self) -> Path | None:
+        """The file the record is written to, if any."""
+        return self._store.path
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, trial_id: object) -> bool:
+        return trial_id in self._entries
+
+    def __getitem__(self, trial_id: str) -> Trial:
+        return self._entry(trial_id).frozen()
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every trial, in the order of proposal."""
+        return tuple(entry.frozen() for entry in self._entries.values())
+
+    def counts(self) -> Counter[TrialState]:
+        """How many trials are in each state."""
+        return Counter(entry.head.state for entry in self._entries.values())
+
+    def live(self) -> tuple[str, ...]:
+        """Ids of the trials that may still report, in the order of proposal."""
+        return tuple(i for i, entry in self._entries.items() if entry.head.state.is_live)
+
+    def has_value(self, trial_id: str, t: float) -> bool:
+        """Whether the trial has reported at ``t``."""
+        return float(t) in self._entry(trial_id).values
+
+    @property
+    def has_values(self) -> bool:
+        """Whether any trial has reported."""
+        return any(entry.values for entry in self._entries.values())
+
+    def largest_t(self) -> float:
+        """The largest resource that any trial has reached; 0 before the first report."""
+        return max((max(e.values) for e in self._entries.values() if e.values), default=0.0)
+
+    def last(self, trial_id: str) -> tuple[float, float] | None:
+        """The trial's report at its largest t, as ``(t, value)``."""
+        values = self._entry(trial_id).values
+        return max(values.items()) if values else None
+
+    def best(self) -> Trial | None:
+        """The incumbent: the COMPLETED trial with the best final value.
+
+        Before any trial completes, the trial whose last value is best. A FAILED trial is never
+        the incumbent, nor is a value that is not finite. None while there is no value at all.
+        """
+        sign = 1.0 if self.mode == "max" else -1.0
+        best: tuple[bool, float] | None = None
+        winner: _Entry | None = None
+        for entry in self._entries.values():
+            if not entry.values or entry.head.state is TrialState.FAILED:
+                continue
+            value = entry.values[max(entry.values)]
+            rank = (entry.head.state is TrialState.COMPLETED, sign * value)
+            if math.isfinite(value) and (best is None or rank > best):
+                best, winner = rank, entry
+        return None if winner is None else winner.frozen()
+
+    def snapshot(self) -> Snapshot:
+        """The record as frozen arrays; see :class:`Snapshot`."""
+        sign = 1.0 if self.mode == "max" else -1.0
+        trial: list[int] = []
+        t: list[float] = []
+        y: list[float] = []
+        final: list[bool] = []
+        for row, entry in enumerate(self._entries.values()):
+            steps = sorted(entry.values)
+            trial += [row] * len(steps)
+            t += steps
+            y += [sign * entry.values[step] for step in steps]
+            final += [False] * len(steps)
+            if steps and entry.head.state is TrialState.COMPLETED:
+                final[-1] = True
+        return Snapshot(
+            trial_ids=tuple(self._entries),
+            states=tuple(entry.head.state for entry in self._entries.values()),
+            points=np.array([e.point for e in self._entries.values()], dtype=np.float64).reshape(
+                len(self._entries), self.space.dim
+            ),
+            trial=np.array(trial, dtype=np.int64),
+            t=np.array(t, dtype=np.float64),
+            y=np.array(y, dtype=np.float64),
+            final=np.array(final, dtype=np.bool_),
+            max_t=self.max_t,
+        )
+
+    # -- what is kept beside the trials ---------------------------------------------------------
+
+    def get_meta(self, key: str, default: Any = None) -> Any:
+        """A JSON value kept beside the trials, or ``default``."""
+        return self._store.get_meta(key, default)
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Keep a JSON-able value beside the trials."""
+        self._store.set_meta(key, value)
+
+    # -- where it is kept -----------------------------------------------------------------------
+
+    def move_to(self, path: Path) -> None:
+        """Write to ``path`` from now on, starting with all that is known."""
+        self._store = self._store.moved_to(path)
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy of the record to ``path``."""
+        self._store.copy_to(path)
+
+    def close(self) -> None:
+        """Let go of the file. The record stays readable in memory."""
+        data = self._store.to_bytes()
+        self._store.close()
+        self._store = Store.from_bytes(data)
+
+    @classmethod
+    def open(cls, path: Path, space: Space | None = None) -> History:
+        """Read a record back and go on writing to it.
+
+        Args:
+            path: The database file.
+            space: The search space; None rebuilds it from the record (possible unless a choice
+                is an object that JSON cannot hold).
+
+        Raises:
+            HistoryError: No file there, or no record in it.
+            SpaceError: The space cannot be rebuilt and was not given.
+        """
+        if not path.is_file():
+            raise HistoryError(f"there is no record of a search at {path}")
+        return cls._from_store(Store(path), space)
+
+    @classmethod
+    def _from_store(cls, store: Store, space: Space | None) -> History:
+        spec = store.get_meta("space", None)
+        if spec is None:
+            raise HistoryError(f"{store.path} holds no search space: it is not a finished record")
+        history = cls.__new__(cls)
+        history.space = Space.from_spec(spec) if space is None else space
+        history.metric = store.get_meta("metric", None)
+        history.mode = store.get_meta("mode", None)
+        history._time_attr = store.get_meta("time_attr", None)
+        history._max_t = store.get_meta("max_t", None)
+        history._store = store
+        history._entries = {}
+        for (
+            trial_id,
+            number,
+            config,
+            state,
+            reason,
+            origin,
+            proposed_at,
+            ended_at,
+        ) in store.trials():
+            full = history.space.load(json.loads(config))
+            head = Trial(
+                trial_id=trial_id,
+                number=number,
+                config=full,
+                state=TrialState(state),
+                values=(),
+                reason=reason,
+                origin=Origin(origin),
+                proposed_at=proposed_at,
+                ended_at=ended_at,
+            )
+            history._entries[trial_id] = _Entry(head, history.space.encode([full])[0])
+        for trial_id, t, value in store.values():
+            history._entries[trial_id].values[t] = value
+        return history
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A database connection cannot be pickled: its content can. The copy lives in memory.
+        return {"space": self.space, "record": self._store.to_bytes()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        store = Store.from_bytes(state["record"])
+        self.__dict__.update(History._from_store(store, state["space"]).__dict__)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _entry(self, trial_id: str) -> _Entry:
+        if trial_id not in self._entries:
+            raise HistoryError(f"trial {trial_id!r} is not in the record")
+        return self._entries[trial_id]
+
+    def _set(self, entry: _Entry, **changes: Any) -> None:
+        entry.head = replace(entry.head, **changes)
+        self._write(entry.head)
+
+    def _write(self, head: Trial) -> None:
+        config = json.dumps(self.space.dump(head.config))
+        self._store.put_trial(
+            (
+                head.trial_id,
+                head.number,
+                config,
+                head.state.value,
+                head.reason,
+                head.origin.value,
+                head.proposed_at,
+                head.ended_at,
+            )
+        )

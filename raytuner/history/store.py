@@ -1,0 +1,158 @@
+"""The file a record is kept in: one SQLite database, written as things happen.
+
+Format version 1. Three tables:
+
+``meta(key TEXT PRIMARY KEY, value TEXT)``
+    JSON values. ``format`` (this version), ``space`` (its spec), ``metric``, ``mode``,
+    ``time_attr``, ``max_t``, and whatever a study or searcher keeps beside them.
+``trial(trial_id TEXT PRIMARY KEY, number INTEGER, config TEXT, state TEXT, reason TEXT,
+origin TEXT, proposed_at REAL, ended_at REAL)``
+    ``config`` is the JSON object of the hyperparameters that vary (``Space.dump``); times are
+    Unix seconds.
+``value(trial_id TEXT, t REAL, value REAL, reported_at REAL, PRIMARY KEY (trial_id, t))``
+    The metric as reported; NULL stands for NaN.
+
+Each event is one transaction, so a killed process loses at most the event it was in. Whoever only
+wants to look can open the file with any SQLite client, also while the search runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from raytuner.errors import HistoryError
+
+FORMAT_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS trial (
+    trial_id TEXT PRIMARY KEY, number INTEGER NOT NULL, config TEXT NOT NULL,
+    state TEXT NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL,
+    proposed_at REAL NOT NULL, ended_at REAL);
+CREATE TABLE IF NOT EXISTS value (
+    trial_id TEXT NOT NULL, t REAL NOT NULL, value REAL, reported_at REAL NOT NULL,
+    PRIMARY KEY (trial_id, t)) WITHOUT ROWID;
+"""
+
+TrialRow = tuple[str, int, str, str, str, str, float, float | None]
+
+
+class Store:
+    """An open record file. ``Store()`` keeps the record in memory until it is moved to a file.
+
+    Args:
+        path: The database file, made if absent; its folder must exist. None: in memory.
+
+    Raises:
+        HistoryError: The file is no record of a search, or of a newer format.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        # The searcher may be driven from another thread than the one that made it (never two at
+        # once): Ray runs an experiment in whichever thread called fit().
+        try:
+            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
+        except sqlite3.OperationalError as error:
+            raise HistoryError(f"cannot open the record {path}: {error}") from error
+        self._db.isolation_level = None  # each statement is its own transaction
+        try:
+            # A write-ahead log survives the death of the process with one write an event.
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_SCHEMA)
+            found = self.get_meta("format", None)
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise HistoryError(f"{path} is not a record of a search: {error}") from error
+        if found is None:
+            self.set_meta("format", FORMAT_VERSION)
+        elif found != FORMAT_VERSION:
+            self._db.close()
+            raise HistoryError(
+                f"{path} is a record of format {found}; this raytuner reads format {FORMAT_VERSION}"
+            )
+
+    def close(self) -> None:
+        """Write everything out and let go of the file."""
+        self._db.close()
+
+    def moved_to(self, path: Path) -> Store:
+        """A store on ``path`` that holds this one's content; this one is closed."""
+        self.copy_to(path)
+        self.close()
+        return Store(path)
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy of the whole record to ``path``, replacing what is there.
+
+        The old file is there until the new one is whole.
+        """
+        draft = path.with_name(f".{path.name}.draft")
+        draft.unlink(missing_ok=True)
+        with closing(sqlite3.connect(draft)) as target:
+            self._db.backup(target)
+            # One self-contained file: a copy must not depend on a -wal file beside it.
+            target.execute("PRAGMA journal_mode = DELETE")
+        for leftover in ("-wal", "-shm"):  # of a process that was killed
+            path.with_name(path.name + leftover).unlink(missing_ok=True)
+        draft.replace(path)
+
+    def to_bytes(self) -> bytes:
+        """The whole record as the bytes of a database file (for pickling)."""
+        # By way of a file: SQLite refuses to deserialise what is marked as having a write-ahead
+        # log, and takes the mark off in files only.
+        with TemporaryDirectory() as folder:
+            self.copy_to(Path(folder) / "record")
+            return (Path(folder) / "record").read_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Store:
+        """A store in memory from :meth:`to_bytes`."""
+        store = cls()
+        with closing(sqlite3.connect(":memory:")) as source:
+            source.deserialize(data)
+            source.backup(store._db)
+        return store
+
+    def get_meta(self, key: str, default: Any) -> Any:
+        """The JSON value kept under ``key``, or ``default``."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return default if row is None else json.loads(row[0])
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Keep a JSON-able value under ``key``."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+    def put_trial(self, row: TrialRow) -> None:
+        """Insert or replace one trial."""
+        self._db.execute("INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def put_value(self, trial_id: str, t: float, value: float, reported_at: float) -> None:
+        """Insert or replace one value."""
+        stored = None if math.isnan(value) else value
+        self._db.execute(
+            "INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?)", (trial_id, t, stored, reported_at)
+        )
+
+    def trials(self) -> Iterator[TrialRow]:
+        """All trials in the order of proposal."""
+        yield from self._db.execute(
+            "SELECT trial_id, number, config, state, reason, origin, proposed_at, ended_at"
+            " FROM trial ORDER BY number"
+        )
+
+    def values(self) -> Iterator[tuple[str, float, float]]:
+        """All values: trial id, t, value, in ascending t."""
+        for trial_id, t, value in self._db.execute(
+            "SELECT trial_id, t, value FROM value ORDER BY trial_id, t"
+        ):
+            yield trial_id, t, math.nan if value is None else value

@@ -1,0 +1,84 @@
+"""A trial as the record knows it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from raytuner.space import Config
+
+
+class TrialState(StrEnum):
+    """Where a trial is in its life.
+
+    ::
+
+        PENDING -> RUNNING <-> PAUSED
+                      |
+                      +-> COMPLETED      reached max_t, or its training ended by itself
+                      +-> STOPPED_EARLY  the scheduler's decision: its last value is at t < max_t
+                      +-> FAILED         error, NaN or infinite objective, missing metric
+                      +-> REMOVED        dropped without an end of its own (a lost suggestion, say)
+
+    A trial that Ray runs again (a retry, a restored experiment) goes back to RUNNING.
+    """
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    STOPPED_EARLY = "STOPPED_EARLY"
+    FAILED = "FAILED"
+    REMOVED = "REMOVED"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a final value may still come."""
+        return self in (TrialState.PENDING, TrialState.RUNNING, TrialState.PAUSED)
+
+
+class Origin(StrEnum):
+    """Who proposed a trial's configuration."""
+
+    INITIAL = "initial"  # the user's points_to_evaluate
+    SOBOL = "sobol"  # quasi-random: the initial design, or a fall-back
+    BAYES = "bayes"  # a maximum of the acquisition function
+    EVALUATED = "evaluated"  # told from outside, never run here
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration and what it reported, frozen.
+
+    Attributes:
+        trial_id: Ray's id of the trial.
+        number: Its place in the order of proposals, from 0.
+        config: The full configuration, constants included.
+        state: See :class:`TrialState`.
+        values: Pairs ``(t, value)`` in ascending t; the value is the metric as it was reported.
+        reason: Why it failed or was stopped; empty otherwise.
+        origin: Who proposed it.
+        proposed_at: Unix seconds.
+        ended_at: Unix seconds, or None while it is live.
+    """
+
+    trial_id: str
+    number: int
+    config: Config
+    state: TrialState
+    values: tuple[tuple[float, float], ...]
+    reason: str
+    origin: Origin
+    proposed_at: float
+    ended_at: float | None
+
+    @property
+    def t(self) -> float:
+        """The resource spent, in units of ``time_attr``; 0 before the first report."""
+        return self.values[-1][0] if self.values else 0.0
+
+    @property
+    def value(self) -> float:
+        """The metric at the largest t reported; NaN before the first report."""
+        return self.values[-1][1] if self.values else math.nan

@@ -1,0 +1,442 @@
+"""Bayesian optimisation as a Ray Tune searcher."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from raytuner.bayes import BayesProposer, Proposer
+from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
+from raytuner.history import History, Origin, TrialState
+from raytuner.ray_report import read_number
+from raytuner.search.evaluated import Evaluated, completed, tell
+from raytuner.search.outcome import Outcome, ending
+from raytuner.search.restore import reconciled
+from raytuner.search.tune_space import has_domains, space_from_tune
+from raytuner.space import Config, Space
+
+logger = logging.getLogger(__name__)
+
+RECORD_FILE = "raytuner-record.sqlite"
+
+
+class BoTorchSearch(Searcher):
+    """Proposes configurations by Bayesian optimisation with BoTorch.
+
+    Takes metric, mode and search space from the Tuner, as every Ray searcher does, and accepts all
+    of Ray Tune's domains. After a quasi-random start, each configuration maximises the log expected
+    improvement of a Gaussian process, jointly with the trials that are still running. Values of
+    trials that a scheduler stopped are learned from as what they are, values at their resource.
+
+    Configurations are unique as long as the space has others; a finite space that is used up ends
+    the search.
+
+    Args:
+        space: The search space: a ``param_space`` of Ray Tune domains or a :class:`Space`. None
+            takes the Tuner's.
+        metric: Name of the objective in a report. None takes the Tuner's.
+        mode: "min" or "max". None takes the Tuner's.
+        points_to_evaluate: Configurations to try first, complete (constants may be left out).
+        time_attr: Key of a report that says what a trial has spent.
+        max_t: A trial's full resource in units of ``time_attr``. None takes it from a raytuner
+            scheduler or from the experiment's stop criterion, if there is one.
+        background: False computes proposals inside ``suggest``: the same seed and the same results
+            give the same proposals. This release has no other way.
+        seed: Seed of all that is random; None draws one.
+        n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
+        record: File to keep the record of the search in (see :mod:`raytuner.history.store`). None
+            keeps it beside Ray's own state of the experiment.
+        proposer: Makes the proposer for a space and a seed; None: :class:`BayesProposer`.
+
+    Raises:
+        SpaceError, ConfigError, MetricError, SettingError: What was received cannot be, or is
+            given twice and differs. Raised here, or when the Tuner starts, before any trial.
+
+    Example:
+        >>> from ray import tune
+        >>> search = BoTorchSearch({"lr": tune.loguniform(1e-4, 1e-1)}, "loss", "min", seed=0)
+        >>> config = search.suggest("trial_1")
+        >>> search.on_trial_complete("trial_1", {"loss": 0.3, "training_iteration": 1})
+        >>> search.history.best().value
+        0.3
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, Any] | Space | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        *,
+        points_to_evaluate: Sequence[Config] | None = None,
+        time_attr: str = "training_iteration",
+        max_t: float | None = None,
+        background: bool = False,
+        seed: int | None = None,
+        n_initial: int | None = None,
+        record: str | Path | None = None,
+        proposer: Callable[[Space, int | None], Proposer] | None = None,
+    ) -> None:
+        if background:
+            raise SettingError(
+                "background=True is not in this release: proposals are computed inside suggest;"
+                " leave background out"
+            )
+        if max_t is not None and not max_t > 0:
+            raise SettingError(f"max_t is {max_t!r}; it must be above 0, in units of {time_attr!r}")
+        _check_mode(mode)
+        super().__init__(metric=metric, mode=mode)
+        if proposer is None:
+            self._make_proposer: Callable[[Space, int | None], Proposer] = _BayesFactory(n_initial)
+        else:
+            self._make_proposer = proposer
+        self._time_attr = time_attr
+        self._max_t = max_t
+        self._seed = seed
+        self._record = None if record is None else Path(record)
+        self._initial = list(points_to_evaluate or [])
+        self._evaluated: list[Evaluated] = []
+        self._max_concurrent: int | None = None
+        self._has_scheduler = False  # one of ours: it says which trials it stops
+        self._stopped: dict[str, str] = {}
+        self._invalid: dict[str, str] = {}
+        self._space = _as_space(space)
+        self._history: History | None = None
+        self._proposer: Proposer | None = None
+        if self._space is not None and metric is not None and mode is not None:
+            self._begin()
+
+    # -- before the first trial -----------------------------------------------------------------
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Take metric, mode and search space from the Tuner.
+
+        Returns:
+            False if there is a search space already and ``config`` has domains too (Ray then says
+            so); True otherwise.
+
+        Raises:
+            SpaceError, ConfigError, MetricError: As for the constructor.
+        """
+        if self._space is not None and has_domains(config):
+            return False
+        self._metric = _agreed("metric", self._metric, metric)
+        self._mode = _agreed("mode", self._mode, mode)
+        _check_mode(self._mode)
+        if self._metric is None or self._mode is None:
+            raise MetricError(
+                f"metric is {self._metric!r} and mode is {self._mode!r}; name both, in TuneConfig"
+                " or in BoTorchSearch: the metric that is reported, and mode 'min' or 'max'"
+            )
+        if self._space is None:
+            self._space = space_from_tune(config)
+        if self._max_t is None:
+            self._max_t = _max_t_of(spec.get("stop"), self._time_attr)
+        if self._history is None:
+            self._begin()
+        return True
+
+    def use_space(self, space: Space) -> None:
+        """Search in ``space`` (as ``space=``).
+
+        Raises:
+            SettingError: There is a search space already.
+        """
+        if self._space is not None:
+            raise SettingError("BoTorchSearch has a search space already; give it once")
+        self._space = space
+
+    def keep_record_in(self, path: str | Path) -> None:
+        """Keep the record in the file ``path`` from the first suggestion on (as ``record=``)."""
+        self._record = Path(path)
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Keep to a bound on the trials that run at the same time (from a ConcurrencyLimiter).
+
+        Paused trials do not count: they hold no resources, and counting them would wait for them
+        for ever. A limiter's ``batch=True`` has no effect: proposals take pending trials into
+        account, so waiting for a whole batch gains nothing.
+        """
+        self._max_concurrent = max_concurrent
+        return True
+
+    def add_evaluated_point(
+        self,
+        parameters: dict[str, Any],
+        value: float,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: list[float] | None = None,
+    ) -> None:
+        """Learn from a configuration that was evaluated elsewhere.
+
+        Args:
+            parameters: The configuration (constants may be left out).
+            value: Its metric.
+            error: It failed; the value is not used.
+            pruned: It was stopped early: the value is not a final one.
+            intermediate_values: The metric after 1, 2, ... units of resource.
+
+        Raises:
+            ConfigError: The configuration does not fit the space.
+            SettingError: ``pruned`` without ``intermediate_values``: at what resource?
+        """
+        if pruned and not intermediate_values:
+            raise SettingError(
+                "add_evaluated_point got pruned=True without intermediate_values; a stopped value"
+                " counts at its resource only: pass the metric after 1, 2, ... units"
+            )
+        point = Evaluated(parameters, value, error, pruned, tuple(intermediate_values or ()))
+        if self._history is None:
+            self._evaluated.append(point)  # told once the space is known
+        else:
+            tell(self._history, point)
+
+    # -- Ray's hooks ----------------------------------------------------------------------------
+
+    def suggest(self, trial_id: str) -> Config | str | None:  # type: ignore[override]  # FINISHED
+        """A configuration for a new trial.
+
+        Returns:
+            The full configuration; None while as many trials are live as
+            :meth:`set_max_concurrency` allows; ``Searcher.FINISHED`` once a finite space is
+            used up.
+
+        Raises:
+            SpaceError, MetricError: There is nothing to search or to optimise.
+        """
+        history, proposer = self._ready()
+        if self._record is not None and history.path is None:
+            self._keep_in(self._record)
+        if self._max_concurrent is not None and self._running(history) >= self._max_concurrent:
+            return None
+        initial = self._next_initial(history)
+        if initial is not None:
+            history.add(trial_id, initial, Origin.INITIAL)
+            return initial
+        snapshot = history.snapshot()
+        if len({row.tobytes() for row in snapshot.points}) >= history.space.cardinality:
+            logger.info("All %g configurations are used: the search ends.", len(history))
+            finished: str = Searcher.FINISHED
+            return finished
+        proposer.tell(snapshot)
+        (proposal,) = proposer.ask(1)
+        history.add(trial_id, proposal.config, proposal.origin)
+        return proposal.config
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Record what a running trial reported.
+
+        A report without the metric is passed over: Ray has already decided whether it may be.
+
+        Raises:
+            MetricError: The metric or ``time_attr`` is not a number, and no trial of this search
+                has ever reported one. (Later, such a report fails its own trial only.)
+        """
+        history, _ = self._ready()
+        if trial_id not in history or self._metric not in result:
+            return
+        try:
+            t, value = self._read(result)
+        except MetricError as error:
+            if not history.has_values:
+                raise
+            self.on_trial_invalid(trial_id, str(error))
+            return
+        history.report(trial_id, t, value)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Record how a trial ended; see :func:`raytuner.search.outcome.ending`."""
+        history, _ = self._ready()
+        if trial_id not in history:
+            return
+        outcome = Outcome(
+            error=error,
+            result=result or None,
+            stopped=self._stopped.pop(trial_id, None),
+            invalid=self._invalid.pop(trial_id, None),
+            has_scheduler=self._has_scheduler,
+        )
+        state, reason, report = ending(history, trial_id, outcome)
+        if report is not None:
+            history.report(trial_id, *report)
+        history.end(trial_id, state, reason)
+
+    # -- a raytuner scheduler's hooks (raytuner.schedulers.partner) -------------------------------
+
+    def join_schedule(self, *, time_attr: str, max_t: float) -> None:
+        """A scheduler judges trials by ``time_attr`` and ends them at ``max_t``."""
+        history, _ = self._ready()
+        self._has_scheduler = True
+        self._time_attr = history.time_attr = time_attr
+        if self._max_t is None or history.max_t is None:
+            self._max_t = history.max_t = float(max_t)
+
+    def on_trial_stopped(self, trial_id: str, reason: str) -> None:
+        """The scheduler is about to stop the trial before ``max_t``."""
+        self._stopped[trial_id] = reason
+
+    def on_trial_invalid(self, trial_id: str, reason: str) -> None:
+        """The trial sent a report that cannot be used, or its training raised ``reason``."""
+        self._invalid[trial_id] = reason
+
+    # -- what the search knows ------------------------------------------------------------------
+
+    @property
+    def history(self) -> History:
+        """The record of the search.
+
+        Raises:
+            SpaceError, MetricError: The search has no space, metric or mode yet.
+        """
+        return self._ready()[0]
+
+    # -- save and restore -----------------------------------------------------------------------
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write the record, and the proposer's state within it, to one SQLite file.
+
+        Ray calls this with a file beside its own state of the experiment. The first call also
+        settles where the record is written as things happen, if no file was asked for: in that
+        folder.
+        """
+        history, proposer = self._ready()
+        path = Path(checkpoint_path)
+        live = path.parent / RECORD_FILE
+        if history.path is None or (self._record is None and history.path != live):
+            self._keep_in(self._record or live)
+        history.set_meta("proposer", proposer.state_dict())
+        history.set_meta("live", str(history.path.resolve()) if history.path else None)
+        history.copy_to(path)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Continue from what :meth:`save` wrote, and from what was recorded after it.
+
+        If the record that was being written at the time is still there (the process died, the
+        machine did not), nothing is lost: see :func:`raytuner.search.restore.reconciled`.
+        """
+        path = Path(checkpoint_path)
+        history = reconciled(path, self._space)
+        state = history.get_meta("proposer")
+        self._space = history.space
+        self._metric, self._mode = history.metric, history.mode
+        self._time_attr, self._max_t = history.time_attr, history.max_t
+        self._history = history
+        self._proposer = self._make_proposer(history.space, self._seed)
+        if state is not None:
+            self._proposer.load_state_dict(state)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Everything is known: make the record and the proposer, and check what is to come."""
+        assert self._space is not None
+        assert self._metric is not None
+        self._check_initial(self._space)
+        self._history = History(
+            self._space,
+            metric=self._metric,
+            mode="max" if self._mode == "max" else "min",
+            time_attr=self._time_attr,
+            max_t=self._max_t,
+        )
+        self._history.set_meta("search_id", uuid.uuid4().hex)
+        self._proposer = self._make_proposer(self._space, self._seed)
+        for point in self._evaluated:
+            tell(self._history, point)
+        self._evaluated.clear()
+
+    def _ready(self) -> tuple[History, Proposer]:
+        if self._history is None or self._proposer is None:
+            if self._space is None:
+                raise SpaceError(
+                    "BoTorchSearch has no search space: param_space of the Tuner is empty, and"
+                    " no space was given; name at least one hyperparameter"
+                )
+            raise MetricError(
+                f"BoTorchSearch has metric {self._metric!r} and mode {self._mode!r}; it needs both"
+            )
+        return self._history, self._proposer
+
+    def _keep_in(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.history.move_to(path)
+
+    def _running(self, history: History) -> int:
+        """Trials that are pending or running now; paused ones hold no slot."""
+        counts = history.counts()
+        return counts[TrialState.PENDING] + counts[TrialState.RUNNING]
+
+    def _read(self, result: Mapping[str, Any]) -> tuple[float, float]:
+        t = read_number(result, self._time_attr, role="time_attr", finite=True)
+        return t, read_number(result, str(self._metric), role="metric")
+
+    def _check_initial(self, space: Space) -> None:
+        keys: list[bytes] = []
+        for number, point in enumerate(self._initial):
+            try:
+                space.validate(point)
+            except ConfigError as error:
+                raise ConfigError(f"points_to_evaluate[{number}]: {error}") from None
+            key = space.encode([point])[0].tobytes()
+            if key in keys:
+                raise ConfigError(
+                    f"points_to_evaluate[{number}] is the same configuration as"
+                    f" points_to_evaluate[{keys.index(key)}]: {point!r}; give each once"
+                )
+            keys.append(key)
+
+    def _next_initial(self, history: History) -> Config | None:
+        """The first of ``points_to_evaluate`` that the record does not hold."""
+        if not self._initial:
+            return None
+        used = {row.tobytes() for row in history.snapshot().points}
+        for point in self._initial:
+            if history.space.encode([point])[0].tobytes() not in used:
+                return completed(history.space, point)
+        self._initial = []  # all handed out; the record says so from now on
+        return None
+
+
+class _BayesFactory:
+    """Makes the default proposer; a class, since Ray pickles the searcher."""
+
+    def __init__(self, n_initial: int | None) -> None:
+        self.n_initial = n_initial
+
+    def __call__(self, space: Space, seed: int | None) -> Proposer:
+        return BayesProposer(space, seed, n_initial=self.n_initial)
+
+
+def _as_space(space: Mapping[str, Any] | Space | None) -> Space | None:
+    if space is None or isinstance(space, Space):
+        return space
+    return space_from_tune(space)
+
+
+def _check_mode(mode: str | None) -> None:
+    if mode is not None and mode not in ("min", "max"):
+        raise MetricError(f"mode is {mode!r}; it must be 'min' or 'max'")
+
+
+def _agreed(what: str, own: str | None, tuners: str | None) -> str | None:
+    """The one value that the searcher and the Tuner give together."""
+    if own is not None and tuners is not None and own != tuners:
+        raise MetricError(
+            f"BoTorchSearch was given {what}={own!r} and the Tuner {what}={tuners!r}; give it once"
+        )
+    return own if own is not None else tuners
+
+
+def _max_t_of(stop: object, time_attr: str) -> float | None:
+    """``max_t`` if the experiment stops each trial at a given ``time_attr``."""
+    level = stop.get(time_attr) if isinstance(stop, Mapping) else None
+    return float(level) if isinstance(level, int | float) else None

@@ -1,0 +1,72 @@
+"""How a trial ended, from the little that Ray tells a searcher."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raytuner.errors import MetricError
+from raytuner.history import History, TrialState
+from raytuner.ray_report import read_number
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known when a trial is over.
+
+    Attributes:
+        error: Ray says that it failed.
+        result: Its last report, flattened; None if Ray gives none.
+        stopped: Why a raytuner scheduler stopped it, if it did.
+        invalid: Why its reports cannot be used or what its training raised, if known.
+        has_scheduler: Whether a raytuner scheduler is there to say which trials it stops.
+    """
+
+    error: bool
+    result: Mapping[str, Any] | None
+    stopped: str | None = None
+    invalid: str | None = None
+    has_scheduler: bool = False
+
+
+def ending(
+    history: History, trial_id: str, outcome: Outcome
+) -> tuple[TrialState, str, tuple[float, float] | None]:
+    """The state a trial ended in, why, and the report ``(t, value)`` that came with the end.
+
+    Ray's end of a trial says neither whether a scheduler stopped it nor whether its training ended
+    by itself. What tells them apart: a result that makes a scheduler or a criterion stop the trial
+    has not been seen in ``on_trial_result``; the last result of a training that returns has. So:
+
+    - FAILED: an error, a report that cannot be used, no report at all, NaN or an infinity at the
+      end.
+    - STOPPED_EARLY: a raytuner scheduler said so; or, beside another scheduler, the result is new
+      and its t is below ``max_t`` (below the largest t any trial reached, if ``max_t`` is unknown);
+      or the trial was stopped while it waited, after it had reported.
+    - REMOVED: it was stopped before it reported.
+    - COMPLETED: everything else.
+    """
+    if outcome.error or outcome.invalid is not None:
+        return TrialState.FAILED, outcome.invalid or "its training raised an error", None
+    if outcome.result is None:
+        if history.last(trial_id) is None:
+            return TrialState.REMOVED, "stopped before it reported", None
+        return TrialState.STOPPED_EARLY, outcome.stopped or "stopped while it waited", None
+    try:
+        t = read_number(outcome.result, history.time_attr, role="time_attr", finite=True)
+        value = read_number(outcome.result, history.metric, role="metric")
+    except MetricError as error:
+        if history.last(trial_id) is not None:  # the last report alone lacks it
+            return TrialState.COMPLETED, "", None
+        return TrialState.FAILED, f"it ended without a report: {error}", None
+    if not math.isfinite(value):
+        return TrialState.FAILED, f"{history.metric} is {value} at its end", (t, value)
+    if outcome.stopped is not None:
+        return TrialState.STOPPED_EARLY, outcome.stopped, (t, value)
+    is_new = not history.has_value(trial_id, t)
+    full = history.max_t if history.max_t is not None else history.largest_t()
+    if is_new and not outcome.has_scheduler and t < full:
+        return TrialState.STOPPED_EARLY, f"stopped at t = {t:g}", (t, value)
+    return TrialState.COMPLETED, "", (t, value)

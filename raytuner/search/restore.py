@@ -1,0 +1,61 @@
+"""Putting together what Ray saved and what was recorded after it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from raytuner.errors import HistoryError
+from raytuner.history import History, TrialState
+from raytuner.space import Space
+
+logger = logging.getLogger(__name__)
+
+
+def reconciled(saved_path: Path, space: Space | None) -> History:
+    """The record to continue from.
+
+    Ray saves the experiment from time to time; the record is written as things happen. After a kill
+    the record knows more than Ray does, and Ray runs again what it does not know to have ended:
+
+    - A trial that Ray's state holds as live is live, whatever came after; its values stay, and the
+      iterations that it repeats are recorded once.
+    - A trial that Ray's state does not hold is lost to Ray: it keeps its values, and is REMOVED if
+      it had not ended.
+
+    Args:
+        saved_path: The copy of the record that belongs to Ray's state.
+        space: The search space, or None to rebuild it from the record.
+
+    Returns:
+        The live record where that is still to be found, else the saved copy, in memory. It is
+        written to a file again once the searcher knows one.
+    """
+    saved = _in_memory(History.open(saved_path, space))
+    live_path = saved.get_meta("live")
+    if live_path is None or not Path(live_path).is_file():
+        return saved
+    try:
+        live = _in_memory(History.open(Path(live_path), space))
+    except HistoryError as error:
+        logger.warning(
+            "The record at %s cannot be read (%s); Ray's copy is used.", live_path, error
+        )
+        return saved
+    if live.get_meta("search_id") != saved.get_meta("search_id"):
+        return saved  # another search has taken the file since
+    known = {trial.trial_id: trial.state for trial in saved.trials}
+    for trial in live.trials:
+        state = known.get(trial.trial_id)
+        if state is None and trial.state.is_live:
+            live.end(trial.trial_id, TrialState.REMOVED, "its driver died before Ray saved it")
+        elif state is not None and state.is_live and not trial.state.is_live:
+            live.reopen(trial.trial_id)
+    live.set_meta("proposer", saved.get_meta("proposer"))
+    return live
+
+
+def _in_memory(history: History) -> History:
+    """The same record, detached from its file: neither copy may change under the other."""
+    history.close()
+    return history

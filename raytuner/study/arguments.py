@@ -1,0 +1,121 @@
+"""What a study may be asked to do: checked before anything starts."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune as ray_tune
+
+from raytuner.errors import SettingError, TrainableError
+
+DEFAULT_STORAGE = Path("~/raytuner_results")
+
+# A training function or class, or the name of a registered one; Ray's own type is as wide.
+Trainable = Callable[..., Any] | type | str
+# What a trial needs, as Ray takes it: a dict, a PlacementGroupFactory, or a function of the
+# configuration that returns one of them.
+Resources = Mapping[str, float] | Callable[[dict[str, Any]], Any] | Any
+
+
+def check_count(num_samples: object, time_budget_s: float | None) -> None:
+    """``num_samples`` is a positive whole number, or -1 with a time budget to end the study.
+
+    Raises:
+        SettingError: It is not.
+    """
+    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < -1:
+        raise SettingError(f"num_samples is {num_samples!r}; it must be at least 1, or -1")
+    if num_samples == 0:
+        raise SettingError("num_samples is 0; it must be at least 1, or -1 for no limit")
+    if time_budget_s is not None and not time_budget_s > 0:
+        raise SettingError(f"time_budget_s is {time_budget_s!r}; it must be above 0 seconds")
+    if num_samples == -1 and time_budget_s is None:
+        raise SettingError("num_samples is -1 (no limit) and there is no time_budget_s to end it")
+
+
+def check_trainable(trainable: object) -> None:
+    """A training function takes the configuration.
+
+    Raises:
+        TrainableError: It is nothing that can be called, or a function of no argument.
+    """
+    if isinstance(trainable, str | type):
+        return
+    if not callable(trainable):
+        raise TrainableError(
+            f"the trainable is {trainable!r} ({type(trainable).__name__}); it must be a function of"
+            " the configuration or a ray.tune.Trainable class"
+        )
+    try:
+        parameters = inspect.signature(trainable).parameters.values()
+    except ValueError:  # built in, without a signature: Ray will say
+        return
+    if not any(p.kind is not p.KEYWORD_ONLY for p in parameters):
+        raise TrainableError(
+            f"the training function {name_of(trainable)} takes no argument; it must take the"
+            " configuration, a dict"
+        )
+
+
+def with_resources(trainable: Trainable, resources: Resources | None) -> Any:
+    """The trainable with its request for resources; as it is if there is none.
+
+    Raises:
+        SettingError: An amount that Ray cannot place.
+    """
+    if resources is None:
+        return trainable
+    if isinstance(trainable, str):
+        raise SettingError(
+            f"resources were given for the registered trainable {trainable!r}; give them to the"
+            " function itself with ray.tune.with_resources before registering it"
+        )
+    if isinstance(resources, Mapping):
+        for key, amount in resources.items():
+            if isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0:
+                raise SettingError(f"resources[{key!r}] is {amount!r}; it must be a number >= 0")
+            if key.lower() == "gpu" and amount > 1 and amount != int(amount):
+                raise SettingError(
+                    f"resources[{key!r}] is {amount!r}; a trial gets a part of one GPU (0 to 1) or"
+                    " a whole number of them"
+                )
+        resources = dict(resources)
+    return ray_tune.with_resources(trainable, resources)
+
+
+def folder_for(trainable: Trainable, storage_path: str | Path | None, name: str | None) -> Path:
+    """The folder of a new study: ``storage_path / name``.
+
+    Raises:
+        SettingError: There is something in it already, or it is not a local folder.
+    """
+    text = str(DEFAULT_STORAGE if storage_path is None else storage_path)
+    if "://" in text:
+        raise SettingError(
+            f"storage_path is {text!r}; in this release a study is kept in a folder of a file"
+            " system (local or shared), not behind a URI"
+        )
+    if name is None:
+        name = f"{name_of(trainable)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    if not name or Path(name).name != name:
+        raise SettingError(f"name is {name!r}; it must be a plain folder name")
+    path = Path(text).expanduser().resolve() / name
+    if path.exists() and any(path.iterdir()):
+        raise SettingError(
+            f"{path} holds a study or something else already; choose another name, or go on with"
+            " raytuner.load(path).resume()"
+        )
+    return path
+
+
+def name_of(trainable: Trainable) -> str:
+    """A short name, fit for a folder."""
+    if isinstance(trainable, str):
+        return trainable
+    inner = getattr(trainable, "func", trainable)  # functools.partial
+    name: str = getattr(inner, "__name__", type(inner).__name__)
+    return name.strip("<>")

@@ -1,0 +1,280 @@
+"""Running a study on Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune as ray_tune
+
+from raytuner.errors import RaytunerError, SettingError
+from raytuner.history import History, TrialState
+from raytuner.schedulers import ASHAScheduler
+from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import RECORD_FILE
+from raytuner.space import Config, Space
+from raytuner.study.arguments import (
+    Resources,
+    Trainable,
+    check_count,
+    check_trainable,
+    folder_for,
+    with_resources,
+)
+from raytuner.study.progress import Progress
+from raytuner.study.reasons import FailureReasons
+from raytuner.study.study import Study
+
+# While a study runs:
+_ENVIRONMENT = {
+    # Ray's check aborts the experiment at the first report without the metric, with its own error.
+    # The searcher and scheduler here look themselves: one trial may fail, the others go on.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Ray's newer console output prints a banner even at verbose=0; the older one keeps quiet.
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+def tune(
+    trainable: Trainable,
+    param_space: Mapping[str, Any] | Space,
+    *,
+    metric: str,
+    mode: str,
+    num_samples: int,
+    resources: Resources | None = None,
+    max_t: float | None = None,
+    grace_period: float = 1,
+    reduction_factor: int = 3,
+    time_budget_s: float | None = None,
+    storage_path: str | Path | None = None,
+    name: str | None = None,
+    seed: int | None = None,
+    points_to_evaluate: Sequence[Config] | None = None,
+    searcher: BoTorchSearch | None = None,
+    scheduler: Any = None,
+    max_concurrent: int | None = None,
+    reuse_actors: bool = False,
+    time_attr: str = "training_iteration",
+    callbacks: Sequence[Any] = (),
+    progress: bool = True,
+) -> Study:
+    """Search for the best hyperparameters of a training function.
+
+    Starts a local Ray cluster if none is connected; Ray's own rules (``RAY_ADDRESS``) apply.
+
+    Args:
+        trainable: ``f(config)`` that calls ``ray.tune.report({metric: ...})`` after each unit of
+            training; a ``ray.tune.Trainable`` class; or the name of a registered one.
+        param_space: The search space: Ray Tune domains and constants, nested as you like, or a
+            :class:`raytuner.space.Space`.
+        metric: Name of the objective in the reports.
+        mode: "min" or "max".
+        num_samples: Number of trials; -1 for as many as ``time_budget_s`` allows.
+        resources: What one trial needs, such as ``{"cpu": 2, "gpu": 0.5}``; a
+            ``PlacementGroupFactory``; or a function of the configuration. None: what the trainable
+            asks for itself, or one CPU.
+        max_t: Full resource of a trial, in units of ``time_attr``: a trial that gets there is
+            complete. Trials that do badly before are stopped (:class:`ASHAScheduler`). None runs
+            every trial until its training ends.
+        grace_period: No trial is stopped before this much resource.
+        reduction_factor: About one in so many trials goes on at each rung.
+        time_budget_s: Seconds after which the study ends, however many trials are left.
+        storage_path: Folder that the study's own folder is made in; default
+            ``~/raytuner_results``.
+        name: The study's own folder; default: the function's name and the time.
+        seed: Makes proposals repeatable for the same order of results.
+        points_to_evaluate: Configurations to try first.
+        searcher: A :class:`BoTorchSearch` with settings of its own; None makes one.
+        scheduler: Any Ray Tune scheduler; None: ASHA if there is a ``max_t``.
+        max_concurrent: At most so many trials at a time; None: as many as the cluster holds.
+        reuse_actors: Keep a trial's process for the next trial. Saves seconds a trial; the training
+            function must then leave promptly when it is stopped and keep no state in globals.
+        time_attr: Key of a report that says what a trial has spent.
+        callbacks: Ray Tune callbacks (loggers, say).
+        progress: Show progress while it runs.
+
+    Returns:
+        The study. After Ctrl-C too, with ``interrupted`` true and the best so far.
+
+    Raises:
+        RaytunerError: Bad input; before any trial starts, wherever it can be known by then.
+
+    Example:
+        .. code-block:: python
+
+            study = raytuner.tune(
+                train, {"lr": tune.loguniform(1e-4, 1e-1)},
+                metric="loss", mode="min", num_samples=50, max_t=27, resources={"gpu": 0.5},
+            )
+            print(study.best.config)
+    """
+    check_count(num_samples, time_budget_s)
+    check_trainable(trainable)
+    if max_concurrent is not None and max_concurrent < 1:
+        raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
+    if searcher is not None and points_to_evaluate is not None:
+        raise SettingError(
+            "points_to_evaluate was given beside a searcher; give it to the searcher"
+        )
+    runnable = with_resources(trainable, resources)
+    if scheduler is None and max_t is not None:
+        scheduler = ASHAScheduler(
+            time_attr,
+            max_t=max_t,
+            grace_period=grace_period,
+            reduction_factor=reduction_factor,
+            seed=seed,
+        )
+    if searcher is None:
+        searcher = BoTorchSearch(
+            points_to_evaluate=points_to_evaluate, time_attr=time_attr, max_t=max_t, seed=seed
+        )
+    _prepare(searcher, param_space, metric, mode)
+    path = folder_for(trainable, storage_path, name)
+    searcher.keep_record_in(path / RECORD_FILE)
+    searcher.history.set_meta("trainable", _where(trainable))
+    searcher.history.set_meta("time_budget_s", time_budget_s)
+
+    reasons: list[Any] = [FailureReasons(searcher)]
+    bars = [_progress_of(searcher, num_samples, time_budget_s)] if progress else []
+    with _ray_session():
+        tuner = ray_tune.Tuner(
+            runnable,
+            # The searcher holds the space: Ray's own handling of a param_space would replace the
+            # objects in it by placeholders.
+            tune_config=ray_tune.TuneConfig(
+                metric=metric,
+                mode=mode,
+                num_samples=num_samples,
+                search_alg=searcher,
+                scheduler=scheduler,
+                time_budget_s=time_budget_s,
+                max_concurrent_trials=max_concurrent,
+                reuse_actors=reuse_actors,
+            ),
+            run_config=ray_tune.RunConfig(
+                name=path.name,
+                storage_path=str(path.parent),
+                verbose=0,
+                callbacks=reasons + bars + list(callbacks),
+            ),
+        )
+        start = time.monotonic()
+        try:
+            _fit(tuner)
+        finally:
+            for bar in bars:
+                bar.close()
+    return _settled(path, searcher.history, time.monotonic() - start)
+
+
+def resume(study: Study, trainable: Trainable) -> Study:
+    """Go on with an interrupted study; see :meth:`Study.resume`."""
+    check_trainable(trainable)
+    with _ray_session():
+        tuner = ray_tune.Tuner.restore(str(study.path), trainable)
+        start = time.monotonic()
+        _fit(tuner)
+    history = History.open(study.path / RECORD_FILE, study.history.space)
+    return _settled(study.path, history, time.monotonic() - start)
+
+
+def _prepare(
+    searcher: BoTorchSearch, param_space: Mapping[str, Any] | Space, metric: str, mode: str
+) -> None:
+    """Tell the searcher now what the Tuner would at its start: bad input shows before Ray runs."""
+    if isinstance(param_space, Space):
+        searcher.use_space(param_space)
+        param_space = {}
+    if not searcher.set_search_properties(metric, mode, dict(param_space)):
+        raise SettingError(
+            "the searcher has a search space of its own, and param_space names hyperparameters too:"
+            " give them in one place"
+        )
+
+
+def _progress_of(
+    searcher: BoTorchSearch, num_samples: int, time_budget_s: float | None
+) -> Progress:
+    # partial, not lambda: Ray pickles its callbacks.
+    return Progress(
+        partial(getattr, searcher, "history"), num_samples, searcher.history.max_t, time_budget_s
+    )
+
+
+def _fit(tuner: ray_tune.Tuner) -> None:
+    """Run to the end, with raytuner's own errors as they were raised."""
+    try:
+        tuner.fit()
+    except Exception as error:
+        raise _own_error(error) from error
+
+
+def _own_error(error: BaseException) -> BaseException:
+    """The raytuner error that Ray wrapped, if there is one, else the error itself.
+
+    Ray turns what a scheduler or searcher raises into a TuneError with the traceback as its text;
+    Python keeps the original as its context.
+    """
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, RaytunerError):
+            return inner
+        inner = inner.__cause__ or inner.__context__
+    return error
+
+
+def _settled(path: Path, history: History, seconds: float) -> Study:
+    """The study after a run: what the end of the time budget cut is ended in the record too.
+
+    Ray ends the trials that run at that moment without a word to the searcher. Trials that are live
+    after any other end were interrupted, and stay live: they can be resumed.
+    """
+    budget = history.get_meta("time_budget_s")
+    if budget is not None and seconds >= budget:
+        for trial_id in history.live():
+            reported = history.last(trial_id) is not None
+            state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
+            history.end(trial_id, state, "the time budget ended")
+    history.close()
+    return Study(path, history)
+
+
+def _where(trainable: Trainable) -> str | None:
+    """``module:qualified.name`` of a function or class; None if it has none to import it by."""
+    module = getattr(trainable, "__module__", None)
+    name = getattr(trainable, "__qualname__", None)
+    importable = module not in (None, "__main__") and name is not None and "<" not in name
+    return f"{module}:{name}" if importable else None
+
+
+@contextmanager
+def _ray_session() -> Iterator[None]:
+    """A connected Ray, its settings for a study, and the caller's Ctrl-C handler back after it."""
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    before = {key: os.environ.get(key) for key in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if in_main else None
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+        if in_main:
+            # Tune leaves its handler behind, which would swallow the next Ctrl-C.
+            signal.signal(signal.SIGINT, handler)
