@@ -1,6 +1,6 @@
 """Ray Tune's search spaces, translated: each domain with exactly the support and law Tune gives it.
 
-What Tune does (ray/tune/search/sample.py), beyond what the names say:
+What Tune does (ray/tune/search/sample.py in ray 2.60), beyond what the names say:
 
 * `randint`, `lograndint`: the upper bound is excluded.
 * `qrandint`, `qlograndint`: the draw is over the indices k of the multiples `k * q` that lie
@@ -20,6 +20,7 @@ from raytuner.errors import SpaceError
 from raytuner.space import Categorical, Domain, Float, Integer, Normal, Ordinal, Path, Space
 from raytuner.space.choices import is_number
 from raytuner.space.domains import is_monotone
+from raytuner.space.space import like
 from raytuner.space.spec import path_name
 
 # Inside a Tuner, Ray replaces each `sample_from` by the tuple (this token, a hash) before a
@@ -89,10 +90,7 @@ def _translated(node: Any, path: Path) -> Any:
     if isinstance(node, Mapping):
         return {key: _translated(value, (*path, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
-        items = [_translated(item, (*path, i)) for i, item in enumerate(node)]
-        if isinstance(node, list):
-            return items
-        return type(node)(*items) if hasattr(node, "_fields") else tuple(items)
+        return like(node, [_translated(item, (*path, i)) for i, item in enumerate(node)])
     if isinstance(node, sample.Domain):
         return _domain(node, path)
     return node

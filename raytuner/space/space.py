@@ -266,7 +266,7 @@ def _checked(node: Any, path: Path) -> Any:
         return {key: _checked(value, (*path, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
         items = [_checked(item, (*path, i)) for i, item in enumerate(node)]
-        return _like(node, items)
+        return like(node, items)
     if isinstance(node, Domain):
         return node
     if type(node).__module__ == "ray.tune.search.sample":  # by name: this room does without ray
@@ -283,7 +283,7 @@ def _checked(node: Any, path: Path) -> Any:
         ) from None
 
 
-def _like(node: list[Any] | tuple[Any, ...], items: list[Any]) -> Any:
+def like(node: list[Any] | tuple[Any, ...], items: list[Any]) -> Any:
     """The items in a container of the same kind; a named tuple stays one."""
     if isinstance(node, list):
         return items
@@ -307,7 +307,7 @@ def _filled(node: Any, values: Iterator[Any]) -> Any:
     if isinstance(node, Mapping):
         return {key: _filled(value, values) for key, value in node.items()}
     if isinstance(node, list | tuple):
-        return _like(node, [_filled(item, values) for item in node])
+        return like(node, [_filled(item, values) for item in node])
     if isinstance(node, Domain):
         return next(values) if _varies(node) else node.from_unit(0.5)
     return copy.deepcopy(node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import pickle
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import namedtuple
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import raytuner.space
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import Categorical, Float, Integer, Normal, Ordinal, Space
 
@@ -334,3 +337,15 @@ def test_the_room_does_without_ray_and_torch() -> None:
     code = "import sys, raytuner.space; print([m for m in ('ray', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_room_imports_only_what_it_may() -> None:
+    may = {*sys.stdlib_module_names, "numpy", "scipy", "raytuner.errors", "raytuner.space"}
+    for file in Path(raytuner.space.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [str(node.module)]
+            for name in names:
+                parts = name.split(".")
+                assert ".".join(parts[: 2 if parts[0] == "raytuner" else 1]) in may, (file, name)
