@@ -1,0 +1,35 @@
+"""The same search without a Ray script: one call."""
+
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+import raytuner
+
+
+def train(config: dict[str, Any]) -> None:
+    """A stand-in for a training: the loss falls with each step, fastest for a good rate."""
+    for step in range(1, 28):
+        tune.report({"loss": (config["lr"] - 0.01) ** 2 + config["momentum"] / step})
+
+
+def main(storage_path: Path | None = None) -> raytuner.Study:
+    """Search, and show what came of it."""
+    study = raytuner.tune(
+        train,
+        {"lr": tune.loguniform(1e-4, 1e-1), "momentum": tune.uniform(0.0, 0.99)},
+        metric="loss",
+        mode="min",
+        num_samples=20,
+        max_t=27,
+        storage_path=storage_path,
+    )
+    if study.best is not None:
+        print(study.best.config, study.best.value)
+    print(study.counts, study.path)
+    return study
+
+
+if __name__ == "__main__":
+    main()
