@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray.tune import Callback
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -90,7 +90,7 @@ def as_text(standing: Standing) -> str:
     return f"{lines['time']} | {lines['trials']} | best: {lines['best']}"
 
 
-def as_picture(standing: Standing) -> Group:
+def as_picture(standing: Standing) -> Table:
     """A progress bar and a few lines, for a terminal."""
     lines = as_lines(standing)
     share = standing.share
@@ -98,10 +98,10 @@ def as_picture(standing: Standing) -> Group:
     table = Table.grid(padding=(0, 1))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    table.add_row("time", Text(lines["time"]))
-    table.add_row("trials", Text(lines["trials"]))
-    table.add_row("best", Text(lines["best"]))
-    return Group(bar, table)
+    table.add_row("", bar)
+    for title, line in lines.items():
+        table.add_row(title, Text(line))
+    return table
 
 
 class Progress(Callback):

@@ -5,7 +5,8 @@ import pickle
 from collections.abc import Callable
 
 import pytest
-from rich.console import Console, Group
+from rich.console import Console
+from rich.table import Table
 
 from raytuner.history import History, TrialState
 from raytuner.space import Float, Space
@@ -68,7 +69,13 @@ def test_the_limit_that_comes_first_is_the_share(
 def test_the_picture_holds_every_line_also_in_a_narrow_terminal(width: int) -> None:
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(as_picture(standing()))
-    words = console.export_text().split()
+    text = console.export_text()
+    assert [line.split()[0] for line in text.splitlines() if not line.startswith("    ")] == [
+        "time",
+        "trials",
+        "best",
+    ]
+    words = text.split()
     for line in as_lines(standing()).values():
         assert set(line.split()) <= set(words)
 
@@ -117,7 +124,7 @@ def test_in_a_terminal_it_draws_at_most_four_times_a_second_and_gives_the_termin
 ) -> None:
     drawn = []
 
-    def picture(stand: Standing) -> Group:
+    def picture(stand: Standing) -> Table:
         drawn.append(stand)
         return as_picture(stand)
 

@@ -1,0 +1,1 @@
+"""Measurements of raytuner against what people use today."""
