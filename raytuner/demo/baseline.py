@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +19,15 @@ from raytuner.study.progress import Progress
 def random_search(*, seconds: float, seed: int, folder: Path) -> History:
     """Search by Ray alone for so many seconds; the record of it.
 
+    Ray takes Ctrl-C for an early end of the search; here it is one again.
+
     Args:
         seconds: Time budget.
         seed: Seed of the random configurations.
         folder: Where Ray puts its files.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     watch = Watch(SPACE, METRIC, "max", MAX_T)
     progress = Progress(partial(getattr, watch, "history"), -1, MAX_T, seconds)
@@ -44,9 +50,12 @@ def random_search(*, seconds: float, seed: int, folder: Path) -> History:
             callbacks=[watch, progress],
         ),
     )
+    start = time.monotonic()
     try:
         tuner.fit()
     finally:
         progress.close()
+    if time.monotonic() - start < seconds:
+        raise KeyboardInterrupt
     watch.close()
     return watch.history

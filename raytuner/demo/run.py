@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,13 +40,14 @@ def run_demo(
     Returns:
         The study.
     """
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # else Ray prints a banner at verbose=0 too
     data = load_data()
     sizes = [len(split.digits) for split in (data.train, data.validation, data.test)]
     console.print(
         "Tuning a network that reads handwritten digits "
         f"({sizes[0]} to train on, {sizes[1]} to validate, {sizes[2]} to test).\n"
         f"BoTorchSearch proposes, ASHAScheduler stops what does badly; a full training is {MAX_T}"
-        " epochs. Ctrl-C ends the search with the best so far.",
+        " epochs.\nCtrl-C ends the search with the best so far. Starting Ray...\n",
         highlight=False,
     )
     start = time.monotonic()

@@ -14,7 +14,7 @@ _WORDS = {
     TrialState.COMPLETED: "completed",
     TrialState.STOPPED_EARLY: "stopped early",
     TrialState.FAILED: "failed",
-    TrialState.REMOVED: "removed",
+    TrialState.REMOVED: "dropped",
 }
 
 
