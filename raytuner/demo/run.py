@@ -67,7 +67,6 @@ def run_demo(
     )
     seconds = time.monotonic() - start
     scores = None if study.best is None else retrain(study.best.config)
-    console.print()
     console.print(summary(study, unit="epoch", more=_in_words(scores)))
     if compare and not study.interrupted:
         console.print(
@@ -77,7 +76,6 @@ def run_demo(
         other = random_search(seconds=seconds, seed=seed, folder=study.path / "random_search")
         best = other.best()
         other_scores = None if best is None else retrain(best.config)
-        console.print()
         console.print(
             comparison(
                 {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray.tune import Callback
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -90,8 +90,11 @@ def as_text(standing: Standing) -> str:
     return f"{lines['time']} | {lines['trials']} | best: {lines['best']}"
 
 
-def as_picture(standing: Standing) -> Table:
-    """A progress bar and a few lines, for a terminal."""
+def as_picture(standing: Standing) -> Group:
+    """A progress bar and a few lines, for a terminal.
+
+    The last line is empty: the cursor waits there, and the ^C that a terminal echoes spoils nothing.
+    """
     lines = as_lines(standing)
     share = standing.share
     bar = ProgressBar(total=1.0, completed=share or 0.0, width=40, pulse=share is None)
@@ -101,7 +104,7 @@ def as_picture(standing: Standing) -> Table:
     table.add_row("", bar)
     for title, line in lines.items():
         table.add_row(title, Text(line))
-    return table
+    return Group(table, Text())
 
 
 class Progress(Callback):

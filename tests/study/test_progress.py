@@ -5,8 +5,7 @@ import pickle
 from collections.abc import Callable
 
 import pytest
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, Group
 
 from raytuner.history import History, TrialState
 from raytuner.space import Float, Space
@@ -70,11 +69,13 @@ def test_the_picture_holds_every_line_also_in_a_narrow_terminal(width: int) -> N
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(as_picture(standing()))
     text = console.export_text()
-    assert [line.split()[0] for line in text.splitlines() if not line.startswith("    ")] == [
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert [line.split()[0] for line in lines if line and not line.startswith("    ")] == [
         "time",
         "trials",
         "best",
     ]
+    assert lines[-1] == ""
     words = text.split()
     for line in as_lines(standing()).values():
         assert set(line.split()) <= set(words)
@@ -124,7 +125,7 @@ def test_in_a_terminal_it_draws_at_most_four_times_a_second_and_gives_the_termin
 ) -> None:
     drawn = []
 
-    def picture(stand: Standing) -> Table:
+    def picture(stand: Standing) -> Group:
         drawn.append(stand)
         return as_picture(stand)
 
