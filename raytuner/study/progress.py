@@ -93,7 +93,7 @@ def as_text(standing: Standing) -> str:
 def as_picture(standing: Standing) -> Group:
     """A progress bar and a few lines, for a terminal.
 
-    The last line is empty: the cursor waits there, and the ^C that a terminal echoes spoils nothing.
+    The last line is empty: the cursor waits there, and a terminal's ^C spoils nothing.
     """
     lines = as_lines(standing)
     share = standing.share

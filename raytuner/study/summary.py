@@ -16,6 +16,8 @@ from raytuner.study import text
 if TYPE_CHECKING:
     from raytuner.study.study import Study
 
+_INTERRUPTED = "Interrupted: this is the best so far. raytuner.load(folder).resume() goes on."
+
 
 def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None = None) -> Group:
     """The best configuration, how the trials ended, what early stopping saved, and where it is.
@@ -36,7 +38,7 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
 
     parts: list[RenderableType] = []
     if study.interrupted:
-        parts.append(Text("Interrupted: this is the best so far.", style="bold yellow"))
+        parts.append(Text(_INTERRUPTED, style="bold yellow"))
     if study.best is not None:
         parts += [Text("Best configuration", style="bold"), _grid(study.best.config), Text()]
     parts.append(_table({title: Text(line) for title, line in lines.items()}))
