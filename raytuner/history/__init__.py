@@ -6,7 +6,17 @@ The one mutable store is :class:`History`; everything that learns from it reads 
 
 from raytuner.history.history import History
 from raytuner.history.snapshot import Snapshot
+from raytuner.history.stand_in import StandIn
 from raytuner.history.store import FORMAT_VERSION, Store
 from raytuner.history.trial import Origin, Trial, TrialState
 
-__all__ = ["FORMAT_VERSION", "History", "Origin", "Snapshot", "Store", "Trial", "TrialState"]
+__all__ = [
+    "FORMAT_VERSION",
+    "History",
+    "Origin",
+    "Snapshot",
+    "StandIn",
+    "Store",
+    "Trial",
+    "TrialState",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import numpy as np
 
 from raytuner.errors import HistoryError, MetricError
 from raytuner.history.snapshot import Snapshot
+from raytuner.history.stand_in import with_stand_ins
 from raytuner.history.store import Store
 from raytuner.history.trial import Origin, Trial, TrialState
 from raytuner.space import Config, Space
@@ -75,8 +77,6 @@ class History:
         self.space = space
         self.metric = metric
         self.mode: Mode = mode
-        if path is not None and path.exists():
-            raise HistoryError(f"{path} exists already; History.open reads a record back")
         self._store = Store(path)
         self._entries: dict[str, _Entry] = {}
         self._store.set_meta("space", space.to_spec())
@@ -115,28 +115,37 @@ class History:
         """A trial reported ``value`` at resource ``t``; the trial is running.
 
         A second report at the same t (a retry repeats iterations) replaces the first.
+
+        Raises:
+            HistoryError: ``t`` is not a finite number, or the trial is unknown.
         """
         entry = self._entry(trial_id)
         t, value = float(t), float(value)
-        if entry.values.get(t) != value:
-            entry.values[t] = value
-            self._store.put_value(trial_id, t, value, time.time())
-        if entry.head.state is not TrialState.RUNNING:
-            self._set(entry, state=TrialState.RUNNING, reason="", ended_at=None)
+        if not math.isfinite(t):
+            raise HistoryError(f"trial {trial_id!r} reported at t = {t}; t must be finite")
+        with self._store.event():
+            if entry.values.get(t) != value:
+                self._store.put_value(trial_id, t, value, time.time())
+            if entry.head.state is not TrialState.RUNNING:
+                self._set(entry, state=TrialState.RUNNING, reason="", ended_at=None)
+        entry.values[t] = value
 
     def pause(self, trial_id: str) -> None:
         """The trial waits for its scheduler."""
-        self._set(self._entry(trial_id), state=TrialState.PAUSED)
+        self._set(self._entry(trial_id), state=TrialState.PAUSED, reason="", ended_at=None)
 
     def end(self, trial_id: str, state: TrialState, reason: str = "") -> None:
         """The trial ended in ``state``, for ``reason``.
+
+        Said again of a trial that has ended, it corrects the state and keeps the time.
 
         Raises:
             HistoryError: ``state`` is a live state.
         """
         if state.is_live:
             raise HistoryError(f"a trial cannot end in the live state {state.value}")
-        self._set(self._entry(trial_id), state=state, reason=reason, ended_at=time.time())
+        entry = self._entry(trial_id)
+        self._set(entry, state=state, reason=reason, ended_at=entry.head.ended_at or time.time())
 
     def reopen(self, trial_id: str) -> None:
         """The trial goes on after all: Ray runs it again."""
@@ -197,8 +206,10 @@ class History:
 
     @property
     def has_values(self) -> bool:
-        """Whether any trial has reported."""
-        return any(entry.values for entry in self._entries.values())
+        """Whether any trial of this search has reported; what was told from outside is not one."""
+        return any(
+            e.values and e.head.origin is not Origin.EVALUATED for e in self._entries.values()
+        )
 
     def largest_t(self) -> float:
         """The largest resource that any trial has reached; 0 before the first report."""
@@ -268,8 +279,11 @@ class History:
     # -- where it is kept -----------------------------------------------------------------------
 
     def move_to(self, path: Path) -> None:
-        """Write to ``path`` from now on, starting with all that is known."""
-        self._store = self._store.moved_to(path)
+        """Write to ``path`` from now on, starting with all that is known.
+
+        What is there is replaced, as a whole or (killed on the way) not at all.
+        """
+        self._store.move_to(path)
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy of the record to ``path``."""
@@ -294,48 +308,55 @@ class History:
             HistoryError: No file there, or no record in it.
             SpaceError: The space cannot be rebuilt and was not given.
         """
-        if not path.is_file():
-            raise HistoryError(f"there is no record of a search at {path}")
-        return cls._from_store(Store(path), space)
+        return cls._of(Store.open(path), space)
 
     @classmethod
-    def _from_store(cls, store: Store, space: Space | None) -> History:
-        spec = store.get_meta("space", None)
-        if spec is None:
-            raise HistoryError(f"{store.path} holds no search space: it is not a finished record")
+    def read(cls, path: Path, space: Space | None = None, *, stand_ins: bool = False) -> History:
+        """Read a record back to look at it, in memory; it may be written to at the same time.
+
+        Args:
+            path: The database file.
+            space: As for :meth:`open`.
+            stand_ins: Show objects that only Python has by their ``repr`` (:class:`StandIn`) where
+                the space has to be rebuilt.
+
+        Raises:
+            HistoryError, SpaceError: As for :meth:`open`.
+        """
+        return cls._of(Store.read(path), space, stand_ins=stand_ins)
+
+    @classmethod
+    def _of(cls, store: Store, space: Space | None, *, stand_ins: bool = False) -> History:
         history = cls.__new__(cls)
-        history.space = Space.from_spec(spec) if space is None else space
-        history.metric = store.get_meta("metric", None)
-        history.mode = store.get_meta("mode", None)
-        history._time_attr = store.get_meta("time_attr", None)
-        history._max_t = store.get_meta("max_t", None)
         history._store = store
-        history._entries = {}
-        for (
-            trial_id,
-            number,
-            config,
-            state,
-            reason,
-            origin,
-            proposed_at,
-            ended_at,
-        ) in store.trials():
-            full = history.space.load(json.loads(config))
-            head = Trial(
-                trial_id=trial_id,
-                number=number,
-                config=full,
-                state=TrialState(state),
-                values=(),
-                reason=reason,
-                origin=Origin(origin),
-                proposed_at=proposed_at,
-                ended_at=ended_at,
-            )
-            history._entries[trial_id] = _Entry(head, history.space.encode([full])[0])
-        for trial_id, t, value in store.values():
-            history._entries[trial_id].values[t] = value
+        try:
+            if space is None:
+                spec = store.get_meta("space", None)
+                space = Space.from_spec(with_stand_ins(spec) if stand_ins else spec)
+            history.space = space
+            history.metric = str(store.get_meta("metric", None))
+            history.mode = store.get_meta("mode", None)
+            history._time_attr = store.get_meta("time_attr", None)
+            history._max_t = store.get_meta("max_t", None)
+            history._entries = {}
+            for head in store.trials():
+                full = space.load(json.loads(head[2]))
+                trial = Trial(
+                    trial_id=head[0],
+                    number=head[1],
+                    config=full,
+                    state=TrialState(head[3]),
+                    values=(),
+                    reason=head[4],
+                    origin=Origin(head[5]),
+                    proposed_at=head[6],
+                    ended_at=head[7],
+                )
+                history._entries[trial.trial_id] = _Entry(trial, space.encode([full])[0])
+            for trial_id, t, value in store.values():
+                history._entries[trial_id].values[t] = value
+        except (KeyError, ValueError, sqlite3.DatabaseError) as error:
+            raise HistoryError(f"the record {store.path} is damaged: {error!r}") from error
         return history
 
     def __getstate__(self) -> dict[str, Any]:
@@ -344,7 +365,7 @@ class History:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         store = Store.from_bytes(state["record"])
-        self.__dict__.update(History._from_store(store, state["space"]).__dict__)
+        self.__dict__.update(History._of(store, state["space"]).__dict__)
 
     # -- inside ---------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,16 +31,14 @@ from raytuner.errors import HistoryError
 
 FORMAT_VERSION = 1
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS trial (
-    trial_id TEXT PRIMARY KEY, number INTEGER NOT NULL, config TEXT NOT NULL,
-    state TEXT NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL,
-    proposed_at REAL NOT NULL, ended_at REAL);
-CREATE TABLE IF NOT EXISTS value (
-    trial_id TEXT NOT NULL, t REAL NOT NULL, value REAL, reported_at REAL NOT NULL,
-    PRIMARY KEY (trial_id, t)) WITHOUT ROWID;
-"""
+_SCHEMA = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE trial (trial_id TEXT PRIMARY KEY, number INTEGER NOT NULL,"
+    " config TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL,"
+    " proposed_at REAL NOT NULL, ended_at REAL)",
+    "CREATE TABLE value (trial_id TEXT NOT NULL, t REAL NOT NULL, value REAL,"
+    " reported_at REAL NOT NULL, PRIMARY KEY (trial_id, t)) WITHOUT ROWID",
+)
 
 TrialRow = tuple[str, int, str, str, str, str, float, float | None]
 
@@ -49,56 +47,117 @@ class Store:
     """An open record file. ``Store()`` keeps the record in memory until it is moved to a file.
 
     Args:
-        path: The database file, made if absent; its folder must exist. None: in memory.
+        path: The database file to make; its folder must exist. None: in memory.
 
     Raises:
-        HistoryError: The file is no record of a search, or of a newer format.
+        HistoryError: The file exists already (see :meth:`open`) or cannot be made.
     """
 
     def __init__(self, path: Path | None = None) -> None:
+        if path is not None and path.exists():
+            raise HistoryError(f"{path} exists already; History.open goes on with a record")
         self.path = path
-        # The searcher may be driven from another thread than the one that made it (never two at
-        # once): Ray runs an experiment in whichever thread called fit().
-        try:
-            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
-        except sqlite3.OperationalError as error:
-            raise HistoryError(f"cannot open the record {path}: {error}") from error
-        self._db.isolation_level = None  # each statement is its own transaction
-        try:
-            # A write-ahead log survives the death of the process with one write an event.
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
-            found = self.get_meta("format", None)
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise HistoryError(f"{path} is not a record of a search: {error}") from error
-        if found is None:
+        self._db = _connect(":memory:" if path is None else str(path), path)
+        self._make_durable()
+        with self.event():
+            for statement in _SCHEMA:
+                self._db.execute(statement)
             self.set_meta("format", FORMAT_VERSION)
-        elif found != FORMAT_VERSION:
-            self._db.close()
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """A store that goes on writing to the record at ``path``.
+
+        Raises:
+            HistoryError: There is no file, it is no record of a search, or one of another format.
+                The file is as it was then.
+        """
+        store = cls._on(path, "rw")
+        try:
+            store._make_durable()
+        except sqlite3.OperationalError as error:
+            store._db.close()
+            raise HistoryError(f"cannot write to the record {path}: {error}") from error
+        return store
+
+    @classmethod
+    def read(cls, path: Path) -> Store:
+        """A store in memory with what is in the record at ``path`` now; raises as :meth:`open`.
+
+        Neither disturbs nor waits for a process that writes to it.
+        """
+        file, memory = cls._on(path, "ro"), cls()
+        with closing(file._db):
+            file._db.backup(memory._db)
+        return memory
+
+    @classmethod
+    def _on(cls, path: Path, access: str) -> Store:
+        if not path.is_file():
+            raise HistoryError(f"there is no record of a search at {path}")
+        store = cls.__new__(cls)
+        store.path = path
+        store._db = _connect(f"{path.resolve().as_uri()}?mode={access}", path)
+        try:
+            found = store.get_meta("format", None)
+        except (sqlite3.DatabaseError, ValueError) as error:
+            store._db.close()
+            raise HistoryError(f"{path} is not a record of a search: {error}") from error
+        if found != FORMAT_VERSION:
+            store._db.close()
             raise HistoryError(
                 f"{path} is a record of format {found}; this raytuner reads format {FORMAT_VERSION}"
             )
+        return store
+
+    def _make_durable(self) -> None:
+        # A write-ahead log survives the death of the process with one write an event.
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+
+    @contextmanager
+    def event(self) -> Iterator[None]:
+        """What is written inside is there after a kill as a whole or not at all."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def close(self) -> None:
-        """Write everything out and let go of the file."""
+        """Write everything out and let go of the file, which then is one self-contained file."""
+        # A file marked as having a write-ahead log cannot be read in a folder that cannot be
+        # written to. The mark stays while someone else has the file open.
+        with suppress(sqlite3.OperationalError):
+            self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
 
-    def moved_to(self, path: Path) -> Store:
-        """A store on ``path`` that holds this one's content; this one is closed."""
-        self.copy_to(path)
+    def move_to(self, path: Path) -> None:
+        """Keep the record in the file ``path`` from now on, in the place of a record there.
+
+        A kill on the way leaves ``path`` with the old record or with the whole new one.
+        """
+        try:
+            store = Store.open(path) if path.exists() else Store(path)
+        except HistoryError:  # not a record: nothing that a connection could be writing to
+            self.copy_to(path)
+            store = Store.open(path)
+        # In one transaction, not by replacing the file: another connection may have it open, and
+        # SQLite would then mix up the two files' write-ahead logs.
+        self._db.backup(store._db)
         self.close()
-        return Store(path)
+        self.path, self._db = path, store._db
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy of the whole record to ``path``, replacing what is there.
 
-        The old file is there until the new one is whole.
+        The old file is there until the new one is whole. Nobody may have it open.
         """
         draft = path.with_name(f".{path.name}.draft")
         draft.unlink(missing_ok=True)
-        with closing(sqlite3.connect(draft)) as target:
+        with closing(_connect(str(draft), path)) as target:
             self._db.backup(target)
             # One self-contained file: a copy must not depend on a -wal file beside it.
             target.execute("PRAGMA journal_mode = DELETE")
@@ -156,3 +215,13 @@ class Store:
             "SELECT trial_id, t, value FROM value ORDER BY trial_id, t"
         ):
             yield trial_id, t, math.nan if value is None else value
+
+
+def _connect(target: str, path: Path | None) -> sqlite3.Connection:
+    """A connection on which each statement is its own transaction unless one is begun."""
+    try:
+        # The searcher may be driven from another thread than the one that made it (never two at
+        # once): Ray runs an experiment in whichever thread called fit().
+        return sqlite3.connect(target, uri=True, check_same_thread=False, isolation_level=None)
+    except sqlite3.OperationalError as error:
+        raise HistoryError(f"cannot open the record {path}: {error}") from error

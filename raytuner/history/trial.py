@@ -57,7 +57,7 @@ class Trial:
         config: The full configuration, constants included.
         state: See :class:`TrialState`.
         values: Pairs ``(t, value)`` in ascending t; the value is the metric as it was reported.
-        reason: Why it failed or was stopped; empty otherwise.
+        reason: Why it failed or was stopped; empty where that says it all.
         origin: Who proposed it.
         proposed_at: Unix seconds.
         ended_at: Unix seconds, or None while it is live.

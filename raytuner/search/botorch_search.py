@@ -15,14 +15,18 @@ from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
 from raytuner.history import History, Origin, TrialState
 from raytuner.ray_report import read_number
 from raytuner.search.evaluated import Evaluated, completed, tell
-from raytuner.search.outcome import Outcome, ending
+from raytuner.search.outcome import Outcome, correct, ending
 from raytuner.search.restore import reconciled
 from raytuner.search.tune_space import has_domains, space_from_tune
 from raytuner.space import Config, Space
+from raytuner.space.choices import is_number
 
 logger = logging.getLogger(__name__)
 
 RECORD_FILE = "raytuner-record.sqlite"
+
+# Name of the folder in which Ray gathers an experiment's state before it uploads it.
+_STAGING = "driver_artifacts"
 
 
 class BoTorchSearch(Searcher):
@@ -86,9 +90,12 @@ class BoTorchSearch(Searcher):
                 "background=True is not in this release: proposals are computed inside suggest;"
                 " leave background out"
             )
-        if max_t is not None and not max_t > 0:
+        _check_key("time_attr", time_attr)
+        if max_t is not None and not (is_number(max_t) and max_t > 0):
             raise SettingError(f"max_t is {max_t!r}; it must be above 0, in units of {time_attr!r}")
-        _check_mode(mode)
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
+            raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
+        _check_objective(metric, mode)
         super().__init__(metric=metric, mode=mode)
         if proposer is None:
             self._make_proposer: Callable[[Space, int | None], Proposer] = _BayesFactory(n_initial)
@@ -98,12 +105,14 @@ class BoTorchSearch(Searcher):
         self._max_t = max_t
         self._seed = seed
         self._record = None if record is None else Path(record)
+        self._live: Path | None = None  # where the record is kept if no file was asked for
         self._initial = list(points_to_evaluate or [])
         self._evaluated: list[Evaluated] = []
         self._max_concurrent: int | None = None
         self._has_scheduler = False  # one of ours: it says which trials it stops
         self._stopped: dict[str, str] = {}
         self._invalid: dict[str, str] = {}
+        self._heard_at: dict[str, float] = {}
         self._space = _as_space(space)
         self._history: History | None = None
         self._proposer: Proposer | None = None
@@ -128,7 +137,7 @@ class BoTorchSearch(Searcher):
             return False
         self._metric = _agreed("metric", self._metric, metric)
         self._mode = _agreed("mode", self._mode, mode)
-        _check_mode(self._mode)
+        _check_objective(self._metric, self._mode)
         if self._metric is None or self._mode is None:
             raise MetricError(
                 f"metric is {self._metric!r} and mode is {self._mode!r}; name both, in TuneConfig"
@@ -140,6 +149,8 @@ class BoTorchSearch(Searcher):
             self._max_t = _max_t_of(spec.get("stop"), self._time_attr)
         if self._history is None:
             self._begin()
+        else:
+            self._history.max_t = self._max_t
         return True
 
     def use_space(self, space: Space) -> None:
@@ -185,6 +196,7 @@ class BoTorchSearch(Searcher):
 
         Raises:
             ConfigError: The configuration does not fit the space.
+            MetricError: A value is not a number.
             SettingError: ``pruned`` without ``intermediate_values``: at what resource?
         """
         if pruned and not intermediate_values:
@@ -192,6 +204,12 @@ class BoTorchSearch(Searcher):
                 "add_evaluated_point got pruned=True without intermediate_values; a stopped value"
                 " counts at its resource only: pass the metric after 1, 2, ... units"
             )
+        for number in [*([] if error else [value]), *(intermediate_values or ())]:
+            if not is_number(number):
+                raise MetricError(
+                    f"add_evaluated_point got {number!r} ({type(number).__name__}); the metric"
+                    " must be a number"
+                )
         point = Evaluated(parameters, value, error, pruned, tuple(intermediate_values or ()))
         if self._history is None:
             self._evaluated.append(point)  # told once the space is known
@@ -212,17 +230,19 @@ class BoTorchSearch(Searcher):
             SpaceError, MetricError: There is nothing to search or to optimise.
         """
         history, proposer = self._ready()
-        if self._record is not None and history.path is None:
-            self._keep_in(self._record)
+        if history.path is None:
+            self._settle_record()
         if self._max_concurrent is not None and self._running(history) >= self._max_concurrent:
             return None
         initial = self._next_initial(history)
         if initial is not None:
             history.add(trial_id, initial, Origin.INITIAL)
             return initial
+        correct(history)
         snapshot = history.snapshot()
         if len({row.tobytes() for row in snapshot.points}) >= history.space.cardinality:
-            logger.info("All %g configurations are used: the search ends.", len(history))
+            logger.info("All %g configurations are used.", history.space.cardinality)
+            history.set_meta("finished", True)
             finished: str = Searcher.FINISHED
             return finished
         proposer.tell(snapshot)
@@ -233,23 +253,26 @@ class BoTorchSearch(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record what a running trial reported.
 
-        A report without the metric is passed over: Ray has already decided whether it may be.
+        Once any trial has reported the metric, a report without it is passed over, and one in which
+        it is not a number fails its own trial only.
 
         Raises:
-            MetricError: The metric or ``time_attr`` is not a number, and no trial of this search
-                has ever reported one. (Later, such a report fails its own trial only.)
+            MetricError: The report has no usable metric or ``time_attr``, and no trial of this
+                search has ever reported one: it is not the trial that is wrong, then.
         """
         history, _ = self._ready()
-        if trial_id not in history or self._metric not in result:
+        if trial_id not in history:
             return
         try:
             t, value = self._read(result)
         except MetricError as error:
             if not history.has_values:
                 raise
-            self.on_trial_invalid(trial_id, str(error))
+            if self._metric in result:
+                self.on_trial_invalid(trial_id, str(error))
             return
         history.report(trial_id, t, value)
+        self._heard_at[trial_id] = t
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -264,11 +287,21 @@ class BoTorchSearch(Searcher):
             stopped=self._stopped.pop(trial_id, None),
             invalid=self._invalid.pop(trial_id, None),
             has_scheduler=self._has_scheduler,
+            heard_at=self._heard_at.pop(trial_id, None),
         )
         state, reason, report = ending(history, trial_id, outcome)
         if report is not None:
             history.report(trial_id, *report)
         history.end(trial_id, state, reason)
+        correct(history)
+
+    def on_pause(self, trial_id: str) -> None:
+        """A trial waits for its scheduler (from those of Ray's schedulers that say so)."""
+        self.history.pause(trial_id)
+
+    def on_unpause(self, trial_id: str) -> None:
+        """A paused trial is about to go on."""
+        self.history.reopen(trial_id)
 
     # -- a raytuner scheduler's hooks (raytuner.schedulers.partner) -------------------------------
 
@@ -304,17 +337,19 @@ class BoTorchSearch(Searcher):
     def save(self, checkpoint_path: str) -> None:
         """Write the record, and the proposer's state within it, to one SQLite file.
 
-        Ray calls this with a file beside its own state of the experiment. The first call also
-        settles where the record is written as things happen, if no file was asked for: in that
-        folder.
+        Ray calls this with a file in its staging folder of the experiment. If no file was asked for
+        to keep the record in as things happen, it is kept near that folder from then on.
         """
         history, proposer = self._ready()
         path = Path(checkpoint_path)
-        live = path.parent / RECORD_FILE
-        if history.path is None or (self._record is None and history.path != live):
-            self._keep_in(self._record or live)
+        if self._record is None and path.parent.name == _STAGING:
+            # Beside the folder, not in it: Ray uploads what is in it file by file, and a database
+            # that is being written would arrive torn.
+            self._live = path.parent.parent / RECORD_FILE
+        if history.path is None or history.path != (self._record or self._live):
+            self._settle_record()
         history.set_meta("proposer", proposer.state_dict())
-        history.set_meta("live", str(history.path.resolve()) if history.path else None)
+        history.set_meta("live", None if history.path is None else str(history.path.resolve()))
         history.copy_to(path)
 
     def restore(self, checkpoint_path: str) -> None:
@@ -362,11 +397,23 @@ class BoTorchSearch(Searcher):
                     " no space was given; name at least one hyperparameter"
                 )
             raise MetricError(
-                f"BoTorchSearch has metric {self._metric!r} and mode {self._mode!r}; it needs both"
+                f"BoTorchSearch has metric {self._metric!r} and mode {self._mode!r}; it needs both:"
+                " give them to BoTorchSearch too, since a Tuner without a param_space keeps them"
             )
         return self._history, self._proposer
 
-    def _keep_in(self, path: Path) -> None:
+    def _settle_record(self) -> None:
+        """Write the record to the file that was asked for, or to where Ray keeps the experiment."""
+        path = self._record or self._live
+        if path is None:
+            return
+        if self._record is not None and path.exists():
+            other = History.read(path, stand_ins=True)
+            if other.get_meta("search_id") != self.history.get_meta("search_id"):
+                raise SettingError(
+                    f"{path} holds the record of another search ({len(other)} trials); name"
+                    " another file, or remove it"
+                )
         path.parent.mkdir(parents=True, exist_ok=True)
         self.history.move_to(path)
 
@@ -398,7 +445,10 @@ class BoTorchSearch(Searcher):
         """The first of ``points_to_evaluate`` that the record does not hold."""
         if not self._initial:
             return None
-        used = {row.tobytes() for row in history.snapshot().points}
+        snapshot = history.snapshot()
+        # One that was dropped before it reported (its driver died, say) is still to be evaluated.
+        dropped = set(snapshot.rows(TrialState.REMOVED)) - set(snapshot.trial)
+        used = {p.tobytes() for row, p in enumerate(snapshot.points) if row not in dropped}
         for point in self._initial:
             if history.space.encode([point])[0].tobytes() not in used:
                 return completed(history.space, point)
@@ -422,9 +472,16 @@ def _as_space(space: Mapping[str, Any] | Space | None) -> Space | None:
     return space_from_tune(space)
 
 
-def _check_mode(mode: str | None) -> None:
+def _check_objective(metric: object, mode: object) -> None:
+    if metric is not None:
+        _check_key("metric", metric)
     if mode is not None and mode not in ("min", "max"):
         raise MetricError(f"mode is {mode!r}; it must be 'min' or 'max'")
+
+
+def _check_key(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise MetricError(f"{name} is {value!r}; it must be the name of one key of a report")
 
 
 def _agreed(what: str, own: str | None, tuners: str | None) -> str | None:
@@ -438,5 +495,5 @@ def _agreed(what: str, own: str | None, tuners: str | None) -> str | None:
 
 def _max_t_of(stop: object, time_attr: str) -> float | None:
     """``max_t`` if the experiment stops each trial at a given ``time_attr``."""
-    level = stop.get(time_attr) if isinstance(stop, Mapping) else None
-    return float(level) if isinstance(level, int | float) else None
+    level: Any = stop.get(time_attr) if isinstance(stop, Mapping) else None
+    return float(level) if is_number(level) else None

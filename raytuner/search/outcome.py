@@ -22,6 +22,8 @@ class Outcome:
         stopped: Why a raytuner scheduler stopped it, if it did.
         invalid: Why its reports cannot be used or what its training raised, if known.
         has_scheduler: Whether a raytuner scheduler is there to say which trials it stops.
+        heard_at: The t of the last report that came through ``on_trial_result`` since this process
+            began; None if none did.
     """
 
     error: bool
@@ -29,6 +31,7 @@ class Outcome:
     stopped: str | None = None
     invalid: str | None = None
     has_scheduler: bool = False
+    heard_at: float | None = None
 
 
 def ending(
@@ -43,8 +46,8 @@ def ending(
     - FAILED: an error, a report that cannot be used, no report at all, NaN or an infinity at the
       end.
     - STOPPED_EARLY: a raytuner scheduler said so; or, beside another scheduler, the result is new
-      and its t is below ``max_t`` (below the largest t any trial reached, if ``max_t`` is unknown);
-      or the trial was stopped while it waited, after it had reported.
+      and its t is below ``max_t`` (below the largest t any trial reached, if ``max_t`` is unknown:
+      see :func:`correct`); or the trial was stopped while it waited, after it had reported.
     - REMOVED: it was stopped before it reported.
     - COMPLETED: everything else.
     """
@@ -65,8 +68,32 @@ def ending(
         return TrialState.FAILED, f"{history.metric} is {value} at its end", (t, value)
     if outcome.stopped is not None:
         return TrialState.STOPPED_EARLY, outcome.stopped, (t, value)
-    is_new = not history.has_value(trial_id, t)
-    full = history.max_t if history.max_t is not None else history.largest_t()
-    if is_new and not outcome.has_scheduler and t < full:
-        return TrialState.STOPPED_EARLY, f"stopped at t = {t:g}", (t, value)
-    return TrialState.COMPLETED, "", (t, value)
+    if outcome.heard_at is None:  # nothing since a restore: the record knows what came before
+        is_new = not history.has_value(trial_id, t)
+    else:
+        is_new = outcome.heard_at != t
+    if not is_new or outcome.has_scheduler:
+        return TrialState.COMPLETED, "", (t, value)
+    if t < (history.largest_t() if history.max_t is None else history.max_t):
+        return TrialState.STOPPED_EARLY, _stopped_at(t), (t, value)
+    return TrialState.COMPLETED, _FURTHEST if history.max_t is None else "", (t, value)
+
+
+def correct(history: History) -> None:
+    """Take back what :func:`ending` could not know while ``max_t`` was unknown.
+
+    A trial that was stopped further than any other had been counts as complete, until another gets
+    further: then a scheduler had stopped it early.
+    """
+    largest = history.largest_t()
+    for trial in history.trials:
+        if trial.state is TrialState.COMPLETED and trial.reason == _FURTHEST and trial.t < largest:
+            history.end(trial.trial_id, TrialState.STOPPED_EARLY, _stopped_at(trial.t))
+
+
+# The reason of a trial that `correct` may have to look at again.
+_FURTHEST = "stopped where no trial had got further"
+
+
+def _stopped_at(t: float) -> str:
+    return f"stopped at t = {t:g}"

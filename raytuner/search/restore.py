@@ -31,19 +31,10 @@ def reconciled(saved_path: Path, space: Space | None) -> History:
         The live record where that is still to be found, else the saved copy, in memory. It is
         written to a file again once the searcher knows one.
     """
-    saved = _in_memory(History.open(saved_path, space))
-    live_path = saved.get_meta("live")
-    if live_path is None or not Path(live_path).is_file():
+    saved = History.read(saved_path, space)
+    live = live_record(saved, space)
+    if live is None:
         return saved
-    try:
-        live = _in_memory(History.open(Path(live_path), space))
-    except HistoryError as error:
-        logger.warning(
-            "The record at %s cannot be read (%s); Ray's copy is used.", live_path, error
-        )
-        return saved
-    if live.get_meta("search_id") != saved.get_meta("search_id"):
-        return saved  # another search has taken the file since
     known = {trial.trial_id: trial.state for trial in saved.trials}
     for trial in live.trials:
         state = known.get(trial.trial_id)
@@ -55,7 +46,23 @@ def reconciled(saved_path: Path, space: Space | None) -> History:
     return live
 
 
-def _in_memory(history: History) -> History:
-    """The same record, detached from its file: neither copy may change under the other."""
-    history.close()
-    return history
+def live_record(
+    saved: History, space: Space | None = None, *, stand_ins: bool = False
+) -> History | None:
+    """The record that was being written when ``saved`` was; None if it is not to be found.
+
+    Args:
+        saved: What the searcher saved.
+        space: As for :meth:`History.read`.
+        stand_ins: As for :meth:`History.read`.
+    """
+    path = saved.get_meta("live")
+    if path is None or not Path(path).is_file():
+        return None
+    try:
+        live = History.read(Path(path), space, stand_ins=stand_ins)
+    except HistoryError as error:
+        logger.warning("The record at %s cannot be read (%s); Ray's copy is used.", path, error)
+        return None
+    # Another search may have taken the file since.
+    return live if live.get_meta("search_id") == saved.get_meta("search_id") else None

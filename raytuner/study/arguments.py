@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,7 +77,7 @@ def with_resources(trainable: Trainable, resources: Resources | None) -> Any:
         )
     if isinstance(resources, Mapping):
         for key, amount in resources.items():
-            if isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0:
+            if isinstance(amount, bool) or not isinstance(amount, int | float) or not amount >= 0:
                 raise SettingError(f"resources[{key!r}] is {amount!r}; it must be a number >= 0")
             if key.lower() == "gpu" and amount > 1 and amount != int(amount):
                 raise SettingError(
@@ -99,12 +100,15 @@ def folder_for(trainable: Trainable, storage_path: str | Path | None, name: str 
             f"storage_path is {text!r}; in this release a study is kept in a folder of a file"
             " system (local or shared), not behind a URI"
         )
+    storage = Path(text).expanduser().resolve()
     if name is None:
-        name = f"{name_of(trainable)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+        stem = f"{name_of(trainable)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+        again = (f"{stem}_{number}" for number in itertools.count(2))
+        name = next(n for n in itertools.chain([stem], again) if not (storage / n).exists())
     if not name or Path(name).name != name:
         raise SettingError(f"name is {name!r}; it must be a plain folder name")
-    path = Path(text).expanduser().resolve() / name
-    if path.exists() and any(path.iterdir()):
+    path = storage / name
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise SettingError(
             f"{path} holds a study or something else already; choose another name, or go on with"
             " raytuner.load(path).resume()"

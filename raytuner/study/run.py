@@ -16,8 +16,8 @@ from typing import Any
 import ray
 from ray import tune as ray_tune
 
-from raytuner.errors import RaytunerError, SettingError
-from raytuner.history import History, TrialState
+from raytuner.errors import HistoryError, RaytunerError, SettingError
+from raytuner.history import History
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import RECORD_FILE
@@ -30,8 +30,8 @@ from raytuner.study.arguments import (
     folder_for,
     with_resources,
 )
+from raytuner.study.ends import Ends
 from raytuner.study.progress import Progress
-from raytuner.study.reasons import FailureReasons
 from raytuner.study.study import Study
 
 # While a study runs:
@@ -143,9 +143,11 @@ def tune(
     path = folder_for(trainable, storage_path, name)
     searcher.keep_record_in(path / RECORD_FILE)
     searcher.history.set_meta("trainable", _where(trainable))
+    searcher.history.set_meta("num_samples", num_samples)
     searcher.history.set_meta("time_budget_s", time_budget_s)
+    searcher.history.set_meta("finished", False)
 
-    reasons: list[Any] = [FailureReasons(searcher)]
+    ends: list[Any] = [Ends(searcher)]
     bars = [_progress_of(searcher, num_samples, time_budget_s)] if progress else []
     with _ray_session():
         tuner = ray_tune.Tuner(
@@ -166,27 +168,30 @@ def tune(
                 name=path.name,
                 storage_path=str(path.parent),
                 verbose=0,
-                callbacks=reasons + bars + list(callbacks),
+                callbacks=ends + bars + list(callbacks),
             ),
         )
-        start = time.monotonic()
         try:
-            _fit(tuner)
+            finished = _fit(tuner, num_samples, time_budget_s)
         finally:
             for bar in bars:
                 bar.close()
-    return _settled(path, searcher.history, time.monotonic() - start)
+    return _settled(path, searcher.history.space, finished)
 
 
 def resume(study: Study, trainable: Trainable) -> Study:
     """Go on with an interrupted study; see :meth:`Study.resume`."""
     check_trainable(trainable)
     with _ray_session():
+        if not ray_tune.Tuner.can_restore(str(study.path)):
+            raise HistoryError(
+                f"{study.path} holds no state of Ray's to go on from, only the record: start a new"
+                " study"
+            )
         tuner = ray_tune.Tuner.restore(str(study.path), trainable)
-        start = time.monotonic()
-        _fit(tuner)
-    history = History.open(study.path / RECORD_FILE, study.history.space)
-    return _settled(study.path, history, time.monotonic() - start)
+        num_samples = study.history.get_meta("num_samples", -1)
+        finished = _fit(tuner, num_samples, study.history.get_meta("time_budget_s"))
+    return _settled(study.path, study.history.space, finished)
 
 
 def _prepare(
@@ -212,12 +217,20 @@ def _progress_of(
     )
 
 
-def _fit(tuner: ray_tune.Tuner) -> None:
-    """Run to the end, with raytuner's own errors as they were raised."""
+def _fit(tuner: ray_tune.Tuner, num_samples: int, time_budget_s: float | None) -> bool:
+    """Run to the end, with raytuner's own errors as they were raised.
+
+    Returns:
+        Whether it ran as far as it was asked to, for all that can be seen from here: Ray returns
+        from a Ctrl-C as it does from an end.
+    """
+    start = time.monotonic()
     try:
-        tuner.fit()
+        trials = len(tuner.fit())
     except Exception as error:
         raise _own_error(error) from error
+    in_time = time_budget_s is None or time.monotonic() - start < time_budget_s
+    return trials == num_samples or not in_time
 
 
 def _own_error(error: BaseException) -> BaseException:
@@ -234,18 +247,11 @@ def _own_error(error: BaseException) -> BaseException:
     return error
 
 
-def _settled(path: Path, history: History, seconds: float) -> Study:
-    """The study after a run: what the end of the time budget cut is ended in the record too.
-
-    Ray ends the trials that run at that moment without a word to the searcher. Trials that are live
-    after any other end were interrupted, and stay live: they can be resumed.
-    """
-    budget = history.get_meta("time_budget_s")
-    if budget is not None and seconds >= budget:
-        for trial_id in history.live():
-            reported = history.last(trial_id) is not None
-            state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
-            history.end(trial_id, state, "the time budget ended")
+def _settled(path: Path, space: Space, finished: bool) -> Study:
+    """The study after a run."""
+    history = History.open(path / RECORD_FILE, space)
+    if finished:
+        history.set_meta("finished", True)
     history.close()
     return Study(path, history)
 
@@ -272,9 +278,9 @@ def _ray_session() -> Iterator[None]:
     finally:
         for key, value in before.items():
             if value is None:
-                del os.environ[key]
+                os.environ.pop(key, None)
             else:
                 os.environ[key] = value
-        if in_main:
+        if handler is not None:
             # Tune leaves its handler behind, which would swallow the next Ctrl-C.
             signal.signal(signal.SIGINT, handler)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytuner.errors import HistoryError, TrainableError
 from raytuner.history import History, Trial, TrialState
 from raytuner.search.botorch_search import RECORD_FILE
+from raytuner.search.restore import live_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +24,8 @@ class Study:
     Attributes:
         path: The folder of the results: the record and, beside it, Ray's own files.
         history: The record.
-        interrupted: Whether the run ended before it was done (Ctrl-C, a kill): trials are live
-            that nobody runs, and :meth:`resume` goes on with them.
+        interrupted: Whether the run ended before it was done (Ctrl-C, a kill); :meth:`resume` goes
+            on with it.
     """
 
     def __init__(self, path: Path, history: History) -> None:
@@ -53,8 +53,8 @@ class Study:
 
     @property
     def interrupted(self) -> bool:
-        """Whether trials are live in the record (that nobody runs, once the study has returned)."""
-        return bool(self.history.live())
+        """Whether there is more to do: trials that nobody runs any more, or yet to be proposed."""
+        return bool(self.history.live()) or self.history.get_meta("finished") is False
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -114,6 +114,7 @@ class Study:
 
         Raises:
             TrainableError: The training function cannot be imported; pass it.
+            HistoryError: Ray was killed before it saved anything to go on from.
         """
         from raytuner.study.run import resume
 
@@ -136,20 +137,16 @@ def load(path: str | Path) -> Study:
     it.
     """
     folder = Path(path).expanduser().resolve()
-    candidates = [folder / RECORD_FILE, *_saved_by_ray(folder)]
-    for candidate in candidates:
-        if candidate.is_file():
-            history = History.open(candidate)
-            history.close()
-            return Study(folder, history)
-    raise HistoryError(
-        f"{folder} holds no study: there is neither {RECORD_FILE} nor a searcher state of Ray's"
-    )
-
-
-def _saved_by_ray(folder: Path) -> Sequence[Path]:
-    """Copies of the record among Ray's own files, newest first."""
-    return sorted(folder.glob("searcher-state-*.pkl"), reverse=True)
+    if (folder / RECORD_FILE).is_file():
+        return Study(folder, History.read(folder / RECORD_FILE, stand_ins=True))
+    # Copies of the record among Ray's own files: the newest, named by the time, is the last.
+    saved = sorted(folder.glob("searcher-state-*.pkl"))
+    if not saved:
+        raise HistoryError(
+            f"{folder} holds no study: there is neither {RECORD_FILE} nor a searcher state of Ray's"
+        )
+    history = History.read(saved[-1], stand_ins=True)
+    return Study(folder, live_record(history, stand_ins=True) or history)
 
 
 def _imported(where: str | None) -> Any:
