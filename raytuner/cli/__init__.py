@@ -7,6 +7,7 @@ Exit codes: 0 it worked; 1 it ran and nothing usable came of it; 2 bad input; 13
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +40,11 @@ class _Group(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def _quieten_ray() -> None:
+    """The summary counts failures and says why; Ray would print a traceback for each as well."""
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 def _search_options(command: _Command) -> _Command:
@@ -96,6 +102,7 @@ def demo(
 
     from raytuner.demo.run import run_demo
 
+    _quieten_ray()
     study = run_demo(
         Console(),
         compare=compare,
@@ -172,6 +179,7 @@ def run(
     import raytuner
     from raytuner.study.summary import summary
 
+    _quieten_ray()
     study = raytuner.tune(
         trainable,
         space,

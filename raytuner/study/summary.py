@@ -32,6 +32,8 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
     reasons = Counter(trial.reason or "unknown" for trial in study.failures)
     for number, (reason, times) in enumerate(reasons.most_common(5)):
         lines["Failures" if number == 0 else " " * number] = f"{times} x {_first_line(reason)}"
+    if reasons:
+        lines[" " * 9] = "what a training raised: error.txt in its trial's folder"
     if saved := _saved(study, unit):
         lines["Early stopping"] = saved
     lines["Results"] = str(study.path)
