@@ -1,0 +1,53 @@
+"""A search on a virtual clock: how would it behave on 64 workers, before they are rented?
+
+Any Ray Tune searcher and scheduler are driven as Ray's own loop drives them: the same calls in the
+same order, with the same results. An objective says what training would report and how long each
+unit of resource would take; nothing is trained, and no Ray cluster is started::
+
+    from ray import tune
+    from raytuner import ASHAScheduler, BoTorchSearch
+    from raytuner.simulate import Cluster, Curve, NodeLoss, Settings, simulate
+
+    def objective(config):  # a configuration -> its learning curve
+        reports = [{"loss": (config["x"] - 0.3) ** 2 + 1 / t} for t in range(1, 28)]
+        return Curve(reports, seconds=60)
+
+    simulation = simulate(
+        objective, {"x": tune.uniform(0, 1)}, metric="loss", mode="min", num_samples=500,
+        searcher=BoTorchSearch(seed=0), scheduler=ASHAScheduler(max_t=27),
+        cluster=Cluster(workers=64, startup_s=2.0, losses=[NodeLoss(3600, range(8))]),
+        max_failures=1, max_concurrent=64, settings=Settings(charge="inline"), seed=0,
+    )
+    simulation.incumbent(), simulation.utilisation(), simulation.resource_spent, simulation.counts
+
+``tests/simulate/test_fidelity.py`` runs the same searches in Ray and here, and compares.
+"""
+
+from raytuner.simulate.figures import Step
+from raytuner.simulate.objective import Curve, Objective, Report
+from raytuner.simulate.record import (
+    Event,
+    EventKind,
+    SearcherSeconds,
+    SimulatedTrial,
+    Simulation,
+)
+from raytuner.simulate.run import simulate
+from raytuner.simulate.settings import Cluster, NodeLoss, Settings, WorkersJoin
+
+__all__ = [
+    "Cluster",
+    "Curve",
+    "Event",
+    "EventKind",
+    "NodeLoss",
+    "Objective",
+    "Report",
+    "SearcherSeconds",
+    "Settings",
+    "SimulatedTrial",
+    "Simulation",
+    "Step",
+    "WorkersJoin",
+    "simulate",
+]

@@ -1,0 +1,182 @@
+"""The one call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
+from ray.tune.search.search_algorithm import SearchAlgorithm
+from ray.tune.search.searcher import Searcher
+from ray.tune.stopper import FunctionStopper, Stopper
+
+from raytuner.errors import MetricError, SettingError
+from raytuner.simulate import ray_private
+from raytuner.simulate.controller import VirtualController
+from raytuner.simulate.log import Log
+from raytuner.simulate.objective import Objective
+from raytuner.simulate.record import Simulation
+from raytuner.simulate.settings import Cluster, Settings
+
+Stop = Mapping[str, Any] | Stopper | Callable[[str, dict[str, Any]], bool]
+
+
+def simulate(
+    objective: Objective,
+    param_space: Mapping[str, Any] | None = None,
+    *,
+    searcher: Searcher | SearchAlgorithm | None = None,
+    scheduler: TrialScheduler | None = None,
+    metric: str | None = None,
+    mode: str | None = None,
+    num_samples: int = 1,
+    cluster: Cluster | None = None,
+    time_budget_s: float | None = None,
+    stop: Stop | None = None,
+    max_t: float | None = None,
+    max_failures: int = 0,
+    max_concurrent: int | None = None,
+    settings: Settings | None = None,
+    seed: int | None = None,
+) -> Simulation:
+    """Run a search on a virtual clock, with any Ray Tune searcher and scheduler, unchanged.
+
+    Both are driven to the end of the search and hold its state afterwards: make new ones for each
+    call. No Ray cluster is needed or started.
+
+    Args:
+        objective: What training with a configuration would report, and how long it would take; see
+            `Curve`.
+        param_space: The Tuner's: Ray Tune domains and constants. None or empty: the searcher has a
+            space of its own.
+        searcher: Any Ray Tune searcher; None: Ray's random search.
+        scheduler: Any Ray Tune scheduler; None: FIFO.
+        metric: The Tuner's: name of the objective in the reports.
+        mode: The Tuner's: "min" or "max".
+        num_samples: Trials; -1 for as many as ``time_budget_s`` allows.
+        cluster: Workers and what befalls them; None: eight that nothing befalls.
+        time_budget_s: Virtual seconds after which the search ends.
+        stop: The stop criterion of ``tune.RunConfig``: a dict of thresholds, a stopper, or a
+            function of trial id and result.
+        max_t: A trial's full resource, to tell COMPLETED from STOPPED_EARLY: it stops nothing.
+            None: the curve's length, or the largest resource that any trial reached.
+        max_failures: How often a trial is tried again; -1: always. As in ``tune.FailureConfig``: a
+            trial lost with its node counts as failed.
+        max_concurrent: ``max_concurrent_trials`` of ``tune.TuneConfig``.
+        settings: How Ray's loop behaves, and what the searcher's own time costs.
+        seed: Seed of start-up times, of failures, and of the default searcher. A searcher has its
+            own.
+
+    Returns:
+        The record. Equal seeds (the searcher's and scheduler's too) give equal records, unless
+        ``settings.charge`` lets real time in.
+
+    Raises:
+        SettingError, MetricError, TrainableError: What was received cannot be.
+        ray.tune.TuneError: A hook raised, as it would in Ray.
+
+    Example:
+        >>> from ray import tune
+        >>> from raytuner.simulate import Cluster, Curve, simulate
+        >>> def objective(config):
+        ...     return Curve([{"loss": config["x"] + 1 / t} for t in range(1, 10)], seconds=60)
+        >>> simulation = simulate(
+        ...     objective, {"x": tune.uniform(0, 1)}, metric="loss", mode="min",
+        ...     num_samples=40, cluster=Cluster(workers=4), seed=0,
+        ... )
+        >>> simulation.end_s / 60, simulation.resource_spent
+        (90.0, 360)
+    """
+    cluster = cluster or Cluster()
+    settings = settings or Settings()
+    _check(num_samples, time_budget_s, mode, max_failures, max_concurrent)
+    criteria, stopper = _stopping(stop)
+    experiment = ray_private.VirtualExperiment(
+        dict(param_space or {}),
+        num_samples=sys.maxsize if num_samples == -1 else num_samples,
+        stop=criteria,
+        time_budget_s=time_budget_s,
+        max_failures=max_failures,
+    )
+    search_alg = _search_algorithm(searcher, max_concurrent, seed)
+    scheduler = scheduler or FIFOScheduler()  # type: ignore[no-untyped-call]
+    ray_private.prepare_searcher(search_alg, metric, mode, experiment)
+    ray_private.prepare_scheduler(scheduler, metric, mode, experiment)
+    if max_t is None and isinstance(criteria.get("training_iteration"), int | float):
+        max_t = float(criteria["training_iteration"])
+    controller = VirtualController(
+        search_alg,
+        scheduler,
+        objective,
+        cluster,
+        settings,
+        stopper=stopper,
+        time_budget_s=time_budget_s,
+        log=Log(metric or _metric_of(search_alg, scheduler), mode or "min", max_t),
+        seed=seed,
+    )
+    return controller.run()
+
+
+def _check(
+    num_samples: int,
+    time_budget_s: float | None,
+    mode: str | None,
+    max_failures: int,
+    max_concurrent: int | None,
+) -> None:
+    if num_samples < 1 and num_samples != -1:
+        raise SettingError(f"num_samples is {num_samples!r}; it must be at least 1, or -1")
+    if num_samples == -1 and time_budget_s is None:
+        raise SettingError(
+            "num_samples=-1 needs a time_budget_s: nothing else would end the search"
+        )
+    if time_budget_s is not None and not time_budget_s > 0:
+        raise SettingError(f"time_budget_s is {time_budget_s!r}; it must be above 0 seconds")
+    if mode not in (None, "min", "max"):
+        raise MetricError(f"mode is {mode!r}; it must be 'min' or 'max'")
+    if max_failures < -1:
+        raise SettingError(f"max_failures is {max_failures!r}; it must be 0 or more, or -1")
+    if max_concurrent is not None and max_concurrent < 1:
+        raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
+
+
+def _stopping(stop: Stop | None) -> tuple[dict[str, Any], Stopper | None]:
+    """The stop criteria of each trial, and the experiment's stopper."""
+    if stop is None:
+        return {}, None
+    if isinstance(stop, Mapping):
+        return dict(stop), None
+    if isinstance(stop, Stopper):
+        return {}, stop
+    if callable(stop):
+        return {}, FunctionStopper(stop)
+    raise SettingError(f"stop is {stop!r}; it must be a dict, a Stopper or a function")
+
+
+def _search_algorithm(
+    searcher: Searcher | SearchAlgorithm | None, max_concurrent: int | None, seed: int | None
+) -> SearchAlgorithm:
+    """What the Tuner makes of a searcher."""
+    if searcher is None:
+        return BasicVariantGenerator(max_concurrent=max_concurrent or 0, random_state=seed)
+    if isinstance(searcher, Searcher):
+        if max_concurrent is not None and not isinstance(searcher, ConcurrencyLimiter):
+            searcher = ConcurrencyLimiter(searcher, max_concurrent=max_concurrent)
+        return ray_private.VirtualSearchGenerator(searcher)
+    if isinstance(searcher, BasicVariantGenerator):
+        return searcher
+    raise SettingError(
+        f"searcher is {searcher!r} ({type(searcher).__name__}); it must be a ray.tune.search"
+        " Searcher or a BasicVariantGenerator"
+    )
+
+
+def _metric_of(search_alg: SearchAlgorithm, scheduler: TrialScheduler) -> str | None:
+    """The metric that the searcher or the scheduler has by itself."""
+    for metric in (search_alg.metric, scheduler.metric):
+        if isinstance(metric, str):
+            return metric
+    return None
