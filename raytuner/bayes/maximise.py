@@ -20,10 +20,10 @@ from raytuner.history.snapshot import FloatArray
 from raytuner.space import Column, Space
 
 _SCREENED = 512  # candidates over the whole space
-_NEARBY = 128  # candidates around the best configurations so far
+_NEARBY = 256  # candidates around the best configurations so far
 _RESTARTS = 8
 _ROUNDS = 4  # alternations of gradient and level moves
-_GRADIENT_STEPS = 40
+_GRADIENT_STEPS = 60
 _SPREAD = 0.08  # standard deviation of a nearby candidate, as a share of a column's range
 _FEW_LEVELS = 24  # a column with at most so many levels has all of them tried
 

@@ -14,16 +14,15 @@ from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from botorch.models.kernels import CategoricalKernel
-from botorch.models.utils.gpytorch_modules import (
-    get_covar_module_with_dim_scaled_prior,
-    get_gaussian_likelihood_with_lognormal_prior,
-)
+from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from gpytorch.constraints import GreaterThan
 from gpytorch.kernels import Kernel, MaternKernel, ScaleKernel
+from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import GammaPrior, LogNormalPrior
 from linear_operator.utils.errors import NanError, NotPSDError
 from linear_operator.utils.warnings import NumericalWarning
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from raytuner.bayes.dataset import Dataset
@@ -31,6 +30,8 @@ from raytuner.space import Column
 
 # What a fit may raise when the data leave it no stable optimum.
 FIT_ERRORS = (ModelFittingError, NotPSDError, NanError)
+
+_LEAST_NOISE = 1e-6  # variance, of objectives with variance 1
 
 # Hyperparameters move little from one observation to the next: a warm fit needs few steps.
 _MAX_STEPS_COLD = 100
@@ -46,7 +47,8 @@ def numerics() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with warnings.catch_warnings():
+        # SciPy's L-BFGS-B spends its time waking BLAS threads for vectors of a dozen numbers.
+        with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
             warnings.simplefilter("ignore", NumericalWarning)
             yield
     finally:
@@ -95,6 +97,15 @@ def build_kernel(columns: Sequence[Column], has_fidelity: bool) -> Kernel:
     return shared + ScaleKernel(k_x * _fidelity_kernel(d), outputscale_prior=GammaPrior(2.0, 2.0))
 
 
+def _likelihood() -> GaussianLikelihood:
+    """Noise of unknown size; it may be next to nothing, for objectives without any."""
+    prior = LogNormalPrior(-4.0, 1.0)
+    return GaussianLikelihood(
+        noise_prior=prior,
+        noise_constraint=GreaterThan(_LEAST_NOISE, transform=None, initial_value=prior.mode),
+    )
+
+
 def _fidelity_kernel(dim: int) -> Kernel:
     prior = LogNormalPrior(0.0, 0.7)
     return MaternKernel(
@@ -128,7 +139,7 @@ def fit(
         X,
         y,
         covar_module=build_kernel(columns, data.has_fidelity),
-        likelihood=get_gaussian_likelihood_with_lognormal_prior(),
+        likelihood=_likelihood(),
         outcome_transform=None,
     )
     is_warm = _start_from(model, warm)
