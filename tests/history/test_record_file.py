@@ -1,0 +1,326 @@
+"""The record on disk: written as things happen, whole after a kill."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from raytuner.errors import HistoryError, SpaceError
+from raytuner.history import FORMAT_VERSION, History, Origin, StandIn, Store, TrialState
+from raytuner.space import Categorical, Float, Integer, Space
+
+SPACE = Space({"lr": Float(1e-4, 1.0, log=True), "net": {"layers": Integer(1, 4), "bias": True}})
+
+_WRITER = """
+import sys
+from pathlib import Path
+from raytuner.history import History, TrialState
+from raytuner.space import Float, Space
+
+space = Space({"lr": Float(0.0, 1.0)})
+record = History(space, metric="loss", mode="min", path=Path(sys.argv[1]))
+for number in range(100_000):
+    trial = f"t{number}"
+    record.add(trial, {"lr": number % 7 / 7})
+    record.report(trial, 1, float(number))
+    record.report(trial, 2, float("nan"))
+    record.report(trial, 3, float("inf"))
+    record.end(trial, TrialState.COMPLETED)
+    print(number, flush=True)
+"""
+
+
+def config(lr: float, layers: int = 2) -> dict[str, object]:
+    return {"lr": lr, "net": {"layers": layers, "bias": True}}
+
+
+def new(path: Path | None) -> History:
+    return History(SPACE, metric="loss", mode="max", path=path, max_t=9)
+
+
+def same(a: History, b: History) -> bool:
+    """Whether two records say the same, to the last bit (NaN included)."""
+    about_a, about_b = ((h.space.to_spec(), h.metric, h.mode, h.time_attr, h.max_t) for h in (a, b))
+    return about_a == about_b and repr(a.trials) == repr(b.trials)
+
+
+def killed_writer(path: Path, after: int) -> int:
+    """Kill a process that writes trials to ``path``; the last trial it said it had written."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        last = -1
+        for line in writer.stdout:
+            last = int(line)
+            if last == after:
+                os.kill(writer.pid, signal.SIGKILL)  # what is in the pipe by now still counts
+    assert writer.returncode == -signal.SIGKILL
+    return last
+
+
+def test_what_happened_is_there_after_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    last = killed_writer(path, after=50)
+    for reader in (History.read(path), History.open(path)):
+        done = [t for t in reader.trials if t.state is TrialState.COMPLETED]
+        assert len(done) >= last + 1 > 50
+        assert len(reader) - len(done) <= 1  # the one it was in
+        for number, trial in enumerate(done):
+            assert trial.trial_id == f"t{number}"
+            assert repr(trial.values) == f"((1.0, {float(number)}), (2.0, nan), (3.0, inf))"
+        reader.add("after", {"lr": 0.5})
+        reader.close()
+    assert "after" in History.read(path)
+
+
+def test_a_killed_writers_log_does_not_leak_into_what_replaces_its_record(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    killed_writer(path, after=20)
+    assert (tmp_path / "record-wal").stat().st_size > 0
+    mine = new(None)
+    mine.add("mine", config(0.5))
+    mine.copy_to(path)
+    assert not (tmp_path / "record-wal").exists()
+    assert same(History.read(path), mine)
+
+    (tmp_path / "other").mkdir()
+    path = tmp_path / "other" / "record"
+    killed_writer(path, after=20)
+    assert (tmp_path / "other" / "record-wal").stat().st_size > 0
+    mine.move_to(path)
+    mine.add("more", config(0.25))
+    assert same(History.read(path), mine)
+
+
+def test_a_move_does_not_cut_off_another_connection(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    old = new(path)
+    old.add("old", config(0.5))
+    mine = new(None)
+    mine.add("a", config(0.5))
+    mine.move_to(path)
+    mine.add("b", config(0.25))
+    # Had the file been replaced under it, closing would take away the new record's log.
+    old.close()
+    mine.add("c", config(0.125))
+    assert [t.trial_id for t in History.read(path).trials] == ["a", "b", "c"]
+    assert "old" in old
+
+
+@pytest.mark.parametrize("there", [b"", b"not a database, but long enough to be looked at" * 9])
+def test_a_move_replaces_what_is_no_record(tmp_path: Path, there: bytes) -> None:
+    path = tmp_path / "record"
+    path.write_bytes(there)
+    mine = new(None)
+    mine.add("a", config(0.5))
+    mine.move_to(path)
+    mine.report("a", 1, 2.0)
+    assert mine.path == path
+    assert same(History.read(path), mine)
+
+
+def test_a_copy_is_one_file_and_stays_as_it_is(tmp_path: Path) -> None:
+    mine = new(tmp_path / "record")
+    mine.add("a", config(0.5))
+    (tmp_path / "copies").mkdir()
+    copy = tmp_path / "copies" / "copy"
+    mine.copy_to(copy)
+    mine.report("a", 1, 2.0)
+    assert [file.name for file in copy.parent.iterdir()] == ["copy"]
+    assert History.read(copy)["a"].values == ()
+    mine.copy_to(copy)
+    assert same(History.read(copy), mine)
+
+
+def test_a_copy_that_fails_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = new(None)
+    mine.add("a", config(0.5))
+    mine.copy_to(tmp_path / "copy")
+    mine.add("b", config(0.25))
+
+    def fail(self: Path, target: Path) -> Path:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(OSError, match="no space left"):
+            mine.copy_to(tmp_path / "copy")
+    assert [t.trial_id for t in History.read(tmp_path / "copy").trials] == ["a"]
+
+
+def test_reading_does_not_disturb_the_writer(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    mine = new(path)
+    mine.add("a", config(0.5))
+    looked = History.read(path)
+    assert looked.path is None
+    looked.end("a", TrialState.REMOVED)
+    mine.report("a", 1, 2.0)
+    assert History.read(path)["a"].state is TrialState.RUNNING
+
+
+def test_a_closed_record_is_readable_where_nothing_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    mine = new(path)
+    mine.add("a", config(0.5))
+    mine.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["record"]
+    assert path.read_bytes()[18:20] == b"\x01\x01"  # SQLite's mark: no write-ahead log
+    assert "a" in mine
+    mine.add("b", config(0.25))  # in memory from now on
+    assert "b" not in History.read(path)
+
+
+def test_a_record_is_not_begun_twice(tmp_path: Path) -> None:
+    new(tmp_path / "record").close()
+    with pytest.raises(HistoryError, match="exists already"):
+        new(tmp_path / "record")
+    with pytest.raises(HistoryError, match="cannot open the record"):
+        new(tmp_path / "no" / "such" / "folder")
+
+
+READERS = [History.open, History.read]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_is_no_record_is_an_error_and_stays_as_it_is(tmp_path: Path, reader: object) -> None:
+    assert callable(reader)
+    with pytest.raises(HistoryError, match="there is no record of a search at"):
+        reader(tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
+    with pytest.raises(HistoryError, match="there is no record of a search at"):
+        reader(tmp_path)  # a folder
+
+    for name, content in [("empty", b""), ("text", b"hello" * 100)]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(HistoryError, match=r"is not a record of a search"):
+            reader(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == content
+
+    foreign = tmp_path / "foreign"
+    with closing(sqlite3.connect(foreign)) as database:
+        database.execute("CREATE TABLE songs (title TEXT)")
+    before = foreign.read_bytes()
+    with pytest.raises(HistoryError, match="is not a record of a search"):
+        reader(foreign)
+    assert foreign.read_bytes() == before
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_newer_format_is_an_error_that_names_both(tmp_path: Path, reader: object) -> None:
+    assert callable(reader)
+    path = tmp_path / "record"
+    store = Store(path)
+    store.set_meta("format", FORMAT_VERSION + 1)
+    store.close()
+    with pytest.raises(HistoryError, match=f"format {FORMAT_VERSION + 1}.*reads format 1"):
+        reader(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trial SET state = 'ASLEEP'",
+        "UPDATE trial SET config = '{'",
+        "INSERT INTO value VALUES ('nobody', 1, 1, 1)",
+        "DROP TABLE value",
+    ],
+)
+def test_a_damaged_record_is_an_error(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "record"
+    mine = new(path)
+    mine.add("a", config(0.5))
+    mine.close()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(damage)
+    with pytest.raises(HistoryError, match="is damaged"):
+        History.read(path)
+
+
+class Layer:
+    """An object that no file can hold; two of them look alike."""
+
+    def __repr__(self) -> str:
+        return "<Layer>"
+
+
+def test_objects_are_shown_by_their_repr(tmp_path: Path) -> None:
+    layers = [Layer(), Layer(), "none", dict]
+    space = Space({"layer": Categorical(layers), "lr": Float(0.0, 1.0), "rest": [Layer(), 3]})
+    record = History(space, metric="loss", mode="min", path=tmp_path / "record")
+    for i, layer in enumerate(layers):
+        record.add(str(i), {"layer": layer, "lr": 0.5})
+        record.report(str(i), 1, float(i))
+    record.close()
+
+    with pytest.raises(SpaceError, match="object that only Python has"):
+        History.read(tmp_path / "record")
+    shown = History.read(tmp_path / "record", stand_ins=True)
+    configs = [trial.config for trial in shown.trials]
+    assert [str(c["layer"]) for c in configs] == ["<Layer>", "<Layer>", "none", "<class 'dict'>"]
+    assert isinstance(configs[0]["layer"], StandIn)
+    assert configs[0]["layer"] is not configs[1]["layer"]
+    assert repr(configs[0]["rest"]) == "[<Layer>, 3]"
+    assert [trial.values for trial in shown.trials] == [t.values for t in record.trials]
+    assert (shown.snapshot().points == record.snapshot().points).all()
+
+    given_back = History.read(tmp_path / "record", space)
+    assert [t.config["layer"] for t in given_back.trials] == layers
+
+
+# A random life of a search: what Ray's callbacks may say, in any order.
+_IDS = st.sampled_from("abcd")
+_NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
+_EVENTS = st.one_of(
+    st.tuples(
+        st.just("add"),
+        _IDS,
+        st.floats(1e-4, 1.0),
+        st.integers(1, 4),
+        st.sampled_from(list(Origin)),
+    ),
+    st.tuples(st.just("report"), _IDS, st.integers(1, 5), _NUMBERS),
+    st.tuples(st.just("pause"), _IDS),
+    st.tuples(
+        st.just("end"), _IDS, st.sampled_from([s for s in TrialState if not s.is_live]), st.text()
+    ),
+    st.tuples(st.just("reopen"), _IDS),
+    st.tuples(st.just("max_t"), st.none() | st.floats(1, 100)),
+    st.tuples(st.just("reread")),
+)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(events=st.lists(_EVENTS, max_size=25))
+def test_the_file_says_what_the_memory_says(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[object, ...]]
+) -> None:
+    path = tmp_path_factory.mktemp("record") / "record"
+    record = new(path)
+    for name, *arguments in events:
+        match name, arguments:
+            case "add", [str(trial), float(lr), int(layers), Origin() as origin]:
+                if trial not in record:
+                    record.add(trial, config(lr, layers), origin)
+            case "max_t", [max_t]:
+                record.max_t = max_t  # type: ignore[assignment]
+            case "reread", []:
+                record.close()
+                record = History.open(path)
+            case _, [trial, *_] if trial in record:
+                getattr(record, str(name))(*arguments)
+    assert same(History.read(path), record)
+    record.close()
+    assert same(History.open(path), record)
