@@ -354,6 +354,7 @@ class VirtualController:
         elif kind is Kind.STOPPED:
             self._workers.release(actor)
         elif kind is Kind.RETURNED:
+            self._count_training(run, actor, time)
             self._guarded(self._returned, run)
         elif kind is Kind.SAVED:
             self._guarded(self._saved, run, actor)
@@ -399,7 +400,7 @@ class VirtualController:
             return
         t = actor.iteration + 1
         if run.curve.report(t) is None:
-            self._workers.train(actor, 0.0, Kind.RETURNED)
+            self._workers.train(actor, run.curve.end_duration(), Kind.RETURNED)
             return
         seconds = run.curve.duration(t)
         if actor.doomed_after == actor.iterations_since_restore:
@@ -612,6 +613,10 @@ class VirtualController:
         result["config"] = run.trial.config
         result["time_since_restore"] = actor.time_since_restore
         result["iterations_since_restore"] = actor.iterations_since_restore
+        every = self._settings.checkpoint_every
+        if every is not None and actor.iteration % every == 0:
+            result["should_checkpoint"] = True
+            result["checkpoint_dir_name"] = f"checkpoint_{actor.iteration // every - 1:06d}"
         return result
 
     def _flat(self, run: Run, result: dict[str, Any]) -> dict[str, Any]:

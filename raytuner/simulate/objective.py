@@ -23,12 +23,14 @@ class Curve:
         seconds: Seconds of training for each unit: one number, a sequence, or a function of t.
         fails_at: Training raises in the unit that would end at this t; None: never.
         failures: How many attempts fail so; None: all. A retry goes on from the last checkpoint.
+        end_s: Seconds from the last report until training returns, or a function that gives them.
     """
 
     reports: Sequence[Report] | Callable[[int], Report | None]
     seconds: float | Sequence[float] | Callable[[int], float] = 1.0
     fails_at: int | None = None
     failures: int | None = None
+    end_s: float | Callable[[], float] = 0.0
 
     def report(self, t: int) -> Report | None:
         """The report after ``t`` units; None if training ends before."""
@@ -53,6 +55,10 @@ class Curve:
                 f"unit {t} of a learning curve takes {seconds!r} seconds; it must be 0 or more"
             )
         return seconds
+
+    def end_duration(self) -> float:
+        """Seconds from the last report until training returns."""
+        return self.end_s() if callable(self.end_s) else self.end_s
 
     @property
     def length(self) -> int | None:

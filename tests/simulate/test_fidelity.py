@@ -1,0 +1,111 @@
+"""The simulator makes the calls that Ray makes: the same studies in both, call by call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler as RaysASHA
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from twin import Call, Plan, Study, in_ray, on_the_clock
+
+from raytuner.schedulers import ASHAScheduler
+
+TOLERANCE_S = 0.25  # saving, stopping and the turns in between take Ray so long, us none
+
+
+class PausesAtTwo(FIFOScheduler):
+    """Pauses every trial at its second report, once. FIFO resumes what is paused."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._paused: set[str] = set()
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        if result["training_iteration"] == 2 and trial.trial_id not in self._paused:
+            self._paused.add(trial.trial_id)
+            return str(TrialScheduler.PAUSE)
+        return str(TrialScheduler.CONTINUE)
+
+
+FALLING = (0.9, 0.8, 0.7, 0.6)
+
+STUDIES = {
+    "FIFO, natural ends, a stop criterion, failures and retries": Study(
+        plans=(
+            Plan(FALLING[:3]),
+            Plan((0.9, 0.8, 0.1, 0.05)),  # meets the stop criterion at 4
+            Plan(FALLING, raises_at=2, attempts_that_raise=1),
+            Plan(FALLING, raises_at=3),
+        ),
+        stop={"training_iteration": 4},
+        max_failures=1,
+    ),
+    "Ray's ASHA behind a ConcurrencyLimiter": Study(
+        plans=(
+            Plan((0.9, 0.5, 0.4, 0.3)),
+            Plan((0.8, 0.7, 0.6, 0.5), seconds=0.17),
+            Plan((0.95, 0.94, 0.93, 0.92)),
+            Plan((0.3, 0.2, 0.1, 0.05)),
+            Plan((0.5, 0.4, 0.3, 0.2), raises_at=3),
+        ),
+        scheduler=lambda: RaysASHA(max_t=4, grace_period=1, reduction_factor=2),
+        max_concurrent=2,
+    ),
+    "our ASHA": Study(
+        plans=(
+            Plan((0.9, 0.5, 0.4, 0.3)),
+            Plan((0.8, 0.7, 0.6, 0.5), seconds=0.17),
+            Plan((0.95, 0.94, 0.93, 0.92)),
+            Plan((0.3, 0.2)),  # ends by itself
+            Plan((0.5, 0.4, 0.3, 0.2)),
+        ),
+        scheduler=lambda: ASHAScheduler(max_t=4, grace_period=1, reduction_factor=2),
+    ),
+    "pauses with checkpoints": Study(
+        plans=(Plan(FALLING), Plan(FALLING, seconds=0.17), Plan(FALLING[:3])),
+        scheduler=PausesAtTwo,
+        stop={"training_iteration": 4},
+        checkpoints=True,
+    ),
+    "pauses without checkpoints": Study(
+        plans=(Plan(FALLING[:3]), Plan(FALLING[:3], seconds=0.17), Plan(FALLING[:3])),
+        scheduler=PausesAtTwo,
+    ),
+}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("name", STUDIES)
+def test_ray_and_the_simulator_make_the_same_calls(name: str, tmp_path: Path) -> None:
+    study = STUDIES[name]
+    ray, stamps = in_ray(study, tmp_path)
+    ours, _, startups = on_the_clock(study, stamps)
+
+    for trial in range(len(study.plans)):
+        assert _of(ours.calls, trial) == _of(ray.calls, trial)
+    assert _lag(ray.calls, ours.calls) <= TOLERANCE_S
+    # Our account of when a worker is free is right: Ray never starts a trial before.
+    assert min(startups) >= -TOLERANCE_S
+    # Nothing is left over, and nothing was missing: every unit of training was simulated once.
+    assert len(startups) == sum(len(times) for times in stamps.starts.values())
+
+
+def _of(calls: Sequence[Call], trial: int) -> list[Call]:
+    return [call for call in calls if call.trial == trial]
+
+
+def _lag(ray: Sequence[Call], ours: Sequence[Call]) -> float:
+    """How far, in virtual seconds, two calls are apart that come the other way round in Ray."""
+    waiting: dict[Call, list[float]] = {}
+    for call in ours:
+        waiting.setdefault(call, []).append(call.at)
+    latest, lag = 0.0, 0.0
+    for call in ray:
+        at = waiting[call].pop(0)
+        lag = max(lag, latest - at)
+        latest = max(latest, at)
+    return lag
