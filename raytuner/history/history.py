@@ -211,6 +211,13 @@ class History:
             e.values and e.head.origin is not Origin.EVALUATED for e in self._entries.values()
         )
 
+    def report_times(self) -> dict[str, dict[float, float]]:
+        """When each trial reported at each t, in Unix seconds."""
+        times: dict[str, dict[float, float]] = {trial_id: {} for trial_id in self._entries}
+        for trial_id, t, reported_at in self._store.report_times():
+            times[trial_id][t] = reported_at
+        return times
+
     def largest_t(self) -> float:
         """The largest resource that any trial has reached; 0 before the first report."""
         return max((max(e.values) for e in self._entries.values() if e.values), default=0.0)
