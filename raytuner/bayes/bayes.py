@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from botorch.utils.sampling import manual_seed
 
 from raytuner.bayes.acquisition import LogExpectedImprovement
 from raytuner.bayes.dataset import Dataset, dataset
@@ -60,11 +61,12 @@ class BayesProposer:
 
         A fit that fails gives quasi-random points and a :class:`RaytunerWarning` that says why.
         """
-        data = self._training_rows(n)
+        data = self._training_rows()
         chosen = np.empty((0, self._space.dim))
         if data is not None:
             try:
-                with numerics():
+                # BoTorch draws from torch's global generator here and there.
+                with numerics(), manual_seed(self._seed_of(self._place)):
                     chosen = self._maximisers(data, n)
             except FIT_ERRORS as error:
                 warnings.warn(
@@ -89,12 +91,11 @@ class BayesProposer:
         self._sobol.load_state_dict(state["sobol"])
         self._fit.load_state_dict(state["fit"])
 
-    def _training_rows(self, n: int) -> Dataset | None:
+    def _training_rows(self) -> Dataset | None:
         """The rows to fit, or None while the initial design is under way."""
         if self._snapshot is None:
             return None
-        proposed = len(self._snapshot.trial_ids) + len(self._asked)
-        if proposed < self.n_initial:
+        if self._place < self.n_initial:
             return None
         data = dataset(self._snapshot)
         # Two distinct evaluated configurations are the least that says anything about a slope.
@@ -104,21 +105,18 @@ class BayesProposer:
         assert self._snapshot is not None
         model = self._fit(data, self._space.columns)
         used = np.vstack([self._snapshot.points, self._asked])
-        # One generator a proposal, named by its place in the record: restoring the record restores
-        # the randomness.
-        place = len(used)
         acquisition = LogExpectedImprovement(
             model,
             evaluated=data.evaluated,
             pending=np.vstack([self._snapshot.pending, self._asked]),
             has_fidelity=data.has_fidelity,
-            seed=self._seed_of(place),
+            seed=self._seed_of(self._place),
         )
         seen = Seen(self._space, used)
         best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
         chosen: list[np.ndarray] = []
         for i in range(n):
-            rng = np.random.default_rng(self._seed_of(place + i))
+            rng = np.random.default_rng(self._seed_of(self._place + i))
             point = maximise(acquisition, self._space, best, seen, rng)
             if point is None:
                 break
@@ -127,6 +125,15 @@ class BayesProposer:
             if i + 1 < n:
                 acquisition.add_pending(point)
         return np.array(chosen).reshape(len(chosen), self._space.dim)
+
+    @property
+    def _place(self) -> int:
+        """How many configurations came before the next.
+
+        Everything random about a proposal is seeded by its place: restoring the record restores
+        the randomness.
+        """
+        return len(self._asked) + (0 if self._snapshot is None else len(self._snapshot.points))
 
     def _seed_of(self, place: int) -> int:
         return int(np.random.SeedSequence([self._sobol.seed, place]).generate_state(1)[0] // 2)

@@ -74,7 +74,8 @@ def dataset(snapshot: Snapshot) -> Dataset:
         y = np.concatenate([y, np.full(int(failed.sum()), y.min())])
         s = np.concatenate([s, np.ones(int(failed.sum()))])
     if len(y):
-        y = standardise(warp_worse_half(y))
+        # First to a scale whose squares are finite, whatever was reported.
+        y = standardise(warp_worse_half(y / (np.abs(y).max() or 1.0)))
     return Dataset(
         X=np.column_stack([X, s]) if has_fidelity else X,
         y=y,

@@ -70,6 +70,9 @@ def maximise(
         X, value = _step(acquisition, columns, X, value, stepped, rng)
         if not len(smooth) or np.all(value - before < 1e-4):
             break
+        # The worse half of the restarts will hardly overtake.
+        keep = np.argsort(-value, kind="stable")[: max(2, len(value) // 2)]
+        X, value = X[keep], value[keep]
 
     # The climbs may have ended on used points: their starting candidates were unused.
     everything = np.vstack([X, candidates])

@@ -34,7 +34,7 @@ def warp_worse_half(y: FloatArray) -> FloatArray:
         return y.copy()
     scale = float(np.sqrt(np.mean((y[~worse] - median) ** 2)))
     if scale == 0.0:  # all of the better half is tied: any scale keeps the order
-        scale = max(abs(median), 1.0) * 1e-3
+        scale = 1e-3 * abs(median) or 1.0
     # Ranks among all n from the worst, as shares of n; ties have their mean.
     _, inverse, count = np.unique(y, return_inverse=True, return_counts=True)
     rank = (np.cumsum(count) - 0.5 * count)[inverse] / len(y)
@@ -44,6 +44,6 @@ def warp_worse_half(y: FloatArray) -> FloatArray:
 
 
 def standardise(y: FloatArray) -> FloatArray:
-    """Shift and scale to mean 0 and standard deviation 1 (1 too if all are equal)."""
+    """Shift and scale to mean 0 and standard deviation 1 (all 0 if all are equal)."""
     sd = float(y.std())
-    return (y - y.mean()) / (sd if sd > 1e-12 * max(1.0, float(np.abs(y).max())) else 1.0)
+    return (y - y.mean()) / (sd if sd > 1e-12 * float(np.abs(y).max()) else 1.0)

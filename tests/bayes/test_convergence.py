@@ -1,0 +1,85 @@
+"""Seeded convergence, several workers' trials pending, against bounds that random search misses."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from problems import BRANIN, HARTMANN6, MIXED, Problem, regret, search
+
+from raytuner.bayes import BayesProposer, Proposer
+from raytuner.bayes.proposer import Proposal
+from raytuner.history import Origin, Snapshot
+from raytuner.space import Space
+
+
+class RandomProposer:
+    """Independent random draws, to say what a bound means."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+
+    def tell(self, snapshot: Snapshot) -> None:
+        pass
+
+    def ask(self, n: int) -> list[Proposal]:
+        return [Proposal(c, Origin.SOBOL) for c in self._space.sample(self._rng, n)]
+
+    def state_dict(self) -> dict[str, object]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        pass
+
+
+# n proposals; the regret to reach. Of 200 random searches of that length, at most one in ten gets
+# there (test_random_search_misses_the_bounds counts them).
+CASES = [
+    pytest.param(BRANIN, 36, 0.1, id="branin"),
+    pytest.param(HARTMANN6, 60, 0.3, id="hartmann6"),
+    pytest.param(MIXED, 36, 0.05, id="mixed"),
+]
+
+
+@pytest.mark.parametrize(("problem", "n", "bound"), CASES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_converges_with_four_workers(problem: Problem, n: int, bound: float, seed: int) -> None:
+    def make() -> Proposer:
+        return BayesProposer(problem.space, seed)
+
+    history = search(problem, make, n=n, workers=4, order_seed=seed, reload_at=(n // 3, n // 2))
+    assert regret(problem, history) < bound
+    assert len({str(t.config) for t in history.trials}) == n
+
+
+@pytest.mark.parametrize(("problem", "n", "bound"), CASES)
+def test_random_search_misses_the_bounds(problem: Problem, n: int, bound: float) -> None:
+    reached = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        best = min(problem.loss(config) for config in problem.space.sample(rng, n))
+        reached += best - problem.optimum < bound
+    assert reached <= 20
+
+
+def test_the_search_loop_is_fair_to_random_search() -> None:
+    """The same loop with random draws misses what the engine reaches."""
+    regrets = [
+        regret(
+            HARTMANN6,
+            search(HARTMANN6, partial(RandomProposer, HARTMANN6.space, s), n=60, workers=4),
+        )
+        for s in range(10)
+    ]
+    assert float(np.median(regrets)) > 0.6
+
+
+def test_saving_and_reloading_changes_nothing() -> None:
+    def make() -> Proposer:
+        return BayesProposer(MIXED.space, 3)
+
+    whole = search(MIXED, make, n=20, workers=3)
+    interrupted = search(MIXED, make, n=20, workers=3, reload_at=tuple(range(6, 20)))
+    assert [t.config for t in interrupted.trials] == [t.config for t in whole.trials]

@@ -1,0 +1,343 @@
+"""What the parts of the engine promise."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from botorch.models import SingleTaskGP
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from problems import BRANIN, MIXED
+
+from raytuner.bayes import BayesProposer, surrogate
+from raytuner.bayes.acquisition import LogExpectedImprovement
+from raytuner.bayes.dataset import MAX_ROWS, Dataset, dataset
+from raytuner.bayes.maximise import maximise
+from raytuner.bayes.outcome import standardise, warp_worse_half
+from raytuner.bayes.seen import Seen
+from raytuner.bayes.surrogate import FIT_ERRORS, fit, hyperparameters, numerics
+from raytuner.errors import RaytunerWarning, SettingError
+from raytuner.history import History, Origin, TrialState
+from raytuner.space import Categorical, Float, Integer, Space
+
+finite = hnp.arrays(
+    np.float64, st.integers(1, 40), elements=st.floats(-1e12, 1e12, allow_subnormal=False)
+)
+
+
+class TestOutcome:
+    @given(finite)
+    def test_warping_keeps_the_order_and_the_better_half(self, y: np.ndarray) -> None:
+        warped = warp_worse_half(y)
+        assert np.isfinite(warped).all()
+        better = y >= np.median(y)
+        assert np.array_equal(warped[better], y[better])
+        order = np.argsort(y, kind="stable")
+        assert (np.diff(warped[order]) >= 0).all()
+
+    def test_one_awful_value_does_not_set_the_scale(self) -> None:
+        y = np.append(np.linspace(0, 1, 20), -1e12)
+        spread_of_the_good = np.ptp(standardise(warp_worse_half(y))[10:20])
+        assert spread_of_the_good > 0.5
+        assert np.ptp(standardise(y)[10:20]) < 1e-6
+
+    @given(finite)
+    def test_standardised(self, y: np.ndarray) -> None:
+        z = standardise(y)
+        assert np.isfinite(z).all()
+        assert abs(z.mean()) < 1e-6 or np.ptp(y) == 0
+        assert z.std() < 1 + 1e-6
+
+
+def _record(states: dict[str, tuple[TrialState, dict[float, float]]]) -> History:
+    history = History(Space({"x": Float(0, 1)}), metric="loss", mode="min", max_t=9)
+    for number, (trial_id, (state, curve)) in enumerate(states.items()):
+        history.add(trial_id, {"x": number / 10})
+        for t, value in curve.items():
+            history.report(trial_id, t, value)
+        if not state.is_live:
+            history.end(trial_id, state)
+    return history
+
+
+class TestDataset:
+    def test_without_early_stopping_only_final_values_count(self) -> None:
+        history = _record(
+            {
+                "a": (TrialState.COMPLETED, {1: 5.0, 9: 3.0}),
+                "b": (TrialState.COMPLETED, {1: 4.0, 9: 1.0}),
+                "c": (TrialState.RUNNING, {1: 0.5}),
+            }
+        )
+        data = dataset(history.snapshot())
+        assert not data.has_fidelity
+        assert data.X.ravel().tolist() == [0.0, 0.1]
+        assert data.y[1] > data.y[0]
+
+    def test_a_stopped_value_stays_at_its_resource(self) -> None:
+        history = _record(
+            {
+                "a": (TrialState.COMPLETED, {1: 5.0, 3: 4.0, 9: 3.0}),
+                "b": (TrialState.STOPPED_EARLY, {1: 6.0}),
+                "c": (TrialState.COMPLETED, {1: 5.5, 5: 4.5}),  # ended by itself: final
+            }
+        )
+        data = dataset(history.snapshot())
+        assert data.has_fidelity
+        fidelity_of = {x: s.max() for x in (0.0, 0.1, 0.2) for s in [data.X[data.X[:, 0] == x, 1]]}
+        assert fidelity_of[0.0] == fidelity_of[0.2] == 1.0
+        assert fidelity_of[0.1] == pytest.approx(math.log(2) / math.log(10))
+
+    def test_failed_trials_are_as_bad_as_the_worst(self) -> None:
+        history = _record(
+            {
+                "a": (TrialState.COMPLETED, {9: 3.0}),
+                "b": (TrialState.COMPLETED, {9: 1.0}),
+                "c": (TrialState.FAILED, {1: 0.1}),
+                "d": (TrialState.FAILED, {9: math.nan}),
+            }
+        )
+        data = dataset(history.snapshot())
+        assert len(data) == 4
+        assert data.y[2] == data.y[3] == data.y.min()
+        assert len(data.evaluated) == 2
+
+    def test_long_curves_are_thinned_and_the_last_value_kept(self) -> None:
+        curves = {
+            str(i): (TrialState.STOPPED_EARLY, {float(t): 1.0 / t for t in range(1, 101)})
+            for i in range(8)
+        }
+        data = dataset(_record(curves).snapshot())
+        assert len(data) <= 8 * 8
+        assert set(np.bincount((data.X[:, 0] * 10).round().astype(int))) == {len(data) // 8}
+
+    def test_rows_are_bounded(self) -> None:
+        rng = np.random.default_rng(0)
+        history = History(Space({"x": Float(0, 1)}), metric="loss", mode="min", max_t=27)
+        for i in range(MAX_ROWS // 2):
+            history.add(str(i), {"x": float(rng.random())})
+            for t in (1, 3, 9):
+                history.report(str(i), t, float(rng.random()))
+            history.end(str(i), TrialState.STOPPED_EARLY)
+        data = dataset(history.snapshot())
+        assert len(data) == MAX_ROWS
+        assert len(data.evaluated) == MAX_ROWS // 2
+
+
+class TestSeen:
+    def test_unused_finds_the_last_one_left(self) -> None:
+        space = Space({"a": Integer(0, 9), "b": Categorical(list("abc"))})
+        every = space.sample(np.random.default_rng(0), 2000)
+        points = np.unique(space.encode(every), axis=0)
+        assert len(points) == 30
+        seen = Seen(space, points[:-1])
+        assert not seen.exhausted
+        assert np.array_equal(seen.unused(np.random.default_rng(1), 5), points[-1:])
+        seen.add(points[-1:])
+        assert seen.exhausted
+        assert len(seen.unused(np.random.default_rng(1), 5)) == 0
+
+    def test_repeats_within_a_batch_are_new_once(self) -> None:
+        space = Space({"x": Float(0, 1)})
+        seen = Seen(space, np.array([[0.5]]))
+        assert seen.new(np.array([[0.5], [0.2], [0.2]])).tolist() == [False, True, False]
+
+
+class TestMaximise:
+    @settings(max_examples=15, deadline=None)
+    @given(st.integers(0, 2**31), st.floats(0.05, 0.95), st.integers(1, 12), st.integers(0, 3))
+    def test_finds_the_top_of_a_mixed_hill(
+        self, seed: int, lr: float, layers: int, act: int
+    ) -> None:
+        space = MIXED.space
+        names = ["relu", "tanh", "gelu", "elu"]
+        top = torch.tensor(space.encode([{"lr": 1.0, "layers": layers, "act": names[act]}])[0])
+        top[0] = lr
+
+        def hill(X: torch.Tensor) -> torch.Tensor:
+            away = (X[..., 2] != top[2]).double()
+            return -((X[..., :2] - top[:2]) ** 2).sum(-1) - away
+
+        with numerics():
+            point = maximise(
+                hill,
+                space,
+                np.empty((0, 3)),
+                Seen(space, np.empty((0, 3))),
+                np.random.default_rng(seed),
+            )
+        assert point is not None
+        (config,) = space.decode(point[None])
+        assert config["layers"] == layers
+        assert config["act"] == names[act]
+        assert abs(point[0] - lr) < 1e-3
+
+    def test_the_top_itself_may_be_used_up(self) -> None:
+        space = Space({"n": Integer(0, 20)})
+        seen = Seen(space, space.encode([{"n": 10}]))
+
+        def hill(X: torch.Tensor) -> torch.Tensor:
+            return -((X[..., 0] - float(space.encode([{"n": 10}])[0, 0])) ** 2)
+
+        point = maximise(hill, space, np.empty((0, 1)), seen, np.random.default_rng(0))
+        assert point is not None
+        assert space.decode(point[None])[0]["n"] in (9, 11)
+
+
+def _fitted_record(n: int = 14) -> History:
+    rng = np.random.default_rng(0)
+    history = History(BRANIN.space, metric="loss", mode="min")
+    for i, config in enumerate(BRANIN.space.sample(rng, n)):
+        history.add(str(i), config)
+        history.report(str(i), 1, BRANIN.loss(config))
+        history.end(str(i), TrialState.COMPLETED)
+    return history
+
+
+class TestAcquisition:
+    def test_a_pending_point_takes_the_gain_from_its_surroundings(self) -> None:
+        data = dataset(_fitted_record().snapshot())
+        none = np.empty((0, 2))
+        with numerics():
+            model = fit(data, BRANIN.space.columns)
+            alone = LogExpectedImprovement(model, data.evaluated, none, False, seed=0)
+            top = maximise(
+                alone, BRANIN.space, none, Seen(BRANIN.space, none), np.random.default_rng(0)
+            )
+            assert top is not None
+            beside = LogExpectedImprovement(model, data.evaluated, top[None], False, seed=0)
+            X = torch.as_tensor(top[None])
+            assert float(beside(X).detach()) < float(alone(X).detach()) - 1.0
+            again = LogExpectedImprovement(model, data.evaluated, none, False, seed=0)
+            again.add_pending(top)
+            assert float(again(X).detach()) == pytest.approx(float(beside(X).detach()))
+
+    def test_a_batch_spreads(self) -> None:
+        proposer = BayesProposer(BRANIN.space, 0)
+        proposer.tell(_fitted_record().snapshot())
+        points = BRANIN.space.encode([p.config for p in proposer.ask(6)])
+        gaps = np.linalg.norm(points[:, None] - points[None], axis=-1)
+        assert gaps[np.triu_indices(6, 1)].min() > 0.01
+
+
+class TestSurrogate:
+    def test_categories_have_no_order(self) -> None:
+        """A category between two good ones, by position, is not taken to be good."""
+        space = Space({"c": Categorical(list("abc")), "x": Float(0, 1)})
+        history = History(space, metric="score", mode="max")
+        observed = [("ac"[i % 2], x, 1.0 + 0.1 * x) for i, x in enumerate(np.linspace(0, 1, 24))]
+        for i, (c, x, score) in enumerate([*observed, ("b", 0.2, 0.0), ("b", 0.8, 0.0)]):
+            history.add(str(i), {"c": c, "x": x})
+            history.report(str(i), 1, score)
+            history.end(str(i), TrialState.COMPLETED)
+        data = dataset(history.snapshot())
+        with numerics():
+            model = fit(data, space.columns)
+            X = torch.as_tensor(space.encode([{"c": c, "x": 0.5} for c in "abc"]))
+            a, b, c_ = model.posterior(X).mean.ravel().tolist()
+        assert b < min(a, c_) - 0.5
+
+    def test_a_warm_fit_is_as_likely_as_a_cold_one(self) -> None:
+        history = _fitted_record(20)
+        data = dataset(history.snapshot())
+        with numerics():
+            cold = fit(data, BRANIN.space.columns)
+            warm = fit(data, BRANIN.space.columns, hyperparameters(cold))
+        for name, value in hyperparameters(cold).items():
+            assert np.allclose(value, hyperparameters(warm)[name], rtol=0.2, atol=0.05)
+
+    def test_hyperparameters_of_another_structure_are_left_aside(self) -> None:
+        data = dataset(_fitted_record().snapshot())
+        with numerics():
+            fit(data, BRANIN.space.columns, {"nonsense": [1.0]})
+
+    def test_early_stopping_learns_across_resources(self) -> None:
+        """Curves that keep their order let values at t = 1 tell the best at t = 9."""
+        space = Space({"x": Float(0, 1)})
+        history = History(space, metric="loss", mode="min", max_t=9)
+        rng = np.random.default_rng(1)
+        for i, x in enumerate(rng.random(24)):
+            history.add(str(i), {"x": float(x)})
+            stop = 9 if i % 4 == 0 else 1
+            for t in range(1, stop + 1):
+                history.report(str(i), t, (x - 0.7) ** 2 + 1.0 / t)
+            history.end(str(i), TrialState.COMPLETED if stop == 9 else TrialState.STOPPED_EARLY)
+        proposer = BayesProposer(space, 0)
+        proposer.tell(history.snapshot())
+        (proposal,) = proposer.ask(1)
+        assert proposal.origin is Origin.BAYES
+        assert abs(proposal.config["x"] - 0.7) < 0.15
+
+
+class TestBayesProposer:
+    def test_starts_quasi_random_then_bayesian(self) -> None:
+        proposer = BayesProposer(BRANIN.space, 0, n_initial=6)
+        history = History(BRANIN.space, metric="loss", mode="min")
+        origins = []
+        for i in range(9):
+            proposer.tell(history.snapshot())
+            (proposal,) = proposer.ask(1)
+            origins.append(proposal.origin)
+            history.add(str(i), proposal.config)
+            history.report(str(i), 1, BRANIN.loss(proposal.config))
+            history.end(str(i), TrialState.COMPLETED)
+        assert origins == [Origin.SOBOL] * 6 + [Origin.BAYES] * 3
+
+    def test_a_fit_that_fails_says_so_and_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*args: object) -> None:
+            raise FIT_ERRORS[0]("no optimum")
+
+        proposer = BayesProposer(BRANIN.space, 0)
+        proposer.tell(_fitted_record().snapshot())
+        monkeypatch.setattr(surrogate.WarmFit, "__call__", fail)
+        with pytest.warns(RaytunerWarning, match="no optimum"):
+            proposals = proposer.ask(2)
+        assert [p.origin for p in proposals] == [Origin.SOBOL] * 2
+
+    def test_fits_once_for_the_same_rows(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fits: list[int] = []
+        real = surrogate.fit
+
+        def counted(data: Dataset, *rest: Any) -> SingleTaskGP:
+            fits.append(len(data))
+            return real(data, *rest)
+
+        monkeypatch.setattr(surrogate, "fit", counted)
+        proposer = BayesProposer(BRANIN.space, 0)
+        history = _fitted_record()
+        for i in range(3):
+            proposer.tell(history.snapshot())
+            history.add(f"pending{i}", proposer.ask(1)[0].config)
+        assert fits == [14]
+
+    def test_keeps_torch_and_the_users_threads_as_they_were(self) -> None:
+        before = torch.get_num_threads()
+        proposer = BayesProposer(BRANIN.space, 0)
+        proposer.tell(_fitted_record().snapshot())
+        state = torch.random.get_rng_state()
+        proposer.ask(1)
+        assert torch.get_num_threads() == before
+        assert torch.equal(torch.random.get_rng_state(), state)
+        assert torch.get_default_dtype() is torch.float32
+
+    def test_no_warning_reaches_the_user(self) -> None:
+        proposer = BayesProposer(MIXED.space, 0)
+        history = History(MIXED.space, metric="loss", mode="min")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for i in range(12):
+                proposer.tell(history.snapshot())
+                (proposal,) = proposer.ask(1)
+                history.add(str(i), proposal.config)
+                history.report(str(i), 1, MIXED.loss(proposal.config))
+                history.end(str(i), TrialState.COMPLETED)
+
+    def test_n_initial_of_nothing_is_refused(self) -> None:
+        with pytest.raises(SettingError, match="n_initial is 0"):
+            BayesProposer(BRANIN.space, n_initial=0)
