@@ -216,6 +216,12 @@ class Store:
         ):
             yield trial_id, t, math.nan if value is None else value
 
+    def report_times(self) -> Iterator[tuple[str, float, float]]:
+        """When each value was reported: trial id, t, Unix seconds, in ascending t."""
+        yield from self._db.execute(
+            "SELECT trial_id, t, reported_at FROM value ORDER BY trial_id, t"
+        )
+
 
 def _connect(target: str, path: Path | None) -> sqlite3.Connection:
     """A connection on which each statement is its own transaction unless one is begun."""
@@ -225,9 +231,3 @@ def _connect(target: str, path: Path | None) -> sqlite3.Connection:
         return sqlite3.connect(target, uri=True, check_same_thread=False, isolation_level=None)
     except sqlite3.OperationalError as error:
         raise HistoryError(f"cannot open the record {path}: {error}") from error
-
-    def report_times(self) -> Iterator[tuple[str, float, float]]:
-        """When each value was reported: trial id, t, Unix seconds, in ascending t."""
-        yield from self._db.execute(
-            "SELECT trial_id, t, reported_at FROM value ORDER BY trial_id, t"
-        )
