@@ -1,4 +1,4 @@
-"""The command line: `raytuner demo`, `raytuner run`.
+"""The command line: `raytuner demo`, `raytuner run`, `raytuner simulate`.
 
 Only what parses a command line is imported here, so that `raytuner --help` is quick.
 
@@ -16,6 +16,7 @@ import click
 
 from raytuner import __version__
 from raytuner.cli.loading import load_function, load_space
+from raytuner.cli.simulate import simulate
 from raytuner.errors import RaytunerError, SettingError
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ def _search_options(command: _Command) -> _Command:
 @click.version_option(__version__, prog_name="raytuner", message="%(prog)s %(version)s")
 def main() -> None:
     """Bayesian hyperparameter search with early stopping on Ray Tune."""
+
+
+main.add_command(simulate)
 
 
 @main.command()

@@ -20,11 +20,15 @@ unit of resource would take; nothing is trained, and no Ray cluster is started::
     )
     simulation.incumbent(), simulation.utilisation(), simulation.resource_spent, simulation.counts
 
+:func:`predict` does so for a recorded study, and so does the command ``raytuner simulate STUDY
+--workers 64``: time, cost and utilisation on other numbers of workers.
+
 ``tests/simulate/test_fidelity.py`` runs the same searches in Ray and here, and compares.
 """
 
 from raytuner.simulate.figures import Step
 from raytuner.simulate.objective import Curve, Objective, Report
+from raytuner.simulate.predict import Prediction, predict
 from raytuner.simulate.record import (
     Event,
     EventKind,
@@ -42,6 +46,7 @@ __all__ = [
     "EventKind",
     "NodeLoss",
     "Objective",
+    "Prediction",
     "Report",
     "SearcherSeconds",
     "Settings",
@@ -49,5 +54,6 @@ __all__ = [
     "Simulation",
     "Step",
     "WorkersJoin",
+    "predict",
     "simulate",
 ]

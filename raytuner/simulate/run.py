@@ -114,7 +114,7 @@ def simulate(
         settings,
         stopper=stopper,
         time_budget_s=time_budget_s,
-        log=Log(metric or _metric_of(search_alg, scheduler), mode or "min", max_t),
+        log=Log(metric or _metric_of(search_alg, scheduler), mode or _mode_of(search_alg), max_t),
         seed=seed,
     )
     return controller.run()
@@ -180,3 +180,9 @@ def _metric_of(search_alg: SearchAlgorithm, scheduler: TrialScheduler) -> str | 
         if isinstance(metric, str):
             return metric
     return None
+
+
+def _mode_of(search_alg: SearchAlgorithm) -> str:
+    """The mode that the searcher has by itself."""
+    mode = getattr(getattr(search_alg, "searcher", None), "mode", None)
+    return mode if mode in ("min", "max") else "min"
