@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
+from ray import cloudpickle
+from ray.exceptions import RayActorError
 from ray.tune import Callback
 
 from raytuner.history import History, TrialState
@@ -23,7 +27,7 @@ class Ends(Callback):
         """Write down what was raised. Called after the searcher has recorded the end."""
         history: History = self._search.history
         if trial.trial_id in history:
-            reason = reason_of(trial.get_pickled_error() or trial.get_error())
+            reason = reason_of(_error_of(trial))
             if reason:
                 history.end(trial.trial_id, TrialState.FAILED, reason)
 
@@ -41,7 +45,7 @@ class Ends(Callback):
             if trial.trial_id not in live or not trial.is_finished():
                 continue
             if trial.status == trial.ERROR:
-                state, reason = TrialState.FAILED, reason_of(trial.get_error())
+                state, reason = TrialState.FAILED, reason_of(_error_of(trial))
             else:
                 reported = history.last(trial.trial_id) is not None
                 state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
@@ -60,14 +64,43 @@ def reason_of(error: BaseException | str | None) -> str:
     Example:
         >>> reason_of(ValueError("lr is negative"))
         'ValueError: lr is negative'
+        >>> reason_of(chr(10).join(["Failure # 1", "Traceback ...", "KeyError: 'lr'"]))
+        "KeyError: 'lr'"
     """
     if error is None:
         return ""
+    if isinstance(error, str):
+        return next(reversed(_lines(error)), "")
     # Ray wraps what the training raised; the wrapper's text is a whole traceback.
     cause = getattr(error, "cause", None) or error
-    if isinstance(cause, BaseException):
-        lines = str(cause).strip().splitlines()
-        name = type(cause).__name__
-        return f"{name}: {lines[0]}" if lines else name
-    lines = cause.strip().splitlines()
-    return lines[-1] if lines else ""
+    name, lines = type(cause).__name__, _lines(str(cause))
+    if isinstance(cause, RayActorError):
+        # It goes on with ids, and may end with what was raised where the process began.
+        raised = [line for line in lines[1:] if _RAISED.match(line)]
+        lines = [*lines[:1], *raised[-1:]]
+        return f"{name}: {' '.join(lines)}"
+    return f"{name}: {lines[0]}" if lines else name
+
+
+_RAISED = re.compile(r"\w*(Error|Exception): ")
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _error_of(trial: Any) -> BaseException | str | None:
+    """What a trial raised. Ray's own getters look where the files have yet to be uploaded to."""
+    pickled, text = trial.pickled_error_file, trial.error_file
+    error = _unpickled(Path(pickled)) if pickled and Path(pickled).is_file() else None
+    if error is not None:
+        return error
+    return Path(text).read_text() if text and Path(text).is_file() else None
+
+
+def _unpickled(path: Path) -> BaseException | None:
+    try:
+        found = cloudpickle.loads(path.read_bytes())
+    except Exception:  # an exception of the user's may raise anything here; Ray has a text too
+        return None
+    return found if isinstance(found, BaseException) else None

@@ -1,0 +1,101 @@
+"""Training functions, and a program that runs a study with them, to be killed or interrupted.
+
+Usage: integration_driver.py COMMAND FOLDER, with RAY_ADDRESS set to the cluster to connect to.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+import raytuner
+
+SPACE: dict[str, Any] = {"x": tune.uniform(-1, 1), "opt": {"lr": tune.loguniform(1e-4, 1e-1)}}
+# Ray's workers cannot import the tests: they get the functions themselves.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
+
+NUM_SAMPLES = 6
+MAX_T = 9
+
+
+def loss(config: dict[str, Any], t: float) -> float:
+    """What every function here reports: known for each trial and t."""
+    return float(config["x"] ** 2 + 1 / t)
+
+
+def train(config: dict[str, Any]) -> None:
+    for t in range(1, MAX_T + 1):
+        tune.report({"loss": loss(config, t)})
+
+
+def slow(config: dict[str, Any]) -> None:
+    for t in range(1, MAX_T + 1):
+        time.sleep(0.15)
+        tune.report({"loss": loss(config, t)})
+
+
+def _drop_in(folder: Path) -> None:
+    tune.Tuner(
+        slow,
+        param_space=SPACE,
+        tune_config=tune.TuneConfig(
+            metric="loss",
+            mode="min",
+            num_samples=NUM_SAMPLES,
+            search_alg=raytuner.BoTorchSearch(seed=0),
+            scheduler=raytuner.ASHAScheduler(max_t=MAX_T, grace_period=3, seed=0),
+        ),
+        run_config=tune.RunConfig(name=folder.name, storage_path=str(folder.parent), verbose=0),
+    ).fit()
+
+
+def _drop_in_restore(folder: Path) -> None:
+    results = tune.Tuner.restore(str(folder), slow).fit()
+    print(json.dumps(len(results)))
+
+
+def _tune(folder: Path) -> None:
+    study = raytuner.tune(
+        slow,
+        SPACE,
+        metric="loss",
+        mode="min",
+        num_samples=NUM_SAMPLES,
+        max_t=MAX_T,
+        grace_period=3,
+        seed=0,
+        storage_path=folder.parent,
+        name=folder.name,
+    )
+    best = None if study.best is None else study.best.value
+    print(json.dumps({"interrupted": study.interrupted, "best": best}))
+
+
+def _resume(folder: Path) -> None:
+    study = raytuner.load(folder)
+    assert study.interrupted
+    study = study.resume(slow)
+    print(json.dumps({"interrupted": study.interrupted, "trials": len(study.trials)}))
+
+
+def main() -> None:
+    ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    command, folder = sys.argv[1], Path(sys.argv[2])
+    commands = {
+        "drop_in": _drop_in,
+        "drop_in_restore": _drop_in_restore,
+        "tune": _tune,
+        "resume": _resume,
+    }
+    commands[command](folder)
+
+
+if __name__ == "__main__":
+    main()
