@@ -94,12 +94,12 @@ class Log:
         scheduler: Stopwatch,
     ) -> Simulation:
         """The record."""
-        full = self._full_resource(runs)
+        reached = max((max(run.values) for run in runs if run.values), default=0.0)
         return Simulation(
             metric=self.metric,
             mode=self._mode,
             events=tuple(self._events),
-            trials=tuple(_simulated(run, full) for run in runs),
+            trials=tuple(_simulated(run, self._max_t, reached) for run in runs),
             end_s=end_s,
             ended=ended,
             workers=tuple(workers.present),
@@ -111,20 +111,14 @@ class Log:
             _held=np.array(workers.held),
         )
 
-    def _full_resource(self, runs: list[Run]) -> float:
-        """The resource at which a scheduler's STOP is an end, not an early one."""
-        if self._max_t is not None:
-            return self._max_t
-        return max((max(run.values) for run in runs if run.values), default=0.0)
 
-
-def _simulated(run: Run, full: float) -> SimulatedTrial:
+def _simulated(run: Run, max_t: float | None, reached: float) -> SimulatedTrial:
     values = tuple(sorted(run.values.items()))
     return SimulatedTrial(
         number=run.number,
         trial_id=run.trial.trial_id,
         config=run.trial.config,
-        state=_state(run, values, full),
+        state=_state(run, values, _full(run, max_t, reached)),
         values=values,
         attempts=run.attempts,
         units=run.units,
@@ -144,6 +138,10 @@ def _state(run: Run, values: tuple[tuple[float, float], ...], full: float) -> Tr
         return TrialState.COMPLETED
     if run.ending == "removed":
         return TrialState.STOPPED_EARLY if values else TrialState.REMOVED
-    length = run.curve.length
-    complete = run.iteration >= (full if length is None else min(full, length))
-    return TrialState.COMPLETED if complete else TrialState.STOPPED_EARLY
+    return TrialState.COMPLETED if run.iteration >= full else TrialState.STOPPED_EARLY
+
+
+def _full(run: Run, max_t: float | None, reached: float) -> float:
+    """The resource from which on a scheduler's STOP is an end, not an early one."""
+    known = [bound for bound in (max_t, run.curve.length) if bound is not None]
+    return min(known, default=reached)

@@ -47,6 +47,7 @@ __all__ = [
     "is_report",
     "make_repeatable",
     "max_pending_of",
+    "max_t_of",
     "prepare_scheduler",
     "prepare_searcher",
     "set_default_result",
@@ -195,6 +196,15 @@ def max_pending_of(search_alg: SearchAlgorithm, workers: int) -> int:
             return limit
         searcher = getattr(searcher, "searcher", None)
     return 1
+
+
+def max_t_of(scheduler: TrialScheduler) -> float | None:
+    """A trial's full resource in iterations, if the scheduler has one; Ray's has no public name."""
+    if getattr(scheduler, "_time_attr", None) != "training_iteration":
+        return None
+    halving = getattr(scheduler, "halving", None)  # raytuner's
+    max_t: float | None = getattr(halving, "max_t", getattr(scheduler, "_max_t", None))
+    return max_t
 
 
 def set_last_result(trial: Trial, result: dict[str, Any]) -> None:

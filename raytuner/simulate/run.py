@@ -61,7 +61,8 @@ def simulate(
         stop: The stop criterion of ``tune.RunConfig``: a dict of thresholds, a stopper, or a
             function of trial id and result.
         max_t: A trial's full resource, to tell COMPLETED from STOPPED_EARLY: it stops nothing.
-            None: the curve's length, or the largest resource that any trial reached.
+            None: the stop criterion's, an ASHA scheduler's, the curve's length, or the largest that
+            any trial reached.
         max_failures: How often a trial is tried again; -1: always. As in ``tune.FailureConfig``: a
             trial lost with its node counts as failed.
         max_concurrent: ``max_concurrent_trials`` of ``tune.TuneConfig``.
@@ -104,8 +105,8 @@ def simulate(
     scheduler = scheduler or FIFOScheduler()  # type: ignore[no-untyped-call]
     ray_private.prepare_searcher(search_alg, metric, mode, experiment)
     ray_private.prepare_scheduler(scheduler, metric, mode, experiment)
-    if max_t is None and isinstance(criteria.get("training_iteration"), int | float):
-        max_t = float(criteria["training_iteration"])
+    if max_t is None:
+        max_t = criteria.get("training_iteration", ray_private.max_t_of(scheduler))
     controller = VirtualController(
         search_alg,
         scheduler,

@@ -1,0 +1,229 @@
+"""What holds whatever happens: random objectives, failures, lost nodes, schedulers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ray import tune
+from ray.tune.schedulers import (
+    ASHAScheduler as RaysASHA,
+)
+from ray.tune.schedulers import (
+    FIFOScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    TrialScheduler,
+)
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
+
+from raytuner import BoTorchSearch
+from raytuner.history import TrialState
+from raytuner.schedulers import ASHAScheduler
+from raytuner.simulate import (
+    Cluster,
+    Curve,
+    EventKind,
+    NodeLoss,
+    Settings,
+    Simulation,
+    WorkersJoin,
+    simulate,
+)
+
+SPACE = {"x": tune.uniform(0, 1), "kind": tune.choice(["a", "b"])}
+SCHEDULERS: dict[str, Callable[[], TrialScheduler]] = {
+    "fifo": lambda: FIFOScheduler(),  # type: ignore[no-untyped-call]
+    "ray's asha": lambda: RaysASHA(max_t=9, grace_period=1, reduction_factor=3),
+    "our asha": lambda: ASHAScheduler(max_t=9, seed=0),
+    "median": lambda: MedianStoppingRule(grace_period=1, min_samples_required=2),
+    "hyperband": lambda: HyperBandScheduler(max_t=9),
+}
+
+
+def exponential(rng: random.Random) -> float:
+    return rng.expovariate(1.0)
+
+
+def objective(config: dict[str, Any]) -> Curve:
+    rng = random.Random(str(config))
+    values = [config["x"] + rng.random() / t for t in range(1, rng.randint(2, 12))]
+    fails_at = rng.choice([None, None, None, 1, 4])
+    return Curve(values, [rng.choice([0.0, 0.5, 1.0, 7.0]) for _ in values], fails_at, 1)
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> Cluster:
+    workers = draw(st.integers(1, 5))
+    # Worker 0 stays, so that every search can end.
+    losses = draw(
+        st.lists(
+            st.builds(
+                NodeLoss,
+                st.floats(0, 60),
+                st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple),
+            ),
+            max_size=3,
+        )
+    )
+    joins = draw(st.lists(st.builds(WorkersJoin, st.floats(0, 60), st.integers(1, 3)), max_size=2))
+    known = workers + sum(join.count for join in joins)
+    return Cluster(
+        workers=workers,
+        startup_s=draw(st.one_of(st.sampled_from([0.0, 2.0]), st.just(exponential))),
+        teardown_s=draw(st.sampled_from([0.0, 0.5])),
+        failure_rate=draw(st.sampled_from([0.0, 0.05, 0.3])),
+        losses=tuple(loss for loss in losses if max(loss.workers) < known),
+        joins=tuple(joins),
+    )
+
+
+def check(simulation: Simulation, n: int | None) -> None:
+    times = [event.time for event in simulation.events]
+    assert times == sorted(times), "the clock goes back"
+    assert n is None or len(simulation.trials) == n, "a trial is lost"
+    assert sum(simulation.counts.values()) == len(simulation.trials)
+    for spans in (simulation._training, simulation._held):
+        assert (spans.reshape(-1, 2)[:, 0] <= spans.reshape(-1, 2)[:, 1]).all()
+        assert spans.max(initial=0.0) <= simulation.end_s
+    trained, held = simulation.utilisation(0.0), simulation.occupancy(0.0)
+    # The cut at 1 hides nothing: worker-seconds are counted once.
+    available = simulation.worker_hours() * 3600
+    pairs = simulation._held.reshape(-1, 2)
+    assert (pairs[:, 1] - pairs[:, 0]).sum() <= available * (1 + 1e-9) + 1e-9
+    assert trained <= held + 1e-9
+    ends = (EventKind.ENDED, EventKind.FAILED)
+    for trial in simulation.trials:
+        mine = [event for event in simulation.events if event.trial == trial.number]
+        assert mine[0].kind is EventKind.PROPOSED
+        assert sum(event.kind in ends for event in mine) == (0 if trial.state.is_live else 1)
+        if not trial.state.is_live:
+            assert mine[-1].kind in ends, "something happened to a trial that had ended"
+        assert trial.attempts >= sum(event.kind is EventKind.STARTED for event in mine)
+        assert trial.units == sum(event.kind is EventKind.REPORTED for event in mine)
+        steps = [t for t, _ in trial.values]
+        assert steps == sorted(set(steps))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    cluster=clusters(),
+    scheduler=st.sampled_from(sorted(set(SCHEDULERS) - {"hyperband"})),
+    n=st.integers(1, 12),
+    max_failures=st.sampled_from([0, 1, -1]),
+    every=st.sampled_from([None, 1, 3]),
+    limit=st.sampled_from([None, 1, 4]),
+    seed=st.integers(0, 100),
+)
+def test_every_search_ends_and_loses_nothing(
+    cluster: Cluster,
+    scheduler: str,
+    n: int,
+    max_failures: int,
+    every: int | None,
+    limit: int | None,
+    seed: int,
+) -> None:
+    first, second = (
+        simulate(
+            objective,
+            SPACE,
+            scheduler=SCHEDULERS[scheduler](),
+            metric="loss",
+            mode="min",
+            num_samples=n,
+            cluster=cluster,
+            max_failures=max_failures,
+            max_concurrent=limit,
+            settings=Settings(checkpoint_every=every),
+            seed=seed,
+        )
+        for _ in range(2)
+    )
+    check(first, n)
+    assert first.ended == "finished"
+    assert not any(trial.state.is_live for trial in first.trials)
+    assert first == second
+
+
+@settings(max_examples=20, deadline=None)
+@given(cluster=clusters(), budget=st.floats(0.1, 100), seed=st.integers(0, 100))
+def test_a_time_budget_always_ends_the_search(cluster: Cluster, budget: float, seed: int) -> None:
+    def never_done(config: dict[str, Any]) -> Curve:
+        return Curve(lambda t: 1.0 / t, lambda t: 1.0)
+
+    simulation = simulate(
+        never_done,
+        SPACE,
+        metric="loss",
+        mode="min",
+        num_samples=20,
+        cluster=cluster,
+        time_budget_s=budget,
+        max_failures=-1,
+        seed=seed,
+    )
+    check(simulation, None)
+    assert (simulation.ended, simulation.end_s) == ("time_budget", budget)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_with_the_bayesian_searcher(scheduler: str) -> None:
+    def curve(config: dict[str, Any]) -> Curve:
+        return Curve([(config["x"] - 0.3) ** 2 + 1 / t for t in range(1, 10)], 10.0)
+
+    chosen: TrialScheduler = SCHEDULERS[scheduler]()
+    simulation = simulate(
+        curve,
+        SPACE,
+        searcher=ConcurrencyLimiter(BoTorchSearch(seed=0), 4),
+        scheduler=chosen,
+        metric="loss",
+        mode="min",
+        num_samples=12,
+        cluster=Cluster(workers=4),
+        seed=0,
+    )
+    check(simulation, 12)
+    assert simulation.ended == "finished"
+    assert simulation.counts[TrialState.COMPLETED] >= 1
+    if scheduler == "hyperband":
+        assert any(event.kind is EventKind.PAUSED for event in simulation.events)
+    if "asha" in scheduler:
+        assert simulation.counts[TrialState.STOPPED_EARLY] >= 1
+
+
+def test_the_searcher_is_told_which_trials_were_stopped_early() -> None:
+    searcher = BoTorchSearch(seed=0)
+    simulation = simulate(
+        lambda config: [config["x"] + 1 / t for t in range(1, 10)],
+        SPACE,
+        searcher=searcher,
+        scheduler=ASHAScheduler(max_t=9, seed=0),
+        metric="loss",
+        mode="min",
+        num_samples=12,
+        cluster=Cluster(workers=4),
+    )
+    assert searcher.history.counts() == simulation.counts
+    for theirs, ours in zip(searcher.history.trials, simulation.trials, strict=True):
+        assert (theirs.state, theirs.values) == (ours.state, ours.values)
+
+
+def test_a_generator_of_the_users_with_a_grid() -> None:
+    simulation = simulate(
+        lambda config: [config["a"] * config["x"]],
+        {"a": tune.grid_search([1, 2, 3]), "x": tune.uniform(0, 1)},
+        searcher=BasicVariantGenerator(max_concurrent=2, random_state=1),
+        metric="loss",
+        mode="min",
+        num_samples=2,
+        cluster=Cluster(workers=8),
+    )
+    assert len(simulation.trials) == 6
+    assert simulation.end_s == 3.0  # two at a time
+    assert {trial.trial_id for trial in simulation.trials} == {f"00000_{i:05d}" for i in range(6)}
