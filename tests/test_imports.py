@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "placement": {"errors"},
     "study": _ADAPTERS | {"placement"},
     "report": {"errors", "space", "history", "study"},
-    "simulate": _ADAPTERS,
+    "simulate": _ADAPTERS | {"study"},  # to read a study that ran
     "integrations": {"errors", "space", "study"},
     "demo": {"errors", "space", "history", "search", "schedulers", "study"},
     "cli": {"", "errors", "space", "search", "study", "report", "placement", "simulate", "demo"},

@@ -15,7 +15,7 @@ from ray.tune.schedulers import FIFOScheduler
 from raytuner.errors import HistoryError, MetricError, SettingError
 from raytuner.halving import Action, SuccessiveHalving
 from raytuner.ray_report import read_number
-from raytuner.schedulers.partner import find_partner
+from raytuner.schedulers.partner import RecordKeeper, SearchPartner, find_partner
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +136,21 @@ class ASHAScheduler(FIFOScheduler):
         self._halving.add(trial.trial_id)
         if (partner := find_partner(tune_controller)) is not None:
             partner.join_schedule(time_attr=self._time_attr, max_t=self._halving.max_t)
+            if not self._heard_valid:
+                self._catch_up(partner)
+
+    def _catch_up(self, partner: SearchPartner) -> None:
+        """Judge what was reported before this process began: Ray saves no scheduler's state.
+
+        In the order of the reports, so that each trial gets the verdict that it got then (with
+        several brackets, a trial's is drawn anew).
+        """
+        if isinstance(partner, RecordKeeper):
+            _, sign = self._objective()
+            for trial_id, t, value in partner.reports():
+                self._heard_valid = True
+                if t < self._halving.max_t:
+                    self._halving.judge(trial_id, t, sign * value)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide whether a trial goes on.

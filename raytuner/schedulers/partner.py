@@ -7,6 +7,7 @@ need not import the searchers.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -26,6 +27,14 @@ class SearchPartner(Protocol):
 
     def on_trial_invalid(self, trial_id: str, reason: str) -> None:
         """The trial will be stopped because of a report that cannot be used: it has failed."""
+
+
+@runtime_checkable
+class RecordKeeper(Protocol):
+    """A searcher that knows what was reported before this process began."""
+
+    def reports(self) -> Iterable[tuple[str, float, float]]:
+        """Every report of the search so far, `(trial_id, t, value)`, oldest first."""
 
 
 def find_partner(tune_controller: Any) -> SearchPartner | None:

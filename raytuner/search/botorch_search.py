@@ -313,6 +313,20 @@ class BoTorchSearch(Searcher):
         if self._max_t is None or history.max_t is None:
             self._max_t = history.max_t = float(max_t)
 
+    def reports(self) -> list[tuple[str, float, float]]:
+        """Every report of this search so far, ``(trial_id, t, value)``, oldest first.
+
+        A restored scheduler, of which Ray saves nothing, takes up its rungs from them.
+        """
+        history, times = self.history, self.history.report_times()
+        found = [
+            (times[trial.trial_id][t], trial.trial_id, t, value)
+            for trial in history.trials
+            if trial.origin is not Origin.EVALUATED
+            for t, value in trial.values
+        ]
+        return [(trial_id, t, value) for _, trial_id, t, value in sorted(found)]
+
     def on_trial_stopped(self, trial_id: str, reason: str) -> None:
         """The scheduler is about to stop the trial before ``max_t``."""
         self._stopped[trial_id] = reason

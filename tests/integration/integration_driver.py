@@ -23,6 +23,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[
 
 NUM_SAMPLES = 6
 MAX_T = 9
+GRACE = 3  # the only rung: with a reduction factor of 3, the next would be MAX_T
 
 
 def loss(config: dict[str, Any], t: float) -> float:
@@ -50,7 +51,7 @@ def _drop_in(folder: Path) -> None:
             mode="min",
             num_samples=NUM_SAMPLES,
             search_alg=raytuner.BoTorchSearch(seed=0),
-            scheduler=raytuner.ASHAScheduler(max_t=MAX_T, grace_period=3, seed=0),
+            scheduler=raytuner.ASHAScheduler(max_t=MAX_T, grace_period=GRACE, seed=0),
         ),
         run_config=tune.RunConfig(name=folder.name, storage_path=str(folder.parent), verbose=0),
     ).fit()
@@ -69,7 +70,7 @@ def _tune(folder: Path) -> None:
         mode="min",
         num_samples=NUM_SAMPLES,
         max_t=MAX_T,
-        grace_period=3,
+        grace_period=GRACE,
         seed=0,
         storage_path=folder.parent,
         name=folder.name,

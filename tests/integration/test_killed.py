@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import ray
-from integration_driver import MAX_T, NUM_SAMPLES, loss
+from integration_driver import GRACE, MAX_T, NUM_SAMPLES, loss
 from ray.tune import ExperimentAnalysis
 
 import raytuner
@@ -123,8 +123,20 @@ def check(before: Study, after: Study) -> None:
         if trial.state is TrialState.COMPLETED:
             assert trial.t == MAX_T
     assert any(trial.state is TrialState.COMPLETED for trial in ran)
+    check_ranks(after)
     configs = [json.dumps(trial.config, sort_keys=True) for trial in after.trials]
     assert len(set(configs)) == len(configs)
+
+
+def check_ranks(study: Study) -> None:
+    """Trials were ranked among all that had come to the rung before, also before the kill."""
+    at_rung = {
+        trial_id: t[GRACE] for trial_id, t in study.history.report_times().items() if GRACE in t
+    }
+    for trial in study.trials:
+        if trial.state is TrialState.STOPPED_EARLY:
+            before = sum(at <= at_rung[trial.trial_id] for at in at_rung.values())
+            assert f"of {before} at rung {GRACE}" in trial.reason
 
 
 def test_a_killed_tuner_is_restored(tmp_path: Path) -> None:

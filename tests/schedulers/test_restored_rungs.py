@@ -1,0 +1,56 @@
+"""A scheduler that begins anew beside a searcher that remembers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import pytest
+from scheduler_fakes import FakeController, FakeTrial, ListeningSearcher
+
+from raytuner import ASHAScheduler, BoTorchSearch
+from raytuner.bayes import SobolProposer
+from raytuner.space import Float, Space
+
+
+def scheduler(mode: str) -> ASHAScheduler:
+    return ASHAScheduler(metric="loss", mode=mode, max_t=9, seed=0)
+
+
+def search(mode: str) -> BoTorchSearch:
+    return BoTorchSearch(Space({"x": Float(0, 1)}), "loss", mode, seed=0, proposer=SobolProposer)
+
+
+def trial(name: str) -> Any:
+    return cast(Any, FakeTrial(name))
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_rungs_are_taken_up_from_the_record(mode: str) -> None:
+    searcher, first, second = search(mode), scheduler(mode), scheduler(mode)
+    searcher.add_evaluated_point({"x": 0.5}, -99.0)  # never at a rung
+    controller = FakeController(searcher)
+    values = {"a": 0.3, "b": 0.1, "c": math.nan, "d": 0.2}
+    for name in values:
+        searcher.suggest(name)
+        first.on_trial_add(controller, trial(name))
+    for t in (1, 2, 3):
+        for name, value in values.items():
+            result = {"loss": value - t / 100, "training_iteration": t}
+            if first.on_trial_result(controller, trial(name), result) == "CONTINUE":
+                searcher.on_trial_result(name, result)
+            elif searcher.history[name].state.is_live:
+                searcher.on_trial_complete(name, result)
+
+    for name in values:
+        second.on_trial_add(controller, trial(name))
+    assert second.halving.rungs == first.halving.rungs
+    assert [second.halving.verdict(n) for n in values] == [first.halving.verdict(n) for n in values]
+    assert sum(rung.recorded for rung in second.halving.rungs) > len(values)
+    assert second.debug_string() == first.debug_string()
+
+
+def test_a_searcher_without_a_record_is_only_told() -> None:
+    one = scheduler("min")
+    one.on_trial_add(FakeController(ListeningSearcher()), trial("a"))
+    assert all(rung.recorded == 0 for rung in one.halving.rungs)
