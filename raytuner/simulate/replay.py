@@ -196,4 +196,4 @@ def _startup(recorded: list[RecordedTrial], times: Mapping[str, Mapping[float, f
 
 def _whole(t: float) -> float | int:
     """Counts as counts: ``training_iteration`` is an int in Ray's results."""
-    return int(t) if t.is_integer() else t
+    return int(t) if float(t).is_integer() else t

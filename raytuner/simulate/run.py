@@ -164,15 +164,31 @@ def _search_algorithm(
     if searcher is None:
         return BasicVariantGenerator(max_concurrent=max_concurrent or 0, random_state=seed)
     if isinstance(searcher, Searcher):
-        if max_concurrent is not None and not isinstance(searcher, ConcurrencyLimiter):
-            searcher = ConcurrencyLimiter(searcher, max_concurrent=max_concurrent)
-        return ray_private.VirtualSearchGenerator(searcher)
+        return ray_private.VirtualSearchGenerator(_limited(searcher, max_concurrent))
     if isinstance(searcher, BasicVariantGenerator):
+        if max_concurrent not in (None, searcher.max_concurrent):
+            raise SettingError(
+                "max_concurrent was given beside a BasicVariantGenerator, and Ray would ignore it;"
+                f" make it BasicVariantGenerator(max_concurrent={max_concurrent})"
+            )
         return searcher
     raise SettingError(
         f"searcher is {searcher!r} ({type(searcher).__name__}); it must be a ray.tune.search"
         " Searcher or a BasicVariantGenerator"
     )
+
+
+def _limited(searcher: Searcher, max_concurrent: int | None) -> Searcher:
+    if max_concurrent is None:
+        return searcher
+    if not isinstance(searcher, ConcurrencyLimiter):
+        return ConcurrencyLimiter(searcher, max_concurrent=max_concurrent)
+    if searcher.max_concurrent != max_concurrent:
+        raise SettingError(
+            f"max_concurrent is {max_concurrent}, and the searcher is a ConcurrencyLimiter with"
+            f" max_concurrent={searcher.max_concurrent}: give it once"
+        )
+    return searcher
 
 
 def _metric_of(search_alg: SearchAlgorithm, scheduler: TrialScheduler) -> str | None:

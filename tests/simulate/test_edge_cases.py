@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import ConcurrencyLimiter
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.searcher import Searcher
 from twin import METRIC, Call, Journal, JournalScheduler, JournalSearcher
 
@@ -484,6 +484,14 @@ def test_incumbents() -> None:
         ({"max_concurrent": 0}, SettingError),
         ({"stop": 3}, SettingError),
         ({"searcher": "optuna"}, SettingError),
+        ({"searcher": BasicVariantGenerator(), "max_concurrent": 3}, SettingError),
+        (
+            {
+                "searcher": ConcurrencyLimiter(JournalSearcher(Journal()), 2),
+                "max_concurrent": 3,
+            },
+            SettingError,
+        ),
     ],
 )
 def test_bad_input_is_named(options: dict[str, Any], error: type[Exception]) -> None:

@@ -14,15 +14,26 @@ from twin import Call, Plan, Study, in_ray, on_the_clock
 
 from raytuner.schedulers import ASHAScheduler
 
-TOLERANCE_S = 0.25  # saving, stopping and the turns in between take Ray so long, us none
+TOLERANCE_S = 0.1  # saving, stopping and the turns in between take Ray so long, us none
 
 
 class PausesAtTwo(FIFOScheduler):
-    """Pauses every trial at its second report, once. FIFO resumes what is paused."""
+    """Pauses every trial at its second report, once. FIFO resumes what is paused.
 
-    def __init__(self) -> None:
+    Trial ``drops`` is stopped while it waits.
+    """
+
+    def __init__(self, drops: int | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._paused: set[str] = set()
+        self._drops = drops
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        for trial in list(tune_controller.get_trials()):
+            if trial.status == Trial.PAUSED and trial.config["index"] == self._drops:
+                tune_controller.stop_trial(trial)
+        chosen: Trial | None = super().choose_trial_to_run(tune_controller)
+        return chosen
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         if result["training_iteration"] == 2 and trial.trial_id not in self._paused:
@@ -49,7 +60,6 @@ STUDIES = {
             Plan((0.9, 0.5, 0.4, 0.3)),
             Plan((0.8, 0.7, 0.6, 0.5), seconds=0.17),
             Plan((0.95, 0.94, 0.93, 0.92)),
-            Plan((0.3, 0.2, 0.1, 0.05)),
             Plan((0.5, 0.4, 0.3, 0.2), raises_at=3),
         ),
         scheduler=lambda: RaysASHA(max_t=4, grace_period=1, reduction_factor=2),
@@ -61,19 +71,18 @@ STUDIES = {
             Plan((0.8, 0.7, 0.6, 0.5), seconds=0.17),
             Plan((0.95, 0.94, 0.93, 0.92)),
             Plan((0.3, 0.2)),  # ends by itself
-            Plan((0.5, 0.4, 0.3, 0.2)),
         ),
         scheduler=lambda: ASHAScheduler(max_t=4, grace_period=1, reduction_factor=2),
     ),
     "pauses with checkpoints": Study(
         plans=(Plan(FALLING), Plan(FALLING, seconds=0.17), Plan(FALLING[:3])),
-        scheduler=PausesAtTwo,
+        scheduler=lambda: PausesAtTwo(),
         stop={"training_iteration": 4},
         checkpoints=True,
     ),
-    "pauses without checkpoints": Study(
-        plans=(Plan(FALLING[:3]), Plan(FALLING[:3], seconds=0.17), Plan(FALLING[:3])),
-        scheduler=PausesAtTwo,
+    "a pause without a checkpoint, a stop of a paused trial": Study(
+        plans=(Plan(FALLING[:3]), Plan(FALLING[:3], seconds=0.17)),
+        scheduler=lambda: PausesAtTwo(drops=1),
     ),
 }
 

@@ -1,0 +1,175 @@
+"""Predicting a recorded study."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from ray.tune.search.searcher import Searcher
+
+from raytuner.cli import main
+from raytuner.errors import HistoryError
+from raytuner.history import History, TrialState
+from raytuner.simulate import Settings, predict
+from raytuner.simulate.replay import Replay, recorded_seconds
+from raytuner.space import Float, Space
+
+QUIET = Settings(charge="none")
+
+
+def record(
+    path: Path,
+    trials: list[tuple[float, int, TrialState]],
+    *,
+    seconds: float = 10.0,
+    startup: float = 4.0,
+    max_t: float | None = 9,
+) -> History:
+    """A study on one worker: per trial x, reports and end; loss is ``x + 1 / t``."""
+    history = History(
+        Space({"x": Float(0.0, 1.0)}), metric="loss", mode="min", max_t=max_t, path=path
+    )
+    now = 1e9
+    rows = []
+    for number, (x, reports, state) in enumerate(trials):
+        trial_id = f"t{number}"
+        history.add(trial_id, {"x": x})
+        rows.append((trial_id, now))
+        for t in range(1, reports + 1):
+            history.report(trial_id, t, x + 1 / t)
+        history.end(trial_id, state)
+        now += startup + reports * seconds
+    history.close()
+    with closing(sqlite3.connect(path)) as file, file:
+        for (trial_id, begin), (_, reports, _) in zip(rows, trials, strict=True):
+            file.execute(
+                "UPDATE value SET reported_at = ? + t * ? WHERE trial_id = ?",
+                (begin + startup, seconds, trial_id),
+            )
+            file.execute(
+                "UPDATE trial SET proposed_at = ?, ended_at = ? WHERE trial_id = ?",
+                (begin, begin + startup + reports * seconds, trial_id),
+            )
+    return History.open(path)
+
+
+class Replays(Searcher):
+    """Proposes given configurations."""
+
+    def __init__(self, points: list[float]) -> None:
+        super().__init__(metric="loss", mode="min")
+        self._points = itertools.cycle(points)
+
+    def suggest(self, trial_id: str) -> dict[str, float]:
+        return {"x": next(self._points)}
+
+    def on_trial_complete(self, trial_id: str, result: object = None, error: bool = False) -> None:
+        pass
+
+
+COMPLETE = [(x / 10, 9, TrialState.COMPLETED) for x in range(8)]
+
+
+def test_the_record_on_its_own_workers_takes_as_long_as_it_took(tmp_path: Path) -> None:
+    history = record(tmp_path / "r", COMPLETE)
+    found = predict(history, workers=1, searcher=Replays([x for x, *_ in COMPLETE]), settings=QUIET)
+    assert found.startup_s == pytest.approx(4.0)
+    assert found.recorded_s == recorded_seconds(history) == pytest.approx(8 * 94.0)
+    assert found.time_s == pytest.approx(found.recorded_s)
+    assert (found.own, found.borrowed) == (8, 0)
+    assert found.utilisation == pytest.approx(8 * 90 / (8 * 94 - 4), abs=1e-3)
+
+
+def test_more_workers_take_less_time_and_cost_is_worker_hours_times_price(tmp_path: Path) -> None:
+    history = record(tmp_path / "r", COMPLETE)
+    found = predict(
+        history,
+        workers=4,
+        max_concurrent=4,
+        price_per_hour=36.0,
+        searcher=Replays([x for x, *_ in COMPLETE]),
+        settings=QUIET,
+    )
+    assert found.time_s == pytest.approx(2 * 94.0)
+    assert found.worker_hours == pytest.approx(4 * 2 * 94.0 / 3600)
+    assert found.cost == pytest.approx(36.0 * found.worker_hours)
+
+
+def test_the_studys_own_searcher_meets_new_configurations(tmp_path: Path) -> None:
+    history = record(tmp_path / "r", [*COMPLETE, (0.95, 1, TrialState.STOPPED_EARLY)])
+    found = predict(history, workers=4, num_samples=10, settings=QUIET, seed=1)
+    assert found.borrowed > 0
+    assert found.own + found.borrowed == 10
+    assert found.simulation.counts[TrialState.STOPPED_EARLY] > 0  # its scheduler is back, too
+
+
+def test_an_unknown_configuration_gets_the_nearest_curve(tmp_path: Path) -> None:
+    history = record(tmp_path / "r", COMPLETE)
+    replay = Replay.of(history)
+    assert replay({"x": 0.33}).report(9) == {
+        "loss": pytest.approx(0.3 + 1 / 9),
+        "training_iteration": 9,
+    }
+    assert (replay.own, replay.borrowed) == (0, 1)
+
+
+def test_a_stopped_curve_goes_on_as_the_nearest_complete_one_shifted(tmp_path: Path) -> None:
+    history = record(
+        tmp_path / "r", [(0.2, 9, TrialState.COMPLETED), (0.6, 3, TrialState.STOPPED_EARLY)]
+    )
+    curve = Replay.of(history)({"x": 0.6})
+    assert curve.length == 9
+    assert curve.report(3) == {"loss": pytest.approx(0.6 + 1 / 3), "training_iteration": 3}
+    assert curve.report(9) == {"loss": pytest.approx(0.6 + 1 / 9), "training_iteration": 9}
+    assert curve.duration(9) == pytest.approx(10.0)
+
+
+def test_a_stopped_curve_stays_level_if_none_got_further(tmp_path: Path) -> None:
+    history = record(tmp_path / "r", [(0.6, 3, TrialState.STOPPED_EARLY)], max_t=5)
+    curve = Replay.of(history)({"x": 0.6})
+    assert curve.length == 5
+    assert curve.report(5) == {"loss": pytest.approx(0.6 + 1 / 3), "training_iteration": 5}
+
+
+def test_a_failed_trial_fails_again(tmp_path: Path) -> None:
+    history = record(tmp_path / "r", [(0.2, 9, TrialState.COMPLETED), (0.6, 3, TrialState.FAILED)])
+    found = predict(history, workers=1, searcher=Replays([0.6, 0.2]), settings=QUIET)
+    assert found.simulation.counts == {TrialState.FAILED: 1, TrialState.COMPLETED: 1}
+    assert found.simulation.trials[0].values[-1][0] == 3
+
+
+def test_a_pause_in_the_record_is_no_training_time(tmp_path: Path) -> None:
+    history = record(tmp_path / "r", [(0.2, 9, TrialState.COMPLETED)])
+    history.close()
+    with closing(sqlite3.connect(tmp_path / "r")) as file, file:
+        file.execute("UPDATE value SET reported_at = reported_at + 5000 WHERE t > 4")
+    curve = Replay.of(History.open(tmp_path / "r"))({"x": 0.2})
+    assert [curve.duration(t) for t in range(1, 10)] == pytest.approx([10.0] * 9)
+
+
+def test_nothing_reported_is_nothing_to_predict_from(tmp_path: Path) -> None:
+    history = record(tmp_path / "r", [(0.2, 0, TrialState.FAILED)])
+    with pytest.raises(HistoryError, match="no report"):
+        predict(history, workers=2)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    record(tmp_path / "raytuner-record.sqlite", COMPLETE)
+    arguments = ["--workers", "1", "--workers", "4", "--price-per-hour", "36"]
+    result = CliRunner().invoke(main, ["simulate", str(tmp_path), *arguments])
+    assert result.exit_code == 0, result.output
+    head, one, four, *_ = result.output.splitlines()
+    assert head.split()[:4] == ["workers", "time", "worker-hours", "cost"]
+    assert one.split()[0] == "1"
+    assert four.split()[0] == "4"
+    assert "took 12 min 32 s" in result.output
+
+
+def test_the_command_names_a_folder_without_a_study(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["simulate", str(tmp_path), "--workers", "2"])
+    assert result.exit_code == 2
+    assert "holds no study" in result.output
