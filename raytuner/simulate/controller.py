@@ -203,6 +203,8 @@ class VirtualController:
     def _step(self) -> None:
         changes = self._book.changes
         unanswered = self._ask_for_trials()
+        if self.is_finished():  # random search says so only when it is asked for one too many
+            return
         self._add_actors()
         self._workers.start_waiting()
         happened = self._handle_one(unanswered, self._book.changes != changes)

@@ -138,6 +138,7 @@ def _searcher_for(history: History, seed: int | None) -> Searcher:
         history.mode,
         time_attr=history.time_attr,
         max_t=history.max_t,
+        background=False,  # a process beside us knows the real clock only
         seed=seed,
     )
 

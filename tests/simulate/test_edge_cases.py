@@ -163,6 +163,13 @@ class TestEnds:
         assert len(simulation.trials) == len(only(journal, "suggest")) == 7
         assert simulation.end_s == 3.0
 
+    def test_what_would_happen_to_the_cluster_later_does_not_delay_the_end(self) -> None:
+        simulation = simulate(
+            falling(1), SPACE, metric=METRIC, mode="min", num_samples=4, max_concurrent=1, seed=0,
+            cluster=Cluster(workers=2, losses=(NodeLoss(37.0, (1,)),)),
+        )  # fmt: skip
+        assert (simulation.ended, simulation.end_s) == ("finished", 4.0)
+
 
 class TestPauses:
     @pytest.mark.parametrize(("saves", "iterations"), [(True, [1, 2, 3]), (False, [1, 2, 1, 2, 3])])
