@@ -25,7 +25,6 @@ import random
 import traceback
 from collections import deque
 from collections.abc import Callable, Set
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from ray.tune import TuneError
@@ -40,6 +39,7 @@ from raytuner.simulate.clock import CLUSTER_KINDS, Clock, Kind
 from raytuner.simulate.log import Log, Stopwatch
 from raytuner.simulate.objective import Objective, curve_of
 from raytuner.simulate.record import Ended, EventKind, Simulation
+from raytuner.simulate.results import debug_metrics, flat_of, make_result
 from raytuner.simulate.settings import Cluster, Settings
 from raytuner.simulate.trial import Checkpoint, Run, TrialBook, TrialsView
 from raytuner.simulate.workers import Actor, Workers
@@ -378,7 +378,7 @@ class VirtualController:
     def _started(self, run: Run, actor: Actor) -> None:
         trial = run.trial
         self._staged.discard(trial)
-        ray_private.set_default_result(trial, self._debug_metrics(run, actor))
+        ray_private.set_default_result(trial, debug_metrics(run, actor, self._clock.now))
         self._set_trial_status(trial, Trial.RUNNING)
         if run.started_at is None:
             run.started_at = self._clock.now
@@ -416,12 +416,17 @@ class VirtualController:
         run.trained_s += self._workers.trained(actor, time)
 
     def _result(self, run: Run, actor: Actor) -> None:
-        result = self._make_result(run, actor)
+        result = self._new_result(run, actor)
         run.units += 1
         run.iteration = actor.iteration
-        flat = self._flat(run, result)
+        flat = flat_of(run, result)
         self._process_result(run, result, flat, duplicate=False)
         self._execute_queued(run, after_save=False)
+
+    def _new_result(self, run: Run, actor: Actor) -> dict[str, Any]:
+        metric = self._log.metric or DEFAULT_METRIC
+        every = self._settings.checkpoint_every
+        return make_result(run, actor, self._clock.now, metric=metric, checkpoint_every=every)
 
     def _returned(self, run: Run) -> None:
         """The training function returned: Ray repeats the last result, as done."""
@@ -586,62 +591,6 @@ class VirtualController:
         run.ended_at = self._clock.now
         self._log.add(self._clock.now, kind, run, run.iteration)
 
-    # -- results --------------------------------------------------------------------------------
-
-    def _make_result(self, run: Run, actor: Actor) -> dict[str, Any]:
-        """What the trainable's ``train()`` gives, after the unit that the actor has finished."""
-        actor.iteration += 1
-        actor.iterations_since_restore += 1
-        report = run.curve.report(actor.iteration)
-        assert report is not None
-        if isinstance(report, int | float):
-            result: dict[str, Any] = {self._log.metric or DEFAULT_METRIC: report}
-        else:
-            result = dict(report)
-        seconds = actor.time_this_iter
-        actor.time_total += seconds
-        actor.time_since_restore += seconds
-        result.setdefault("timestamp", int(self._clock.now))
-        result.setdefault("checkpoint_dir_name", None)
-        result.setdefault("done", False)
-        result.setdefault("training_iteration", actor.iteration)
-        result["trial_id"] = run.trial.trial_id
-        result["date"] = _date(self._clock.now)
-        result["time_this_iter_s"] = seconds
-        result["time_total_s"] = actor.time_total
-        result["pid"] = actor.worker
-        result["hostname"] = "simulated"
-        result["node_ip"] = "127.0.0.1"
-        result["config"] = run.trial.config
-        result["time_since_restore"] = actor.time_since_restore
-        result["iterations_since_restore"] = actor.iterations_since_restore
-        every = self._settings.checkpoint_every
-        if every is not None and actor.iteration % every == 0:
-            result["should_checkpoint"] = True
-            result["checkpoint_dir_name"] = f"checkpoint_{actor.iteration // every - 1:06d}"
-        return result
-
-    def _flat(self, run: Run, result: dict[str, Any]) -> dict[str, Any]:
-        """The result as hooks get it: flattened."""
-        flat = result.copy()
-        del flat["config"]
-        if any(isinstance(value, dict) for value in flat.values()):
-            flat = ray_private.flatten(flat)
-        flat.update(run.flat_config)  # flattened once a trial
-        return flat
-
-    def _debug_metrics(self, run: Run, actor: Actor) -> dict[str, Any]:
-        """What Ray takes for the last result of a trial that has not reported."""
-        return {
-            "trial_id": run.trial.trial_id,
-            "date": _date(self._clock.now),
-            "timestamp": int(self._clock.now),
-            "pid": actor.worker,
-            "hostname": "simulated",
-            "node_ip": "127.0.0.1",
-            "config": run.trial.config,
-        }
-
     # -- hooks ----------------------------------------------------------------------------------
 
     def _tell_scheduler(self, hook: str, *args: Any) -> Any:
@@ -666,8 +615,3 @@ class VirtualController:
         while (inner := getattr(searcher, "searcher", None)) is not None:
             searcher = inner
         return searcher
-
-
-def _date(seconds: float) -> str:
-    """A virtual time as Ray writes dates; the search begins with 1970."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%d_%H-%M-%S")
