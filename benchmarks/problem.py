@@ -1,0 +1,51 @@
+"""What a search is to solve, and by what it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from raytuner.simulate import Objective
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A search whose answer is known.
+
+    Attributes:
+        name: Its name in results.
+        space: A ``param_space`` of Ray Tune.
+        objective: A configuration's learning curve.
+        metric: What it reports.
+        mode: "min" or "max".
+        max_t: Units of a full training.
+        training_s: Mean seconds of a full training of a random configuration.
+        best: The best value known: a regret of 0.
+        median: Median value of fully trained random configurations: a regret of 1.
+    """
+
+    name: str
+    space: Mapping[str, Any] = field(repr=False)
+    objective: Objective = field(repr=False)
+    metric: str
+    mode: str
+    max_t: int
+    training_s: float
+    best: float
+    median: float
+
+    def __post_init__(self) -> None:
+        sign = 1 if self.mode == "max" else -1
+        if not sign * self.best > sign * self.median:
+            raise ValueError(
+                f"{self.name}: the best value {self.best} is no better than the median"
+                f" {self.median}"
+            )
+
+    def regret(self, value: float) -> float:
+        """How far a value is from the best known, in units of the median's distance.
+
+        Below 0 if it is better than what was known.
+        """
+        return (self.best - value) / (self.best - self.median)

@@ -1,0 +1,87 @@
+"""``python -m benchmarks.race``: run what the results lack, and print the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from benchmarks.race.figures import summaries
+from benchmarks.race.methods import METHODS
+from benchmarks.race.plan import FULL, QUICK
+from benchmarks.race.runs import Store
+from benchmarks.race.table import as_markdown
+from benchmarks.race.workers import run_all
+
+DATA_VARIABLE = "RAYTUNER_YAHPO_DATA"
+
+
+def _names(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
+    return [name.strip() for name in value.split(",") if name.strip()] if value else []
+
+
+@click.command()
+@click.option("--quick", "plan", flag_value="quick", help="Ten minutes on two idle cores.")
+@click.option("--full", "plan", flag_value="full", default=True, help="Everything (the default).")
+@click.option(
+    "--data",
+    envvar=DATA_VARIABLE,
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help=f"Folder of YAHPO's data, which holds lcbench/. Environment: {DATA_VARIABLE}.",
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("benchmarks/results"),
+    show_default=True,
+    help="Folder in which runs are kept.",
+)
+@click.option("--methods", callback=_names, help="Names with commas between; see --list.")
+@click.option(
+    "--instances",
+    callback=_names,
+    help='OpenML task ids with commas between, or "development", or "test".',
+)
+@click.option("--workers", type=click.IntRange(1), help="Trials at the same time.")
+@click.option("--budget", type=float, help="Mean full trainings a worker.")
+@click.option("--seeds", type=click.IntRange(1), help="Seeds, from 0.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 2), help="Processes.")
+@click.option("--list", "only_list", is_flag=True, help="List the methods, and run none.")
+def main(
+    plan: str,
+    data: Path,
+    results: Path,
+    methods: Sequence[str],
+    instances: Sequence[str],
+    workers: int | None,
+    budget: float | None,
+    seeds: int | None,
+    jobs: int,
+    only_list: bool,
+) -> None:
+    """Race raytuner against its peers on LCBench, on a virtual clock.
+
+    Each run is kept as it ends and is not run again. A method whose packages are not installed is
+    named and left out: run it from an environment that has them, into the same results.
+    """
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown:
+        raise click.UsageError(f"unknown methods {', '.join(unknown)}; known: {', '.join(METHODS)}")
+    if only_list:
+        for method in METHODS.values():
+            click.echo(f"{method.name:24} {method.title}; {method.missing() or 'installed'}")
+        return
+    chosen = (QUICK if plan == "quick" else FULL).changed(
+        methods=methods, instances=instances, workers=workers, budget=budget, seeds=seeds
+    )
+    store = Store(results)
+    left_out = run_all(chosen, data, store, jobs)
+    wanted = chosen.tasks(data)
+    runs = [run for run in store.runs() if run.key in wanted]
+    click.echo(as_markdown(summaries(runs), left_out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Figures out of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.race.runs import Run
+
+MARKS = (0.05, 0.10, 0.20, 0.35, 0.50, 0.75, 1.00)  # shares of the budget
+
+_DRAWS = 4_000
+_LEVEL = 0.95
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the runs of a method come to.
+
+    Attributes:
+        method: Its name.
+        runs: How many there are.
+        final: Mean regret at each of `MARKS` of the best fully trained trial.
+        low: Lower ends of the 95 % bootstrap intervals of ``final``.
+        high: Upper ends.
+        any: Mean regret at each of `MARKS` of the best value reported by any trial at any time.
+        rank: Mean rank among the methods at each of `MARKS`, 1 the best; over the contests that
+            all methods ran.
+        median_s: Median over the runs of the median seconds of a proposal.
+        worst_s: The slowest proposal of all.
+    """
+
+    method: str
+    runs: int
+    final: Floats
+    low: Floats
+    high: Floats
+    any: Floats
+    rank: Floats
+    median_s: float
+    worst_s: float
+
+
+def summaries(runs: Sequence[Run]) -> list[Summary]:
+    """Each method's figures, the lowest regret at the end first."""
+    by_method = grouped(runs)
+    ranks = mean_ranks(runs)
+    found = [_summary(method, mine, ranks[method]) for method, mine in by_method.items()]
+    return sorted(found, key=lambda summary: summary.final[-1])
+
+
+def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs of each method."""
+    by_method: dict[str, list[Run]] = {}
+    for run in runs:
+        by_method.setdefault(run.method, []).append(run)
+    return by_method
+
+
+def regrets(runs: Sequence[Run], *, final: bool = True) -> Floats:
+    """Regrets ``runs x marks``, none above 1: what is worse than the median is no answer yet."""
+    table = [[min(1.0, run.regret(mark, final=final)) for mark in MARKS] for run in runs]
+    return np.array(table, dtype=np.float64).reshape(-1, len(MARKS))
+
+
+def intervals(runs: Sequence[Run], draws: int = _DRAWS) -> tuple[Floats, Floats]:
+    """95 % percentile intervals of the mean regret at each mark.
+
+    Problems are kept, seeds are drawn anew within each: the interval is about these problems.
+    """
+    rng = np.random.default_rng(0)
+    values = regrets(runs)
+    means = np.zeros((draws, len(MARKS)))
+    problems = np.array([run.problem for run in runs])
+    for problem in np.unique(problems):
+        (rows,) = np.nonzero(problems == problem)
+        drawn = values[rng.choice(rows, (draws, len(rows)))]
+        means += drawn.sum(axis=1) / len(runs)
+    low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+    return low, high
+
+
+def mean_ranks(runs: Sequence[Run]) -> dict[str, Floats]:
+    """Each method's mean rank at each mark, over the contests that all methods ran.
+
+    Equal regrets share the mean of their ranks.
+    """
+    from scipy.stats import rankdata
+
+    by_method = grouped(runs)
+    contests = {m: {(r.problem, r.seed, r.workers): r for r in rs} for m, rs in by_method.items()}
+    common = sorted(set.intersection(*(set(c) for c in contests.values()))) if contests else []
+    if not common:
+        return {method: np.full(len(MARKS), np.nan) for method in by_method}
+    table = np.stack([regrets([contests[m][c] for c in common]) for m in by_method])
+    ranks = rankdata(table, axis=0).mean(axis=1)
+    return dict(zip(by_method, ranks, strict=True))
+
+
+def time_to_reach(mine: Sequence[Run], theirs: Sequence[Run]) -> float | None:
+    """When my mean regret is first as low as theirs at the end.
+
+    Returns:
+        A share of the budget; None if it never is.
+    """
+    shares = sorted({share for run in mine for share, _ in run.final if share <= 1.0})
+    target = regrets(theirs)[:, -1].mean()
+    for share in shares:
+        if np.mean([min(1.0, run.regret(share)) for run in mine]) <= target:
+            return share
+    return None
+
+
+def _summary(method: str, runs: Sequence[Run], rank: Floats) -> Summary:
+    low, high = intervals(runs)
+    return Summary(
+        method=method,
+        runs=len(runs),
+        final=regrets(runs).mean(axis=0),
+        low=low,
+        high=high,
+        any=regrets(runs, final=False).mean(axis=0),
+        rank=rank,
+        median_s=float(np.median([run.suggest_median_s for run in runs])),
+        worst_s=max(run.suggest_worst_s for run in runs),
+    )

@@ -1,0 +1,105 @@
+"""What a method of the race is."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from benchmarks.problem import Problem
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One run of one method.
+
+    Attributes:
+        problem: What is to be solved.
+        seed: Seed of everything random.
+        workers: Trials that run at the same time.
+        budget: Mean full trainings a worker.
+    """
+
+    problem: Problem
+    seed: int
+    workers: int
+    budget: float
+
+    @property
+    def budget_s(self) -> float:
+        """Virtual seconds."""
+        return self.budget * self.problem.training_s
+
+
+@dataclass(frozen=True)
+class Search:
+    """A searcher and a scheduler, as a Tuner takes them.
+
+    Attributes:
+        searcher: A Ray Tune searcher or search algorithm.
+        scheduler: A Ray Tune scheduler; None: every trial is trained in full.
+        num_samples: Trials; -1 for as many as the budget allows.
+    """
+
+    searcher: Any
+    scheduler: Any = None
+    num_samples: int = -1
+
+
+MakeSearcher = Callable[[Contest], Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method by name.
+
+    Attributes:
+        name: Its name in results.
+        title: Its name in tables.
+        make: Makes a new searcher and scheduler for a run.
+        modules: What must be importable beside raytuner and Ray, as ``module`` or
+            ``module:distribution`` where the names differ.
+    """
+
+    name: str
+    title: str
+    make: Callable[[Contest], Search]
+    modules: tuple[str, ...] = ()
+
+    def missing(self) -> str | None:
+        """Why it cannot run in this environment; None: it can."""
+        absent = [name for name, _ in self._needs() if find_spec(name) is None]
+        return f"not installed: {', '.join(absent)}" if absent else None
+
+    def versions(self) -> dict[str, str]:
+        """The versions of what it runs on."""
+        found = {}
+        for name in ("raytuner", "ray", *(distribution for _, distribution in self._needs())):
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                found[name] = "?"
+        found["raytuner"] += _commit()
+        return found
+
+    def _needs(self) -> list[tuple[str, str]]:
+        pairs = [name.partition(":") for name in self.modules]
+        return [(module, distribution or module) for module, _, distribution in pairs]
+
+
+@lru_cache(maxsize=1)
+def _commit() -> str:
+    """What of raytuner's history this is, as ``+abc1234``, with ``.dirty`` if it was changed."""
+    command = ["git", "describe", "--always", "--dirty=.dirty", "--exclude=*"]
+    try:
+        ran = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f"+{ran.stdout.strip()}"

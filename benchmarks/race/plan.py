@@ -1,0 +1,78 @@
+"""What is to be run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks import lcbench
+from benchmarks.race.methods import METHODS
+from benchmarks.race.runs import Key
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A race.
+
+    Attributes:
+        methods: Names of methods.
+        instances: OpenML task ids; or "development" or "test" for all of these.
+        workers: Trials at the same time.
+        budget: Mean full trainings a worker; None: 12, or 3 with 64 workers and more.
+        seeds: How many seeds, from 0.
+    """
+
+    methods: tuple[str, ...]
+    instances: tuple[str, ...]
+    workers: int = 8
+    budget: float | None = None
+    seeds: int = 5
+
+    def changed(
+        self,
+        *,
+        methods: Sequence[str] = (),
+        instances: Sequence[str] = (),
+        workers: int | None = None,
+        budget: float | None = None,
+        seeds: int | None = None,
+    ) -> Plan:
+        """This plan with what is given in place of its own."""
+        return replace(
+            self,
+            methods=tuple(methods) or self.methods,
+            instances=tuple(instances) or self.instances,
+            workers=workers or self.workers,
+            budget=budget or self.budget,
+            seeds=seeds or self.seeds,
+        )
+
+    @property
+    def trainings(self) -> float:
+        """Mean full trainings a worker."""
+        return self.budget or (12.0 if self.workers < 64 else 3.0)
+
+    def tasks(self, data: str | Path) -> dict[Key, str]:
+        """All runs and the instance of each, those first whose seed is low."""
+        return {
+            Key(method, lcbench.name_of(instance), seed, self.workers, self.trainings): instance
+            for seed in range(self.seeds)
+            for instance in self._ids(data)
+            for method in self.methods
+        }
+
+    def _ids(self, data: str | Path) -> tuple[str, ...]:
+        known = lcbench.load(data).instances
+        groups = {"development": lcbench.DEVELOPMENT, "test": lcbench.test_instances(known)}
+        return tuple(i for name in self.instances for i in groups.get(name, (name,)))
+
+
+# Development instances: whoever is at work on raytuner runs it often, and nothing may be tuned on
+# the others.
+QUICK = Plan(
+    methods=("random", "random+ray-asha", "optuna-tpe", "ours", "ours+asha"),
+    instances=("3945", "126029"),
+    seeds=2,
+)
+FULL = Plan(methods=tuple(METHODS), instances=("test",))

@@ -1,0 +1,29 @@
+"""The schedulers of the race, all with the same rungs: 1, 3, 9, 27 of at most `max_t` units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.schedulers import ASHAScheduler as RayASHA
+
+from benchmarks.race.method import Contest
+from raytuner import ASHAScheduler
+
+GRACE = 1
+FACTOR = 3
+
+
+def none(contest: Contest) -> None:
+    """Every trial is trained in full."""
+
+
+def ray_asha(contest: Contest) -> Any:
+    """Ray's own."""
+    return RayASHA(max_t=contest.problem.max_t, grace_period=GRACE, reduction_factor=FACTOR)
+
+
+def our_asha(contest: Contest) -> Any:
+    """Ours: with our searcher, the two find each other."""
+    return ASHAScheduler(
+        max_t=contest.problem.max_t, grace_period=GRACE, reduction_factor=FACTOR, seed=contest.seed
+    )

@@ -1,0 +1,75 @@
+"""The figures as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.race.figures import MARKS, Floats, Summary
+from benchmarks.race.methods import METHODS
+
+
+def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> str:
+    """Tables of the figures, and what was left out."""
+    lines = [
+        "Mean normalised regret of the best fully trained trial (0: the best value known; 1: the"
+        " median of random search), with 95 % bootstrap intervals:",
+        "",
+        *_table(
+            ("method", "runs", *_marks()),
+            ((title(s), str(s.runs), *_with_intervals(s)) for s in summaries),
+        ),
+        "",
+        "Mean normalised regret of the best value that any trial has reported, mean rank, and"
+        " real seconds of a proposal:",
+        "",
+        *_table(
+            (
+                "method",
+                *_marks("any, "),
+                *_marks("rank, "),
+                "median s",
+                "worst s",
+            ),
+            (
+                (
+                    title(s),
+                    *_plain(s.any),
+                    *(f"{rank:.1f}" for rank in s.rank),
+                    f"{s.median_s:.2g}",
+                    f"{s.worst_s:.2g}",
+                )
+                for s in summaries
+            ),
+        ),
+    ]
+    left_out = list(left_out)
+    if left_out:
+        lines += ["", "Not run:", "", *(f"- {line}" for line in left_out)]
+    return "\n".join(lines) + "\n"
+
+
+def title(summary: Summary) -> str:
+    """A method's name in tables."""
+    method = METHODS.get(summary.method)
+    return method.title if method else summary.method
+
+
+def _marks(prefix: str = "") -> list[str]:
+    return [f"{prefix}{mark:.0%}" for mark in MARKS]
+
+
+def _plain(values: Floats) -> list[str]:
+    return [f"{value:.3f}" for value in values]
+
+
+def _with_intervals(summary: Summary) -> list[str]:
+    triples = zip(summary.final, summary.low, summary.high, strict=True)
+    return [f"{mean:.3f} ({low:.2f} to {high:.2f})" for mean, low, high in triples]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]

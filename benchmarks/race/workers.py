@@ -1,0 +1,132 @@
+"""Runs what is missing, in processes of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+
+from benchmarks import lcbench
+from benchmarks.race.method import Contest
+from benchmarks.race.methods import METHODS
+from benchmarks.race.plan import Plan
+from benchmarks.race.runs import Key, Run, Store, race
+
+Say = Callable[[str], None]
+
+
+def run_all(plan: Plan, data: Path, store: Store, jobs: int, say: Say | None = None) -> list[str]:
+    """Run what the store lacks of a plan.
+
+    Args:
+        plan: What is to be run.
+        data: Folder of YAHPO's data.
+        store: Where runs are kept.
+        jobs: Processes at the same time.
+        say: Told of progress; None: the standard error.
+
+    Returns:
+        A line for each method that could not run, or failed, with the reason.
+    """
+    say = say or _to_stderr
+    absent = {name: METHODS[name].missing() for name in plan.methods}
+    kept = store.runs()
+    done = {run.key for run in kept}
+    todo = {
+        key: instance
+        for key, instance in plan.tasks(data).items()
+        if key not in done and absent[key.method] is None
+    }
+    left_out = [f"{name}: {reason}" for name, reason in absent.items() if reason is not None]
+    for line in left_out:
+        say(f"left out: {line}")
+    if not todo:
+        return left_out
+    progress = Progress(kept, todo, jobs)
+    failures: dict[str, str] = {}
+    # One BLAS thread each: on two cores, threads of small matrices only get in each other's way.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    context = multiprocessing.get_context("spawn")
+    waiting = list(todo.items())
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        running: dict[Future[Run], Key] = {}
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                key, instance = waiting.pop(0)
+                running[pool.submit(_run, key, instance, str(data))] = key
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                key = running.pop(future)
+                error = future.exception()
+                if error is not None:
+                    failures[key.method] = f"{type(error).__name__}: {_last_line(error)}"
+                    say(progress.failed(key, failures[key.method]))
+                    continue
+                store.add(future.result())
+                say(progress.ended(future.result()))
+    return [*left_out, *(f"{name}: {reason}" for name, reason in failures.items())]
+
+
+class Progress:
+    """Says what has run, and how long the rest will take.
+
+    Args:
+        kept: Runs of earlier times: their seconds are the first estimates.
+        todo: What is to be run.
+        jobs: Processes at the same time.
+    """
+
+    def __init__(self, kept: Iterable[Run], todo: Iterable[Key], jobs: int) -> None:
+        self._left = dict.fromkeys(todo)
+        self._count = len(self._left)
+        self._jobs = jobs
+        self._start = time.monotonic()
+        self._seconds: defaultdict[str, list[float]] = defaultdict(list)
+        for run in kept:
+            self._seconds[run.method].append(run.wall_s)
+
+    def ended(self, run: Run) -> str:
+        """A run has ended."""
+        self._seconds[run.method].append(run.wall_s)
+        return self._line(run.key, f"regret {run.regret(1.0):.3f} after {run.wall_s:.0f} s")
+
+    def failed(self, key: Key, reason: str) -> str:
+        """A run has failed."""
+        return self._line(key, f"failed: {reason}")
+
+    def seconds_left(self) -> float:
+        """Estimated from the runs so far; those of a method that never ran count as the mean."""
+        means = {name: sum(all_) / len(all_) for name, all_ in self._seconds.items()}
+        overall = sum(means.values()) / len(means) if means else 0.0
+        return sum(means.get(key.method, overall) for key in self._left) / self._jobs
+
+    def _line(self, key: Key, what: str) -> str:
+        self._left.pop(key, None)
+        return (
+            f"[{self._count - len(self._left)}/{self._count}] {key.method} on {key.problem},"
+            f" seed {key.seed}, {key.workers} workers: {what};"
+            f" {_duration(time.monotonic() - self._start)} so far,"
+            f" about {_duration(self.seconds_left())} left"
+        )
+
+
+def _run(key: Key, instance: str, data: str) -> Run:
+    problem = lcbench.load(data).problem(instance)
+    return race(METHODS[key.method], Contest(problem, key.seed, key.workers, key.budget))
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[-1]
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

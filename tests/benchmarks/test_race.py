@@ -1,0 +1,155 @@
+"""The race on a made-up problem: its runs, what is kept of them, and the figures."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import EPOCHS, tiny_problem
+
+from benchmarks.race.figures import MARKS, intervals, mean_ranks, summaries, time_to_reach
+from benchmarks.race.method import Contest, Method, Search
+from benchmarks.race.methods import METHODS
+from benchmarks.race.plan import FULL, QUICK
+from benchmarks.race.runs import Run, Steps, Store, race
+from benchmarks.race.table import as_markdown
+from benchmarks.race.workers import Progress
+
+
+def contest(seed: int = 0, budget: float = 6.0) -> Contest:
+    return Contest(tiny_problem(), seed, workers=2, budget=budget)
+
+
+def a_run(method: str, final: Steps, *, problem: str = "p", seed: int = 0) -> Run:
+    return Run(
+        method=method,
+        problem=problem,
+        seed=seed,
+        workers=8,
+        budget=12.0,
+        final=final,
+        any=final,
+        trials={"COMPLETED": 3},
+        units=27,
+        utilisation=1.0,
+        suggest_median_s=0.1,
+        suggest_worst_s=0.5,
+        suggest_total_s=0.6,
+        suggestions=3,
+        hooks_s=0.0,
+        scheduler_s=0.0,
+        wall_s=30.0,
+        versions={"raytuner": "0"},
+        machine="none",
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["random", "random+ray-asha", "one-epoch-top-k", "ours", "ours+asha", "ours+ray-asha"]
+)
+def test_methods_that_need_no_peer_run(name: str) -> None:
+    run = race(METHODS[name], contest())
+    assert run.trials["COMPLETED"] >= 1
+    assert run.final[-1][1] < 1.0
+    shares = [share for share, _ in run.final]
+    assert shares == sorted(shares)
+    assert shares[-1] <= 1.0
+    assert run.regret(1.0, final=False) <= run.regret(1.0)
+
+
+def test_equal_seeds_give_equal_runs() -> None:
+    first, second = (race(METHODS["random+ray-asha"], contest(seed=3)) for _ in range(2))
+    assert first.final == second.final
+    assert first.trials == second.trials
+    assert race(METHODS["random+ray-asha"], contest(seed=4)).final != first.final
+
+
+def test_top_k_trains_the_best_after_all_first_epochs() -> None:
+    budget = 40.0
+    run = race(METHODS["one-epoch-top-k"], contest(budget=budget))
+    trials = sum(run.trials.values())
+    assert trials == round(0.1 * budget * 2 * EPOCHS)
+    assert run.trials["COMPLETED"] == pytest.approx(trials, abs=2)  # there is time for all of them
+    assert run.final[0][0] == run.final[-1][0]  # the two first trained in full hold the best
+
+
+def test_a_method_says_what_it_lacks() -> None:
+    method = Method("m", "m", lambda _: Search(None), ("json", "no_such_module_at_all:nsm"))
+    assert method.missing() == "not installed: no_such_module_at_all"
+    assert METHODS["random"].missing() is None
+    assert METHODS["random"].versions().keys() == {"raytuner", "ray"}
+
+
+def test_store_keeps_runs_as_they_are(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    assert store.runs() == []
+    runs = [a_run("a", [(0.1, 0.5)]), a_run("a", [(0.2, -0.1)], seed=1), a_run("b+c", [])]
+    for run in runs:
+        store.add(run)
+    assert store.runs() == runs
+    assert store.runs("a") == runs[:2]
+    assert sorted(file.name for file in store.folder.iterdir()) == ["a.jsonl", "b+c.jsonl"]
+
+
+def test_regret_is_that_of_the_incumbent_at_the_time() -> None:
+    run = a_run("a", [(0.1, 0.5), (0.3, 0.2)])
+    assert [run.regret(mark) for mark in (0.05, 0.1, 0.29, 0.3, 1.0)] == [1.0, 0.5, 0.5, 0.2, 0.2]
+
+
+def test_figures() -> None:
+    good = [a_run("good", [(0.1, 0.2), (0.4, 0.1)], seed=seed) for seed in (0, 1)]
+    bad = [a_run("bad", [(0.1, 1.7), (0.9, 0.2)], seed=seed) for seed in (0, 1)]
+    best, worst = summaries([*bad, *good])
+    assert (best.method, worst.method) == ("good", "bad")
+    assert dict(zip(MARKS, best.final, strict=True)) == pytest.approx(
+        {0.05: 1.0, 0.1: 0.2, 0.2: 0.2, 0.35: 0.2, 0.5: 0.1, 0.75: 0.1, 1.0: 0.1}
+    )
+    assert worst.final[1] == 1.0  # capped
+    assert list(best.rank) == [1.5, 1, 1, 1, 1, 1, 1]
+    assert time_to_reach(good, bad) == 0.1
+    assert time_to_reach(bad, good) is None
+    table = as_markdown([best, worst], ["third: not installed: nothing"])
+    assert "| good | 2 |" in table
+    assert "- third: not installed: nothing" in table
+
+
+def test_intervals_hold_the_mean_and_keep_problems() -> None:
+    rng = np.random.default_rng(0)
+    runs = [
+        a_run("a", [(0.01, float(rng.uniform(0, 0.2)) + shift)], problem=f"p{shift}", seed=seed)
+        for shift in (0.0, 0.7)
+        for seed in range(5)
+    ]
+    low, high = intervals(runs)
+    mean = np.mean([run.regret(1.0) for run in runs])
+    assert low[-1] < mean < high[-1]
+    assert high[-1] - low[-1] < 0.2  # the distance of the problems is not in it
+
+
+def test_ranks_are_over_the_contests_that_all_have_run() -> None:
+    runs = [
+        a_run("a", [(0.0, 0.1)]),
+        a_run("b", [(0.0, 0.2)]),
+        a_run("b", [(0.0, 0.0)], seed=1),
+    ]
+    assert mean_ranks(runs)["a"][-1] == 1.0
+    assert np.isnan(mean_ranks([runs[0], runs[2]])["a"]).all()
+
+
+def test_progress_estimates_the_time_left() -> None:
+    runs = [a_run("a", [(0.5, 0.1)], seed=seed) for seed in range(4)]
+    progress = Progress([], [run.key for run in runs], jobs=2)
+    line = progress.ended(runs[0])
+    assert line.startswith("[1/4] a on p, seed 0, 8 workers: regret 0.100 after 30 s;")
+    assert progress.seconds_left() == 45.0
+    assert progress.ended(replace(runs[1], wall_s=90.0)).endswith("about 1 min left")
+    assert progress.failed(runs[2].key, "ValueError: no").startswith("[3/4]")
+
+
+def test_plans() -> None:
+    assert set(QUICK.methods) < set(METHODS)
+    assert FULL.methods == tuple(METHODS)
+    assert FULL.trainings == 12.0
+    assert FULL.changed(workers=64).trainings == 3.0
+    assert FULL.changed(workers=64, budget=5.0).trainings == 5.0
+    assert QUICK.changed(seeds=1, methods=["random"]).methods == ("random",)
