@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
-from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.models import SingleTaskGP
-from botorch.sampling.normal import SobolQMCNormalSampler
+from botorch.sampling.qmc import NormalQMCEngine
+from linear_operator.utils.cholesky import psd_safe_cholesky
 from torch import Tensor
 
 from raytuner.history.snapshot import FloatArray
@@ -15,26 +16,35 @@ from raytuner.history.snapshot import FloatArray
 # f(X) with X ``(..., d)`` encoded configurations gives ``(...)`` values, differentiable in X.
 Acquisition = Callable[[Tensor], Tensor]
 
-_SAMPLES = 128
+_SAMPLES = 64
+# The incumbent is one of so many; the others are next to certainly worse.
+_CONTENDERS = 16
 
 
 class LogExpectedImprovement:
-    """Log expected improvement over the incumbent, jointly with the pending configurations.
+    """Log expected improvement over the incumbent and everything pending (qLogNEI, incremental).
 
-    qLogNEI: the incumbent is the best of the evaluated configurations under the posterior, so noise
-    in their values is integrated out; with a fidelity, it is the best at full fidelity, also of
-    configurations that were only seen at a lower one. Pending configurations are part of the batch
-    whose best counts, so a configuration near one of them gains little.
+    The value of a configuration x is the logarithm of ``E[max(0, f(x) - max f(Z))]`` under the
+    posterior, Z being the evaluated configurations that may be the best, and the pending ones. So
+    noise in the incumbent's value is integrated out; with a fidelity, the incumbent is the best at
+    full fidelity, also among configurations that were only seen at a lower one; and near a pending
+    configuration there is little to gain.
 
-    Source: S. Ament et al. (2023), "Unexpected Improvements to Expected Improvement for Bayesian
-    Optimization", arXiv:2310.20708.
+    This is what BoTorch's ``qLogNoisyExpectedImprovement`` computes for q = 1 with its pending
+    points (``incremental=True``), and a test holds the two against each other. There f(x) is
+    sampled along with f(Z). Here f(Z) is sampled, and given f(Z) the improvement has a closed form:
+    fewer samples for the same noise, no smoothing of the maximum, and much less time.
+
+    Sources: S. Ament et al. (2023), "Unexpected Improvements to Expected Improvement for Bayesian
+    Optimization", arXiv:2310.20708; B. Letham et al. (2019), "Constrained Bayesian Optimization
+    with Noisy Experiments", arXiv:1706.07094, section 3.3, for the conditioning on f(Z).
 
     Args:
-        model: The fitted surrogate.
+        model: The fitted surrogate of n rows.
         evaluated: ``(e, d)`` configurations that have a value, e >= 1.
         pending: ``(p, d)`` configurations without a final value yet.
         has_fidelity: Whether the model has a fidelity as its last input; improvement is at 1.
-        seed: Seed of the quasi-random posterior samples.
+        seed: Seed of the quasi-random samples of f(Z).
     """
 
     def __init__(
@@ -46,28 +56,102 @@ class LogExpectedImprovement:
         seed: int,
     ) -> None:
         self._has_fidelity = has_fidelity
-        self._pending = self._lift(torch.as_tensor(pending, dtype=torch.double))
-        self._acquisition = qLogNoisyExpectedImprovement(
-            model,
-            X_baseline=self._lift(torch.as_tensor(evaluated, dtype=torch.double)),
-            sampler=SobolQMCNormalSampler(torch.Size([_SAMPLES]), seed=seed),
-            prune_baseline=True,
-            X_pending=self._pending if len(pending) else None,
-        )
+        self._seed = seed
+        with torch.no_grad():
+            self._kernel = model.covar_module
+            self._mean = model.mean_module.constant.detach()
+            self._X = model.train_inputs[0]
+            self._y = model.train_targets - self._mean
+            noise = model.likelihood.noise.detach()
+            K = self._k(self._X, self._X)
+            self._L = psd_safe_cholesky(K + noise * torch.eye(len(K), dtype=K.dtype))
+            self._contenders = self._likely_best(self._lift(torch.as_tensor(evaluated)))
+            self._pending = self._lift(torch.as_tensor(pending))
+            self._condition()
 
     def __call__(self, X: Tensor) -> Tensor:
         """``(...)`` values of ``(..., d)`` configurations."""
-        value: Tensor = self._acquisition(self._lift(X).unsqueeze(-2))
-        return value
+        X = self._lift(X)
+        k = self._k(X, self._inputs)
+        mean = self._mean + k @ self._weights
+        explained = torch.linalg.solve_triangular(self._root, k.mT, upper=False).square().sum(-2)
+        variance = self._kernel(X, diag=True) - explained
+        sd = variance.clamp_min(1e-12).sqrt().unsqueeze(-1)
+        values = log_improvement((mean - self._thresholds) / sd) + sd.log()
+        return torch.logsumexp(values, dim=-1) - math.log(values.shape[-1])
 
     def add_pending(self, point: FloatArray) -> None:
         """One more configuration, ``(d,)``, is on its way: the sequential-greedy batch."""
-        lifted = self._lift(torch.as_tensor(point, dtype=torch.double).unsqueeze(0))
-        self._pending = torch.cat([self._pending, lifted])
-        self._acquisition.set_X_pending(self._pending)
+        with torch.no_grad():
+            self._pending = torch.cat([self._pending, self._lift(torch.as_tensor(point)[None])])
+            self._condition()
+
+    def _condition(self) -> None:
+        """Sample f(Z), and condition on each sample."""
+        Z = torch.cat([self._contenders, self._pending])
+        cross = torch.linalg.solve_triangular(self._L, self._k(self._X, Z), upper=False)
+        weighted = torch.linalg.solve_triangular(self._L, self._y[:, None], upper=False)
+        mean = self._mean + (cross.mT @ weighted).squeeze(-1)
+        covariance = self._k(Z, Z) - cross.mT @ cross
+        jitter = 1e-8 * torch.eye(len(Z), dtype=covariance.dtype)
+        root = psd_safe_cholesky(covariance + jitter)
+        draws = NormalQMCEngine(len(Z), seed=self._seed, inv_transform=True).draw(
+            _SAMPLES, dtype=torch.double
+        )
+        samples = mean + draws @ root.mT  # S x |Z|
+        self._thresholds = samples.max(dim=-1).values
+        # The Cholesky factor of the rows and Z together ends in that of Z given the rows.
+        n = len(self._X)
+        self._inputs = torch.cat([self._X, Z])
+        self._root = torch.zeros(n + len(Z), n + len(Z), dtype=covariance.dtype)
+        self._root[:n, :n] = self._L
+        self._root[n:, :n] = cross.mT
+        self._root[n:, n:] = root
+        targets = torch.cat(
+            [self._y[:, None].expand(n, _SAMPLES), (samples - self._mean).mT], dim=0
+        )
+        self._weights = torch.cholesky_solve(targets, self._root)
+
+    def _likely_best(self, Z: Tensor) -> Tensor:
+        """Of the evaluated configurations, those that may well be the best."""
+        if len(Z) <= _CONTENDERS:
+            return Z
+        cross = torch.linalg.solve_triangular(self._L, self._k(self._X, Z), upper=False)
+        weighted = torch.linalg.solve_triangular(self._L, self._y[:, None], upper=False)
+        mean = (cross.mT @ weighted).squeeze(-1)
+        variance = self._kernel(Z, diag=True) - cross.square().sum(0)
+        hope = mean + variance.clamp_min(0.0).sqrt()
+        return Z[hope.topk(_CONTENDERS).indices]
+
+    def _k(self, X1: Tensor, X2: Tensor) -> Tensor:
+        covariance: Tensor = self._kernel.forward(X1, X2)
+        return covariance
 
     def _lift(self, X: Tensor) -> Tensor:
         """Put configurations at full fidelity."""
         if not self._has_fidelity:
             return X
         return torch.cat([X, torch.ones_like(X[..., :1])], dim=-1)
+
+
+def log_improvement(u: Tensor) -> Tensor:
+    """``log(phi(u) + u Phi(u))``, stable for any u: log EI of a standard normal over -u.
+
+    Source: Ament et al. (2023), equation 9, in terms of the scaled complementary error function.
+
+    Example:
+        >>> log_improvement(torch.tensor([0.0, -40.0, -1e9], dtype=torch.double)).tolist()
+        [-0.9189385332046727, -808.2985683...
+    """
+    log_phi = -0.5 * u.square() - 0.5 * math.log(2 * math.pi)
+    # Above -1 as it stands.
+    high = u.clamp_min(-1.0)
+    above = torch.log(
+        torch.exp(-0.5 * high.square()) / math.sqrt(2 * math.pi) + high * torch.special.ndtr(high)
+    )
+    # Below, phi (1 - |u| Phi / phi); far below, the bracket tends to 1 / u^2.
+    low = (-u).clamp(1.0, 1e4)
+    bracket = 1 - low * math.sqrt(math.pi / 2) * torch.special.erfcx(low / math.sqrt(2))
+    below = torch.log(bracket.clamp_min(1e-300))
+    far = -2 * torch.log((-u).clamp_min(1.0))
+    return torch.where(u > -1.0, above, log_phi + torch.where(u > -1e4, below, far))

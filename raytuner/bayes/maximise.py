@@ -25,6 +25,7 @@ _RESTARTS = 8
 _ROUNDS = 4  # alternations of gradient and level moves
 _GRADIENT_STEPS = 60
 _SPREAD = 0.08  # standard deviation of a nearby candidate, as a share of a column's range
+_HOPELESS = 20.0  # a log value that far below the best is as bad as any
 _FEW_LEVELS = 24  # a column with at most so many levels has all of them tried
 
 
@@ -97,15 +98,14 @@ def _candidates(space: Space, best: FloatArray, rng: np.random.Generator) -> Flo
 
 
 def _choose_starts(values: FloatArray, rng: np.random.Generator) -> np.ndarray:
-    """The best candidate, and others drawn in proportion to their improvement (log values)."""
-    count = min(_RESTARTS, len(values))
+    """The best candidate, and others drawn by their standing among the promising ones."""
     best = int(values.argmax())
-    finite = np.where(np.isfinite(values), values, -np.inf)
+    # Where nothing is to be gained, log values run into the thousands below zero.
+    promising = np.maximum(values - values[best], -_HOPELESS)
     # Gumbel's trick: the largest of log weight + noise are a draw without replacement.
-    spread = max(float(np.std(finite[np.isfinite(finite)])), 1e-6) if count > 1 else 1.0
-    keys = finite / spread + rng.gumbel(size=len(values))
+    keys = promising / max(float(promising.std()), 1e-6) + rng.gumbel(size=len(values))
     keys[best] = np.inf
-    return np.argsort(-keys, kind="stable")[:count]
+    return np.argsort(-keys, kind="stable")[:_RESTARTS]
 
 
 def _evaluate(acquisition: Acquisition, X: FloatArray) -> FloatArray:

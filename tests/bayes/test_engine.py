@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.models import SingleTaskGP
+from botorch.sampling.normal import SobolQMCNormalSampler
+from gpytorch.mlls import ExactMarginalLogLikelihood
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from problems import BRANIN, MIXED
 
 from raytuner.bayes import BayesProposer, surrogate
-from raytuner.bayes.acquisition import LogExpectedImprovement
+from raytuner.bayes.acquisition import LogExpectedImprovement, log_improvement
 from raytuner.bayes.dataset import MAX_ROWS, Dataset, dataset
 from raytuner.bayes.maximise import maximise
 from raytuner.bayes.outcome import standardise, warp_worse_half
@@ -200,6 +203,19 @@ def _fitted_record(n: int = 14) -> History:
     return history
 
 
+def _stopped_record() -> History:
+    """Curves in a mixed space, most of them stopped at t = 1."""
+    rng = np.random.default_rng(1)
+    history = History(MIXED.space, metric="loss", mode="min", max_t=9)
+    for i, config in enumerate(MIXED.space.sample(rng, 20)):
+        history.add(str(i), config)
+        stop = 9 if i % 4 == 0 else 1
+        for t in range(1, stop + 1):
+            history.report(str(i), t, MIXED.loss(config) + 1.0 / t)
+        history.end(str(i), TrialState.COMPLETED if stop == 9 else TrialState.STOPPED_EARLY)
+    return history
+
+
 class TestAcquisition:
     def test_a_pending_point_takes_the_gain_from_its_surroundings(self) -> None:
         data = dataset(_fitted_record().snapshot())
@@ -218,6 +234,38 @@ class TestAcquisition:
             again.add_pending(top)
             assert float(again(X).detach()) == pytest.approx(float(beside(X).detach()))
 
+    @pytest.mark.parametrize("p", [0, 3])
+    def test_orders_points_as_botorchs_qlognei_does(self, p: int) -> None:
+        for record in (_fitted_record(), _stopped_record()):
+            data = dataset(record.snapshot())
+            d = record.space.dim
+            rng = np.random.default_rng(1)
+            pending = record.space.snap(rng.random((p, d)))
+            X = torch.as_tensor(record.space.snap(rng.random((40, d))))
+
+            def full(points: np.ndarray, lift: bool = data.has_fidelity) -> torch.Tensor:
+                return torch.as_tensor(
+                    np.column_stack([points, np.ones(len(points))]) if lift else points
+                )
+
+            with numerics():
+                model = fit(data, record.space.columns)
+            with numerics(), torch.no_grad():
+                ours = LogExpectedImprovement(
+                    model, data.evaluated, pending, data.has_fidelity, seed=0
+                )(X)
+                its = qLogNoisyExpectedImprovement(
+                    model,
+                    X_baseline=full(data.evaluated),
+                    X_pending=full(pending) if p else None,
+                    sampler=SobolQMCNormalSampler(torch.Size([4096]), seed=0),
+                    prune_baseline=False,
+                )(full(X.numpy()).unsqueeze(-2))
+            promising = its > its.max() - 4.0  # where its samples still see an improvement
+            assert promising.sum() >= 3
+            assert torch.allclose(ours[promising], its[promising], atol=0.35)
+            assert float(ours[its.argmax()]) > float(ours.max()) - 0.3
+
     def test_a_batch_spreads(self) -> None:
         proposer = BayesProposer(BRANIN.space, 0)
         proposer.tell(_fitted_record().snapshot())
@@ -226,7 +274,42 @@ class TestAcquisition:
         assert gaps[np.triu_indices(6, 1)].min() > 0.01
 
 
+class TestLogImprovement:
+    def test_agrees_with_an_integral(self) -> None:
+        for u in (-6.0, -1.0, -0.999, 0.0, 2.0):
+            x = torch.linspace(-u, -u + 40, 400_001, dtype=torch.double)
+            density = torch.exp(-0.5 * x.square()) / math.sqrt(2 * math.pi)
+            area = torch.trapezoid((x + u) * density, x)
+            value = log_improvement(torch.tensor(u, dtype=torch.double))
+            assert float(value) == pytest.approx(math.log(area), rel=1e-6)
+
+    def test_is_smooth_and_increasing_far_out(self) -> None:
+        u = torch.cat([-torch.logspace(-3, 12, 500), torch.linspace(-2, 30, 200)]).double()
+        u = u.sort().values.requires_grad_()
+        values = log_improvement(u)
+        (gradient,) = torch.autograd.grad(values.sum(), u)
+        assert (values.diff() >= 0).all()
+        assert gradient.isfinite().all()
+        assert (gradient > 0).all()
+
+
 class TestSurrogate:
+    def test_the_loss_is_gpytorchs(self) -> None:
+        """The written-out loss against the library's, for each kind of structure."""
+        for record in (_fitted_record(), _stopped_record()):
+            data = dataset(record.snapshot())
+            with numerics():
+                model = surrogate._model(data, record.space.columns)
+                model.train()
+                mll = ExactMarginalLogLikelihood(model.likelihood, model)
+                expected = -mll(model(*model.train_inputs), model.train_targets)
+                gradients = torch.autograd.grad(expected, list(model.parameters()))
+                loss, ours = surrogate._loss_and_gradients(model)
+            assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
+            for mine, its in zip(ours, gradients, strict=True):
+                assert mine is not None
+                assert torch.allclose(mine, its, rtol=1e-6, atol=1e-9)
+
     def test_categories_have_no_order(self) -> None:
         """A category between two good ones, by position, is not taken to be good."""
         space = Space({"c": Categorical(list("abc")), "x": Float(0, 1)})
@@ -300,7 +383,9 @@ class TestBayesProposer:
             proposals = proposer.ask(2)
         assert [p.origin for p in proposals] == [Origin.SOBOL] * 2
 
-    def test_fits_once_for_the_same_rows(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_fits_hyperparameters_again_when_rows_grew_by_a_tenth(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         fits: list[int] = []
         real = surrogate.fit
 
@@ -310,11 +395,14 @@ class TestBayesProposer:
 
         monkeypatch.setattr(surrogate, "fit", counted)
         proposer = BayesProposer(BRANIN.space, 0)
-        history = _fitted_record()
-        for i in range(3):
+        history = _fitted_record(48)
+        for i in range(9):
             proposer.tell(history.snapshot())
-            history.add(f"pending{i}", proposer.ask(1)[0].config)
-        assert fits == [14]
+            config = proposer.ask(1)[0].config
+            history.add(f"next{i}", config)
+            history.report(f"next{i}", 1, BRANIN.loss(config))
+            history.end(f"next{i}", TrialState.COMPLETED)
+        assert fits == [48, 49, 50, 55]
 
     def test_keeps_torch_and_the_users_threads_as_they_were(self) -> None:
         before = torch.get_num_threads()
