@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ray.tune.search.basic_variant import BasicVariantGenerator
-
 from benchmarks.race import schedulers
 from benchmarks.race.method import Contest, MakeSearcher, Method, Search
+from benchmarks.race.peers import of_ray, syne_tune
+from benchmarks.race.peers.ax import AxSearcher
+from benchmarks.race.peers.smac import SmacSearcher
 from benchmarks.race.topk import one_epoch_top_k
 from raytuner import BoTorchSearch
 
@@ -17,39 +18,12 @@ MakeScheduler = Callable[[Contest], Any]
 _RAY_ASHA = ("+ray-asha", " + Ray's ASHA", schedulers.ray_asha)
 _OUR_ASHA = ("+asha", " + our ASHA", schedulers.our_asha)
 
-
-def random_search(contest: Contest) -> Any:
-    """Ray's random search."""
-    return BasicVariantGenerator(random_state=contest.seed)
+_SYNE_TUNE = ("syne_tune:syne-tune",)
 
 
 def ours(contest: Contest) -> Any:
     """raytuner, in the foreground: equal seeds give equal runs."""
     return BoTorchSearch(background=False, seed=contest.seed)
-
-
-def optuna_tpe(contest: Contest) -> Any:
-    """TPE as Optuna advises for dependent hyperparameters and parallel trials."""
-    import optuna
-    from ray.tune.search.optuna import OptunaSearch
-
-    sampler = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, seed=contest.seed)
-    return OptunaSearch(sampler=sampler)
-
-
-def optuna_gp(contest: Contest) -> Any:
-    """Optuna's Gaussian process; it accounts for running trials by itself."""
-    import optuna
-    from ray.tune.search.optuna import OptunaSearch
-
-    return OptunaSearch(sampler=optuna.samplers.GPSampler(seed=contest.seed))
-
-
-def hyperopt(contest: Contest) -> Any:
-    """HyperOpt's TPE."""
-    from ray.tune.search.hyperopt import HyperOptSearch
-
-    return HyperOptSearch(random_state_seed=contest.seed)
 
 
 def _with_schedulers(
@@ -70,14 +44,31 @@ def _with_schedulers(
     ]
 
 
+def _syne(name: str, baseline: str, *more: str) -> list[Method]:
+    title, searcher = f"Syne Tune {baseline}", syne_tune.alone(baseline)
+    return _with_schedulers(name, title, searcher, (*_SYNE_TUNE, *more))
+
+
+def _syne_stopping(name: str, title: str, baseline: str, *more: str) -> Method:
+    make = syne_tune.with_its_own_stopping(baseline)
+    return Method(name, f"Syne Tune {title}", make, (*_SYNE_TUNE, *more))
+
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         *_with_schedulers("ours", "raytuner", ours, also=(_OUR_ASHA, _RAY_ASHA)),
-        *_with_schedulers("random", "random search", random_search),
+        *_with_schedulers("random", "random search", of_ray.random_search),
         Method("one-epoch-top-k", "one epoch each, then the best in full", one_epoch_top_k),
-        *_with_schedulers("optuna-gp", "Optuna GPSampler", optuna_gp, ("optuna", "torch")),
-        *_with_schedulers("optuna-tpe", "Optuna TPE", optuna_tpe, ("optuna",)),
-        *_with_schedulers("hyperopt", "HyperOpt", hyperopt, ("hyperopt",)),
+        *_with_schedulers("optuna-gp", "Optuna GPSampler", of_ray.optuna_gp, ("optuna", "torch")),
+        *_with_schedulers("optuna-tpe", "Optuna TPE", of_ray.optuna_tpe, ("optuna",)),
+        *_with_schedulers("hyperopt", "HyperOpt", of_ray.hyperopt, ("hyperopt",)),
+        *_with_schedulers("hebo", "HEBO", of_ray.hebo, ("hebo:HEBO",)),
+        *_with_schedulers("ax", "Ax", AxSearcher, ("ax:ax-platform",)),
+        *_with_schedulers("smac", "SMAC", SmacSearcher, ("smac",)),
+        *_syne("syne-cqr", "CQR", "xgboost"),
+        *_syne("syne-bore", "BORE", "xgboost"),
+        _syne_stopping("syne-asha-cqr", "ASHA-CQR", "ASHACQR", "xgboost"),
+        _syne_stopping("syne-bohb", "BOHB", "BOHB", "statsmodels"),
     )
 }

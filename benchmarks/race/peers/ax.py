@@ -1,0 +1,50 @@
+"""Ax by its Client: Ray's AxSearch does not work with Ax 1.3."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from benchmarks.race.method import Contest
+from benchmarks.race.peers.ask_tell import AskTell, Range, ranges
+
+
+class AxSearcher(AskTell):
+    """Ax's standard strategy, "fast": Sobol points, then BoTorch with running trials pending."""
+
+    def __init__(self, contest: Contest) -> None:
+        import torch
+        from ax.api.client import Client
+
+        super().__init__(contest.problem)
+        logging.getLogger("ax").setLevel(logging.ERROR)
+        torch.manual_seed(contest.seed)
+        self._client = Client(random_seed=contest.seed)
+        self._client.configure_experiment([_parameter(r) for r in ranges(contest.problem.space)])
+        self._client.configure_optimization(objective="-loss")
+        self._client.configure_generation_strategy(
+            method="fast", initialization_random_seed=contest.seed
+        )
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        """One trial."""
+        ((index, config),) = self._client.get_next_trials(max_trials=1).items()
+        return index, dict(config)
+
+    def tell(self, handle: Any, loss: float | None) -> None:
+        """Complete the trial."""
+        if loss is None:
+            self._client.mark_trial_failed(handle)
+        else:
+            self._client.complete_trial(handle, raw_data={"loss": loss})
+
+
+def _parameter(hyperparameter: Range) -> Any:
+    from ax.api.configs import RangeParameterConfig
+
+    return RangeParameterConfig(
+        name=hyperparameter.name,
+        bounds=(hyperparameter.low, hyperparameter.high),
+        parameter_type="int" if hyperparameter.whole else "float",
+        scaling="log" if hyperparameter.log else "linear",
+    )
