@@ -9,20 +9,25 @@ from benchmarks.race.methods import METHODS
 
 
 def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> str:
-    """Tables of the figures, and what was left out."""
+    """Tables of the figures, and what was left out.
+
+    Methods that have not run everything come last, and say so: their means are of other contests.
+    """
+    whole = max((s.runs for s in summaries), default=0)
+    summaries = sorted(summaries, key=lambda s: s.runs < whole)
     lines = [
         "Mean normalised regret of the best fully trained trial (0: the best value known; 1: the"
         " median of random search), with 95 % bootstrap intervals:",
         "",
-        *_table(
+        *markdown_table(
             ("method", "runs", *_marks()),
-            ((title(s), str(s.runs), *_with_intervals(s)) for s in summaries),
+            ((title_of(s.method), f"{s.runs} of {whole}", *_with_intervals(s)) for s in summaries),
         ),
         "",
         "Mean normalised regret of the best value that any trial has reported, mean rank, and"
         " real seconds of a proposal:",
         "",
-        *_table(
+        *markdown_table(
             (
                 "method",
                 *_marks("any, "),
@@ -32,7 +37,7 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
             ),
             (
                 (
-                    title(s),
+                    title_of(s.method),
                     *_plain(s.any),
                     *(f"{rank:.1f}" for rank in s.rank),
                     f"{s.median_s:.2g}",
@@ -48,10 +53,9 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
     return "\n".join(lines) + "\n"
 
 
-def title(summary: Summary) -> str:
+def title_of(method: str) -> str:
     """A method's name in tables."""
-    method = METHODS.get(summary.method)
-    return method.title if method else summary.method
+    return METHODS[method].title if method in METHODS else method
 
 
 def _marks(prefix: str = "") -> list[str]:
@@ -67,7 +71,8 @@ def _with_intervals(summary: Summary) -> list[str]:
     return [f"{mean:.3f} ({low:.2f} to {high:.2f})" for mean, low, high in triples]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
     return [
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",

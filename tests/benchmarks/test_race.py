@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ray import tune
 from tiny import EPOCHS, tiny_problem
 
 from benchmarks.race.figures import MARKS, intervals, mean_ranks, summaries, time_to_reach
 from benchmarks.race.method import Contest, Method, Search
 from benchmarks.race.methods import METHODS
+from benchmarks.race.page import page
+from benchmarks.race.peers.ask_tell import AskTell, Range, ranges
 from benchmarks.race.plan import FULL, QUICK
 from benchmarks.race.runs import Run, Steps, Store, race
 from benchmarks.race.table import as_markdown
@@ -48,7 +51,7 @@ def a_run(method: str, final: Steps, *, problem: str = "p", seed: int = 0) -> Ru
     "name", ["random", "random+ray-asha", "one-epoch-top-k", "ours", "ours+asha", "ours+ray-asha"]
 )
 def test_methods_that_need_no_peer_run(name: str) -> None:
-    run = race(METHODS[name], contest())
+    run = race(METHODS[name], contest(budget=3.0))
     assert run.trials["COMPLETED"] >= 1
     assert run.final[-1][1] < 1.0
     shares = [share for share, _ in run.final]
@@ -109,7 +112,7 @@ def test_figures() -> None:
     assert time_to_reach(good, bad) == 0.1
     assert time_to_reach(bad, good) is None
     table = as_markdown([best, worst], ["third: not installed: nothing"])
-    assert "| good | 2 |" in table
+    assert "| good | 2 of 2 |" in table
     assert "- third: not installed: nothing" in table
 
 
@@ -153,3 +156,56 @@ def test_plans() -> None:
     assert FULL.changed(workers=64).trainings == 3.0
     assert FULL.changed(workers=64, budget=5.0).trainings == 5.0
     assert QUICK.changed(seeds=1, methods=["random"]).methods == ("random",)
+
+
+def test_page_is_made_of_the_runs(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    good = [a_run("ours", [(0.1, 0.2), (0.4, 0.1)], seed=seed) for seed in (0, 1)]
+    other = [a_run("random", [(0.2, 0.3)], seed=seed) for seed in (0, 1)]
+    text = page([*good, *other], tmp_path)
+    assert "## 8 workers, 12 mean full trainings each" in text
+    assert "| random search | 10% |" in text  # when ours is as good as it at the end
+    assert "Ax (`ax`)" in text.partition("## Not run")[2]
+    assert (tmp_path / "race-8-workers.svg").read_text().startswith("<?xml")
+
+
+def test_ranges_know_ray_s_bounds() -> None:
+    space = {"batch": tune.lograndint(16, 513), "dropout": tune.uniform(0, 1)}
+    assert ranges(space) == [
+        Range("batch", 16, 512, whole=True, log=True),
+        Range("dropout", 0, 1, whole=False, log=False),
+    ]
+    with pytest.raises(ValueError, match="numbers only"):
+        ranges({"optimizer": tune.choice(["sgd", "adam"])})
+
+
+class Echo(AskTell):
+    """A peer that proposes one point for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(tiny_problem())
+        self.asked = 0
+        self.told: list[tuple[object, float | None]] = []
+
+    def ask(self) -> tuple[object, dict[str, float]]:
+        self.asked += 1
+        return self.asked, {"x": 0.3}
+
+    def tell(self, handle: object, loss: float | None) -> None:
+        self.told.append((handle, loss))
+
+
+def test_peers_are_told_losses_in_their_own_order() -> None:
+    peer = Echo()
+    method = Method("echo", "echo", lambda _: Search(peer, num_samples=3))
+    race(method, Contest(tiny_problem(), seed=0, workers=1, budget=12.0))
+    best = tiny_problem().best
+    assert [handle for handle, _ in peer.told] == [1, 2, 3]
+    assert [loss for _, loss in peer.told] == pytest.approx([-best] * 3)
+
+
+def test_a_failed_trial_has_no_loss() -> None:
+    peer = Echo()
+    peer.suggest("a")
+    peer.on_trial_complete("a", error=True)
+    assert peer.told == [(1, None)]

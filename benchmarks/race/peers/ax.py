@@ -15,15 +15,19 @@ class AxSearcher(AskTell):
     def __init__(self, contest: Contest) -> None:
         import torch
         from ax.api.client import Client
+        from ax.utils.common.logger import set_stderr_log_level
 
         super().__init__(contest.problem)
-        logging.getLogger("ax").setLevel(logging.ERROR)
+        set_stderr_log_level(logging.ERROR)
         torch.manual_seed(contest.seed)
         self._client = Client(random_seed=contest.seed)
         self._client.configure_experiment([_parameter(r) for r in ranges(contest.problem.space)])
         self._client.configure_optimization(objective="-loss")
         self._client.configure_generation_strategy(
-            method="fast", initialization_random_seed=contest.seed
+            method="fast",
+            initialization_random_seed=contest.seed,
+            # Else it refuses a trial while its first five run.
+            allow_exceeding_initialization_budget=True,
         )
 
     def ask(self) -> tuple[Any, dict[str, Any]]:

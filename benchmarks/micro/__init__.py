@@ -1,0 +1,4 @@
+"""Seconds a proposal, ours and Optuna's side by side.
+
+python -m benchmarks.micro
+"""

@@ -1,0 +1,159 @@
+"""``python -m benchmarks.race.page``: the results page out of the stored runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from benchmarks.race.figures import Summary, grouped, summaries, time_to_reach
+from benchmarks.race.methods import METHODS
+from benchmarks.race.plot import draw
+from benchmarks.race.runs import Run, Store
+from benchmarks.race.table import as_markdown, markdown_table, title_of
+
+OURS = "ours"
+
+_HEAD = """\
+# The race
+
+raytuner against its peers on LCBench (YAHPO Gym's surrogate), on the virtual clock of
+`raytuner.simulate`. This page is written by `python -m benchmarks.race.page` from the stored runs;
+`python -m benchmarks.race --data DIR` makes the runs that are missing.
+
+A regret of 0 is the best of half a million random points (`target_statistics.csv`), 1 is the median
+of 10,000 random configurations trained in full; below 0 is better than what
+was known. Regrets above 1 count as 1, and so does having no fully trained trial yet. Intervals:
+95 % bootstrap over seeds, the problems kept. Proposing costs no virtual time; its real seconds are
+beside, as measured on the machine named, other work on it included. Every method has the same
+workers and the same budget.
+"""
+
+
+def page(runs: Sequence[Run], plots: Path) -> str:
+    """The page.
+
+    Args:
+        runs: All runs.
+        plots: Folder of the plots, beside which the page is to lie.
+    """
+    parts = [_HEAD]
+    races = sorted({(run.workers, run.budget) for run in runs})
+    for workers, budget in races:
+        mine = [run for run in runs if (run.workers, run.budget) == (workers, budget)]
+        parts.append(_section(mine, workers, budget, plots))
+    parts.append(_absent(runs))
+    parts.append(_origin(runs))
+    return "\n".join(parts)
+
+
+def _section(runs: Sequence[Run], workers: int, budget: float, plots: Path) -> str:
+    name = f"race-{workers}-workers.svg"
+    draw(grouped(runs), plots / name)
+    table = summaries(runs)
+    problems = sorted({run.problem for run in runs})
+    seeds = sorted({run.seed for run in runs})
+    return "\n".join(
+        [
+            f"## {workers} workers, {budget:g} mean full trainings each",
+            "",
+            f"Problems: {', '.join(problems)}. Seeds: {', '.join(map(str, seeds))}. A method with"
+            f" fewer than {len(problems) * len(seeds)} runs was not run on all of them, and its"
+            " row is no comparison.",
+            "",
+            f"![Regret over the budget]({plots.name}/{name})",
+            "",
+            as_markdown(table),
+            *_reaching(runs, table),
+        ]
+    )
+
+
+def _reaching(runs: Sequence[Run], table: Sequence[Summary]) -> list[str]:
+    """When each method of ours is as good as each other method is at the end."""
+    by_method = grouped(runs)
+    ours = [s.method for s in table if s.method.startswith(OURS)]
+    if not ours:
+        return []
+    rows = []
+    for other in (s.method for s in table if not s.method.startswith(OURS)):
+        cells = []
+        for method in ours:
+            mine, theirs = _shared(by_method[method], by_method[other])
+            share = time_to_reach(mine, theirs) if mine else None
+            cells.append("not reached" if share is None else f"{share:.0%}")
+        rows.append((title_of(other), *cells))
+    return [
+        "Share of the budget after which the mean regret is as low as the other method's at the"
+        " end, on the contests both ran:",
+        "",
+        *markdown_table(("the other method", *map(title_of, ours)), rows),
+        "",
+    ]
+
+
+def _shared(mine: Sequence[Run], theirs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    contests = {(r.problem, r.seed) for r in mine} & {(r.problem, r.seed) for r in theirs}
+    both = [[r for r in runs if (r.problem, r.seed) in contests] for runs in (mine, theirs)]
+    return both[0], both[1]
+
+
+def _absent(runs: Sequence[Run]) -> str:
+    have = {run.method for run in runs}
+    lines = [
+        f"- {method.title} (`{method.name}`): {method.missing() or 'not run yet'}"
+        for method in METHODS.values()
+        if method.name not in have
+    ]
+    return "\n".join(["## Not run", "", *(lines or ["Nothing: every method has runs."]), ""])
+
+
+def _origin(runs: Sequence[Run]) -> str:
+    machines = sorted({run.machine for run in runs})
+    versions: dict[str, set[str]] = {}
+    for run in runs:
+        for name, version in run.versions.items():
+            versions.setdefault(name, set()).add(version)
+    seconds = sum(run.wall_s for run in runs)
+    return "\n".join(
+        [
+            "## Where this comes from",
+            "",
+            f"{len(runs)} runs, {seconds / 3600:.1f} hours of one process. Machine:"
+            f" {'; '.join(machines)}.",
+            "",
+            "Versions: " + ", ".join(f"{n} {' and '.join(sorted(versions[n]))}" for n in versions),
+            "",
+        ]
+    )
+
+
+@click.command()
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path("benchmarks/results"),
+    show_default=True,
+    help="Folder of the runs.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("benchmarks/RESULTS.md"),
+    show_default=True,
+    help="The page; its plots go to a folder plots/ beside it.",
+)
+def main(results: Path, out: Path) -> None:
+    """Write the results page."""
+    runs = Store(results).runs()
+    if not runs:
+        raise click.UsageError(f"there are no runs in {results}")
+    plots = out.parent / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    out.write_text(page(runs, plots), encoding="utf-8")
+    click.echo(f"{out}: {len(runs)} runs")
+
+
+if __name__ == "__main__":
+    main()
