@@ -160,7 +160,7 @@ class Store:
     def add(self, run: Run) -> None:
         """Keep a run: its method's file is replaced as a whole, so that none is ever torn."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        runs = [*self.runs(run.method), run]
+        runs = [*(kept for kept in self.runs(run.method) if kept.key != run.key), run]
         file = self.folder / f"{run.method}.jsonl"
         new = file.with_suffix(f".{os.getpid()}.tmp")
         new.write_text("".join(f"{json.dumps(asdict(r))}\n" for r in runs), encoding="utf-8")

@@ -6,8 +6,8 @@ import multiprocessing
 import os
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
@@ -47,28 +47,42 @@ def run_all(plan: Plan, data: Path, store: Store, jobs: int, say: Say | None = N
         say(f"left out: {line}")
     if not todo:
         return left_out
-    progress = Progress(kept, todo, jobs)
-    failures: dict[str, str] = {}
     # One BLAS thread each: on two cores, threads of small matrices only get in each other's way.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-    context = multiprocessing.get_context("spawn")
-    waiting = list(todo.items())
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running: dict[Future[Run], Key] = {}
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                key, instance = waiting.pop(0)
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        failures = _work_off(pool, todo, data, store, Progress(kept, todo, jobs), say)
+    return [*left_out, *(f"{name}: {reason}" for name, reason in failures.items())]
+
+
+def _work_off(
+    pool: ProcessPoolExecutor,
+    todo: Mapping[Key, str],
+    data: Path,
+    store: Store,
+    progress: Progress,
+    say: Say,
+) -> dict[str, str]:
+    """Run all of ``todo``. Returns why methods failed, by name."""
+    failures: dict[str, str] = {}
+    running: dict[Future[Run], Key] = {}
+    waiting = deque(todo.items())
+    while waiting or running:
+        while waiting and len(running) < progress.jobs:
+            key, instance = waiting.popleft()
+            if key in {run.key for run in store.runs(key.method)}:
+                say(progress.elsewhere(key))
+            else:
                 running[pool.submit(_run, key, instance, str(data))] = key
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                key = running.pop(future)
-                error = future.exception()
-                if error is not None:
-                    failures[key.method] = f"{type(error).__name__}: {_last_line(error)}"
-                    say(progress.failed(key, failures[key.method]))
-                    continue
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            key = running.pop(future)
+            error = future.exception()
+            if error is None:
                 store.add(future.result())
                 say(progress.ended(future.result()))
-    return [*left_out, *(f"{name}: {reason}" for name, reason in failures.items())]
+            else:
+                failures[key.method] = f"{type(error).__name__}: {_last_line(error)}"
+                say(progress.failed(key, failures[key.method]))
+    return failures
 
 
 class Progress:
@@ -83,7 +97,7 @@ class Progress:
     def __init__(self, kept: Iterable[Run], todo: Iterable[Key], jobs: int) -> None:
         self._left = dict.fromkeys(todo)
         self._count = len(self._left)
-        self._jobs = jobs
+        self.jobs = jobs
         self._start = time.monotonic()
         self._seconds: defaultdict[str, list[float]] = defaultdict(list)
         for run in kept:
@@ -94,6 +108,10 @@ class Progress:
         self._seconds[run.method].append(run.wall_s)
         return self._line(run.key, f"regret {run.regret(1.0):.3f} after {run.wall_s:.0f} s")
 
+    def elsewhere(self, key: Key) -> str:
+        """Another process has run it meanwhile, from another environment."""
+        return self._line(key, "run elsewhere")
+
     def failed(self, key: Key, reason: str) -> str:
         """A run has failed."""
         return self._line(key, f"failed: {reason}")
@@ -102,7 +120,7 @@ class Progress:
         """Estimated from the runs so far; those of a method that never ran count as the mean."""
         means = {name: sum(all_) / len(all_) for name, all_ in self._seconds.items()}
         overall = sum(means.values()) / len(means) if means else 0.0
-        return sum(means.get(key.method, overall) for key in self._left) / self._jobs
+        return sum(means.get(key.method, overall) for key in self._left) / self.jobs
 
     def _line(self, key: Key, what: str) -> str:
         self._left.pop(key, None)

@@ -91,6 +91,8 @@ def test_store_keeps_runs_as_they_are(tmp_path: Path) -> None:
         store.add(run)
     assert store.runs() == runs
     assert store.runs("a") == runs[:2]
+    store.add(runs[2])  # two processes may have run the same
+    assert store.runs("b+c") == runs[2:]
     assert sorted(file.name for file in store.folder.iterdir()) == ["a.jsonl", "b+c.jsonl"]
 
 
