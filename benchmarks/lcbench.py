@@ -27,7 +27,12 @@ from benchmarks.problem import Problem
 from raytuner.simulate import Curve
 
 METRIC = "val_accuracy"
-MAX_T = 52  # epochs
+MAX_T = 52
+
+ALL_EPOCHS = (1, MAX_T)
+# What YAHPO advises: LCBench's first epoch is the network before any training, and its last one
+# mostly repeats the one before.
+TRAINED_EPOCHS = (2, 51)
 
 # The model's continuous inputs after the epoch, in its order.
 HYPERPARAMETERS = (
@@ -117,11 +122,22 @@ class LCBench:
         outputs = np.asarray(outputs, dtype=np.float64)
         return outputs[:, _ACCURACY], outputs[:, _SECONDS]
 
-    def curve(self, instance: str, config: Mapping[str, Any]) -> Curve:
-        """The learning curve of a configuration: validation accuracy (%) and seconds an epoch."""
+    def curve(
+        self, instance: str, config: Mapping[str, Any], epochs: tuple[int, int] = ALL_EPOCHS
+    ) -> Curve:
+        """The learning curve of a configuration: validation accuracy (%) and seconds an epoch.
+
+        Args:
+            instance: The data set.
+            config: The configuration.
+            epochs: The first epoch that reports, as t = 1, and the last. What the epochs before
+                take is part of the first report's seconds.
+        """
+        first, last = epochs
         point = [float(config[name]) for name in HYPERPARAMETERS]
+        count = last - first + 1
         accuracy, elapsed = self.predict(
-            instance, np.arange(1, MAX_T + 1), np.tile(point, (MAX_T, 1))
+            instance, np.arange(first, last + 1), np.tile(point, (count, 1))
         )
         elapsed = np.maximum.accumulate(np.maximum(elapsed, 0.0))  # a surrogate's clock may go back
         return Curve(
@@ -129,16 +145,17 @@ class LCBench:
             seconds=np.diff(elapsed, prepend=0.0).tolist(),
         )
 
-    def problem(self, instance: str) -> Problem:
-        """The search on one data set."""
-        accuracy, elapsed = self.predict(instance, np.full(_SAMPLE, MAX_T), self._sample())
+    def problem(self, instance: str, epochs: tuple[int, int] = ALL_EPOCHS) -> Problem:
+        """The search on one data set, with reports after these epochs."""
+        first, last = epochs
+        accuracy, elapsed = self.predict(instance, np.full(_SAMPLE, last), self._sample())
         return Problem(
-            name=name_of(instance),
+            name=name_of(instance, epochs),
             space=self.space,
-            objective=lambda config: self.curve(instance, config),
+            objective=lambda config: self.curve(instance, config, epochs),
             metric=METRIC,
             mode="max",
-            max_t=MAX_T,
+            max_t=last - first + 1,
             training_s=float(elapsed.mean()),
             best=self.statistic(instance, METRIC, "max"),
             median=float(np.median(accuracy)),
@@ -157,9 +174,9 @@ def load(data: str | Path) -> LCBench:
     return LCBench(data)
 
 
-def name_of(instance: str) -> str:
+def name_of(instance: str, epochs: tuple[int, int] = ALL_EPOCHS) -> str:
     """The name of an instance's problem."""
-    return f"lcbench-{instance}"
+    return f"lcbench-{instance}" + ("" if epochs == ALL_EPOCHS else "-epochs-{}-{}".format(*epochs))
 
 
 def test_instances(instances: tuple[str, ...]) -> tuple[str, ...]:

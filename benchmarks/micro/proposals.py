@@ -16,22 +16,21 @@ from raytuner import BoTorchSearch
 
 METRIC = "loss"
 
-Make = Callable[[Mapping[str, Any], int], Searcher]
+Make = Callable[[int], Searcher]
 
 
-def ours(space: Mapping[str, Any], seed: int) -> Searcher:
+def ours(seed: int) -> Searcher:
     """raytuner, in the foreground."""
-    return BoTorchSearch(space, METRIC, "min", background=False, seed=seed)
+    return BoTorchSearch(background=False, seed=seed)
 
 
-def optuna_gp(space: Mapping[str, Any], seed: int) -> Searcher:
+def optuna_gp(seed: int) -> Searcher:
     """Optuna's Gaussian process, as Ray's searcher."""
     import optuna
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.GPSampler(seed=seed)
-    return OptunaSearch(dict(space), metric=METRIC, mode="min", sampler=sampler)
+    return OptunaSearch(sampler=optuna.samplers.GPSampler(seed=seed))
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,8 @@ def loss_of(config: Mapping[str, float]) -> float:
 def measure(make: Make, dimensions: int, observations: int, proposals: int, seed: int) -> Timing:
     """Time a searcher that knows ``observations`` random points for ``proposals`` more."""
     space = space_of(dimensions)
-    searcher: Any = make(space, seed)
+    searcher: Any = make(seed)
+    searcher.set_search_properties(METRIC, "min", space)
     rng = np.random.RandomState(seed)
     for _ in range(observations):
         config = {name: domain.sample(random_state=rng) for name, domain in space.items()}

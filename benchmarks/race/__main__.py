@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.lcbench import TRAINED_EPOCHS
 from benchmarks.race.figures import summaries
 from benchmarks.race.methods import METHODS
 from benchmarks.race.plan import FULL, QUICK
@@ -44,6 +45,13 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     callback=_names,
     help='OpenML task ids with commas between, or "development", or "test".',
 )
+@click.option(
+    "--trained-epochs",
+    "epochs",
+    flag_value=TRAINED_EPOCHS,
+    type=click.UNPROCESSED,
+    help="Epochs 2 to 51 alone, as YAHPO advises: LCBench's epoch 1 is before any training.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Trials at the same time.")
 @click.option("--budget", type=float, help="Mean full trainings a worker.")
 @click.option("--seeds", type=click.IntRange(1), help="Seeds, from 0.")
@@ -55,6 +63,7 @@ def main(
     results: Path,
     methods: Sequence[str],
     instances: Sequence[str],
+    epochs: tuple[int, int] | None,
     workers: int | None,
     budget: float | None,
     seeds: int | None,
@@ -74,7 +83,12 @@ def main(
             click.echo(f"{method.name:24} {method.title}; {method.missing() or 'installed'}")
         return
     chosen = (QUICK if plan == "quick" else FULL).changed(
-        methods=methods, instances=instances, workers=workers, budget=budget, seeds=seeds
+        methods=methods,
+        instances=instances,
+        workers=workers,
+        budget=budget,
+        seeds=seeds,
+        epochs=epochs,
     )
     store = Store(results)
     left_out = run_all(chosen, data, store, jobs)

@@ -7,8 +7,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import lcbench
+from benchmarks.problem import Problem
 from benchmarks.race.methods import METHODS
 from benchmarks.race.runs import Key
+
+
+@dataclass(frozen=True)
+class Task:
+    """A problem that another process can make.
+
+    Attributes:
+        data: Folder of YAHPO's data.
+        instance: The data set.
+        epochs: The first and last epoch that reports.
+    """
+
+    data: str
+    instance: str
+    epochs: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """The problem's name."""
+        return lcbench.name_of(self.instance, self.epochs)
+
+    def problem(self) -> Problem:
+        """The problem."""
+        return lcbench.load(self.data).problem(self.instance, self.epochs)
 
 
 @dataclass(frozen=True)
@@ -21,6 +46,7 @@ class Plan:
         workers: Trials at the same time.
         budget: Mean full trainings a worker; None: 12, or 3 with 64 workers and more.
         seeds: How many seeds, from 0.
+        epochs: The first and last epoch that LCBench reports.
     """
 
     methods: tuple[str, ...]
@@ -28,6 +54,7 @@ class Plan:
     workers: int = 8
     budget: float | None = None
     seeds: int = 5
+    epochs: tuple[int, int] = lcbench.ALL_EPOCHS
 
     def changed(
         self,
@@ -37,6 +64,7 @@ class Plan:
         workers: int | None = None,
         budget: float | None = None,
         seeds: int | None = None,
+        epochs: tuple[int, int] | None = None,
     ) -> Plan:
         """This plan with what is given in place of its own."""
         return replace(
@@ -46,6 +74,7 @@ class Plan:
             workers=workers or self.workers,
             budget=budget or self.budget,
             seeds=seeds or self.seeds,
+            epochs=epochs or self.epochs,
         )
 
     @property
@@ -53,12 +82,12 @@ class Plan:
         """Mean full trainings a worker."""
         return self.budget or (12.0 if self.workers < 64 else 3.0)
 
-    def tasks(self, data: str | Path) -> dict[Key, str]:
-        """All runs and the instance of each, those first whose seed is low."""
+    def tasks(self, data: str | Path) -> dict[Key, Task]:
+        """All runs and the problem of each, those first whose seed is low."""
         return {
-            Key(method, lcbench.name_of(instance), seed, self.workers, self.trainings): instance
+            Key(method, task.name, seed, self.workers, self.trainings): task
             for seed in range(self.seeds)
-            for instance in self._ids(data)
+            for task in (Task(str(data), i, self.epochs) for i in self._ids(data))
             for method in self.methods
         }
 
@@ -73,6 +102,7 @@ class Plan:
 QUICK = Plan(
     methods=("random", "random+ray-asha", "optuna-tpe", "ours", "ours+asha"),
     instances=("3945", "126029"),
+    budget=3.0,
     seeds=2,
 )
 FULL = Plan(methods=tuple(METHODS), instances=("test",))

@@ -17,7 +17,7 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
     summaries = sorted(summaries, key=lambda s: s.runs < whole)
     lines = [
         "Mean normalised regret of the best fully trained trial (0: the best value known; 1: the"
-        " median of random search), with 95 % bootstrap intervals:",
+        " median of random configurations), with 95 % bootstrap intervals over seeds:",
         "",
         *markdown_table(
             ("method", "runs", *_marks()),
@@ -67,8 +67,11 @@ def _plain(values: Floats) -> list[str]:
 
 
 def _with_intervals(summary: Summary) -> list[str]:
-    triples = zip(summary.final, summary.low, summary.high, strict=True)
-    return [f"{mean:.3f} ({low:.2f} to {high:.2f})" for mean, low, high in triples]
+    cells = []
+    for mean, low, high in zip(summary.final, summary.low, summary.high, strict=True):
+        interval = f" ({low:.2f} to {high:.2f})" if low < high else ""  # one seed has none
+        cells.append(f"{mean:.3f}{interval}")
+    return cells
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

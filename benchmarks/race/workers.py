@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
-from benchmarks import lcbench
 from benchmarks.race.method import Contest
 from benchmarks.race.methods import METHODS
-from benchmarks.race.plan import Plan
+from benchmarks.race.plan import Plan, Task
 from benchmarks.race.runs import Key, Run, Store, race
 
 Say = Callable[[str], None]
@@ -38,8 +37,8 @@ def run_all(plan: Plan, data: Path, store: Store, jobs: int, say: Say | None = N
     kept = store.runs()
     done = {run.key for run in kept}
     todo = {
-        key: instance
-        for key, instance in plan.tasks(data).items()
+        key: task
+        for key, task in plan.tasks(data).items()
         if key not in done and absent[key.method] is None
     }
     left_out = [f"{name}: {reason}" for name, reason in absent.items() if reason is not None]
@@ -50,14 +49,13 @@ def run_all(plan: Plan, data: Path, store: Store, jobs: int, say: Say | None = N
     # One BLAS thread each: on two cores, threads of small matrices only get in each other's way.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        failures = _work_off(pool, todo, data, store, Progress(kept, todo, jobs), say)
+        failures = _work_off(pool, todo, store, Progress(kept, todo, jobs), say)
     return [*left_out, *(f"{name}: {reason}" for name, reason in failures.items())]
 
 
 def _work_off(
     pool: ProcessPoolExecutor,
-    todo: Mapping[Key, str],
-    data: Path,
+    todo: Mapping[Key, Task],
     store: Store,
     progress: Progress,
     say: Say,
@@ -68,11 +66,11 @@ def _work_off(
     waiting = deque(todo.items())
     while waiting or running:
         while waiting and len(running) < progress.jobs:
-            key, instance = waiting.popleft()
+            key, task = waiting.popleft()
             if key in {run.key for run in store.runs(key.method)}:
                 say(progress.elsewhere(key))
             else:
-                running[pool.submit(_run, key, instance, str(data))] = key
+                running[pool.submit(_run, key, task)] = key
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             key = running.pop(future)
             error = future.exception()
@@ -132,9 +130,8 @@ class Progress:
         )
 
 
-def _run(key: Key, instance: str, data: str) -> Run:
-    problem = lcbench.load(data).problem(instance)
-    return race(METHODS[key.method], Contest(problem, key.seed, key.workers, key.budget))
+def _run(key: Key, task: Task) -> Run:
+    return race(METHODS[key.method], Contest(task.problem(), key.seed, key.workers, key.budget))
 
 
 def _last_line(error: BaseException) -> str:

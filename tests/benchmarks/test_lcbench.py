@@ -105,6 +105,15 @@ def test_a_curve_is_its_predictions(bench: LCBench) -> None:
     assert total == pytest.approx(elapsed[0], rel=0.01)
 
 
+def test_trained_epochs_are_a_part_of_the_curve(bench: LCBench) -> None:
+    instance = DEVELOPMENT[0]
+    whole, part = (bench.curve(instance, CONFIG, epochs) for epochs in ((1, 52), (2, 51)))
+    assert part.length == 50
+    assert [part.report(t) for t in (1, 50)] == [whole.report(t) for t in (2, 51)]
+    assert part.duration(1) == pytest.approx(whole.duration(1) + whole.duration(2))
+    assert bench.problem(instance, (2, 51)).max_t == 50
+
+
 def test_regret_is_0_at_the_best_and_1_at_the_median(bench: LCBench) -> None:
     problem = bench.problem(DEVELOPMENT[0])
     assert problem.regret(problem.best) == 0
