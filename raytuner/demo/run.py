@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -107,21 +106,23 @@ def comparison(results: Mapping[str, tuple[History, Scores | None]], seconds: fl
     """
     table = Table(title=f"The same {seconds:.0f} s each, one run: the luck of a draw is in it")
     table.add_column("")
-    for title in ("validation", "test", "trials", "in full", "stopped early", "failed", "epochs"):
-        table.add_column(title, justify="right")
-    for name, (history, scores) in results.items():
-        counts = history.counts()
-        cells: list[Any] = [
-            *(("-", "-") if scores is None else (f"{s:.4f}" for s in _pair(scores))),
-            len(history),
-            counts[TrialState.COMPLETED],
-            counts[TrialState.STOPPED_EARLY],
-            counts[TrialState.FAILED],
-            f"{sum(trial.t for trial in history.trials):g}",
-        ]
-        table.add_row(name, *map(str, cells))
+    for name in results:
+        table.add_column(name, justify="right")
+    columns = [_column(history, scores) for history, scores in results.values()]
+    for row in columns[0]:
+        table.add_row(row, *(column[row] for column in columns))
     return table
 
 
-def _pair(scores: Scores) -> tuple[float, float]:
-    return scores.validation, scores.test
+def _column(history: History, scores: Scores | None) -> dict[str, str]:
+    """What there is to say of one search, by row."""
+    counts = history.counts()
+    return {
+        "validation accuracy": "-" if scores is None else f"{scores.validation:.4f}",
+        "test accuracy": "-" if scores is None else f"{scores.test:.4f}",
+        "trials": str(len(history)),
+        "trained in full": str(counts[TrialState.COMPLETED]),
+        "stopped early": str(counts[TrialState.STOPPED_EARLY]),
+        "failed": str(counts[TrialState.FAILED]),
+        "epochs": f"{sum(trial.t for trial in history.trials):g}",
+    }

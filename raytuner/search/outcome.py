@@ -85,6 +85,8 @@ def correct(history: History) -> None:
     A trial that was stopped further than any other had been counts as complete, until another gets
     further: then a scheduler had stopped it early.
     """
+    if history.max_t is not None:
+        return
     largest = history.largest_t()
     for trial in history.trials:
         if trial.state is TrialState.COMPLETED and trial.reason == _FURTHEST and trial.t < largest:
