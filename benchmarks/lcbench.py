@@ -175,8 +175,9 @@ def load(data: str | Path) -> LCBench:
 
 
 def name_of(instance: str, epochs: tuple[int, int] = ALL_EPOCHS) -> str:
-    """The name of an instance's problem."""
-    return f"lcbench-{instance}" + ("" if epochs == ALL_EPOCHS else "-epochs-{}-{}".format(*epochs))
+    """The name of an instance's problem: that of the benchmark, a slash, and the instance."""
+    trained = "" if epochs == ALL_EPOCHS else "-epochs-{}-{}".format(*epochs)
+    return f"lcbench{trained}/{instance}"
 
 
 def test_instances(instances: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.lcbench import DEVELOPMENT
 from benchmarks.race.figures import Summary, grouped, summaries, time_to_reach
 from benchmarks.race.methods import METHODS
 from benchmarks.race.plot import draw
@@ -39,28 +40,31 @@ def page(runs: Sequence[Run], plots: Path) -> str:
         plots: Folder of the plots, beside which the page is to lie.
     """
     parts = [_HEAD]
-    races = sorted({(run.workers, run.budget) for run in runs})
-    for workers, budget in races:
-        mine = [run for run in runs if (run.workers, run.budget) == (workers, budget)]
-        parts.append(_section(mine, workers, budget, plots))
+    races: dict[tuple[str, int, float], list[Run]] = {}
+    for run in runs:
+        races.setdefault((run.benchmark, run.workers, run.budget), []).append(run)
+    parts.extend(_section(races[name], plots) for name in sorted(races))
     parts.append(_absent(runs))
     parts.append(_origin(runs))
     return "\n".join(parts)
 
 
-def _section(runs: Sequence[Run], workers: int, budget: float, plots: Path) -> str:
-    name = f"race-{workers}-workers.svg"
+def _section(runs: Sequence[Run], plots: Path) -> str:
+    """The race on one benchmark with one number of workers and one budget."""
+    benchmark, workers, budget = runs[0].benchmark, runs[0].workers, runs[0].budget
+    name = f"{benchmark}-{workers}-workers-{budget:g}-trainings.svg"
     draw(grouped(runs), plots / name)
     table = summaries(runs)
     problems = sorted({run.problem for run in runs})
     seeds = sorted({run.seed for run in runs})
     return "\n".join(
         [
-            f"## {workers} workers, {budget:g} mean full trainings each",
+            f"## {benchmark}, {workers} workers, {budget:g} mean full trainings each",
             "",
-            f"Problems: {', '.join(problems)}. Seeds: {', '.join(map(str, seeds))}. A method with"
-            f" fewer than {len(problems) * len(seeds)} runs was not run on all of them, and its"
-            " row is no comparison.",
+            f"Problems: {', '.join(map(_described, problems))}. Seeds:"
+            f" {', '.join(map(str, seeds))}. A method with fewer than"
+            f" {len(problems) * len(seeds)} runs was not run on all of them: its row is no"
+            " comparison.",
             "",
             f"![Regret over the budget]({plots.name}/{name})",
             "",
@@ -68,6 +72,11 @@ def _section(runs: Sequence[Run], workers: int, budget: float, plots: Path) -> s
             *_reaching(runs, table),
         ]
     )
+
+
+def _described(problem: str) -> str:
+    instance = problem.partition("/")[2]
+    return f"{instance} (development)" if instance in DEVELOPMENT else instance
 
 
 def _reaching(runs: Sequence[Run], table: Sequence[Summary]) -> list[str]:

@@ -83,6 +83,11 @@ class Run:
         """What it is told apart by."""
         return Key(self.method, self.problem, self.seed, self.workers, self.budget)
 
+    @property
+    def benchmark(self) -> str:
+        """What its problem is one of."""
+        return self.problem.partition("/")[0]
+
     def regret(self, mark: float, *, final: bool = True) -> float:
         """The incumbent's regret at a share of the budget; 1 while there is none."""
         reached = [regret for share, regret in (self.final if final else self.any) if share <= mark]
@@ -149,13 +154,14 @@ class Store:
         self.folder = Path(folder)
 
     def runs(self, method: str | None = None) -> list[Run]:
-        """The runs of a method, or all."""
+        """The runs of a method, or all; of runs with the same key, the last."""
         pattern = "*.jsonl" if method is None else f"{method}.jsonl"
-        return [
+        found = [
             _from_json(line)
             for file in sorted(self.folder.glob(pattern))
             for line in file.read_text(encoding="utf-8").splitlines()
         ]
+        return list({run.key: run for run in found}.values())
 
     def add(self, run: Run) -> None:
         """Keep a run: its method's file is replaced as a whole, so that none is ever torn."""

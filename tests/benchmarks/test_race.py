@@ -23,7 +23,7 @@ def contest(seed: int = 0, budget: float = 6.0) -> Contest:
     return Contest(tiny_problem(), seed, workers=2, budget=budget)
 
 
-def a_run(method: str, final: Steps, *, problem: str = "p", seed: int = 0) -> Run:
+def a_run(method: str, final: Steps, *, problem: str = "lcbench/p", seed: int = 0) -> Run:
     return Run(
         method=method,
         problem=problem,
@@ -145,7 +145,7 @@ def test_progress_estimates_the_time_left() -> None:
     runs = [a_run("a", [(0.5, 0.1)], seed=seed) for seed in range(4)]
     progress = Progress([], [run.key for run in runs], jobs=2)
     line = progress.ended(runs[0])
-    assert line.startswith("[1/4] a on p, seed 0, 8 workers: regret 0.100 after 30 s;")
+    assert line.startswith("[1/4] a on lcbench/p, seed 0, 8 workers: regret 0.100 after 30 s;")
     assert progress.seconds_left() == 45.0
     assert progress.ended(replace(runs[1], wall_s=90.0)).endswith("about 1 min left")
     assert progress.failed(runs[2].key, "ValueError: no").startswith("[3/4]")
@@ -165,10 +165,10 @@ def test_page_is_made_of_the_runs(tmp_path: Path) -> None:
     good = [a_run("ours", [(0.1, 0.2), (0.4, 0.1)], seed=seed) for seed in (0, 1)]
     other = [a_run("random", [(0.2, 0.3)], seed=seed) for seed in (0, 1)]
     text = page([*good, *other], tmp_path)
-    assert "## 8 workers, 12 mean full trainings each" in text
+    assert "## lcbench, 8 workers, 12 mean full trainings each" in text
     assert "| random search | 10% |" in text  # when ours is as good as it at the end
     assert "Ax (`ax`)" in text.partition("## Not run")[2]
-    assert (tmp_path / "race-8-workers.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "lcbench-8-workers-12-trainings.svg").read_text().startswith("<?xml")
 
 
 def test_ranges_know_ray_s_bounds() -> None:
