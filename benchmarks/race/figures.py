@@ -31,8 +31,10 @@ class Summary:
         any: Mean regret at each of `MARKS` of the best value reported by any trial at any time.
         rank: Mean rank among the methods at each of `MARKS`, 1 the best; over the contests that
             all methods ran.
-        median_s: Median over the runs of the median seconds of a proposal.
-        worst_s: The slowest proposal of all.
+        mean_s: Seconds of all calls to the searcher, for each trial: some peers do their thinking
+            when they are told, and some propose several trials at once.
+        median_s: Median over the runs of the median seconds of a call that asked for a proposal.
+        worst_s: The slowest such call of all.
     """
 
     method: str
@@ -42,6 +44,7 @@ class Summary:
     high: Floats
     any: Floats
     rank: Floats
+    mean_s: float
     median_s: float
     worst_s: float
 
@@ -118,6 +121,7 @@ def time_to_reach(mine: Sequence[Run], theirs: Sequence[Run]) -> float | None:
 
 def _summary(method: str, runs: Sequence[Run], rank: Floats) -> Summary:
     low, high = intervals(runs)
+    trials = sum(sum(run.trials.values()) for run in runs)
     return Summary(
         method=method,
         runs=len(runs),
@@ -126,6 +130,7 @@ def _summary(method: str, runs: Sequence[Run], rank: Floats) -> Summary:
         high=high,
         any=regrets(runs, final=False).mean(axis=0),
         rank=rank,
+        mean_s=sum(run.suggest_total_s + run.hooks_s for run in runs) / max(1, trials),
         median_s=float(np.median([run.suggest_median_s for run in runs])),
         worst_s=max(run.suggest_worst_s for run in runs),
     )

@@ -24,14 +24,15 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
             ((title_of(s.method), f"{s.runs} of {whole}", *_with_intervals(s)) for s in summaries),
         ),
         "",
-        "Mean normalised regret of the best value that any trial has reported, mean rank, and"
-        " real seconds of a proposal:",
+        "Mean normalised regret of the best value that any trial has reported; mean rank; real"
+        " seconds of the searcher for each trial, and the median and worst of a single proposal:",
         "",
         *markdown_table(
             (
                 "method",
                 *_marks("any, "),
                 *_marks("rank, "),
+                "s a trial",
                 "median s",
                 "worst s",
             ),
@@ -40,6 +41,7 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
                     title_of(s.method),
                     *_plain(s.any),
                     *(f"{rank:.1f}" for rank in s.rank),
+                    f"{s.mean_s:.2g}",
                     f"{s.median_s:.2g}",
                     f"{s.worst_s:.2g}",
                 )

@@ -41,7 +41,7 @@ def hyperopt(contest: Contest) -> Any:
 
 
 def hebo(contest: Contest) -> Any:
-    """HEBO, as Ray sets it up."""
+    """HEBO, as Ray sets it up: it proposes a batch for all workers at once."""
     from ray.tune.search.hebo import HEBOSearch
 
-    return HEBOSearch(random_state_seed=contest.seed)
+    return HEBOSearch(random_state_seed=contest.seed, max_concurrent=contest.workers)
