@@ -53,7 +53,9 @@ def _section(runs: Sequence[Run], plots: Path) -> str:
     """The race on one benchmark with one number of workers and one budget."""
     benchmark, workers, budget = runs[0].benchmark, runs[0].workers, runs[0].budget
     name = f"{benchmark}-{workers}-workers-{budget:g}-trainings.svg"
-    draw(grouped(runs), plots / name)
+    by_method = grouped(runs)
+    whole = max(len(mine) for mine in by_method.values())
+    draw({m: mine for m, mine in by_method.items() if len(mine) == whole}, plots / name)
     table = summaries(runs)
     problems = sorted({run.problem for run in runs})
     seeds = sorted({run.seed for run in runs})
@@ -123,6 +125,8 @@ def _origin(runs: Sequence[Run]) -> str:
     versions: dict[str, set[str]] = {}
     for run in runs:
         for name, version in run.versions.items():
+            if name == "raytuner" and not run.method.startswith(OURS):
+                continue  # of a peer's run it says little
             versions.setdefault(name, set()).add(version)
     seconds = sum(run.wall_s for run in runs)
     return "\n".join(
