@@ -47,7 +47,8 @@ class Replay:
     several times, one after another. Any other gets those of the recorded trial that is nearest in
     the encoded space (Euclidean distance in the unit cube), failures included. Where a trial was
     stopped early and is not stopped now, its curve goes on as that of the nearest recorded trial
-    that got further, shifted to meet it (or stays level, if none did), at its own median seconds.
+    that completed, shifted to meet it and no better than that one (or stays level, if none did), at
+    its own median seconds.
 
     Attributes:
         history: The record.
@@ -132,12 +133,23 @@ class Replay:
             if later and donor.trial.state is TrialState.COMPLETED:
                 at = float(np.interp(last_t, donor.steps, donor.values))
                 steps += [t for t, _ in later]
-                values += [last_value + value - at for _, value in later]
+                values += [self._gained(last_value, at, value) for _, value in later]
                 return
         full = self.history.max_t or self.history.largest_t()
         while steps[-1] < full:
             steps.append(min(full, steps[-1] + 1))
             values.append(last_value)
+
+    def _gained(self, last: float, donor_then: float, donor_later: float) -> float:
+        """The last value and the donor's gain since, but no better than the donor itself.
+
+        A donor that began far behind gained much; added to a good start, that could be more than
+        the metric can be.
+        """
+        shifted = last + donor_later - donor_then
+        if self.history.mode == "max":
+            return min(shifted, max(last, donor_later))
+        return max(shifted, min(last, donor_later))
 
 
 def recorded_seconds(history: History) -> float:

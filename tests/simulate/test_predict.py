@@ -6,6 +6,7 @@ import itertools
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from click.testing import CliRunner
@@ -126,6 +127,22 @@ def test_a_stopped_curve_goes_on_as_the_nearest_complete_one_shifted(tmp_path: P
     assert curve.report(3) == {"loss": pytest.approx(0.6 + 1 / 3), "training_iteration": 3}
     assert curve.report(9) == {"loss": pytest.approx(0.6 + 1 / 9), "training_iteration": 9}
     assert curve.duration(9) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("min", 1.0), ("max", -1.0)])
+def test_a_stopped_curve_gains_no_more_than_takes_it_to_the_complete_one(
+    mode: Literal["min", "max"], sign: float
+) -> None:
+    history = History(Space({"x": Float(0, 1)}), metric="loss", mode=mode, max_t=9)
+    for x, losses in ((0.2, {1: 5.0, 9: 0.5}), (0.6, {1: 2.0})):
+        history.add(str(x), {"x": x})
+        for t, loss in losses.items():
+            history.report(str(x), t, sign * loss)
+        stopped = len(losses) == 1
+        history.end(str(x), TrialState.STOPPED_EARLY if stopped else TrialState.COMPLETED)
+    curve = Replay.of(history)({"x": 0.6})
+    assert curve.length == 2
+    assert (curve.report(2) or {})["loss"] == pytest.approx(sign * 0.5)
 
 
 def test_a_stopped_curve_stays_level_if_none_got_further(tmp_path: Path) -> None:
