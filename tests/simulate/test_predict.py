@@ -142,7 +142,7 @@ def test_a_stopped_curve_gains_no_more_than_takes_it_to_the_complete_one(
         history.end(str(x), TrialState.STOPPED_EARLY if stopped else TrialState.COMPLETED)
     curve = Replay.of(history)({"x": 0.6})
     assert curve.length == 2
-    assert (curve.report(2) or {})["loss"] == pytest.approx(sign * 0.5)
+    assert curve.report(2) == {"loss": pytest.approx(sign * 0.5), "training_iteration": 9}
 
 
 def test_a_stopped_curve_stays_level_if_none_got_further(tmp_path: Path) -> None:
