@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from raytuner.bayes.outcome import standardise, warp_worse_half
 from raytuner.history import Snapshot, TrialState
-from raytuner.history.snapshot import FloatArray
+from raytuner.history.snapshot import FloatArray, IntArray
 
 # A learning curve enters as its values nearest to max_t, max_t / 3, max_t / 9 ...: neighbouring
 # epochs say nearly the same, and the cost of a Gaussian process grows with the cube of its rows.
@@ -35,6 +35,10 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def take(self, rows: IntArray) -> Dataset:
+        """Those rows of it, in that order; the evaluated configurations are all."""
+        return replace(self, X=self.X[rows], y=self.y[rows])
 
 
 def fidelity(t: FloatArray, max_t: float) -> FloatArray:

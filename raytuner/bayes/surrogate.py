@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from raytuner.bayes.dataset import Dataset
 from raytuner.bayes.kernel import ConfigurationKernel
+from raytuner.history.snapshot import IntArray
 from raytuner.space import Column
 
 # What a fit may raise when the data leave it no stable optimum.
@@ -35,6 +37,7 @@ _LEAST_NOISE = 1e-6  # variance, of objectives with variance 1
 _MAX_STEPS_COLD = 100
 _MAX_STEPS_WARM = 30
 _ENOUGH = {"ftol": 1e-8, "gtol": 1e-5}  # of a loss per row; further digits change no proposal
+_FIT_ROWS = 300
 # Up to so many rows each new one is reason enough to fit again, after that a tenth more.
 _FEW_ROWS = 50
 
@@ -82,7 +85,8 @@ def fit(
     Raises:
         ModelFittingError, NotPSDError, NanError: No stable fit (see ``FIT_ERRORS``).
     """
-    model = _model(data, columns)
+    sample = data.take(_telling_rows(data))
+    model = _model(sample, columns)
     is_warm = _set(model, warm)
     with warnings.catch_warnings():
         # Reaching the step limit is no failure: the next fit goes on from here.
@@ -95,7 +99,27 @@ def fit(
             },
             max_attempts=3,
         )
+    if len(sample) < len(data):
+        fitted = hyperparameters(model)
+        model = _model(data, columns)
+        _set(model, fitted)
+        model.eval()
     return model
+
+
+def _telling_rows(data: Dataset) -> IntArray:
+    """The rows that hyperparameters are fitted to: all up to a limit, then the best and a share.
+
+    A dozen hyperparameters are known well from some hundred rows, and each step of a fit costs the
+    cube of their number. Predictions use all rows.
+    """
+    n = len(data)
+    if n <= _FIT_ROWS:
+        return np.arange(n)
+    best = np.argsort(-data.y, kind="stable")[: _FIT_ROWS // 3]
+    rest = np.setdiff1d(np.arange(n), best)
+    share = rest[np.linspace(0, len(rest) - 1, _FIT_ROWS - len(best)).round().astype(np.int64)]
+    return np.sort(np.concatenate([best, share]))
 
 
 class WarmFit:

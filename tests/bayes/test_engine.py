@@ -335,6 +335,32 @@ class TestSurrogate:
         for name, value in hyperparameters(cold).items():
             assert np.allclose(value, hyperparameters(warm)[name], rtol=0.2, atol=0.05)
 
+    def test_many_rows_are_fitted_by_a_part_and_predicted_from_by_all(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows: list[int] = []
+        real = surrogate._loss_and_gradients
+
+        def counted(model: SingleTaskGP) -> Any:
+            rows.append(len(model.train_targets))
+            return real(model)
+
+        monkeypatch.setattr(surrogate, "_loss_and_gradients", counted)
+        data = dataset(_fitted_record(400).snapshot())
+        with numerics():
+            model = fit(data, BRANIN.space.columns)
+            part = fit(data.take(np.arange(0, 400, 2)), BRANIN.space.columns)
+            left_out = torch.as_tensor(data.X[1::2])
+            errors = [
+                (m.posterior(left_out).mean.squeeze(-1) - torch.as_tensor(data.y[1::2]))
+                .abs()
+                .mean()
+                for m in (model, part)
+            ]
+        assert max(rows) == 300
+        assert len(model.train_targets) == 400
+        assert errors[0] < 0.5 * errors[1]
+
     def test_hyperparameters_of_another_structure_are_left_aside(self) -> None:
         data = dataset(_fitted_record().snapshot())
         with numerics():
