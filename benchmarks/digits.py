@@ -30,12 +30,12 @@ from typing import Any
 import click
 import numpy as np
 import ray
-from ray import tune
 from ray.tune.schedulers import ASHAScheduler as RayASHA
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from raytuner import ASHAScheduler, BoTorchSearch
-from raytuner.demo.digits import MAX_T, METRIC, SPACE, retrain, train
+from raytuner.demo.baseline import run_watched
+from raytuner.demo.digits import MAX_T, METRIC, SPACE, retrain
 from raytuner.demo.watch import Watch
 from raytuner.history import TrialState
 
@@ -97,24 +97,8 @@ def search(method: str, seed: int, budget_s: float, cpus: int) -> Run:
     watch = Watch(SPACE, METRIC, "max", MAX_T)
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        tune.Tuner(
-            tune.with_resources(train, {"cpu": 1}),
-            param_space=SPACE,
-            tune_config=tune.TuneConfig(
-                metric=METRIC,
-                mode="max",
-                num_samples=-1,
-                time_budget_s=budget_s,
-                search_alg=searcher,
-                scheduler=scheduler,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[watch]),
-        ).fit()
+        run_watched(watch, searcher, scheduler, seconds=budget_s, folder=Path(folder) / "search")
         wall_s = time.monotonic() - start
-    if wall_s < budget_s:
-        raise KeyboardInterrupt  # Ray takes Ctrl-C for the end of a search: this run does not count
-    watch.close()
     history = watch.history
     best = history.best()
     if best is None:

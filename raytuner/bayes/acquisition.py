@@ -65,6 +65,7 @@ class LogExpectedImprovement:
             noise = model.likelihood.noise.detach()
             K = self._k(self._X, self._X)
             self._L = psd_safe_cholesky(K + noise * torch.eye(len(K), dtype=K.dtype))
+            self._white_y = self._whiten(self._y[:, None])
             self._contenders = self._likely_best(self._lift(torch.as_tensor(evaluated)))
             self._pending = self._lift(torch.as_tensor(pending))
             self._condition()
@@ -89,9 +90,7 @@ class LogExpectedImprovement:
     def _condition(self) -> None:
         """Sample f(Z), and condition on each sample."""
         Z = torch.cat([self._contenders, self._pending])
-        cross = torch.linalg.solve_triangular(self._L, self._k(self._X, Z), upper=False)
-        weighted = torch.linalg.solve_triangular(self._L, self._y[:, None], upper=False)
-        mean = self._mean + (cross.mT @ weighted).squeeze(-1)
+        mean, cross = self._posterior_mean(Z)
         covariance = self._k(Z, Z) - cross.mT @ cross
         jitter = 1e-8 * torch.eye(len(Z), dtype=covariance.dtype)
         root = psd_safe_cholesky(covariance + jitter)
@@ -116,12 +115,18 @@ class LogExpectedImprovement:
         """Of the evaluated configurations, those that may well be the best."""
         if len(Z) <= _CONTENDERS:
             return Z
-        cross = torch.linalg.solve_triangular(self._L, self._k(self._X, Z), upper=False)
-        weighted = torch.linalg.solve_triangular(self._L, self._y[:, None], upper=False)
-        mean = (cross.mT @ weighted).squeeze(-1)
+        mean, cross = self._posterior_mean(Z)
         variance = self._kernel(Z, diag=True) - cross.square().sum(0)
         hope = mean + variance.clamp_min(0.0).sqrt()
         return Z[hope.topk(_CONTENDERS).indices]
+
+    def _posterior_mean(self, Z: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean at Z given the rows, and the whitened covariances of the rows with Z."""
+        cross = self._whiten(self._k(self._X, Z))
+        return self._mean + (cross.mT @ self._white_y).squeeze(-1), cross
+
+    def _whiten(self, columns: Tensor) -> Tensor:
+        return torch.linalg.solve_triangular(self._L, columns, upper=False)
 
     def _k(self, X1: Tensor, X2: Tensor) -> Tensor:
         covariance: Tensor = self._kernel.forward(X1, X2)

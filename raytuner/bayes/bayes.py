@@ -83,7 +83,7 @@ class BayesProposer:
         return [Proposal(c, origin) for c, origin in zip(configs, origins, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
-        """The seed, and where the last fit started and ended."""
+        """The seed, and the hyperparameters that the next fit starts from."""
         return {"sobol": self._sobol.state_dict(), "fit": self._fit.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -93,9 +93,7 @@ class BayesProposer:
 
     def _training_rows(self) -> Dataset | None:
         """The rows to fit, or None while the initial design is under way."""
-        if self._snapshot is None:
-            return None
-        if self._place < self.n_initial:
+        if self._snapshot is None or self._place < self.n_initial:
             return None
         data = dataset(self._snapshot)
         # Two distinct evaluated configurations are the least that says anything about a slope.

@@ -40,9 +40,6 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         has_fidelity: Whether inputs have the fidelity as dimension d.
     """
 
-    has_lengthscale = False
-    is_stationary = True
-
     def __init__(self, columns: Sequence[Column], has_fidelity: bool) -> None:
         super().__init__()
         # Two categories are the ends of an axis; three or more have no order to use.

@@ -163,11 +163,11 @@ def _step(
                     owner.append(row)
         if not neighbours:
             break
-        around = np.array(neighbours)
+        around, owners = np.array(neighbours), np.array(owner)
         gains = _evaluate(acquisition, around)
         best_X, best_value = X.copy(), value.copy()
         for row in range(len(X)):
-            mine = np.flatnonzero(np.array(owner) == row)
+            mine = np.flatnonzero(owners == row)
             top = mine[gains[mine].argmax()]
             if gains[top] > value[row] + 1e-6:
                 best_X[row], best_value[row] = around[top], gains[top]

@@ -37,7 +37,7 @@ _LEAST_NOISE = 1e-6  # variance, of objectives with variance 1
 _MAX_STEPS_COLD = 100
 _MAX_STEPS_WARM = 30
 _ENOUGH = {"ftol": 1e-8, "gtol": 1e-5}  # of a loss per row; further digits change no proposal
-_FIT_ROWS = 300
+_FIT_ROWS = 300  # more are predicted from, not fitted to
 # Up to so many rows each new one is reason enough to fit again, after that a tenth more.
 _FEW_ROWS = 50
 
@@ -99,12 +99,11 @@ def fit(
             },
             max_attempts=3,
         )
-    if len(sample) < len(data):
-        fitted = hyperparameters(model)
-        model = _model(data, columns)
-        _set(model, fitted)
-        model.eval()
-    return model
+    if len(sample) == len(data):
+        return model
+    whole = _under(data, columns, hyperparameters(model))
+    assert whole is not None  # the structure is the same
+    return whole
 
 
 def _telling_rows(data: Dataset) -> IntArray:
@@ -137,9 +136,8 @@ class WarmFit:
         """The model of ``data``; see :func:`fit`."""
         more = len(data) - self._fitted_rows
         if more == 0 or (0 < more < self._fitted_rows / 10 and len(data) > _FEW_ROWS):
-            model = _model(data, columns)
-            if _set(model, self._hyperparameters):
-                model.eval()
+            model = _under(data, columns, self._hyperparameters)
+            if model is not None:
                 return model
         model = fit(data, columns, self._hyperparameters)
         self._fitted_rows, self._hyperparameters = len(data), hyperparameters(model)
@@ -162,6 +160,17 @@ def _model(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
         likelihood=_likelihood(),
         outcome_transform=None,
     )
+
+
+def _under(
+    data: Dataset, columns: Sequence[Column], known: dict[str, Any] | None
+) -> SingleTaskGP | None:
+    """The model of ``data`` under known hyperparameters; None if they are of another structure."""
+    model = _model(data, columns)
+    if not _set(model, known):
+        return None
+    model.eval()
+    return model
 
 
 def _loss_and_gradients(model: SingleTaskGP) -> tuple[Tensor, list[Tensor | None]]:

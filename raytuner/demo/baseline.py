@@ -1,12 +1,15 @@
-"""What the demo compares itself with: Ray's own random search and ASHAScheduler."""
+"""The digits in a plain Tuner; what the demo compares itself with: Ray's own random search."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ray import tune
+from ray.tune import Callback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
@@ -19,8 +22,6 @@ from raytuner.study.progress import Progress
 def random_search(*, seconds: float, seed: int, folder: Path) -> History:
     """Search by Ray alone for so many seconds; the record of it.
 
-    Ray takes Ctrl-C for an early end of the search; here it is one again.
-
     Args:
         seconds: Time budget.
         seed: Seed of the random configurations.
@@ -31,6 +32,44 @@ def random_search(*, seconds: float, seed: int, folder: Path) -> History:
     """
     watch = Watch(SPACE, METRIC, "max", MAX_T)
     progress = Progress(partial(getattr, watch, "history"), -1, MAX_T, seconds)
+    try:
+        run_watched(
+            watch,
+            BasicVariantGenerator(random_state=seed),
+            ASHAScheduler(max_t=MAX_T, grace_period=1, reduction_factor=3),
+            seconds=seconds,
+            folder=folder,
+            callbacks=[progress],
+        )
+    finally:
+        progress.close()
+    return watch.history
+
+
+def run_watched(
+    watch: Watch,
+    searcher: Any,
+    scheduler: Any,
+    *,
+    seconds: float,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+) -> None:
+    """Tune the digits by a plain Tuner: any searcher and scheduler, for so many seconds.
+
+    Ray takes Ctrl-C for an early end of the search; here it is one again.
+
+    Args:
+        watch: Keeps the record.
+        searcher: Ray's or ours.
+        scheduler: Ray's or ours.
+        seconds: Time budget.
+        folder: Where Ray puts its files.
+        callbacks: More of Ray's callbacks.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
     tuner = tune.Tuner(
         tune.with_resources(train, {"cpu": 1}),
         param_space=SPACE,
@@ -39,23 +78,19 @@ def random_search(*, seconds: float, seed: int, folder: Path) -> History:
             mode="max",
             num_samples=-1,
             time_budget_s=seconds,
-            search_alg=BasicVariantGenerator(random_state=seed),
-            scheduler=ASHAScheduler(max_t=MAX_T, grace_period=1, reduction_factor=3),
+            search_alg=searcher,
+            scheduler=scheduler,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name=folder.name,
             storage_path=str(folder.parent),
             verbose=0,
-            callbacks=[watch, progress],
+            callbacks=[watch, *callbacks],
         ),
     )
     start = time.monotonic()
-    try:
-        tuner.fit()
-    finally:
-        progress.close()
+    tuner.fit()
     if time.monotonic() - start < seconds:
         raise KeyboardInterrupt
     watch.close()
-    return watch.history

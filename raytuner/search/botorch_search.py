@@ -11,6 +11,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from raytuner.bayes import BayesProposer, Proposer
+from raytuner.bayes.seen import Seen
 from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
 from raytuner.history import History, Origin, TrialState
 from raytuner.ray_report import read_number
@@ -240,7 +241,7 @@ class BoTorchSearch(Searcher):
             return initial
         correct(history)
         snapshot = history.snapshot()
-        if len({row.tobytes() for row in snapshot.points}) >= history.space.cardinality:
+        if Seen(history.space, snapshot.points).exhausted:
             logger.info("All %g configurations are used.", history.space.cardinality)
             history.set_meta("finished", True)
             finished: str = Searcher.FINISHED

@@ -101,10 +101,6 @@ class TrialBook:
         del self._at[place]
         self._enter(trial)
 
-    def status_of(self, trial: Trial) -> str:
-        """The status that is entered."""
-        return self._filed[trial]
-
     def count(self, status: str) -> int:
         """How many trials have a status."""
         return len(self._places[status])
