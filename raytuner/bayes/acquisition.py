@@ -11,6 +11,7 @@ from botorch.sampling.qmc import NormalQMCEngine
 from linear_operator.utils.cholesky import psd_safe_cholesky
 from torch import Tensor
 
+from raytuner.bayes.posterior import Posterior
 from raytuner.history.snapshot import FloatArray
 
 # f(X) with X ``(..., d)`` encoded configurations gives ``(...)`` values, differentiable in X.
@@ -58,25 +59,20 @@ class LogExpectedImprovement:
         self._has_fidelity = has_fidelity
         self._seed = seed
         with torch.no_grad():
-            self._kernel = model.covar_module
-            self._mean = model.mean_module.constant.detach()
-            self._X = model.train_inputs[0]
-            self._y = model.train_targets - self._mean
-            noise = model.likelihood.noise.detach()
-            K = self._k(self._X, self._X)
-            self._L = psd_safe_cholesky(K + noise * torch.eye(len(K), dtype=K.dtype))
-            self._white_y = self._whiten(self._y[:, None])
+            self._posterior = Posterior(model)
+            self._kernel = self._posterior.kernel
             self._contenders = self._likely_best(self._lift(torch.as_tensor(evaluated)))
             self._pending = self._lift(torch.as_tensor(pending))
             self._condition()
 
     def __call__(self, X: Tensor) -> Tensor:
         """``(...)`` values of ``(..., d)`` configurations."""
-        X = self._lift(X)
-        k = self._k(X, self._inputs)
-        mean = self._mean + k @ self._weights
-        explained = torch.linalg.solve_triangular(self._root, k.mT, upper=False).square().sum(-2)
-        variance = self._kernel(X, diag=True) - explained
+        k = self._kernel.of_configurations(X, self._inputs)
+        if self._has_fidelity:
+            k = self._shared + self._effect * k
+        mean = self._posterior.mean + k @ self._weights
+        # A product with the inverse, and its gradient, take a fraction of a triangular solve.
+        variance = self._kernel.variance - (k @ self._whitener).square().sum(-1)
         sd = variance.clamp_min(1e-12).sqrt().unsqueeze(-1)
         values = log_improvement((mean - self._thresholds) / sd) + sd.log()
         return torch.logsumexp(values, dim=-1) - math.log(values.shape[-1])
@@ -90,47 +86,40 @@ class LogExpectedImprovement:
     def _condition(self) -> None:
         """Sample f(Z), and condition on each sample."""
         Z = torch.cat([self._contenders, self._pending])
-        mean, cross = self._posterior_mean(Z)
-        covariance = self._k(Z, Z) - cross.mT @ cross
+        mean, covariance, cross = self._posterior.joint(Z)
         jitter = 1e-8 * torch.eye(len(Z), dtype=covariance.dtype)
-        root = psd_safe_cholesky(covariance + jitter)
+        corner = psd_safe_cholesky(covariance + jitter)
         draws = NormalQMCEngine(len(Z), seed=self._seed, inv_transform=True).draw(
             _SAMPLES, dtype=torch.double
         )
-        samples = mean + draws @ root.mT  # S x |Z|
+        samples = mean + draws @ corner.mT  # S x |Z|
         self._thresholds = samples.max(dim=-1).values
         # The Cholesky factor of the rows and Z together ends in that of Z given the rows.
-        n = len(self._X)
-        self._inputs = torch.cat([self._X, Z])
-        self._root = torch.zeros(n + len(Z), n + len(Z), dtype=covariance.dtype)
-        self._root[:n, :n] = self._L
-        self._root[n:, :n] = cross.mT
-        self._root[n:, n:] = root
-        targets = torch.cat(
-            [self._y[:, None].expand(n, _SAMPLES), (samples - self._mean).mT], dim=0
-        )
-        self._weights = torch.cholesky_solve(targets, self._root)
+        rows = self._posterior
+        n = len(rows.X)
+        self._inputs = torch.cat([rows.X, Z])
+        root = torch.zeros(n + len(Z), n + len(Z), dtype=covariance.dtype)
+        root[:n, :n] = rows.L
+        root[n:, :n] = cross.mT
+        root[n:, n:] = corner
+        targets = torch.cat([rows.y[:, None].expand(n, _SAMPLES), (samples - rows.mean).mT], dim=0)
+        self._weights = torch.cholesky_solve(targets, root)
+        one = torch.eye(len(root), dtype=root.dtype)
+        self._whitener = torch.linalg.solve_triangular(root, one, upper=False).mT.contiguous()
+        if self._has_fidelity:
+            # Every configuration that is asked about is at full fidelity.
+            s = self._inputs[:, -1]
+            shared, effect = self._kernel.of_fidelities(torch.ones_like(s[:1]), s)
+            self._shared, self._effect = shared.squeeze(0), effect.squeeze(0)
 
     def _likely_best(self, Z: Tensor) -> Tensor:
         """Of the evaluated configurations, those that may well be the best."""
         if len(Z) <= _CONTENDERS:
             return Z
-        mean, cross = self._posterior_mean(Z)
-        variance = self._kernel(Z, diag=True) - cross.square().sum(0)
+        mean, cross = self._posterior.means(Z)
+        variance = self._kernel.variance - cross.square().sum(0)
         hope = mean + variance.clamp_min(0.0).sqrt()
         return Z[hope.topk(_CONTENDERS).indices]
-
-    def _posterior_mean(self, Z: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean at Z given the rows, and the whitened covariances of the rows with Z."""
-        cross = self._whiten(self._k(self._X, Z))
-        return self._mean + (cross.mT @ self._white_y).squeeze(-1), cross
-
-    def _whiten(self, columns: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(self._L, columns, upper=False)
-
-    def _k(self, X1: Tensor, X2: Tensor) -> Tensor:
-        covariance: Tensor = self._kernel.forward(X1, X2)
-        return covariance
 
     def _lift(self, X: Tensor) -> Tensor:
         """Put configurations at full fidelity."""

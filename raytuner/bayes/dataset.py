@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,10 +11,10 @@ from raytuner.bayes.outcome import standardise, warp_worse_half
 from raytuner.history import Snapshot, TrialState
 from raytuner.history.snapshot import FloatArray, IntArray
 
-# A learning curve enters as its values nearest to max_t, max_t / 3, max_t / 9 ...: neighbouring
+# A learning curve enters as its values nearest to max_t, max_t / 2, max_t / 4 ...: neighbouring
 # epochs say nearly the same, and the cost of a Gaussian process grows with the cube of its rows.
-_THINNING = 3.0
-MAX_ROWS = 600
+_THINNING = 2.0
+MAX_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Dataset:
         evaluated: ``(e, d)`` the distinct configurations that have a value: one of them is the
             incumbent.
         has_fidelity: Whether ``X`` has the fidelity column.
+        known: How many rows there were to choose from: all of them, unless they are too many.
     """
 
     X: FloatArray
     y: FloatArray
     evaluated: FloatArray
     has_fidelity: bool
+    known: int
 
     def __len__(self) -> int:
         return len(self.y)
@@ -41,12 +44,19 @@ class Dataset:
         return replace(self, X=self.X[rows], y=self.y[rows])
 
 
-def fidelity(t: FloatArray, max_t: float) -> FloatArray:
-    """Map the resource to [0, 1], 1 being ``max_t``: log(1 + t) / log(1 + max_t)."""
-    return np.minimum(np.log1p(t) / np.log1p(max_t), 1.0)
+def fidelity(t: FloatArray, least_t: float, max_t: float) -> FloatArray:
+    """Map the resource to [0, 1] by its logarithm, ``least_t`` being 0 and ``max_t`` 1.
+
+    Example:
+        >>> fidelity(np.array([1.0, 3.0, 9.0, 10.0]), least_t=1.0, max_t=9.0).tolist()
+        [0.0, 0.5, 1.0, 1.0]
+    """
+    if least_t >= max_t:
+        return np.ones_like(t)
+    return np.clip(np.log(t / least_t) / math.log(max_t / least_t), 0.0, 1.0)
 
 
-def dataset(snapshot: Snapshot) -> Dataset:
+def dataset(snapshot: Snapshot, *, curves: bool = False) -> Dataset:
     """Choose and transform the training rows.
 
     Where every trial ran to its end, the rows are the final values. Where some were stopped early
@@ -55,22 +65,32 @@ def dataset(snapshot: Snapshot) -> Dataset:
     even if the training ended by itself before ``max_t``.
 
     A FAILED trial enters as one row at fidelity 1 whose objective is the worst of all.
+
+    Args:
+        snapshot: The record.
+        curves: Take values along all learning curves also where no trial was stopped yet.
     """
     usable = np.isfinite(snapshot.y)
     failed = np.zeros(len(snapshot.trial_ids), dtype=bool)
     failed[snapshot.rows(TrialState.FAILED)] = True
     usable &= ~failed[snapshot.trial]
-    has_fidelity = any(
+    has_fidelity = curves or any(
         state in (TrialState.STOPPED_EARLY, TrialState.PAUSED) for state in snapshot.states
     )
     if has_fidelity:
         max_t = snapshot.max_t or float(snapshot.t.max(initial=1.0))
-        rows = _thinned(snapshot, np.flatnonzero(usable), max_t)
-        s = np.where(snapshot.final[rows], 1.0, fidelity(snapshot.t[rows], max_t))
+        # What no resource was spent on cannot be placed on a logarithmic scale.
+        rows = _thinned(snapshot, np.flatnonzero(usable & (snapshot.t > 0)), max_t)
+        t = snapshot.t[rows]
+        s = np.where(snapshot.final[rows], 1.0, fidelity(t, float(t.min(initial=max_t)), max_t))
     else:
         rows = np.flatnonzero(usable & snapshot.final)
         s = np.ones(len(rows))
 
+    evaluated = snapshot.points[np.unique(snapshot.trial[rows])]
+    known = len(rows) + int(failed.sum())
+    few = telling(snapshot.y[rows], MAX_ROWS)
+    rows, s = rows[few], s[few]
     X = snapshot.points[snapshot.trial[rows]]
     y = snapshot.y[rows]
     if len(rows) and failed.any():
@@ -83,23 +103,31 @@ def dataset(snapshot: Snapshot) -> Dataset:
     return Dataset(
         X=np.column_stack([X, s]) if has_fidelity else X,
         y=y,
-        evaluated=snapshot.points[np.unique(snapshot.trial[rows])],
+        evaluated=evaluated,
         has_fidelity=has_fidelity,
+        known=known,
     )
 
 
 def _thinned(snapshot: Snapshot, rows: np.ndarray, max_t: float) -> np.ndarray:
     """Of ``rows``, each curve's last value and those nearest to geometric levels of t."""
-    levels = max_t / _THINNING ** np.arange(0, 12)
-    last: list[int] = []
-    inner: list[int] = []
-    for trial in np.unique(snapshot.trial[rows]):
-        curve = rows[snapshot.trial[rows] == trial]
+    levels = max_t / _THINNING ** np.arange(0, 20)
+    kept: list[int] = []
+    for curve in np.split(rows, np.flatnonzero(np.diff(snapshot.trial[rows])) + 1):
+        if not len(curve):
+            continue
         t = snapshot.t[curve]
-        last.append(int(curve[-1]))
         reached = levels[(levels < t[-1]) & (levels >= t[0])]
-        nearest = np.abs(np.log(t[:, None] + 1e-12) - np.log(reached)[None, :]).argmin(axis=0)
-        inner += [int(curve[i]) for i in np.unique(nearest) if curve[i] != curve[-1]]
-    # Over the limit, the last values stay and the newest curves' inner ones after them.
-    room = max(MAX_ROWS - len(last), 0)
-    return np.sort(np.array(last[-MAX_ROWS:] + inner[len(inner) - min(room, len(inner)) :], int))
+        nearest = np.abs(np.log(t)[:, None] - np.log(reached)[None, :]).argmin(axis=0)
+        kept += curve[np.unique(np.append(nearest, len(curve) - 1))].tolist()
+    return np.array(kept, dtype=np.int64)
+
+
+def telling(y: FloatArray, limit: int) -> IntArray:
+    """Rows that say most, at most ``limit``, ascending: the best third, and a share of the rest."""
+    if len(y) <= limit:
+        return np.arange(len(y))
+    best = np.argsort(-y, kind="stable")[: limit // 3]
+    rest = np.setdiff1d(np.arange(len(y)), best)
+    share = rest[np.linspace(0, len(rest) - 1, limit - len(best)).round().astype(np.int64)]
+    return np.sort(np.concatenate([best, share]))

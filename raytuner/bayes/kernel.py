@@ -61,10 +61,23 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: Any) -> Tensor:
         """``(... x n x m)`` covariances of ``(... x n x d)`` and ``(... x m x d)`` inputs."""
         if diag:
-            variance = x1.new_ones(())
-            if self._fidelity is not None:
-                variance = (self.curve_variance + self.effect_variance).squeeze(-1)
-            return variance.expand(x1.shape[:-1])
+            return self.variance.expand(x1.shape[:-1])
+        k = self.of_configurations(x1, x2)
+        if self._fidelity is None:
+            return k
+        shared, effect = self.of_fidelities(x1[..., self._fidelity], x2[..., self._fidelity])
+        return shared + effect * k
+
+    @property
+    def variance(self) -> Tensor:
+        """The prior variance, the same everywhere."""
+        if self._fidelity is None:
+            return torch.ones((), dtype=torch.double)
+        total: Tensor = (self.curve_variance + self.effect_variance).squeeze(-1)
+        return total
+
+    def of_configurations(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """``k_x``, ``(... x n x m)``; a fidelity in the inputs plays no part."""
         k = x1.new_ones(())
         if self._ordered:
             k = _matern(x1[..., self._ordered], x2[..., self._ordered], self.lengthscales)
@@ -72,11 +85,13 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
             a, b = x1[..., self._categorical], x2[..., self._categorical]
             differ = (a.unsqueeze(-2) != b.unsqueeze(-3)).to(a)
             k = k * torch.exp(-(differ @ self.category_weight))
-        if self._fidelity is not None:
-            s1, s2 = x1[..., self._fidelity, None], x2[..., self._fidelity, None]
-            shared = self.curve_variance * _matern(s1, s2, self.curve_lengthscale)
-            k = shared + self.effect_variance * k * _matern(s1, s2, self.effect_lengthscale)
         return k
+
+    def of_fidelities(self, s1: Tensor, s2: Tensor) -> tuple[Tensor, Tensor]:
+        """``a m(s, s'; l_a)`` and ``b m(s, s'; l_b)`` of ``(... x n)`` and ``(... x m)``."""
+        s1, s2 = s1.unsqueeze(-1), s2.unsqueeze(-1)
+        shared = self.curve_variance * _matern(s1, s2, self.curve_lengthscale)
+        return shared, self.effect_variance * _matern(s1, s2, self.effect_lengthscale)
 
     def _add(self, name: str, size: int, location: float, scale: float, *, least: float) -> None:
         """A parameter above ``least``, with a log-normal prior; it starts at the prior's mode."""

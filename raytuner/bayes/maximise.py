@@ -1,8 +1,8 @@
 """Maximisation of an acquisition function over a mixed space.
 
 Three moves, each batched over all restarts: a wide screening of candidates, gradient ascent in the
-continuous columns, and steps from level to level in the others. Integers and categories are never
-relaxed and rounded at the end: each candidate that is compared is one the space can represent.
+columns that are continuous or nearly so (a whole number of many), and steps from level to level.
+Each candidate that is compared is one the space can represent: a climb ends on a level.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ _SCREENED = 512  # candidates over the whole space
 _NEARBY = 256  # candidates around the best configurations so far
 _RESTARTS = 8
 _ROUNDS = 4  # alternations of gradient and level moves
-_GRADIENT_STEPS = 60
+# Further digits of the logarithm of an improvement change no proposal.
+_CLIMB = {"maxiter": 60, "ftol": 1e-5, "gtol": 1e-3}
 _SPREAD = 0.08  # standard deviation of a nearby candidate, as a share of a column's range
 _HOPELESS = 20.0  # a log value that far below the best is as bad as any
-_FEW_LEVELS = 24  # a column with at most so many levels has all of them tried
+_FEW_LEVELS = 24  # a column of more levels, if these have an order, is climbed
 
 
 def maximise(
@@ -60,7 +61,7 @@ def maximise(
     X, value = candidates[starts], values[starts]
 
     columns = space.columns
-    smooth = np.array([i for i, c in enumerate(columns) if c.n_levels is None], dtype=np.int64)
+    smooth = np.array([i for i, c in enumerate(columns) if _is_smooth(c)], dtype=np.int64)
     stepped = np.array([i for i, c in enumerate(columns) if c.n_levels is not None], dtype=np.int64)
     for _ in range(_ROUNDS):
         before = value.copy()
@@ -68,7 +69,7 @@ def maximise(
             X, value = _ascend(acquisition, space, X, value, smooth)
         if not len(stepped):
             break
-        X, value = _step(acquisition, columns, X, value, stepped, rng)
+        X, value = _step(acquisition, columns, X, value, stepped)
         if not len(smooth) or np.all(value - before < 1e-4):
             break
         # The worse half of the restarts will hardly overtake.
@@ -134,7 +135,7 @@ def _ascend(
         jac=True,
         method="L-BFGS-B",
         bounds=[(0.0, 1.0)] * (len(X) * len(smooth)),
-        options={"maxiter": _GRADIENT_STEPS},
+        options=_CLIMB,
     )
     climbed = X.copy()
     climbed[:, smooth] = np.clip(result.x.reshape(len(X), len(smooth)), 0.0, 1.0)
@@ -148,7 +149,6 @@ def _step(
     X: FloatArray,
     value: FloatArray,
     stepped: np.ndarray,
-    rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
     """Move each restart to its best neighbour in the columns ``stepped`` until none is better."""
     for _ in range(2 * len(stepped) + 2):
@@ -156,7 +156,7 @@ def _step(
         owner: list[int] = []
         for row, point in enumerate(X):
             for i in stepped:
-                for unit in _other_levels(columns[i], point[i], rng):
+                for unit in _other_levels(columns[i], point[i]):
                     neighbour = point.copy()
                     neighbour[i] = unit
                     neighbours.append(neighbour)
@@ -177,16 +177,20 @@ def _step(
     return X, value
 
 
-def _other_levels(column: Column, unit: float, rng: np.random.Generator) -> FloatArray:
-    """Unit coordinates of the levels to try from ``unit``: all if few, else near ones and a few."""
-    n = column.n_levels
-    assert n is not None
-    if n <= _FEW_LEVELS:
+def _is_smooth(column: Column) -> bool:
+    """Whether a column is climbed."""
+    if column.kind == "categorical":
+        return False
+    return column.n_levels is None or column.n_levels > _FEW_LEVELS
+
+
+def _other_levels(column: Column, unit: float) -> FloatArray:
+    """Unit coordinates of the levels to try from ``unit``: all, or the next ones of a climb."""
+    if _is_smooth(column):
+        assert column.n_levels is not None
+        levels = column.domain.snap(np.clip(unit + np.array([-1.0, 1.0]) / column.n_levels, 0, 1))
+    else:
         levels = column.domain.level_units()
-        return levels[levels != unit]
-    reach = rng.random(4)
-    near = unit + np.array([-2.0, -1.0, 1.0, 2.0]) / n
-    levels = column.domain.snap(np.clip(np.concatenate([near, reach]), 0.0, 1.0))
     return np.unique(levels[levels != unit])
 
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
@@ -24,9 +23,8 @@ from linear_operator.utils.warnings import NumericalWarning
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from raytuner.bayes.dataset import Dataset
+from raytuner.bayes.dataset import Dataset, telling
 from raytuner.bayes.kernel import ConfigurationKernel
-from raytuner.history.snapshot import IntArray
 from raytuner.space import Column
 
 # What a fit may raise when the data leave it no stable optimum.
@@ -38,7 +36,7 @@ _MAX_STEPS_COLD = 100
 _MAX_STEPS_WARM = 30
 _ENOUGH = {"ftol": 1e-8, "gtol": 1e-5}  # of a loss per row; further digits change no proposal
 _FIT_ROWS = 300  # more are predicted from, not fitted to
-# Up to so many rows each new one is reason enough to fit again, after that a tenth more.
+# Up to so many values each new one is reason enough to fit again, after that a tenth more.
 _FEW_ROWS = 50
 
 
@@ -85,7 +83,9 @@ def fit(
     Raises:
         ModelFittingError, NotPSDError, NanError: No stable fit (see ``FIT_ERRORS``).
     """
-    sample = data.take(_telling_rows(data))
+    # A dozen hyperparameters are known well from some hundred rows, and each step of a fit costs
+    # the cube of their number. Predictions use all rows.
+    sample = data.take(telling(data.y, _FIT_ROWS))
     model = _model(sample, columns)
     is_warm = _set(model, warm)
     with warnings.catch_warnings():
@@ -106,50 +106,35 @@ def fit(
     return whole
 
 
-def _telling_rows(data: Dataset) -> IntArray:
-    """The rows that hyperparameters are fitted to: all up to a limit, then the best and a share.
-
-    A dozen hyperparameters are known well from some hundred rows, and each step of a fit costs the
-    cube of their number. Predictions use all rows.
-    """
-    n = len(data)
-    if n <= _FIT_ROWS:
-        return np.arange(n)
-    best = np.argsort(-data.y, kind="stable")[: _FIT_ROWS // 3]
-    rest = np.setdiff1d(np.arange(n), best)
-    share = rest[np.linspace(0, len(rest) - 1, _FIT_ROWS - len(best)).round().astype(np.int64)]
-    return np.sort(np.concatenate([best, share]))
-
-
 class WarmFit:
     """Fits growing datasets, each from where the fit before ended, and only as often as it pays.
 
-    Where there are many rows, one more hardly moves the hyperparameters. They are fitted again when
-    the rows have grown by a tenth; in between the model takes in new rows under the ones it has.
+    Where much is known, one more value hardly moves the hyperparameters. They are fitted again when
+    what is known has changed by a tenth; in between the model takes in new rows under those it has.
     """
 
     def __init__(self) -> None:
-        self._fitted_rows = 0
+        self._known = 0
         self._hyperparameters: dict[str, Any] | None = None
 
     def __call__(self, data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
         """The model of ``data``; see :func:`fit`."""
-        more = len(data) - self._fitted_rows
-        if more == 0 or (0 < more < self._fitted_rows / 10 and len(data) > _FEW_ROWS):
+        change = abs(data.known - self._known)
+        if change == 0 or (change < self._known / 10 and data.known > _FEW_ROWS):
             model = _under(data, columns, self._hyperparameters)
             if model is not None:
                 return model
         model = fit(data, columns, self._hyperparameters)
-        self._fitted_rows, self._hyperparameters = len(data), hyperparameters(model)
+        self._known, self._hyperparameters = data.known, hyperparameters(model)
         return model
 
     def state_dict(self) -> dict[str, Any]:
-        """The hyperparameters, and to how many rows they were fitted."""
-        return {"rows": self._fitted_rows, "hyperparameters": self._hyperparameters}
+        """The hyperparameters, and how much was known when they were fitted."""
+        return {"known": self._known, "hyperparameters": self._hyperparameters}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
-        self._fitted_rows, self._hyperparameters = state["rows"], state["hyperparameters"]
+        self._known, self._hyperparameters = state["known"], state["hyperparameters"]
 
 
 def _model(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:

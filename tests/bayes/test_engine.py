@@ -20,7 +20,7 @@ from problems import BRANIN, MIXED
 
 from raytuner.bayes import BayesProposer, surrogate
 from raytuner.bayes.acquisition import LogExpectedImprovement, log_improvement
-from raytuner.bayes.dataset import MAX_ROWS, Dataset, dataset
+from raytuner.bayes.dataset import MAX_ROWS, Dataset, dataset, telling
 from raytuner.bayes.maximise import maximise
 from raytuner.bayes.outcome import standardise, warp_worse_half
 from raytuner.bayes.seen import Seen
@@ -87,7 +87,7 @@ class TestDataset:
         history = _record(
             {
                 "a": (TrialState.COMPLETED, {1: 5.0, 3: 4.0, 9: 3.0}),
-                "b": (TrialState.STOPPED_EARLY, {1: 6.0}),
+                "b": (TrialState.STOPPED_EARLY, {1: 6.0, 3: 5.8}),
                 "c": (TrialState.COMPLETED, {1: 5.5, 5: 4.5}),  # ended by itself: final
             }
         )
@@ -95,7 +95,28 @@ class TestDataset:
         assert data.has_fidelity
         fidelity_of = {x: s.max() for x in (0.0, 0.1, 0.2) for s in [data.X[data.X[:, 0] == x, 1]]}
         assert fidelity_of[0.0] == fidelity_of[0.2] == 1.0
-        assert fidelity_of[0.1] == pytest.approx(math.log(2) / math.log(10))
+        assert fidelity_of[0.1] == pytest.approx(0.5)  # of the way from 1 to 9, by the logarithm
+
+    def test_of_too_many_rows_the_best_stay_and_a_share_of_the_others(self) -> None:
+        y = np.random.default_rng(0).normal(size=1000)
+        kept = telling(y, 300)
+        assert len(set(kept)) == 300
+        assert set(np.argsort(-y)[:100]) <= set(kept)
+        assert np.all(np.diff(kept) > 0)
+        assert kept.min() < 20
+        assert kept.max() > 980
+        assert telling(y, 1000).tolist() == list(range(1000))
+
+    def test_curves_count_on_request_before_any_trial_was_stopped(self) -> None:
+        history = _record(
+            {
+                "a": (TrialState.COMPLETED, {1: 5.0, 9: 3.0}),
+                "b": (TrialState.RUNNING, {1: 0.5}),
+            }
+        )
+        data = dataset(history.snapshot(), curves=True)
+        assert data.has_fidelity
+        assert data.X.tolist() == [[0.0, 0.0], [0.0, 1.0], [0.1, 0.0]]
 
     def test_failed_trials_are_as_bad_as_the_worst(self) -> None:
         history = _record(
