@@ -211,6 +211,37 @@ def test_brackets_are_drawn_by_seed_and_weight() -> None:
     assert 1333 - 180 < sum(draw(0)) < 1333 + 180
 
 
+def test_a_bracket_follows_from_the_id_and_the_seed_alone() -> None:
+    one, two = (Stopping(max_t=27, brackets=None, seed=7) for _ in range(2))
+    names = [str(trial) for trial in range(100)]
+    assert [one.bracket_of(n) for n in names] == [two.bracket_of(n) for n in reversed(names)][::-1]
+    unseeded = Stopping(max_t=27, brackets=None)
+    again = Stopping(max_t=27, brackets=None)
+    again.load_state_dict(unseeded.state_dict())
+    assert [again.bracket_of(n) for n in names] == [unseeded.bracket_of(n) for n in names]
+
+
+def test_a_trial_of_the_bracket_without_rungs_is_never_judged() -> None:
+    halving = Stopping(max_t=9, brackets=None, seed=0)
+    free = next(str(i) for i in range(100) if halving.bracket_of(str(i)) == 2)
+    assert all(halving.judge(free, t, 0.1) is None for t in range(9))
+
+
+def test_a_last_report_at_a_rung_is_recalled() -> None:
+    halving = Stopping(max_t=27)
+    halving.recall("stopped", 1, 0.2, ended=True)
+    halving.recall("runs", 1, 0.5, ended=False)
+    halving.recall("further", 2, 0.9, ended=False)
+    halving.recall("complete", 27, 0.9, ended=True)
+    assert (halving.rungs[0].recorded, halving.rungs[0].went_on) == (2, 1)
+    assert halving.judge("stopped", 3, 0.9) == halving.verdict("stopped")
+    for trial_id in ("runs", "further"):  # judged at rung 1 before, as far as anyone knows
+        verdict = halving.judge(trial_id, 2, 0.0)
+        assert verdict is not None
+        assert verdict.action is Action.CONTINUE
+    assert halving.rungs[0].recorded == 2
+
+
 def test_brackets_rank_their_own_trials_only() -> None:
     halving = Stopping(max_t=9, brackets=2, seed=0)
     first: dict[int, str] = {}

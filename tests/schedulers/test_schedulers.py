@@ -23,9 +23,11 @@ class RankConformance(SchedulerConformance):
         """A rung holds each trial once."""
         for rungs in loop.scheduler.halving.state_dict()["rungs"]:
             for rung in rungs:
-                assert set(rung["went_on"]) <= set(rung["values"]) <= {
-                    trial.trial_id for trial in loop.trials
-                }
+                assert (
+                    set(rung["went_on"])
+                    <= set(rung["values"])
+                    <= {trial.trial_id for trial in loop.trials}
+                )
 
 
 class PromotionConformance(RankConformance):
