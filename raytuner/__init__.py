@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from raytuner.schedulers import ASHAScheduler as ASHAScheduler
+    from raytuner.schedulers import HyperBandScheduler as HyperBandScheduler
     from raytuner.search import BoTorchSearch as BoTorchSearch
     from raytuner.study import Study as Study
     from raytuner.study import load as load
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
 _ROOMS = {
     "ASHAScheduler": "raytuner.schedulers",
     "BoTorchSearch": "raytuner.search",
+    "HyperBandScheduler": "raytuner.schedulers",
     "Study": "raytuner.study",
     "load": "raytuner.study",
     "tune": "raytuner.study",
 }
 
-__all__ = ["ASHAScheduler", "BoTorchSearch", "Study", "__version__", "load", "tune"]
+__all__ = [
+    "ASHAScheduler",
+    "BoTorchSearch",
+    "HyperBandScheduler",
+    "Study",
+    "__version__",
+    "load",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> Any:

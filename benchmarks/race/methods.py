@@ -17,6 +17,8 @@ MakeScheduler = Callable[[Contest], Any]
 
 _RAY_ASHA = ("+ray-asha", " + Ray's ASHA", schedulers.ray_asha)
 _OUR_ASHA = ("+asha", " + our ASHA", schedulers.our_asha)
+_OUR_PROMOTION = ("+promotion", " + our ASHA, promotion", schedulers.our_promotion)
+_OUR_HYPERBAND = ("+hyperband", " + our HyperBand", schedulers.our_hyperband)
 
 _SYNE_TUNE = ("syne_tune:syne-tune",)
 
@@ -57,8 +59,13 @@ def _syne_stopping(name: str, title: str, baseline: str, *more: str) -> Method:
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        *_with_schedulers("ours", "raytuner", ours, also=(_OUR_ASHA, _RAY_ASHA)),
-        *_with_schedulers("random", "random search", of_ray.random_search),
+        *_with_schedulers("ours", "raytuner", ours, also=(_OUR_ASHA, _OUR_PROMOTION, _RAY_ASHA)),
+        *_with_schedulers(
+            "random",
+            "random search",
+            of_ray.random_search,
+            also=(_OUR_ASHA, _OUR_PROMOTION, _OUR_HYPERBAND, _RAY_ASHA),
+        ),
         Method("one-epoch-top-k", "one epoch each, then the best in full", one_epoch_top_k),
         *_with_schedulers("optuna-gp", "Optuna GPSampler", of_ray.optuna_gp, ("optuna", "torch")),
         *_with_schedulers("optuna-tpe", "Optuna TPE", of_ray.optuna_tpe, ("optuna",)),

@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler as RayASHA
 
 from benchmarks.race.method import Contest
-from raytuner import ASHAScheduler
+from raytuner import ASHAScheduler, HyperBandScheduler
 
 GRACE = 1
 FACTOR = 3
@@ -26,4 +26,22 @@ def our_asha(contest: Contest) -> Any:
     """Ours: with our searcher, the two find each other."""
     return ASHAScheduler(
         max_t=contest.problem.max_t, grace_period=GRACE, reduction_factor=FACTOR, seed=contest.seed
+    )
+
+
+def our_promotion(contest: Contest) -> Any:
+    """Ours: pauses trials at the rungs, and promotes the best."""
+    return ASHAScheduler(
+        max_t=contest.problem.max_t,
+        grace_period=GRACE,
+        reduction_factor=FACTOR,
+        type="promotion",
+        seed=contest.seed,
+    )
+
+
+def our_hyperband(contest: Contest) -> Any:
+    """Ours: all brackets, stopping."""
+    return HyperBandScheduler(
+        max_t=contest.problem.max_t, reduction_factor=FACTOR, grace_period=GRACE, seed=contest.seed
     )

@@ -4,13 +4,20 @@ Knows nothing of Ray. Inside this room a larger value is always the better one; 
 the sign of a metric that is to be minimised.
 """
 
-from raytuner.halving.asha import RungView, SuccessiveHalving
+from raytuner.halving.halving import RungView, SuccessiveHalving
+from raytuner.halving.judge import Decision, Judge
+from raytuner.halving.promotion import Promotion
 from raytuner.halving.rungs import bracket_levels, bracket_weights, rung_levels
+from raytuner.halving.stopping import Stopping
 from raytuner.halving.verdict import Action, Verdict
 
 __all__ = [
     "Action",
+    "Decision",
+    "Judge",
+    "Promotion",
     "RungView",
+    "Stopping",
     "SuccessiveHalving",
     "Verdict",
     "bracket_levels",

@@ -50,7 +50,7 @@ def rung_levels(
 
 
 def bracket_levels(
-    grace_period: float, max_t: float, reduction_factor: int, brackets: int = 1
+    grace_period: float, max_t: float, reduction_factor: int, brackets: int | None = 1
 ) -> tuple[tuple[float, ...], ...]:
     """Rung levels of each bracket, bracket 0 first: each leaves out one more of the low levels.
 
@@ -59,7 +59,8 @@ def bracket_levels(
         max_t: See `rung_levels`.
         reduction_factor: See `rung_levels`.
         brackets: How many brackets, at least 1. Defaults to 1. Each must have a level below
-            `max_t`, save that bracket 0 may have none (when `grace_period == max_t`).
+            `max_t`, save that bracket 0 may have none (when `grace_period == max_t`). None: all of
+            Hyperband's (Li et al. 2018), each that has a level and one more that has none.
 
     Returns:
         One tuple of levels a bracket.
@@ -70,17 +71,22 @@ def bracket_levels(
     Example:
         >>> bracket_levels(1, 10, 3, brackets=2)
         ((1, 3, 9), (3, 9))
+        >>> bracket_levels(1, 10, 3, brackets=None)
+        ((1, 3, 9), (3, 9), (9,), ())
     """
     grace_period = amount("grace_period", grace_period)
     max_t = amount("max_t", max_t)
     reduction_factor = _whole("reduction_factor", reduction_factor, least=2)
-    brackets = _whole("brackets", brackets, least=1)
+    if brackets is not None:
+        brackets = _whole("brackets", brackets, least=1)
     if max_t < grace_period:
         raise SettingError(
             f"max_t={max_t} is below grace_period={grace_period}: no trial could be judged; "
             f"max_t must be at least grace_period"
         )
     levels = _levels(grace_period, max_t, reduction_factor)
+    if brackets is None:
+        return tuple(levels[bracket:] for bracket in range(len(levels) + 1))
     possible = max(1, len(levels))
     if brackets > possible:
         raise SettingError(

@@ -10,6 +10,7 @@ class Action(StrEnum):
     """What becomes of a trial that was judged."""
 
     CONTINUE = "continue"
+    PAUSE = "pause"
     STOP = "stop"
 
 
@@ -22,9 +23,9 @@ class Verdict:
         rung: The rung's level, in units of `t`.
         rank: 1 + how many of the recorded values are strictly better. Values that tie share a rank.
         recorded: How many values the rung held, this one included.
-        quota: How many of them go on: `max(1, recorded // reduction_factor)`, more with ties.
+        quota: How many of them go on.
         cutoff: The quota-th best value, which a value had to reach; larger is better. None when
-            fewer than quota values are finite.
+            fewer than quota values are finite, or the quota is 0.
 
     Example:
         >>> Verdict(Action.STOP, rung=3, rank=7, recorded=9, quota=3, cutoff=0.8).reason
@@ -41,7 +42,8 @@ class Verdict:
     @property
     def reason(self) -> str:
         """The decision in one short sentence, for people."""
-        if self.action is Action.STOP and self.rank <= self.quota:
+        if self.action is Action.STOP and (self.rank <= self.quota or self.quota == 0):
             return f"no finite value at rung {self.rung}, where another trial has one"
-        best = "only the best goes on" if self.quota == 1 else f"the best {self.quota} go on"
-        return f"rank {self.rank} of {self.recorded} at rung {self.rung}: {best}"
+        best = {0: "too few for one to go on", 1: "only the best goes on"}
+        rule = best.get(self.quota, f"the best {self.quota} go on")
+        return f"rank {self.rank} of {self.recorded} at rung {self.rung}: {rule}"

@@ -1,6 +1,14 @@
-"""Ray Tune schedulers that stop trials early. Thin adapters: the decisions are in `halving`."""
+"""Ray Tune schedulers that stop or pause trials. Thin adapters: the decisions are in `halving`."""
 
 from raytuner.schedulers.asha import ASHAScheduler
+from raytuner.schedulers.base import JudgingScheduler
+from raytuner.schedulers.hyperband import HyperBandScheduler
 from raytuner.schedulers.partner import SearchPartner, find_partner
 
-__all__ = ["ASHAScheduler", "SearchPartner", "find_partner"]
+__all__ = [
+    "ASHAScheduler",
+    "HyperBandScheduler",
+    "JudgingScheduler",
+    "SearchPartner",
+    "find_partner",
+]

@@ -1,8 +1,8 @@
 """How a scheduler finds and tells the searcher in the same Tuner.
 
-Ray tells a searcher that a trial is over, not why: stopped early and complete look the same. A
-searcher that has these three methods is told. It is known by the methods alone, so that this room
-need not import the searchers.
+Ray tells a searcher that a trial is over, not why: stopped early and complete look the same; and of
+a pause it says nothing. A searcher that has these methods is told. It is known by the methods
+alone, so that this room need not import the searchers.
 """
 
 from __future__ import annotations
@@ -37,17 +37,37 @@ class RecordKeeper(Protocol):
         """Every report of the search so far, `(trial_id, t, value)`, oldest first."""
 
 
-def find_partner(tune_controller: Any) -> SearchPartner | None:
-    """The searcher beside this scheduler, if it is one that listens.
+@runtime_checkable
+class PauseListener(Protocol):
+    """A searcher that hears of pauses; the names are those of Ray's searchers for BOHB."""
+
+    def on_pause(self, trial_id: str) -> None:
+        """The trial will be paused, after the report that the searcher is given next."""
+
+    def on_unpause(self, trial_id: str) -> None:
+        """The paused trial will go on as soon as there is a slot."""
+
+
+def innermost_searcher(tune_controller: Any) -> Any:
+    """The searcher itself, out of Ray's wrappers (`SearchGenerator`, `ConcurrencyLimiter`).
 
     Args:
         tune_controller: Ray's controller as a scheduler's hook gets it, wrapped or bare.
-
-    Returns:
-        The innermost searcher, out of Ray's wrappers (`SearchGenerator`, `ConcurrencyLimiter`),
-        or None if it lacks one of the methods of `SearchPartner`.
     """
     searcher = getattr(tune_controller, "search_alg", None)
     while (inner := getattr(searcher, "searcher", None)) is not None:
         searcher = inner
+    return searcher
+
+
+def find_partner(tune_controller: Any) -> SearchPartner | None:
+    """The searcher beside this scheduler, if it is one that listens.
+
+    Args:
+        tune_controller: See `innermost_searcher`.
+
+    Returns:
+        The innermost searcher, or None if it lacks one of the methods of `SearchPartner`.
+    """
+    searcher = innermost_searcher(tune_controller)
     return searcher if isinstance(searcher, SearchPartner) else None

@@ -272,7 +272,10 @@ class BoTorchSearch(Searcher):
             if self._metric in result:
                 self.on_trial_invalid(trial_id, str(error))
             return
+        pauses = history[trial_id].state is TrialState.PAUSED  # Ray says so before this report
         history.report(trial_id, t, value)
+        if pauses:
+            history.pause(trial_id)
         self._heard_at[trial_id] = t
 
     def on_trial_complete(
@@ -297,7 +300,7 @@ class BoTorchSearch(Searcher):
         correct(history)
 
     def on_pause(self, trial_id: str) -> None:
-        """A trial waits for its scheduler (from those of Ray's schedulers that say so)."""
+        """A trial will wait for its scheduler, after the report that comes next."""
         self.history.pause(trial_id)
 
     def on_unpause(self, trial_id: str) -> None:

@@ -97,6 +97,16 @@ def test_each_bracket_leaves_out_one_more_low_rung() -> None:
     assert brackets == tuple(rung_levels(1, 81, 3, bracket) for bracket in range(4))
 
 
+def test_all_of_hyperbands_brackets() -> None:
+    brackets = bracket_levels(1, 81, 3, brackets=None)
+    assert brackets == (*bracket_levels(1, 81, 3, brackets=4), ())
+    # Hyperband starts 81, 34, 15, 8 and 5 configurations, rounded up from these.
+    started = [5 * 3**s / (s + 1) for s in (4, 3, 2, 1, 0)]
+    assert [math.ceil(n) for n in started] == [81, 34, 15, 8, 5]
+    assert bracket_weights(brackets, 3) == pytest.approx([n / sum(started) for n in started])
+    assert bracket_levels(10, 10, 3, brackets=None) == ((),)
+
+
 def test_weights_are_hyperbands_numbers_of_configurations() -> None:
     # R = 81, eta = 3: Hyperband starts 81, 34, 15, 8 (and 5) configurations, rounded up from these.
     started = [5 * 3**s / (s + 1) for s in (4, 3, 2, 1)]

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,23 +44,37 @@ def slow(config: dict[str, Any]) -> None:
         tune.report({"loss": loss(config, t)})
 
 
-def _drop_in(folder: Path) -> None:
+def saving(config: dict[str, Any]) -> None:
+    """As `slow`, with a checkpoint at each report."""
+    begin = 1
+    if (checkpoint := tune.get_checkpoint()) is not None:
+        with checkpoint.as_directory() as place:
+            begin = int(Path(place, "t").read_text()) + 1
+    for t in range(begin, MAX_T + 1):
+        time.sleep(0.15)
+        with tempfile.TemporaryDirectory() as place:
+            Path(place, "t").write_text(str(t))
+            checkpoint = tune.Checkpoint.from_directory(place)
+            tune.report({"loss": loss(config, t)}, checkpoint=checkpoint)
+
+
+def _drop_in(folder: Path, train: Any = slow, **asha: Any) -> None:
     tune.Tuner(
-        slow,
+        train,
         param_space=SPACE,
         tune_config=tune.TuneConfig(
             metric="loss",
             mode="min",
             num_samples=NUM_SAMPLES,
             search_alg=raytuner.BoTorchSearch(seed=0),
-            scheduler=raytuner.ASHAScheduler(max_t=MAX_T, grace_period=GRACE, seed=0),
+            scheduler=raytuner.ASHAScheduler(max_t=MAX_T, grace_period=GRACE, seed=0, **asha),
         ),
         run_config=tune.RunConfig(name=folder.name, storage_path=str(folder.parent), verbose=0),
     ).fit()
 
 
-def _drop_in_restore(folder: Path) -> None:
-    results = tune.Tuner.restore(str(folder), slow).fit()
+def _drop_in_restore(folder: Path, train: Any = slow) -> None:
+    results = tune.Tuner.restore(str(folder), train).fit()
     print(json.dumps(len(results)))
 
 
@@ -92,6 +108,8 @@ def main() -> None:
     commands = {
         "drop_in": _drop_in,
         "drop_in_restore": _drop_in_restore,
+        "promotion": partial(_drop_in, train=saving, type="promotion"),
+        "promotion_restore": partial(_drop_in_restore, train=saving),
         "tune": _tune,
         "resume": _resume,
     }

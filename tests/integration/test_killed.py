@@ -86,10 +86,15 @@ def under_way(study: Study) -> bool:
     return ended >= 2 and len(runs) >= 1
 
 
-def kill(command: str, folder: Path) -> Study:
+def some_wait(study: Study) -> bool:
+    """Something is paused, and something runs."""
+    return study.counts[TrialState.PAUSED] >= 2 and study.counts[TrialState.RUNNING] >= 1
+
+
+def kill(command: str, folder: Path, ready: Callable[[Study], bool] = under_way) -> Study:
     """Kill ``command`` while it is under way; what it left behind."""
     with driver(command, folder) as process:
-        wait_until(under_way, folder, process)
+        wait_until(ready, folder, process)
         os.killpg(process.pid, signal.SIGKILL)
     study = raytuner.load(folder)
     assert study.interrupted
@@ -123,7 +128,6 @@ def check(before: Study, after: Study) -> None:
         if trial.state is TrialState.COMPLETED:
             assert trial.t == MAX_T
     assert any(trial.state is TrialState.COMPLETED for trial in ran)
-    check_ranks(after)
     configs = [json.dumps(trial.config, sort_keys=True) for trial in after.trials]
     assert len(set(configs)) == len(configs)
 
@@ -144,6 +148,23 @@ def test_a_killed_tuner_is_restored(tmp_path: Path) -> None:
     before = kill("drop_in", folder)
     assert finished("drop_in_restore", folder) == NUM_SAMPLES
     check(before, raytuner.load(folder))
+    check_ranks(raytuner.load(folder))
+
+
+def test_a_killed_tuner_with_paused_trials_is_restored(tmp_path: Path) -> None:
+    folder = tmp_path / "promotion"
+    before = kill("promotion", folder, some_wait)
+    assert finished("promotion_restore", folder) == NUM_SAMPLES
+    after = raytuner.load(folder)
+    check(before, after)
+    # The rung counts all that ever came to it, and lets no more go on than its share.
+    at_rung = [trial for trial in after.trials if trial.t >= GRACE]
+    went_on = [trial for trial in at_rung if trial.t > GRACE]
+    assert 1 <= len(went_on) <= len(at_rung) // 3
+    assert all(trial.state is TrialState.COMPLETED for trial in went_on)
+    for trial in at_rung:
+        if trial not in went_on and trial.state is not TrialState.REMOVED:
+            assert f"of {len(at_rung)} at rung {GRACE}" in trial.reason
 
 
 def test_a_killed_study_is_resumed(tmp_path: Path) -> None:
@@ -153,6 +174,7 @@ def test_a_killed_study_is_resumed(tmp_path: Path) -> None:
     after = raytuner.load(folder)
     assert said == {"interrupted": False, "trials": len(after.trials)}
     check(before, after)
+    check_ranks(after)
 
 
 def test_ctrl_c_gives_the_best_so_far(tmp_path: Path) -> None:
@@ -169,3 +191,4 @@ def test_ctrl_c_gives_the_best_so_far(tmp_path: Path) -> None:
     after = raytuner.load(folder)
     assert said == {"interrupted": False, "trials": NUM_SAMPLES}
     check(before, after)
+    check_ranks(after)

@@ -11,6 +11,15 @@ from typing import Any
 class FakeTrial:
     trial_id: str
     status: str = "RUNNING"
+    last_result: dict[str, Any] = field(default_factory=dict)
+    checkpoint: Any = None
+    trainable: type | None = None
+
+    def set_status(self, status: str) -> None:
+        self.status = status
+
+    def get_trainable_cls(self) -> type | None:
+        return self.trainable
 
 
 class PlainSearcher:

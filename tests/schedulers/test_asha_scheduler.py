@@ -18,7 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from scheduler_fakes import FakeController, FakeTrial, ListeningSearcher, PlainSearcher, Wrapper
 
 from raytuner.errors import HistoryError, MetricError, SettingError
-from raytuner.schedulers import ASHAScheduler
+from raytuner.schedulers import ASHAScheduler, HyperBandScheduler
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 
@@ -292,11 +292,12 @@ def test_names_that_cannot_be_keys(name: Any) -> None:
         ASHAScheduler(time_attr=name)
 
 
-@pytest.mark.parametrize("kind", ["promotion", "Stopping", None])
-def test_only_the_stopping_type_exists(kind: Any) -> None:
-    message = f"type={kind!r} does not exist in this release of raytuner; .* type='stopping'"
-    with pytest.raises(SettingError, match=message):
-        ASHAScheduler(type=kind)
+@pytest.mark.parametrize("kind", ["Stopping", ["stopping"], None])
+def test_unknown_types(kind: Any) -> None:
+    message = f"type={kind!r} is unknown; it must be 'stopping' or 'promotion'"
+    for scheduler in (ASHAScheduler, HyperBandScheduler):
+        with pytest.raises(SettingError, match=re.escape(message)):
+            scheduler(type=kind)
 
 
 def test_bad_numbers_are_errors_at_once() -> None:
@@ -304,6 +305,9 @@ def test_bad_numbers_are_errors_at_once() -> None:
         ASHAScheduler(max_t=1, grace_period=5)
     with pytest.raises(SettingError, match="at most 5 can have a rung before max_t"):
         ASHAScheduler(brackets=6)
+    none: Any = None
+    with pytest.raises(SettingError, match="brackets=None is not a whole number"):
+        ASHAScheduler(brackets=none)
     with pytest.raises(SettingError, match="seed=-1"):
         ASHAScheduler(seed=-1)
 
@@ -362,7 +366,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         scheduler.restore(str(tmp_path / "torn"))
 
 
-@pytest.mark.parametrize("broken", [{}, {"version": 1}, [], {"version": 1, "halving": {}}])
+@pytest.mark.parametrize("broken", [{}, {"version": 2}, [], {"version": 2, "judge": {}}])
 def test_a_state_that_cannot_be_read(broken: Any) -> None:
     with pytest.raises(HistoryError, match="state of ASHAScheduler cannot be read"):
         ASHAScheduler(metric="acc", mode="max").load_state_dict(broken)
@@ -370,7 +374,7 @@ def test_a_state_that_cannot_be_read(broken: Any) -> None:
 
 def test_a_state_of_another_version_or_other_settings() -> None:
     scheduler = ASHAScheduler(metric="acc", mode="max")
-    with pytest.raises(HistoryError, match="has version 2; this release of raytuner reads versi"):
-        scheduler.load_state_dict(scheduler.state_dict() | {"version": 2})
+    with pytest.raises(HistoryError, match="has version 1; this release of raytuner reads versi"):
+        scheduler.load_state_dict(scheduler.state_dict() | {"version": 1})
     with pytest.raises(SettingError, match=r"saved with .*'mode': 'max'.* go on with the settings"):
         ASHAScheduler(metric="acc", mode="min").load_state_dict(scheduler.state_dict())

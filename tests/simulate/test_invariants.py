@@ -24,6 +24,7 @@ from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from raytuner import BoTorchSearch
 from raytuner.history import TrialState
 from raytuner.schedulers import ASHAScheduler
+from raytuner.schedulers import HyperBandScheduler as OurHyperBand
 from raytuner.simulate import (
     Cluster,
     Curve,
@@ -40,6 +41,8 @@ SCHEDULERS: dict[str, Callable[[], TrialScheduler]] = {
     "fifo": lambda: FIFOScheduler(),  # type: ignore[no-untyped-call]
     "ray's asha": lambda: RaysASHA(max_t=9, grace_period=1, reduction_factor=3),
     "our asha": lambda: ASHAScheduler(max_t=9, seed=0),
+    "our promotion": lambda: ASHAScheduler(max_t=9, type="promotion", seed=0),
+    "our hyperband": lambda: OurHyperBand(max_t=9, type="promotion", seed=0),
     "median": lambda: MedianStoppingRule(grace_period=1, min_samples_required=2),
     "hyperband": lambda: HyperBandScheduler(max_t=9),
 }
@@ -191,7 +194,7 @@ def test_every_scheduler_with_the_bayesian_searcher(scheduler: str) -> None:
     check(simulation, 12)
     assert simulation.ended == "finished"
     assert simulation.counts[TrialState.COMPLETED] >= 1
-    if scheduler == "hyperband":
+    if scheduler in ("hyperband", "our promotion"):
         assert any(event.kind is EventKind.PAUSED for event in simulation.events)
     if "asha" in scheduler:
         assert simulation.counts[TrialState.STOPPED_EARLY] >= 1

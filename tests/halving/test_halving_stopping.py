@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raytuner.errors import HistoryError, SettingError
-from raytuner.halving import Action, SuccessiveHalving, Verdict
+from raytuner.halving import Action, Stopping, Verdict
 
 Report = tuple[str, int, float]
 
@@ -25,13 +25,13 @@ values = st.floats(allow_nan=True, allow_infinity=True)
 reports = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 40), values), max_size=80)
 
 
-def judge_all(halving: SuccessiveHalving, stream: list[Report]) -> list[Verdict | None]:
+def judge_all(halving: Stopping, stream: list[Report]) -> list[Verdict | None]:
     return [halving.judge(*report) for report in stream]
 
 
 def at_rung_one(*stream: float, reduction_factor: int = 3) -> list[Verdict]:
     """Verdicts on these values, one trial each, at rung 1."""
-    halving = SuccessiveHalving(reduction_factor=reduction_factor)
+    halving = Stopping(reduction_factor=reduction_factor)
     verdicts = judge_all(halving, [(str(i), 1, value) for i, value in enumerate(stream)])
     return [verdict for verdict in verdicts if verdict is not None]
 
@@ -44,13 +44,13 @@ def actions(verdicts: list[Verdict]) -> str:
 @given(reports, st.integers(1, 3))
 def test_a_plain_retelling_of_the_rules_agrees(stream: list[Report], brackets: int) -> None:
     """An oracle that keeps every value in plain lists and counts."""
-    halving = SuccessiveHalving(max_t=30, brackets=brackets, seed=1)
+    halving = Stopping(max_t=30, brackets=brackets, seed=1)
     recorded: dict[tuple[int, int], list[float]] = defaultdict(list)
     done: dict[str, tuple[int, str]] = {}
     for trial_id, t, value in stream:
         verdict = halving.judge(trial_id, t, value)
         level, action = done.get(trial_id, (0, "continue"))
-        bracket = halving.add(trial_id)
+        bracket = halving.bracket_of(trial_id)
         reached = [r for r in (1, 3, 9, 27)[bracket:] if r <= t]
         if action == "continue" and reached and reached[-1] > level:
             level = reached[-1]
@@ -72,7 +72,7 @@ def test_a_plain_retelling_of_the_rules_agrees(stream: list[Report], brackets: i
 
 @given(reports)
 def test_a_trial_is_judged_once_at_a_rung_and_a_verdict_stands(stream: list[Report]) -> None:
-    halving = SuccessiveHalving(max_t=30)
+    halving = Stopping(max_t=30)
     seen: dict[tuple[str, float], Verdict] = {}
     for trial_id, t, value in stream:
         verdict = halving.judge(trial_id, t, value)
@@ -137,7 +137,7 @@ def test_any_finite_value_beats_what_is_not(worst: float, value: float) -> None:
 
 
 def test_a_jump_counts_for_the_highest_rung_reached_only() -> None:
-    halving = SuccessiveHalving(max_t=100)
+    halving = Stopping(max_t=100)
     verdict = halving.judge("a", 11, 0.9)
     assert verdict is not None
     assert verdict.rung == 9
@@ -156,7 +156,7 @@ def test_a_jump_counts_for_the_highest_rung_reached_only() -> None:
 
 
 def test_a_retry_from_scratch_keeps_its_verdict() -> None:
-    halving = SuccessiveHalving()
+    halving = Stopping()
     halving.judge("a", 1, 0.5)
     halving.judge("b", 1, 0.6)
     verdict = halving.judge("a", 1, 0.1)
@@ -166,7 +166,7 @@ def test_a_retry_from_scratch_keeps_its_verdict() -> None:
 
 
 def test_a_stopped_trial_stays_stopped() -> None:
-    halving = SuccessiveHalving()
+    halving = Stopping()
     halving.judge("a", 1, 0.5)
     stopped = halving.judge("b", 1, 0.4)
     assert halving.judge("b", 9, 0.9) is stopped
@@ -176,7 +176,7 @@ def test_a_stopped_trial_stays_stopped() -> None:
 
 
 def test_no_verdict_before_the_first_rung() -> None:
-    assert SuccessiveHalving(grace_period=5).judge("a", 4, math.nan) is None
+    assert Stopping(grace_period=5).judge("a", 4, math.nan) is None
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_reasons(verdict: Verdict, reason: str) -> None:
 
 def test_brackets_are_drawn_by_seed_and_weight() -> None:
     def draw(seed: int) -> list[int]:
-        halving = SuccessiveHalving(max_t=9, brackets=2, seed=seed)
-        return [halving.add(str(trial)) for trial in range(4000)]
+        halving = Stopping(max_t=9, brackets=2, seed=seed)
+        return [halving.bracket_of(str(trial)) for trial in range(4000)]
 
     assert draw(0) == draw(0)
     assert draw(0) != draw(1)
@@ -211,11 +211,42 @@ def test_brackets_are_drawn_by_seed_and_weight() -> None:
     assert 1333 - 180 < sum(draw(0)) < 1333 + 180
 
 
+def test_a_bracket_follows_from_the_id_and_the_seed_alone() -> None:
+    one, two = (Stopping(max_t=27, brackets=None, seed=7) for _ in range(2))
+    names = [str(trial) for trial in range(100)]
+    assert [one.bracket_of(n) for n in names] == [two.bracket_of(n) for n in reversed(names)][::-1]
+    unseeded = Stopping(max_t=27, brackets=None)
+    again = Stopping(max_t=27, brackets=None)
+    again.load_state_dict(unseeded.state_dict())
+    assert [again.bracket_of(n) for n in names] == [unseeded.bracket_of(n) for n in names]
+
+
+def test_a_trial_of_the_bracket_without_rungs_is_never_judged() -> None:
+    halving = Stopping(max_t=9, brackets=None, seed=0)
+    free = next(str(i) for i in range(100) if halving.bracket_of(str(i)) == 2)
+    assert all(halving.judge(free, t, 0.1) is None for t in range(9))
+
+
+def test_a_last_report_at_a_rung_is_recalled() -> None:
+    halving = Stopping(max_t=27)
+    halving.recall("stopped", 1, 0.2, ended=True)
+    halving.recall("runs", 1, 0.5, ended=False)
+    halving.recall("further", 2, 0.9, ended=False)
+    halving.recall("complete", 27, 0.9, ended=True)
+    assert (halving.rungs[0].recorded, halving.rungs[0].went_on) == (2, 1)
+    assert halving.judge("stopped", 3, 0.9) == halving.verdict("stopped")
+    for trial_id in ("runs", "further"):  # judged at rung 1 before, as far as anyone knows
+        verdict = halving.judge(trial_id, 2, 0.0)
+        assert verdict is not None
+        assert verdict.action is Action.CONTINUE
+    assert halving.rungs[0].recorded == 2
+
+
 def test_brackets_rank_their_own_trials_only() -> None:
-    halving = SuccessiveHalving(max_t=9, brackets=2, seed=0)
+    halving = Stopping(max_t=9, brackets=2, seed=0)
     first: dict[int, str] = {}
     for trial in map(str, range(20)):
-        first.setdefault(halving.add(trial), trial)
+        first.setdefault(halving.bracket_of(trial), trial)
     for bracket, value in ((0, 0.9), (1, 0.1)):
         verdict = halving.judge(first[bracket], 3, value)
         assert verdict is not None
@@ -231,10 +262,10 @@ def test_brackets_rank_their_own_trials_only() -> None:
 def test_state_goes_through_json_and_decides_the_same(
     before: list[Report], after: list[Report]
 ) -> None:
-    halving = SuccessiveHalving(max_t=30, brackets=3, seed=3)
+    halving = Stopping(max_t=30, brackets=3, seed=3)
     judge_all(halving, before)
     state = json.loads(json.dumps(halving.state_dict(), allow_nan=False))
-    restored = SuccessiveHalving(max_t=30, brackets=3)
+    restored = Stopping(max_t=30, brackets=3)
     restored.load_state_dict(state)
     assert restored.state_dict() == halving.state_dict()
     assert restored.rungs == halving.rungs
@@ -248,14 +279,14 @@ def test_state_goes_through_json_and_decides_the_same(
         {},
         {"rungs": 3},
         {"rungs": [[{"level": 1}]]},
+        {"rungs": [[{"level": 1, "values": {}}]]},
         {"verdicts": {"a": {}}},
         {"verdicts": {"a": {"action": "dance"}}},
-        {"bracket_of": []},
-        {"random": {"bit_generator": "dice"}},
+        {"seed": "dice"},
     ],
 )
 def test_an_unreadable_state_changes_nothing(broken: dict[str, Any]) -> None:
-    halving = SuccessiveHalving(seed=0)
+    halving = Stopping(seed=0)
     halving.judge("a", 1, 0.5)
     before = halving.state_dict()
     with pytest.raises(HistoryError, match=r"cannot be read .* must be what state_dict"):
@@ -266,17 +297,17 @@ def test_an_unreadable_state_changes_nothing(broken: dict[str, Any]) -> None:
 @pytest.mark.parametrize("other", [{"max_t": 244}, {"reduction_factor": 2}, {"brackets": 2}])
 def test_a_state_of_other_rungs_is_refused(other: dict[str, int]) -> None:
     with pytest.raises(SettingError, match="go on with the settings it was saved with"):
-        SuccessiveHalving().load_state_dict(SuccessiveHalving(**other).state_dict())
+        Stopping().load_state_dict(Stopping(**other).state_dict())
 
 
 @pytest.mark.parametrize("seed", [-1, True, 1.5, "7"])
 def test_bad_seeds_are_named(seed: Any) -> None:
     with pytest.raises(SettingError, match=re.escape(f"seed={seed!r} is ")):
-        SuccessiveHalving(seed=seed)
+        Stopping(seed=seed)
 
 
 def test_max_t_is_plain() -> None:
-    assert SuccessiveHalving(max_t=30).max_t == 30
+    assert Stopping(max_t=30).max_t == 30
 
 
 def test_the_room_does_without_ray() -> None:

@@ -1,0 +1,64 @@
+"""Asynchronous Hyperband as a Ray Tune scheduler."""
+
+from __future__ import annotations
+
+from raytuner.schedulers.rank import RankScheduler
+
+
+class HyperBandScheduler(RankScheduler):
+    """Hyperband, asynchronously: every bracket, and each of them successive halving on its own.
+
+    Takes the place of `ray.tune.schedulers.HyperBandScheduler`, which waits for each rung to fill,
+    and for ever when the last trial of a rung fails. Nothing waits for anything here.
+
+    Hyperband (Li et al. 2018, JMLR 18(185)) hedges against rungs that judge too early: bracket b
+    leaves out the b lowest rungs, and the last has none, so that its trials are trained in full.
+    Each trial is put into one bracket and ranked among its own. The brackets are drawn with the
+    chances of Hyperband's numbers of configurations, so that each costs about the same: with max_t
+    81 and factor 3, they get 81, 34, 15, 8 and 5 of 143 trials. Within a bracket everything is as
+    in `ASHAScheduler`.
+
+    Args:
+        time_attr: See `ASHAScheduler`.
+        metric: See `ASHAScheduler`.
+        mode: See `ASHAScheduler`.
+        max_t: A trial's full resource, in units of `time_attr`. Defaults to 81.
+        reduction_factor: About 1 in this many trials goes on at each rung, and the next rung is
+            this many times further. A whole number of at least 2; defaults to 3.
+        grace_period: The lowest rung of all, in the same units. Defaults to 1.
+        type: `"stopping"`, the default, or `"promotion"`; see `ASHAScheduler`.
+        seed: Decides the brackets, with the trials' ids; None, the default, draws one.
+
+    Raises:
+        SettingError: If a number or `type` is outside of what it may be.
+        MetricError: If metric, mode or time_attr cannot be one.
+
+    Example:
+        >>> HyperBandScheduler(max_t=9).debug_string()  # doctest: +ELLIPSIS
+        'HyperBand (stopping): 0 trials stopped early; rungs bracket 0 1: 0 of 0 went on, ...'
+    """
+
+    def __init__(
+        self,
+        time_attr: str = "training_iteration",
+        metric: str | None = None,
+        mode: str | None = None,
+        max_t: float = 81,
+        reduction_factor: int = 3,
+        *,
+        grace_period: float = 1,
+        type: str = "stopping",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            "HyperBand",
+            time_attr,
+            metric,
+            mode,
+            max_t,
+            grace_period,
+            reduction_factor,
+            None,
+            type,
+            seed,
+        )
