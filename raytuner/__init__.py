@@ -10,6 +10,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from raytuner.schedulers import ASHAScheduler as ASHAScheduler
     from raytuner.schedulers import HyperBandScheduler as HyperBandScheduler
+    from raytuner.schedulers import (
+        PredictiveTerminationScheduler as PredictiveTerminationScheduler,
+    )
     from raytuner.search import BoTorchSearch as BoTorchSearch
     from raytuner.study import Study as Study
     from raytuner.study import load as load
@@ -21,6 +24,7 @@ _ROOMS = {
     "ASHAScheduler": "raytuner.schedulers",
     "BoTorchSearch": "raytuner.search",
     "HyperBandScheduler": "raytuner.schedulers",
+    "PredictiveTerminationScheduler": "raytuner.schedulers",
     "Study": "raytuner.study",
     "load": "raytuner.study",
     "tune": "raytuner.study",
@@ -30,6 +34,7 @@ __all__ = [
     "ASHAScheduler",
     "BoTorchSearch",
     "HyperBandScheduler",
+    "PredictiveTerminationScheduler",
     "Study",
     "__version__",
     "load",

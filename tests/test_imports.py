@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "halving": {"errors", "history"},
     "ray_report": {"errors"},
     "search": {"errors", "ray_report", "space", "history", "bayes"},
-    "schedulers": {"errors", "ray_report", "history", "bayes", "halving"},
+    "schedulers": {"errors", "ray_report", "space", "history", "bayes", "halving"},
     "placement": {"errors"},
     "study": _ADAPTERS | {"placement"},
     "report": {"errors", "space", "history", "study"},

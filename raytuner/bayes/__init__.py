@@ -1,7 +1,8 @@
 """The Bayesian engine, ask and tell: what to try next, given the record so far."""
 
 from raytuner.bayes.bayes import BayesProposer
+from raytuner.bayes.forecast import Forecast, Forecaster
 from raytuner.bayes.proposer import Proposal, Proposer
 from raytuner.bayes.sobol import SobolProposer
 
-__all__ = ["BayesProposer", "Proposal", "Proposer", "SobolProposer"]
+__all__ = ["BayesProposer", "Forecast", "Forecaster", "Proposal", "Proposer", "SobolProposer"]

@@ -49,7 +49,6 @@ class BayesProposer:
         self._snapshot: Snapshot | None = None
         self._asked = np.empty((0, space.dim))
         self._fit = WarmFit()
-        self.curves = False
 
     def tell(self, snapshot: Snapshot) -> None:
         """Learn from the record. Cheap: the model is fitted when it is asked."""
@@ -96,7 +95,7 @@ class BayesProposer:
         """The rows to fit, or None while the initial design is under way."""
         if self._snapshot is None or self._place < self.n_initial:
             return None
-        data = dataset(self._snapshot, curves=self.curves)
+        data = dataset(self._snapshot)
         # Two distinct evaluated configurations are the least that says anything about a slope.
         return data if len(data.evaluated) >= 2 else None
 

@@ -6,6 +6,7 @@ the sign of a metric that is to be minimised.
 
 from raytuner.halving.halving import RungView, SuccessiveHalving
 from raytuner.halving.judge import Decision, Judge
+from raytuner.halving.predictive import PredictiveStopping
 from raytuner.halving.promotion import Promotion
 from raytuner.halving.rungs import bracket_levels, bracket_weights, rung_levels
 from raytuner.halving.stopping import Stopping
@@ -15,6 +16,7 @@ __all__ = [
     "Action",
     "Decision",
     "Judge",
+    "PredictiveStopping",
     "Promotion",
     "RungView",
     "Stopping",

@@ -26,6 +26,8 @@ class Verdict:
         quota: How many of them go on.
         cutoff: The quota-th best value, which a value had to reach; larger is better. None when
             fewer than quota values are finite, or the quota is 0.
+        chance: The chance that was predicted, where that decided and not the rank; else None.
+        least_chance: The chance that was asked for.
 
     Example:
         >>> Verdict(Action.STOP, rung=3, rank=7, recorded=9, quota=3, cutoff=0.8).reason
@@ -38,10 +40,18 @@ class Verdict:
     recorded: int
     quota: int
     cutoff: float | None
+    chance: float | None = None
+    least_chance: float | None = None
 
     @property
     def reason(self) -> str:
         """The decision in one short sentence, for people."""
+        if self.chance is not None and self.least_chance is not None:
+            side = "below" if self.chance < self.least_chance else "at least"
+            return (
+                f"a chance of {100 * self.chance:.1f} % to be the best in the end, told at rung"
+                f" {self.rung}: {side} {100 * self.least_chance:g} %"
+            )
         if self.action is Action.STOP and (self.rank <= self.quota or self.quota == 0):
             return f"no finite value at rung {self.rung}, where another trial has one"
         best = {0: "too few for one to go on", 1: "only the best goes on"}

@@ -4,11 +4,13 @@ from raytuner.schedulers.asha import ASHAScheduler
 from raytuner.schedulers.base import JudgingScheduler
 from raytuner.schedulers.hyperband import HyperBandScheduler
 from raytuner.schedulers.partner import SearchPartner, find_partner
+from raytuner.schedulers.predictive import PredictiveTerminationScheduler
 
 __all__ = [
     "ASHAScheduler",
     "HyperBandScheduler",
     "JudgingScheduler",
+    "PredictiveTerminationScheduler",
     "SearchPartner",
     "find_partner",
 ]

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
+from raytuner.history import Snapshot
+from raytuner.space import Space
+
 
 @runtime_checkable
 class SearchPartner(Protocol):
@@ -35,6 +38,14 @@ class RecordKeeper(Protocol):
 
     def reports(self) -> Iterable[tuple[str, float, float]]:
         """Every report of the search so far, `(trial_id, t, value)`, oldest first."""
+
+
+@runtime_checkable
+class CurveKeeper(Protocol):
+    """A searcher whose record a model of learning curves can be fitted to."""
+
+    def curves_with(self, trial_id: str, t: float, value: float) -> tuple[Space, Snapshot]:
+        """The search space and the record, this report in it though Ray has yet to hand it on."""
 
 
 @runtime_checkable

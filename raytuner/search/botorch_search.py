@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 from raytuner.bayes import BayesProposer, Proposer
 from raytuner.bayes.seen import Seen
 from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
-from raytuner.history import History, Origin, TrialState
+from raytuner.history import History, Origin, Snapshot, TrialState
 from raytuner.ray_report import read_number
 from raytuner.search.evaluated import Evaluated, completed, tell
 from raytuner.search.outcome import Outcome, correct, ending
@@ -330,6 +330,17 @@ class BoTorchSearch(Searcher):
             for t, value in trial.values
         ]
         return [(trial_id, t, value) for _, trial_id, t, value in sorted(found)]
+
+    def curves_with(self, trial_id: str, t: float, value: float) -> tuple[Space, Snapshot]:
+        """The search space and the record, with a report in it that Ray has yet to hand on.
+
+        Args:
+            trial_id: The trial.
+            t: Where it reports, in units of ``time_attr``.
+            value: What, in units of the metric.
+        """
+        self.history.report(trial_id, t, value)
+        return self.history.space, self.history.snapshot()
 
     def on_trial_stopped(self, trial_id: str, reason: str) -> None:
         """The scheduler is about to stop the trial before ``max_t``."""
