@@ -26,9 +26,9 @@ raytuner against its peers on LCBench (YAHPO Gym's surrogate), on the virtual cl
 A regret of 0 is the best of half a million random points (`target_statistics.csv`), 1 is the median
 of 10,000 random configurations trained in full; below 0 is better than what
 was known. Regrets above 1 count as 1, and so does having no fully trained trial yet. Intervals:
-95 % bootstrap over seeds, the problems kept. Proposing costs no virtual time; its real seconds are
-beside, as measured on the machine named, other work on it included. Every method has the same
-workers and the same budget.
+95 % bootstrap over seeds, the problems kept. Proposing costs no virtual time; its seconds of
+the processor are beside, with BLAS on one thread. Every method has the same workers and the same
+budget.
 """
 
 

@@ -24,8 +24,9 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
             ((title_of(s.method), f"{s.runs} of {whole}", *_with_intervals(s)) for s in summaries),
         ),
         "",
-        "Mean normalised regret of the best value that any trial has reported; mean rank; real"
-        " seconds of the searcher for each trial, and the median and worst of a single proposal:",
+        "Mean normalised regret of the best value that any trial has reported; mean rank;"
+        " processor seconds of the searcher for each trial, and the median and worst of one"
+        " proposal:",
         "",
         *markdown_table(
             (

@@ -250,6 +250,7 @@ class TestSearcherThatWaits:
             cluster=Cluster(workers=3),
         )
         assert [trial.proposed_at for trial in simulation.trials] == [0.0, 2.0, 4.0, 6.0]
+        assert simulation.searcher_seconds.suggest.size == 4  # what was asked in vain is elsewhere
 
     def test_none_with_nothing_live_waits_a_second_a_time(self) -> None:
         class Slow(JournalSearcher):
