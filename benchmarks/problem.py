@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from raytuner.simulate import Objective
 
@@ -49,3 +49,20 @@ class Problem:
         Below 0 if it is better than what was known.
         """
         return (self.best - value) / (self.best - self.median)
+
+
+class Benchmark(Protocol):
+    """A family of problems: a value that can be sent to another process, to make them there."""
+
+    def chosen(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The instances that these names stand for; a group of instances has a name too.
+
+        Raises:
+            KeyError: There is no such instance.
+        """
+
+    def name_of(self, instance: str) -> str:
+        """The name of an instance's problem: that of the benchmark, a slash, and the instance."""
+
+    def problem(self, instance: str) -> Problem:
+        """The search on an instance."""

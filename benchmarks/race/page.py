@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.lcbench import DEVELOPMENT
-from benchmarks.race.figures import Summary, grouped, summaries, time_to_reach
+from benchmarks.race.figures import Summary, grouped, summaries, time_to_reach, whole
 from benchmarks.race.methods import METHODS
 from benchmarks.race.plot import draw
 from benchmarks.race.runs import Run, Store
@@ -19,17 +19,29 @@ OURS = "ours"
 _HEAD = """\
 # The race
 
-raytuner against its peers on LCBench (YAHPO Gym's surrogate), on the virtual clock of
-`raytuner.simulate`. This page is written by `python -m benchmarks.race.page` from the stored runs;
-`python -m benchmarks.race --data DIR` makes the runs that are missing.
+raytuner against its peers, each on the virtual clock of `raytuner.simulate`. This page is written
+by `python -m benchmarks.race.page` from the stored runs; the commands in
+[README.md](README.md) make the runs that are missing.
 
-A regret of 0 is the best of half a million random points (`target_statistics.csv`), 1 is the median
-of 10,000 random configurations trained in full; below 0 is better than what
-was known. Regrets above 1 count as 1, and so does having no fully trained trial yet. Intervals:
-95 % bootstrap over seeds, the problems kept. Proposing costs no virtual time; its seconds of
-the processor are beside, with BLAS on one thread. Every method has the same workers and the same
+Regrets above 1 count as 1, and so does having no fully trained trial yet. Every problem weighs the
+same. Intervals: 95 % bootstrap over seeds, the problems kept. Ranks: over the contests that all
+methods with runs on every problem have run. Proposing costs no virtual time; its seconds of the
+processor are beside, with BLAS on one thread. Every method has the same workers and the same
 budget.
 """
+
+_ABOUT = {
+    "lcbench": "LCBench by YAHPO Gym's surrogate, epochs 1 to 52, of which the first is before any"
+    " training. A regret of 0 is the best of half a million random points"
+    " (`target_statistics.csv`), 1 is the median of 10,000 random configurations trained in full;"
+    " below 0 is better than what was known.",
+    "lcbench-epochs-2-51": "LCBench by YAHPO Gym's surrogate, epochs 2 to 51, as its documentation"
+    " advises: the first rung of halving then sees a network that was trained for an epoch.",
+    "real": "Small models of scikit-learn and torch that are really trained, 27 reports each; the"
+    " seconds of an epoch are computed from the configuration. A regret of 0 is the best of 100"
+    " random configurations trained in full, 1 is their median; below 0 is better than all of"
+    " these.",
+}
 
 
 def page(runs: Sequence[Run], plots: Path) -> str:
@@ -54,19 +66,17 @@ def _section(runs: Sequence[Run], plots: Path) -> str:
     benchmark, workers, budget = runs[0].benchmark, runs[0].workers, runs[0].budget
     name = f"{benchmark}-{workers}-workers-{budget:g}-trainings.svg"
     by_method = grouped(runs)
-    whole = max(len(mine) for mine in by_method.values())
-    draw({m: mine for m, mine in by_method.items() if len(mine) == whole}, plots / name)
+    draw(whole(by_method), plots / name)
     table = summaries(runs)
     problems = sorted({run.problem for run in runs})
-    seeds = sorted({run.seed for run in runs})
     return "\n".join(
         [
             f"## {benchmark}, {workers} workers, {budget:g} mean full trainings each",
             "",
-            f"Problems: {', '.join(map(_described, problems))}. Seeds:"
-            f" {', '.join(map(str, seeds))}. A method with fewer than"
-            f" {len(problems) * len(seeds)} runs was not run on all of them: its row is no"
-            " comparison.",
+            _ABOUT.get(benchmark, ""),
+            "",
+            f"Problems: {', '.join(map(_described, problems))}. Seeds: from 0; as many as there are"
+            f" runs, over {len(problems)} problems.",
             "",
             f"![Regret over the budget]({plots.name}/{name})",
             "",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from benchmarks.race.figures import MARKS, Floats, Summary
 from benchmarks.race.methods import METHODS
 
@@ -11,17 +13,17 @@ from benchmarks.race.methods import METHODS
 def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> str:
     """Tables of the figures, and what was left out.
 
-    Methods that have not run everything come last, and say so: their means are of other contests.
+    Methods that have not run on all problems come last, and say so: their means are of others.
     """
-    whole = max((s.runs for s in summaries), default=0)
-    summaries = sorted(summaries, key=lambda s: s.runs < whole)
+    all_problems = max((s.problems for s in summaries), default=0)
+    summaries = sorted(summaries, key=lambda s: s.problems < all_problems)
     lines = [
         "Mean normalised regret of the best fully trained trial (0: the best value known; 1: the"
         " median of random configurations), with 95 % bootstrap intervals over seeds:",
         "",
         *markdown_table(
             ("method", "runs", *_marks()),
-            ((title_of(s.method), f"{s.runs} of {whole}", *_with_intervals(s)) for s in summaries),
+            ((title_of(s.method), _runs(s, all_problems), *_with_intervals(s)) for s in summaries),
         ),
         "",
         "Mean normalised regret of the best value that any trial has reported; mean rank;"
@@ -41,7 +43,7 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
                 (
                     title_of(s.method),
                     *_plain(s.any),
-                    *(f"{rank:.1f}" for rank in s.rank),
+                    *("-" if np.isnan(rank) else f"{rank:.1f}" for rank in s.rank),
                     f"{s.mean_s:.2g}",
                     f"{s.median_s:.2g}",
                     f"{s.worst_s:.2g}",
@@ -59,6 +61,12 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
 def title_of(method: str) -> str:
     """A method's name in tables."""
     return METHODS[method].title if method in METHODS else method
+
+
+def _runs(summary: Summary, all_problems: int) -> str:
+    if summary.problems == all_problems:
+        return str(summary.runs)
+    return f"{summary.runs}, on {summary.problems} of {all_problems} problems"
 
 
 def _marks(prefix: str = "") -> list[str]:

@@ -9,8 +9,8 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from pathlib import Path
 
+from benchmarks.problem import Benchmark
 from benchmarks.race.method import Contest
 from benchmarks.race.methods import METHODS
 from benchmarks.race.plan import Plan, Task
@@ -19,12 +19,14 @@ from benchmarks.race.runs import Key, Run, Store, race
 Say = Callable[[str], None]
 
 
-def run_all(plan: Plan, data: Path, store: Store, jobs: int, say: Say | None = None) -> list[str]:
+def run_all(
+    plan: Plan, benchmark: Benchmark, store: Store, jobs: int, say: Say | None = None
+) -> list[str]:
     """Run what the store lacks of a plan.
 
     Args:
         plan: What is to be run.
-        data: Folder of YAHPO's data.
+        benchmark: Where its problems are from.
         store: Where runs are kept.
         jobs: Processes at the same time.
         say: Told of progress; None: the standard error.
@@ -38,7 +40,7 @@ def run_all(plan: Plan, data: Path, store: Store, jobs: int, say: Say | None = N
     done = {run.key for run in kept}
     todo = {
         key: task
-        for key, task in plan.tasks(data).items()
+        for key, task in plan.tasks(benchmark).items()
         if key not in done and absent[key.method] is None
     }
     left_out = [f"{name}: {reason}" for name, reason in absent.items() if reason is not None]

@@ -114,7 +114,7 @@ def test_figures() -> None:
     assert time_to_reach(good, bad) == 0.1
     assert time_to_reach(bad, good) is None
     table = as_markdown([best, worst], ["third: not installed: nothing"])
-    assert "| good | 2 of 2 |" in table
+    assert "| good | 2 |" in table
     assert "- third: not installed: nothing" in table
 
 
@@ -132,13 +132,34 @@ def test_intervals_hold_the_mean_and_keep_problems() -> None:
 
 
 def test_ranks_are_over_the_contests_that_all_have_run() -> None:
-    runs = [
-        a_run("a", [(0.0, 0.1)]),
-        a_run("b", [(0.0, 0.2)]),
-        a_run("b", [(0.0, 0.0)], seed=1),
-    ]
+    runs = {
+        "a": [a_run("a", [(0.0, 0.1)])],
+        "b": [a_run("b", [(0.0, 0.2)]), a_run("b", [(0.0, 0.0)], seed=1)],
+    }
     assert mean_ranks(runs)["a"][-1] == 1.0
-    assert np.isnan(mean_ranks([runs[0], runs[2]])["a"]).all()
+    assert mean_ranks({"a": runs["a"], "b": runs["b"][1:]}) == {}
+
+
+def test_problems_weigh_the_same_whatever_the_seeds() -> None:
+    uneven = [a_run("a", [(0.0, 0.1)], problem="p", seed=seed) for seed in range(3)]
+    uneven.append(a_run("a", [(0.0, 0.5)], problem="q"))
+    (summary,) = summaries(uneven)
+    assert summary.final[-1] == pytest.approx(0.3)
+    assert summary.low[-1] == pytest.approx(0.3)
+
+
+def test_a_method_without_runs_on_every_problem_is_no_comparison() -> None:
+    runs = [a_run("a", [(0.0, 0.3)], problem=problem) for problem in ("p", "q")]
+    part = a_run("b", [(0.0, 0.1)], problem="p")
+    best, other = summaries([*runs, part])
+    assert (best.method, other.method) == ("b", "a")
+    assert np.isnan(best.rank).all()
+    assert other.rank[-1] == 1.0
+    lines = as_markdown([best, other]).splitlines()
+    assert [line for line in lines if line.startswith("| b | 1, on 1 of 2 problems |")]
+    assert lines.index(next(line for line in lines if line.startswith("| a |"))) < lines.index(
+        next(line for line in lines if line.startswith("| b |"))
+    )
 
 
 def test_progress_estimates_the_time_left() -> None:
