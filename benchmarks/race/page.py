@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.lcbench import DEVELOPMENT
+from benchmarks.micro import table as micro_table
 from benchmarks.race.figures import Summary, grouped, summaries, time_to_reach, whole
 from benchmarks.race.methods import METHODS
 from benchmarks.race.plot import draw
@@ -15,6 +16,7 @@ from benchmarks.race.runs import Run, Store
 from benchmarks.race.table import as_markdown, markdown_table, title_of
 
 OURS = "ours"
+MICRO = "micro.json"
 
 _HEAD = """\
 # The race
@@ -44,18 +46,21 @@ _ABOUT = {
 }
 
 
-def page(runs: Sequence[Run], plots: Path) -> str:
+def page(runs: Sequence[Run], plots: Path, micro: Path | None = None) -> str:
     """The page.
 
     Args:
         runs: All runs.
         plots: Folder of the plots, beside which the page is to lie.
+        micro: What ``python -m benchmarks.micro`` kept; None: it has not run.
     """
     parts = [_HEAD]
     races: dict[tuple[str, int, float], list[Run]] = {}
     for run in runs:
         races.setdefault((run.benchmark, run.workers, run.budget), []).append(run)
     parts.extend(_section(races[name], plots) for name in sorted(races))
+    if micro is not None:
+        parts += ["## Seconds and memory of a proposal", "", micro_table.as_markdown(micro)]
     parts.append(_absent(runs))
     parts.append(_origin(runs))
     return "\n".join(parts)
@@ -174,7 +179,9 @@ def main(results: Path, out: Path) -> None:
         raise click.UsageError(f"there are no runs in {results}")
     plots = out.parent / "plots"
     plots.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(runs, plots), encoding="utf-8")
+    micro = results / MICRO
+    text = page(runs, plots, micro if micro.is_file() else None)
+    out.write_text(text, encoding="utf-8")
     click.echo(f"{out}: {len(runs)} runs")
 
 
