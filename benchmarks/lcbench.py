@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from ray import tune
 
 from benchmarks.problem import Problem
 from raytuner.simulate import Curve
+
+DATA_VARIABLE = "RAYTUNER_YAHPO_DATA"
 
 METRIC = "val_accuracy"
 MAX_T = 52
@@ -169,6 +172,14 @@ class LCBench:
         space = self.space
         columns = [space[name].sample(size=_SAMPLE, random_state=rng) for name in HYPERPARAMETERS]
         return np.column_stack(columns)
+
+
+def problem(instance: str) -> Problem:
+    """For ``raytuner simulate benchmarks.lcbench:problem:3945 --workers 64``.
+
+    The folder of the data is that which the environment names.
+    """
+    return LCBenchProblems(os.environ.get(DATA_VARIABLE, "yahpo_data")).problem(instance)
 
 
 @lru_cache(maxsize=2)

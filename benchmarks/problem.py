@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from raytuner.simulate import Objective
+from raytuner.simulate import Workload
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, kw_only=True)
+class Problem(Workload):
     """A search whose answer is known.
 
     Attributes:
         name: Its name in results.
-        space: A ``param_space`` of Ray Tune.
-        objective: A configuration's learning curve.
-        metric: What it reports.
-        mode: "min" or "max".
-        max_t: Units of a full training.
         training_s: Mean seconds of a full training of a random configuration.
         best: The best value known: a regret of 0.
         median: Median value of fully trained random configurations: a regret of 1.
     """
 
     name: str
-    space: Mapping[str, Any] = field(repr=False)
-    objective: Objective = field(repr=False)
-    metric: str
-    mode: str
-    max_t: int
     training_s: float
     best: float
     median: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         sign = 1 if self.mode == "max" else -1
         if not sign * self.best > sign * self.median:
             raise ValueError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.lcbench import ALL_EPOCHS, TRAINED_EPOCHS, LCBenchProblems
+from benchmarks.lcbench import ALL_EPOCHS, DATA_VARIABLE, TRAINED_EPOCHS, LCBenchProblems
 from benchmarks.problem import Benchmark
 from benchmarks.race.figures import summaries
 from benchmarks.race.methods import METHODS
@@ -16,8 +16,6 @@ from benchmarks.race.runs import Store
 from benchmarks.race.table import as_markdown
 from benchmarks.race.workers import run_all
 from benchmarks.real import RealProblems
-
-DATA_VARIABLE = "RAYTUNER_YAHPO_DATA"
 
 
 def _names(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:

@@ -6,6 +6,6 @@
 What is reported is computed by training; the clock is not the wall's (see `training`).
 """
 
-from benchmarks.real.problems import RealProblems
+from benchmarks.real.problems import RealProblems, problem
 
-__all__ = ["RealProblems"]
+__all__ = ["RealProblems", "problem"]

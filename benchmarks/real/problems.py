@@ -88,6 +88,11 @@ class RealProblems:
         )
 
 
+def problem(instance: str) -> Problem:
+    """For ``raytuner simulate benchmarks.real:problem:digits-mlp --workers 64``."""
+    return RealProblems().problem(*RealProblems().chosen([instance]))
+
+
 def curve(instance: str, config: Mapping[str, Any]) -> Curve:
     """The learning curve of a configuration: it is trained as far as it is asked for."""
     name, learner_name = INSTANCES[instance]
