@@ -14,7 +14,7 @@ from benchmarks.race.methods import METHODS
 from benchmarks.race.page import page
 from benchmarks.race.peers.ask_tell import AskTell, Range, ranges
 from benchmarks.race.plan import FULL, QUICK
-from benchmarks.race.runs import Run, Steps, Store, race
+from benchmarks.race.runs import Run, Steps, Store, race, thinned
 from benchmarks.race.table import as_markdown
 from benchmarks.race.workers import Progress
 
@@ -99,6 +99,16 @@ def test_store_keeps_runs_as_they_are(tmp_path: Path) -> None:
 def test_regret_is_that_of_the_incumbent_at_the_time() -> None:
     run = a_run("a", [(0.1, 0.5), (0.3, 0.2)])
     assert [run.regret(mark) for mark in (0.05, 0.1, 0.29, 0.3, 1.0)] == [1.0, 0.5, 0.5, 0.2, 0.2]
+
+
+def test_thinned_steps_are_the_same_at_every_mark() -> None:
+    rng = np.random.default_rng(0)
+    shares = sorted({*rng.uniform(0, 1, 200).round(5).tolist(), *MARKS})
+    steps = [(share, 1 - share) for share in shares]
+    few = thinned(steps)
+    assert len(few) == 20
+    many, thin = a_run("a", steps), a_run("a", few)
+    assert [many.regret(mark) for mark in MARKS] == [thin.regret(mark) for mark in MARKS]
 
 
 def test_figures() -> None:
