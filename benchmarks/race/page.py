@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from benchmarks.race.table import as_markdown, markdown_table, title_of
 
 OURS = "ours"
 MICRO = "micro.json"
+REASONS = "not_run.json"
 
 _HEAD = """\
 # The race
@@ -46,22 +48,25 @@ _ABOUT = {
 }
 
 
-def page(runs: Sequence[Run], plots: Path, micro: Path | None = None) -> str:
+def page(results: Path, plots: Path) -> str:
     """The page.
 
     Args:
-        runs: All runs.
+        results: Folder of the runs; of what ``python -m benchmarks.micro`` kept in `MICRO`; and of
+            `REASONS`, by hand: methods that were not run, and why.
         plots: Folder of the plots, beside which the page is to lie.
-        micro: What ``python -m benchmarks.micro`` kept; None: it has not run.
     """
+    runs = Store(results).runs()
     parts = [_HEAD]
     races: dict[tuple[str, int, float], list[Run]] = {}
     for run in runs:
         races.setdefault((run.benchmark, run.workers, run.budget), []).append(run)
     parts.extend(_section(races[name], plots) for name in sorted(races))
-    if micro is not None:
-        parts += ["## Seconds and memory of a proposal", "", micro_table.as_markdown(micro)]
-    parts.append(_absent(runs))
+    if (results / MICRO).is_file():
+        table = micro_table.as_markdown(results / MICRO)
+        parts += ["## Seconds and memory of a proposal", "", table]
+    given = results / REASONS
+    parts.append(_absent(runs, json.loads(given.read_text("utf-8")) if given.is_file() else {}))
     parts.append(_origin(runs))
     return "\n".join(parts)
 
@@ -125,10 +130,10 @@ def _shared(mine: Sequence[Run], theirs: Sequence[Run]) -> tuple[list[Run], list
     return both[0], both[1]
 
 
-def _absent(runs: Sequence[Run]) -> str:
+def _absent(runs: Sequence[Run], reasons: Mapping[str, str]) -> str:
     have = {run.method for run in runs}
     lines = [
-        f"- {method.title} (`{method.name}`): {method.missing() or 'not run yet'}"
+        f"- {method.title} (`{method.name}`): {reasons.get(method.name, 'not run yet')}"
         for method in METHODS.values()
         if method.name not in have
     ]
@@ -174,15 +179,12 @@ def _origin(runs: Sequence[Run]) -> str:
 )
 def main(results: Path, out: Path) -> None:
     """Write the results page."""
-    runs = Store(results).runs()
-    if not runs:
+    if not Store(results).runs():
         raise click.UsageError(f"there are no runs in {results}")
     plots = out.parent / "plots"
     plots.mkdir(parents=True, exist_ok=True)
-    micro = results / MICRO
-    text = page(runs, plots, micro if micro.is_file() else None)
-    out.write_text(text, encoding="utf-8")
-    click.echo(f"{out}: {len(runs)} runs")
+    out.write_text(page(results, plots), encoding="utf-8")
+    click.echo(out)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The race on a made-up problem: its runs, what is kept of them, and the figures."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tiny import EPOCHS, tiny_problem
 from benchmarks.race.figures import MARKS, intervals, mean_ranks, summaries, time_to_reach
 from benchmarks.race.method import Contest, Method, Search
 from benchmarks.race.methods import METHODS
-from benchmarks.race.page import page
+from benchmarks.race.page import MICRO, REASONS, page
 from benchmarks.race.peers.ask_tell import AskTell, Range, ranges
 from benchmarks.race.plan import FULL, QUICK
 from benchmarks.race.runs import Run, Steps, Store, race, thinned
@@ -191,14 +192,32 @@ def test_plans() -> None:
     assert QUICK.changed(seeds=1, methods=["random"]).methods == ("random",)
 
 
-def test_page_is_made_of_the_runs(tmp_path: Path) -> None:
+def test_page_is_made_of_what_is_kept(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    good = [a_run("ours", [(0.1, 0.2), (0.4, 0.1)], seed=seed) for seed in (0, 1)]
-    other = [a_run("random", [(0.2, 0.3)], seed=seed) for seed in (0, 1)]
-    text = page([*good, *other], tmp_path)
+    store = Store(tmp_path)
+    for seed in (0, 1):
+        store.add(a_run("ours", [(0.1, 0.2), (0.4, 0.1)], seed=seed))
+        store.add(a_run("random", [(0.2, 0.3)], seed=seed))
+    (tmp_path / REASONS).write_text(json.dumps({"smac": "its wheel is for another system"}))
+    micro = {
+        "machine": "none",
+        "versions": {"optuna": "5"},
+        "cases": [
+            {
+                "name": name, "observations": 1000, "dimensions": 8, "first_s": 1.0,
+                "median_s": median, "worst_s": 0.9, "hooks_s": 0.001, "peak_mib": None,
+            }
+            for name, median in (("raytuner", 0.2), ("Optuna GPSampler", 0.5))
+        ],
+    }  # fmt: skip
+    (tmp_path / MICRO).write_text(json.dumps(micro))
+    text = page(tmp_path, tmp_path)
     assert "## lcbench, 8 workers, 12 mean full trainings each" in text
     assert "| random search | 10% |" in text  # when ours is as good as it at the end
-    assert "Ax (`ax`)" in text.partition("## Not run")[2]
+    assert "| 1,000 | 8 | Optuna GPSampler | 1 | 0.5 | 2.50 | 0.9 | 0.001 | - |" in text
+    absent = text.partition("## Not run")[2]
+    assert "Ax (`ax`): not run yet" in absent
+    assert "SMAC (`smac`): its wheel is for another system" in absent
     assert (tmp_path / "lcbench-8-workers-12-trainings.svg").read_text().startswith("<?xml")
 
 
