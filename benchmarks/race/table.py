@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from benchmarks.race.figures import MARKS, Floats, Summary
+from benchmarks.race.figures import MARKS, Summary
 from benchmarks.race.methods import METHODS
 
 
@@ -26,30 +26,19 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
             ((title_of(s.method), _runs(s, all_problems), *_with_intervals(s)) for s in summaries),
         ),
         "",
-        "Mean normalised regret of the best value that any trial has reported; mean rank;"
-        " processor seconds of the searcher for each trial, and the median and worst of one"
-        " proposal:",
+        "Mean rank by that value; and processor seconds of the searcher: for each trial, and the"
+        " median and worst of one proposal:",
         "",
         *markdown_table(
-            (
-                "method",
-                *_marks("any, "),
-                *_marks("rank, "),
-                "s a trial",
-                "median s",
-                "worst s",
-            ),
-            (
-                (
-                    title_of(s.method),
-                    *_plain(s.any),
-                    *("-" if np.isnan(rank) else f"{rank:.1f}" for rank in s.rank),
-                    f"{s.mean_s:.2g}",
-                    f"{s.median_s:.2g}",
-                    f"{s.worst_s:.2g}",
-                )
-                for s in summaries
-            ),
+            ("method", *_marks(), "s a trial", "median s", "worst s"),
+            ((title_of(s.method), *_ranks(s), *_seconds(s)) for s in summaries),
+        ),
+        "",
+        "Mean normalised regret of the best value that any trial has reported at any time:",
+        "",
+        *markdown_table(
+            ("method", *_marks()),
+            ((title_of(s.method), *(f"{value:.3f}" for value in s.any)) for s in summaries),
         ),
     ]
     left_out = list(left_out)
@@ -69,12 +58,16 @@ def _runs(summary: Summary, all_problems: int) -> str:
     return f"{summary.runs}, on {summary.problems} of {all_problems} problems"
 
 
-def _marks(prefix: str = "") -> list[str]:
-    return [f"{prefix}{mark:.0%}" for mark in MARKS]
+def _marks() -> list[str]:
+    return [f"{mark:.0%}" for mark in MARKS]
 
 
-def _plain(values: Floats) -> list[str]:
-    return [f"{value:.3f}" for value in values]
+def _ranks(summary: Summary) -> list[str]:
+    return ["-" if np.isnan(rank) else f"{rank:.1f}" for rank in summary.rank]
+
+
+def _seconds(summary: Summary) -> list[str]:
+    return [f"{s:.2g}" for s in (summary.mean_s, summary.median_s, summary.worst_s)]
 
 
 def _with_intervals(summary: Summary) -> list[str]:
