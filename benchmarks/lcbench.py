@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from ray import tune
 
 from benchmarks.problem import Problem
 from raytuner.simulate import Curve
+
+DATA_VARIABLE = "RAYTUNER_YAHPO_DATA"
 
 METRIC = "val_accuracy"
 MAX_T = 52
@@ -48,6 +52,8 @@ _SECONDS, _ACCURACY = 0, 1  # columns of the model's output
 
 # What raytuner is developed on. Nothing is ever tuned on the other instances.
 DEVELOPMENT = ("3945", "34539", "126029", "146212", "167149", "168908", "189354", "189865")
+# Of these: whoever is at work on raytuner runs the quick race often.
+QUICK = ("3945", "126029")
 
 _TEST_SEED = 2026
 _TEST_COUNT = 6
@@ -150,7 +156,7 @@ class LCBench:
         first, last = epochs
         accuracy, elapsed = self.predict(instance, np.full(_SAMPLE, last), self._sample())
         return Problem(
-            name=name_of(instance, epochs),
+            name=LCBenchProblems("", epochs).name_of(instance),
             space=self.space,
             objective=lambda config: self.curve(instance, config, epochs),
             metric=METRIC,
@@ -168,16 +174,50 @@ class LCBench:
         return np.column_stack(columns)
 
 
+def problem(instance: str) -> Problem:
+    """For ``raytuner simulate benchmarks.lcbench:problem:3945 --workers 64``.
+
+    The folder of the data is that which the environment names.
+    """
+    return LCBenchProblems(os.environ.get(DATA_VARIABLE, "yahpo_data")).problem(instance)
+
+
 @lru_cache(maxsize=2)
 def load(data: str | Path) -> LCBench:
     """The surrogate in a folder, read once a process."""
     return LCBench(data)
 
 
-def name_of(instance: str, epochs: tuple[int, int] = ALL_EPOCHS) -> str:
-    """The name of an instance's problem: that of the benchmark, a slash, and the instance."""
-    trained = "" if epochs == ALL_EPOCHS else "-epochs-{}-{}".format(*epochs)
-    return f"lcbench{trained}/{instance}"
+@dataclass(frozen=True)
+class LCBenchProblems:
+    """LCBench as a `benchmarks.problem.Benchmark`.
+
+    Attributes:
+        data: The folder that holds ``lcbench/``.
+        epochs: The first and last epoch that reports.
+    """
+
+    data: str
+    epochs: tuple[int, int] = ALL_EPOCHS
+
+    def chosen(self, names: Sequence[str]) -> tuple[str, ...]:
+        """OpenML task ids; "development", "test", "quick" and "full" stand for several."""
+        known = load(self.data).instances
+        test = test_instances(known)
+        groups = {"development": DEVELOPMENT, "test": test, "quick": QUICK, "full": test}
+        ids = tuple(i for name in names for i in groups.get(name, (name,)))
+        if unknown := [i for i in ids if i not in known]:
+            raise KeyError(f"LCBench has no instance {unknown[0]!r}; it has {', '.join(known)}")
+        return ids
+
+    def name_of(self, instance: str) -> str:
+        """The name of an instance's problem."""
+        trained = "" if self.epochs == ALL_EPOCHS else "-epochs-{}-{}".format(*self.epochs)
+        return f"lcbench{trained}/{instance}"
+
+    def problem(self, instance: str) -> Problem:
+        """The search on a data set."""
+        return load(self.data).problem(instance, self.epochs)
 
 
 def test_instances(instances: tuple[str, ...]) -> tuple[str, ...]:

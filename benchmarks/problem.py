@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from raytuner.simulate import Objective
+from raytuner.simulate import Workload
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, kw_only=True)
+class Problem(Workload):
     """A search whose answer is known.
 
     Attributes:
         name: Its name in results.
-        space: A ``param_space`` of Ray Tune.
-        objective: A configuration's learning curve.
-        metric: What it reports.
-        mode: "min" or "max".
-        max_t: Units of a full training.
         training_s: Mean seconds of a full training of a random configuration.
         best: The best value known: a regret of 0.
         median: Median value of fully trained random configurations: a regret of 1.
     """
 
     name: str
-    space: Mapping[str, Any] = field(repr=False)
-    objective: Objective = field(repr=False)
-    metric: str
-    mode: str
-    max_t: int
     training_s: float
     best: float
     median: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         sign = 1 if self.mode == "max" else -1
         if not sign * self.best > sign * self.median:
             raise ValueError(
@@ -49,3 +40,20 @@ class Problem:
         Below 0 if it is better than what was known.
         """
         return (self.best - value) / (self.best - self.median)
+
+
+class Benchmark(Protocol):
+    """A family of problems: a value that can be sent to another process, to make them there."""
+
+    def chosen(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The instances that these names stand for; a group of instances has a name too.
+
+        Raises:
+            KeyError: There is no such instance.
+        """
+
+    def name_of(self, instance: str) -> str:
+        """The name of an instance's problem: that of the benchmark, a slash, and the instance."""
+
+    def problem(self, instance: str) -> Problem:
+        """The search on an instance."""

@@ -1,4 +1,4 @@
-"""Seconds a proposal, ours and Optuna's side by side.
+"""Seconds and memory of a proposal, ours and Optuna's side by side, by pytest-benchmark.
 
 python -m benchmarks.micro
 """

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.micro``: seconds a proposal, as ratios."""
+"""``python -m benchmarks.micro``: run the cases, keep the figures, print the table."""
 
 from __future__ import annotations
 
@@ -7,16 +7,68 @@ import os
 # Before NumPy and torch come in: with threads, two cores measure how these get in each other's way.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import sys
-from importlib.metadata import version
+import json
+from pathlib import Path
+from typing import Any
 
 import click
+import pytest
 
-from benchmarks.micro.proposals import Timing, measure, optuna_gp, ours
+from benchmarks.micro import table
+from benchmarks.micro.proposals import MAKE, Search
 from benchmarks.race.runs import this_machine
-from benchmarks.race.table import markdown_table
 
-_HEAD = ("d", "observations", "raytuner: first, median, worst s", "Optuna GPSampler", "ratio")
+_FILE = "bench_proposals.py"
+
+
+class Cases:
+    """The pytest plugin that says what is measured, and what of it is kept.
+
+    Args:
+        dimensions: Hyperparameters.
+        observations: Points known at the start.
+        proposals: How many are timed after the first; with thousands of observations fewer.
+        out: The file of figures.
+    """
+
+    def __init__(
+        self, dimensions: list[int], observations: list[int], proposals: int, out: Path
+    ) -> None:
+        self._dimensions = dimensions
+        self._observations = observations
+        self._proposals = proposals
+        self._out = out
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Each searcher on each case, the searchers of a case one after the other."""
+        cases = [
+            (d, n, name, self._count(n))
+            for n in self._observations
+            for d in self._dimensions
+            for name in MAKE
+        ]
+        metafunc.parametrize(("dimensions", "observations", "name", "proposals"), cases)
+
+    def _count(self, observations: int) -> int:
+        return max(1, min(self._proposals, 5_000 // observations))
+
+    def pytest_benchmark_update_json(
+        self, config: Any, benchmarks: Any, output_json: dict[str, Any]
+    ) -> None:
+        """Keep the figures: pytest's own file says much more, of the machine too."""
+        found = [_figures(entry) for entry in output_json["benchmarks"]]
+        kept = {"machine": this_machine(), "versions": table.versions(), "cases": found}
+        self._out.parent.mkdir(parents=True, exist_ok=True)
+        self._out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def _figures(entry: dict[str, Any]) -> dict[str, Any]:
+    stats, more = entry["stats"], entry["extra_info"]
+    seconds = {"median_s": stats["median"], "worst_s": stats["max"], **more}
+    return {
+        **entry["params"],
+        **{key: None if value is None else float(f"{value:.4g}") for key, value in seconds.items()},
+    }
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
@@ -24,33 +76,33 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 
 
 @click.command()
-@click.option("--observations", default="50,200,1000", callback=_numbers, show_default=True)
+@click.option("--observations", default="50,200,1000,5000", callback=_numbers, show_default=True)
 @click.option("--dimensions", default="8,20", callback=_numbers, show_default=True)
 @click.option("--proposals", default=10, type=click.IntRange(1), show_default=True)
-@click.option("--seed", default=0, show_default=True)
-def main(observations: list[int], dimensions: list[int], proposals: int, seed: int) -> None:
-    """Time proposals of raytuner and of Optuna's GPSampler, one after the other in one process.
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("benchmarks/results/micro.json"),
+    show_default=True,
+    help="File of the figures.",
+)
+def main(observations: list[int], dimensions: list[int], proposals: int, out: Path) -> None:
+    """Measure proposals of raytuner and of Optuna's GPSampler, one after the other in one process.
 
-    Each proposal comes after one more observation. The ratio is of the medians: below 1, raytuner
-    is the faster.
+    Each proposal comes after one more observation. Seconds are the processor's.
     """
-    measure(ours, 2, 10, 1, seed)  # imports and caches
-    measure(optuna_gp, 2, 10, 1, seed)
-    rows = []
-    for d in dimensions:
-        for n in observations:
-            mine = measure(ours, d, n, proposals, seed)
-            theirs = measure(optuna_gp, d, n, proposals, seed)
-            ratio = f"{mine.median / theirs.median:.2f}"
-            rows.append((str(d), str(n), _words(mine), _words(theirs), ratio))
-            print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
-    click.echo("\n".join(markdown_table(_HEAD, rows)))
-    packages = ", ".join(f"{name} {version(name)}" for name in ("raytuner", "optuna", "torch"))
-    click.echo(f"\n{this_machine()}; {packages}; {proposals} proposals each, seed {seed}.")
-
-
-def _words(timing: Timing) -> str:
-    return f"{timing.first:.2f}, {timing.median:.2f}, {timing.worst:.2f}"
+    for make in MAKE.values():  # imports and caches
+        Search(make, 2, 10, seed=0).suggest()
+    bench = Path(__file__).with_name(_FILE)
+    arguments = [
+        str(bench), "-q", "-s", "-p", "no:cacheprovider", "-o", "addopts=", "-o", "timeout=0",
+        "--benchmark-timer=time.process_time", "--benchmark-warmup=off",
+        f"--benchmark-json={os.devnull}",
+    ]  # fmt: skip
+    code = pytest.main(arguments, plugins=[Cases(dimensions, observations, proposals, out)])
+    if code != 0:
+        raise SystemExit(int(code))
+    click.echo(table.as_markdown(out))
 
 
 if __name__ == "__main__":

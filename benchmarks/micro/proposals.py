@@ -1,11 +1,10 @@
-"""How long a proposal takes with so many observations."""
+"""A searcher that has seen so many observations, and is asked for more."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,19 +32,7 @@ def optuna_gp(seed: int) -> Searcher:
     return OptunaSearch(sampler=optuna.samplers.GPSampler(seed=seed))
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds of proposals, each after one more observation.
-
-    Attributes:
-        first: Of the first, which learns all observations at once.
-        median: Of those after it.
-        worst: Of those after it.
-    """
-
-    first: float
-    median: float
-    worst: float
+MAKE: dict[str, Make] = {"raytuner": ours, "Optuna GPSampler": optuna_gp}
 
 
 def space_of(dimensions: int) -> dict[str, Any]:
@@ -62,21 +49,44 @@ def loss_of(config: Mapping[str, float]) -> float:
     return sum((x - 0.4) ** 2 + 0.02 * math.sin(12 * x) for x in u)
 
 
-def measure(make: Make, dimensions: int, observations: int, proposals: int, seed: int) -> Timing:
-    """Time a searcher that knows ``observations`` random points for ``proposals`` more."""
-    space = space_of(dimensions)
-    searcher: Any = make(seed)
-    searcher.set_search_properties(METRIC, "min", space)
-    rng = np.random.RandomState(seed)
-    for _ in range(observations):
-        config = {name: domain.sample(random_state=rng) for name, domain in space.items()}
-        searcher.add_evaluated_point(config, loss_of(config))
-    seconds = []
-    for number in range(1 + proposals):
-        start = time.perf_counter()
-        config = searcher.suggest(f"trial_{number}")
-        seconds.append(time.perf_counter() - start)
-        report = {METRIC: loss_of(config), "training_iteration": 1}
-        searcher.on_trial_complete(f"trial_{number}", report)
-    later = seconds[1:]
-    return Timing(seconds[0], float(np.median(later)), max(later))
+class Search:
+    """A searcher that knows random points, driven as Ray's loop drives one.
+
+    Args:
+        make: Makes the searcher.
+        dimensions: Hyperparameters.
+        observations: Points that it knows from the start.
+        seed: Seed of the searcher and of the points.
+
+    Attributes:
+        hooks_s: Processor seconds of the calls that told it of a trial, for each trial.
+    """
+
+    def __init__(self, make: Make, dimensions: int, observations: int, seed: int) -> None:
+        space = space_of(dimensions)
+        self._searcher: Any = make(seed)
+        self._searcher.set_search_properties(METRIC, "min", space)
+        rng = np.random.RandomState(seed)
+        for _ in range(observations):
+            config = {name: domain.sample(random_state=rng) for name, domain in space.items()}
+            self._searcher.add_evaluated_point(config, loss_of(config))
+        self._count = 0
+        self._config: dict[str, float] = {}
+        self.hooks_s: list[float] = []
+
+    def suggest(self) -> None:
+        """Ask for a proposal."""
+        self._config = self._searcher.suggest(self._trial_id)
+
+    def tell(self) -> None:
+        """Tell of the trial that was proposed last: one report, and its end."""
+        report = {METRIC: loss_of(self._config), "training_iteration": 1}
+        start = time.process_time()
+        self._searcher.on_trial_result(self._trial_id, report)
+        self._searcher.on_trial_complete(self._trial_id, report)
+        self.hooks_s.append(time.process_time() - start)
+        self._count += 1
+
+    @property
+    def _trial_id(self) -> str:
+        return f"trial_{self._count}"

@@ -5,6 +5,6 @@
     python -m benchmarks.race.page                   # RESULTS.md out of the stored runs
 
 Every method searches the same problems with the same workers and the same budget on the virtual
-clock of `raytuner.simulate`. Proposing costs no virtual time: its real seconds are measured and
-shown beside. Each run is kept, and none is run twice.
+clock of `raytuner.simulate`. Proposing costs no virtual time: its seconds of the processor are
+measured and shown beside. Each run is kept, and none is run twice.
 """

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
-from benchmarks.lcbench import TRAINED_EPOCHS
+from benchmarks.lcbench import ALL_EPOCHS, DATA_VARIABLE, TRAINED_EPOCHS, LCBenchProblems
+from benchmarks.problem import Benchmark
 from benchmarks.race.figures import summaries
 from benchmarks.race.methods import METHODS
 from benchmarks.race.plan import FULL, QUICK
 from benchmarks.race.runs import Store
 from benchmarks.race.table import as_markdown
 from benchmarks.race.workers import run_all
-
-DATA_VARIABLE = "RAYTUNER_YAHPO_DATA"
+from benchmarks.real import RealProblems
 
 
 def _names(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
@@ -26,9 +26,16 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--quick", "plan", flag_value="quick", help="Ten minutes on two idle cores.")
 @click.option("--full", "plan", flag_value="full", default=True, help="Everything (the default).")
 @click.option(
+    "--benchmark",
+    "family",
+    type=click.Choice(("lcbench", "real")),
+    default="lcbench",
+    show_default=True,
+    help="LCBench's surrogate, or small models that are really trained.",
+)
+@click.option(
     "--data",
     envvar=DATA_VARIABLE,
-    required=True,
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help=f"Folder of YAHPO's data, which holds lcbench/. Environment: {DATA_VARIABLE}.",
 )
@@ -43,7 +50,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--instances",
     callback=_names,
-    help='OpenML task ids with commas between, or "development", or "test".',
+    help='Names with commas between: OpenML task ids, "development" or "test"; or real problems.',
 )
 @click.option(
     "--trained-epochs",
@@ -59,7 +66,8 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--list", "only_list", is_flag=True, help="List the methods, and run none.")
 def main(
     plan: str,
-    data: Path,
+    family: str,
+    data: Path | None,
     results: Path,
     methods: Sequence[str],
     instances: Sequence[str],
@@ -70,7 +78,7 @@ def main(
     jobs: int,
     only_list: bool,
 ) -> None:
-    """Race raytuner against its peers on LCBench, on a virtual clock.
+    """Race raytuner against its peers on a virtual clock.
 
     Each run is kept as it ends and is not run again. A method whose packages are not installed is
     named and left out: run it from an environment that has them, into the same results.
@@ -88,13 +96,29 @@ def main(
         workers=workers,
         budget=budget,
         seeds=seeds,
-        epochs=epochs,
     )
+    benchmark = _benchmark(family, data, epochs)
+    try:
+        wanted = chosen.tasks(benchmark)
+    except KeyError as error:
+        raise click.UsageError(str(error.args[0])) from error
     store = Store(results)
-    left_out = run_all(chosen, data, store, jobs)
-    wanted = chosen.tasks(data)
+    left_out = run_all(chosen, benchmark, store, jobs)
     runs = [run for run in store.runs() if run.key in wanted]
     click.echo(as_markdown(summaries(runs), left_out))
+
+
+def _benchmark(family: str, data: Path | None, epochs: tuple[int, int] | None) -> Benchmark:
+    if family == "real":
+        if epochs is not None:
+            raise click.UsageError("--trained-epochs is about LCBench; real problems have no such")
+        return RealProblems()
+    if data is None:
+        raise click.UsageError(
+            f"LCBench needs --data, or {DATA_VARIABLE}: a clone of"
+            " https://github.com/slds-lmu/yahpo_data"
+        )
+    return LCBenchProblems(str(data), epochs or ALL_EPOCHS)
 
 
 if __name__ == "__main__":

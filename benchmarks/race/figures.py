@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +25,13 @@ class Summary:
     Attributes:
         method: Its name.
         runs: How many there are.
+        problems: On how many problems.
         final: Mean regret at each of `MARKS` of the best fully trained trial.
         low: Lower ends of the 95 % bootstrap intervals of ``final``.
         high: Upper ends.
         any: Mean regret at each of `MARKS` of the best value reported by any trial at any time.
-        rank: Mean rank among the methods at each of `MARKS`, 1 the best; over the contests that
-            all methods ran.
+        rank: Mean rank at each of `MARKS`, 1 the best, over the contests that all methods with runs
+            on every problem have run; NaN for a method that has not run on every problem.
         mean_s: Seconds of all calls to the searcher, for each trial: some peers do their thinking
             when they are told, and some propose several trials at once.
         median_s: Median over the runs of the median seconds of a call that asked for a proposal.
@@ -39,6 +40,7 @@ class Summary:
 
     method: str
     runs: int
+    problems: int
     final: Floats
     low: Floats
     high: Floats
@@ -52,8 +54,9 @@ class Summary:
 def summaries(runs: Sequence[Run]) -> list[Summary]:
     """Each method's figures, the lowest regret at the end first."""
     by_method = grouped(runs)
-    ranks = mean_ranks(runs)
-    found = [_summary(method, mine, ranks[method]) for method, mine in by_method.items()]
+    ranks = mean_ranks(whole(by_method))
+    none = np.full(len(MARKS), np.nan)
+    found = [_summary(method, mine, ranks.get(method, none)) for method, mine in by_method.items()]
     return sorted(found, key=lambda summary: summary.final[-1])
 
 
@@ -63,6 +66,20 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
     for run in runs:
         by_method.setdefault(run.method, []).append(run)
     return by_method
+
+
+def whole(by_method: Mapping[str, Sequence[Run]]) -> dict[str, Sequence[Run]]:
+    """The methods that have runs on every problem that any has: their means compare."""
+    every = {run.problem for mine in by_method.values() for run in mine}
+    return {m: mine for m, mine in by_method.items() if {run.problem for run in mine} == every}
+
+
+def mean_over_problems(runs: Sequence[Run], values: npt.ArrayLike) -> Floats:
+    """Mean of rows ``runs x ...``, each problem with the same weight however many seeds it has."""
+    rows = np.asarray(values, dtype=np.float64)
+    problems = np.array([run.problem for run in runs])
+    means = [rows[problems == problem].mean(axis=0) for problem in np.unique(problems)]
+    return np.mean(means, axis=0)
 
 
 def regrets(runs: Sequence[Run], *, final: bool = True) -> Floats:
@@ -78,28 +95,26 @@ def intervals(runs: Sequence[Run], draws: int = _DRAWS) -> tuple[Floats, Floats]
     """
     rng = np.random.default_rng(0)
     values = regrets(runs)
-    means = np.zeros((draws, len(MARKS)))
+    means = []
     problems = np.array([run.problem for run in runs])
     for problem in np.unique(problems):
         (rows,) = np.nonzero(problems == problem)
-        drawn = values[rng.choice(rows, (draws, len(rows)))]
-        means += drawn.sum(axis=1) / len(runs)
-    low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+        means.append(values[rng.choice(rows, (draws, len(rows)))].mean(axis=1))
+    low, high = np.quantile(np.mean(means, axis=0), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
     return low, high
 
 
-def mean_ranks(runs: Sequence[Run]) -> dict[str, Floats]:
-    """Each method's mean rank at each mark, over the contests that all methods ran.
+def mean_ranks(by_method: Mapping[str, Sequence[Run]]) -> dict[str, Floats]:
+    """Each method's mean rank at each mark, over the contests that all these methods ran.
 
     Equal regrets share the mean of their ranks.
     """
     from scipy.stats import rankdata
 
-    by_method = grouped(runs)
     contests = {m: {(r.problem, r.seed, r.workers): r for r in rs} for m, rs in by_method.items()}
     common = sorted(set.intersection(*(set(c) for c in contests.values()))) if contests else []
     if not common:
-        return {method: np.full(len(MARKS), np.nan) for method in by_method}
+        return {}
     table = np.stack([regrets([contests[m][c] for c in common]) for m in by_method])
     ranks = rankdata(table, axis=0).mean(axis=1)
     return dict(zip(by_method, ranks, strict=True))
@@ -112,9 +127,9 @@ def time_to_reach(mine: Sequence[Run], theirs: Sequence[Run]) -> float | None:
         A share of the budget; None if it never is.
     """
     shares = sorted({share for run in mine for share, _ in run.final if share <= 1.0})
-    target = regrets(theirs)[:, -1].mean()
+    target = mean_over_problems(theirs, regrets(theirs))[-1]
     for share in shares:
-        if np.mean([min(1.0, run.regret(share)) for run in mine]) <= target:
+        if mean_over_problems(mine, [min(1.0, run.regret(share)) for run in mine]) <= target:
             return share
     return None
 
@@ -125,10 +140,11 @@ def _summary(method: str, runs: Sequence[Run], rank: Floats) -> Summary:
     return Summary(
         method=method,
         runs=len(runs),
-        final=regrets(runs).mean(axis=0),
+        problems=len({run.problem for run in runs}),
+        final=mean_over_problems(runs, regrets(runs)),
         low=low,
         high=high,
-        any=regrets(runs, final=False).mean(axis=0),
+        any=mean_over_problems(runs, regrets(runs, final=False)),
         rank=rank,
         mean_s=sum(run.suggest_total_s + run.hooks_s for run in runs) / max(1, trials),
         median_s=float(np.median([run.suggest_median_s for run in runs])),

@@ -84,7 +84,7 @@ class Method:
                 found[name] = version(name)
             except PackageNotFoundError:
                 found[name] = "?"
-        found["raytuner"] += _commit()
+        found["raytuner"] += commit()
         return found
 
     def _needs(self) -> list[tuple[str, str]]:
@@ -93,7 +93,7 @@ class Method:
 
 
 @lru_cache(maxsize=1)
-def _commit() -> str:
+def commit() -> str:
     """What of raytuner's history this is, as ``+abc1234``, with ``.dirty`` if it was changed."""
     command = ["git", "describe", "--always", "--dirty=.dirty", "--exclude=*"]
     try:

@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from benchmarks.lcbench import DEVELOPMENT
-from benchmarks.race.figures import Summary, grouped, summaries, time_to_reach
+from benchmarks.micro import table as micro_table
+from benchmarks.race.figures import Summary, grouped, summaries, time_to_reach, whole
 from benchmarks.race.methods import METHODS
 from benchmarks.race.plot import draw
 from benchmarks.race.runs import Run, Store
 from benchmarks.race.table import as_markdown, markdown_table, title_of
 
 OURS = "ours"
+MICRO = "micro.json"
+REASONS = "not_run.json"
 
 _HEAD = """\
 # The race
 
-raytuner against its peers on LCBench (YAHPO Gym's surrogate), on the virtual clock of
-`raytuner.simulate`. This page is written by `python -m benchmarks.race.page` from the stored runs;
-`python -m benchmarks.race --data DIR` makes the runs that are missing.
+raytuner against its peers, each on the virtual clock of `raytuner.simulate`. This page is written
+by `python -m benchmarks.race.page` from the stored runs; the commands in
+[README.md](README.md) make the runs that are missing.
 
-A regret of 0 is the best of half a million random points (`target_statistics.csv`), 1 is the median
-of 10,000 random configurations trained in full; below 0 is better than what
-was known. Regrets above 1 count as 1, and so does having no fully trained trial yet. Intervals:
-95 % bootstrap over seeds, the problems kept. Proposing costs no virtual time; its real seconds are
-beside, as measured on the machine named, other work on it included. Every method has the same
-workers and the same budget.
+Regrets above 1 count as 1, and so does having no fully trained trial yet. Every problem weighs the
+same. Intervals: 95 % bootstrap over seeds, the problems kept. Ranks: over the contests that all
+methods with runs on every problem have run. Proposing costs no virtual time; its seconds of the
+processor are beside, with BLAS on one thread. Every method has the same workers and the same
+budget.
 """
 
+_ABOUT = {
+    "lcbench": "LCBench by YAHPO Gym's surrogate, epochs 1 to 52, of which the first is before any"
+    " training. A regret of 0 is the best of half a million random points"
+    " (`target_statistics.csv`), 1 is the median of 10,000 random configurations trained in full;"
+    " below 0 is better than what was known.",
+    "lcbench-epochs-2-51": "LCBench by YAHPO Gym's surrogate, epochs 2 to 51, as its documentation"
+    " advises: the first rung of halving then sees a network that was trained for an epoch.",
+    "real": "Small models of scikit-learn and torch that are really trained, 27 reports each; the"
+    " seconds of an epoch are computed from the configuration. A regret of 0 is the best of 100"
+    " random configurations trained in full, 1 is their median; below 0 is better than all of"
+    " these.",
+}
 
-def page(runs: Sequence[Run], plots: Path) -> str:
+
+def page(results: Path, plots: Path) -> str:
     """The page.
 
     Args:
-        runs: All runs.
+        results: Folder of the runs; of what ``python -m benchmarks.micro`` kept in `MICRO`; and of
+            `REASONS`, by hand: methods that were not run, and why.
         plots: Folder of the plots, beside which the page is to lie.
     """
+    runs = Store(results).runs()
     parts = [_HEAD]
     races: dict[tuple[str, int, float], list[Run]] = {}
     for run in runs:
         races.setdefault((run.benchmark, run.workers, run.budget), []).append(run)
     parts.extend(_section(races[name], plots) for name in sorted(races))
-    parts.append(_absent(runs))
+    if (results / MICRO).is_file():
+        table = micro_table.as_markdown(results / MICRO)
+        parts += ["## Seconds and memory of a proposal", "", table]
+    given = results / REASONS
+    parts.append(_absent(runs, json.loads(given.read_text("utf-8")) if given.is_file() else {}))
     parts.append(_origin(runs))
     return "\n".join(parts)
 
@@ -54,19 +76,17 @@ def _section(runs: Sequence[Run], plots: Path) -> str:
     benchmark, workers, budget = runs[0].benchmark, runs[0].workers, runs[0].budget
     name = f"{benchmark}-{workers}-workers-{budget:g}-trainings.svg"
     by_method = grouped(runs)
-    whole = max(len(mine) for mine in by_method.values())
-    draw({m: mine for m, mine in by_method.items() if len(mine) == whole}, plots / name)
+    draw(whole(by_method), plots / name)
     table = summaries(runs)
     problems = sorted({run.problem for run in runs})
-    seeds = sorted({run.seed for run in runs})
     return "\n".join(
         [
             f"## {benchmark}, {workers} workers, {budget:g} mean full trainings each",
             "",
-            f"Problems: {', '.join(map(_described, problems))}. Seeds:"
-            f" {', '.join(map(str, seeds))}. A method with fewer than"
-            f" {len(problems) * len(seeds)} runs was not run on all of them: its row is no"
-            " comparison.",
+            _ABOUT.get(benchmark, ""),
+            "",
+            f"Problems: {', '.join(map(_described, problems))}. Seeds: from 0; as many as there are"
+            f" runs, over {len(problems)} problems.",
             "",
             f"![Regret over the budget]({plots.name}/{name})",
             "",
@@ -110,10 +130,10 @@ def _shared(mine: Sequence[Run], theirs: Sequence[Run]) -> tuple[list[Run], list
     return both[0], both[1]
 
 
-def _absent(runs: Sequence[Run]) -> str:
+def _absent(runs: Sequence[Run], reasons: Mapping[str, str]) -> str:
     have = {run.method for run in runs}
     lines = [
-        f"- {method.title} (`{method.name}`): {method.missing() or 'not run yet'}"
+        f"- {method.title} (`{method.name}`): {reasons.get(method.name, 'not run yet')}"
         for method in METHODS.values()
         if method.name not in have
     ]
@@ -159,13 +179,12 @@ def _origin(runs: Sequence[Run]) -> str:
 )
 def main(results: Path, out: Path) -> None:
     """Write the results page."""
-    runs = Store(results).runs()
-    if not runs:
+    if not Store(results).runs():
         raise click.UsageError(f"there are no runs in {results}")
     plots = out.parent / "plots"
     plots.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(runs, plots), encoding="utf-8")
-    click.echo(f"{out}: {len(runs)} runs")
+    out.write_text(page(results, plots), encoding="utf-8")
+    click.echo(out)
 
 
 if __name__ == "__main__":

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from benchmarks import lcbench
-from benchmarks.problem import Problem
+from benchmarks.problem import Benchmark, Problem
 from benchmarks.race.methods import METHODS
 from benchmarks.race.runs import Key
 
 
 @dataclass(frozen=True)
 class Task:
-    """A problem that another process can make.
+    """A problem that another process can make."""
 
-    Attributes:
-        data: Folder of YAHPO's data.
-        instance: The data set.
-        epochs: The first and last epoch that reports.
-    """
-
-    data: str
+    benchmark: Benchmark
     instance: str
-    epochs: tuple[int, int]
 
     @property
     def name(self) -> str:
         """The problem's name."""
-        return lcbench.name_of(self.instance, self.epochs)
+        return self.benchmark.name_of(self.instance)
 
     def problem(self) -> Problem:
         """The problem."""
-        return lcbench.load(self.data).problem(self.instance, self.epochs)
+        return self.benchmark.problem(self.instance)
 
 
 @dataclass(frozen=True)
@@ -42,11 +33,10 @@ class Plan:
 
     Attributes:
         methods: Names of methods.
-        instances: OpenML task ids; or "development" or "test" for all of these.
+        instances: Names of the benchmark's instances or groups of them.
         workers: Trials at the same time.
         budget: Mean full trainings a worker; None: 12, or 3 with 64 workers and more.
         seeds: How many seeds, from 0.
-        epochs: The first and last epoch that LCBench reports.
     """
 
     methods: tuple[str, ...]
@@ -54,7 +44,6 @@ class Plan:
     workers: int = 8
     budget: float | None = None
     seeds: int = 5
-    epochs: tuple[int, int] = lcbench.ALL_EPOCHS
 
     def changed(
         self,
@@ -64,7 +53,6 @@ class Plan:
         workers: int | None = None,
         budget: float | None = None,
         seeds: int | None = None,
-        epochs: tuple[int, int] | None = None,
     ) -> Plan:
         """This plan with what is given in place of its own."""
         return replace(
@@ -74,7 +62,6 @@ class Plan:
             workers=workers or self.workers,
             budget=budget or self.budget,
             seeds=seeds or self.seeds,
-            epochs=epochs or self.epochs,
         )
 
     @property
@@ -82,27 +69,21 @@ class Plan:
         """Mean full trainings a worker."""
         return self.budget or (12.0 if self.workers < 64 else 3.0)
 
-    def tasks(self, data: str | Path) -> dict[Key, Task]:
+    def tasks(self, benchmark: Benchmark) -> dict[Key, Task]:
         """All runs and the problem of each, those first whose seed is low."""
+        instances = benchmark.chosen(self.instances)
         return {
             Key(method, task.name, seed, self.workers, self.trainings): task
             for seed in range(self.seeds)
-            for task in (Task(str(data), i, self.epochs) for i in self._ids(data))
+            for task in (Task(benchmark, instance) for instance in instances)
             for method in self.methods
         }
 
-    def _ids(self, data: str | Path) -> tuple[str, ...]:
-        known = lcbench.load(data).instances
-        groups = {"development": lcbench.DEVELOPMENT, "test": lcbench.test_instances(known)}
-        return tuple(i for name in self.instances for i in groups.get(name, (name,)))
 
-
-# Development instances: whoever is at work on raytuner runs it often, and nothing may be tuned on
-# the others.
 QUICK = Plan(
     methods=("random", "random+ray-asha", "optuna-tpe", "ours", "ours+asha"),
-    instances=("3945", "126029"),
+    instances=("quick",),
     budget=3.0,
     seeds=2,
 )
-FULL = Plan(methods=tuple(METHODS), instances=("test",))
+FULL = Plan(methods=tuple(METHODS), instances=("full",))

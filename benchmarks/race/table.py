@@ -4,49 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.race.figures import MARKS, Floats, Summary
+import numpy as np
+
+from benchmarks.race.figures import MARKS, Summary
 from benchmarks.race.methods import METHODS
 
 
 def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> str:
     """Tables of the figures, and what was left out.
 
-    Methods that have not run everything come last, and say so: their means are of other contests.
+    Methods that have not run on all problems come last, and say so: their means are of others.
     """
-    whole = max((s.runs for s in summaries), default=0)
-    summaries = sorted(summaries, key=lambda s: s.runs < whole)
+    all_problems = max((s.problems for s in summaries), default=0)
+    summaries = sorted(summaries, key=lambda s: s.problems < all_problems)
     lines = [
         "Mean normalised regret of the best fully trained trial (0: the best value known; 1: the"
         " median of random configurations), with 95 % bootstrap intervals over seeds:",
         "",
         *markdown_table(
             ("method", "runs", *_marks()),
-            ((title_of(s.method), f"{s.runs} of {whole}", *_with_intervals(s)) for s in summaries),
+            ((title_of(s.method), _runs(s, all_problems), *_with_intervals(s)) for s in summaries),
         ),
         "",
-        "Mean normalised regret of the best value that any trial has reported; mean rank; real"
-        " seconds of the searcher for each trial, and the median and worst of a single proposal:",
+        "Mean rank by that value; and processor seconds of the searcher: for each trial, and the"
+        " median and worst of one proposal:",
         "",
         *markdown_table(
-            (
-                "method",
-                *_marks("any, "),
-                *_marks("rank, "),
-                "s a trial",
-                "median s",
-                "worst s",
-            ),
-            (
-                (
-                    title_of(s.method),
-                    *_plain(s.any),
-                    *(f"{rank:.1f}" for rank in s.rank),
-                    f"{s.mean_s:.2g}",
-                    f"{s.median_s:.2g}",
-                    f"{s.worst_s:.2g}",
-                )
-                for s in summaries
-            ),
+            ("method", *_marks(), "s a trial", "median s", "worst s"),
+            ((title_of(s.method), *_ranks(s), *_seconds(s)) for s in summaries),
+        ),
+        "",
+        "Mean normalised regret of the best value that any trial has reported at any time:",
+        "",
+        *markdown_table(
+            ("method", *_marks()),
+            ((title_of(s.method), *(f"{value:.3f}" for value in s.any)) for s in summaries),
         ),
     ]
     left_out = list(left_out)
@@ -60,12 +52,22 @@ def title_of(method: str) -> str:
     return METHODS[method].title if method in METHODS else method
 
 
-def _marks(prefix: str = "") -> list[str]:
-    return [f"{prefix}{mark:.0%}" for mark in MARKS]
+def _runs(summary: Summary, all_problems: int) -> str:
+    if summary.problems == all_problems:
+        return str(summary.runs)
+    return f"{summary.runs}, on {summary.problems} of {all_problems} problems"
 
 
-def _plain(values: Floats) -> list[str]:
-    return [f"{value:.3f}" for value in values]
+def _marks() -> list[str]:
+    return [f"{mark:.0%}" for mark in MARKS]
+
+
+def _ranks(summary: Summary) -> list[str]:
+    return ["-" if np.isnan(rank) else f"{rank:.1f}" for rank in summary.rank]
+
+
+def _seconds(summary: Summary) -> list[str]:
+    return [f"{s:.2g}" for s in (summary.mean_s, summary.median_s, summary.worst_s)]
 
 
 def _with_intervals(summary: Summary) -> list[str]:

@@ -9,8 +9,8 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from pathlib import Path
 
+from benchmarks.problem import Benchmark
 from benchmarks.race.method import Contest
 from benchmarks.race.methods import METHODS
 from benchmarks.race.plan import Plan, Task
@@ -19,12 +19,14 @@ from benchmarks.race.runs import Key, Run, Store, race
 Say = Callable[[str], None]
 
 
-def run_all(plan: Plan, data: Path, store: Store, jobs: int, say: Say | None = None) -> list[str]:
+def run_all(
+    plan: Plan, benchmark: Benchmark, store: Store, jobs: int, say: Say | None = None
+) -> list[str]:
     """Run what the store lacks of a plan.
 
     Args:
         plan: What is to be run.
-        data: Folder of YAHPO's data.
+        benchmark: Where its problems are from.
         store: Where runs are kept.
         jobs: Processes at the same time.
         say: Told of progress; None: the standard error.
@@ -38,7 +40,7 @@ def run_all(plan: Plan, data: Path, store: Store, jobs: int, say: Say | None = N
     done = {run.key for run in kept}
     todo = {
         key: task
-        for key, task in plan.tasks(data).items()
+        for key, task in plan.tasks(benchmark).items()
         if key not in done and absent[key.method] is None
     }
     left_out = [f"{name}: {reason}" for name, reason in absent.items() if reason is not None]
@@ -83,6 +85,14 @@ def _work_off(
     return failures
 
 
+_Kind = tuple[str, str, int, float]
+
+
+def _kind(key: Key) -> _Kind:
+    """Of runs that take about as long: of a method on a benchmark, with one size of race."""
+    return key.method, key.problem.partition("/")[0], key.workers, key.budget
+
+
 class Progress:
     """Says what has run, and how long the rest will take.
 
@@ -97,13 +107,13 @@ class Progress:
         self._count = len(self._left)
         self.jobs = jobs
         self._start = time.monotonic()
-        self._seconds: defaultdict[str, list[float]] = defaultdict(list)
+        self._seconds: defaultdict[_Kind, list[float]] = defaultdict(list)
         for run in kept:
-            self._seconds[run.method].append(run.wall_s)
+            self._seconds[_kind(run.key)].append(run.wall_s)
 
     def ended(self, run: Run) -> str:
         """A run has ended."""
-        self._seconds[run.method].append(run.wall_s)
+        self._seconds[_kind(run.key)].append(run.wall_s)
         return self._line(run.key, f"regret {run.regret(1.0):.3f} after {run.wall_s:.0f} s")
 
     def elsewhere(self, key: Key) -> str:
@@ -115,10 +125,10 @@ class Progress:
         return self._line(key, f"failed: {reason}")
 
     def seconds_left(self) -> float:
-        """Estimated from the runs so far; those of a method that never ran count as the mean."""
-        means = {name: sum(all_) / len(all_) for name, all_ in self._seconds.items()}
+        """Estimated from the runs so far; those of a kind that never ran count as the mean."""
+        means = {kind: sum(all_) / len(all_) for kind, all_ in self._seconds.items()}
         overall = sum(means.values()) / len(means) if means else 0.0
-        return sum(means.get(key.method, overall) for key in self._left) / self.jobs
+        return sum(means.get(_kind(key), overall) for key in self._left) / self.jobs
 
     def _line(self, key: Key, what: str) -> str:
         self._left.pop(key, None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from raytuner.errors import SpaceError, TrainableError
 
 if TYPE_CHECKING:
+    from raytuner.simulate import Workload
     from raytuner.space import Space
 
 
@@ -53,6 +54,25 @@ def load_function(name: str) -> Callable[..., Any]:
         )
     function: Callable[..., Any] = found
     return function
+
+
+def load_workload(name: str) -> Workload:
+    """What the function gives that `module:function` or `module:function:argument` names.
+
+    Raises:
+        TrainableError: It cannot be imported or called, or gives no workload.
+    """
+    from raytuner.simulate import Workload
+
+    module, _, rest = name.partition(":")
+    function, _, argument = rest.partition(":")
+    made = load_function(f"{module}:{function}")(*([argument] if argument else []))
+    if not isinstance(made, Workload):
+        raise TrainableError(
+            f"{name!r} gave {made!r} ({type(made).__name__}); it must give a"
+            " raytuner.simulate.Workload"
+        )
+    return made
 
 
 def load_space(path: Path) -> Space:

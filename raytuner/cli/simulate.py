@@ -1,14 +1,21 @@
-"""`raytuner simulate`: a recorded study on other numbers of workers."""
+"""`raytuner simulate`: a recorded study, or a benchmark, on other numbers of workers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from raytuner.cli.loading import load_workload
+
+if TYPE_CHECKING:
+    from raytuner.history import History
+    from raytuner.simulate import Workload
+
 
 @click.command()
-@click.argument("study", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("study")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -32,7 +39,7 @@ import click
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search.")
 def simulate(
-    study: Path,
+    study: str,
     workers: tuple[int, ...],
     price_per_hour: float | None,
     num_samples: int | None,
@@ -40,25 +47,27 @@ def simulate(
     max_concurrent: int | None,
     seed: int,
 ) -> None:
-    """Predict the time, cost and utilisation of STUDY, a study's folder, on other workers.
+    """Predict the time, cost and utilisation of STUDY on other workers.
 
-    The search runs again on a virtual clock, with the curves and durations that were recorded;
-    nothing is trained.
+    STUDY is a study's folder: the search runs again on a virtual clock, with the curves and
+    durations that were recorded; nothing is trained. Or it is MODULE:FUNCTION, or
+    MODULE:FUNCTION:ARGUMENT, of a function that gives a raytuner.simulate.Workload, such as a
+    benchmark: then say how many trials, or for how long.
     """
     from rich.console import Console
     from rich.table import Table
 
-    import raytuner
     from raytuner.simulate.predict import predict
 
-    history = raytuner.load(study).history
+    subject = _subject(study)
+    metric = subject.metric
     table = Table(box=None, header_style="bold")
     columns = ["workers", "time", "worker-hours", *(["cost"] if price_per_hour else [])]
-    for column in [*columns, "utilisation", f"best {history.metric}"]:
+    for column in [*columns, "utilisation", f"best {metric}"]:
         table.add_column(column, justify="right")
     for count in workers:
         found = predict(
-            history,
+            subject,
             workers=count,
             price_per_hour=price_per_hour,
             num_samples=num_samples,
@@ -79,13 +88,30 @@ def simulate(
         )
     console = Console()
     console.print(table)
+    assumed = f"a trial's start was taken to need {found.startup_s:.1f} s."
+    if found.recorded_s is None:
+        console.print(assumed.capitalize(), style="dim")
+        return
     console.print(
-        f"The recorded study took {_duration(found.recorded_s)}; a trial's start was taken to need"
-        f" {found.startup_s:.1f} s. In the last row {found.borrowed} of"
-        f" {found.own + found.borrowed} trials had a new configuration, and the curve of the"
-        " nearest recorded one.",
+        f"The recorded study took {_duration(found.recorded_s)}; {assumed} In the last row"
+        f" {found.borrowed} of {found.own + found.borrowed} trials had a new configuration, and the"
+        " curve of the nearest recorded one.",
         style="dim",
     )
+
+
+def _subject(study: str) -> History | Workload:
+    """What a person named: a folder goes before a function."""
+    import raytuner
+
+    if Path(study).is_dir():
+        return raytuner.load(study).history
+    if ":" not in study:
+        raise click.UsageError(
+            f"there is no folder {study!r}; STUDY is a study's folder, or MODULE:FUNCTION of a"
+            " function that gives a raytuner.simulate.Workload"
+        )
+    return load_workload(study)
 
 
 def _duration(seconds: float) -> str:

@@ -20,8 +20,8 @@ unit of resource would take; nothing is trained, and no Ray cluster is started::
     )
     simulation.incumbent(), simulation.utilisation(), simulation.resource_spent, simulation.counts
 
-:func:`predict` does so for a recorded study, and so does the command ``raytuner simulate STUDY
---workers 64``: time, cost and utilisation on other numbers of workers.
+:func:`predict` does so for a recorded study or a `Workload`, and so does the command ``raytuner
+simulate STUDY --workers 64``: time, cost and utilisation on other numbers of workers.
 
 ``tests/simulate/test_fidelity.py`` runs the same searches in Ray and here, and compares.
 """
@@ -38,6 +38,7 @@ from raytuner.simulate.record import (
 )
 from raytuner.simulate.run import simulate
 from raytuner.simulate.settings import Cluster, NodeLoss, Settings, WorkersJoin
+from raytuner.simulate.workload import Workload
 
 __all__ = [
     "Cluster",
@@ -54,6 +55,7 @@ __all__ = [
     "Simulation",
     "Step",
     "WorkersJoin",
+    "Workload",
     "predict",
     "simulate",
 ]

@@ -231,6 +231,8 @@ class VirtualController:
     def _next_trial(self) -> Trial | None:
         trial: Trial | None = self._suggest.call(self.search_alg.next_trial)
         self._charge(self._suggest.last)
+        if trial is None:  # no proposal: it would make proposals look quick
+            self._hooks.seconds.append(self._suggest.seconds.pop())
         return trial
 
     def _wait_for_searcher(self) -> Trial | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from raytuner.errors import TrainableError
 
@@ -17,26 +17,32 @@ class Curve:
     """What training with one configuration would report.
 
     Attributes:
-        reports: The report after each unit of resource: a sequence (the first is that of t = 1), or
-            a function of t that gives None once training has ended by itself. A report is a dict of
-            metrics, or a bare number: the metric.
+        reports: The report after each unit of resource: a sequence (the first is that of t = 1), a
+            function of t that gives None once training has ended by itself, or an iterator, such as
+            a generator that trains: it is advanced no further than the trial gets. A report is a
+            dict of metrics, or a bare number: the metric.
         seconds: Seconds of training for each unit: one number, a sequence, or a function of t.
         fails_at: Training raises in the unit that would end at this t; None: never.
         failures: How many attempts fail so; None: all. A retry goes on from the last checkpoint.
         end_s: Seconds from the last report until training returns, or a function that gives them.
     """
 
-    reports: Sequence[Report] | Callable[[int], Report | None]
+    reports: Sequence[Report] | Callable[[int], Report | None] | Iterator[Report]
     seconds: float | Sequence[float] | Callable[[int], float] = 1.0
     fails_at: int | None = None
     failures: int | None = None
     end_s: float | Callable[[], float] = 0.0
 
+    def __post_init__(self) -> None:
+        if isinstance(self.reports, Iterator):
+            object.__setattr__(self, "reports", _Remembered(self.reports))
+
     def report(self, t: int) -> Report | None:
         """The report after ``t`` units; None if training ends before."""
         if callable(self.reports):
             return self.reports(t)
-        return self.reports[t - 1] if t <= len(self.reports) else None
+        reports = cast(Sequence[Report], self.reports)  # an iterator has become a function
+        return reports[t - 1] if t <= len(reports) else None
 
     def duration(self, t: int) -> float:
         """Seconds of the unit that ends at ``t``.
@@ -63,7 +69,7 @@ class Curve:
     @property
     def length(self) -> int | None:
         """Reports of a full training, if that is known beforehand."""
-        return None if callable(self.reports) else len(self.reports)
+        return len(self.reports) if isinstance(self.reports, Sequence) else None
 
     def fails(self, t: int, attempt: int) -> bool:
         """Whether the unit that ends at ``t`` raises in this attempt (the first is 1)."""
@@ -86,7 +92,7 @@ def curve_of(objective: Objective, config: dict[str, Any]) -> Curve:
     if isinstance(outcome, Sequence) and not isinstance(outcome, str):
         return Curve(outcome)
     if isinstance(outcome, Iterable) and not isinstance(outcome, str | Mapping):
-        return Curve(_Remembered(iter(outcome)))
+        return Curve(iter(outcome))
     raise TrainableError(
         f"the objective returned {outcome!r} ({type(outcome).__name__}); it must return a"
         " raytuner.simulate.Curve, or the reports of one training, one after another"

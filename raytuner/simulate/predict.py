@@ -1,39 +1,46 @@
-"""How a recorded study would have gone on another cluster."""
+"""How a recorded study would have gone on another cluster, or how a made-up one would go."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.searcher import Searcher
 
+from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
+from raytuner.simulate.objective import Objective
 from raytuner.simulate.record import Simulation
 from raytuner.simulate.replay import Replay, recorded_seconds
 from raytuner.simulate.run import simulate
 from raytuner.simulate.settings import Cluster, Settings
+from raytuner.simulate.workload import Workload
 
 if TYPE_CHECKING:
     from raytuner.study import Study
 
+# What Ray takes to start a trial (1.8 to 2.5 s), where no record says.
+_STARTUP_S = 2.0
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """A study's time, cost and utilisation on a number of workers.
+    """A search's time, cost and utilisation on a number of workers.
 
     Attributes:
         simulation: All that would happen.
         workers: Workers it is predicted for.
-        time_s: Seconds of the whole study.
+        time_s: Seconds of the whole search.
         worker_hours: Hours of all workers together, busy or not.
         cost: Its price; None without a price per hour.
         utilisation: Share of the workers' time that is training, from the first start on.
-        recorded_s: Seconds that the recorded study took.
         startup_s: Seconds of a trial's start that were assumed.
+        recorded_s: Seconds that the recorded study took; None: there is no record.
         own: Trials that got their own recorded curve.
         borrowed: Trials whose configuration is not in the record: they got the nearest one's.
     """
@@ -44,14 +51,14 @@ class Prediction:
     worker_hours: float
     cost: float | None
     utilisation: float
-    recorded_s: float
     startup_s: float
-    own: int
-    borrowed: int
+    recorded_s: float | None = None
+    own: int = 0
+    borrowed: int = 0
 
 
 def predict(
-    study: Study | History | str | Path,
+    search: Study | History | str | Path | Workload,
     *,
     workers: int,
     price_per_hour: float | None = None,
@@ -64,23 +71,23 @@ def predict(
     settings: Settings | None = None,
     seed: int | None = 0,
 ) -> Prediction:
-    """Predict a recorded study's time, cost and utilisation on another number of workers.
+    """Predict a search's time, cost and utilisation on a number of workers.
 
-    The search runs again on a virtual clock: other workers mean other proposals, since each is made
-    from what has been reported by then. See `Replay` for what a trial does.
+    A recorded study runs again on a virtual clock: other workers mean other proposals, since each
+    is made from what has been reported by then. See `Replay` for what a trial does.
 
     Args:
-        study: A study, its folder, or its record.
+        search: A study, its folder, or its record; or a `Workload`.
         workers: Trials that run at the same time.
         price_per_hour: Price of one worker for an hour, in any currency.
-        searcher: A new searcher that has its space; None: a `BoTorchSearch` on the record's.
-        scheduler: A new scheduler that has no metric or mode yet; None: if the record holds trials
-            that were stopped early, an `ASHAScheduler` with the record's ``max_t`` and its own
-            defaults otherwise (the record does not say more); else FIFO.
-        num_samples: Trials; None: as many as were recorded.
-        time_budget_s: Seconds after which the study ends; None: never.
+        searcher: A new searcher that has its space; None: a `BoTorchSearch` on the search's.
+        scheduler: A new scheduler that has no metric or mode yet; None: FIFO for a record without
+            trials that were stopped early; else an `ASHAScheduler` with the search's ``max_t`` and
+            its own defaults otherwise (a record does not say more).
+        num_samples: Trials; None: as many as were recorded, or as the time budget allows.
+        time_budget_s: Seconds after which the search ends; None: never.
         max_concurrent: Trials at a time and proposed ahead; None: Ray's way, one ahead.
-        startup_s: Seconds of a trial's start; None: as estimated from the record.
+        startup_s: Seconds of a trial's start; None: as estimated from the record, or 2.
         settings: None: the searcher's own seconds are charged inline.
         seed: Seed of the default searcher and scheduler.
 
@@ -89,24 +96,32 @@ def predict(
 
     Raises:
         HistoryError: There is no record, or nothing was reported in it.
+        SettingError: Nothing would end the search on a workload.
     """
-    history = _history_of(study)
-    replay = Replay.of(history)
-    startup = replay.startup_s if startup_s is None else startup_s
+    played = (
+        _of_workload(search, seed) if isinstance(search, Workload) else _of_record(search, seed)
+    )
+    if num_samples is None and played.num_samples is None and time_budget_s is None:
+        raise SettingError(
+            "nothing would end this search: give num_samples or time_budget_s with a workload"
+        )
+    startup = played.startup_s if startup_s is None else startup_s
     simulation = simulate(
-        replay,
-        searcher=searcher or _searcher_for(history, seed),
-        scheduler=scheduler or _scheduler_for(history, seed),
-        metric=history.metric,
-        mode=history.mode,
-        num_samples=num_samples or len(history),
+        played.objective,
+        played.space,
+        searcher=searcher or played.searcher,
+        scheduler=scheduler or played.scheduler,
+        metric=played.metric,
+        mode=played.mode,
+        num_samples=num_samples or played.num_samples or -1,
         cluster=Cluster(workers=workers, startup_s=startup),
         time_budget_s=time_budget_s,
-        max_t=history.max_t,
+        max_t=played.max_t,
         max_concurrent=max_concurrent,
         settings=settings or Settings(charge="inline", strict_metrics=False),
         seed=seed,
     )
+    replay = played.objective if isinstance(played.objective, Replay) else None
     return Prediction(
         simulation=simulation,
         workers=workers,
@@ -114,10 +129,55 @@ def predict(
         worker_hours=simulation.worker_hours(),
         cost=None if price_per_hour is None else simulation.cost(price_per_hour),
         utilisation=simulation.utilisation(),
-        recorded_s=recorded_seconds(history),
         startup_s=startup,
-        own=replay.own,
-        borrowed=replay.borrowed,
+        recorded_s=None if replay is None else recorded_seconds(replay.history),
+        own=0 if replay is None else replay.own,
+        borrowed=0 if replay is None else replay.borrowed,
+    )
+
+
+@dataclass(frozen=True)
+class _Played:
+    """What is simulated, and by default how; see `simulate`."""
+
+    objective: Objective
+    space: Mapping[str, Any] | None
+    searcher: Searcher
+    scheduler: TrialScheduler
+    metric: str
+    mode: str
+    max_t: float | None
+    num_samples: int | None
+    startup_s: float
+
+
+def _of_workload(workload: Workload, seed: int | None) -> _Played:
+    return _Played(
+        objective=workload.objective,
+        space=workload.space,
+        searcher=BoTorchSearch(max_t=workload.max_t, background=False, seed=seed),
+        scheduler=ASHAScheduler(max_t=workload.max_t, seed=seed),
+        metric=workload.metric,
+        mode=workload.mode,
+        max_t=workload.max_t,
+        num_samples=None,
+        startup_s=_STARTUP_S,
+    )
+
+
+def _of_record(study: Study | History | str | Path, seed: int | None) -> _Played:
+    history = _history_of(study)
+    replay = Replay.of(history)
+    return _Played(
+        objective=replay,
+        space=None,  # the searcher has it
+        searcher=_searcher_for(history, seed),
+        scheduler=_scheduler_for(history, seed),
+        metric=history.metric,
+        mode=history.mode,
+        max_t=history.max_t,
+        num_samples=len(history),
+        startup_s=replay.startup_s,
     )
 
 

@@ -96,8 +96,8 @@ class SearcherSeconds:
     """Real seconds that searcher and scheduler took.
 
     Attributes:
-        suggest: Of each call that asked for a configuration.
-        hooks: Of each other call to the searcher.
+        suggest: Of each call that gave a configuration.
+        hooks: Of each other call to the searcher, those that asked in vain among them.
         scheduler: Of all calls to the scheduler together.
     """
 

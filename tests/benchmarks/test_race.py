@@ -1,5 +1,6 @@
 """The race on a made-up problem: its runs, what is kept of them, and the figures."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from tiny import EPOCHS, tiny_problem
 from benchmarks.race.figures import MARKS, intervals, mean_ranks, summaries, time_to_reach
 from benchmarks.race.method import Contest, Method, Search
 from benchmarks.race.methods import METHODS
-from benchmarks.race.page import page
+from benchmarks.race.page import MICRO, REASONS, page
 from benchmarks.race.peers.ask_tell import AskTell, Range, ranges
 from benchmarks.race.plan import FULL, QUICK
-from benchmarks.race.runs import Run, Steps, Store, race
+from benchmarks.race.runs import Run, Steps, Store, race, thinned
 from benchmarks.race.table import as_markdown
 from benchmarks.race.workers import Progress
 
@@ -101,6 +102,16 @@ def test_regret_is_that_of_the_incumbent_at_the_time() -> None:
     assert [run.regret(mark) for mark in (0.05, 0.1, 0.29, 0.3, 1.0)] == [1.0, 0.5, 0.5, 0.2, 0.2]
 
 
+def test_thinned_steps_are_the_same_at_every_mark() -> None:
+    rng = np.random.default_rng(0)
+    shares = sorted({*rng.uniform(0, 1, 200).round(5).tolist(), *MARKS})
+    steps = [(share, 1 - share) for share in shares]
+    few = thinned(steps)
+    assert len(few) == 20
+    many, thin = a_run("a", steps), a_run("a", few)
+    assert [many.regret(mark) for mark in MARKS] == [thin.regret(mark) for mark in MARKS]
+
+
 def test_figures() -> None:
     good = [a_run("good", [(0.1, 0.2), (0.4, 0.1)], seed=seed) for seed in (0, 1)]
     bad = [a_run("bad", [(0.1, 1.7), (0.9, 0.2)], seed=seed) for seed in (0, 1)]
@@ -114,7 +125,7 @@ def test_figures() -> None:
     assert time_to_reach(good, bad) == 0.1
     assert time_to_reach(bad, good) is None
     table = as_markdown([best, worst], ["third: not installed: nothing"])
-    assert "| good | 2 of 2 |" in table
+    assert "| good | 2 |" in table
     assert "- third: not installed: nothing" in table
 
 
@@ -132,13 +143,34 @@ def test_intervals_hold_the_mean_and_keep_problems() -> None:
 
 
 def test_ranks_are_over_the_contests_that_all_have_run() -> None:
-    runs = [
-        a_run("a", [(0.0, 0.1)]),
-        a_run("b", [(0.0, 0.2)]),
-        a_run("b", [(0.0, 0.0)], seed=1),
-    ]
+    runs = {
+        "a": [a_run("a", [(0.0, 0.1)])],
+        "b": [a_run("b", [(0.0, 0.2)]), a_run("b", [(0.0, 0.0)], seed=1)],
+    }
     assert mean_ranks(runs)["a"][-1] == 1.0
-    assert np.isnan(mean_ranks([runs[0], runs[2]])["a"]).all()
+    assert mean_ranks({"a": runs["a"], "b": runs["b"][1:]}) == {}
+
+
+def test_problems_weigh_the_same_whatever_the_seeds() -> None:
+    uneven = [a_run("a", [(0.0, 0.1)], problem="p", seed=seed) for seed in range(3)]
+    uneven.append(a_run("a", [(0.0, 0.5)], problem="q"))
+    (summary,) = summaries(uneven)
+    assert summary.final[-1] == pytest.approx(0.3)
+    assert summary.low[-1] == pytest.approx(0.3)
+
+
+def test_a_method_without_runs_on_every_problem_is_no_comparison() -> None:
+    runs = [a_run("a", [(0.0, 0.3)], problem=problem) for problem in ("p", "q")]
+    part = a_run("b", [(0.0, 0.1)], problem="p")
+    best, other = summaries([*runs, part])
+    assert (best.method, other.method) == ("b", "a")
+    assert np.isnan(best.rank).all()
+    assert other.rank[-1] == 1.0
+    lines = as_markdown([best, other]).splitlines()
+    assert [line for line in lines if line.startswith("| b | 1, on 1 of 2 problems |")]
+    assert lines.index(next(line for line in lines if line.startswith("| a |"))) < lines.index(
+        next(line for line in lines if line.startswith("| b |"))
+    )
 
 
 def test_progress_estimates_the_time_left() -> None:
@@ -160,14 +192,32 @@ def test_plans() -> None:
     assert QUICK.changed(seeds=1, methods=["random"]).methods == ("random",)
 
 
-def test_page_is_made_of_the_runs(tmp_path: Path) -> None:
+def test_page_is_made_of_what_is_kept(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    good = [a_run("ours", [(0.1, 0.2), (0.4, 0.1)], seed=seed) for seed in (0, 1)]
-    other = [a_run("random", [(0.2, 0.3)], seed=seed) for seed in (0, 1)]
-    text = page([*good, *other], tmp_path)
+    store = Store(tmp_path)
+    for seed in (0, 1):
+        store.add(a_run("ours", [(0.1, 0.2), (0.4, 0.1)], seed=seed))
+        store.add(a_run("random", [(0.2, 0.3)], seed=seed))
+    (tmp_path / REASONS).write_text(json.dumps({"smac": "its wheel is for another system"}))
+    micro = {
+        "machine": "none",
+        "versions": {"optuna": "5"},
+        "cases": [
+            {
+                "name": name, "observations": 1000, "dimensions": 8, "first_s": 1.0,
+                "median_s": median, "worst_s": 0.9, "hooks_s": 0.001, "peak_mib": None,
+            }
+            for name, median in (("raytuner", 0.2), ("Optuna GPSampler", 0.5))
+        ],
+    }  # fmt: skip
+    (tmp_path / MICRO).write_text(json.dumps(micro))
+    text = page(tmp_path, tmp_path)
     assert "## lcbench, 8 workers, 12 mean full trainings each" in text
     assert "| random search | 10% |" in text  # when ours is as good as it at the end
-    assert "Ax (`ax`)" in text.partition("## Not run")[2]
+    assert "| 1,000 | 8 | Optuna GPSampler | 1 | 0.5 | 2.50 | 0.9 | 0.001 | - |" in text
+    absent = text.partition("## Not run")[2]
+    assert "Ax (`ax`): not run yet" in absent
+    assert "SMAC (`smac`): its wheel is for another system" in absent
     assert (tmp_path / "lcbench-8-workers-12-trainings.svg").read_text().startswith("<?xml")
 
 

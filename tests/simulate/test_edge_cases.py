@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -250,6 +250,7 @@ class TestSearcherThatWaits:
             cluster=Cluster(workers=3),
         )
         assert [trial.proposed_at for trial in simulation.trials] == [0.0, 2.0, 4.0, 6.0]
+        assert simulation.searcher_seconds.suggest.size == 4  # what was asked in vain is elsewhere
 
     def test_none_with_nothing_live_waits_a_second_a_time(self) -> None:
         class Slow(JournalSearcher):
@@ -544,3 +545,18 @@ def test_a_generator_may_be_retried() -> None:
     cluster = Cluster(workers=2, losses=(NodeLoss(1.5, (0,)),))
     _, simulation = run(objective, 1, cluster=cluster, max_failures=1)
     assert simulation.trials[0].values == ((1, 1.0), (2, 0.5), (3, 1 / 3))
+
+
+def test_a_generator_in_a_curve_trains_no_further_than_its_trial() -> None:
+    trained: list[int] = []
+
+    def training() -> Iterator[float]:
+        for t in range(1, 100):
+            trained.append(t)
+            yield 1.0 / t
+
+    _, simulation = run(
+        lambda config: Curve(training(), seconds=10.0), 1, stop={"training_iteration": 3}
+    )
+    assert simulation.end_s == 30.0
+    assert trained == [1, 2, 3]

@@ -10,12 +10,13 @@ from typing import Literal
 
 import pytest
 from click.testing import CliRunner
+from ray import tune
 from ray.tune.search.searcher import Searcher
 
 from raytuner.cli import main
-from raytuner.errors import HistoryError
+from raytuner.errors import HistoryError, MetricError, SettingError
 from raytuner.history import History, TrialState
-from raytuner.simulate import Settings, predict
+from raytuner.simulate import Curve, Settings, Workload, predict
 from raytuner.simulate.replay import Replay, recorded_seconds
 from raytuner.space import Float, Space
 
@@ -190,3 +191,57 @@ def test_the_command_names_a_folder_without_a_study(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["simulate", str(tmp_path), "--workers", "2"])
     assert result.exit_code == 2
     assert "holds no study" in result.output
+
+
+def made_up(max_t: str = "9") -> Workload:
+    return Workload(
+        space={"x": tune.uniform(0, 1)},
+        objective=lambda c: Curve([c["x"] + 1 / t for t in range(1, int(max_t) + 1)], seconds=10.0),
+        metric="loss",
+        mode="min",
+        max_t=int(max_t),
+    )
+
+
+def test_a_workload_that_never_ran_is_predicted() -> None:
+    one, four = (predict(made_up(), workers=w, num_samples=12, settings=QUIET) for w in (1, 4))
+    assert len(one.simulation.trials) == len(four.simulation.trials) == 12
+    assert four.time_s < one.time_s
+    assert TrialState.STOPPED_EARLY in one.simulation.counts
+    assert (one.recorded_s, one.startup_s) == (None, 2.0)
+    timed = predict(made_up(), workers=2, time_budget_s=200, settings=QUIET)
+    assert timed.time_s == 200
+
+
+def test_a_workload_needs_an_end_and_a_mode() -> None:
+    with pytest.raises(SettingError, match="num_samples or time_budget_s"):
+        predict(made_up(), workers=2)
+    with pytest.raises(MetricError, match="mode is 'least'"):
+        Workload(space={}, objective=lambda c: [1.0], metric="loss", mode="least", max_t=1)
+    with pytest.raises(SettingError, match="max_t is 0"):
+        Workload(space={}, objective=lambda c: [1.0], metric="loss", mode="min", max_t=0)
+
+
+@pytest.mark.parametrize("name", ["made_up", "made_up:5"])
+def test_the_command_on_a_workload(name: str) -> None:
+    arguments = ["--workers", "2", "--num-samples", "5"]
+    result = CliRunner().invoke(main, ["simulate", f"{__name__}:{name}", *arguments])
+    assert result.exit_code == 0, result.output
+    assert "best loss" in result.output.splitlines()[0]
+    assert result.output.splitlines()[-1] == "A trial's start was taken to need 2.0 s."
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("no_such", "there is no folder 'no_such'"), (f"{__name__}:record_of_nothing", "has no")],
+)
+def test_the_command_names_what_it_cannot_find(name: str, complaint: str) -> None:
+    result = CliRunner().invoke(main, ["simulate", name, "--workers", "2"])
+    assert result.exit_code == 2
+    assert complaint in result.output
+
+
+def test_the_command_refuses_what_is_no_workload() -> None:
+    result = CliRunner().invoke(main, ["simulate", "builtins:dict", "--workers", "2"])
+    assert result.exit_code == 2
+    assert "it must give a raytuner.simulate.Workload" in " ".join(result.output.split())

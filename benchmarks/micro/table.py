@@ -1,0 +1,71 @@
+"""The figures of the micro-benchmark as Markdown."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.race.method import commit
+from benchmarks.race.table import markdown_table
+
+_PACKAGES = ("raytuner", "optuna", "torch", "botorch", "pytest-benchmark")
+
+_HEAD = (
+    "observations", "d", "searcher", "first s", "median s", "ratio", "worst s", "other hooks s",
+    "memory MiB",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Of what is measured."""
+    return {name: version(name) + (commit() if name == "raytuner" else "") for name in _PACKAGES}
+
+
+def as_markdown(file: Path) -> str:
+    """A stored run of ``python -m benchmarks.micro``."""
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    cases = stored["cases"]
+    fastest = {
+        (case["observations"], case["dimensions"]): case["median_s"]
+        for case in cases
+        if case["name"] == "raytuner"
+    }
+    packages = ", ".join(f"{name} {number}" for name, number in stored["versions"].items())
+    return "\n".join(
+        [
+            "Processor seconds of a call of `suggest`, each after one more observation, with BLAS"
+            " on one thread: the first, which learns all observations at once, and the median and"
+            " worst of those after it. The ratio is of the medians, to raytuner's. The other hooks"
+            " of a trial are one report and its end: with a proposal, they are what Ray's loop is"
+            " held for. Memory is the most that was taken at a time, beyond what the process held"
+            " before.",
+            "",
+            *markdown_table(
+                _HEAD,
+                (
+                    _row(case, fastest.get((case["observations"], case["dimensions"])))
+                    for case in cases
+                ),
+            ),
+            "",
+            f"{stored['machine']}; {packages}.",
+            "",
+        ]
+    )
+
+
+def _row(case: dict[str, Any], ours: float | None) -> tuple[str, ...]:
+    memory = case["peak_mib"]
+    return (
+        f"{case['observations']:,}",
+        str(case["dimensions"]),
+        case["name"],
+        f"{case['first_s']:.3g}",
+        f"{case['median_s']:.3g}",
+        "-" if not ours else f"{case['median_s'] / ours:.2f}",
+        f"{case['worst_s']:.3g}",
+        f"{case['hooks_s']:.2g}",
+        "-" if memory is None else f"{memory:.0f}",
+    )
