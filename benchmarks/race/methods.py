@@ -16,6 +16,7 @@ from raytuner import BoTorchSearch
 MakeScheduler = Callable[[Contest], Any]
 
 _RAY_ASHA = ("+ray-asha", " + Ray's ASHA", schedulers.ray_asha)
+_OUR_FORECASTS = ("+forecasts", " + predictive termination", schedulers.our_forecasts)
 _OUR_ASHA = ("+asha", " + our ASHA", schedulers.our_asha)
 _OUR_PROMOTION = ("+promotion", " + our ASHA, promotion", schedulers.our_promotion)
 _OUR_HYPERBAND = ("+hyperband", " + our HyperBand", schedulers.our_hyperband)
@@ -59,7 +60,12 @@ def _syne_stopping(name: str, title: str, baseline: str, *more: str) -> Method:
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        *_with_schedulers("ours", "raytuner", ours, also=(_OUR_ASHA, _OUR_PROMOTION, _RAY_ASHA)),
+        *_with_schedulers(
+            "ours",
+            "raytuner",
+            ours,
+            also=(_OUR_FORECASTS, _OUR_ASHA, _OUR_PROMOTION, _RAY_ASHA),
+        ),
         *_with_schedulers(
             "random",
             "random search",

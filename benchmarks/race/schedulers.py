@@ -1,4 +1,4 @@
-"""The schedulers of the race, all with the same rungs: 1, 3, 9, 27 of at most `max_t` units."""
+"""The schedulers of the race; those by rank have the same rungs, 1, 3, 9, 27 of `max_t` units."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler as RayASHA
 
 from benchmarks.race.method import Contest
-from raytuner import ASHAScheduler, HyperBandScheduler
+from raytuner import ASHAScheduler, HyperBandScheduler, PredictiveTerminationScheduler
 
 GRACE = 1
 FACTOR = 3
@@ -45,3 +45,8 @@ def our_hyperband(contest: Contest) -> Any:
     return HyperBandScheduler(
         max_t=contest.problem.max_t, reduction_factor=FACTOR, grace_period=GRACE, seed=contest.seed
     )
+
+
+def our_forecasts(contest: Contest) -> Any:
+    """Ours: stops by the forecast of the final value."""
+    return PredictiveTerminationScheduler(max_t=contest.problem.max_t, grace_period=GRACE)
