@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 from scheduler_conformance import MAX_T, Make, SchedulerConformance
-from scheduler_loop import Loop
+from scheduler_loop import LIVE, Loop
 
-from raytuner import ASHAScheduler, HyperBandScheduler
+from raytuner import ASHAScheduler, HyperBandScheduler, PredictiveTerminationScheduler
+from raytuner.bayes import Forecast
+from raytuner.history import Snapshot
 
 
 class RankConformance(SchedulerConformance):
@@ -93,3 +96,36 @@ class TestHyperBandPromotion(PromotionConformance):
         return lambda metric=None, mode=None: HyperBandScheduler(
             metric=metric, mode=mode, max_t=MAX_T, type="promotion", seed=0
         )
+
+
+class _Guess:
+    """In place of a forecaster: forecasts at random, quickly, the same ones each time."""
+
+    def __init__(self, space: Any) -> None:
+        pass
+
+    def __call__(self, snapshot: Snapshot, trial_id: str) -> Forecast | None:
+        t = snapshot.t[snapshot.trial == snapshot.trial_ids.index(trial_id)].max()
+        rng = random.Random(f"{trial_id} {t}")
+        if rng.random() < 0.2:
+            return None
+        return Forecast(trial_id, rival="another", chance=0.2 * rng.random(), gain=0.0)
+
+
+class TestPredictiveTermination(RankConformance):
+    @pytest.fixture
+    def make(self, monkeypatch: pytest.MonkeyPatch) -> Make:
+        monkeypatch.setattr("raytuner.schedulers.predictive.Forecaster", _Guess)
+        return lambda metric=None, mode=None: PredictiveTerminationScheduler(
+            metric=metric, mode=mode, max_t=MAX_T
+        )
+
+    def check_restored(self, loop: Loop, after: Any) -> None:
+        """The same values at the rungs; of trials that still live, the same went on."""
+        alive = {trial.trial_id for trial in loop.trials if trial.status in LIVE}
+        old = loop.scheduler.halving.state_dict()["rungs"]
+        new = after.halving.state_dict()["rungs"]
+        for rungs, again in zip(old, new, strict=True):
+            for one, two in zip(rungs, again, strict=True):
+                assert one["values"] == two["values"]
+                assert alive & set(one["went_on"]) <= set(two["went_on"])

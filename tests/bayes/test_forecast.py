@@ -1,0 +1,96 @@
+"""Forecasts of what trials come to, on curves whose ends are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from raytuner.bayes import Forecaster
+from raytuner.history import History, TrialState
+from raytuner.space import Float, Space
+
+MAX_T = 27
+
+
+def accuracy(x: float, t: int) -> float:
+    """Rises to 1 - (x - 0.6)^2; the further from there, the slower."""
+    return (1 - (x - 0.6) ** 2) * (1 - math.exp(-(0.3 + abs(x - 0.6)) * t))
+
+
+def record(lengths: dict[float, int]) -> History:
+    """Trials named by x, each trained for so long."""
+    history = History(Space({"x": Float(0, 1)}), metric="accuracy", mode="max", max_t=MAX_T)
+    for x, length in lengths.items():
+        history.add(str(x), {"x": x})
+        for t in range(1, length + 1):
+            history.report(str(x), t, accuracy(x, t))
+        if length == MAX_T:
+            history.end(str(x), TrialState.COMPLETED)
+    return history
+
+
+def test_nothing_is_said_while_too_little_is_known() -> None:
+    history = record({0.1: 3, 0.3: 3, 0.5: 3, 0.7: 3})
+    forecaster = Forecaster(history.space)
+    assert forecaster.least == 5
+    assert forecaster(history.snapshot(), "0.1") is None
+    history.add("0.9", {"x": 0.9})
+    assert forecaster(history.snapshot(), "0.1") is None  # it has not reported
+    history.report("0.9", 1, math.nan)
+    assert forecaster(history.snapshot(), "0.1") is None
+    history.report("0.9", 2, 0.5)
+    assert forecaster(history.snapshot(), "0.1") is not None
+
+
+def test_a_hopeless_trial_and_one_that_will_win() -> None:
+    history = record({0.0: MAX_T, 0.25: MAX_T, 0.45: MAX_T, 0.9: 9, 1.0: MAX_T, 0.05: 6, 0.62: 9})
+    forecaster = Forecaster(history.space)
+    hopeless = forecaster(history.snapshot(), "0.05")
+    winner = forecaster(history.snapshot(), "0.62")
+    assert hopeless is not None
+    assert winner is not None
+    assert hopeless.chance < 0.05 < 0.5 < winner.chance
+    assert hopeless.gain < winner.gain
+    assert hopeless.rival == "0.62"
+    assert winner.rival == "0.45"
+
+
+def test_a_stopped_or_failed_trial_is_nobodys_rival() -> None:
+    history = record({0.0: MAX_T, 0.25: MAX_T, 0.45: MAX_T, 0.61: 9, 0.62: 9, 1.0: 9})
+    history.end("0.61", TrialState.STOPPED_EARLY)
+    history.end("0.62", TrialState.FAILED)
+    forecast = Forecaster(history.space)(history.snapshot(), "1.0")
+    assert forecast is not None
+    assert forecast.rival == "0.45"
+
+
+def test_chances_are_calibrated_on_noisy_curves() -> None:
+    """Of the trials with a chance below 5 %, few win; and chances tell winners from others."""
+    chances: list[float] = []
+    wins: list[bool] = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        history = History(Space({"x": Float(0, 1)}), metric="accuracy", mode="max", max_t=MAX_T)
+        ends: dict[str, float] = {}
+        for i in range(16):
+            x = float(rng.random())
+            curve = [accuracy(x, t) + 0.01 * rng.normal() for t in range(1, MAX_T + 1)]
+            history.add(str(i), {"x": x})
+            length = MAX_T if i < 4 else int(rng.choice([1, 3, 9]))
+            for t in range(1, length + 1):
+                history.report(str(i), t, curve[t - 1])
+            if length == MAX_T:
+                history.end(str(i), TrialState.COMPLETED)
+            ends[str(i)] = accuracy(x, MAX_T)
+        forecaster = Forecaster(history.space)
+        for i in range(4, 16):
+            forecast = forecaster(history.snapshot(), str(i))
+            assert forecast is not None
+            chances.append(forecast.chance)
+            wins.append(ends[str(i)] > ends[forecast.rival])
+    chance, won = np.array(chances), np.array(wins)
+    low = chance < 0.05
+    assert low.sum() >= 10
+    assert won[low].mean() <= 0.1
+    assert chance[won].mean() > 2 * chance[~won].mean()

@@ -1,0 +1,76 @@
+"""PredictiveTerminationScheduler with real forecasts."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import pytest
+from ray import tune
+
+from raytuner import BoTorchSearch, PredictiveTerminationScheduler
+from raytuner.errors import SettingError
+from raytuner.history import TrialState
+from raytuner.simulate import Cluster, Curve, Simulation, simulate
+
+MAX_T = 27
+SPACE = {"x": tune.uniform(0, 1), "rate": tune.uniform(0, 1)}
+
+
+def objective(config: dict[str, Any]) -> Curve:
+    """Losses that cross: what falls fast at first ends high. The best end is at x = 0.3."""
+    floor = (config["x"] - 0.3) ** 2
+    start, speed = 1.0 - 0.5 * config["x"], 0.2 + config["rate"]
+    losses = [floor + start * math.exp(-speed * t / 3) for t in range(1, MAX_T + 1)]
+    return Curve([{"loss": loss} for loss in losses], seconds=1.0)
+
+
+def run(scheduler: Any, searcher: Any, num_samples: int = 40) -> Simulation:
+    return simulate(
+        objective,
+        SPACE,
+        searcher=searcher,
+        scheduler=scheduler,
+        metric="loss",
+        mode="min",
+        num_samples=num_samples,
+        cluster=Cluster(workers=4),
+        seed=0,
+    )
+
+
+def test_it_saves_most_of_the_work_and_loses_no_clear_winner() -> None:
+    searcher = BoTorchSearch(background=False, seed=0)
+    scheduler = PredictiveTerminationScheduler(max_t=MAX_T)
+    simulation = run(scheduler, searcher)
+    trials = searcher.history.trials
+    stopped = [t for t in trials if t.state is TrialState.STOPPED_EARLY]
+    assert len(stopped) >= 10
+    assert simulation.resource_spent < 0.8 * 40 * MAX_T
+    best = searcher.history.best()
+    assert best is not None
+    assert best.state is TrialState.COMPLETED
+    finals = [objective(t.config).reports[-1]["loss"] for t in stopped]
+    assert min(finals) > best.value - 0.005  # losses range over 0.5
+    for trial in stopped:
+        assert "a chance of" in trial.reason
+        assert "to be the best in the end, told at rung" in trial.reason
+
+
+def test_beside_a_searcher_without_a_record_it_stops_by_rank_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scheduler = PredictiveTerminationScheduler(max_t=MAX_T)
+    with caplog.at_level(logging.WARNING):
+        simulation = run(scheduler, None, 12)
+    assert simulation.counts[TrialState.STOPPED_EARLY] >= 3
+    warnings = [r.message for r in caplog.records if "stops trials by rank" in r.message]
+    assert len(warnings) == 1
+    assert "BasicVariantGenerator keeps no record" in warnings[0]
+
+
+@pytest.mark.parametrize("chance", [-0.1, 1.0, "5 %"])
+def test_a_chance_that_is_none(chance: Any) -> None:
+    with pytest.raises(SettingError, match=r"least_chance=.* is not a probability below 1"):
+        PredictiveTerminationScheduler(least_chance=chance)
