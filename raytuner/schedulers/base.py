@@ -134,6 +134,8 @@ class JudgingScheduler(FIFOScheduler):
             self._tell_resumed(tune_controller, trial.trial_id)  # it may have failed to pause
         if trial.status == Trial.PENDING:
             self._slots.enter(trial)
+            if self._judge.pauses:  # Ray may be about to ask for many more
+                self._slots.ask_for_free_ones(tune_controller, len(self._promoted))
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide whether a trial goes on.

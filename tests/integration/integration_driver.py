@@ -10,6 +10,7 @@ import logging
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def _resume(folder: Path) -> None:
 def main() -> None:
     ray.init(log_to_driver=False, logging_level=logging.ERROR)
     command, folder = sys.argv[1], Path(sys.argv[2])
-    commands = {
+    commands: dict[str, Callable[[Path], None]] = {
         "drop_in": _drop_in,
         "drop_in_restore": _drop_in_restore,
         "promotion": partial(_drop_in, train=saving, type="promotion"),

@@ -15,6 +15,7 @@ from ray import tune
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+import raytuner
 from raytuner import ASHAScheduler, BoTorchSearch
 from raytuner.bayes import SobolProposer
 from raytuner.errors import TrainableError
@@ -151,5 +152,14 @@ def test_a_class_that_cannot_checkpoint_is_refused_before_it_runs(tmp_path: Path
 
 
 def test_a_function_that_reports_no_checkpoint_is_refused_at_its_first_rung(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=r"TrainableError: .*reported no checkpoint"):
-        run(without_checkpoints, tmp_path)
+    with pytest.raises(TrainableError, match=r"has reported no checkpoint; pass one to tune\.report"):
+        raytuner.tune(
+            without_checkpoints,
+            SPACE,
+            metric="loss",
+            mode="min",
+            num_samples=4,
+            scheduler=ASHAScheduler(max_t=MAX_T, type="promotion"),
+            storage_path=tmp_path,
+            progress=False,
+        )
