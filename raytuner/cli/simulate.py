@@ -10,8 +10,8 @@ import click
 from raytuner.cli.loading import load_workload
 
 if TYPE_CHECKING:
-    from raytuner.history import History
     from raytuner.simulate import Workload
+    from raytuner.study import Study
 
 
 @click.command()
@@ -57,10 +57,10 @@ def simulate(
     from rich.console import Console
     from rich.table import Table
 
-    from raytuner.simulate.predict import predict
+    from raytuner.simulate import Workload, predict
 
     subject = _subject(study)
-    metric = subject.metric
+    metric = subject.metric if isinstance(subject, Workload) else subject.history.metric
     table = Table(box=None, header_style="bold")
     columns = ["workers", "time", "worker-hours", *(["cost"] if price_per_hour else [])]
     for column in [*columns, "utilisation", f"best {metric}"]:
@@ -100,12 +100,12 @@ def simulate(
     )
 
 
-def _subject(study: str) -> History | Workload:
+def _subject(study: str) -> Study | Workload:
     """What a person named: a folder goes before a function."""
     import raytuner
 
     if Path(study).is_dir():
-        return raytuner.load(study).history
+        return raytuner.load(study)
     if ":" not in study:
         raise click.UsageError(
             f"there is no folder {study!r}; STUDY is a study's folder, or MODULE:FUNCTION of a"
