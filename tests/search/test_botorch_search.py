@@ -153,7 +153,8 @@ BAD: dict[str, tuple[Callable[[], object], type[RaytunerError], list[str]]] = {
     "seed": (lambda: BoTorchSearch(seed=-1), SettingError, ["seed", "-1", ">= 0"]),
     "seed text": (lambda: BoTorchSearch(seed="0"), SettingError, ["seed", "'0'"]),  # type: ignore[arg-type]
     "n_initial": (lambda: told(PARAM_SPACE, n_initial=0), SettingError, ["n_initial", "0"]),
-    "background": (lambda: BoTorchSearch(background=True), SettingError, ["background=True"]),
+    "background": (lambda: BoTorchSearch(background="yes"), SettingError, ["'yes'"]),  # type: ignore[arg-type]
+    "GPUs": (lambda: BoTorchSearch(background_gpus=-1), SettingError, ["background_gpus is -1"]),
     "duplicate point": (
         lambda: told(PARAM_SPACE, points_to_evaluate=[point(0.01), point(0.02), point(0.01)]),
         ConfigError,
