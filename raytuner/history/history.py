@@ -126,12 +126,14 @@ class History:
         t, value = float(t), float(value)
         if not math.isfinite(t):
             raise HistoryError(f"trial {trial_id!r} reported at t = {t}; t must be finite")
+        is_new = entry.values.get(t) != value
         with self._store.event():
-            if entry.values.get(t) != value:
+            if is_new:
                 self._store.put_value(trial_id, t, value, time.time())
             if entry.head.state is not TrialState.RUNNING:
                 self._set(entry, state=TrialState.RUNNING, reason="", ended_at=None)
-        self._note(entry, t, value)
+        if is_new:
+            self._note(entry, t, value)
 
     def pause(self, trial_id: str) -> None:
         """The trial waits for its scheduler."""

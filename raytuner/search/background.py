@@ -128,6 +128,10 @@ class Background:
         Raises:
             Exception: Whatever the proposer raised in its process.
         """
+        try:
+            self._receive()
+        except ProcessDied as death:
+            self._bury(death)
         if self._error is not None:
             error, self._error = self._error, None
             raise error.__cause__ or error
@@ -258,6 +262,8 @@ class Background:
             return
         self._process = self._start(self._setup, self._state)
         self._started_at = self._process.now()
+        if not self._handed_out_at:  # there was no clock before
+            self._handed_out_at.extend([self._started_at] * self._handed_out)
         self._greeted, self._heard, self._sent = False, False, None
         self._told_version, self._asked_version, self._asked_ended = 0, 0, -1
 

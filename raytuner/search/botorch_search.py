@@ -277,10 +277,10 @@ class BoTorchSearch(Searcher):
             self.close()
             finished: str = Searcher.FINISHED
             return finished
-        self._turn()
         urgent = live == 0 or slots is None or live < slots
         proposal = self._source().take(history, self._seen(history), urgent=urgent)
         if proposal is None:
+            self._turn()
             return None
         return self._hand_out(trial_id, proposal.config, proposal.origin)
 
@@ -301,6 +301,7 @@ class BoTorchSearch(Searcher):
             t, value = self._read(result)
         except MetricError as error:
             if not history.has_values:
+                self.close()  # this ends the search
                 raise
             if self._metric in result:
                 self.on_trial_invalid(trial_id, str(error))
@@ -433,6 +434,8 @@ class BoTorchSearch(Searcher):
         history.set_meta("proposer", self._source().state_dict())
         history.set_meta("live", None if history.path is None else str(history.path.resolve()))
         history.copy_to(path)
+        if self._lookahead.is_last_save():
+            self.close()
 
     def restore(self, checkpoint_path: str) -> None:
         """Continue from what :meth:`save` wrote, and from what was recorded after it.
@@ -500,13 +503,18 @@ class BoTorchSearch(Searcher):
                 self._proposals = InsideSuggest(setup, self._proposer_state)
         return self._proposals
 
-    def _turn(self) -> None:
-        """Let what thinks of proposals know what has happened, or that there is no more to do."""
+    def _turn(self, *, handed_out: int = 0) -> None:
+        """Let what thinks of proposals know what has happened, or that there is no more to do.
+
+        Args:
+            handed_out: Configurations that Ray has yet to make trials of.
+        """
         if self._lookahead.is_over:
             self.close()
             return
         live, slots = self._room(self._ready())
-        free = 1 if slots is None else slots - live
+        live += handed_out if self._lookahead.is_known else 0
+        free = 1 - handed_out if slots is None else slots - live
         if self._max_concurrent is not None:
             free = min(free, self._max_concurrent - live)
         self._source().turn(self._ready(), free=max(free, 0), slots=slots)
@@ -521,6 +529,7 @@ class BoTorchSearch(Searcher):
 
     def _hand_out(self, trial_id: str, config: Config, origin: Origin) -> Config:
         self._ready().add(trial_id, config, origin)
+        self._turn(handed_out=1)
         return config
 
     def _seen(self, history: History) -> Seen:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -22,7 +22,7 @@ from raytuner.search.cluster import Slots
 AHEAD = 1
 """Trials that are ready to start in the next slot that falls free."""
 
-_DEPTH = 12  # of the call stack, from suggest() up, in which the loop is to be found
+_DEPTH = 16  # of the call stack, from the searcher's method up, in which the loop is to be found
 
 
 class Lookahead:
@@ -50,10 +50,28 @@ class Lookahead:
             weakref.finalize(found, on_end).atexit = False
 
     @property
+    def is_known(self) -> bool:
+        """Whether the loop has been found, and is there."""
+        return self._controller() is not None
+
+    @property
     def is_over(self) -> bool:
         """Whether the loop will ask for no more trials."""
         controller = self._controller()
         return controller is not None and bool(controller.search_alg.is_finished())
+
+    def is_last_save(self) -> bool:
+        """Whether the loop has ended and saves once more. Only ``save`` may call it.
+
+        After Ctrl-C nothing else says so: the loop itself may live on until Python collects cycles.
+        """
+        controller = self._controller()
+        return any(
+            f.f_code.co_name == "checkpoint"
+            and f.f_locals.get("self") is controller is not None
+            and f.f_locals.get("force") is True
+            for f in _callers()
+        )
 
     def slots(self) -> int | None:
         """How many trials the cluster, and its autoscaler, could run at the same time.
@@ -90,12 +108,17 @@ def _asking() -> Any:
     Ray tells a searcher of its trials, not of itself, and a scheduler that is told may be Ray's
     own. The one place where every searcher meets the loop is the call stack of ``suggest``.
     """
-    frame: FrameType | None = sys._getframe()
-    for _ in range(_DEPTH):
-        if frame is None:
-            return None
+    for frame in _callers():
         found = frame.f_locals.get("self")
         if hasattr(type(found), "update_max_pending_trials"):
             return found
-        frame = frame.f_back
     return None
+
+
+def _callers() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(_DEPTH):
+        if frame is None:
+            return
+        yield frame
+        frame = frame.f_back

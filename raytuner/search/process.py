@@ -17,7 +17,7 @@ from raytuner.search.mirror import Mirror, Reply, Request, Setup
 
 # An actor that hears nothing for so long ends itself. It is the last resort, for a search that
 # ended with an exception that somebody keeps, and its loop with it (a notebook does).
-LEASE_S = 60.0
+LEASE_S = 30.0
 
 
 class ProcessDied(Exception):  # noqa: N818  # what happened, not what was done wrong
