@@ -4,6 +4,7 @@ The one mutable store is :class:`History`; everything that learns from it reads 
 :class:`Snapshot`. The file format is described in :mod:`raytuner.history.store`.
 """
 
+from raytuner.history.change import Change
 from raytuner.history.history import History
 from raytuner.history.snapshot import Snapshot
 from raytuner.history.stand_in import StandIn
@@ -12,6 +13,7 @@ from raytuner.history.trial import Origin, Trial, TrialState
 
 __all__ = [
     "FORMAT_VERSION",
+    "Change",
     "History",
     "Origin",
     "Snapshot",

@@ -7,14 +7,17 @@ import math
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from raytuner.errors import HistoryError, MetricError
-from raytuner.history.snapshot import Snapshot
+from raytuner.history.change import Change
+from raytuner.history.snapshot import FloatArray, Snapshot
 from raytuner.history.stand_in import with_stand_ins
 from raytuner.history.store import Store
 from raytuner.history.trial import Origin, Trial, TrialState
@@ -78,7 +81,7 @@ class History:
         self.metric = metric
         self.mode: Mode = mode
         self._store = Store(path)
-        self._entries: dict[str, _Entry] = {}
+        self._forget()
         self._store.set_meta("space", space.to_spec())
         self._store.set_meta("metric", metric)
         self._store.set_meta("mode", mode)
@@ -108,7 +111,7 @@ class History:
             proposed_at=time.time(),
             ended_at=None,
         )
-        self._entries[trial_id] = _Entry(head, self.space.encode([config])[0])
+        self._enter(_Entry(head, self.space.encode([config])[0]))
         self._write(head)
 
     def report(self, trial_id: str, t: float, value: float) -> None:
@@ -123,12 +126,14 @@ class History:
         t, value = float(t), float(value)
         if not math.isfinite(t):
             raise HistoryError(f"trial {trial_id!r} reported at t = {t}; t must be finite")
+        is_new = entry.values.get(t) != value
         with self._store.event():
-            if entry.values.get(t) != value:
+            if is_new:
                 self._store.put_value(trial_id, t, value, time.time())
             if entry.head.state is not TrialState.RUNNING:
                 self._set(entry, state=TrialState.RUNNING, reason="", ended_at=None)
-        entry.values[t] = value
+        if is_new:
+            self._note(entry, t, value)
 
     def pause(self, trial_id: str) -> None:
         """The trial waits for its scheduler."""
@@ -192,13 +197,17 @@ class History:
         """Every trial, in the order of proposal."""
         return tuple(entry.frozen() for entry in self._entries.values())
 
+    def heads(self) -> Iterator[Trial]:
+        """Every trial without its values, in the order of proposal."""
+        return (entry.head for entry in self._entries.values())
+
     def counts(self) -> Counter[TrialState]:
         """How many trials are in each state."""
-        return Counter(entry.head.state for entry in self._entries.values())
+        return +self._counts
 
     def live(self) -> tuple[str, ...]:
         """Ids of the trials that may still report, in the order of proposal."""
-        return tuple(i for i, entry in self._entries.items() if entry.head.state.is_live)
+        return tuple(sorted(self._live, key=lambda i: self._entries[i].head.number))
 
     def has_value(self, trial_id: str, t: float) -> bool:
         """Whether the trial has reported at ``t``."""
@@ -207,9 +216,7 @@ class History:
     @property
     def has_values(self) -> bool:
         """Whether any trial of this search has reported; what was told from outside is not one."""
-        return any(
-            e.values and e.head.origin is not Origin.EVALUATED for e in self._entries.values()
-        )
+        return self._has_values
 
     def report_times(self) -> dict[str, dict[float, float]]:
         """When each trial reported at each t, in Unix seconds."""
@@ -220,7 +227,12 @@ class History:
 
     def largest_t(self) -> float:
         """The largest resource that any trial has reached; 0 before the first report."""
-        return max((max(e.values) for e in self._entries.values() if e.values), default=0.0)
+        return self._largest_t
+
+    def points(self, start: int = 0) -> FloatArray:
+        """``(k, d)`` encoded configurations of the trials from number ``start`` on."""
+        points = [entry.point for entry in islice(self._entries.values(), start, None)]
+        return np.array(points, dtype=np.float64).reshape(len(points), self.space.dim)
 
     def last(self, trial_id: str) -> tuple[float, float] | None:
         """The trial's report at its largest t, as ``(t, value)``."""
@@ -263,15 +275,57 @@ class History:
         return Snapshot(
             trial_ids=tuple(self._entries),
             states=tuple(entry.head.state for entry in self._entries.values()),
-            points=np.array([e.point for e in self._entries.values()], dtype=np.float64).reshape(
-                len(self._entries), self.space.dim
-            ),
+            points=self.points(),
             trial=np.array(trial, dtype=np.int64),
             t=np.array(t, dtype=np.float64),
             y=np.array(y, dtype=np.float64),
             final=np.array(final, dtype=np.bool_),
             max_t=self.max_t,
         )
+
+    # -- what has changed -----------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """How many things have happened: it grows with each, in this process."""
+        return len(self._log)
+
+    @property
+    def ended_version(self) -> int:
+        """The version at which a trial last ended, or began to wait for its scheduler."""
+        return self._ended_version
+
+    def changes(self, since: int) -> tuple[Change, ...]:
+        """What has become of the trials to which something happened after version ``since``.
+
+        In the order in which it began to happen; :meth:`apply` brings another record, one that knew
+        all up to ``since``, to where this one is.
+        """
+        touched: dict[str, dict[float, float]] = {}
+        for trial_id, t in self._log[since:]:
+            values = touched.setdefault(trial_id, {})
+            if t is not None:
+                values[t] = self._entries[trial_id].values[t]
+        return tuple(
+            Change(
+                trial_id,
+                self.space.dump(self._entries[trial_id].head.config),
+                self._entries[trial_id].head.origin,
+                self._entries[trial_id].head.state,
+                tuple(sorted(values.items())),
+            )
+            for trial_id, values in touched.items()
+        )
+
+    def apply(self, change: Change) -> None:
+        """Bring a trial to where it is in the record that ``change`` comes from."""
+        if change.trial_id not in self._entries:
+            self.add(change.trial_id, self.space.load(change.config), change.origin)
+        for t, value in change.values:
+            self.report(change.trial_id, t, value)
+        entry = self._entries[change.trial_id]
+        if entry.head.state is not change.state:
+            self._set(entry, state=change.state, reason="", ended_at=None)
 
     # -- what is kept beside the trials ---------------------------------------------------------
 
@@ -345,7 +399,7 @@ class History:
             history.mode = store.get_meta("mode", None)
             history._time_attr = store.get_meta("time_attr", None)
             history._max_t = store.get_meta("max_t", None)
-            history._entries = {}
+            history._forget()
             for head in store.trials():
                 full = space.load(json.loads(head[2]))
                 trial = Trial(
@@ -359,9 +413,9 @@ class History:
                     proposed_at=head[6],
                     ended_at=head[7],
                 )
-                history._entries[trial.trial_id] = _Entry(trial, space.encode([full])[0])
+                history._enter(_Entry(trial, space.encode([full])[0]))
             for trial_id, t, value in store.values():
-                history._entries[trial_id].values[t] = value
+                history._note(history._entries[trial_id], t, value)
         except (KeyError, ValueError, sqlite3.DatabaseError) as error:
             raise HistoryError(f"the record {store.path} is damaged: {error!r}") from error
         return history
@@ -381,9 +435,43 @@ class History:
             raise HistoryError(f"trial {trial_id!r} is not in the record")
         return self._entries[trial_id]
 
+    def _forget(self) -> None:
+        """Begin with no trial. What follows from the entries is kept up to date beside them."""
+        self._entries: dict[str, _Entry] = {}
+        self._counts: Counter[TrialState] = Counter()
+        self._live: set[str] = set()
+        self._has_values = False
+        self._largest_t = 0.0
+        self._log: list[tuple[str, float | None]] = []  # which trial; at which t, if it reported
+        self._ended_version = 0
+
+    def _enter(self, entry: _Entry) -> None:
+        self._entries[entry.head.trial_id] = entry
+        self._place(entry.head)
+
     def _set(self, entry: _Entry, **changes: Any) -> None:
+        before = entry.head.state
+        self._counts[before] -= 1
+        self._live.discard(entry.head.trial_id)
         entry.head = replace(entry.head, **changes)
+        self._place(entry.head, before)
         self._write(entry.head)
+
+    def _place(self, head: Trial, before: TrialState | None = None) -> None:
+        """Count a trial where it is now."""
+        self._counts[head.state] += 1
+        if head.state.is_live:
+            self._live.add(head.trial_id)
+        self._log.append((head.trial_id, None))
+        if head.state not in (before, TrialState.PENDING, TrialState.RUNNING):
+            self._ended_version = len(self._log)
+
+    def _note(self, entry: _Entry, t: float, value: float) -> None:
+        """Keep a value."""
+        entry.values[t] = value
+        self._largest_t = max(self._largest_t, t)
+        self._has_values |= entry.head.origin is not Origin.EVALUATED
+        self._log.append((entry.head.trial_id, t))
 
     def _write(self, head: Trial) -> None:
         config = json.dumps(self.space.dump(head.config))

@@ -42,8 +42,10 @@ class Origin(StrEnum):
     """Who proposed a trial's configuration."""
 
     INITIAL = "initial"  # the user's points_to_evaluate
-    SOBOL = "sobol"  # quasi-random: the initial design, or a fall-back
+    SOBOL = "sobol"  # quasi-random: the initial design, or where no model could be fitted
     BAYES = "bayes"  # a maximum of the acquisition function
+    STALE = "stale"  # such a maximum, found before the latest trials had ended
+    FALLBACK = "fallback"  # quasi-random, since no other proposal was ready
     EVALUATED = "evaluated"  # told from outside, never run here
 
 

@@ -1,6 +1,25 @@
 """Ray Tune searchers: thin adapters between Ray's callbacks, the record and a proposer."""
 
-from raytuner.search.botorch_search import BoTorchSearch
-from raytuner.search.tune_space import space_from_tune
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raytuner.search.botorch_search import BoTorchSearch as BoTorchSearch
+    from raytuner.search.tune_space import space_from_tune as space_from_tune
+
+# Loaded on first use: the process that proposals are computed in needs neither, nor Ray Tune, and
+# is to be ready before the first trial has ended.
+_MODULES = {
+    "BoTorchSearch": "raytuner.search.botorch_search",
+    "space_from_tune": "raytuner.search.tune_space",
+}
 
 __all__ = ["BoTorchSearch", "space_from_tune"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'raytuner.search' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)

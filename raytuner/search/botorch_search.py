@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray.tune.search import Searcher
 
 from raytuner.bayes import BayesProposer, Proposer
@@ -15,8 +18,13 @@ from raytuner.bayes.seen import Seen
 from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
 from raytuner.history import History, Origin, Snapshot, TrialState
 from raytuner.ray_report import read_number
+from raytuner.search.background import Background, StartProcess
 from raytuner.search.evaluated import Evaluated, completed, tell
+from raytuner.search.lookahead import AHEAD, Lookahead
+from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.outcome import Outcome, correct, ending
+from raytuner.search.process import ActorProcess
+from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
 from raytuner.search.restore import reconciled
 from raytuner.search.tune_space import has_domains, space_from_tune
 from raytuner.space import Config, Space
@@ -38,6 +46,10 @@ class BoTorchSearch(Searcher):
     improvement of a Gaussian process, jointly with the trials that are still running. Values of
     trials that a scheduler stopped are learned from as what they are, values at their resource.
 
+    The model is fitted, and proposals are kept ready, in a process beside the trials, so that Ray's
+    loop and its slots never wait for it (:mod:`raytuner.search.background`). As many trials are
+    proposed as the cluster has slots for, and one more (:mod:`raytuner.search.lookahead`).
+
     Configurations are unique as long as the space has others; a finite space that is used up ends
     the search.
 
@@ -50,8 +62,12 @@ class BoTorchSearch(Searcher):
         time_attr: Key of a report that says what a trial has spent.
         max_t: A trial's full resource in units of ``time_attr``. None takes it from a raytuner
             scheduler or from the experiment's stop criterion, if there is one.
-        background: False computes proposals inside ``suggest``: the same seed and the same results
-            give the same proposals. This release has no other way.
+        background: True keeps proposals ready in a process of its own, on the driver's node, that
+            takes no CPU slot from the trials. False computes them inside ``suggest``, and Ray's
+            loop stands still meanwhile: the same seed and the same results give the same proposals
+            then. It is so, too, where no Ray is connected (a searcher driven by hand, say).
+        background_gpus: Share of a GPU that this process reserves, for a ``proposer`` that computes
+            on one; raytuner's own does not.
         seed: Seed of all that is random; None draws one.
         n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
         record: File to keep the record of the search in (see :mod:`raytuner.history.store`). None
@@ -80,16 +96,18 @@ class BoTorchSearch(Searcher):
         points_to_evaluate: Sequence[Config] | None = None,
         time_attr: str = "training_iteration",
         max_t: float | None = None,
-        background: bool = False,
+        background: bool = True,
+        background_gpus: float = 0.0,
         seed: int | None = None,
         n_initial: int | None = None,
         record: str | Path | None = None,
         proposer: Callable[[Space, int | None], Proposer] | None = None,
     ) -> None:
-        if background:
+        if not isinstance(background, bool):
+            raise SettingError(f"background is {background!r}; it must be True or False")
+        if not is_number(background_gpus) or background_gpus < 0:
             raise SettingError(
-                "background=True is not in this release: proposals are computed inside suggest;"
-                " leave background out"
+                f"background_gpus is {background_gpus!r}; it must be a share of a GPU, such as 0.25"
             )
         _check_key("time_attr", time_attr)
         if max_t is not None and not (is_number(max_t) and max_t > 0):
@@ -99,9 +117,12 @@ class BoTorchSearch(Searcher):
         _check_objective(metric, mode)
         super().__init__(metric=metric, mode=mode)
         if proposer is None:
-            self._make_proposer: Callable[[Space, int | None], Proposer] = _BayesFactory(n_initial)
+            self._make_proposer: MakeProposer = _BayesFactory(n_initial)
         else:
             self._make_proposer = proposer
+        self._background = background
+        self._background_gpus = float(background_gpus)
+        self._start_process: StartProcess | None = None  # a Ray actor
         self._time_attr = time_attr
         self._max_t = max_t
         self._seed = seed
@@ -116,7 +137,11 @@ class BoTorchSearch(Searcher):
         self._heard_at: dict[str, float] = {}
         self._space = _as_space(space)
         self._history: History | None = None
-        self._proposer: Proposer | None = None
+        self._proposer_state: dict[str, Any] | None = None
+        self._proposals: Proposals | None = None  # made when they are first needed
+        self._lookahead = Lookahead()
+        self._used: Seen | None = None
+        self._used_until = 0  # trials that it holds
         if self._space is not None and metric is not None and mode is not None:
             self._begin()
 
@@ -230,26 +255,34 @@ class BoTorchSearch(Searcher):
         Raises:
             SpaceError, MetricError: There is nothing to search or to optimise.
         """
-        history, proposer = self._ready()
+        history = self._ready()
         if history.path is None:
             self._settle_record()
-        if self._max_concurrent is not None and self._running(history) >= self._max_concurrent:
+        self._lookahead.find(self.close)
+        live, slots = self._room(history)
+        bound = math.inf if self._max_concurrent is None else self._max_concurrent
+        if slots is not None:
+            self._lookahead.raise_cap(slots + AHEAD)
+            bound = min(bound, slots + AHEAD)
+        if live >= bound and live:
+            self._turn()
             return None
         initial = self._next_initial(history)
         if initial is not None:
-            history.add(trial_id, initial, Origin.INITIAL)
-            return initial
+            return self._hand_out(trial_id, initial, Origin.INITIAL)
         correct(history)
-        snapshot = history.snapshot()
-        if Seen(history.space, snapshot.points).exhausted:
+        if self._seen(history).exhausted:
             logger.info("All %g configurations are used.", history.space.cardinality)
             history.set_meta("finished", True)
+            self.close()
             finished: str = Searcher.FINISHED
             return finished
-        proposer.tell(snapshot)
-        (proposal,) = proposer.ask(1)
-        history.add(trial_id, proposal.config, proposal.origin)
-        return proposal.config
+        urgent = live == 0 or slots is None or live < slots
+        proposal = self._source().take(history, self._seen(history), urgent=urgent)
+        if proposal is None:
+            self._turn()
+            return None
+        return self._hand_out(trial_id, proposal.config, proposal.origin)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record what a running trial reported.
@@ -261,13 +294,14 @@ class BoTorchSearch(Searcher):
             MetricError: The report has no usable metric or ``time_attr``, and no trial of this
                 search has ever reported one: it is not the trial that is wrong, then.
         """
-        history, _ = self._ready()
+        history = self._ready()
         if trial_id not in history:
             return
         try:
             t, value = self._read(result)
         except MetricError as error:
             if not history.has_values:
+                self.close()  # this ends the search
                 raise
             if self._metric in result:
                 self.on_trial_invalid(trial_id, str(error))
@@ -277,12 +311,13 @@ class BoTorchSearch(Searcher):
         if pauses:
             history.pause(trial_id)
         self._heard_at[trial_id] = t
+        self._turn()
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Record how a trial ended; see :func:`raytuner.search.outcome.ending`."""
-        history, _ = self._ready()
+        history = self._ready()
         if trial_id not in history:
             return
         outcome = Outcome(
@@ -298,6 +333,7 @@ class BoTorchSearch(Searcher):
             history.report(trial_id, *report)
         history.end(trial_id, state, reason)
         correct(history)
+        self._turn()
 
     def on_pause(self, trial_id: str) -> None:
         """A trial will wait for its scheduler, after the report that comes next."""
@@ -311,7 +347,7 @@ class BoTorchSearch(Searcher):
 
     def join_schedule(self, *, time_attr: str, max_t: float) -> None:
         """A scheduler judges trials by ``time_attr`` and ends them at ``max_t``."""
-        history, _ = self._ready()
+        history = self._ready()
         self._has_scheduler = True
         self._time_attr = history.time_attr = time_attr
         if self._max_t is None or history.max_t is None:
@@ -359,7 +395,39 @@ class BoTorchSearch(Searcher):
         Raises:
             SpaceError, MetricError: The search has no space, metric or mode yet.
         """
-        return self._ready()[0]
+        return self._ready()
+
+    @property
+    def proposal_counts(self) -> dict[str, int]:
+        """How the configurations that were handed out came about.
+
+        ``fresh``: by what was known when it was asked for, from all trials that had ended.
+        ``stale``: by less. ``fallback``: quasi-random, since nothing else was ready.
+        """
+        return proposal_counts(self._ready())
+
+    @property
+    def background(self) -> bool:
+        """Whether proposals are computed in a process of their own."""
+        return self._background
+
+    def think_in(self, start: StartProcess | None) -> None:
+        """Compute proposals elsewhere than the constructor said; before the first suggestion.
+
+        Args:
+            start: Starts the process to compute them in; None: inside ``suggest``.
+        """
+        self._background = start is not None
+        self._start_process = start
+
+    def close(self) -> None:
+        """End the process that proposals are computed in, if there is one.
+
+        It ends by itself with the search. Asked for another configuration, the searcher starts one
+        again.
+        """
+        if self._proposals is not None:
+            self._proposals.close()
 
     # -- save and restore -----------------------------------------------------------------------
 
@@ -369,7 +437,7 @@ class BoTorchSearch(Searcher):
         Ray calls this with a file in its staging folder of the experiment. If no file was asked for
         to keep the record in as things happen, it is kept near that folder from then on.
         """
-        history, proposer = self._ready()
+        history = self._ready()
         path = Path(checkpoint_path)
         if self._record is None and path.parent.name == _STAGING:
             # Beside the folder, not in it: Ray uploads what is in it file by file, and a database
@@ -377,9 +445,11 @@ class BoTorchSearch(Searcher):
             self._live = path.parent.parent / RECORD_FILE
         if history.path is None or history.path != (self._record or self._live):
             self._settle_record()
-        history.set_meta("proposer", proposer.state_dict())
+        history.set_meta("proposer", self._source().state_dict())
         history.set_meta("live", None if history.path is None else str(history.path.resolve()))
         history.copy_to(path)
+        if self._lookahead.is_last_save():
+            self.close()
 
     def restore(self, checkpoint_path: str) -> None:
         """Continue from what :meth:`save` wrote, and from what was recorded after it.
@@ -389,19 +459,18 @@ class BoTorchSearch(Searcher):
         """
         path = Path(checkpoint_path)
         history = reconciled(path, self._space)
-        state = history.get_meta("proposer")
+        self._proposer_state = history.get_meta("proposer")
         self._space = history.space
         self._metric, self._mode = history.metric, history.mode
         self._time_attr, self._max_t = history.time_attr, history.max_t
-        self._history = history
-        self._proposer = self._make_proposer(history.space, self._seed)
-        if state is not None:
-            self._proposer.load_state_dict(state)
+        self._history, self._used = history, None
+        self.close()
+        self._proposals = None
 
     # -- inside ---------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Everything is known: make the record and the proposer, and check what is to come."""
+        """Everything is known: make the record, and check what is to come."""
         assert self._space is not None
         assert self._metric is not None
         self._check_initial(self._space)
@@ -413,13 +482,14 @@ class BoTorchSearch(Searcher):
             max_t=self._max_t,
         )
         self._history.set_meta("search_id", uuid.uuid4().hex)
-        self._proposer = self._make_proposer(self._space, self._seed)
+        # Made here to see whether it can be; its seed is the search's from now on.
+        self._proposer_state = self._make_proposer(self._space, self._seed).state_dict()
         for point in self._evaluated:
             tell(self._history, point)
         self._evaluated.clear()
 
-    def _ready(self) -> tuple[History, Proposer]:
-        if self._history is None or self._proposer is None:
+    def _ready(self) -> History:
+        if self._history is None:
             if self._space is None:
                 raise SpaceError(
                     "BoTorchSearch has no search space: param_space of the Tuner is empty, and"
@@ -429,7 +499,61 @@ class BoTorchSearch(Searcher):
                 f"BoTorchSearch has metric {self._metric!r} and mode {self._mode!r}; it needs both:"
                 " give them to BoTorchSearch too, since a Tuner without a param_space keeps them"
             )
-        return self._history, self._proposer
+        return self._history
+
+    def _source(self) -> Proposals:
+        """Where proposals come from, made when it is first needed: Ray pickles the searcher."""
+        if self._proposals is None:
+            history = self._ready()
+            setup = Setup(
+                history.space, history.metric, history.mode, self._make_proposer, self._seed
+            )
+            start = self._start_process
+            if start is None and ray.is_initialized():
+                start = partial(ActorProcess, num_gpus=self._background_gpus)
+            if self._background and start is not None:
+                self._proposals = Background(setup, self._proposer_state, start)
+            else:
+                self._proposals = InsideSuggest(setup, self._proposer_state)
+        return self._proposals
+
+    def _turn(self, *, handed_out: int = 0) -> None:
+        """Let what thinks of proposals know what has happened, or that there is no more to do.
+
+        Args:
+            handed_out: Configurations that Ray has yet to make trials of.
+        """
+        if self._lookahead.is_over:
+            self.close()
+            return
+        live, slots = self._room(self._ready())
+        live += handed_out if self._lookahead.is_known else 0
+        free = 1 - handed_out if slots is None else slots - live
+        if self._max_concurrent is not None:
+            free = min(free, self._max_concurrent - live)
+        self._source().turn(self._ready(), free=max(free, 0), slots=slots)
+
+    def _room(self, history: History) -> tuple[int, int | None]:
+        """How many trials are pending or running, and how many slots there are, if known.
+
+        Ray is asked where it is there: it ends some trials without a word.
+        """
+        live, slots = self._lookahead.live(), self._lookahead.slots()
+        return self._running(history) if live is None else live, slots
+
+    def _hand_out(self, trial_id: str, config: Config, origin: Origin) -> Config:
+        self._ready().add(trial_id, config, origin)
+        self._turn(handed_out=1)
+        return config
+
+    def _seen(self, history: History) -> Seen:
+        """What is used up, kept up to date."""
+        if self._used is None:
+            self._used, self._used_until = Seen(history.space, history.points()), len(history)
+        elif self._used_until < len(history):
+            self._used.add(history.points(self._used_until))
+            self._used_until = len(history)
+        return self._used
 
     def _settle_record(self) -> None:
         """Write the record to the file that was asked for, or to where Ray keeps the experiment."""

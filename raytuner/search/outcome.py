@@ -88,9 +88,11 @@ def correct(history: History) -> None:
     if history.max_t is not None:
         return
     largest = history.largest_t()
-    for trial in history.trials:
-        if trial.state is TrialState.COMPLETED and trial.reason == _FURTHEST and trial.t < largest:
-            history.end(trial.trial_id, TrialState.STOPPED_EARLY, _stopped_at(trial.t))
+    for head in history.heads():
+        if head.state is TrialState.COMPLETED and head.reason == _FURTHEST:
+            last = history.last(head.trial_id)
+            if last is not None and last[0] < largest:
+                history.end(head.trial_id, TrialState.STOPPED_EARLY, _stopped_at(last[0]))
 
 
 # The reason of a trial that `correct` may have to look at again.

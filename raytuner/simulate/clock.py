@@ -26,6 +26,7 @@ class Kind(IntEnum):
     RETURNED = 7  # the training function ended by itself
     RAISED = 8
     DIED = 9
+    THOUGHT = 10  # the searcher's own process has a reply
 
 
 CLUSTER_KINDS = frozenset((Kind.LOSS, Kind.JOIN))  # not events of Ray's loop: they take no turn

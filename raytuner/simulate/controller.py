@@ -34,6 +34,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 from ray.tune.stopper import Stopper
 
+from raytuner.search import BoTorchSearch
 from raytuner.simulate import ray_private
 from raytuner.simulate.clock import CLUSTER_KINDS, Clock, Kind
 from raytuner.simulate.log import Log, Stopwatch
@@ -41,6 +42,7 @@ from raytuner.simulate.objective import Objective, curve_of
 from raytuner.simulate.record import Ended, EventKind, Simulation
 from raytuner.simulate.results import debug_metrics, flat_of, make_result
 from raytuner.simulate.settings import Cluster, Settings
+from raytuner.simulate.thinking import Thinking
 from raytuner.simulate.trial import Checkpoint, Run, TrialBook, TrialsView
 from raytuner.simulate.workers import Actor, Workers
 
@@ -100,6 +102,7 @@ class VirtualController:
         self._hooks = Stopwatch(settings.timer)
         self._scheduling = Stopwatch(settings.timer)
         self._searcher_free_at = 0.0
+        self._thinking = self._let_think()
         self._ended: Ended | None = None
         self._max_pending = 1
         self.update_max_pending_trials(settings.max_pending)
@@ -149,6 +152,13 @@ class VirtualController:
         self._max_pending = max_pending_trials or ray_private.max_pending_of(
             self.search_alg, self._cluster.workers
         )
+
+    def slots(self) -> int | None:
+        """How many trials could run now: a searcher may propose by it. None: it must not.
+
+        What stands for Ray's cluster, which such a searcher asks in earnest.
+        """
+        return None if self._settings.max_pending is not None else self._workers.there
 
     def stop_trial(self, trial: Trial) -> None:
         """End a trial in whichever status it is."""
@@ -312,6 +322,8 @@ class VirtualController:
                 return False
             time, kind, actor, number = clock.pop()
             clock.advance_to(time)
+            if kind is Kind.THOUGHT:
+                return True
             if kind in CLUSTER_KINDS:
                 self._cluster_changes(time, kind, number)
                 self._workers.start_waiting()
@@ -607,10 +619,30 @@ class VirtualController:
 
     def _charge(self, seconds: float) -> None:
         """Let the searcher's real seconds pass, where they count."""
-        if self._settings.charge == "inline":
+        if self._thinking is not None:
+            # It thinks beside the loop, which stands still for the rest only.
+            thought, self._thinking.seconds = self._thinking.seconds, 0.0
+            self._clock.now += max(seconds - thought, 0.0)
+        elif self._settings.charge == "inline":
             self._clock.now += seconds
         elif self._settings.charge == "background":
             self._searcher_free_at = max(self._searcher_free_at, self._clock.now) + seconds
+
+    def _let_think(self) -> Thinking | None:
+        """Have a searcher that thinks in a process of its own do so on this clock.
+
+        A real process would think in real time. Where thinking costs nothing, or the loop waits for
+        it, it is done inside ``suggest``.
+        """
+        searcher = self._innermost_searcher()
+        if not (isinstance(searcher, BoTorchSearch) and searcher.background):
+            return None
+        if self._settings.charge != "background":
+            searcher.think_in(None)
+            return None
+        thinking = Thinking(self._clock, self._settings.timer)
+        searcher.think_in(thinking)
+        return thinking
 
     def _innermost_searcher(self) -> Any:
         searcher: Any = self.search_alg

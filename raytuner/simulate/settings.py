@@ -111,7 +111,10 @@ class Settings:
             "none": they cost no virtual time, and equal seeds give equal records. "inline": the
             loop stands still for so long, as Ray's does, and every report waits. "background": the
             loop goes on, and only the trial that is proposed waits until the searcher, which does
-            one thing after another, has got that far.
+            one thing after another, has got that far. A searcher of ours that thinks in a process
+            of its own (``background=True``) does so on the virtual clock then: its replies are
+            there when as many virtual seconds have passed as they took, no trial waits for them,
+            and proposals grow stale as they would; it thinks inside ``suggest`` otherwise.
         checkpoint_every: Iterations between checkpoints; None: no trial saves one by itself. A
             retried trial goes on from its last checkpoint, or from scratch.
         saves_on_pause: Whether a pause saves a checkpoint (a ``Trainable`` class does; a function
@@ -123,7 +126,8 @@ class Settings:
             happened. None: it is asked again at the next event (Ray asks every 0.1 s; this matters
             to a searcher that looks at the clock).
         max_pending: Trials proposed ahead of free workers. None: as Ray, 1 for a searcher, the
-            limit of a ``ConcurrencyLimiter``, at least 200 for random search.
+            limit of a ``ConcurrencyLimiter``, at least 200 for random search; BoTorchSearch raises
+            it to what the workers could start, here as there.
         strict_metrics: Whether a report without the metric aborts the experiment, as in Ray unless
             ``TUNE_DISABLE_STRICT_METRIC_CHECKING`` is 1.
         timer: Seconds now, by the real clock.

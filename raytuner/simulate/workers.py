@@ -87,6 +87,11 @@ class Workers:
         for number, join in enumerate(cluster.joins):
             clock.push(join.at_s, Kind.JOIN, None, number)
 
+    @property
+    def there(self) -> int:
+        """How many workers there are now; one that was lost counts until Ray notices."""
+        return len(self._idle) + len(self._holder)
+
     def request(self, actor: Actor) -> None:
         """Queue an actor for a worker."""
         self._requests.append(actor)

@@ -54,7 +54,8 @@ class Ends(Callback):
             history.end(trial.trial_id, state, reason)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Let go of the file, after Ray's last save."""
+        """Let go of the file and of the searcher's process, after Ray's last save."""
+        self._search.close()
         self._search.history.close()
 
 

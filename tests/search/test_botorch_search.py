@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import Polled
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter, Searcher
-from searcher_conformance import FINITE_SPACE, PARAM_SPACE, Driver, Make, SearcherConformance, key
+from searcher_conformance import (
+    FINITE_SPACE,
+    PARAM_SPACE,
+    Driver,
+    Make,
+    SearcherConformance,
+    key,
+    record_of,
+)
 
 import raytuner.search.botorch_search as module
 from raytuner.bayes import SobolProposer
@@ -31,21 +40,41 @@ from raytuner.search import BoTorchSearch
 from raytuner.space import Float, Space
 
 
-class TestBoTorchSearch(SearcherConformance):
+class TestInside(SearcherConformance):
     @pytest.fixture
     def make(self) -> Make:
-        return lambda seed=0: BoTorchSearch(seed=seed, n_initial=5)
+        return lambda seed=0: BoTorchSearch(seed=seed, n_initial=5, background=False)
 
 
 class TestWithSobol(SearcherConformance):
     @pytest.fixture
     def make(self) -> Make:
-        return lambda seed=0: BoTorchSearch(seed=seed, proposer=SobolProposer)
+        return lambda seed=0: BoTorchSearch(seed=seed, proposer=SobolProposer, background=False)
+
+
+class TestInBackground(SearcherConformance):
+    """Replies come after some polls, here; in processes of their own: tests/integration."""
+
+    @pytest.fixture
+    def make(self) -> Make:
+        def begin(seed: int = 0) -> BoTorchSearch:
+            searcher = BoTorchSearch(seed=seed, n_initial=5)
+            searcher.think_in(Polled)
+            return searcher
+
+        return begin
+
+    def check_restored(self, straight: Driver, restored: Driver) -> None:
+        """What was in stock is thought of again: nothing is lost, and nothing comes twice."""
+        assert len(restored.configs) == len(straight.configs)
+        assert len({key(config) for config in restored.configs}) == len(restored.configs)
+        record = record_of(restored.searcher)
+        assert [trial.config for trial in record.trials] == restored.configs
 
 
 def search(space: Any = PARAM_SPACE, **settings: Any) -> BoTorchSearch:
     """A searcher that has all it needs. Sobol: these tests are not about models."""
-    settings = {"seed": 0, "proposer": SobolProposer, **settings}
+    settings = {"seed": 0, "proposer": SobolProposer, "background": False, **settings}
     return BoTorchSearch(space, "loss", "min", **settings)
 
 
@@ -153,7 +182,8 @@ BAD: dict[str, tuple[Callable[[], object], type[RaytunerError], list[str]]] = {
     "seed": (lambda: BoTorchSearch(seed=-1), SettingError, ["seed", "-1", ">= 0"]),
     "seed text": (lambda: BoTorchSearch(seed="0"), SettingError, ["seed", "'0'"]),  # type: ignore[arg-type]
     "n_initial": (lambda: told(PARAM_SPACE, n_initial=0), SettingError, ["n_initial", "0"]),
-    "background": (lambda: BoTorchSearch(background=True), SettingError, ["background=True"]),
+    "background": (lambda: BoTorchSearch(background="yes"), SettingError, ["'yes'"]),  # type: ignore[arg-type]
+    "GPUs": (lambda: BoTorchSearch(background_gpus=-1), SettingError, ["background_gpus is -1"]),
     "duplicate point": (
         lambda: told(PARAM_SPACE, points_to_evaluate=[point(0.01), point(0.02), point(0.01)]),
         ConfigError,

@@ -1,0 +1,310 @@
+"""Proposals that another process keeps ready.
+
+What happens, in this order:
+
+1. A trial ends. What the other process has proposed so far is *stale* now: it was told how all
+   trials went but this one. A request goes out at once: what has happened since the last one, and
+   how many proposals are wanted.
+2. Until its reply is there, a slot that falls free gets the next stale proposal, or, if there is
+   none, a quasi-random one: a slot never waits. A trial that is only to be ready when the next slot
+   falls free does wait for the reply.
+3. The reply brings *fresh* proposals, which go first. Those that are left of older ones stay behind
+   them as a reserve.
+4. While nothing else is to be done, the stock is filled up to the number of slots that have fallen
+   free during one request at worst: equal trials end together.
+
+One request is under way at a time. Proposals that are likely to be handed out before its reply is
+there go along as promised, so that the new ones keep away from them as from pending trials.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raytuner.bayes import SobolProposer
+from raytuner.bayes.proposer import Proposal
+from raytuner.bayes.seen import Seen
+from raytuner.history import History, Origin
+from raytuner.search.mirror import Request, Setup
+from raytuner.search.process import Process, ProcessDied, ProposerFailed
+
+logger = logging.getLogger(__name__)
+
+StartProcess = Callable[[Setup, dict[str, Any] | None], Process]
+
+# Reports of trials that go on are reason enough for a request if the record has grown by so much
+# since the last, and if the process has rested for so many times as long as a request takes.
+_GROWTH = 0.05
+_REST = 3.0
+
+_LONGEST_BREAK_S = 60.0  # before a process that keeps dying is started once more
+_SLOW_START_S = 60.0  # without a first reply: somebody should know
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A proposal in stock."""
+
+    proposal: Proposal
+    ended_version: int  # of the record that it knew: up to where it knows how trials ended
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A request under way."""
+
+    ended_version: int
+    replaces: bool  # whether what is in stock gives way to its reply
+    at: float
+    handed_out: int  # so many had been when it was sent
+
+
+class Background:
+    """Keeps a stock of proposals that a :class:`Process` thinks of.
+
+    Args:
+        setup: What the proposer needs.
+        state: What it goes on from; None begins anew.
+        start: Starts a process. Called when one is first needed, and again after one has died.
+    """
+
+    def __init__(self, setup: Setup, state: dict[str, Any] | None, start: StartProcess) -> None:
+        self._setup = setup
+        self._state = state
+        self._start = start
+        self._begin()
+
+    def _begin(self) -> None:
+        """As after a start: without a process, and with nothing in stock."""
+        self._sobol: SobolProposer | None = None
+        self._process: Process | None = None
+        self._sent: _Sent | None = None
+        self._stock: deque[_Ready] = deque()
+        self._told_version = 0  # all up to it has been told
+        self._asked_version = 0  # and all up to it was known when proposals were last asked for
+        self._asked_ended = -1
+        self._seconds = 0.0  # that a request takes
+        self._replied_at = -math.inf
+        self._started_at = 0.0
+        self._greeted = False
+        self._heard = False  # from this process
+        self._deaths = 0  # in a row
+        self._retry_at = -math.inf
+        self._error: ProposerFailed | None = None
+        self._handed_out = 0
+        self._handed_out_at: deque[float] = deque(maxlen=64)
+        self._taken_meanwhile = 0  # how many were handed out during the last request
+        self._warned = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("_setup", "_state", "_start")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+    # -- what the searcher calls ----------------------------------------------------------------
+
+    def turn(self, history: History, *, free: int, slots: int | None) -> None:
+        """Take in a reply that has come, and send the next request if there is reason to."""
+        try:
+            self._receive()
+            if self._sent is None and self._error is None:
+                self._send_next(history, free, slots)
+            if self._process is not None:
+                self._process.keep()
+        except ProcessDied as death:
+            self._bury(death)
+
+    def take(self, history: History, used: Seen, *, urgent: bool) -> Proposal | None:
+        """The newest proposal in stock, else a quasi-random one; see :meth:`Proposals.take`.
+
+        Raises:
+            Exception: Whatever the proposer raised in its process.
+        """
+        try:
+            self._receive()
+        except ProcessDied as death:
+            self._bury(death)
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error.__cause__ or error
+        space = history.space
+        while self._stock and not used.new(space.encode([self._stock[0].proposal.config]))[0]:
+            self._stock.popleft()
+        is_fresh = bool(self._stock) and self._stock[0].ended_version >= history.ended_version
+        if not (urgent or is_fresh) and self._sent is not None and _knows(history):
+            return None
+        self._handed_out += 1
+        if self._process is not None:
+            self._handed_out_at.append(self._process.now())
+        if self._stock:
+            proposal = self._stock.popleft().proposal
+            if proposal.origin is Origin.BAYES and not is_fresh:
+                return Proposal(proposal.config, Origin.STALE)
+            return proposal
+        config = self._quasi_random(history, used)
+        # As long as nothing is known there is nothing better.
+        return Proposal(config, Origin.FALLBACK if _knows(history) else Origin.SOBOL)
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """The proposer's at its last reply."""
+        return self._state
+
+    def close(self) -> None:
+        """End the process. What is in stock goes with it."""
+        if self._process is not None:
+            self._process.close()
+        self._begin()
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        if self._process is None or self._sent is None:
+            return
+        try:
+            reply = self._process.receive()
+        except ProposerFailed as error:
+            self._error, self._sent = error, None
+            return
+        now = self._process.now()
+        if reply is None:
+            self._warn_of_slow_start(now)
+            return
+        sent, self._sent = self._sent, None
+        self._heard, self._deaths, self._replied_at = True, 0, now
+        self._state = reply.state
+        if not reply.proposals:
+            return
+        self._seconds = now - sent.at if not self._seconds else (self._seconds + now - sent.at) / 2
+        self._taken_meanwhile = self._handed_out - sent.handed_out
+        new = [
+            _Ready(Proposal(self._setup.space.load(config), origin), sent.ended_version)
+            for config, origin in reply.proposals
+        ]
+        fresh = [] if sent.replaces else [r for r in self._stock if self._is_current(r)]
+        reserve = list(self._stock) if sent.replaces else self._stock_without(fresh)
+        self._stock = deque((fresh + new + reserve)[: max(self._demand(), len(fresh + new))])
+
+    def _is_current(self, ready: _Ready) -> bool:
+        """Whether it knows all ends of trials that the process was last told of."""
+        return ready.ended_version >= self._asked_ended
+
+    def _stock_without(self, fresh: Sequence[_Ready]) -> list[_Ready]:
+        return [ready for ready in self._stock if not any(ready is one for one in fresh)]
+
+    def _send_next(self, history: History, free: int, slots: int | None) -> None:
+        """Send the request that is due, if one is."""
+        if self._process is None:
+            self._begin_process()
+        if self._process is None:
+            return
+        if slots is not None and self._handed_out_at.maxlen != max(2 * slots, 16):
+            self._handed_out_at = deque(self._handed_out_at, maxlen=max(2 * slots, 16))
+        if not _knows(history):
+            if not self._greeted:  # let it start, and load what it needs
+                self._greeted = True
+                self._send(history, 0, (), replaces=False)
+            return
+        current = [ready for ready in self._stock if self._is_current(ready)]
+        wanted = self._demand() if slots is None else min(self._demand(), max(slots, 1))
+        pace = max(1, free, self._taken_meanwhile)
+        if history.ended_version > self._asked_ended or self._has_grown(history):
+            promised = list(self._stock)[: max(free, self._taken_meanwhile)]
+            self._asked_version, self._asked_ended = history.version, history.ended_version
+            self._send(history, min(pace, max(wanted, free)), promised, replaces=True)
+        elif len(current) < wanted:
+            self._send(history, min(pace, wanted - len(current)), current, replaces=False)
+
+    def _has_grown(self, history: History) -> bool:
+        assert self._process is not None
+        rested = self._process.now() - self._replied_at > _REST * self._seconds
+        return rested and history.version - self._asked_version > _GROWTH * history.version
+
+    def _send(
+        self, history: History, n: int, promised: Sequence[_Ready], *, replaces: bool
+    ) -> None:
+        assert self._process is not None
+        request = Request(
+            since=self._told_version,
+            version=history.version,
+            changes=history.changes(self._told_version),
+            max_t=history.max_t,
+            promised=tuple(history.space.dump(ready.proposal.config) for ready in promised),
+            n=n,
+        )
+        self._process.send(request)
+        self._told_version = history.version
+        self._sent = _Sent(history.ended_version, replaces, self._process.now(), self._handed_out)
+
+    def _demand(self) -> int:
+        """How many were handed out within the seconds of one request at worst, of late; 1 or more.
+
+        Counted over the last two trials of each slot: what happened at the start, when all slots
+        were filled at once, counts as long as it may happen again.
+        """
+        most, first = 1, 0
+        times = list(self._handed_out_at)
+        for last, at in enumerate(times):
+            while at - times[first] > self._seconds:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+    def _begin_process(self) -> None:
+        if self._deaths and time.monotonic() < self._retry_at:
+            return
+        self._process = self._start(self._setup, self._state)
+        self._started_at = self._process.now()
+        if not self._handed_out_at:  # there was no clock before
+            self._handed_out_at.extend([self._started_at] * self._handed_out)
+        self._greeted, self._heard, self._sent = False, False, None
+        self._told_version, self._asked_version, self._asked_ended = 0, 0, -1
+
+    def _bury(self, death: ProcessDied) -> None:
+        """The process is gone: another will be told the whole record."""
+        if self._process is not None:
+            self._process.close()
+        self._process, self._sent = None, None
+        self._deaths += 1
+        wait = 0.0 if self._deaths == 1 else min(2.0**self._deaths, _LONGEST_BREAK_S)
+        self._retry_at = time.monotonic() + wait
+        lines = str(death).strip().splitlines()
+        logger.warning(
+            "The process that thinks of proposals is gone (%s); another is started%s. Until it has"
+            " caught up, trials get older proposals or quasi-random ones.",
+            lines[-1] if lines else "no reason given",
+            f" in {wait:g} s" if wait else "",
+        )
+
+    def _warn_of_slow_start(self, now: float) -> None:
+        if self._heard or self._warned or now - self._started_at < _SLOW_START_S:
+            return
+        self._warned = True
+        logger.warning(
+            "The process that thinks of proposals has not answered for %g s; trials get"
+            " quasi-random configurations until it does. Can Ray start it on this node?",
+            now - self._started_at,
+        )
+
+    def _quasi_random(self, history: History, used: Seen) -> dict[str, Any]:
+        # Telling takes time, so it is told of the record only where it cannot do without.
+        if self._sobol is not None:
+            (proposal,) = self._sobol.ask(1)
+            if used.new(history.space.encode([proposal.config]))[0]:
+                return proposal.config
+        self._sobol = SobolProposer(history.space, self._setup.seed)
+        self._sobol.tell(history.snapshot())
+        (proposal,) = self._sobol.ask(1)
+        return proposal.config
+
+
+def _knows(history: History) -> bool:
+    """Whether there is anything to learn from."""
+    return history.has_values or history.ended_version > 0

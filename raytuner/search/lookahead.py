@@ -1,0 +1,124 @@
+"""How many trials a searcher may have proposed at a time.
+
+Ray's loop asks a searcher for a trial while fewer than its cap are pending, one for a searcher that
+is not Ray's own: 16 slots whose trials take 3 s to set up are full after a minute. With a higher
+cap and nothing else it asks for too much: trials that have just started make room for more, and
+each that is asked for too early is proposed with less knowledge. So here the cap is out of the way,
+and the searcher itself answers None once every slot has its trial and ``AHEAD`` more are ready.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from ray.tune.experiment import Trial
+
+from raytuner.search.cluster import Slots
+
+AHEAD = 1
+"""Trials that are ready to start in the next slot that falls free."""
+
+_DEPTH = 16  # of the call stack, from the searcher's method up, in which the loop is to be found
+
+
+class Lookahead:
+    """Knows Ray's loop, once it has asked for a trial, and how many trials it could start."""
+
+    def __init__(self) -> None:
+        self._loop: weakref.ref[Any] | None = None
+        self._slots = Slots()
+
+    def __reduce__(self) -> tuple[type[Lookahead], tuple[()]]:
+        return Lookahead, ()  # a copy has yet to be asked
+
+    def find(self, on_end: Callable[[], None]) -> None:
+        """Look who asks for a trial. Only ``suggest`` may call it.
+
+        Args:
+            on_end: Called when the loop that is found is no more: its search is over, whichever way
+                it ended.
+        """
+        if self._controller() is not None:
+            return
+        found = _asking()
+        if found is not None:
+            self._loop = weakref.ref(found)
+            weakref.finalize(found, on_end).atexit = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the loop has been found, and is there."""
+        return self._controller() is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the loop will ask for no more trials."""
+        controller = self._controller()
+        return controller is not None and bool(controller.search_alg.is_finished())
+
+    def is_last_save(self) -> bool:
+        """Whether the loop has ended and saves once more. Only ``save`` may call it.
+
+        After Ctrl-C nothing else says so: the loop itself may live on until Python collects cycles.
+        """
+        controller = self._controller()
+        return any(
+            f.f_code.co_name == "checkpoint"
+            and f.f_locals.get("self") is controller is not None
+            and f.f_locals.get("force") is True
+            for f in _callers()
+        )
+
+    def slots(self) -> int | None:
+        """How many trials the cluster, and its autoscaler, could run at the same time.
+
+        None if nobody knows, or if the user has said what Ray's cap is to be.
+        """
+        controller = self._controller()
+        if controller is None:
+            return None
+        own = getattr(controller, "slots", None)  # a simulated loop knows its workers
+        return own() if own is not None else self._slots(controller)
+
+    def live(self) -> int | None:
+        """How many trials the loop holds as pending or running; None if there is no loop."""
+        controller = self._controller()
+        if controller is None:
+            return None
+        trials = controller.get_live_trials()
+        return sum(trial.status in (Trial.PENDING, Trial.RUNNING) for trial in trials)
+
+    def raise_cap(self, bound: int) -> None:
+        """Let the loop ask again though ``bound`` trials may be pending: the answer keeps to it."""
+        controller = self._controller()
+        if controller is not None:
+            controller.update_max_pending_trials(bound + 1)
+
+    def _controller(self) -> Any:
+        return None if self._loop is None else self._loop()
+
+
+def _asking() -> Any:
+    """The loop that asks for a trial; None if there is none.
+
+    Ray tells a searcher of its trials, not of itself, and a scheduler that is told may be Ray's
+    own. The one place where every searcher meets the loop is the call stack of ``suggest``.
+    """
+    for frame in _callers():
+        found = frame.f_locals.get("self")
+        if hasattr(type(found), "update_max_pending_trials"):
+            return found
+    return None
+
+
+def _callers() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(_DEPTH):
+        if frame is None:
+            return
+        yield frame
+        frame = frame.f_back

@@ -1,0 +1,80 @@
+"""Where a searcher gets its proposals from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Protocol
+
+from raytuner.bayes.proposer import Proposal
+from raytuner.bayes.seen import Seen
+from raytuner.history import History, Origin
+from raytuner.search.mirror import Setup
+
+
+class Proposals(Protocol):
+    """A source of proposals. The record is the searcher's, and handed in with each call."""
+
+    def turn(self, history: History, *, free: int, slots: int | None) -> None:
+        """Something happened, or time passed: a chance to do what can be done in no time.
+
+        Args:
+            history: The record.
+            free: Slots that a trial will be asked for at once.
+            slots: Slots there are; None if unknown.
+        """
+
+    def take(self, history: History, used: Seen, *, urgent: bool) -> Proposal | None:
+        """A configuration that is not used, to be handed out now.
+
+        Args:
+            history: The record.
+            used: What is used up; the space has others.
+            urgent: A slot waits for it. If not, the answer may be None: a better one is to come.
+        """
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """What the next proposals depend on beside the record; None if that is nothing."""
+
+    def close(self) -> None:
+        """Let go of all but memory. Asked again, it begins again."""
+
+
+class InsideSuggest:
+    """Proposals that are computed when they are asked for.
+
+    Args:
+        setup: What the proposer needs.
+        state: What it goes on from; None begins anew.
+    """
+
+    def __init__(self, setup: Setup, state: dict[str, Any] | None) -> None:
+        self._proposer = setup.proposer(state)
+
+    def turn(self, history: History, *, free: int, slots: int | None) -> None:
+        """Nothing happens in between."""
+
+    def take(self, history: History, used: Seen, *, urgent: bool) -> Proposal:
+        """The best configuration for all that is known now."""
+        self._proposer.tell(history.snapshot())
+        (proposal,) = self._proposer.ask(1)
+        return proposal
+
+    def state_dict(self) -> dict[str, Any]:
+        """The proposer's."""
+        return self._proposer.state_dict()
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def proposal_counts(history: History) -> dict[str, int]:
+    """How many configurations were proposed fresh, stale, and as a fall-back.
+
+    See :attr:`raytuner.BoTorchSearch.proposal_counts`.
+    """
+    by = Counter(head.origin for head in history.heads())
+    return {
+        "fresh": by[Origin.BAYES] + by[Origin.SOBOL],
+        "stale": by[Origin.STALE],
+        "fallback": by[Origin.FALLBACK],
+    }
