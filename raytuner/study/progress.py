@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raytuner.history import History, Trial, TrialState
-from raytuner.study.text import clock, one_line, states
+from raytuner.text import clock, one_line, states
 
 REFRESH_S = 0.25
 """Seconds between two pictures in a terminal."""

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raytuner.history import TrialState
-from raytuner.study import text
+from raytuner import text
 
 if TYPE_CHECKING:
     from raytuner.study.study import Study
