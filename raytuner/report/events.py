@@ -120,7 +120,7 @@ class Stay:
 def stays(history: History, now: float) -> tuple[Stay, ...]:
     """Which trial was in which slot when, from what the record can say.
 
-    Ray does not tell when a trial starts, and a trial may be proposed before there is a slot for it.
+    Ray does not tell when a trial starts, and one may be proposed before there is a slot for it.
     What is certain is the time from its first report to its end. So trials are laid into as few
     slots as hold those, each into the one that was free last, and it is there from when the slot
     was free and the trial proposed.

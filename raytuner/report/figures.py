@@ -78,9 +78,7 @@ class Figures:
     ) -> go.Figure:
         """The model's mean or standard deviation over two hyperparameters."""
         pair = (self._column(first), self._column(second))
-        return landscape.interaction(
-            self.history, self.surrogate, pair, self.history.best(), what
-        )
+        return landscape.interaction(self.history, self.surrogate, pair, self.history.best(), what)
 
     def pairs(self) -> list[tuple[str, str]]:
         """The pairs among the most important hyperparameters, which are worth a look."""

@@ -20,9 +20,9 @@ _INTERVAL = (0.05, 0.95)
 def importance(surrogate: Surrogate, seed: int = 0) -> pd.DataFrame:
     """Sobol indices of the objective over the search space, the most important first.
 
-    ``main`` is the share of the objective's variance that a hyperparameter explains alone, ``total``
-    its share with all interactions that it takes part in. The variance is that over the search
-    space's own law, of the objective as the model sees it (its worse half warped), at full
+    ``main`` is the share of the objective's variance that a hyperparameter explains alone,
+    ``total`` its share with all interactions that it takes part in. The variance is that over the
+    search space's own law, of the objective as the model sees it (its worse half warped), at full
     resource.
 
     The indices are computed on draws of the whole objective from the posterior, each with a
@@ -55,6 +55,8 @@ def importance(surrogate: Surrogate, seed: int = 0) -> pd.DataFrame:
     found = sobol_indices(func={"f_A": f_A, "f_B": f_B, "f_AB": f_AB}, n=n)
     frame = pd.DataFrame(index=pd.Index([c.name for c in space.columns], name="hyperparameter"))
     for name, indices in (("main", found.first_order), ("total", found.total_order)):
-        low, middle, high = np.quantile(np.clip(indices, 0, 1), [_INTERVAL[0], 0.5, _INTERVAL[1]], 0)
+        low, middle, high = np.quantile(
+            np.clip(indices, 0, 1), [_INTERVAL[0], 0.5, _INTERVAL[1]], 0
+        )
         frame[name], frame[f"{name}_low"], frame[f"{name}_high"] = middle, low, high
     return frame.sort_values("total", ascending=False)

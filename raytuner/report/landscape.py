@@ -51,14 +51,18 @@ class Axis:
             if not all(_is_number(v) for v in values):
                 return cls(column, tuple(look.plain(v) for v in values), False)
         if levels is not None and column.kind == "categorical":
-            return cls(column, tuple(look.plain(v) for v in domain.from_units(domain.level_units())), False)
+            return cls(
+                column, tuple(look.plain(v) for v in domain.from_units(domain.level_units())), False
+            )
         log = isinstance(domain, Float | Integer) and bool(domain.log)
         return cls(column, None, log)
 
     def positions(self, units: FloatArray) -> FloatArray:
         """Where unit coordinates lie on the axis: values, or numbers of the levels."""
         if self.names is not None:
-            return np.minimum((units * len(self.names)).astype(int), len(self.names) - 1).astype(float)
+            return np.minimum((units * len(self.names)).astype(int), len(self.names) - 1).astype(
+                float
+            )
         return np.array(self.column.domain.from_units(units), dtype=float)
 
     def grid(self, most: int) -> FloatArray:

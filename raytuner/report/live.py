@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from raytuner.errors import SettingError
+from raytuner.errors import RaytunerError, SettingError
 from raytuner.history import History
 from raytuner.report.figures import Figures
 from raytuner.report.page import body, render
@@ -93,6 +94,11 @@ class Server(ThreadingHTTPServer):
                 " --host and --port"
             ) from error
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Pass over browsers that went away; tell of everything else."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
     @property
     def url(self) -> str:
         """What to open in a browser."""
@@ -106,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "raytuner"
     sys_version = ""
 
-    def do_GET(self) -> None:  # noqa: N802 (the base class's name)
+    def do_GET(self) -> None:
         """Answer with the page or, for a page that is open, with what has changed."""
         url = urlsplit(self.path)
         if not self._may(parse_qs(url.query).get("token", [""])[0]):
@@ -115,7 +121,11 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path not in ("/", "/body"):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        tag, page, part, running = self.server.content.look()
+        try:
+            tag, page, part, running = self.server.content.look()
+        except RaytunerError as error:  # the folder is gone, say
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, explain=str(error))
+            return
         content = page if url.path == "/" else part
         is_known = self.headers.get("If-None-Match") == tag and url.path == "/body"
         self.send_response(HTTPStatus.NOT_MODIFIED if is_known else HTTPStatus.OK)

@@ -80,7 +80,11 @@ def plain(text: object) -> str:
 
 
 def scale_of(values: Sequence[float] | FloatArray) -> str:
-    """ "log" for positive values that span more than two decades, else "linear"."""
+    """How an axis of these values is spaced.
+
+    >>> scale_of([1.0, 5000.0]), scale_of([-1.0, 5000.0])
+    ('log', 'linear')
+    """
     finite = [v for v in values if math.isfinite(v)]
     if not finite or min(finite) <= 0:
         return "linear"

@@ -89,7 +89,8 @@ class Surrogate:
         outweigh all others.
         """
         with torch.no_grad(), numerics():
-            law: Any = self._model.posterior(self._input(points)).mvn
+            posterior: Any = self._model.posterior(self._input(points))
+            law = posterior.mvn
             root = psd_safe_cholesky(law.covariance_matrix).numpy()
             mean = law.mean.numpy()
         normal = np.random.default_rng(seed).standard_normal((n, len(points)))

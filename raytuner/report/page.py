@@ -34,13 +34,17 @@ def render(figures: Figures, folder: Path, *, live: str | None = None) -> str:
         live: Where the page asks for news of the study, what identifies its present content (an
             entity tag); None for a page that stays as it is.
     """
-    return _environment().get_template("page.html").render(
-        title=folder.name,
-        body=body(figures, folder),
-        plotly=Markup(get_plotlyjs()),
-        style=Markup(_file("page.css")),
-        script=Markup(_file("page.js")),
-        live=live,
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=folder.name,
+            body=body(figures, folder),
+            plotly=Markup(get_plotlyjs()),
+            style=Markup(_file("page.css")),
+            script=Markup(_file("page.js")),
+            live=live,
+        )
     )
 
 
@@ -51,41 +55,49 @@ def body(figures: Figures, folder: Path) -> Markup:
     trials = history.trials
     slots = use(figures.stays)
     plots = _plots(figures)
-    text_of_body = _environment().get_template("body.html").render(
-        title=folder.name,
-        metric=history.metric,
-        mode=history.mode,
-        counts=[
-            {
-                "state": state.value,
-                "word": text.WORDS[state],
-                "n": history.counts()[state],
-                "colour": mark.colour,
-            }
-            for state, mark in look.MARKS.items()
-            if history.counts()[state]
-        ],
-        summary=words.summary(history, figures.surrogate, slots, _seconds(history, figures.now)),
-        best=best,
-        best_rows=[] if best is None else [(k, text.value(v)) for k, v in text.flat(best.config)],
-        best_toml="" if best is None else configuration_as_toml(best.config),
-        best_json="" if best is None else configuration_as_json(best.config),
-        why=[] if best is None else words.why_proposed(history, best),
-        stops=[_group(g) for g in words.stops(history)],
-        failures=[_group(g) for g in words.failures(history)],
-        slots=slots,
-        columns=[column.name for column in history.space.columns],
-        pairs=figures.pairs(),
-        model_rows=0 if figures.surrogate is None else figures.surrogate.rows,
-        trials=trials,
-        folder=str(folder),
-        runs=history.get_meta("runs", []),
-        settings=history.get_meta("settings", {}),
-        space=json.dumps(history.space.to_spec(), indent=2, default=str),
-        made=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(figures.now)),
-        version=__version__,
-        data=_script_data({"figures": plots, "trials": _table(history, figures.now)}),
-        running=bool(history.live()),
+    text_of_body = (
+        _environment()
+        .get_template("body.html")
+        .render(
+            title=folder.name,
+            metric=history.metric,
+            mode=history.mode,
+            counts=[
+                {
+                    "state": state.value,
+                    "word": text.WORDS[state],
+                    "n": history.counts()[state],
+                    "colour": mark.colour,
+                }
+                for state, mark in look.MARKS.items()
+                if history.counts()[state]
+            ],
+            summary=words.summary(
+                history, figures.surrogate, slots, _seconds(history, figures.now)
+            ),
+            best=best,
+            best_rows=[]
+            if best is None
+            else [(k, text.value(v)) for k, v in text.flat(best.config)],
+            best_toml="" if best is None else configuration_as_toml(best.config),
+            best_json="" if best is None else configuration_as_json(best.config),
+            why=[] if best is None else words.why_proposed(history, best),
+            stops=[_group(g) for g in words.stops(history)],
+            failures=[_group(g) for g in words.failures(history)],
+            slots=slots,
+            columns=[column.name for column in history.space.columns],
+            pairs=figures.pairs(),
+            model_rows=0 if figures.surrogate is None else figures.surrogate.rows,
+            trials=trials,
+            folder=str(folder),
+            runs=history.get_meta("runs", []),
+            settings=history.get_meta("settings", {}),
+            space=json.dumps(history.space.to_spec(), indent=2, default=str),
+            made=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(figures.now)),
+            version=__version__,
+            data=_script_data({"figures": plots, "trials": _table(history, figures.now)}),
+            running=bool(history.live()),
+        )
     )
     return Markup(text_of_body)
 

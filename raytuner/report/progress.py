@@ -62,7 +62,10 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
             )
     end = float(place[-1])
     index = {id(event): i for i, event in enumerate(happened)}
-    for final, name, dash in ((False, "best at any resource", "dot"), (True, "best final", "solid")):
+    for final, name, dash in (
+        (False, "best at any resource", "dot"),
+        (True, "best final", "solid"),
+    ):
         steps = improvements(happened, minimise, final=final)
         if not steps or (not final and history.counts()[TrialState.STOPPED_EARLY] == 0):
             continue
@@ -79,8 +82,8 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
                 hovertemplate="best %{y:.5g}<extra></extra>",
             )
         )
-    final = [event.value for event in happened if event.final]
-    values = final if len(final) > 4 else [happened[i].value for i in lasts]
+    ends_of_all = [event.value for event in happened if event.final]
+    values = ends_of_all if len(ends_of_all) > 4 else [happened[i].value for i in lasts]
     return look.styled(
         figure,
         xaxis={"title": {"text": look.plain(title)}, "rangemode": "tozero"},
@@ -88,9 +91,7 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
     )
 
 
-def _places(
-    happened: Sequence[Event], over: Over, history: History
-) -> tuple[FloatArray, str]:
+def _places(happened: Sequence[Event], over: Over, history: History) -> tuple[FloatArray, str]:
     """Where each event is on the x axis, and the axis's title."""
     if over == "resource":
         return np.array([e.spent for e in happened]), f"{history.time_attr}, all trials together"

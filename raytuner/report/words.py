@@ -48,9 +48,7 @@ def summary(history: History, surrogate: Surrogate | None, use: Use, seconds: fl
         seconds: How long the search took.
     """
     counts = history.counts()
-    said = [
-        f"{text.count(len(history), 'trial')} in {text.clock(seconds)}: {text.states(counts)}."
-    ]
+    said = [f"{text.count(len(history), 'trial')} in {text.clock(seconds)}: {text.states(counts)}."]
     best = history.best()
     if best is None:
         said.append(f"No trial has reported a usable {history.metric} yet.")
@@ -190,5 +188,3 @@ def _where_stopped(reason: str) -> str:
 def _number_in(what: str) -> float:
     match = re.search(r"\d+(?:\.\d+)?", what)
     return float(match.group()) if match else math.inf
-
-

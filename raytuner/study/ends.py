@@ -11,6 +11,7 @@ from ray.exceptions import RayActorError
 from ray.tune import Callback
 
 from raytuner.history import History, TrialState
+from raytuner.study.gpu_hours import GpuHours
 
 
 class Ends(Callback):
@@ -18,10 +19,12 @@ class Ends(Callback):
 
     Args:
         search: The searcher, which has the record as ``history``.
+        gpu_hours: The budget that may end the study, if there is one.
     """
 
-    def __init__(self, search: Any) -> None:
+    def __init__(self, search: Any, gpu_hours: GpuHours | None = None) -> None:
         self._search = search
+        self._gpu_hours = gpu_hours
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write down what was raised. Called after the searcher has recorded the end."""
@@ -34,7 +37,7 @@ class Ends(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Find the trials that Ray has ended without a word to the searcher.
 
-        The end of the time budget does that to all that run, and to one whose process could not be
+        The end of a budget does that to all that run, and to one whose process could not be
         used again (``reuse_actors``).
         """
         history: History = self._search.history
@@ -49,7 +52,8 @@ class Ends(Callback):
             else:
                 reported = history.last(trial.trial_id) is not None
                 state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
-                reason = "the time budget ended"
+                out_of_gpu = self._gpu_hours is not None and self._gpu_hours.spent
+                reason = "the GPU-hours are used up" if out_of_gpu else "the time budget ended"
                 history.set_meta("finished", True)
             history.end(trial.trial_id, state, reason)
 
