@@ -52,6 +52,10 @@ class Content:
                 self._not_before = time.monotonic() + 9 * (time.monotonic() - begun)
             return self._tag, self._page, self._body, self._running
 
+    def forget_pace(self) -> None:
+        """Look at the record again when asked next, however much time the last page took."""
+        self._not_before = 0.0
+
     def _make(self) -> None:
         history = self._read()
         seen = [(t.trial_id, t.state.value, t.values, t.reason) for t in history.trials]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,9 @@ def write_storage(study: Study, path: Path) -> None:
             study_name=study.path.name,
             direction="minimize" if study.mode == "min" else "maximize",
         )
-        made.set_metric_names([study.metric])
+        with warnings.catch_warnings():  # experimental, since 2023
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            made.set_metric_names([study.metric])
         made.add_trials(trials)
         storage.remove_session()
         storage.engine.dispose()

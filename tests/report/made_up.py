@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import heapq
 import math
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 
 from raytuner.history import History, Origin, TrialState
+from raytuner.report import Figures, render
 from raytuner.space import Categorical, Float, Integer, Space
 
 SPACE = Space(
@@ -32,6 +34,12 @@ def loss(config: dict[str, object], t: float) -> float:
     end = 0.2 + 0.08 * (math.log10(lr) + 2.5) ** 2 + worse * abs(math.log10(lr) + 1.5) / 2
     end += 0.05 * abs(math.log2(width) - 7.5) / 2 + 0.2 * (float(config["dropout"]) - 0.15) ** 2  # type: ignore[arg-type]
     return end + 1.3 / (1 + t) ** 0.9
+
+
+@cache
+def figures(n: int) -> Figures:
+    """The figures of ``study(n)``, made once: the model takes seconds."""
+    return Figures(study(n))
 
 
 def study(
@@ -97,3 +105,9 @@ def study(
             else:
                 heapq.heappush(todo, (when + rng.uniform(0.8, 1.2), slot, trial, t + 1))
     return history
+
+
+def html_of(history: History) -> str:
+    """The report of a record, as of its end."""
+    now = max((t.ended_at or t.proposed_at for t in history.trials), default=0.0)
+    return render(Figures(history, now=now), Path("/studies/digits"))
