@@ -241,9 +241,11 @@ def test_light_and_dark_follow_the_system_and_the_button(
       const back = lum(getComputedStyle(document.body).backgroundColor);
       const ratio = c => {
         const l = lum(c);
-        return (Math.max(l, back) + .05) / (Math.min(l, back) + .05); };
+        return (Math.max(l, back) + .05) / (Math.min(l, back) + .05);
+      };
       const tick = document.querySelector('#plot-incumbent-time .xtick text');
-      return [back, ratio(getComputedStyle(document.body).color), ratio(getComputedStyle(tick).fill),
+      return [back, ratio(getComputedStyle(document.body).color),
+              ratio(getComputedStyle(tick).fill),
               ratio(getComputedStyle(document.querySelector('.quiet')).color)]"""
     back, *ratios = browser.js(contrast)
     assert (back < 0.1) == dark

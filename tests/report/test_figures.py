@@ -32,11 +32,11 @@ def test_the_incumbent_only_gets_better_and_ends_at_the_best() -> None:
     best = history.best()
     assert best is not None
     for over in ("time", "resource", "trials"):
-        line = named(figures(N).incumbent(over), "best final")  # type: ignore[arg-type]
+        line = named(figures(N).incumbent(over), "best final")
         assert list(line.y) == sorted(line.y, reverse=True)
         assert list(line.x) == sorted(line.x)
         assert line.y[-1] == best.value
-        model = named(figures(N).incumbent(over), "model's mean for the incumbent")  # type: ignore[arg-type]
+        model = named(figures(N).incumbent(over), "model's mean for the incumbent")
         assert len(model.y) == len(line.y)
     spent = named(figures(N).incumbent("resource"), "best final").x[-1]
     assert spent == sum(trial.t for trial in history.trials)
@@ -93,7 +93,7 @@ def test_interactions_are_of_the_most_important() -> None:
     found = figures(N).importances
     assert found is not None
     assert figures(N).pairs()[0] == tuple(found.index[:2])
-    mean, sd = (figures(N).interaction("lr", "optimizer", what).data[0] for what in ("mean", "sd"))  # type: ignore[arg-type]
+    mean, sd = (figures(N).interaction("lr", "optimizer", what).data[0] for what in ("mean", "sd"))
     assert np.shape(mean.z) == np.shape(sd.z) == (3, 31)
     assert (np.asarray(sd.z) > 0).all()
 
