@@ -7,6 +7,7 @@ The one mutable store is :class:`History`; everything that learns from it reads 
 from raytuner.history.history import History
 from raytuner.history.snapshot import Snapshot
 from raytuner.history.stand_in import StandIn
+from raytuner.history.started import note_start, starts
 from raytuner.history.store import FORMAT_VERSION, Store
 from raytuner.history.trial import Origin, Trial, TrialState
 
@@ -19,4 +20,6 @@ __all__ = [
     "Store",
     "Trial",
     "TrialState",
+    "note_start",
+    "starts",
 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from raytuner.history import History, Origin, Snapshot, Trial, TrialState
+from raytuner.history import History, Origin, Snapshot, Trial, TrialState, starts
 
 
 @dataclass(frozen=True)
@@ -106,44 +107,46 @@ class Stay:
         trial: The trial.
         slot: Number of the slot, from 0.
         begin: When the slot was free and the trial proposed, in Unix seconds.
-        first: Its first report; its end if it sent none.
+        runs: When the trial's process was there; its first report, or its end without one, where
+            the record does not say that.
         end: Its end, or the time of looking if it runs.
     """
 
     trial: Trial
     slot: int
     begin: float
-    first: float
+    runs: float
     end: float
 
 
 def stays(history: History, now: float) -> tuple[Stay, ...]:
     """Which trial was in which slot when, from what the record can say.
 
-    Ray does not tell when a trial starts, and one may be proposed before there is a slot for it.
-    What is certain is the time from its first report to its end. So trials are laid into as few
-    slots as hold those, each into the one that was free last, and it is there from when the slot
-    was free and the trial proposed.
+    A trial may be proposed before there is a slot for it; what is certain is the time from when it
+    runs to its end. So trials are laid into as few slots as hold those, each into the one that was
+    free last, and it is there from when the slot was free and the trial proposed.
     """
-    times = history.report_times()
+    times, started = history.report_times(), starts(history)
     certain: list[tuple[float, float, Trial]] = []
     for trial in history.trials:
-        if trial.origin is Origin.EVALUATED or trial.state is TrialState.PENDING:
+        begun = started.get(trial.trial_id)
+        waits = trial.state is TrialState.PENDING and begun is None
+        if trial.origin is Origin.EVALUATED or waits:
             continue
-        reported = times[trial.trial_id].values()
         end = trial.ended_at if trial.ended_at is not None else now
-        certain.append((min(reported, default=end), end, trial))
+        first = min(times[trial.trial_id].values(), default=end)
+        certain.append((min(first if begun is None else begun, first), end, trial))
     certain.sort(key=lambda row: (row[0], row[2].number))
     free: list[float] = []  # when each slot's last trial ended
     found = []
-    for first, end, trial in certain:
-        fits = [slot for slot, since in enumerate(free) if since <= first]
+    for runs, end, trial in certain:
+        fits = [slot for slot, since in enumerate(free) if since <= runs]
         if fits:
             slot = max(fits, key=lambda slot: free[slot])
         else:
             slot = len(free)
             free.append(-math.inf)
-        found.append(Stay(trial, slot, max(trial.proposed_at, free[slot]), first, end))
+        found.append(Stay(trial, slot, max(trial.proposed_at, free[slot]), runs, end))
         free[slot] = end
     return tuple(found)
 
@@ -154,10 +157,9 @@ class Use:
 
     Attributes:
         slots: How many slots there are.
-        running: From a trial's first report to its end.
-        starting: From a free slot and a proposal to the first report: process start, set-up and the
-            first unit of training.
-        idle: No trial for the slot.
+        running: Trials ran.
+        starting: There was a free slot and a proposal, and the trial did not run yet.
+        idle: There was no trial for the slot.
     """
 
     slots: int
@@ -171,12 +173,24 @@ class Use:
         return self.running + self.starting + self.idle
 
 
-def use(found: tuple[Stay, ...]) -> Use:
-    """How the slots' time was spent, from the first trial's start to the last one's end."""
+def use(found: tuple[Stay, ...], begins: Sequence[float] = ()) -> Use:
+    """How the slots' time was spent, from the first trial's start to the last one's end.
+
+    Args:
+        found: Which trial was where.
+        begins: When runs of the study began, in Unix seconds. Before them, from the last trial's
+            end, nobody was there to use the slots, and that time is left out.
+    """
     if not found:
         return Use(0, 0.0, 0.0, 0.0)
     slots = 1 + max(stay.slot for stay in found)
     began, ended = min(stay.begin for stay in found), max(stay.end for stay in found)
-    running = sum(stay.end - stay.first for stay in found)
-    starting = sum(stay.first - stay.begin for stay in found)
-    return Use(slots, running, starting, max(slots * (ended - began) - running - starting, 0.0))
+    away = 0.0
+    for begin in begins:
+        before = [stay.end for stay in found if stay.begin < begin]
+        if before and max(before) < begin < ended:
+            away += begin - max(before)
+    running = sum(stay.end - stay.runs for stay in found)
+    starting = sum(stay.runs - stay.begin for stay in found)
+    idle = slots * (ended - began - away) - running - starting
+    return Use(slots, running, starting, max(idle, 0.0))

@@ -221,7 +221,7 @@ def slice_of(
     final = [trial.value for trial in trials if trial.state is TrialState.COMPLETED]
     seen = list(final if len(final) > 4 else values)
     if surrogate is not None and around is not None:
-        mean = _expected(figure, surrogate, axis, j, around)
+        mean = _expected(figure, surrogate, axis, j, around, look.floor(seen))
         seen += [float(mean.min() if history.mode == "min" else mean.max())]
     look.styled(
         figure,
@@ -244,20 +244,29 @@ def _shown(trials: list[Trial], minimise: bool) -> list[Trial]:
 
 
 def _expected(
-    figure: go.Figure, surrogate: Surrogate, axis: Axis, j: int, around: Trial
+    figure: go.Figure, surrogate: Surrogate, axis: Axis, j: int, around: Trial, floor: float
 ) -> FloatArray:
     """The model's mean and 95 %, along one hyperparameter through a trial; returns the mean."""
     units = axis.grid(_LINE)
     points = np.repeat(surrogate.space.encode([around.config]), len(units), axis=0)
     points[:, j] = units
     mean, sd = surrogate.predict(points)
+    low, high = (np.maximum(mean + side * 1.96 * sd, floor) for side in (-1, 1))
+    mean = np.maximum(mean, floor)
     x = axis.positions(units)
     if axis.names is not None:
         figure.add_trace(
             go.Scatter(
                 x=x,
                 y=mean,
-                error_y={"type": "data", "array": 1.96 * sd, "color": look.PINK, "width": 6},
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": high - mean,
+                    "arrayminus": mean - low,
+                    "color": look.PINK,
+                    "width": 6,
+                },
                 mode="markers",
                 marker={"color": look.PINK, "symbol": "line-ew-open", "size": 22},
                 name="model",
@@ -267,10 +276,10 @@ def _expected(
         return mean
     line: dict[str, Any] = {"x": x, "mode": "lines", "hoverinfo": "skip"}
     none = {"width": 0, "color": look.PINK}
-    figure.add_trace(go.Scatter(y=mean + 1.96 * sd, line=none, **line))
+    figure.add_trace(go.Scatter(y=high, line=none, **line))
     figure.add_trace(
         go.Scatter(
-            y=mean - 1.96 * sd,
+            y=low,
             line=none,
             fill="tonexty",
             fillcolor="rgba(204, 121, 167, 0.25)",

@@ -91,6 +91,13 @@ def scale_of(values: Sequence[float] | FloatArray) -> str:
     return "log" if max(finite) / min(finite) > 100 else "linear"
 
 
+def floor(values: Sequence[float] | FloatArray) -> float:
+    """What is below this is drawn at it: a logarithmic axis of these values has no room for it."""
+    if scale_of(values) == "linear":
+        return -math.inf
+    return min(v for v in values if math.isfinite(v)) / 10
+
+
 def log_ticks(low: float, high: float) -> dict[str, Any]:
     """Ticks of a logarithmic axis, written out: 1, 2 and 5 times powers of ten where they fit.
 

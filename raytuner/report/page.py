@@ -53,7 +53,8 @@ def body(figures: Figures, folder: Path) -> Markup:
     history = figures.history
     best = history.best()
     trials = history.trials
-    slots = use(figures.stays)
+    runs = history.get_meta("runs", [])
+    slots = use(figures.stays, [run["at"] for run in runs])
     plots = _plots(figures)
     text_of_body = (
         _environment()
@@ -90,10 +91,10 @@ def body(figures: Figures, folder: Path) -> Markup:
             model_rows=0 if figures.surrogate is None else figures.surrogate.rows,
             trials=trials,
             folder=str(folder),
-            runs=history.get_meta("runs", []),
+            runs=[{**run, "at": _date(run["at"])} for run in runs],
             settings=history.get_meta("settings", {}),
             space=json.dumps(history.space.to_spec(), indent=2, default=str),
-            made=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(figures.now)),
+            made=_date(figures.now),
             version=__version__,
             data=_script_data({"figures": plots, "trials": _table(history, figures.now)}),
             running=bool(history.live()),
@@ -188,6 +189,10 @@ def _seconds(history: History, now: float) -> float:
         return 0.0
     ended = [now if trial.ended_at is None else trial.ended_at for trial in trials]
     return max(ended) - min(trial.proposed_at for trial in trials)
+
+
+def _date(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def _group(group: words.Group) -> dict[str, Any]:

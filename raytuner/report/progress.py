@@ -60,6 +60,8 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
                     hovertemplate="trial %{customdata}: %{y:.5g}<extra></extra>",
                 )
             )
+    ends_of_all = [event.value for event in happened if event.final]
+    values = ends_of_all if len(ends_of_all) > 4 else [happened[i].value for i in lasts]
     end = float(place[-1])
     index = {id(event): i for i, event in enumerate(happened)}
     for final, name, dash in (
@@ -71,7 +73,7 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
             continue
         x = [*(float(place[index[id(event)]]) for event in steps), end]
         if final and surrogate is not None:
-            _expected(figure, surrogate, steps, x)
+            _expected(figure, surrogate, steps, x, look.floor(values))
         figure.add_trace(
             go.Scatter(
                 x=x,
@@ -82,8 +84,6 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
                 hovertemplate="best %{y:.5g}<extra></extra>",
             )
         )
-    ends_of_all = [event.value for event in happened if event.final]
-    values = ends_of_all if len(ends_of_all) > 4 else [happened[i].value for i in lasts]
     return look.styled(
         figure,
         xaxis={"title": {"text": look.plain(title)}, "rangemode": "tozero"},
@@ -106,17 +106,19 @@ def _places(happened: Sequence[Event], over: Over, history: History) -> tuple[Fl
 
 
 def _expected(
-    figure: go.Figure, surrogate: Surrogate, steps: Sequence[Event], x: list[float]
+    figure: go.Figure, surrogate: Surrogate, steps: Sequence[Event], x: list[float], floor: float
 ) -> None:
     """What the model, knowing all, expects of each incumbent at full resource, with 95 %."""
     mean, sd = surrogate.predict(surrogate.space.encode([e.trial.config for e in steps]))
     mean, sd = np.append(mean, mean[-1]), np.append(sd, sd[-1])
+    low, high = (np.maximum(mean + side * 1.96 * sd, floor) for side in (-1, 1))
+    mean = np.maximum(mean, floor)
     line: dict[str, Any] = {"x": x, "mode": "lines", "hoverinfo": "skip", "legendgroup": "model"}
     none = {"shape": "hv", "width": 0, "color": look.PINK}
-    figure.add_trace(go.Scatter(y=mean + 1.96 * sd, line=none, showlegend=False, **line))
+    figure.add_trace(go.Scatter(y=high, line=none, showlegend=False, **line))
     figure.add_trace(
         go.Scatter(
-            y=mean - 1.96 * sd,
+            y=low,
             line=none,
             fill="tonexty",
             fillcolor="rgba(204, 121, 167, 0.25)",
@@ -255,13 +257,13 @@ def timeline(found: Sequence[Stay], began: float) -> go.Figure:
         "starting",
         "#b8b8b8",
         width,
-        [(stay, stay.begin - began, stay.first - began) for stay in found],
+        [(stay, stay.begin - began, stay.runs - began) for stay in found],
         seconds,
     )
     for state, mark in look.MARKS.items():
         ours = [stay for stay in found if stay.trial.state is state]
         if ours:
-            spans = [(stay, stay.first - began, stay.end - began) for stay in ours]
+            spans = [(stay, stay.runs - began, stay.end - began) for stay in ours]
             _bars(figure, text.WORDS[state], mark.colour, width, spans, seconds)
     return look.styled(
         figure,

@@ -1,4 +1,4 @@
-"""Ends of trials that Ray tells its callbacks of, not the searcher."""
+"""Starts and ends of trials that Ray tells its callbacks of, not the searcher."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ray import cloudpickle
 from ray.exceptions import RayActorError
 from ray.tune import Callback
 
-from raytuner.history import History, TrialState
+from raytuner.history import History, TrialState, note_start
 from raytuner.study.gpu_hours import GpuHours
 
 
 class Ends(Callback):
-    """Completes the record of how trials ended.
+    """Completes the record of how trials began and ended.
 
     Args:
         search: The searcher, which has the record as ``history``.
@@ -25,6 +25,12 @@ class Ends(Callback):
     def __init__(self, search: Any, gpu_hours: GpuHours | None = None) -> None:
         self._search = search
         self._gpu_hours = gpu_hours
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Write down when it began to run: until then it waits for its slot and its process."""
+        history: History = self._search.history
+        if trial.trial_id in history:
+            note_start(history, trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write down what was raised. Called after the searcher has recorded the end."""

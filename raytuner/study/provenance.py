@@ -25,7 +25,7 @@ def note_run(history: History, what: str) -> None:
     """
     run = {
         "what": what,
-        "at": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "at": time.time(),
         "command": command(),
         "folder": str(Path.cwd()),
         "versions": {"Python": platform.python_version(), **_versions()},

@@ -68,7 +68,11 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
 def finished(folder: Path, *words: str, code: int = 0) -> str:
     """What a command writes to standard output."""
     process = start(folder, *words)
-    out, err = process.communicate(timeout=_PATIENCE_S)
+    try:
+        out, err = process.communicate(timeout=_PATIENCE_S)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == code, err
     return out if code == 0 else err
 
@@ -101,9 +105,11 @@ def test_killed_resumed_and_extended_with_reports(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(_STUDY)
     folder = tmp_path / "study"
     process = start(tmp_path, "run", "study.toml")
-    wait_for(folder, process, ended=2)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    try:
+        wait_for(folder, process, ended=2)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
     killed = raytuner.load(folder)
     assert killed.interrupted

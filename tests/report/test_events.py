@@ -86,7 +86,7 @@ def test_the_record_as_it_was() -> None:
 
 def test_slots_and_how_their_time_was_spent() -> None:
     found = stays(played(*TWO), now=20)
-    assert [(s.trial.trial_id, s.slot, s.begin, s.first, s.end) for s in found] == [
+    assert [(s.trial.trial_id, s.slot, s.begin, s.runs, s.end) for s in found] == [
         ("a", 0, 0, 2, 5),
         ("b", 1, 1, 3, 5),
         ("c", 0, 6, 9, 10),
@@ -94,6 +94,23 @@ def test_slots_and_how_their_time_was_spent() -> None:
     spent = use(found)
     # Slot 1: nobody for the first second and after b; slot 0: from 5 to 6.
     assert (spent.slots, spent.running, spent.starting, spent.idle) == (2, 6, 7, 7)
+
+
+def test_a_start_that_was_seen_is_where_it_runs_from() -> None:
+    def start(name: str) -> Callable[[History], object]:
+        return lambda h: h.set_meta(f"started/{name}", 1.5)
+
+    (stay,) = stays(
+        played((0, add("a")), (1.5, start("a")), (4, report("a", 1, 1.0)), (9, end("a"))), now=9
+    )
+    assert (stay.begin, stay.runs, stay.end) == (0, 1.5, 9)
+
+
+def test_time_between_two_runs_is_nobodys() -> None:
+    found = stays(played(*TWO), now=20)
+    spent = use(found, begins=[0, 5.75])  # c was proposed in a second run
+    assert (spent.slots, spent.running, spent.starting) == (2, 6, 7)
+    assert spent.idle == 7 - 2 * 0.75
 
 
 def test_a_trial_proposed_ahead_waits_in_no_slot() -> None:
@@ -107,7 +124,7 @@ def test_a_trial_proposed_ahead_waits_in_no_slot() -> None:
         ),
         now=12,
     )
-    assert [(s.slot, s.begin, s.first, s.end) for s in found] == [(0, 0, 2, 8), (0, 8, 9, 12)]
+    assert [(s.slot, s.begin, s.runs, s.end) for s in found] == [(0, 0, 2, 8), (0, 8, 9, 12)]
 
 
 @pytest.mark.parametrize("slots", [1, 3, 16])

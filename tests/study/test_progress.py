@@ -139,7 +139,7 @@ def test_outside_of_a_terminal_it_writes_few_plain_lines(
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert [line.split(",")[0] for line in lines] == [
+    assert [line.split(" |")[0] for line in lines] == [
         "0:10 of 1:30",
         "0:20 of 1:30",
         "0:25 of 1:30",
