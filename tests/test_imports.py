@@ -26,15 +26,16 @@ ALLOWED: dict[str, set[str]] = {
     "bayes": {"errors", "space", "history"},
     "halving": {"errors", "history"},
     "ray_report": {"errors"},
+    "text": {"history"},
     "search": {"errors", "ray_report", "space", "history", "bayes"},
     "schedulers": {"errors", "ray_report", "space", "history", "bayes", "halving"},
     "placement": {"errors"},
-    "study": _ADAPTERS | {"placement"},
-    "report": {"errors", "space", "history", "study"},
+    "report": {"", "errors", "text", "space", "history", "bayes"},
+    "study": _ADAPTERS | {"text", "report", "placement"},
     "simulate": _ADAPTERS | {"study"},  # to read a study that ran
     "integrations": {"errors", "space", "study"},
     "demo": {"errors", "space", "history", "search", "schedulers", "study"},
-    "cli": {"", "errors", "space", "search", "study", "report", "placement", "simulate", "demo"},
+    "cli": _ADAPTERS | {"", "text", "study", "report", "placement", "simulate", "demo"},
     # The package itself names its rooms for type checkers only, and imports them when asked.
     "": {"schedulers", "search", "study"},
 }
@@ -45,6 +46,7 @@ BARRED: dict[str, set[str]] = {
     "history": {"ray", "torch"},
     "bayes": {"ray"},
     "halving": {"ray", "torch"},
+    "report": {"ray"},
     "search": {"torch", "botorch", "gpytorch"},
     "schedulers": {"torch", "botorch", "gpytorch"},
 }

@@ -8,6 +8,7 @@ from raytuner.history.change import Change
 from raytuner.history.history import History
 from raytuner.history.snapshot import Snapshot
 from raytuner.history.stand_in import StandIn
+from raytuner.history.started import note_start, starts
 from raytuner.history.store import FORMAT_VERSION, Store
 from raytuner.history.trial import Origin, Trial, TrialState
 
@@ -21,4 +22,6 @@ __all__ = [
     "Store",
     "Trial",
     "TrialState",
+    "note_start",
+    "starts",
 ]

@@ -22,8 +22,10 @@ Trainable = Callable[..., Any] | type | str
 Resources = Mapping[str, float] | Callable[[dict[str, Any]], Any] | Any
 
 
-def check_count(num_samples: object, time_budget_s: float | None) -> None:
-    """``num_samples`` is a positive whole number, or -1 with a time budget to end the study.
+def check_count(
+    num_samples: object, time_budget_s: float | None, gpu_hours: float | None = None
+) -> None:
+    """``num_samples`` is a positive whole number, or -1 with a budget to end the study.
 
     Raises:
         SettingError: It is not.
@@ -34,8 +36,10 @@ def check_count(num_samples: object, time_budget_s: float | None) -> None:
         raise SettingError("num_samples is 0; it must be at least 1, or -1 for no limit")
     if time_budget_s is not None and not time_budget_s > 0:
         raise SettingError(f"time_budget_s is {time_budget_s!r}; it must be above 0 seconds")
-    if num_samples == -1 and time_budget_s is None:
-        raise SettingError("num_samples is -1 (no limit) and there is no time_budget_s to end it")
+    if num_samples == -1 and time_budget_s is None and gpu_hours is None:
+        raise SettingError(
+            "num_samples is -1 (no limit) and there is no time_budget_s or gpu_hours to end it"
+        )
 
 
 def check_trainable(trainable: object) -> None:

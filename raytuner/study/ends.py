@@ -1,4 +1,4 @@
-"""Ends of trials that Ray tells its callbacks of, not the searcher."""
+"""Starts and ends of trials that Ray tells its callbacks of, not the searcher."""
 
 from __future__ import annotations
 
@@ -10,18 +10,27 @@ from ray import cloudpickle
 from ray.exceptions import RayActorError
 from ray.tune import Callback
 
-from raytuner.history import History, TrialState
+from raytuner.history import History, TrialState, note_start
+from raytuner.study.gpu_hours import GpuHours
 
 
 class Ends(Callback):
-    """Completes the record of how trials ended.
+    """Completes the record of how trials began and ended.
 
     Args:
         search: The searcher, which has the record as ``history``.
+        gpu_hours: The budget that may end the study, if there is one.
     """
 
-    def __init__(self, search: Any) -> None:
+    def __init__(self, search: Any, gpu_hours: GpuHours | None = None) -> None:
         self._search = search
+        self._gpu_hours = gpu_hours
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Write down when it began to run: until then it waits for its slot and its process."""
+        history: History = self._search.history
+        if trial.trial_id in history:
+            note_start(history, trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write down what was raised. Called after the searcher has recorded the end."""
@@ -34,7 +43,7 @@ class Ends(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Find the trials that Ray has ended without a word to the searcher.
 
-        The end of the time budget does that to all that run, and to one whose process could not be
+        The end of a budget does that to all that run, and to one whose process could not be
         used again (``reuse_actors``).
         """
         history: History = self._search.history
@@ -49,7 +58,8 @@ class Ends(Callback):
             else:
                 reported = history.last(trial.trial_id) is not None
                 state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
-                reason = "the time budget ended"
+                out_of_gpu = self._gpu_hours is not None and self._gpu_hours.spent
+                reason = "the GPU-hours are used up" if out_of_gpu else "the time budget ended"
                 history.set_meta("finished", True)
             history.end(trial.trial_id, state, reason)
 

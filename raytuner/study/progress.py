@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import ray
 from ray.tune import Callback
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,13 +18,19 @@ from rich.table import Table
 from rich.text import Text
 
 from raytuner.history import History, Trial, TrialState
-from raytuner.study.text import clock, one_line, states
+from raytuner.text import clock, one_line, states
 
 REFRESH_S = 0.25
 """Seconds between two pictures in a terminal."""
 
 LINE_S = 10.0
 """Seconds between two lines elsewhere."""
+
+FIGURES_FILE = "raytuner-progress.jsonl"
+"""Name of the file, in the study's folder, that has the same figures for machines."""
+
+_FAILURES = 3  # so many of the last are shown
+_FEW_TRIALS = 3  # fewer say nothing about how long the others take
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,11 @@ class Standing:
         metric: Name of the objective.
         best: The best trial so far.
         max_t: A trial's full resource.
+        done_before: Trials that had ended before this run began (of a study that is continued).
+        since_improved_s: Seconds since the best got better, as this run saw it; None before.
+        busy: Trials that hold a slot; None if that is not known.
+        slots: How many trials the cluster has room for; None if that is not known.
+        failures: Why the last trials failed, the latest first.
     """
 
     counts: Mapping[TrialState, int]
@@ -45,6 +59,11 @@ class Standing:
     metric: str = ""
     best: Trial | None = None
     max_t: float | None = None
+    done_before: int = 0
+    since_improved_s: float | None = None
+    busy: int | None = None
+    slots: int | None = None
+    failures: tuple[str, ...] = ()
 
     @property
     def done(self) -> int:
@@ -61,23 +80,78 @@ class Standing:
             shares.append(self.elapsed_s / self.time_budget_s)
         return min(max(shares), 1.0) if shares else None
 
+    @property
+    def left_s(self) -> float | None:
+        """About how many seconds are left, at the pace so far; None if that cannot be said."""
+        left = []
+        if self.num_samples > 0:
+            ended = self.done - self.done_before
+            if ended < _FEW_TRIALS:
+                return None
+            left.append(self.elapsed_s / ended * (self.num_samples - self.done))
+        if self.time_budget_s is not None:
+            left.append(self.time_budget_s - self.elapsed_s)
+        return max(min(left), 0.0) if left else None
+
 
 def as_lines(standing: Standing) -> dict[str, str]:
     """What there is to say, a title each."""
     budget = standing.time_budget_s
     of_budget = "" if budget is None else f" of {clock(budget)}"
     of_samples = f" of {standing.num_samples}" if standing.num_samples > 0 else ""
+    left = standing.left_s
+    of_left = "" if left is None or standing.share == 1 else f", about {clock(left)} left"
     lines = {
-        "time": f"{clock(standing.elapsed_s)}{of_budget}",
+        "time": f"{clock(standing.elapsed_s)}{of_budget}{of_left}",
         "trials": f"{standing.done}{of_samples} done: {states(standing.counts)}",
-        "best": "no value yet",
     }
+    if standing.busy is not None:
+        of_slots = "" if standing.slots is None else f" of {standing.slots}"
+        lines["slots"] = f"{standing.busy}{of_slots} busy"
+    lines["best"] = "no value yet"
     best = standing.best
     if best is not None:
         of_max = "" if standing.max_t is None else f" of {standing.max_t:g}"
         where = f"trial {best.number + 1} at {best.t:g}{of_max}"
-        lines["best"] = f"{standing.metric} {best.value:.5g} ({where}): {one_line(best.config)}"
+        since = standing.since_improved_s
+        ago = "" if since is None else f", {clock(since)} ago"
+        lines["best"] = (
+            f"{standing.metric} {best.value:.5g} ({where}{ago}): {one_line(best.config)}"
+        )
+    if standing.failures:
+        lines["failed"] = "; ".join(standing.failures)
     return lines
+
+
+def as_figures(standing: Standing) -> dict[str, Any]:
+    """The same as numbers and text, for machines: one JSON object.
+
+    Seconds are plain numbers; what is not known is null.
+    """
+    best = standing.best
+    return {
+        "at": time.time(),
+        "elapsed_s": standing.elapsed_s,
+        "left_s": standing.left_s,
+        "time_budget_s": standing.time_budget_s,
+        "num_samples": standing.num_samples,
+        "done": standing.done,
+        "states": {state.value: n for state, n in standing.counts.items() if n},
+        "busy": standing.busy,
+        "slots": standing.slots,
+        "metric": standing.metric,
+        "best": None
+        if best is None
+        else {
+            "trial": best.number + 1,
+            "trial_id": best.trial_id,
+            "value": best.value,
+            "t": best.t,
+            "config": best.config,
+        },
+        "since_improved_s": standing.since_improved_s,
+        "failures": list(standing.failures),
+    }
 
 
 def as_text(standing: Standing) -> str:
@@ -87,7 +161,8 @@ def as_text(standing: Standing) -> str:
     '1:01 | 0 of 9 done: 2 running | best: no value yet'
     """
     lines = as_lines(standing)
-    return f"{lines['time']} | {lines['trials']} | best: {lines['best']}"
+    named = [f"{title}: {line}" for title, line in lines.items() if title not in ("time", "trials")]
+    return " | ".join([lines["time"], lines["trials"], *named])
 
 
 def as_picture(standing: Standing) -> Group:
@@ -118,6 +193,9 @@ class Progress(Callback):
         num_samples: Trials asked for; -1 for no limit.
         max_t: A trial's full resource.
         time_budget_s: Seconds the study may take; None for no limit.
+        figures_file: File that gets a line of JSON every ten seconds (:func:`as_figures`); None
+            for none.
+        quiet: Write to that file alone.
     """
 
     def __init__(
@@ -126,18 +204,31 @@ class Progress(Callback):
         num_samples: int,
         max_t: float | None = None,
         time_budget_s: float | None = None,
+        figures_file: Path | None = None,
+        quiet: bool = False,
     ) -> None:
         self._history = history
         self._num_samples = num_samples
         self._max_t = max_t
         self._time_budget_s = time_budget_s
+        self._figures_file = figures_file
+        self._quiet = quiet
         self._reset()
 
     def _reset(self) -> None:
+        self._is_open = False
         self._console: Console | None = None
         self._live: Live | None = None
         self._began = 0.0
         self._shown = 0.0
+        self._written = 0.0
+        self._done_before = 0
+        self._best: tuple[str, float] | None = None
+        self._improved: float | None = None
+        self._failed = 0
+        self._failures: tuple[str, ...] = ()
+        self._busy: int | None = None
+        self._slots: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray pickles callbacks; a terminal cannot be.
@@ -146,6 +237,8 @@ class Progress(Callback):
             "_num_samples": self._num_samples,
             "_max_t": self._max_t,
             "_time_budget_s": self._time_budget_s,
+            "_figures_file": self._figures_file,
+            "_quiet": self._quiet,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -162,51 +255,110 @@ class Progress(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """A turn of Ray's loop ended: show what changed, if it is time."""
-        interval = LINE_S if self._live is None else REFRESH_S
-        if self._console is not None and time.monotonic() - self._shown >= interval:
-            self._show()
+        if not self._is_open:
+            return
+        now = time.monotonic()
+        is_shown = self._console is not None and now - self._shown >= (
+            LINE_S if self._live is None else REFRESH_S
+        )
+        is_written = self._figures_file is not None and now - self._written >= LINE_S
+        if not (is_shown or is_written):
+            return
+        self._busy = sum(trial.status == "RUNNING" for trial in trials)
+        if is_written or self._slots is None:
+            self._slots = room(trials)
+        self._tell(is_shown, is_written)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Nothing runs any more."""
+        self._busy = None
         self.close()
 
     def close(self) -> None:
         """Show how it stands at last and let go of the terminal. Harmless when done already."""
-        if self._console is None:
+        if not self._is_open:
             return
-        self._show()
+        self._tell(self._console is not None, self._figures_file is not None)
         if self._live is not None:
             self._live.stop()
         self._reset()
 
     def _open(self) -> None:
-        if self._console is not None:
+        if self._is_open:
+            return
+        self._is_open = True
+        self._began = self._shown = self._written = time.monotonic()
+        history = self._history()
+        if history is not None:
+            self._done_before = sum(not state.is_live for state in history.counts().elements())
+        if self._quiet:
             return
         self._console = Console(stderr=True)
-        self._began = time.monotonic()
         if self._console.is_terminal:
             self._live = Live(
                 as_picture(self._standing()), console=self._console, auto_refresh=False
             )
             self._live.start(refresh=True)
-        self._shown = self._began
 
-    def _show(self) -> None:
+    def _tell(self, is_shown: bool, is_written: bool) -> None:
         standing = self._standing()
-        if self._live is not None:
-            self._live.update(as_picture(standing), refresh=True)
-        elif self._console is not None:
-            self._console.print(as_text(standing), soft_wrap=True, markup=False, highlight=False)
-        self._shown = time.monotonic()
+        now = time.monotonic()
+        if is_shown:
+            if self._live is not None:
+                self._live.update(as_picture(standing), refresh=True)
+            elif self._console is not None:
+                line = as_text(standing)
+                self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+            self._shown = now
+        if is_written and self._figures_file is not None:
+            self._figures_file.parent.mkdir(parents=True, exist_ok=True)
+            with self._figures_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(as_figures(standing), default=str) + "\n")
+            self._written = now
 
     def _standing(self) -> Standing:
         history = self._history()
+        now = time.monotonic()
+        counts = {} if history is None else history.counts()
+        best = None if history is None else history.best()
+        if best is not None and (key := (best.trial_id, best.value)) != self._best:
+            # What was there at the start has not got better in this run.
+            self._improved = None if self._best is None and self._done_before else now
+            self._best = key
+        if history is not None and counts[TrialState.FAILED] != self._failed:
+            self._failed = counts[TrialState.FAILED]
+            self._failures = last_failures(history)
         return Standing(
-            counts={} if history is None else history.counts(),
+            counts=counts,
             num_samples=self._num_samples,
-            elapsed_s=time.monotonic() - self._began,
+            elapsed_s=now - self._began,
             time_budget_s=self._time_budget_s,
             metric="" if history is None else history.metric,
-            best=None if history is None else history.best(),
+            best=best,
             max_t=self._max_t,
+            done_before=self._done_before,
+            since_improved_s=None if self._improved is None else now - self._improved,
+            busy=self._busy,
+            slots=self._slots,
+            failures=self._failures,
         )
+
+
+def last_failures(history: History) -> tuple[str, ...]:
+    """Why the last trials failed, a line each, the latest first."""
+    failed = [trial for trial in history.trials if trial.state is TrialState.FAILED]
+    failed.sort(key=lambda trial: trial.ended_at or 0.0, reverse=True)
+    return tuple(
+        f"trial {trial.number + 1}: {next(iter(trial.reason.splitlines()), 'unknown')}"
+        for trial in failed[:_FAILURES]
+    )
+
+
+def room(trials: Sequence[Any]) -> int | None:
+    """How many trials like the latest the cluster has room for; None if it asks for nothing."""
+    request = trials[-1].placement_group_factory if trials else None
+    if request is None or not ray.is_initialized():
+        return None
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    needs = {name: n for name, n in request.required_resources.items() if n > 0}
+    return min((int(there.get(name, 0) / n) for name, n in needs.items()), default=None)

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import ray
 from ray import tune as ray_tune
 
 from raytuner.errors import HistoryError, RaytunerError, SettingError
-from raytuner.history import History
+from raytuner.history import History, TrialState
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import RECORD_FILE
@@ -31,7 +31,9 @@ from raytuner.study.arguments import (
     with_resources,
 )
 from raytuner.study.ends import Ends
-from raytuner.study.progress import Progress
+from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
+from raytuner.study.progress import FIGURES_FILE, Progress
+from raytuner.study.provenance import note_run, note_settings
 from raytuner.study.study import Study
 
 # While a study runs:
@@ -56,6 +58,7 @@ def tune(
     grace_period: float = 1,
     reduction_factor: int = 3,
     time_budget_s: float | None = None,
+    gpu_hours: float | None = None,
     storage_path: str | Path | None = None,
     name: str | None = None,
     seed: int | None = None,
@@ -79,7 +82,7 @@ def tune(
             :class:`raytuner.space.Space`.
         metric: Name of the objective in the reports.
         mode: "min" or "max".
-        num_samples: Number of trials; -1 for as many as ``time_budget_s`` allows.
+        num_samples: Number of trials; -1 for as many as a budget allows.
         resources: What one trial needs, such as ``{"cpu": 2, "gpu": 0.5}``; a
             ``PlacementGroupFactory``; or a function of the configuration. None: what the trainable
             asks for itself, or one CPU.
@@ -89,6 +92,8 @@ def tune(
         grace_period: No trial is stopped before this much resource.
         reduction_factor: About one in so many trials goes on at each rung.
         time_budget_s: Seconds after which the study ends, however many trials are left.
+        gpu_hours: The study ends when its trials have held GPUs for so long, counted by what they
+            request in ``resources``.
         storage_path: Folder that the study's own folder is made in; default
             ``~/raytuner_results``.
         name: The study's own folder; default: the function's name and the time.
@@ -118,7 +123,7 @@ def tune(
             )
             print(study.best.config)
     """
-    check_count(num_samples, time_budget_s)
+    check_count(num_samples, time_budget_s, gpu_hours)
     check_trainable(trainable)
     if max_concurrent is not None and max_concurrent < 1:
         raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
@@ -127,6 +132,7 @@ def tune(
             "points_to_evaluate was given beside a searcher; give it to the searcher"
         )
     runnable = with_resources(trainable, resources)
+    own_scheduler = None if scheduler is None else type(scheduler).__name__
     if scheduler is None and max_t is not None:
         scheduler = ASHAScheduler(
             time_attr,
@@ -143,20 +149,79 @@ def tune(
     path = folder_for(trainable, storage_path, name)
     searcher.keep_record_in(path / RECORD_FILE)
     searcher.history.set_meta("trainable", _where(trainable))
-    searcher.history.set_meta("num_samples", num_samples)
-    searcher.history.set_meta("time_budget_s", time_budget_s)
-    searcher.history.set_meta("finished", False)
+    note_settings(
+        searcher.history,
+        {
+            "num_samples": num_samples,
+            "time_budget_s": time_budget_s,
+            "gpu_hours": gpu_hours,
+            "max_t": max_t,
+            "grace_period": grace_period,
+            "reduction_factor": reduction_factor,
+            "scheduler": own_scheduler,
+            "time_attr": time_attr,
+            "resources": resources,
+            "max_concurrent": max_concurrent,
+            "reuse_actors": reuse_actors,
+            "seed": seed,
+        },
+    )
+    note_run(searcher.history, "run")
+    return _run(
+        runnable,
+        path,
+        searcher,
+        scheduler,
+        num_samples=num_samples,
+        time_budget_s=time_budget_s,
+        gpu_hours=gpu_hours,
+        max_concurrent=max_concurrent,
+        reuse_actors=reuse_actors,
+        callbacks=callbacks,
+        progress=progress,
+    )
 
-    ends: list[Any] = [Ends(searcher)]
-    bars = [_progress_of(searcher, num_samples, time_budget_s)] if progress else []
+
+def _run(
+    runnable: Any,
+    path: Path,
+    searcher: BoTorchSearch,
+    scheduler: Any,
+    *,
+    num_samples: int,
+    time_budget_s: float | None,
+    gpu_hours: float | None,
+    max_concurrent: int | None,
+    reuse_actors: bool,
+    callbacks: Sequence[Any],
+    progress: bool,
+) -> Study:
+    """Run ``num_samples`` trials in an experiment of Ray's own in the study's folder."""
+    history = searcher.history
+    before = len(history)
+    history.set_meta("num_samples", num_samples)
+    history.set_meta("time_budget_s", time_budget_s)
+    history.set_meta("finished", False)
+    budget = None if gpu_hours is None else GpuHours(searcher, gpu_hours)
+    ours: list[Any] = [Ends(searcher, budget), *([] if budget is None else [budget])]
+    total = num_samples if num_samples < 0 else before + num_samples
+    shows = Progress(
+        # partial, not lambda: Ray pickles its callbacks.
+        partial(getattr, searcher, "history"),
+        total,
+        history.max_t,
+        time_budget_s,
+        figures_file=path / FIGURES_FILE,
+        quiet=not progress,
+    )
     with _ray_session():
         tuner = ray_tune.Tuner(
             runnable,
             # The searcher holds the space: Ray's own handling of a param_space would replace the
             # objects in it by placeholders.
             tune_config=ray_tune.TuneConfig(
-                metric=metric,
-                mode=mode,
+                metric=history.metric,
+                mode=history.mode,
                 num_samples=num_samples,
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -168,14 +233,15 @@ def tune(
                 name=path.name,
                 storage_path=str(path.parent),
                 verbose=0,
-                callbacks=ends + bars + list(callbacks),
+                stop=budget,
+                callbacks=[*ours, shows, *callbacks],
             ),
         )
         try:
             finished = _fit(tuner, num_samples, time_budget_s)
         finally:
-            for bar in bars:
-                bar.close()
+            shows.close()
+    finished = finished or (budget is not None and budget.spent)
     return _settled(path, searcher.history.space, finished)
 
 
@@ -188,10 +254,93 @@ def resume(study: Study, trainable: Trainable) -> Study:
                 f"{study.path} holds no state of Ray's to go on from, only the record: start a new"
                 " study"
             )
+        with closing(History.open(study.path / RECORD_FILE, study.history.space)) as history:
+            note_run(history, "resumed")
         tuner = ray_tune.Tuner.restore(str(study.path), trainable)
         num_samples = study.history.get_meta("num_samples", -1)
         finished = _fit(tuner, num_samples, study.history.get_meta("time_budget_s"))
     return _settled(study.path, study.history.space, finished)
+
+
+def extend(
+    study: Study,
+    trainable: Trainable,
+    *,
+    num_samples: int,
+    time_budget_s: float | None = None,
+    gpu_hours: float | None = None,
+    param_space: Mapping[str, Any] | Space | None = None,
+    resources: Resources | None = None,
+    scheduler: Any = None,
+    max_concurrent: int | None = None,
+    callbacks: Sequence[Any] = (),
+    progress: bool = True,
+) -> Study:
+    """Go on with a study that has ended; see :meth:`Study.extend`."""
+    check_count(num_samples, time_budget_s, gpu_hours)
+    check_trainable(trainable)
+    settings = study.history.get_meta("settings")
+    if settings is None:
+        raise HistoryError(
+            f"{study.path} was not run by raytuner.tune: its record does not say with which"
+            " settings to go on. Run a new Tuner, and tell its BoTorchSearch of these trials"
+        )
+    if scheduler is None and settings["scheduler"] is not None:
+        raise SettingError(
+            f"the study was run with a {settings['scheduler']} of your own; pass one again:"
+            " study.extend(n, scheduler=...)"
+        )
+    if resources is None:
+        resources = settings["resources"]
+    if isinstance(resources, str):  # no dict: the record has its text alone
+        raise SettingError(
+            f"the study was run with resources={resources}, which the record cannot hold; pass them"
+            " again: study.extend(n, resources=...)"
+        )
+    if not (study.path / RECORD_FILE).is_file():
+        raise HistoryError(f"there is no record to go on from at {study.path / RECORD_FILE}")
+    runnable = with_resources(trainable, resources)
+    searcher = BoTorchSearch(
+        param_space,
+        time_attr=settings["time_attr"],
+        max_t=study.max_t,
+        seed=settings["seed"],
+    )
+    searcher.restore(str(study.path / RECORD_FILE))
+    searcher.keep_record_in(study.path / RECORD_FILE)
+    _prepare(searcher, {}, study.metric, study.mode)
+    _end_abandoned(searcher.history)
+    if scheduler is None and settings["max_t"] is not None:
+        scheduler = ASHAScheduler(
+            settings["time_attr"],
+            max_t=settings["max_t"],
+            grace_period=settings["grace_period"],
+            reduction_factor=settings["reduction_factor"],
+            seed=settings["seed"],
+        )
+    used = searcher.history.get_meta(GPU_HOURS_USED, 0.0)
+    note_run(searcher.history, "extended")
+    return _run(
+        runnable,
+        study.path,
+        searcher,
+        scheduler,
+        num_samples=num_samples,
+        time_budget_s=time_budget_s,
+        gpu_hours=None if gpu_hours is None else used + gpu_hours,
+        max_concurrent=settings["max_concurrent"] if max_concurrent is None else max_concurrent,
+        reuse_actors=settings["reuse_actors"],
+        callbacks=callbacks,
+        progress=progress,
+    )
+
+
+def _end_abandoned(history: History) -> None:
+    """Nobody runs the trials that an earlier run left live."""
+    for trial_id in history.live():
+        reported = history.last(trial_id) is not None
+        state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
+        history.end(trial_id, state, "its run was interrupted, and not resumed")
 
 
 def _prepare(
@@ -206,15 +355,6 @@ def _prepare(
             "the searcher has a search space of its own, and param_space names hyperparameters too:"
             " give them in one place"
         )
-
-
-def _progress_of(
-    searcher: BoTorchSearch, num_samples: int, time_budget_s: float | None
-) -> Progress:
-    # partial, not lambda: Ray pickles its callbacks.
-    return Progress(
-        partial(getattr, searcher, "history"), num_samples, searcher.history.max_t, time_budget_s
-    )
 
 
 def _fit(tuner: ray_tune.Tuner, num_samples: int, time_budget_s: float | None) -> bool:

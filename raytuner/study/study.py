@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytuner.errors import HistoryError, TrainableError
+from raytuner.errors import HistoryError, SettingError, TrainableError
 from raytuner.history import History, Trial, TrialState
 from raytuner.search.botorch_search import RECORD_FILE
 from raytuner.search.restore import live_record
+from raytuner.space import Config
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from raytuner.report import Figures, Prediction, Surrogate
 
 
 class Study:
@@ -67,6 +72,27 @@ class Study:
         return self.history.best()
 
     @property
+    def ranked(self) -> tuple[Trial, ...]:
+        """Trials that have a value and did not fail, the best first.
+
+        COMPLETED trials come before the others, whose values are not final.
+        """
+        sign = 1.0 if self.mode == "min" else -1.0
+        usable = [
+            t for t in self.trials if math.isfinite(t.value) and t.state is not TrialState.FAILED
+        ]
+        return tuple(
+            sorted(usable, key=lambda t: (t.state is not TrialState.COMPLETED, sign * t.value))
+        )
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether Ray has saved what :meth:`resume` goes on from."""
+        from ray.tune import Tuner
+
+        return bool(Tuner.can_restore(str(self.path)))
+
+    @property
     def counts(self) -> Counter[TrialState]:
         """How many trials are in each state."""
         return self.history.counts()
@@ -102,6 +128,75 @@ class Study:
         )
         return pd.concat([outcome, configs, rest], axis=1)
 
+    @cached_property
+    def figures(self) -> Figures:
+        """The plots of the report as Plotly figures: ``study.figures.curves()``, say.
+
+        Of a study that runs they show it as it was when it was loaded.
+        """
+        from raytuner.report import Figures
+
+        return Figures(self.history)
+
+    def predict(self, config: Config) -> Prediction:
+        """What the model of this record expects of a configuration trained in full.
+
+        Args:
+            config: The configuration; constants may be left out.
+
+        Returns:
+            ``(mean, sd)`` in units of the metric.
+
+        Raises:
+            ConfigError: It does not fit the search space.
+            HistoryError: Fewer than two configurations have a value.
+        """
+        return self._surrogate().predict_config(config)
+
+    def importance(self) -> pd.DataFrame:
+        """How much each hyperparameter matters, the most important first.
+
+        Returns:
+            See :func:`raytuner.report.importance.importance`.
+
+        Raises:
+            HistoryError: Fewer than two configurations have a value.
+        """
+        self._surrogate()
+        found = self.figures.importances
+        assert found is not None  # there is a model
+        return found
+
+    def _surrogate(self) -> Surrogate:
+        model = self.figures.surrogate
+        if model is None:
+            raise HistoryError(
+                f"{self.path} says too little for a model: it takes values of two configurations"
+                " or more"
+            )
+        return model
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the report, one HTML page that opens without a network.
+
+        Args:
+            path: The file; default ``report.html`` in the study's folder.
+
+        Returns:
+            The file.
+
+        Raises:
+            SettingError: It cannot be written.
+        """
+        from raytuner.report import render
+
+        file = self.path / "report.html" if path is None else Path(path).expanduser()
+        try:
+            file.write_text(render(self.figures, self.path), encoding="utf-8")
+        except OSError as error:
+            raise SettingError(f"cannot write the report to {file}: {error.strerror}") from error
+        return file
+
     def resume(self, trainable: Any = None) -> Study:
         """Go on where the run was interrupted: live trials go on from their last checkpoints.
 
@@ -121,6 +216,35 @@ class Study:
         if trainable is None:
             trainable = _imported(self.history.get_meta("trainable"))
         return resume(self, trainable)
+
+    def extend(self, num_samples: int = -1, trainable: Any = None, **settings: Any) -> Study:
+        """Go on with a study that has ended: more trials, learned from all there are.
+
+        It goes on in the same folder and record, as a new experiment of Ray's, under the settings
+        it was run with. Trials that an interrupted run left behind are given up; :meth:`resume`
+        goes on with them.
+
+        Args:
+            num_samples: So many more trials; -1 for as many as a budget allows.
+            trainable: As for :meth:`resume`.
+            **settings: ``time_budget_s`` and ``gpu_hours`` for these trials (none carries over);
+                ``resources``, ``scheduler`` and ``max_concurrent`` in the place of those it was run
+                with; ``callbacks`` and ``progress`` as for :func:`raytuner.tune`; ``param_space``,
+                the same search space, where it has objects that no file can hold.
+
+        Returns:
+            The study, after it has run.
+
+        Raises:
+            TrainableError: The training function cannot be imported; pass it.
+            HistoryError: The record does not say how to go on.
+            SettingError: Bad input, or a setting that the record cannot hold is not given again.
+        """
+        from raytuner.study.run import extend
+
+        if trainable is None:
+            trainable = _imported(self.history.get_meta("trainable"))
+        return extend(self, trainable, num_samples=num_samples, **settings)
 
 
 def load(path: str | Path) -> Study:

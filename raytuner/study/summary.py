@@ -10,13 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from raytuner import text
 from raytuner.history import TrialState
-from raytuner.study import text
 
 if TYPE_CHECKING:
     from raytuner.study.study import Study
 
-_INTERRUPTED = "Interrupted: this is the best so far. raytuner.load(folder).resume() goes on."
+_INTERRUPTED = "Interrupted: this is the best so far. `raytuner resume FOLDER` goes on."
 
 
 def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None = None) -> Group:

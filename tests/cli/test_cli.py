@@ -88,7 +88,7 @@ def test_run_prints_the_result() -> None:
 @pytest.mark.usefixtures("folder")
 def test_without_amounts_the_trainable_says_what_it_needs(calls: list[dict[str, Any]]) -> None:
     run()
-    assert calls[0]["resources"] is None
+    assert calls[0].get("resources") is None
 
 
 @pytest.mark.usefixtures("folder", "calls")

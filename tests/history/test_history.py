@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from raytuner.errors import ConfigError, HistoryError, MetricError
-from raytuner.history import History, Origin, Snapshot, TrialState
+from raytuner.history import History, Origin, Snapshot, TrialState, note_start, starts
 from raytuner.space import Categorical, Float, Space
 
 SPACE = Space({"lr": Float(0.0, 1.0), "net": {"act": Categorical(["relu", "tanh"]), "bias": True}})
@@ -251,3 +251,15 @@ def test_a_pickled_record_is_a_copy_in_memory(tmp_path: Path) -> None:
     assert "b" not in record
     record.add("c", config(0.8))
     assert "c" not in copy
+
+
+def test_the_first_start_of_a_trial_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(Space({"lr": Float(0.0, 1.0)}), metric="loss", mode="min")
+    history.add("a", {"lr": 0.5})
+    history.add("b", {"lr": 0.25})
+    now = [10.0]
+    monkeypatch.setattr("raytuner.history.started.time.time", lambda: now[0])
+    note_start(history, "a")
+    now[0] = 20.0
+    note_start(history, "a")  # a retry
+    assert starts(history) == {"a": 10.0}

@@ -1,8 +1,11 @@
 """What a person sees while a study runs."""
 
 import io
+import json
 import pickle
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console, Group
@@ -41,10 +44,36 @@ def standing(**changes: object) -> Standing:
 
 def test_it_says_how_many_trials_are_in_each_state_the_best_and_the_time() -> None:
     assert as_lines(standing()) == {
-        "time": "0:30 of 1:30",
+        "time": "0:30 of 1:30, about 1:00 left",
         "trials": "3 of 12 done: 1 running, 1 pending, 1 completed, 1 stopped early, 1 failed",
         "best": "accuracy 0.75 (trial 1 at 9 of 9): lr=0.125",
     }
+
+
+def test_it_says_what_is_busy_when_it_improved_and_what_failed_last() -> None:
+    lines = as_lines(
+        standing(busy=3, slots=8, since_improved_s=75.0, failures=("trial 4: RuntimeError: no",))
+    )
+    assert lines["slots"] == "3 of 8 busy"
+    assert lines["best"] == "accuracy 0.75 (trial 1 at 9 of 9, 1:15 ago): lr=0.125"
+    assert lines["failed"] == "trial 4: RuntimeError: no"
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({}, 60),  # the budget; the pace would take 90 s more
+        ({"time_budget_s": None}, 90),
+        ({"time_budget_s": None, "done_before": 1}, None),  # two say nothing yet
+        ({"num_samples": -1}, 60),
+        ({"num_samples": -1, "time_budget_s": None}, None),
+        ({"elapsed_s": 200.0}, 0),
+    ],
+)
+def test_the_time_left_is_that_of_the_limit_that_comes_first(
+    changes: dict[str, object], left: float | None
+) -> None:
+    assert standing(**changes).left_s == left
 
 
 def test_without_limits_or_values_it_says_what_there_is() -> None:
@@ -165,3 +194,44 @@ def test_there_may_be_no_record_yet(capsys: pytest.CaptureFixture[str]) -> None:
     shown.setup()
     shown.close()
     assert "0 of 3 done: no trials yet" in capsys.readouterr().err
+
+
+def test_machines_get_the_same_figures_as_json_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
+    history = a_history()
+    file = tmp_path / "made" / "figures.jsonl"
+    shown = Progress(lambda: history, num_samples=12, max_t=9, figures_file=file, quiet=True)
+    shown.setup()
+    runs = [SimpleNamespace(status="RUNNING", placement_group_factory=None)] * 2
+    for step in range(25):
+        now[0] += 1
+        if step == 12:
+            history.report("c", t=9, value=0.875)
+            history.end("c", TrialState.COMPLETED)
+        shown.on_step_end(step, runs)
+    shown.close()
+    assert capsys.readouterr().err == ""
+    first, second, last = map(json.loads, file.read_text().splitlines())
+    assert (first["elapsed_s"], second["elapsed_s"], last["elapsed_s"]) == (10, 20, 25)
+    assert first["states"] == {
+        "RUNNING": 1,
+        "COMPLETED": 1,
+        "STOPPED_EARLY": 1,
+        "FAILED": 1,
+        "PENDING": 1,
+    }
+    assert first["busy"] == 2
+    assert first["best"] == {
+        "trial": 1,
+        "trial_id": "a",
+        "value": 0.75,
+        "t": 9,
+        "config": {"lr": 0.125},
+    }
+    assert first["since_improved_s"] is None  # it was so when this run began
+    assert first["failures"] == ["trial 4: RuntimeError: no"]
+    assert (second["best"]["value"], second["since_improved_s"]) == (0.875, 0)
+    assert last["since_improved_s"] == 5

@@ -7,7 +7,7 @@ from typing import Any
 
 from raytuner.history import TrialState
 
-_WORDS = {
+WORDS = {
     TrialState.RUNNING: "running",
     TrialState.PAUSED: "paused",
     TrialState.PENDING: "pending",
@@ -75,5 +75,5 @@ def states(counts: Mapping[TrialState, int]) -> str:
     >>> states({TrialState.STOPPED_EARLY: 7, TrialState.RUNNING: 2, TrialState.FAILED: 0})
     '2 running, 7 stopped early'
     """
-    parts = [f"{counts[state]} {word}" for state, word in _WORDS.items() if counts.get(state)]
+    parts = [f"{counts[state]} {word}" for state, word in WORDS.items() if counts.get(state)]
     return ", ".join(parts) or "no trials yet"

@@ -1,0 +1,133 @@
+"""`raytuner list`, `show` and `best`: what there is, to read and to pipe on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from raytuner.cli.common import FOLDER, NOTHING_USABLE, load
+
+if TYPE_CHECKING:
+    from raytuner.study import Study
+
+_SILENT_S = 300.0  # of what did nothing for so long, nobody will say that it runs
+_SHOWN = 10
+
+
+@click.command("list")
+@click.argument("folder", type=FOLDER, required=False)
+def list_(folder: Path | None) -> None:
+    """List the studies in a folder.
+
+    FOLDER is where studies have their own folders; ~/raytuner_results if none is given.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from raytuner.errors import HistoryError
+    from raytuner.study.arguments import DEFAULT_STORAGE
+
+    place = DEFAULT_STORAGE.expanduser() if folder is None else folder
+    found = []
+    for path in sorted(place.iterdir()) if place.is_dir() else []:
+        try:
+            if path.is_dir():
+                found.append(load(path))
+        except HistoryError:
+            continue  # something else
+    if not found:
+        click.echo(f"There is no study in {place}.", err=True)
+        raise SystemExit(NOTHING_USABLE)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("study", overflow="fold")
+    table.add_column("trials", justify="right")
+    table.add_column("failed", justify="right")
+    table.add_column("best", overflow="fold")
+    table.add_column("state")
+    table.add_column("last news")
+    for study in found:
+        best = study.best
+        table.add_row(
+            study.path.name,
+            str(len(study.history)),
+            str(len(study.failures)),
+            "-" if best is None else f"{study.metric} {best.value:.5g}",
+            standing(study),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(last_news(study))),
+        )
+    Console().print(table)
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+def show(folder: Path) -> None:
+    """Show how a study stands: its best configuration and trials."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from raytuner import text
+    from raytuner.study.summary import summary
+
+    study = load(folder)
+    console = Console()
+    console.print(summary(study))
+    ended = study.ranked[:_SHOWN]
+    if not ended:
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("trial", study.metric, study.history.time_attr):
+        table.add_column(name, justify="right")
+    table.add_column("state")
+    table.add_column("configuration", overflow="fold")
+    varies = {column.name for column in study.history.space.columns}
+    for trial in ended:
+        config = {key: item for key, item in text.flat(trial.config) if key in varies}
+        table.add_row(
+            str(trial.number + 1),
+            f"{trial.value:.5g}",
+            f"{trial.t:g}",
+            text.WORDS[trial.state],
+            text.one_line(config),
+        )
+    console.print()
+    console.print(table)
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "toml"]),
+    default="json",
+    show_default=True,
+    help="How to write it.",
+)
+def best(folder: Path, form: str) -> None:
+    """Print the best configuration, to pipe on."""
+    from raytuner.report.page import configuration_as_json, configuration_as_toml
+
+    study = load(folder)
+    trial = study.best
+    if trial is None:
+        click.echo(f"no trial of {folder} reported a usable {study.metric}", err=True)
+        raise SystemExit(NOTHING_USABLE)
+    write = configuration_as_json if form == "json" else configuration_as_toml
+    click.echo(write(trial.config).rstrip())
+
+
+def last_news(study: Study) -> float:
+    """When the record last grew, in Unix seconds; 0 if it is empty."""
+    happened = [at for times in study.history.report_times().values() for at in times.values()]
+    happened += [trial.ended_at or trial.proposed_at for trial in study.trials]
+    return max(happened, default=0.0)
+
+
+def standing(study: Study) -> str:
+    """Whether a study is over, as far as its record can say."""
+    if not study.interrupted:
+        return "done"
+    return "running" if time.time() - last_news(study) < _SILENT_S else "interrupted"

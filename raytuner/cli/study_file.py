@@ -1,0 +1,159 @@
+"""A whole study in one TOML file.
+
+trainable = "train:fit"    # module:function
+metric = "loss"
+mode = "min"
+max_t = 27                 # optional, as is all below but the budget and the space
+time_attr = "training_iteration"
+name = "first"
+storage = "results"
+seed = 0
+max_concurrent = 8
+reuse_actors = false
+
+[budget]                   # one or more; what is reached first ends the study
+trials = 100
+time = "1h 30min"          # or seconds
+gpu_hours = 4
+
+[resources]                # of one trial
+cpu = 2
+gpu = 0.5
+
+[scheduler]
+grace_period = 1
+reduction_factor = 3
+
+[[points]]                 # configurations to try first
+lr = 0.01
+
+[space]
+lr = { type = "float", low = 1e-4, high = 0.1, log = true }
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from raytuner.errors import SettingError, SpaceError
+
+# Key of the file -> argument of raytuner.tune, and the types that it may have.
+_NUMBER = (int, float)
+_TOP: dict[str, tuple[str, tuple[type, ...]]] = {
+    "trainable": ("trainable", (str,)),
+    "metric": ("metric", (str,)),
+    "mode": ("mode", (str,)),
+    "max_t": ("max_t", _NUMBER),
+    "time_attr": ("time_attr", (str,)),
+    "name": ("name", (str,)),
+    "storage": ("storage_path", (str,)),
+    "seed": ("seed", (int,)),
+    "max_concurrent": ("max_concurrent", (int,)),
+    "reuse_actors": ("reuse_actors", (bool,)),
+    "points": ("points_to_evaluate", (list,)),
+}
+_TABLES: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
+    "budget": {
+        "trials": ("num_samples", (int,)),
+        "time": ("time_budget_s", (*_NUMBER, str)),
+        "gpu_hours": ("gpu_hours", _NUMBER),
+    },
+    "scheduler": {
+        "grace_period": ("grace_period", _NUMBER),
+        "reduction_factor": ("reduction_factor", (int,)),
+    },
+}
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "list",
+}
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """The arguments of :func:`raytuner.tune` that a study's file gives.
+
+    ``trainable`` is the text ``module:function``, ``param_space`` a :class:`Space`.
+
+    Raises:
+        SettingError: The file is no TOML, or a key is unknown or has the wrong type.
+        SpaceError: What it says of the space is no search space.
+    """
+    from raytuner.space import Space
+
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} cannot be read as TOML: {error}") from error
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read: {error.strerror}") from error
+    known = [*_TOP, *_TABLES, "resources", "space"]
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if key in _TOP:
+            name, types = _TOP[key]
+            found[name] = _checked(path, key, value, types)
+        elif key not in known:
+            raise SettingError(f"{path}: {_unknown(key, known)}")
+        elif not isinstance(value, Mapping):
+            raise SettingError(f"{path}: {key} is {value!r}; it must be a table, [{key}]")
+        elif key in _TABLES:
+            for inner, item in value.items():
+                if inner not in _TABLES[key]:
+                    raise SettingError(f"{path}: {_unknown(inner, _TABLES[key], f'{key}.')}")
+                name, types = _TABLES[key][inner]
+                found[name] = _checked(path, f"{key}.{inner}", item, types)
+        elif key == "resources":
+            found["resources"] = {
+                inner: _checked(path, f"resources.{inner}", item, _NUMBER)
+                for inner, item in value.items()
+            }
+        else:
+            try:
+                found["param_space"] = Space.from_spec(value)
+            except SpaceError as error:
+                raise SpaceError(f"{path}: {error}") from error
+    if isinstance(found.get("time_budget_s"), str):
+        found["time_budget_s"] = seconds(found["time_budget_s"], f"{path}: budget.time")
+    return found
+
+
+_UNITS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
+
+
+def seconds(text: str, where: str) -> float:
+    """A duration such as "1h 30min" in seconds.
+
+    >>> seconds("1h 30min", "budget.time"), seconds("45s", "")
+    (5400.0, 45.0)
+
+    Raises:
+        SettingError: It is none.
+    """
+    parts = _DURATION.findall(text.lower())
+    rest = _DURATION.sub("", text.lower()).strip()
+    if not parts or rest or any(unit not in _UNITS for _, unit in parts):
+        raise SettingError(f"{where} is {text!r}; write seconds, or such as '45s' or '1h 30min'")
+    return sum(float(n) * _UNITS[unit] for n, unit in parts)
+
+
+def _checked(path: Path, key: str, value: Any, types: tuple[type, ...]) -> Any:
+    is_bool = isinstance(value, bool)
+    if not isinstance(value, types) or (is_bool and bool not in types):
+        words = " or ".join(_WORDS[kind] for kind in types if not (kind is int and float in types))
+        raise SettingError(f"{path}: {key} is {value!r}; it must be {words}")
+    return value
+
+
+def _unknown(key: str, known: Iterable[str], prefix: str = "") -> str:
+    close = difflib.get_close_matches(key, list(known), n=1)
+    hint = f"; did you mean {prefix}{close[0]}?" if close else ""
+    return f"unknown key {prefix}{key}{hint} Known here: {', '.join(known)}"

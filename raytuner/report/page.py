@@ -1,0 +1,230 @@
+"""The report: one self-contained HTML page that opens without a network."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.io.json import to_json_plotly
+from plotly.offline import get_plotlyjs
+
+from raytuner import __version__, text
+from raytuner.history import History, Trial
+from raytuner.report import look, words
+from raytuner.report.events import use
+from raytuner.report.figures import Figures
+
+_EXAMPLES = 12  # trials that a group names
+
+
+def render(figures: Figures, folder: Path, *, live: str | None = None) -> str:
+    """The whole page.
+
+    Args:
+        figures: The plots of the record.
+        folder: The study's folder: its name is the title.
+        live: Where the page asks for news of the study, what identifies its present content (an
+            entity tag); None for a page that stays as it is.
+    """
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=folder.name,
+            body=body(figures, folder),
+            plotly=Markup(get_plotlyjs()),
+            style=Markup(_file("page.css")),
+            script=Markup(_file("page.js")),
+            live=live,
+        )
+    )
+
+
+def body(figures: Figures, folder: Path) -> Markup:
+    """What changes while a study runs: the sections and the data that the page's script draws."""
+    history = figures.history
+    best = history.best()
+    trials = history.trials
+    runs = history.get_meta("runs", [])
+    slots = use(figures.stays, [run["at"] for run in runs])
+    plots = _plots(figures)
+    text_of_body = (
+        _environment()
+        .get_template("body.html")
+        .render(
+            title=folder.name,
+            metric=history.metric,
+            mode=history.mode,
+            counts=[
+                {
+                    "state": state.value,
+                    "word": text.WORDS[state],
+                    "n": history.counts()[state],
+                    "colour": mark.colour,
+                }
+                for state, mark in look.MARKS.items()
+                if history.counts()[state]
+            ],
+            summary=words.summary(
+                history, figures.surrogate, slots, _seconds(history, figures.now)
+            ),
+            best=best,
+            best_rows=[]
+            if best is None
+            else [(k, text.value(v)) for k, v in text.flat(best.config)],
+            best_toml="" if best is None else configuration_as_toml(best.config),
+            best_json="" if best is None else configuration_as_json(best.config),
+            why=[] if best is None else words.why_proposed(history, best),
+            stops=[_group(g) for g in words.stops(history)],
+            failures=[_group(g) for g in words.failures(history)],
+            slots=slots,
+            columns=[column.name for column in history.space.columns],
+            pairs=figures.pairs(),
+            model_rows=0 if figures.surrogate is None else figures.surrogate.rows,
+            trials=trials,
+            folder=str(folder),
+            runs=[{**run, "at": _date(run["at"])} for run in runs],
+            settings=history.get_meta("settings", {}),
+            space=json.dumps(history.space.to_spec(), indent=2, default=str),
+            made=_date(figures.now),
+            version=__version__,
+            data=_script_data({"figures": plots, "trials": _table(history, figures.now)}),
+            running=bool(history.live()),
+        )
+    )
+    return Markup(text_of_body)
+
+
+def configuration_as_json(config: dict[str, Any]) -> str:
+    """A configuration as JSON; what JSON does not have is written as text."""
+    return json.dumps(config, indent=2, default=str)
+
+
+def configuration_as_toml(config: dict[str, Any]) -> str:
+    """A configuration as TOML.
+
+    TOML has no null: hyperparameters that are None are left out, with a comment that says so.
+    """
+    missing = [key for key, value in text.flat(config) if value is None]
+    note = "".join(f"# {key} is None, which TOML does not have\n" for key in missing)
+    return note + tomli_w.dumps(_for_toml(config))
+
+
+def _for_toml(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _for_toml(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_for_toml(item) for item in value if item is not None]
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _plots(figures: Figures) -> dict[str, Any]:
+    """Every figure of the page by its id, as Plotly's JSON without the template."""
+    made = {
+        "incumbent-time": figures.incumbent("time"),
+        "incumbent-resource": figures.incumbent("resource"),
+        "incumbent-trials": figures.incumbent("trials"),
+        "curves": figures.curves(),
+        "parallel": figures.parallel(),
+        "importance": figures.importance(),
+        "timeline": figures.timeline(),
+    }
+    for i, column in enumerate(figures.history.space.columns):
+        made[f"slice-{i}"] = figures.slice(column.name)
+    for i, (first, second) in enumerate(figures.pairs()):
+        made[f"pair-{i}-mean"] = figures.interaction(first, second, "mean")
+        made[f"pair-{i}-sd"] = figures.interaction(first, second, "sd")
+    found = {}
+    for name, figure in made.items():
+        figure.update_layout(template="none")  # the page has its own, light and dark
+        found[name] = json.loads(to_json_plotly(figure))
+    return found
+
+
+def _table(history: History, now: float) -> dict[str, Any]:
+    """The trials, a list for each column."""
+    trials = history.trials
+    rows = [dict(text.flat(trial.config)) for trial in trials]
+    # Constants tell no trials apart.
+    names = [c.name for c in history.space.columns]
+    return {
+        "metric": history.metric,
+        "minimise": history.mode == "min",
+        "time_attr": history.time_attr,
+        "number": [trial.number + 1 for trial in trials],
+        "id": [trial.trial_id for trial in trials],
+        "state": [trial.state.value for trial in trials],
+        "value": [_rounded(trial.value) for trial in trials],
+        "t": [trial.t for trial in trials],
+        "origin": [trial.origin.value for trial in trials],
+        "reason": [trial.reason for trial in trials],
+        "seconds": [round((trial.ended_at or now) - trial.proposed_at, 1) for trial in trials],
+        "config": {name: [_json_value(row.get(name)) for row in rows] for name in names},
+        "words": {state.value: word for state, word in text.WORDS.items()},
+        "colours": {state.value: mark.colour for state, mark in look.MARKS.items()},
+    }
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return _rounded(value)
+    return value if isinstance(value, bool | int | str) else str(value)
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def _seconds(history: History, now: float) -> float:
+    trials = history.trials
+    if not trials:
+        return 0.0
+    ended = [now if trial.ended_at is None else trial.ended_at for trial in trials]
+    return max(ended) - min(trial.proposed_at for trial in trials)
+
+
+def _date(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _group(group: words.Group) -> dict[str, Any]:
+    trials: tuple[Trial, ...] = group.trials
+    return {
+        "what": group.what,
+        "n": len(trials),
+        "numbers": [trial.number + 1 for trial in trials[:_EXAMPLES]],
+        "more": max(len(trials) - _EXAMPLES, 0),
+        "example": trials[0].reason,
+        "median_t": float(np.median([trial.t for trial in trials])),
+    }
+
+
+def _script_data(data: Any) -> Markup:
+    """JSON that stands safely inside of a script element."""
+    dumped = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return Markup(dumped.replace("<", "\\u003c"))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("raytuner.report", "template"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["clock"] = text.clock
+    return environment
+
+
+def _file(name: str) -> str:
+    return (Path(__file__).parent / "template" / name).read_text(encoding="utf-8")

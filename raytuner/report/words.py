@@ -1,0 +1,190 @@
+"""What a report says in words: the summary, and why things happened."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from raytuner import text
+from raytuner.history import History, Origin, Trial, TrialState
+from raytuner.report.events import Use, events, improvements, snapshot_at
+from raytuner.report.model import Surrogate, fitted
+
+_ORIGINS = {
+    Origin.INITIAL: "It was given at the start, among the points to evaluate.",
+    Origin.SOBOL: "It is quasi-random: part of the initial design, or a fall-back for the model.",
+    Origin.BAYES: "The model proposed it: it promised the largest expected improvement, with what"
+    " was running at the time taken into account.",
+    Origin.EVALUATED: "It was evaluated elsewhere and told to the search; it did not run here.",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials that have something in common.
+
+    Attributes:
+        what: What they share, in words.
+        trials: The trials, in the order of proposal.
+    """
+
+    what: str
+    trials: tuple[Trial, ...]
+
+
+def summary(history: History, surrogate: Surrogate | None, use: Use, seconds: float) -> list[str]:
+    """A few sentences on what was found, at what cost.
+
+    Args:
+        history: The record.
+        surrogate: Its model, or None.
+        use: How the slots' time was spent.
+        seconds: How long the search took.
+    """
+    counts = history.counts()
+    said = [f"{text.count(len(history), 'trial')} in {text.clock(seconds)}: {text.states(counts)}."]
+    best = history.best()
+    if best is None:
+        said.append(f"No trial has reported a usable {history.metric} yet.")
+        return said
+    word = "lowest" if history.mode == "min" else "highest"
+    end = "" if best.state is TrialState.COMPLETED else ", though it was not trained to its end"
+    said.append(
+        f"The {word} {history.metric} is {best.value:.5g}, of trial {best.number + 1} at"
+        f" {history.time_attr} {best.t:g}{end}."
+    )
+    if surrogate is not None:
+        mean, sd = surrogate.predict_config(best.config)
+        said.append(
+            f"Knowing all trials, the model expects {mean:.4g} ± {1.96 * sd:.2g} of that"
+            " configuration in full (95\u00a0%)."
+        )
+    steps = improvements(events(history), history.mode == "min", final=True)
+    if len(steps) > 1:
+        ended = [t for t in history.trials if t.ended_at is not None and t.ended_at > steps[-1].at]
+        said.append(
+            f"The best final value improved {text.count(len(steps) - 1, 'time')};"
+            f" {text.count(len(ended), 'trial')} ended since."
+        )
+    if history.max_t is not None and counts[TrialState.STOPPED_EARLY]:
+        spent = sum(trial.t for trial in history.trials)
+        asked = history.max_t * len(history)
+        said.append(
+            f"Early stopping ran {spent / asked:.0%} of what all trials would have taken in full."
+        )
+    if use.total > 0:
+        said.append(
+            f"{text.count(use.slots, 'slot')}: {use.running / use.total:.0%} of their time trials"
+            f" ran, {use.starting / use.total:.0%} they were starting, {use.idle / use.total:.0%}"
+            " was idle."
+        )
+    return said
+
+
+def why_proposed(history: History, trial: Trial) -> list[str]:
+    """Why a trial's configuration was tried, from what was known at the time."""
+    said = [_ORIGINS[trial.origin]]
+    if trial.origin is Origin.EVALUATED:
+        return said
+    minimise = history.mode == "min"
+    before = snapshot_at(history, trial.proposed_at)
+    running = sum(state.is_live for state in before.states)
+    finals = int(before.final.sum())
+    said.append(
+        f"It was proposal {trial.number + 1}, when {text.count(finals, 'final value')} and"
+        f" {text.count(len(before.y) - finals, 'value')} of trials on their way were known and"
+        f" {text.count(running, 'other trial')} ran."
+    )
+    known = [e for e in events(history) if e.at < trial.proposed_at]
+    steps = improvements(tuple(known), minimise, final=True) or improvements(
+        tuple(known), minimise, final=False
+    )
+    if not steps:
+        return said
+    then = steps[-1]
+    said.append(
+        f"The best then was trial {then.trial.number + 1} with {then.value:.5g};"
+        f" this one differs from it in {_difference(history, then.trial, trial)}."
+    )
+    model = fitted(history.space, before, minimise) if trial.origin is Origin.BAYES else None
+    if model is not None:
+        mean, sd = model.predict_config(trial.config)
+        gain = (then.value - mean) * (1 if minimise else -1)
+        chance = norm.cdf(gain / sd) if sd > 0 else float(gain > 0)
+        said.append(
+            f"A model of what was known then expects {mean:.4g} ± {1.96 * sd:.2g} of it in full"
+            f" (95\u00a0%), and a chance of {chance:.0%} to beat that best."
+        )
+    if trial.values and math.isfinite(trial.value):
+        said.append(f"It came to {trial.value:.5g}.")
+    return said
+
+
+def _difference(history: History, old: Trial, new: Trial) -> str:
+    """The hyperparameters in which two trials differ most, at most three."""
+    a, b = history.space.encode([old.config, new.config])
+    before, after = history.space.dump(old.config), history.space.dump(new.config)
+    order = np.argsort(-np.abs(a - b), kind="stable")
+    columns = history.space.columns
+    parts = [
+        f"{columns[j].name} ({text.value(before[columns[j].name])} to"
+        f" {text.value(after[columns[j].name])})"
+        for j in order[:3]
+        if a[j] != b[j]
+    ]
+    return ", ".join(parts) or "nothing"
+
+
+def stops(history: History) -> list[Group]:
+    """STOPPED_EARLY trials by where they were stopped, the earliest first."""
+    return _grouped(history, TrialState.STOPPED_EARLY, _where_stopped)
+
+
+def failures(history: History) -> list[Group]:
+    """FAILED trials by cause, the most frequent first."""
+    found = _grouped(history, TrialState.FAILED, cause)
+    return sorted(found, key=lambda group: -len(group.trials))
+
+
+def _grouped(history: History, state: TrialState, key: Callable[[str], str]) -> list[Group]:
+    groups: dict[str, list[Trial]] = defaultdict(list)
+    for trial in history.trials:
+        if trial.state is state:
+            groups[key(trial.reason)].append(trial)
+    found = [Group(what, tuple(trials)) for what, trials in groups.items()]
+    return sorted(found, key=lambda group: (_number_in(group.what), group.what))
+
+
+_NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
+_HEX = re.compile(r"\b(?:0x)?[0-9a-f]{8,}\b")
+
+
+def cause(reason: str) -> str:
+    """A reason without what differs from trial to trial.
+
+    >>> cause("RuntimeError: loss is nan at step 17 of worker 3fa94b01c2")
+    'RuntimeError: loss is nan at step # of worker #'
+    """
+    line = next((line.strip() for line in reason.splitlines() if line.strip()), "unknown")
+    return _NUMBER.sub("#", _HEX.sub("#", line))
+
+
+def _where_stopped(reason: str) -> str:
+    """What the reasons of trials that were stopped at one rung share.
+
+    >>> _where_stopped("rank 7 of 9 at rung 3: the best 3 go on")
+    'at rung 3, not among the best'
+    """
+    match = re.match(r"rank \d+ of \d+ at rung ([\d.e+]+):", reason)
+    return f"at rung {match.group(1)}, not among the best" if match else reason or "unknown"
+
+
+def _number_in(what: str) -> float:
+    match = re.search(r"\d+(?:\.\d+)?", what)
+    return float(match.group()) if match else math.inf

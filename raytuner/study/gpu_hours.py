@@ -1,0 +1,84 @@
+"""A budget of GPU-hours."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ray.tune import Callback, Stopper
+
+from raytuner.errors import SettingError
+
+GPU_HOURS_USED = "gpu_hours_used"
+"""Under this key the record has what was used so far."""
+
+_NOTE_S = 5.0
+
+
+class GpuHours(Callback, Stopper):
+    """Ends a study when its trials have held GPUs for so many GPU-hours.
+
+    A trial holds what it requested for as long as it runs, whatever it makes of it. What was used
+    is kept in the record, so that a study that is resumed does not begin anew.
+
+    Give the same object to Ray as callback and as stopper.
+
+    Args:
+        search: The searcher, which has the record as ``history``.
+        budget: GPU-hours, above 0.
+
+    Raises:
+        SettingError: A budget that is not.
+    """
+
+    def __init__(self, search: Any, budget: float) -> None:
+        if isinstance(budget, bool) or not isinstance(budget, int | float) or not budget > 0:
+            raise SettingError(f"gpu_hours is {budget!r}; it must be a number above 0")
+        self._search = search
+        self._budget = float(budget)
+        self._used: float | None = None
+        self._looked_at = 0.0
+        self._noted_at = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Restored, it reads from the record what was used.
+        return {**self.__dict__, "_used": None, "_looked_at": 0.0}
+
+    @property
+    def spent(self) -> bool:
+        """Whether the budget is used up."""
+        return self._used is not None and self._used >= self._budget
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Add what was held since the last look."""
+        now = time.monotonic()
+        if self._used is None:
+            self._used = float(self._search.history.get_meta(GPU_HOURS_USED, 0.0))
+        else:
+            gpus = sum(gpus_of(trial) for trial in trials if trial.status == trial.RUNNING)
+            self._used += gpus * (now - self._looked_at) / 3600
+        self._looked_at = now
+        if now - self._noted_at >= _NOTE_S:
+            self._note(now)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Keep what was used."""
+        self._note(time.monotonic())
+
+    def _note(self, now: float) -> None:
+        self._search.history.set_meta(GPU_HOURS_USED, self._used or 0.0)
+        self._noted_at = now
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No single trial is stopped."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the study is to end."""
+        return self.spent
+
+
+def gpus_of(trial: Any) -> float:
+    """How many GPUs a Ray trial holds."""
+    request = trial.placement_group_factory
+    return 0.0 if request is None else float(request.required_resources.get("GPU", 0.0))

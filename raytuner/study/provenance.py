@@ -1,0 +1,69 @@
+"""How a study came about, kept in its record so that it can be repeated and continued."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from raytuner.history import History
+
+_PACKAGES = ("raytuner", "ray", "torch", "botorch", "gpytorch", "numpy")
+
+
+def note_run(history: History, what: str) -> None:
+    """Add a run to the record's list of them.
+
+    Args:
+        history: The record.
+        what: What began: "run", "resumed" or "extended".
+    """
+    run = {
+        "what": what,
+        "at": time.time(),
+        "command": command(),
+        "folder": str(Path.cwd()),
+        "versions": {"Python": platform.python_version(), **_versions()},
+    }
+    history.set_meta("runs", [*history.get_meta("runs", []), run])
+
+
+def command() -> str | None:
+    """The command line of this process; None where it says nothing, as in a notebook.
+
+    >>> command() is None or isinstance(command(), str)
+    True
+    """
+    program = Path(sys.argv[0]) if sys.argv and sys.argv[0] else None
+    if program is None or program.name == "ipykernel_launcher.py":
+        return None
+    words = [program.name, *sys.argv[1:]]
+    return shlex.join(["python", *words] if program.suffix == ".py" else words)
+
+
+def note_settings(history: History, settings: Mapping[str, Any]) -> None:
+    """Keep what a study was asked; what JSON cannot hold is kept as text."""
+    history.set_meta("settings", {key: _plain(value) for key, value in settings.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return repr(value)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            continue
+    return found

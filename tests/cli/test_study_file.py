@@ -1,0 +1,97 @@
+"""A study in one TOML file."""
+
+from pathlib import Path
+
+import pytest
+
+from raytuner.cli.study_file import read_study
+from raytuner.errors import RaytunerError, SettingError
+
+WHOLE = """
+trainable = "train:fit"
+metric = "loss"
+mode = "min"
+max_t = 27
+name = "first"
+storage = "results"
+seed = 3
+max_concurrent = 4
+reuse_actors = true
+
+[budget]
+trials = 20
+time = "1h 30min"
+gpu_hours = 0.5
+
+[resources]
+cpu = 2
+gpu = 0.5
+tpu = 1
+
+[scheduler]
+grace_period = 2
+reduction_factor = 4
+
+[[points]]
+lr = 0.5
+
+[space]
+lr = { type = "float", low = 0, high = 1 }
+"""
+
+
+def read(folder: Path, text: str) -> dict[str, object]:
+    (folder / "study.toml").write_text(text)
+    return read_study(folder / "study.toml")
+
+
+def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
+    found = read(tmp_path, WHOLE)
+    space = found.pop("param_space")
+    assert [column.name for column in space.columns] == ["lr"]  # type: ignore[attr-defined]
+    assert found == {
+        "trainable": "train:fit",
+        "metric": "loss",
+        "mode": "min",
+        "max_t": 27,
+        "name": "first",
+        "storage_path": "results",
+        "seed": 3,
+        "max_concurrent": 4,
+        "reuse_actors": True,
+        "num_samples": 20,
+        "time_budget_s": 5400,
+        "gpu_hours": 0.5,
+        "resources": {"cpu": 2, "gpu": 0.5, "tpu": 1},
+        "grace_period": 2,
+        "reduction_factor": 4,
+        "points_to_evaluate": [{"lr": 0.5}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("metric = [", "cannot be read as TOML"),
+        ("metrik = 'loss'", "unknown key metrik; did you mean metric?"),
+        ("seed = 1.5", "seed is 1.5; it must be a whole number"),
+        ("seed = true", "seed is True; it must be a whole number"),
+        ("max_t = 'long'", "max_t is 'long'; it must be a number"),
+        ("budget = 5", "budget is 5; it must be a table, [budget]"),
+        ("[budget]\ntrails = 5", "unknown key budget.trails; did you mean budget.trials?"),
+        ("[budget]\ntime = 'long'", "budget.time is 'long'; write seconds, or such as '45s'"),
+        ("[budget]\ntime = '5 parsecs'", "budget.time is '5 parsecs'"),
+        ("[resources]\ngpu = 'one'", "resources.gpu is 'one'; it must be a number"),
+        ("[space]\nlr = { type = 'flaot' }", "flaot"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(RaytunerError) as raised:
+        read(tmp_path, text)
+    assert says in str(raised.value)
+    assert "study.toml" in str(raised.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="cannot be read: No such file"):
+        read_study(tmp_path / "study.toml")

@@ -1,0 +1,145 @@
+"""A study killed, resumed and extended from the command line, with reports on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ray
+
+import raytuner
+from raytuner.errors import HistoryError
+from raytuner.history import TrialState
+from raytuner.study import Study
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+_PATIENCE_S = 240
+_TRAIN = """
+import time
+from ray import tune
+
+def fit(config):
+    for t in range(1, 10):
+        time.sleep(0.15)
+        tune.report({"loss": config["x"] ** 2 + 1 / t})
+"""
+_STUDY = """
+trainable = "train_for_toml:fit"
+metric = "loss"
+mode = "min"
+max_t = 9
+name = "study"
+storage = "."
+seed = 0
+[budget]
+trials = 6
+[scheduler]
+grace_period = 3
+[space]
+x = { type = "float", low = -1, high = 1 }
+"""
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """`raytuner ...` in a folder, on the tests' cluster."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "from raytuner.cli import main; main()", *words],
+        cwd=folder,
+        env={
+            **os.environ,
+            "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
+            "TUNE_GLOBAL_CHECKPOINT_S": "1",
+            "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(folder: Path, *words: str, code: int = 0) -> str:
+    """What a command writes to standard output."""
+    process = start(folder, *words)
+    try:
+        out, err = process.communicate(timeout=_PATIENCE_S)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == code, err
+    return out if code == 0 else err
+
+
+def wait_for(folder: Path, process: subprocess.Popen[str], ended: int) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        try:
+            study = raytuner.load(folder)
+        except HistoryError:
+            study = None
+        if study is not None and study.can_resume:
+            over = study.counts[TrialState.COMPLETED] + study.counts[TrialState.STOPPED_EARLY]
+            if over >= ended and study.history.live():
+                return
+        time.sleep(0.1)
+    raise AssertionError("the study did not get far enough")
+
+
+def check_report(study: Study, html: str) -> None:
+    (_, _, rest) = html.partition('<script type="application/json" id="data">')
+    trials = json.loads(rest.partition("</script>")[0])["trials"]
+    assert trials["id"] == [trial.trial_id for trial in study.trials]
+    assert trials["state"] == [trial.state.value for trial in study.trials]
+
+
+def test_killed_resumed_and_extended_with_reports(tmp_path: Path) -> None:
+    (tmp_path / "train_for_toml.py").write_text(_TRAIN)
+    (tmp_path / "study.toml").write_text(_STUDY)
+    folder = tmp_path / "study"
+    process = start(tmp_path, "run", "study.toml")
+    try:
+        wait_for(folder, process, ended=2)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+    killed = raytuner.load(folder)
+    assert killed.interrupted
+    error = finished(tmp_path, "extend", "study", "--num-samples", "1", code=2)
+    assert "`raytuner resume study` comes first" in error
+    check_report(killed, killed.report().read_text())
+
+    out = finished(tmp_path, "resume", "study")
+    assert "Best configuration" in out
+    resumed = raytuner.load(folder)
+    assert not resumed.interrupted
+    assert {t.trial_id for t in killed.trials} <= {t.trial_id for t in resumed.trials}
+
+    finished(tmp_path, "extend", "study", "--num-samples", "3")
+    extended = raytuner.load(folder)
+    assert not extended.interrupted
+    assert len(extended.trials) == len(resumed.trials) + 3
+    # What was there is as it was, and what is new was compared with it at the rungs.
+    assert extended.trials[: len(resumed.trials)] == resumed.trials
+    for trial in extended.trials[len(resumed.trials) :]:
+        if trial.state is TrialState.STOPPED_EARLY:
+            assert int(trial.reason.split(" of ")[1].split()[0]) > 3, trial.reason
+    configs = [json.dumps(t.config) for t in extended.trials]
+    assert len(set(configs)) == len(configs)
+    assert [run["what"] for run in extended.history.get_meta("runs")] == [
+        "run",
+        "resumed",
+        "extended",
+    ]
+    check_report(extended, extended.report().read_text())
+    assert json.loads(finished(tmp_path, "best", "study")) == extended.best.config  # type: ignore[union-attr]
+    lines = (folder / "raytuner-progress.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["done"] == len(extended.trials)

@@ -1,0 +1,159 @@
+"""The plots as figures, and the page as a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from made_up import RUNGS, SPACE, figures, html_of, study
+
+from raytuner.errors import SettingError
+from raytuner.history import History, TrialState
+from raytuner.report import Figures
+from raytuner.report.look import MANY, value_axis
+from raytuner.report.page import configuration_as_toml
+from raytuner.report.progress import incumbent
+from raytuner.space import Categorical, Float, Normal, Space
+
+N = 150
+
+
+def named(figure: go.Figure, name: str) -> go.Scatter:
+    return next(trace for trace in figure.data if trace.name == name)
+
+
+def test_the_incumbent_only_gets_better_and_ends_at_the_best() -> None:
+    history = study(N)
+    best = history.best()
+    assert best is not None
+    for over in ("time", "resource", "trials"):
+        line = named(figures(N).incumbent(over), "best final")
+        assert list(line.y) == sorted(line.y, reverse=True)
+        assert list(line.x) == sorted(line.x)
+        assert line.y[-1] == best.value
+        model = named(figures(N).incumbent(over), "model's mean for the incumbent")
+        assert len(model.y) == len(line.y)
+    spent = named(figures(N).incumbent("resource"), "best final").x[-1]
+    assert spent == sum(trial.t for trial in history.trials)
+
+
+def test_curves_have_every_trial_and_the_rungs() -> None:
+    history = study(N)
+    figure = figures(N).curves()
+    shown = {n for trace in figure.data if trace.mode == "lines" for n in trace.customdata}
+    assert shown == {t.number + 1 for t in history.trials if t.values}
+    assert [shape.x0 for shape in figure.layout.shapes] == list(RUNGS)
+    marks = [t for t in figure.data if t.mode == "markers" and t.legendgroup == "STOPPED_EARLY"]
+    assert sum(len(trace.x) for trace in marks) == history.counts()[TrialState.STOPPED_EARLY]
+    assert all("at rung" in text for trace in marks for text in trace.text)
+
+
+def test_many_long_curves_are_thinned_and_keep_their_ends() -> None:
+    history = History(SPACE, metric="loss", mode="min")
+    (config,) = SPACE.sample(np.random.default_rng(0), 1)
+    history.add("a", config)
+    for t in range(1, 5001):
+        history.report("a", t, 1 / t)
+    curve = next(t for t in Figures(history).curves().data if t.mode == "lines")
+    x = [v for v in curve.x if not math.isnan(v)]
+    assert len(x) == 40
+    assert (x[0], x[-1]) == (1, 5000)
+
+
+def test_many_points_are_drawn_by_the_graphics_card() -> None:
+    kinds = {n: {t.type for t in incumbent(study(n), None, "time").data} for n in (50, MANY + 200)}
+    assert kinds[50] == {"scatter"}
+    assert "scattergl" in kinds[MANY + 200]
+
+
+@pytest.mark.parametrize("name", [column.name for column in SPACE.columns])
+def test_slices_show_the_model_in_the_units_of_the_hyperparameter(name: str) -> None:
+    figure = figures(N).slice(name)
+    model = named(figure, "model")
+    if name in ("optimizer", "net/norm"):
+        assert figure.layout.xaxis.ticktext is not None
+        assert len(model.x) == len(figure.layout.xaxis.ticktext)
+        return
+    low, high = {"lr": (1e-5, 1e-1), "width": (16, 512), "dropout": (0, 0.5)}[name]
+    assert low <= min(model.x) < max(model.x) <= high
+    assert (figure.layout.xaxis.type == "log") == (name != "dropout")
+
+
+def test_an_unknown_hyperparameter_is_named_with_those_there_are() -> None:
+    with pytest.raises(SettingError, match=r"'rate' is no hyperparameter.*lr, width"):
+        Figures(study(5)).slice("rate")
+
+
+def test_interactions_are_of_the_most_important() -> None:
+    found = figures(N).importances
+    assert found is not None
+    assert figures(N).pairs()[0] == tuple(found.index[:2])
+    mean, sd = (figures(N).interaction("lr", "optimizer", what).data[0] for what in ("mean", "sd"))
+    assert np.shape(mean.z) == np.shape(sd.z) == (3, 31)
+    assert (np.asarray(sd.z) > 0).all()
+
+
+def test_every_figure_of_odd_spaces_can_be_drawn() -> None:
+    space = Space(
+        {
+            "shift": Normal(0, 10),
+            "shape": Categorical([(1, 2), None, "x" * 60]),
+            "one": Categorical([0.5, 2.0]),
+        }
+    )
+    history = History(space, metric="score", mode="max")
+    for i, config in enumerate(space.sample(np.random.default_rng(0), 20)):
+        history.add(f"t{i}", config)
+        history.report(f"t{i}", 1, 1e8 if i == 3 else -float(i))
+        history.end(f"t{i}", TrialState.COMPLETED)
+    history.add("nan", space.sample(np.random.default_rng(1), 1)[0])
+    history.report("nan", 1, math.nan)
+    assert "score" in html_of(history)
+
+
+def test_a_value_axis_keeps_awful_values_from_flattening_the_rest() -> None:
+    axis = value_axis([*np.linspace(-1, 2, 50), 1e6], True, "loss")
+    assert axis["range"][0] < -1
+    assert 2 <= axis["range"][1] < 4
+    up = value_axis([*np.linspace(-1, 2, 50), -1e6], False, "score")
+    assert up["range"][1] > 2
+    assert -4 < up["range"][0] <= -1
+    assert value_axis([0.1, 100.0], True, "loss")["type"] == "log"
+
+
+def test_the_page_fetches_nothing_and_its_data_are_json() -> None:
+    html = html_of(study(40))
+    head = html[: html.index("<script>")]
+    assert "default-src 'none'" in head
+    assert "connect-src 'none'" in head
+    assert not re.search(
+        r"<(script|link|img|iframe)[^>]*\b(src|href)=", html[: html.index("</head>")]
+    )
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
+    trials = json.loads(data)["trials"]
+    assert len(trials["number"]) == 40
+    assert set(trials["config"]) == {column.name for column in SPACE.columns}
+
+
+def test_toml_says_what_it_cannot_hold() -> None:
+    text = configuration_as_toml({"a": None, "net": {"b": [1, 2], "c": Path}, "d": True})
+    assert text.startswith("# a is None")
+    assert "[net]\nb = [\n    1,\n    2,\n]" in text
+    assert "d = true" in text
+
+
+def test_parallel_coordinates_of_floats_are_what_was_tried() -> None:
+    space = Space({"x": Float(0, 1)})
+    history = History(space, metric="loss", mode="min")
+    for i in range(4):
+        history.add(f"t{i}", {"x": i / 4})
+        history.report(f"t{i}", 1, float(i))
+        history.end(f"t{i}", TrialState.COMPLETED)
+    (trace,) = Figures(history).parallel().data
+    assert list(trace.dimensions[0]["values"]) == [0, 0.25, 0.5, 0.75]
+    assert list(trace.line.color) == [1, 2 / 3, 1 / 3, 0]

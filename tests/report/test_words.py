@@ -1,0 +1,92 @@
+"""What the report says."""
+
+from __future__ import annotations
+
+import re
+
+from made_up import figures, study
+
+from raytuner.history import History, Origin, TrialState
+from raytuner.report import words
+from raytuner.report.events import Use
+from raytuner.space import Float, Space
+
+
+def test_failures_are_grouped_by_cause_the_most_frequent_first() -> None:
+    history = study(400)
+    groups = words.failures(history)
+    assert [group.what for group in groups] == [
+        "RuntimeError: loss is nan at step #",
+        "OutOfMemoryError: CUDA out of memory",
+    ]
+    failed = [t for t in history.trials if t.state is TrialState.FAILED]
+    assert sum(len(group.trials) for group in groups) == len(failed)
+    assert len(groups[0].trials) > len(groups[1].trials)
+
+
+def test_a_cause_keeps_the_words_and_names() -> None:
+    for reason, cause in (
+        ("ValueError: x2 is -3.5e-07 of 12", "ValueError: x2 is # of #"),
+        ("\n  KeyError: 'layer4'\nmore", "KeyError: 'layer4'"),
+        ("", "unknown"),
+    ):
+        assert words.cause(reason) == cause
+
+
+def test_stops_are_grouped_by_rung_in_order() -> None:
+    groups = words.stops(study(200))
+    assert [group.what for group in groups] == [
+        f"at rung {rung}, not among the best" for rung in (1, 3, 9)
+    ]
+    assert all(
+        f"at rung {r}:" in t.reason
+        for g, r in zip(groups, (1, 3, 9), strict=True)
+        for t in g.trials
+    )
+
+
+def test_the_summary_has_the_figures_of_the_record() -> None:
+    history = study(150)
+    said = " ".join(words.summary(history, figures(150).surrogate, Use(4, 60, 30, 10), 600))
+    best = history.best()
+    assert best is not None
+    assert "150 trials in 10:00" in said
+    assert f"The lowest loss is {best.value:.5g}, of trial {best.number + 1} at" in said
+    assert "4 slots: 60% of their time trials ran, 30% they were starting, 10% was idle." in said
+    spent = sum(t.t for t in history.trials) / (27 * 150)
+    assert f"Early stopping ran {spent:.0%} of" in said
+    expected = re.search(r"the model expects ([\d.]+) ± ([\d.]+)", said)
+    assert expected is not None
+    assert abs(float(expected[1]) - best.value) < 0.1
+
+
+def test_an_empty_record_is_said_to_be_empty() -> None:
+    said = words.summary(study(0), None, Use(0, 0, 0, 0), 0)
+    assert said == ["0 trials in 0:00: no trials yet.", "No trial has reported a usable loss yet."]
+
+
+def test_why_the_best_was_proposed_looks_at_what_was_known_then() -> None:
+    history = study(150)
+    best = history.best()
+    assert best is not None
+    assert best.origin is Origin.BAYES
+    said = " ".join(words.why_proposed(history, best))
+    assert "largest expected improvement" in said
+    assert f"proposal {best.number + 1}" in said
+    finals = sum(
+        t.state is TrialState.COMPLETED and (t.ended_at or 0) < best.proposed_at
+        for t in history.trials
+    )
+    assert f"when {finals} final value" in said
+    assert "a chance of" in said
+    assert said.endswith(f"It came to {best.value:.5g}.")
+
+
+def test_of_a_first_trial_there_is_nothing_to_compare_with() -> None:
+    history = History(Space({"x": Float(0, 1)}), metric="loss", mode="max")
+    history.add("a", {"x": 0.5}, Origin.INITIAL)
+    history.report("a", 1, 2.0)
+    said = words.why_proposed(history, history.trials[0])
+    assert said[0].startswith("It was given at the start")
+    assert "0 final values and 0 values" in said[1]
+    assert len(said) == 2

@@ -1,0 +1,89 @@
+"""The budget of GPU-hours, on a clock of its own."""
+
+from __future__ import annotations
+
+import pickle
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune import PlacementGroupFactory
+
+from raytuner.errors import SettingError
+from raytuner.history import History, TrialState
+from raytuner.space import Float, Space
+from raytuner.study.ends import Ends
+from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
+
+
+def search() -> Any:
+    history = History(Space({"x": Float(0, 1)}), metric="loss", mode="min")
+    return SimpleNamespace(history=history)
+
+
+def trial(gpus: float, status: str = "RUNNING", name: str = "a") -> Any:
+    request = PlacementGroupFactory([{"CPU": 1, "GPU": gpus}] if gpus else [{"CPU": 1}])
+    return SimpleNamespace(
+        RUNNING="RUNNING",
+        ERROR="ERROR",
+        status=status,
+        trial_id=name,
+        placement_group_factory=request,
+        is_finished=lambda: status == "TERMINATED",
+    )
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    clock = [1000.0]
+    monkeypatch.setattr("raytuner.study.gpu_hours.time.monotonic", lambda: clock[0])
+    return clock
+
+
+def step(budget: GpuHours, now: list[float], hours: float, *trials: Any) -> None:
+    now[0] += 3600 * hours
+    budget.on_step_end(0, list(trials))
+
+
+def test_what_running_trials_hold_is_counted(now: list[float]) -> None:
+    budget = GpuHours(search(), 2.0)
+    step(budget, now, 5, trial(1))  # nothing was looked at before
+    step(budget, now, 1, trial(0.5), trial(1), trial(0), trial(1, status="PENDING"))
+    assert not budget.stop_all()
+    step(budget, now, 0.32, trial(1.5))
+    assert not budget.stop_all()
+    step(budget, now, 0.02, trial(1.5))
+    assert budget.stop_all()
+    assert not budget("a", {})
+
+
+def test_it_goes_on_from_the_record(now: list[float]) -> None:
+    finder = search()
+    budget = GpuHours(finder, 2.0)
+    step(budget, now, 0, trial(1))
+    step(budget, now, 1.5, trial(1))
+    budget.on_experiment_end([])
+    assert finder.history.get_meta(GPU_HOURS_USED) == pytest.approx(1.5)
+    again = pickle.loads(pickle.dumps(GpuHours(finder, 2.0)))
+    step(again, now, 100, trial(1))
+    assert not again.stop_all()
+    step(again, now, 0.6, trial(1))
+    assert again.stop_all()
+
+
+def test_trials_that_it_ended_say_so(now: list[float]) -> None:
+    finder = search()
+    finder.history.add("a", {"x": 0.5})
+    finder.history.report("a", 1, 1.0)
+    budget = GpuHours(finder, 1.0)
+    step(budget, now, 0, trial(1))
+    step(budget, now, 2, trial(1))
+    Ends(finder, budget).on_step_end(0, [trial(1, status="TERMINATED")])
+    (ended,) = finder.history.trials
+    assert (ended.state, ended.reason) == (TrialState.STOPPED_EARLY, "the GPU-hours are used up")
+
+
+@pytest.mark.parametrize("hours", [0, -1, True, "2"])
+def test_a_budget_that_is_none(hours: Any) -> None:
+    with pytest.raises(SettingError, match=r"gpu_hours is .*above 0"):
+        GpuHours(search(), hours)
