@@ -24,6 +24,7 @@ class Dataset:
     Attributes:
         X: ``(n, d)`` encoded configurations, or ``(n, d + 1)`` with the fidelity as last column.
         y: ``(n,)`` warped, standardised objectives, larger is better.
+        raw: ``(n,)`` the same as they were reported (a failed trial's as the worst reported).
         evaluated: ``(e, d)`` the distinct configurations that have a value: one of them is the
             incumbent.
         has_fidelity: Whether ``X`` has the fidelity column.
@@ -32,6 +33,7 @@ class Dataset:
 
     X: FloatArray
     y: FloatArray
+    raw: FloatArray
     evaluated: FloatArray
     has_fidelity: bool
     known: int
@@ -41,7 +43,7 @@ class Dataset:
 
     def take(self, rows: IntArray) -> Dataset:
         """Those rows of it, in that order; the evaluated configurations are all."""
-        return replace(self, X=self.X[rows], y=self.y[rows])
+        return replace(self, X=self.X[rows], y=self.y[rows], raw=self.raw[rows])
 
 
 def fidelity(t: FloatArray, least_t: float, max_t: float) -> FloatArray:
@@ -92,17 +94,17 @@ def dataset(snapshot: Snapshot, *, curves: bool = False) -> Dataset:
     few = telling(snapshot.y[rows], MAX_ROWS)
     rows, s = rows[few], s[few]
     X = snapshot.points[snapshot.trial[rows]]
-    y = snapshot.y[rows]
+    raw = snapshot.y[rows]
     if len(rows) and failed.any():
         X = np.vstack([X, snapshot.infeasible])
-        y = np.concatenate([y, np.full(int(failed.sum()), y.min())])
+        raw = np.concatenate([raw, np.full(int(failed.sum()), raw.min())])
         s = np.concatenate([s, np.ones(int(failed.sum()))])
-    if len(y):
-        # First to a scale whose squares are finite, whatever was reported.
-        y = standardise(warp_worse_half(y / (np.abs(y).max() or 1.0)))
+    # First to a scale whose squares are finite, whatever was reported.
+    scale = np.abs(raw).max(initial=0.0) or 1.0
     return Dataset(
         X=np.column_stack([X, s]) if has_fidelity else X,
-        y=y,
+        y=standardise(warp_worse_half(raw / scale)) if len(raw) else raw,
+        raw=raw,
         evaluated=evaluated,
         has_fidelity=has_fidelity,
         known=known,

@@ -10,13 +10,11 @@ import torch
 from botorch.models import SingleTaskGP
 from linear_operator.utils.cholesky import psd_safe_cholesky
 
-from raytuner.bayes.dataset import Dataset, dataset, fidelity
+from raytuner.bayes.dataset import Dataset, dataset
 from raytuner.bayes.surrogate import FIT_ERRORS, fit, numerics
-from raytuner.history import Snapshot, TrialState
+from raytuner.history import Snapshot
 from raytuner.history.snapshot import FloatArray
 from raytuner.space import Column, Config, Space
-
-_MOST_ROWS = 600  # predictions cost the square of them
 
 
 class Prediction(NamedTuple):
@@ -49,12 +47,12 @@ class Surrogate:
 
     def __init__(self, space: Space, snapshot: Snapshot, minimise: bool) -> None:
         self.space = space
-        data = _fewer(dataset(snapshot))
+        data = dataset(snapshot)
         if len(data.evaluated) < 2 or len(data) < 2:
             raise ValueError(f"{len(data.evaluated)} evaluated configurations")
         self.rows = len(data)
         self._has_fidelity = data.has_fidelity
-        self._to_metric = _Inverse(data, snapshot, -1.0 if minimise else 1.0)
+        self._to_metric = _Inverse(data, -1.0 if minimise else 1.0)
         with numerics():
             self._model: SingleTaskGP = fit(data, space.columns)
 
@@ -119,23 +117,12 @@ def fitted(space: Space, snapshot: Snapshot, minimise: bool) -> Surrogate | None
         return None
 
 
-def _fewer(data: Dataset) -> Dataset:
-    """At most so many rows: the best third, and an even share of the rest."""
-    if len(data) <= _MOST_ROWS:
-        return data
-    best = np.argsort(-data.y, kind="stable")[: _MOST_ROWS // 3]
-    rest = np.setdiff1d(np.arange(len(data)), best)
-    share = rest[np.linspace(0, len(rest) - 1, _MOST_ROWS - len(best)).round().astype(np.int64)]
-    return data.take(np.sort(np.concatenate([best, share])))
-
-
 class _Inverse:
     """From the model's outcomes back to the metric."""
 
-    def __init__(self, data: Dataset, snapshot: Snapshot, sign: float) -> None:
-        pairs = _pairs(data, snapshot)
-        self._z, first = np.unique(pairs[:, 0], return_index=True)
-        self._raw = pairs[first, 1]
+    def __init__(self, data: Dataset, sign: float) -> None:
+        self._z, first = np.unique(data.y, return_index=True)
+        self._raw = data.raw[first]
         self._sign = sign
         # The better half was only shifted and scaled: beyond the best the line goes on.
         middle = len(self._z) // 2
@@ -148,26 +135,3 @@ class _Inverse:
         beyond = np.maximum(z - self._z[-1], 0.0) * self._slope
         below = np.minimum(z - self._z[0], 0.0) * self._slope
         return self._sign * (inside + beyond + below)
-
-
-def _pairs(data: Dataset, snapshot: Snapshot) -> FloatArray:
-    """``(k, 2)``: a row's outcome as the model has it, and as it was reported (larger better)."""
-    usable = np.isfinite(snapshot.y)
-    failed = np.isin(snapshot.trial, snapshot.rows(TrialState.FAILED))
-    rows = np.flatnonzero(usable & ~failed)
-    X = snapshot.points[snapshot.trial[rows]]
-    if data.has_fidelity:
-        max_t = snapshot.max_t or float(snapshot.t.max(initial=1.0))
-        s = np.where(snapshot.final[rows], 1.0, fidelity(snapshot.t[rows], max_t))
-        X = np.column_stack([X, s])
-    else:
-        final = snapshot.final[rows]
-        X, rows = X[final], rows[final]
-    reported = {x.tobytes(): y for x, y in zip(X, snapshot.y[rows], strict=True)}
-    return np.array(
-        [
-            (z, reported[key])
-            for x, z in zip(data.X, data.y, strict=True)
-            if (key := x.tobytes()) in reported
-        ]
-    )

@@ -151,8 +151,8 @@ def test_a_class_that_cannot_checkpoint_is_refused_before_it_runs(tmp_path: Path
         run(CannotSave, tmp_path)
 
 
-def test_a_function_that_reports_no_checkpoint_is_refused_at_its_first_rung(tmp_path: Path) -> None:
-    with pytest.raises(TrainableError, match=r"has reported no checkpoint; pass one to tune\.report"):
+def test_a_function_without_checkpoints_is_refused_at_its_first_rung(tmp_path: Path) -> None:
+    with pytest.raises(TrainableError, match=r"reported no checkpoint; pass one to tune\.report"):
         raytuner.tune(
             without_checkpoints,
             SPACE,
