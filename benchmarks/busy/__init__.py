@@ -1,0 +1,1 @@
+"""Do slots wait for the searcher, and does Ray's loop? See benchmarks/BUSY.md."""
