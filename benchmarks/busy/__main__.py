@@ -71,8 +71,8 @@ def simulated(workers: int, trials: int, inside: bool) -> None:
     best = min(trial.value for trial in simulation.trials if trial.value is not None)
     click.echo(
         f"| {'inside suggest' if inside else 'background'} | {workers} | {trials}"
-        f" | {simulation.utilisation(end_s=last):.1%} | {simulation.end_s:.0f} | {best:.3f} | {said}"
-        f" | {seconds:.0f} |"
+        f" | {simulation.utilisation(end_s=last):.1%} | {simulation.end_s:.0f} | {best:.3f}"
+        f" | {said} | {seconds:.0f} |"
     )
 
 

@@ -116,9 +116,11 @@ def _asking() -> Any:
 
 
 def _callers() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(1)
+    """The frames above this module's own: a look at those would make a cycle, and keep the loop."""
+    frame: FrameType | None = sys._getframe()
     for _ in range(_DEPTH):
         if frame is None:
             return
-        yield frame
+        if frame.f_globals is not globals():
+            yield frame
         frame = frame.f_back

@@ -1,0 +1,273 @@
+"""How many trials are asked for ahead."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.search import ConcurrencyLimiter, Searcher
+
+from raytuner.bayes import SobolProposer
+from raytuner.search import BoTorchSearch
+from raytuner.search.cluster import Slots, fitting
+from raytuner.search.lookahead import Lookahead
+from raytuner.space import Float, Space
+
+
+@dataclass
+class Loop:
+    """Ray's loop, as far as a searcher sees of it."""
+
+    searcher: Any
+    room: int | None = 4
+    cap: int = 1
+    trials: list[Any] = field(default_factory=list)
+    over: bool = False
+
+    __hash__ = object.__hash__
+
+    def update_max_pending_trials(self, max_pending_trials: int) -> None:
+        self.cap = max_pending_trials
+
+    def slots(self) -> int | None:
+        return self.room
+
+    def get_live_trials(self) -> list[Any]:
+        return self.trials
+
+    @property
+    def search_alg(self) -> Any:
+        return SimpleNamespace(is_finished=lambda: self.over)
+
+    def step(self) -> None:
+        """Ask as Ray does; then as many run as there is room for."""
+        while sum(trial.status == "PENDING" for trial in self.trials) < self.cap:
+            trial_id = f"trial_{len(self.trials)}"
+            config = self.searcher.suggest(trial_id)
+            if not isinstance(config, dict):
+                break
+            self.trials.append(SimpleNamespace(trial_id=trial_id, status="PENDING"))
+        for trial in self.trials:
+            if self.count("RUNNING") < (self.room or 0) and trial.status == "PENDING":
+                trial.status = "RUNNING"
+
+    def count(self, status: str) -> int:
+        return sum(trial.status == status for trial in self.trials)
+
+    def end_one(self) -> None:
+        trial = next(trial for trial in self.trials if trial.status == "RUNNING")
+        trial.status = "TERMINATED"
+        self.searcher.on_trial_complete(trial.trial_id, {"loss": 1.0, "training_iteration": 1})
+
+
+def searcher() -> BoTorchSearch:
+    space = Space({"x": Float(0, 1)})
+    return BoTorchSearch(space, "loss", "min", seed=0, background=False, proposer=SobolProposer)
+
+
+def test_all_slots_are_filled_in_one_turn_and_one_more_is_ready() -> None:
+    loop = Loop(searcher(), room=64)
+    loop.step()
+    assert len(loop.trials) == 65
+    for _ in range(10):
+        loop.step()
+    assert len(loop.trials) == 65  # trials that have started make no room
+    loop.end_one()
+    loop.step()
+    loop.step()
+    assert len(loop.trials) == 66
+
+
+def test_it_follows_a_cluster_that_grows_and_shrinks() -> None:
+    loop = Loop(searcher(), room=2)
+    loop.step()
+    assert len(loop.trials) == 3
+    loop.room = 10
+    for _ in range(3):
+        loop.step()
+    assert len(loop.trials) == 11
+    loop.room = 1
+    while loop.count("RUNNING"):
+        loop.end_one()
+    loop.step()
+    asked = len(loop.trials)
+    assert loop.count("PENDING") <= 2
+    loop.end_one()
+    loop.step()
+    assert len(loop.trials) <= asked + 1
+
+
+def test_a_limit_is_kept() -> None:
+    limited = ConcurrencyLimiter(searcher(), max_concurrent=3)
+    loop = Loop(limited, room=64)
+    loop.step()
+    loop.step()
+    assert len(loop.trials) == 3
+
+
+def test_without_room_one_is_asked_for_lest_ray_should_wait_for_ever() -> None:
+    loop = Loop(searcher(), room=0)
+    loop.step()
+    assert len(loop.trials) == 1
+
+
+def test_where_the_user_has_set_rays_cap_it_is_left_alone() -> None:
+    loop = Loop(searcher(), room=None, cap=5)
+    loop.step()
+    assert (len(loop.trials), loop.cap) == (5, 5)
+
+
+def test_by_hand_there_is_no_loop_and_no_bound() -> None:
+    search = searcher()
+    assert all(isinstance(search.suggest(str(i)), dict) for i in range(20))
+
+
+class Closes(BoTorchSearch):
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def closes() -> Closes:
+    return Closes(Space({"x": Float(0, 1)}), "loss", "min", background=False, seed=0)
+
+
+def test_the_end_of_the_search_closes_the_searcher() -> None:
+    search = closes()
+    loop = Loop(search)
+    loop.step()
+    assert search.closed == 0
+    loop.over = True
+    loop.end_one()
+    assert search.closed == 1
+
+
+def test_so_does_the_end_of_the_loop() -> None:
+    search = closes()
+    loop = Loop(search)
+    loop.step()
+    del loop
+    assert search.closed == 1
+
+
+def test_a_copy_looks_for_its_own_loop() -> None:
+    search = searcher()
+    loop = Loop(search)
+    loop.step()
+    copy = pickle.loads(pickle.dumps(search))
+    assert not copy._lookahead.is_known
+    assert search._lookahead.is_known
+
+
+@pytest.mark.parametrize(
+    ("bundles", "nodes", "expected"),
+    [
+        ([{"CPU": 1}], [{"CPU": 16}], 16),
+        ([{"CPU": 1, "GPU": 0.1}], [{"CPU": 64, "GPU": 1}], 10),
+        ([{"CPU": 3}], [{"CPU": 4}, {"CPU": 4}], 2),
+        ([{"CPU": 1, "A100": 1}], [{"CPU": 4}], 0),
+        ([{}], [{"CPU": 4}], 4),
+        ([{"CPU": 0}], [{"CPU": 4}], 4),
+        ([{"CPU": 1}, {"GPU": 1}, {"GPU": 1}], [{"CPU": 8, "GPU": 2}, {"CPU": 8, "GPU": 3}], 2),
+        ([{"CPU": 1}], [], 0),
+    ],
+)
+def test_how_often_a_request_fits(bundles: Any, nodes: Any, expected: int) -> None:
+    assert fitting(bundles, nodes) == expected
+
+
+class Cluster:
+    """What Ray says of a cluster, to be changed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.nodes = [{"Alive": True, "Resources": {"CPU": 8.0}}]
+        self.free = {"CPU": 8.0}
+        self.most: dict[str, float] | None = None
+        self.held = 0
+        self.now = 0.0
+        monkeypatch.setattr(ray, "nodes", lambda: self.nodes)
+        monkeypatch.setattr(ray, "available_resources", lambda: self.free)
+        monkeypatch.setattr(
+            ray._private.state.state, "get_max_resources_from_cluster_config", lambda: self.most
+        )
+        monkeypatch.setattr("raytuner.search.cluster.time.monotonic", lambda: self.now)
+        self.slots = Slots()
+
+    def look(self) -> int | None:
+        self.now += 1.5
+        trial = SimpleNamespace(placement_group_factory=SimpleNamespace(bundles=[{"CPU": 1.0}]))
+        return self.slots(
+            SimpleNamespace(
+                get_trials=lambda: [trial],
+                _actor_manager=SimpleNamespace(num_live_actors=self.held),
+            )
+        )
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.delenv("TUNE_MAX_PENDING_TRIALS_PG", raising=False)
+    return Cluster(monkeypatch)
+
+
+def test_what_others_use_is_no_slot(cluster: Cluster) -> None:
+    cluster.free = {"CPU": 3.0}
+    assert cluster.look() == 3
+    cluster.held, cluster.free = 3, {}
+    assert cluster.look() == 3
+    cluster.free = {"CPU": 5.0}  # they are gone
+    assert cluster.look() == 8
+
+
+def test_resources_that_are_being_given_back_are_still_slots(cluster: Cluster) -> None:
+    cluster.held, cluster.free = 8, {}
+    assert cluster.look() == 8
+    cluster.held = 5  # three have ended; Ray will say so in a moment
+    assert cluster.look() == 8
+
+
+def test_a_node_that_dies_or_comes(cluster: Cluster) -> None:
+    cluster.nodes = [{"Alive": True, "Resources": {"CPU": 8.0}}] * 2
+    cluster.free = {"CPU": 16.0}
+    assert cluster.look() == 16
+    cluster.nodes[1] = {"Alive": False, "Resources": {"CPU": 8.0}}
+    assert cluster.look() == 8
+
+
+def test_nodes_that_the_autoscaler_may_add_are_slots(cluster: Cluster) -> None:
+    cluster.most = {"CPU": 40.0}
+    assert cluster.look() == 40
+    cluster.most = {"CPU": float(2**63 - 1)}  # no limit
+    assert cluster.look() == 208
+
+
+def test_the_users_own_cap_is_respected(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "7")
+    assert cluster.look() is None
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_ray_has_what_is_taken_from_it() -> None:
+    """Fails when Ray changes: then this search is as slow to fill a cluster as any other."""
+    controller = TuneController(search_alg=None)
+    for name in ("update_max_pending_trials", "get_trials", "get_live_trials", "search_alg"):
+        assert hasattr(controller, name)
+    assert controller._actor_manager.num_live_actors == 0
+    assert ray._private.state.state.get_max_resources_from_cluster_config() is None
+    assert "checkpoint" in TuneController.__dict__
+    assert "force" in TuneController.checkpoint.__code__.co_varnames
+    node = ray.nodes()[0]  # type: ignore[no-untyped-call]
+    assert node["Alive"]
+    assert node["Resources"]["CPU"] == 2
+    lookahead = Lookahead()
+    found: list[Callable[[], None]] = []
+    lookahead.find(lambda: found.append(print))
+    assert not lookahead.is_known  # nobody asks
+    assert Searcher.FINISHED == "FINISHED"
