@@ -12,6 +12,7 @@ from rich.text import Text
 
 from raytuner import text
 from raytuner.history import TrialState
+from raytuner.search.proposals import proposal_counts
 
 if TYPE_CHECKING:
     from raytuner.study.study import Study
@@ -34,6 +35,8 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
         lines["Failures" if number == 0 else " " * number] = f"{times} x {_first_line(reason)}"
     if reasons:
         lines[" " * 9] = "what a training raised: error.txt in its trial's folder"
+    if proposed := _proposed(study):
+        lines["Proposals"] = proposed
     if saved := _saved(study, unit):
         lines["Early stopping"] = saved
     lines["Results"] = str(study.path)
@@ -55,6 +58,17 @@ def _best(study: Study, unit: str) -> str:
     if best.state is TrialState.COMPLETED:
         return f"{end}, after {text.count(best.t, unit)}"
     return f"{end}, which was not trained to its end: {text.count(best.t, unit)}"
+
+
+def _proposed(study: Study) -> str | None:
+    """How many proposals were as good as could be, if some were not."""
+    counts = proposal_counts(study.history)
+    if counts["stale"] + counts["fallback"] == 0:
+        return None
+    return (
+        f"{counts['fresh']} with all that was known, {counts['stale']} a little older,"
+        f" {counts['fallback']} quasi-random since none was ready"
+    )
 
 
 def _saved(study: Study, unit: str) -> str | None:

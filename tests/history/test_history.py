@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pickle
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -263,3 +264,62 @@ def test_the_first_start_of_a_trial_counts(monkeypatch: pytest.MonkeyPatch) -> N
     now[0] = 20.0
     note_start(history, "a")  # a retry
     assert starts(history) == {"a": 10.0}
+
+
+def test_changes_bring_a_copy_up_to_date() -> None:
+    record, copy = history(), history()
+    known = 0
+
+    def follow() -> None:
+        nonlocal known
+        for change in record.changes(known):
+            copy.apply(change)
+        known = record.version
+        for each in ("trial_ids", "states"):
+            assert getattr(copy.snapshot(), each) == getattr(record.snapshot(), each)
+        for each in ("points", "trial", "t", "y", "final"):
+            mine, theirs = getattr(copy.snapshot(), each), getattr(record.snapshot(), each)
+            assert np.array_equal(mine, theirs, equal_nan=each == "y")
+
+    record.add("a", config(0.5), Origin.BAYES)
+    follow()
+    record.report("a", 1, 0.5)
+    record.add("b", config(0.25))
+    follow()
+    assert [change.trial_id for change in record.changes(known)] == []
+    record.report("a", 2, math.nan)
+    record.report("a", 1, 0.75)  # a retry
+    record.pause("b")
+    first, second = record.changes(known)
+    assert (first.values[0], second.values) == ((1.0, 0.75), ())
+    follow()
+    record.end("a", TrialState.FAILED, "it raised")
+    record.reopen("b")
+    follow()
+    record.end("b", TrialState.STOPPED_EARLY)
+    record.end("a", TrialState.COMPLETED)
+    follow()
+
+
+def test_what_is_counted_as_it_happens_is_what_there_is() -> None:
+    record = history()
+    for number in range(6):
+        record.add(f"t{number}", config(number / 10))
+    assert record.ended_version == 0 < record.version
+    record.report("t0", 3, 1.0)
+    assert (record.has_values, record.largest_t()) == (True, 3.0)
+    record.end("t1", TrialState.REMOVED)
+    at = record.ended_version
+    assert at == record.version
+    record.end("t1", TrialState.REMOVED, "a reason that came later")
+    assert record.ended_version == at  # it had ended
+    record.end("t2", TrialState.COMPLETED)
+    record.reopen("t2")
+    record.pause("t3")
+    for each in (record, pickle.loads(pickle.dumps(record))):
+        states = Counter(trial.state for trial in each.trials)
+        assert each.counts() == states
+        live = tuple(trial.trial_id for trial in each.trials if trial.state.is_live)
+        assert each.live() == live == ("t0", "t2", "t3", "t4", "t5")
+        assert len(each.points(4)) == 2
+        assert each.largest_t() == 3.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -100,9 +101,14 @@ def tuner(folder: Path, search: BoTorchSearch, **settings: Any) -> tune.Tuner:
 
 
 class Watch(tune.Callback):
-    """Calls ``act`` once, when a trial has ended and the proposer is up."""
+    """Lets trials end once the proposer has answered; calls ``act`` once, after the first end.
 
-    def __init__(self, act: Callable[[], None]) -> None:
+    Trials wait for ``go``, so that nothing depends on how long a process takes to start.
+    """
+
+    def __init__(self, search: BoTorchSearch, go: Path, act: Callable[[], None]) -> None:
+        self.search = search
+        self.go = go
         self.act = act
         self.acted = False
         self.ended = 0
@@ -113,22 +119,32 @@ class Watch(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         self.seen |= proposers()
+        source: Any = self.search._source()
+        if source._heard:
+            self.go.touch()
         if self.ended and self.seen and not self.acted:
             self.acted = True
             self.act()
 
 
-def patient(config: dict[str, Any]) -> None:
-    """Goes on for as long as the machine takes to start a process."""
-    for t in range(1, 13):
-        time.sleep(0.5)
-        tune.report({"loss": loss(config, t)})
+def waiting_for(go: Path) -> Callable[[dict[str, Any]], None]:
+    """A training function that waits for ``go`` before it reports."""
+
+    def patient(config: dict[str, Any]) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while not go.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for t in range(1, 4):
+            time.sleep(0.4)
+            tune.report({"loss": loss(config, t)})
+
+    return patient
 
 
 def test_fresh_proposals_and_no_process_after_a_plain_tuner(tmp_path: Path) -> None:
     search = BoTorchSearch(seed=0, n_initial=2)
-    watch = Watch(lambda: None)
-    tuner(tmp_path, search, trainable=patient, callbacks=[watch]).fit()
+    watch = Watch(search, tmp_path / "go", lambda: None)
+    tuner(tmp_path, search, trainable=waiting_for(watch.go), callbacks=[watch]).fit()
     assert len(watch.seen) == 1  # one process, throughout
     assert proposers() == set()  # though the searcher is still here
     record = search.history
@@ -144,12 +160,19 @@ def test_fresh_proposals_and_no_process_after_a_plain_tuner(tmp_path: Path) -> N
 def test_a_killed_proposer_is_replaced(tmp_path: Path) -> None:
     search = BoTorchSearch(seed=0, n_initial=2)
 
+    go = tmp_path / "go"
+
     def kill() -> None:
+        go.unlink()  # until the next one has answered
+        source: Any = search._source()
+        source._heard = False
         for pid in proposers():
             os.kill(pid, signal.SIGKILL)
 
-    watch = Watch(kill)
-    results = tuner(tmp_path, search, trainable=patient, num_samples=10, callbacks=[watch]).fit()
+    watch = Watch(search, go, kill)
+    results = tuner(
+        tmp_path, search, trainable=waiting_for(go), num_samples=10, callbacks=[watch]
+    ).fit()
     assert watch.acted
     assert len(watch.seen) == 2
     assert len(results) == 10
@@ -162,15 +185,17 @@ def test_a_killed_proposer_is_replaced(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     search = BoTorchSearch(seed=0)
-    source: Any = search._source()
-    watch = Watch(lambda: os.kill(os.getpid(), signal.SIGINT))
+    watch = Watch(search, tmp_path / "go", lambda: os.kill(os.getpid(), signal.SIGINT))
     handler = signal.getsignal(signal.SIGINT)
     try:
-        tuner(tmp_path, search, trainable=patient, num_samples=50, callbacks=[watch]).fit()
+        tuner(
+            tmp_path, search, trainable=waiting_for(watch.go), num_samples=50, callbacks=[watch]
+        ).fit()
     finally:
         signal.signal(signal.SIGINT, handler)
     assert watch.acted
     assert len(search.history) < 50
+    source: Any = search._proposals
     assert source._process is None  # at once, not when it has heard nothing for long
 
 
@@ -193,8 +218,13 @@ def test_an_exception_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_a_time_budget_leaves_no_process(tmp_path: Path) -> None:
+    def endless(config: dict[str, Any]) -> None:
+        for t in range(1, 10_000):
+            time.sleep(0.1)
+            tune.report({"loss": loss(config, t)})
+
     study = raytuner.tune(
-        patient,
+        endless,
         SPACE,
         metric="loss",
         mode="min",
@@ -237,20 +267,20 @@ class Threads(SobolProposer):
         return {**super().state_dict(), "threads": torch.get_num_threads(), "pid": os.getpid()}
 
 
-def test_by_hand_beside_a_connected_ray(tmp_path: Path) -> None:
+def test_by_hand_beside_a_connected_ray() -> None:
     search = BoTorchSearch(SPACE, "loss", "min", seed=0, proposer=Threads)
     search.suggest("a")
     search.on_trial_complete("a", {"loss": 1.0, "training_iteration": 1})
     source: Any = search._proposals
-
-    def has_heard() -> bool:
+    deadline = time.monotonic() + _PATIENCE_S
+    while source.state_dict()["pid"] == os.getpid():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
         source.turn(search.history, free=0, slots=2)
-        return bool(source.state_dict().get("pid") != os.getpid())
-
-    wait_for(has_heard)
     assert source.state_dict()["threads"] == 1
     assert {source.state_dict()["pid"]} == proposers()
-    # The process goes with the searcher, as the fixture sees.
+    del search, source
+    gc.collect()  # the process goes with the searcher, as the fixture sees
 
 
 @pytest.mark.parametrize("limit", [None, 3])
