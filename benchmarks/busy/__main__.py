@@ -42,6 +42,7 @@ def busy(
         click.echo(
             f"| {name}{', limited' if limit else ''} | {'yes' if reuse_actors else 'no'}"
             f" | {result.share:.1%} | {result.filled_s:.0f} | {result.window_s:.0f}"
+            f" | {result.processes} of {trials}"
             f" | {result.best:.4f} | {said} |"
         )
 

@@ -69,6 +69,7 @@ class Busy:
             trials had begun as there are slots, until the last began.
         filled_s: Seconds from the first trial's beginning to that moment.
         window_s: Seconds of the window.
+        processes: Processes that trials ran in.
         best: The best value.
         counts: How proposals came about, of searchers that say so.
     """
@@ -76,6 +77,7 @@ class Busy:
     share: float
     filled_s: float
     window_s: float
+    processes: int
     best: float
     counts: dict[str, int]
 
@@ -131,6 +133,7 @@ def measure(
         share=float(inside.clip(lower=0).sum() / (slots * (end - start))),
         filled_s=start - float(began[0]),
         window_s=end - start,
+        processes=int(frame["pid"].nunique()),
         best=float(frame["loss"].min()),
         counts=getattr(searcher, "proposal_counts", {}),
     )

@@ -43,6 +43,8 @@ StartProcess = Callable[[Setup, dict[str, Any] | None], Process]
 _GROWTH = 0.05
 _REST = 3.0
 
+_MOST = 8  # proposals a request: what ends meanwhile is known to none of them
+
 _LONGEST_BREAK_S = 60.0  # before a process that keeps dying is started once more
 _SLOW_START_S = 60.0  # without a first reply: somebody should know
 
@@ -214,7 +216,7 @@ class Background:
             return
         current = [ready for ready in self._stock if self._is_current(ready)]
         wanted = self._demand() if slots is None else min(self._demand(), max(slots, 1))
-        pace = max(1, free, self._taken_meanwhile)
+        pace = min(max(1, free, self._taken_meanwhile), _MOST)
         if history.ended_version > self._asked_ended or self._has_grown(history):
             promised = list(self._stock)[: max(free, self._taken_meanwhile)]
             self._asked_version, self._asked_ended = history.version, history.ended_version
