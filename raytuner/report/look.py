@@ -108,7 +108,7 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     few = math.log10(high / low) < 2.2
-    step = max(1, len(decades) // 7)
+    step = math.ceil(len(decades) / 6)
     ticks = [
         float(f"{n}e{decade}") for decade in decades[::step] for n in ((1, 2, 5) if few else (1,))
     ]

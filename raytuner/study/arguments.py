@@ -36,6 +36,10 @@ def check_count(
         raise SettingError("num_samples is 0; it must be at least 1, or -1 for no limit")
     if time_budget_s is not None and not time_budget_s > 0:
         raise SettingError(f"time_budget_s is {time_budget_s!r}; it must be above 0 seconds")
+    if gpu_hours is not None and (
+        isinstance(gpu_hours, bool) or not isinstance(gpu_hours, int | float) or not gpu_hours > 0
+    ):
+        raise SettingError(f"gpu_hours is {gpu_hours!r}; it must be a number above 0")
     if num_samples == -1 and time_budget_s is None and gpu_hours is None:
         raise SettingError(
             "num_samples is -1 (no limit) and there is no time_budget_s or gpu_hours to end it"

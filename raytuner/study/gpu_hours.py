@@ -7,8 +7,6 @@ from typing import Any
 
 from ray.tune import Callback, Stopper
 
-from raytuner.errors import SettingError
-
 GPU_HOURS_USED = "gpu_hours_used"
 """Under this key the record has what was used so far."""
 
@@ -26,16 +24,11 @@ class GpuHours(Callback, Stopper):
     Args:
         search: The searcher, which has the record as ``history``.
         budget: GPU-hours, above 0.
-
-    Raises:
-        SettingError: A budget that is not.
     """
 
     def __init__(self, search: Any, budget: float) -> None:
-        if isinstance(budget, bool) or not isinstance(budget, int | float) or not budget > 0:
-            raise SettingError(f"gpu_hours is {budget!r}; it must be a number above 0")
         self._search = search
-        self._budget = float(budget)
+        self._budget = budget
         self._used: float | None = None
         self._looked_at = 0.0
         self._noted_at = 0.0

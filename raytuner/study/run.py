@@ -203,7 +203,8 @@ def _run(
     history.set_meta("time_budget_s", time_budget_s)
     history.set_meta("finished", False)
     budget = None if gpu_hours is None else GpuHours(searcher, gpu_hours)
-    ours: list[Any] = [Ends(searcher, budget), *([] if budget is None else [budget])]
+    # Ends lets go of the record at the end: it comes last.
+    ours: list[Any] = [*([] if budget is None else [budget]), Ends(searcher, budget)]
     total = num_samples if num_samples < 0 else before + num_samples
     shows = Progress(
         # partial, not lambda: Ray pickles its callbacks.
@@ -234,7 +235,7 @@ def _run(
                 storage_path=str(path.parent),
                 verbose=0,
                 stop=budget,
-                callbacks=[*ours, shows, *callbacks],
+                callbacks=[shows, *ours, *callbacks],
             ),
         )
         try:

@@ -37,6 +37,7 @@ mode = "min"
 max_t = 9
 name = "study"
 storage = "."
+reuse_actors = true
 seed = 0
 [budget]
 trials = 6

@@ -12,6 +12,7 @@ from ray.tune import PlacementGroupFactory
 from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
 from raytuner.space import Float, Space
+from raytuner.study.arguments import check_count
 from raytuner.study.ends import Ends
 from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
 
@@ -86,4 +87,4 @@ def test_trials_that_it_ended_say_so(now: list[float]) -> None:
 @pytest.mark.parametrize("hours", [0, -1, True, "2"])
 def test_a_budget_that_is_none(hours: Any) -> None:
     with pytest.raises(SettingError, match=r"gpu_hours is .*above 0"):
-        GpuHours(search(), hours)
+        check_count(-1, None, hours)

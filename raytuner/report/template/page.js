@@ -94,6 +94,15 @@
       marker: { size: 10, color: css("--focus"), line: { color: css("--back"), width: 1.5 } },
     };
   }
+  // On a dark ground the dark blue of the figures is hard to see.
+  function lit(trace) {
+    if (!isDark()) return trace;
+    const part = { ...trace };
+    for (const key of ["marker", "line"]) {
+      if (trace[key] && trace[key].color === "#0072B2") part[key] = { ...trace[key], color: "#2f8fd3" };
+    }
+    return part;
+  }
   function draw(id) {
     const element = document.getElementById(`plot-${id}`);
     if (!element || !figures[id]) return;
@@ -104,7 +113,7 @@
       element.textContent = "Parallel coordinates need WebGL, which this browser does not offer.";
       return;
     }
-    const data = isParallel ? [parallel(whole[0])] : whole.map((t) => only(t, passing));
+    const data = isParallel ? [parallel(whole[0])] : whole.map((t) => lit(only(t, passing)));
     if (state.selected !== null && !isParallel && whole.some((t) => t.customdata)) data.push(highlight(whole));
     const layout = { ...figures[id].layout, template: template(), uirevision: id };
     const isNarrow = innerWidth < 700;

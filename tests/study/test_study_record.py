@@ -1,0 +1,132 @@
+"""What a study tells of its record, and what it refuses to go on with; without a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import raytuner
+from raytuner.errors import ConfigError, HistoryError, RaytunerError, SettingError
+from raytuner.history import History, TrialState
+from raytuner.search.botorch_search import RECORD_FILE
+from raytuner.space import Float, Space
+from raytuner.study import Study
+from raytuner.study.provenance import note_run, note_settings
+
+SPACE = Space({"a": Float(0, 1), "b": Float(0, 1)})
+SETTINGS: dict[str, Any] = {
+    "scheduler": None,
+    "resources": {"cpu": 1},
+    "time_attr": "training_iteration",
+    "max_t": None,
+    "seed": 0,
+    "max_concurrent": None,
+    "reuse_actors": False,
+}
+
+
+def make(folder: Path, n: int = 20, settings: dict[str, Any] | None = None) -> Study:
+    history = History(SPACE, metric="loss", mode="min", path=folder / RECORD_FILE)
+    for i, config in enumerate(SPACE.sample(np.random.default_rng(0), n)):
+        history.add(f"t{i}", config)
+        history.report(f"t{i}", 1, 3 * config["a"] + config["b"])
+        history.end(f"t{i}", TrialState.COMPLETED)
+    if settings is not None:
+        note_settings(history, settings)
+    history.set_meta("finished", True)
+    history.close()
+    return raytuner.load(folder)
+
+
+def test_it_predicts_explains_and_draws(tmp_path: Path) -> None:
+    study = make(tmp_path)
+    mean, sd = study.predict({"a": 0.25, "b": 0.5})
+    assert mean == pytest.approx(1.25, abs=0.1)
+    assert sd > 0
+    assert list(study.importance().index) == ["a", "b"]
+    assert study.figures is study.figures  # the model is fitted once
+    assert study.figures.slice("a").data
+    assert study.report() == tmp_path / "report.html"
+    assert study.report(tmp_path / "other.html").read_text().startswith("<!DOCTYPE html>")
+    with pytest.raises(ConfigError, match="b: missing"):
+        study.predict({"a": 0.25})
+
+
+def test_ranked_has_the_final_values_first(tmp_path: Path) -> None:
+    history = History(SPACE, metric="score", mode="max")
+    for i, (state, value) in enumerate(
+        [
+            (TrialState.STOPPED_EARLY, 9.0),
+            (TrialState.COMPLETED, 1.0),
+            (TrialState.COMPLETED, 2.0),
+            (TrialState.FAILED, 5.0),
+        ]
+    ):
+        history.add(f"t{i}", {"a": i / 9, "b": 0.5})
+        history.report(f"t{i}", 1, value)
+        history.end(f"t{i}", state)
+    study = Study(tmp_path, history)
+    assert [t.value for t in study.ranked] == [2.0, 1.0, 9.0]
+    assert study.best == study.ranked[0]
+
+
+def test_a_study_without_values_says_what_a_model_takes(tmp_path: Path) -> None:
+    study = make(tmp_path, n=1)
+    for ask in (study.importance, lambda: study.predict({"a": 0, "b": 0})):
+        with pytest.raises(HistoryError, match=r"too little for a model.*two configurations"):
+            ask()
+
+
+def train(config: dict[str, Any]) -> None:
+    """Never run here."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "says"),
+    [
+        (None, {}, "was not run by raytuner.tune"),
+        ({"scheduler": "PopulationBasedTraining"}, {}, "PopulationBasedTraining of your own; pass"),
+        ({"resources": "<function f>"}, {}, "resources=<function f>.*pass them again"),
+        ({}, {"num_samples": 0}, "num_samples is 0"),
+        ({}, {"num_samples": -1}, "no time_budget_s or gpu_hours"),
+        ({}, {"gpu_hours": -2.0}, "gpu_hours is -2.0"),
+    ],
+)
+def test_what_cannot_be_extended_says_why(
+    settings: dict[str, Any] | None, given: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    study = make(tmp_path, settings=None if settings is None else SETTINGS | settings)
+    before = study.trials
+    with pytest.raises(RaytunerError, match=says):
+        study.extend(**{"num_samples": 3, "trainable": train, **given})
+    assert raytuner.load(tmp_path).trials == before
+    assert not raytuner.load(tmp_path).interrupted
+
+
+def test_a_report_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="cannot write the report to"):
+        make(tmp_path, n=2).report(tmp_path / "no" / "report.html")
+
+
+def test_how_a_study_came_about_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(SPACE, metric="loss", mode="min")
+    monkeypatch.setattr("sys.argv", ["/usr/bin/raytuner", "run", "my study.toml"])
+    note_run(history, "run")
+    monkeypatch.setattr("sys.argv", ["/home/me/tune_it.py", "--fast"])
+    note_run(history, "resumed")
+    monkeypatch.setattr("sys.argv", ["/lib/ipykernel_launcher.py", "-f", "secret.json"])
+    note_run(history, "extended")
+    runs = history.get_meta("runs")
+    assert [run["command"] for run in runs] == [
+        "raytuner run 'my study.toml'",
+        "python tune_it.py --fast",
+        None,
+    ]
+    assert all({"Python", "ray", "torch"} <= run["versions"].keys() for run in runs)
+    note_settings(history, {"resources": lambda config: {}, "seed": 3, "at": {"cpu": 2}})
+    settings = history.get_meta("settings")
+    assert (settings["seed"], settings["at"]) == (3, {"cpu": 2})
+    assert isinstance(settings["resources"], str)
