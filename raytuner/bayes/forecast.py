@@ -24,14 +24,11 @@ class Forecast:
         trial_id: The trial.
         rival: The trial that is most likely the best of the others: it has completed, or goes on.
         chance: Posterior probability that the trial's value is the better one of the two.
-        gain: Expected improvement over the rival's value, in standard deviations of the training
-            values.
     """
 
     trial_id: str
     rival: str
     chance: float
-    gain: float
 
 
 class Forecaster:
@@ -87,12 +84,10 @@ class Forecaster:
         lead = float(mean[0] - mean[1])
         variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
         sd = math.sqrt(max(variance, 1e-12))
-        u = lead / sd
         return Forecast(
             trial_id=trial_id,
             rival=snapshot.trial_ids[rival],
-            chance=float(norm.cdf(u)),
-            gain=sd * float(norm.pdf(u) + u * norm.cdf(u)),
+            chance=float(norm.cdf(lead / sd)),
         )
 
 

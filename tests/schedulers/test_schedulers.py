@@ -109,7 +109,7 @@ class _Guess:
         rng = random.Random(f"{trial_id} {t}")
         if rng.random() < 0.2:
             return None
-        return Forecast(trial_id, rival="another", chance=0.2 * rng.random(), gain=0.0)
+        return Forecast(trial_id, rival="another", chance=0.2 * rng.random())
 
 
 class TestPredictiveTermination(RankConformance):
