@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,8 +99,15 @@ def measure(
         limit: Whether to set ``max_concurrent_trials`` to ``slots``, without which Ray keeps one
             trial pending for a searcher that is not its own.
     """
+    folder = tempfile.mkdtemp()
 
     def sleep(config: dict[str, Any]) -> None:
+        # The first trial of each slot waits for the others: with reuse_actors, Ray gives a process
+        # that is free to a trial whose own is still starting, and drops that one, so that trials
+        # shorter than a start end up in the few processes that were first.
+        Path(folder, tune.get_context().get_trial_id()).touch()
+        while len(os.listdir(folder)) < slots:
+            time.sleep(0.1)
         began = time.time()
         time.sleep(seconds)
         loss = sum((config[f"x{i}"] - 0.3) ** 2 for i in range(4))
@@ -110,7 +120,7 @@ def measure(
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as storage:
         results = tune.Tuner(
             sleep,
             param_space=SPACE,
@@ -122,9 +132,10 @@ def measure(
                 reuse_actors=reuse_actors,
                 max_concurrent_trials=slots if limit else None,
             ),
-            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+            run_config=tune.RunConfig(storage_path=storage, verbose=0),
         ).fit()
         frame = results.get_dataframe()
+    shutil.rmtree(folder)
     ray.shutdown()
     began = np.sort(frame["began"].to_numpy())
     start, end = float(began[slots - 1]), float(began[-1])

@@ -281,7 +281,7 @@ class Background:
         logger.warning(
             "The process that thinks of proposals is gone (%s); another is started%s. Until it has"
             " caught up, trials get older proposals or quasi-random ones.",
-            lines[-1] if lines else "no reason given",
+            lines[-1].split(". ")[0] if lines else "no reason given",
             f" in {wait:g} s" if wait else "",
         )
 

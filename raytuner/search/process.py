@@ -50,7 +50,11 @@ class Process(Protocol):
         """Seconds by the clock that its answers take time on."""
 
     def keep(self) -> None:
-        """The search goes on, though nothing was sent for a while."""
+        """The search goes on, though nothing was sent for a while.
+
+        Raises:
+            ProcessDied: It is gone.
+        """
 
     def close(self) -> None:
         """End it now."""
@@ -84,6 +88,7 @@ class ActorProcess:
             .remote(setup, state, LEASE_S)
         )
         self._answer: Any = None
+        self._word: Any = None  # the answer to `keep`
         self._sent_at = self.now()
         self._end = weakref.finalize(self, _kill, self._actor, self._job)
 
@@ -116,10 +121,19 @@ class ActorProcess:
 
     def keep(self) -> None:
         """See :meth:`Process.keep`."""
-        if self.now() - self._sent_at > LEASE_S / 6:
-            self._check()
-            self._actor.keep.remote()
-            self._sent_at = self.now()
+        if self.now() - self._sent_at < LEASE_S / 6:
+            return
+        self._check()
+        self._sent_at = self.now()
+        if self._word is not None:
+            ready, _ = ray.wait([self._word], timeout=0)
+            if not ready:  # it thinks
+                return
+            try:
+                ray.get(self._word)
+            except RayActorError as error:
+                raise ProcessDied(str(error)) from error
+        self._word = self._actor.keep.remote()
 
     def close(self) -> None:
         """See :meth:`Process.close`."""
