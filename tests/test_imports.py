@@ -169,7 +169,7 @@ def loaded_after(statement: str) -> set[str]:
 
 def test_the_rooms_without_ray_leave_it_alone() -> None:
     loaded = loaded_after(
-        "import raytuner.space, raytuner.history, raytuner.bayes, raytuner.halving"
+        "import raytuner.space, raytuner.history, raytuner.bayes, raytuner.halving, raytuner.report"
     )
     assert {"raytuner", "botorch", "scipy"} <= loaded
     assert "ray" not in loaded

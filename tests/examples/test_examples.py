@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from raytuner.cli.loading import load_function, load_space
+from raytuner.cli.study_file import read_study
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -46,3 +47,10 @@ def test_the_command_lines_function_trains_on_its_space(monkeypatch: pytest.Monk
     fit(config)
     assert len(reports) == 27
     assert reports[-1]["loss"] < reports[0]["loss"]
+
+
+def test_the_studys_file_says_the_same_as_the_flags() -> None:
+    study = read_study(EXAMPLES / "study.toml")
+    assert study["trainable"] == "train:fit"
+    assert study["param_space"].to_spec() == load_space(EXAMPLES / "space.toml").to_spec()
+    assert study["max_t"] == study["param_space"].to_spec()["steps"]
