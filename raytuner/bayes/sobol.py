@@ -36,6 +36,7 @@ class SobolProposer:
         self.seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
         self._seen = Seen(space, np.empty((0, space.dim)))
         self._next = 0
+        self._engine: qmc.Sobol | None = None
 
     def tell(self, snapshot: Snapshot) -> None:
         """Note which configurations are used up."""
@@ -73,11 +74,16 @@ class SobolProposer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         self.seed = int(state["seed"])
+        self._engine = None
 
     def _sequence(self, index: int) -> np.ndarray:
-        engine = qmc.Sobol(self._space.dim, scramble=True, rng=np.random.default_rng(self.seed))
-        if index:
-            engine.fast_forward(index)
+        """The point ``(1, d)`` at a place in the sequence; one after another they come quickly."""
+        engine = self._engine
+        if engine is None or engine.num_generated > index:
+            rng = np.random.default_rng(self.seed)
+            engine = self._engine = qmc.Sobol(self._space.dim, scramble=True, rng=rng)
+        if index > engine.num_generated:
+            engine.fast_forward(index - engine.num_generated)
         with warnings.catch_warnings():
             # One point at a time is no power of two; balance holds over the whole sequence.
             warnings.simplefilter("ignore", UserWarning)
