@@ -109,7 +109,7 @@ class Loop:
         jumps: bool = False,
         retries: bool = True,
     ) -> None:
-        self.make, self.rng, self.slots, self.folder = make, rng, slots, folder
+        self.make, self.rng, self.width, self.folder = make, rng, slots, folder
         self.jumps, self.retries = jumps, retries
         self.retried = self.restored = 0
         self.search_alg = Search(searcher, samples)
@@ -123,6 +123,12 @@ class Loop:
 
     def get_trials(self) -> list[LoopTrial]:
         return self.trials
+
+    def slots(self) -> int:
+        return self.width
+
+    def get_live_trials(self) -> list[LoopTrial]:
+        return self.of(*LIVE)
 
     def update_max_pending_trials(self, cap: int) -> None:
         self.cap = cap
@@ -172,7 +178,7 @@ class Loop:
         self.something_happens()
 
     def start(self, trial: LoopTrial) -> None:
-        if len(self.of("RUNNING")) < self.slots:
+        if len(self.of("RUNNING")) < self.width:
             trial.status, trial.t = "RUNNING", trial.saved_t
 
     def something_happens(self) -> None:
