@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from ray import tune
 
+import raytuner
 from raytuner import BoTorchSearch, PredictiveTerminationScheduler
 from raytuner.errors import SettingError
 from raytuner.history import TrialState
@@ -28,6 +32,11 @@ def loss_at(config: Mapping[str, Any], t: int) -> float:
 
 def objective(config: Mapping[str, Any]) -> Curve:
     return Curve([{"loss": loss_at(config, t)} for t in range(1, MAX_T + 1)], seconds=1.0)
+
+
+def train(config: dict[str, Any]) -> None:
+    for t in range(1, MAX_T + 1):
+        tune.report({"loss": loss_at(config, t)})
 
 
 def run(scheduler: Any, searcher: Any, num_samples: int = 40) -> Simulation:
@@ -72,6 +81,29 @@ def test_beside_a_searcher_without_a_record_it_stops_by_rank_and_says_so(
     warnings = [r.message for r in caplog.records if "stops trials by rank" in r.message]
     assert len(warnings) == 1
     assert "BasicVariantGenerator keeps no record" in warnings[0]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_in_a_real_ray_beside_a_searcher_that_thinks_in_a_process(tmp_path: Path) -> None:
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
+    study = raytuner.tune(
+        train,
+        SPACE,
+        metric="loss",
+        mode="min",
+        num_samples=14,
+        scheduler=PredictiveTerminationScheduler(max_t=MAX_T),
+        storage_path=tmp_path,
+        seed=0,
+        reuse_actors=True,
+        progress=False,
+    )
+    stopped = [t for t in study.history.trials if t.state is TrialState.STOPPED_EARLY]
+    assert study.history.counts().total() == 14
+    assert stopped
+    assert all("a chance of" in trial.reason for trial in stopped)
+    assert study.best is not None
+    assert study.best.state is TrialState.COMPLETED
 
 
 @pytest.mark.parametrize("chance", [-0.1, 1.0, "5 %"])
