@@ -56,12 +56,15 @@ class PromotionConformance(RankConformance):
         old, new = before.state_dict(), after.halving.state_dict()
         for rungs, again in zip(old["rungs"], new["rungs"], strict=True):
             for one, two in zip(rungs, again, strict=True):
-                assert one["values"] == two["values"]
+                # One whose pause failed, and that then got to the next rung, is taken for promoted.
+                more = two["values"].items() - one["values"].items()
+                assert one["values"].items() <= two["values"].items()
+                assert len(more) <= loop.retried
                 assert loop.retried or set(two["went_on"]) <= set(one["went_on"])
         reported = {trial.trial_id: trial.t for trial in loop.trials}
         for trial_id, was in old["verdicts"].items():
             verdict = new["verdicts"][trial_id]
-            assert was["rung"] == verdict["rung"]
+            assert was["rung"] == verdict["rung"] or (loop.retried and was["rung"] < verdict["rung"])
             if not loop.retried and reported[trial_id] > was["rung"]:
                 assert verdict["action"] == was["action"] == "continue"
 
