@@ -64,7 +64,8 @@ class PromotionConformance(RankConformance):
         reported = {trial.trial_id: trial.t for trial in loop.trials}
         for trial_id, was in old["verdicts"].items():
             verdict = new["verdicts"][trial_id]
-            assert was["rung"] == verdict["rung"] or (loop.retried and was["rung"] < verdict["rung"])
+            same = was["rung"] == verdict["rung"]
+            assert same or (loop.retried and was["rung"] < verdict["rung"])
             if not loop.retried and reported[trial_id] > was["rung"]:
                 assert verdict["action"] == was["action"] == "continue"
 
