@@ -290,7 +290,7 @@ class Background:
             return
         self._warned = True
         logger.warning(
-            "The process that thinks of proposals has not answered for %g s; trials get"
+            "The process that thinks of proposals has not answered for %.0f s; trials get"
             " quasi-random configurations until it does. Can Ray start it on this node?",
             now - self._started_at,
         )
