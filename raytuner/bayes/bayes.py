@@ -9,7 +9,7 @@ import numpy as np
 from botorch.utils.sampling import manual_seed
 
 from raytuner.bayes.acquisition import LogExpectedImprovement
-from raytuner.bayes.dataset import Dataset, dataset
+from raytuner.bayes.dataset import Dataset, dataset, least_trials
 from raytuner.bayes.maximise import maximise
 from raytuner.bayes.proposer import Proposal
 from raytuner.bayes.seen import Seen
@@ -43,7 +43,7 @@ class BayesProposer:
     ) -> None:
         if n_initial is not None and n_initial < 1:
             raise SettingError(f"n_initial is {n_initial}; it must be at least 1")
-        self.n_initial = max(5, space.dim + 1) if n_initial is None else n_initial
+        self.n_initial = least_trials(space) if n_initial is None else n_initial
         self._space = space
         self._sobol = SobolProposer(space, seed)
         self._snapshot: Snapshot | None = None

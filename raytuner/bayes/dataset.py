@@ -10,11 +10,17 @@ import numpy as np
 from raytuner.bayes.outcome import standardise, warp_worse_half
 from raytuner.history import Snapshot, TrialState
 from raytuner.history.snapshot import FloatArray, IntArray
+from raytuner.space import Space
 
 # A learning curve enters as its values nearest to max_t, max_t / 2, max_t / 4 ...: neighbouring
 # epochs say nearly the same, and the cost of a Gaussian process grows with the cube of its rows.
 _THINNING = 2.0
 MAX_ROWS = 500
+
+
+def least_trials(space: Space) -> int:
+    """How many trials there should be before the first model: ``max(5, d + 1)``."""
+    return max(5, space.dim + 1)
 
 
 @dataclass(frozen=True)

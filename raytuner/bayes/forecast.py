@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from raytuner.bayes.dataset import dataset
+from raytuner.bayes.dataset import dataset, least_trials
 from raytuner.bayes.posterior import Posterior
 from raytuner.bayes.surrogate import FIT_ERRORS, WarmFit, numerics
 from raytuner.history import Snapshot, TrialState
@@ -46,8 +46,7 @@ class Forecaster:
     def __init__(self, space: Space) -> None:
         self._space = space
         self._fit = WarmFit()
-        # As many as the proposer wants before its first model.
-        self.least = max(5, space.dim + 1)
+        self.least = least_trials(space)
 
     def __call__(self, snapshot: Snapshot, trial_id: str) -> Forecast | None:
         """Forecast one trial.
@@ -64,7 +63,7 @@ class Forecaster:
         if len(with_values) < self.least:
             return None
         row = snapshot.trial_ids.index(trial_id)
-        going = (TrialState.COMPLETED, TrialState.PENDING, TrialState.RUNNING, TrialState.PAUSED)
+        going = [state for state in TrialState if state.is_live or state is TrialState.COMPLETED]
         others = np.intersect1d(with_values, snapshot.rows(*going))
         others = others[others != row]
         if not len(others):
