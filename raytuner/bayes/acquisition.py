@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from botorch.models import SingleTaskGP
 from botorch.sampling.qmc import NormalQMCEngine
 from linear_operator.utils.cholesky import psd_safe_cholesky
+from scipy.stats import qmc
 from torch import Tensor
 
 from raytuner.bayes.posterior import Posterior
@@ -20,6 +22,7 @@ Acquisition = Callable[[Tensor], Tensor]
 _SAMPLES = 64
 # The incumbent is one of so many; the others are next to certainly worse.
 _CONTENDERS = 16
+_JITTER = 1e-8  # variance, added where a configuration that is known may be asked about again
 
 
 class LogExpectedImprovement:
@@ -67,15 +70,10 @@ class LogExpectedImprovement:
 
     def __call__(self, X: Tensor) -> Tensor:
         """``(...)`` values of ``(..., d)`` configurations."""
-        k = self._kernel.of_configurations(X, self._inputs)
-        if self._has_fidelity:
-            k = self._shared + self._effect * k
-        mean = self._posterior.mean + k @ self._weights
-        # A product with the inverse, and its gradient, take a fraction of a triangular solve.
-        variance = self._kernel.variance - (k @ self._whitener).square().sum(-1)
-        sd = variance.clamp_min(1e-12).sqrt().unsqueeze(-1)
-        values = log_improvement((mean - self._thresholds) / sd) + sd.log()
-        return torch.logsumexp(values, dim=-1) - math.log(values.shape[-1])
+        cross = self._whitened(X)
+        mean = self._posterior.mean + cross @ self._targets
+        variance = self._kernel.variance - cross.square().sum(-1)
+        return _mean_log_improvement(mean, variance, self._thresholds)
 
     def add_pending(self, point: FloatArray) -> None:
         """One more configuration, ``(d,)``, is on its way: the sequential-greedy batch."""
@@ -83,15 +81,58 @@ class LogExpectedImprovement:
             self._pending = torch.cat([self._pending, self._lift(torch.as_tensor(point)[None])])
             self._condition()
 
+    def choose(self, candidates: FloatArray, n: int) -> FloatArray:
+        """The best of some candidates, each but the first given that those before are pending.
+
+        What :meth:`add_pending` and a search among the candidates would choose, at a fraction of
+        the cost: what is known of each candidate is kept, and one pending configuration more
+        changes it by one product.
+
+        Args:
+            candidates: ``(c, d)`` distinct configurations.
+            n: How many to choose, at most c.
+
+        Returns:
+            ``(n, d)`` candidates in the order of their choice.
+        """
+        with torch.no_grad():
+            X = torch.as_tensor(candidates)
+            # Columns to come are zeros until then.
+            cross = torch.nn.functional.pad(self._whitened(X), (0, n))
+            mean = self._posterior.mean + cross[:, :-n] @ self._targets
+            variance = self._kernel.variance - cross.square().sum(-1)
+            thresholds, lifted = self._thresholds, self._lift(X)
+            free = torch.ones(len(X), dtype=torch.bool)
+            chosen: list[int] = []
+            for draws in _spread_normal(n, self._seed):
+                values = _mean_log_improvement(mean, variance, thresholds)
+                best = int(torch.where(free, values, -math.inf).argmax())
+                chosen.append(best)
+                free[best] = False
+                prior = self._posterior.covariance(lifted, lifted[best : best + 1]).squeeze(-1)
+                sd = (variance[best] + _JITTER).clamp_min(_JITTER).sqrt()
+                column = (prior - cross @ cross[best]) / sd
+                thresholds = torch.maximum(thresholds, mean[best] + sd * draws)
+                mean = mean + column[:, None] * draws
+                variance = variance - column.square()
+                cross[:, len(chosen) - 1 - n] = column
+            return candidates[chosen]
+
+    def _whitened(self, X: Tensor) -> Tensor:
+        """``(..., n + |Z|)`` covariances with the rows and Z, by the inverse of their factor."""
+        k = self._kernel.of_configurations(X, self._inputs)
+        if self._has_fidelity:
+            k = self._shared + self._effect * k
+        # A product with the inverse, and its gradient, take a fraction of a triangular solve.
+        return k @ self._whitener
+
     def _condition(self) -> None:
         """Sample f(Z), and condition on each sample."""
         Z = torch.cat([self._contenders, self._pending])
         mean, covariance, cross = self._posterior.joint(Z)
-        jitter = 1e-8 * torch.eye(len(Z), dtype=covariance.dtype)
+        jitter = _JITTER * torch.eye(len(Z), dtype=covariance.dtype)
         corner = psd_safe_cholesky(covariance + jitter)
-        draws = NormalQMCEngine(len(Z), seed=self._seed, inv_transform=True).draw(
-            _SAMPLES, dtype=torch.double
-        )
+        draws = self._draws(len(Z))
         samples = mean + draws @ corner.mT  # S x |Z|
         self._thresholds = samples.max(dim=-1).values
         # The Cholesky factor of the rows and Z together ends in that of Z given the rows.
@@ -102,8 +143,8 @@ class LogExpectedImprovement:
         root[:n, :n] = rows.L
         root[n:, :n] = cross.mT
         root[n:, n:] = corner
-        targets = torch.cat([rows.y[:, None].expand(n, _SAMPLES), (samples - rows.mean).mT], dim=0)
-        self._weights = torch.cholesky_solve(targets, root)
+        # Whitened, the samples are the draws that they were made of.
+        self._targets = torch.cat([rows.white_y.expand(n, _SAMPLES), draws.mT])
         one = torch.eye(len(root), dtype=root.dtype)
         self._whitener = torch.linalg.solve_triangular(root, one, upper=False).mT.contiguous()
         if self._has_fidelity:
@@ -111,6 +152,11 @@ class LogExpectedImprovement:
             s = self._inputs[:, -1]
             shared, effect = self._kernel.of_fidelities(torch.ones_like(s[:1]), s)
             self._shared, self._effect = shared.squeeze(0), effect.squeeze(0)
+
+    def _draws(self, dimensions: int) -> Tensor:
+        """``(S, dimensions)`` standard normal draws that f(Z) is sampled by."""
+        engine = NormalQMCEngine(dimensions, seed=self._seed, inv_transform=True)
+        return torch.as_tensor(engine.draw(_SAMPLES, dtype=torch.double))
 
     def _likely_best(self, Z: Tensor) -> Tensor:
         """Of the evaluated configurations, those that may well be the best."""
@@ -126,6 +172,29 @@ class LogExpectedImprovement:
         if not self._has_fidelity:
             return X
         return torch.cat([X, torch.ones_like(X[..., :1])], dim=-1)
+
+
+def _mean_log_improvement(mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
+    """``(...)`` logarithms of the improvement over S thresholds, averaged over these.
+
+    Args:
+        mean: ``(..., S)`` means.
+        variance: ``(...)`` variances.
+        thresholds: ``(S,)`` what is to be improved upon.
+    """
+    sd = variance.clamp_min(1e-12).sqrt().unsqueeze(-1)
+    values = log_improvement((mean - thresholds) / sd) + sd.log()
+    return torch.logsumexp(values, dim=-1) - math.log(values.shape[-1])
+
+
+def _spread_normal(n: int, seed: int) -> Tensor:
+    """``(n, S)`` standard normal draws; those of a row are evenly spread, in random order.
+
+    Latin hypercube samples: unlike a quasi-random sequence, they can be drawn dimension by
+    dimension when others have been used up before.
+    """
+    uniform = qmc.LatinHypercube(n, scramble=False, rng=seed).random(_SAMPLES).T
+    return torch.special.ndtri(torch.as_tensor(np.ascontiguousarray(uniform)))
 
 
 def log_improvement(u: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from botorch.utils.sampling import manual_seed
 
 from raytuner.bayes.acquisition import LogExpectedImprovement
 from raytuner.bayes.dataset import Dataset, dataset, least_trials
-from raytuner.bayes.maximise import maximise
+from raytuner.bayes.maximise import maximise, unused_candidates
 from raytuner.bayes.proposer import Proposal
 from raytuner.bayes.seen import Seen
 from raytuner.bayes.sobol import SobolProposer
@@ -21,30 +21,41 @@ from raytuner.space import Space
 
 # Nearby candidates are made around so many of the best configurations.
 _BEST = 5
+# So many of a batch are the best there is; the others are the best of some hundred candidates, for
+# a hundredth of the time: a batch is large where slots fall free faster than that can be done.
+_CLIMBED = 4
 
 
 class BayesProposer:
     """Proposes where a Gaussian process expects the largest improvement at full resource.
 
     The first ``n_initial`` configurations are quasi-random. After that each proposal maximises the
-    log expected improvement jointly with everything pending (sequential greedy for a batch).
+    log expected improvement jointly with everything pending (sequential greedy for a batch; of a
+    large one, all but the first few are chosen among a finite number of candidates).
 
     Args:
         space: The search space, d columns.
         seed: Seed of everything random; None draws one.
         n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
+        acquisition: What a proposal maximises.
 
     Raises:
         SettingError: ``n_initial`` below 1.
     """
 
     def __init__(
-        self, space: Space, seed: int | None = None, *, n_initial: int | None = None
+        self,
+        space: Space,
+        seed: int | None = None,
+        *,
+        n_initial: int | None = None,
+        acquisition: type[LogExpectedImprovement] = LogExpectedImprovement,
     ) -> None:
         if n_initial is not None and n_initial < 1:
             raise SettingError(f"n_initial is {n_initial}; it must be at least 1")
         self.n_initial = least_trials(space) if n_initial is None else n_initial
         self._space = space
+        self._acquisition = acquisition
         self._sobol = SobolProposer(space, seed)
         self._snapshot: Snapshot | None = None
         self._asked = np.empty((0, space.dim))
@@ -103,7 +114,7 @@ class BayesProposer:
         assert self._snapshot is not None
         model = self._fit(data, self._space.columns)
         used = np.vstack([self._snapshot.points, self._asked])
-        acquisition = LogExpectedImprovement(
+        acquisition = self._acquisition(
             model,
             evaluated=data.evaluated,
             pending=np.vstack([self._snapshot.pending, self._asked]),
@@ -112,17 +123,22 @@ class BayesProposer:
         )
         seen = Seen(self._space, used)
         best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
-        chosen: list[np.ndarray] = []
-        for i in range(n):
+        chosen = np.empty((0, self._space.dim))
+        for i in range(min(n, _CLIMBED)):
             rng = np.random.default_rng(self._seed_of(self._place + i))
             point = maximise(acquisition, self._space, best, seen, rng)
             if point is None:
-                break
-            chosen.append(point)
+                return chosen
+            chosen = np.vstack([chosen, point])
             seen.add(point[None])
             if i + 1 < n:
                 acquisition.add_pending(point)
-        return np.array(chosen).reshape(len(chosen), self._space.dim)
+        if n > len(chosen):
+            rng = np.random.default_rng(self._seed_of(self._place + len(chosen)))
+            candidates = unused_candidates(self._space, best, seen, rng)
+            more = acquisition.choose(candidates, min(n - len(chosen), len(candidates)))
+            chosen = np.vstack([chosen, more])
+        return chosen
 
     @property
     def _place(self) -> int:

@@ -49,13 +49,11 @@ def maximise(
     Returns:
         ``(d,)`` the point, or None if every candidate was used already.
     """
-    candidates = space.snap(_candidates(space, best, rng))
-    candidates = candidates[seen.new(candidates)]
+    candidates = unused_candidates(space, best, seen, rng)
     if not len(candidates):
-        left = seen.unused(rng, _RESTARTS)
-        if not len(left):
+        candidates = seen.unused(rng, _RESTARTS)
+        if not len(candidates):
             return None
-        candidates = left
     values = _evaluate(acquisition, candidates)
     starts = _choose_starts(values, rng)
     X, value = candidates[starts], values[starts]
@@ -82,6 +80,14 @@ def maximise(
     everything = everything[order]
     fresh = everything[seen.new(everything)]
     return fresh[0]
+
+
+def unused_candidates(
+    space: Space, best: FloatArray, seen: Seen, rng: np.random.Generator
+) -> FloatArray:
+    """``(c, d)`` distinct configurations over the space and around the best; see `maximise`."""
+    candidates = space.snap(_candidates(space, best, rng))
+    return candidates[seen.new(candidates)]
 
 
 def _candidates(space: Space, best: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -23,6 +23,7 @@ class Posterior:
         X: ``(n, d)`` its inputs.
         y: ``(n,)`` its targets, less the mean.
         L: ``(n, n)`` lower Cholesky factor of the covariance of ``y``.
+        white_y: ``(n, 1)`` targets by the inverse of ``L``.
     """
 
     def __init__(self, model: SingleTaskGP) -> None:
@@ -34,12 +35,12 @@ class Posterior:
             noise = model.likelihood.noise.detach()
             K = self.covariance(self.X, self.X)
             self.L = psd_safe_cholesky(K + noise * torch.eye(len(K), dtype=K.dtype))
-            self._white_y = self._whiten(self.y[:, None])
+            self.white_y = self._whiten(self.y[:, None])
 
     def means(self, Z: Tensor) -> tuple[Tensor, Tensor]:
         """The mean at ``(m, d)`` inputs, ``(m,)``, and their whitened covariances, ``(n, m)``."""
         cross = self._whiten(self.covariance(self.X, Z))
-        return self.mean + (cross.mT @ self._white_y).squeeze(-1), cross
+        return self.mean + (cross.mT @ self.white_y).squeeze(-1), cross
 
     def joint(self, Z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As :meth:`means`, and between the two the covariance, ``(m, m)``, noise left out."""

@@ -43,7 +43,7 @@ StartProcess = Callable[[Setup, dict[str, Any] | None], Process]
 _GROWTH = 0.05
 _REST = 3.0
 
-_MOST = 8  # proposals a request: what ends meanwhile is known to none of them
+_MOST = 64  # proposals a request: what ends meanwhile is known to none of them
 
 _LONGEST_BREAK_S = 60.0  # before a process that keeps dying is started once more
 _SLOW_START_S = 60.0  # without a first reply: somebody should know

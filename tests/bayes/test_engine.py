@@ -287,12 +287,47 @@ class TestAcquisition:
             assert torch.allclose(ours[promising], its[promising], atol=0.35)
             assert float(ours[its.argmax()]) > float(ours.max()) - 0.3
 
-    def test_a_batch_spreads(self) -> None:
+    def test_chooses_as_one_pending_point_after_the_other_would(self) -> None:
+        for record in (_fitted_record(), _stopped_record()):
+            data, space = dataset(record.snapshot()), record.space
+            rng = np.random.default_rng(2)
+            pending = space.snap(rng.random((2, space.dim)))
+            candidates = np.unique(space.snap(rng.random((200, space.dim))), axis=0)
+            with numerics():
+                model = fit(data, space.columns)
+            with numerics(), torch.no_grad():
+                acquisition = LogExpectedImprovement(
+                    model, data.evaluated, pending, data.has_fidelity, seed=0
+                )
+                chosen = acquisition.choose(candidates, 5)
+                assert len(np.unique(chosen, axis=0)) == 5
+                for i, point in enumerate(chosen):
+                    values = acquisition(torch.as_tensor(candidates))
+                    own = float(acquisition(torch.as_tensor(point[None])))
+                    # The first by the same samples, the others by samples of their own.
+                    assert own == pytest.approx(float(values.max()), abs=0.3 if i else 1e-9)
+                    acquisition.add_pending(point)
+
+    def test_chooses_no_more_than_there_is(self) -> None:
+        data = dataset(_fitted_record().snapshot())
+        candidates = np.random.default_rng(0).random((3, 2))
+        with numerics():
+            model = fit(data, BRANIN.space.columns)
+            acquisition = LogExpectedImprovement(
+                model, data.evaluated, np.empty((0, 2)), False, seed=0
+            )
+        everything = acquisition.choose(candidates, 3)
+        assert sorted(map(tuple, everything)) == sorted(map(tuple, candidates))
+
+    @pytest.mark.parametrize("n", [6, 40])
+    def test_a_batch_spreads(self, n: int) -> None:
         proposer = BayesProposer(BRANIN.space, 0)
         proposer.tell(_fitted_record().snapshot())
-        points = BRANIN.space.encode([p.config for p in proposer.ask(6)])
+        proposals = proposer.ask(n)
+        assert {p.origin for p in proposals} == {Origin.BAYES}
+        points = BRANIN.space.encode([p.config for p in proposals])
         gaps = np.linalg.norm(points[:, None] - points[None], axis=-1)
-        assert gaps[np.triu_indices(6, 1)].min() > 0.01
+        assert gaps[np.triu_indices(n, 1)].min() > 0.01 * 6 / n
 
 
 class TestLogImprovement:
