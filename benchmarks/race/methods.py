@@ -10,6 +10,7 @@ from benchmarks.race.method import Contest, MakeSearcher, Method, Search
 from benchmarks.race.peers import of_ray, syne_tune
 from benchmarks.race.peers.ax import AxSearcher
 from benchmarks.race.peers.smac import SmacSearcher
+from benchmarks.race.pending import ABLATION
 from benchmarks.race.topk import one_epoch_top_k
 from raytuner import BoTorchSearch
 
@@ -57,7 +58,7 @@ def _syne_stopping(name: str, title: str, baseline: str, *more: str) -> Method:
     return Method(name, f"Syne Tune {title}", make, (*_SYNE_TUNE, *more))
 
 
-METHODS: dict[str, Method] = {
+RACERS: dict[str, Method] = {
     method.name: method
     for method in (
         *_with_schedulers(
@@ -85,3 +86,6 @@ METHODS: dict[str, Method] = {
         _syne_stopping("syne-bohb", "BOHB", "BOHB", "statsmodels"),
     )
 }
+
+# What `--methods` may name.
+METHODS: dict[str, Method] = {**RACERS, **{method.name: method for method in ABLATION}}

@@ -11,13 +11,14 @@ import click
 from benchmarks.lcbench import DEVELOPMENT
 from benchmarks.micro import table as micro_table
 from benchmarks.race.figures import Summary, grouped, summaries, time_to_reach, whole
-from benchmarks.race.methods import METHODS
+from benchmarks.race.methods import RACERS
 from benchmarks.race.plot import draw
 from benchmarks.race.runs import Run, Store
-from benchmarks.race.table import as_markdown, markdown_table, title_of
+from benchmarks.race.table import as_markdown, markdown_table, regrets, title_of
 
 OURS = "ours"
 MICRO = "micro.json"
+PENDING = "pending"
 REASONS = "not_run.json"
 
 _HEAD = """\
@@ -32,6 +33,19 @@ same. Intervals: 95 % bootstrap over seeds, the problems kept. Ranks: over the c
 methods with runs on every problem have run. Proposing costs no virtual time; its seconds of the
 processor are beside, with BLAS on one thread. Every method has the same workers and the same
 budget.
+"""
+
+_ABOUT_PENDING = """\
+## Pending trials
+
+What a proposal makes of the trials that are not done yet: it may integrate over what they may come
+to (raytuner's default), count them as if they had come to what the model expects, or ignore them.
+On development instances:
+
+```sh
+python -m benchmarks.race --methods ours,ours-pending-mean,ours-pending-ignored \\
+    --instances development --workers 64 --results benchmarks/results/pending
+```
 """
 
 _ABOUT = {
@@ -52,16 +66,16 @@ def page(results: Path, plots: Path) -> str:
     """The page.
 
     Args:
-        results: Folder of the runs; of what ``python -m benchmarks.micro`` kept in `MICRO`; and of
+        results: Folder of the runs; of what ``python -m benchmarks.micro`` kept in `MICRO`; of a
+            folder `PENDING` of runs that compare ways to deal with pending trials; and of
             `REASONS`, by hand: methods that were not run, and why.
         plots: Folder of the plots, beside which the page is to lie.
     """
     runs = Store(results).runs()
-    parts = [_HEAD]
-    races: dict[tuple[str, int, float], list[Run]] = {}
-    for run in runs:
-        races.setdefault((run.benchmark, run.workers, run.budget), []).append(run)
-    parts.extend(_section(races[name], plots) for name in sorted(races))
+    parts = [_HEAD, *(_section(race, plots) for race in _races(runs))]
+    pending = Store(results / PENDING).runs()
+    if pending:
+        parts += [_ABOUT_PENDING, *(_compared(race) for race in _races(pending))]
     if (results / MICRO).is_file():
         table = micro_table.as_markdown(results / MICRO)
         parts += ["## Seconds and memory of a proposal", "", table]
@@ -69,6 +83,21 @@ def page(results: Path, plots: Path) -> str:
     parts.append(_absent(runs, json.loads(given.read_text("utf-8")) if given.is_file() else {}))
     parts.append(_origin(runs))
     return "\n".join(parts)
+
+
+def _races(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs of each benchmark with one number of workers and one budget."""
+    races: dict[tuple[str, int, float], list[Run]] = {}
+    for run in runs:
+        races.setdefault((run.benchmark, run.workers, run.budget), []).append(run)
+    return [races[name] for name in sorted(races)]
+
+
+def _compared(runs: Sequence[Run]) -> str:
+    """The regrets of a few methods, without more about them."""
+    first, problems = runs[0], sorted({run.problem.partition("/")[2] for run in runs})
+    title = f"{first.workers} workers, {first.budget:g} mean full trainings each"
+    return "\n".join([f"On {', '.join(problems)}; {title}:", "", *regrets(summaries(runs)), ""])
 
 
 def _section(runs: Sequence[Run], plots: Path) -> str:
@@ -134,7 +163,7 @@ def _absent(runs: Sequence[Run], reasons: Mapping[str, str]) -> str:
     have = {run.method for run in runs}
     lines = [
         f"- {method.title} (`{method.name}`): {reasons.get(method.name, 'not run yet')}"
-        for method in METHODS.values()
+        for method in RACERS.values()
         if method.name not in have
     ]
     return "\n".join(["## Not run", "", *(lines or ["Nothing: every method has runs."]), ""])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.problem import Benchmark, Problem
-from benchmarks.race.methods import METHODS
+from benchmarks.race.methods import RACERS
 from benchmarks.race.runs import Key
 
 
@@ -86,4 +86,4 @@ QUICK = Plan(
     budget=3.0,
     seeds=2,
 )
-FULL = Plan(methods=tuple(METHODS), instances=("full",))
+FULL = Plan(methods=tuple(RACERS), instances=("full",))

@@ -15,16 +15,13 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
 
     Methods that have not run on all problems come last, and say so: their means are of others.
     """
-    all_problems = max((s.problems for s in summaries), default=0)
+    all_problems = _most_problems(summaries)
     summaries = sorted(summaries, key=lambda s: s.problems < all_problems)
     lines = [
         "Mean normalised regret of the best fully trained trial (0: the best value known; 1: the"
         " median of random configurations), with 95 % bootstrap intervals over seeds:",
         "",
-        *markdown_table(
-            ("method", "runs", *_marks()),
-            ((title_of(s.method), _runs(s, all_problems), *_with_intervals(s)) for s in summaries),
-        ),
+        *regrets(summaries),
         "",
         "Mean rank by that value; and processor seconds of the searcher: for each trial, and the"
         " median and worst of one proposal:",
@@ -45,6 +42,19 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
     if left_out:
         lines += ["", "Not run:", "", *(f"- {line}" for line in left_out)]
     return "\n".join(lines) + "\n"
+
+
+def regrets(summaries: Sequence[Summary]) -> list[str]:
+    """The lines of a table of regrets at each mark."""
+    all_problems = _most_problems(summaries)
+    return markdown_table(
+        ("method", "runs", *_marks()),
+        ((title_of(s.method), _runs(s, all_problems), *_with_intervals(s)) for s in summaries),
+    )
+
+
+def _most_problems(summaries: Sequence[Summary]) -> int:
+    return max((s.problems for s in summaries), default=0)
 
 
 def title_of(method: str) -> str:
