@@ -7,7 +7,7 @@ What happens, in this order:
    how many proposals are wanted.
 2. Until its reply is there, a slot that falls free gets the next stale proposal, or, if there is
    none, a quasi-random one: a slot never waits. A trial that is only to be ready when the next slot
-   falls free does wait for the reply.
+   falls free does wait for the reply, unless slots fall free faster than replies come.
 3. The reply brings *fresh* proposals, which go first. Those that are left of older ones stay behind
    them as a reserve.
 4. While nothing else is to be done, the stock is filled up to the number of slots that have fallen
@@ -141,7 +141,9 @@ class Background:
         while self._stock and not used.new(space.encode([self._stock[0].proposal.config]))[0]:
             self._stock.popleft()
         is_fresh = bool(self._stock) and self._stock[0].ended_version >= history.ended_version
-        if not (urgent or is_fresh) and self._sent is not None and _knows(history):
+        # Where several slots fall free during one request, the reply serves later ones anyway.
+        worth_waiting = self._sent is not None and self._taken_meanwhile <= 1
+        if not (urgent or is_fresh) and worth_waiting and _knows(history):
             return None
         self._handed_out += 1
         if self._process is not None:
@@ -215,8 +217,9 @@ class Background:
                 self._send(history, 0, (), replaces=False)
             return
         current = [ready for ready in self._stock if self._is_current(ready)]
-        wanted = self._demand() if slots is None else min(self._demand(), max(slots, 1))
-        pace = min(max(1, free, self._taken_meanwhile), _MOST)
+        wanted = self._demand()
+        # A half more than last time: what is left over is the reserve of an unlucky next time.
+        pace = min(max(1, free, self._taken_meanwhile * 3 // 2), _MOST)
         if history.ended_version > self._asked_ended or self._has_grown(history):
             promised = list(self._stock)[: max(free, self._taken_meanwhile)]
             self._asked_version, self._asked_ended = history.version, history.ended_version

@@ -20,7 +20,7 @@ from raytuner.history import History, Origin, Snapshot, TrialState
 from raytuner.ray_report import read_number
 from raytuner.search.background import Background, StartProcess
 from raytuner.search.evaluated import Evaluated, completed, tell
-from raytuner.search.lookahead import AHEAD, Lookahead
+from raytuner.search.lookahead import Lookahead, ahead
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.outcome import Outcome, correct, ending
 from raytuner.search.process import ActorProcess
@@ -262,8 +262,9 @@ class BoTorchSearch(Searcher):
         live, slots = self._room(history)
         bound = math.inf if self._max_concurrent is None else self._max_concurrent
         if slots is not None:
-            self._lookahead.raise_cap(slots + AHEAD)
-            bound = min(bound, slots + AHEAD)
+            most = slots + ahead(slots)
+            self._lookahead.raise_cap(most)
+            bound = min(bound, most)
         if live >= bound and live:
             self._turn()
             return None

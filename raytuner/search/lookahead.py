@@ -4,7 +4,7 @@ Ray's loop asks a searcher for a trial while fewer than its cap are pending, one
 is not Ray's own: 16 slots whose trials take 3 s to set up are full after a minute. With a higher
 cap and nothing else it asks for too much: trials that have just started make room for more, and
 each that is asked for too early is proposed with less knowledge. So here the cap is out of the way,
-and the searcher itself answers None once every slot has its trial and ``AHEAD`` more are ready.
+and the searcher itself answers None once every slot has its trial and a few more are ready.
 """
 
 from __future__ import annotations
@@ -19,10 +19,21 @@ from ray.tune.experiment import Trial
 
 from raytuner.search.cluster import Slots
 
-AHEAD = 1
-"""Trials that are ready to start in the next slot that falls free."""
-
+_AHEAD = 1 / 8  # trials a slot that are ready for the next slots that fall free
 _DEPTH = 16  # of the call stack, from the searcher's method up, in which the loop is to be found
+
+
+def ahead(slots: int) -> int:
+    """How many trials to keep ready beside those that run, at least one.
+
+    A trial that is ready starts in the turn of Ray's loop in which a slot falls free; several may
+    in one turn. Each is proposed that much earlier, with that much less knowledge.
+
+    Example:
+        >>> ahead(4), ahead(16), ahead(64)
+        (1, 2, 8)
+    """
+    return max(1, round(slots * _AHEAD))
 
 
 class Lookahead:

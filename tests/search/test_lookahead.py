@@ -71,17 +71,18 @@ def searcher() -> BoTorchSearch:
     return BoTorchSearch(space, "loss", "min", seed=0, background=False, proposer=SobolProposer)
 
 
-def test_all_slots_are_filled_in_one_turn_and_one_more_is_ready() -> None:
-    loop = Loop(searcher(), room=64)
+@pytest.mark.parametrize(("slots", "ready"), [(4, 1), (16, 2), (64, 8)])
+def test_all_slots_are_filled_in_one_turn_and_a_few_more_are_ready(slots: int, ready: int) -> None:
+    loop = Loop(searcher(), room=slots)
     loop.step()
-    assert len(loop.trials) == 65
+    assert len(loop.trials) == slots + ready
     for _ in range(10):
         loop.step()
-    assert len(loop.trials) == 65  # trials that have started make no room
+    assert len(loop.trials) == slots + ready  # trials that have started make no room
     loop.end_one()
     loop.step()
     loop.step()
-    assert len(loop.trials) == 66
+    assert len(loop.trials) == slots + ready + 1
 
 
 def test_it_follows_a_cluster_that_grows_and_shrinks() -> None:
