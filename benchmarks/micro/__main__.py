@@ -15,7 +15,7 @@ import click
 import pytest
 
 from benchmarks.micro import table
-from benchmarks.micro.proposals import MAKE, Search
+from benchmarks.micro.proposals import MAKE, OURS, Search
 from benchmarks.race.runs import this_machine
 
 _FILE = "bench_proposals.py"
@@ -28,15 +28,22 @@ class Cases:
         dimensions: Hyperparameters.
         observations: Points known at the start.
         proposals: How many are timed after the first; with thousands of observations fewer.
+        peer_up_to: Observations up to which Optuna is measured too.
         out: The file of figures.
     """
 
     def __init__(
-        self, dimensions: list[int], observations: list[int], proposals: int, out: Path
+        self,
+        dimensions: list[int],
+        observations: list[int],
+        proposals: int,
+        peer_up_to: int,
+        out: Path,
     ) -> None:
         self._dimensions = dimensions
         self._observations = observations
         self._proposals = proposals
+        self._peer_up_to = peer_up_to
         self._out = out
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -46,6 +53,7 @@ class Cases:
             for n in self._observations
             for d in self._dimensions
             for name in MAKE
+            if name == OURS or n <= self._peer_up_to
         ]
         metafunc.parametrize(("dimensions", "observations", "name", "proposals"), cases)
 
@@ -76,9 +84,18 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 
 
 @click.command()
-@click.option("--observations", default="50,200,1000,5000", callback=_numbers, show_default=True)
+@click.option(
+    "--observations", default="50,200,1000,5000,10000", callback=_numbers, show_default=True
+)
 @click.option("--dimensions", default="8,20", callback=_numbers, show_default=True)
 @click.option("--proposals", default=10, type=click.IntRange(1), show_default=True)
+@click.option(
+    "--peer-up-to",
+    default=1000,
+    type=click.IntRange(0),
+    show_default=True,
+    help="Observations up to which Optuna is measured too: its time grows with their cube.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -86,7 +103,9 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
     show_default=True,
     help="File of the figures.",
 )
-def main(observations: list[int], dimensions: list[int], proposals: int, out: Path) -> None:
+def main(
+    observations: list[int], dimensions: list[int], proposals: int, peer_up_to: int, out: Path
+) -> None:
     """Measure proposals of raytuner and of Optuna's GPSampler, one after the other in one process.
 
     Each proposal comes after one more observation. Seconds are the processor's.
@@ -99,7 +118,9 @@ def main(observations: list[int], dimensions: list[int], proposals: int, out: Pa
         "--benchmark-timer=time.process_time", "--benchmark-warmup=off",
         f"--benchmark-json={os.devnull}",
     ]  # fmt: skip
-    code = pytest.main(arguments, plugins=[Cases(dimensions, observations, proposals, out)])
+    code = pytest.main(
+        arguments, plugins=[Cases(dimensions, observations, proposals, peer_up_to, out)]
+    )
     if code != 0:
         raise SystemExit(int(code))
     click.echo(table.as_markdown(out))

@@ -32,7 +32,8 @@ def optuna_gp(seed: int) -> Searcher:
     return OptunaSearch(sampler=optuna.samplers.GPSampler(seed=seed))
 
 
-MAKE: dict[str, Make] = {"raytuner": ours, "Optuna GPSampler": optuna_gp}
+OURS = "raytuner"
+MAKE: dict[str, Make] = {OURS: ours, "Optuna GPSampler": optuna_gp}
 
 
 def space_of(dimensions: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.micro.proposals import OURS
 from benchmarks.race.method import commit
 from benchmarks.race.table import markdown_table
 
@@ -30,7 +31,7 @@ def as_markdown(file: Path) -> str:
     fastest = {
         (case["observations"], case["dimensions"]): case["median_s"]
         for case in cases
-        if case["name"] == "raytuner"
+        if case["name"] == OURS
     }
     packages = ", ".join(f"{name} {number}" for name, number in stored["versions"].items())
     return "\n".join(
