@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         PredictiveTerminationScheduler as PredictiveTerminationScheduler,
     )
     from raytuner.search import BoTorchSearch as BoTorchSearch
+    from raytuner.search import when as when
     from raytuner.study import Study as Study
     from raytuner.study import load as load
     from raytuner.study import tune as tune
@@ -28,6 +29,7 @@ _ROOMS = {
     "Study": "raytuner.study",
     "load": "raytuner.study",
     "tune": "raytuner.study",
+    "when": "raytuner.search",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "__version__",
     "load",
     "tune",
+    "when",
 ]
 
 

@@ -13,6 +13,9 @@ from gpytorch.priors import LogNormalPrior
 from torch import Tensor
 
 from raytuner.space import Column
+from raytuner.space.conditions import in_order
+
+_SAME_UNIT = 1e-9  # unit coordinates of one level may differ in their last bits
 
 
 class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base class is untyped
@@ -27,13 +30,19 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
 
     where m is Matern-5/2. Without one, k = k_x.
 
+    A hyperparameter that exists only under conditions lies on an arc around a point, which stands
+    for its absence: two configurations that both lack it agree in it, one that has it is as far
+    from one that has not as the two ends of its range are from each other, whatever its value; and
+    of a categorical one, absence is one more category.
+
     One class and few tensor operations, where a sum of products of library kernels would compute
     the same: a proposal evaluates the kernel some hundred times on small matrices, and the time
     goes by the number of operations.
 
     Sources: C. Hvarfner et al. (2024), "Vanilla Bayesian Optimization Performs Great in High
     Dimensions", for the lengthscales' prior; K. Swersky et al. (2013), "Multi-Task Bayesian
-    Optimization", for the product over configurations and tasks.
+    Optimization", for the product over configurations and tasks; F. Hutter and M. Osborne (2013),
+    "A Kernel for Hierarchical Parameter Spaces", arXiv:1310.5738, for the arc.
 
     Args:
         columns: The space's d columns.
@@ -46,6 +55,9 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         cats = [i for i, c in enumerate(columns) if c.kind == "categorical" and c.n_levels != 2]
         self._categorical = cats
         self._ordered = [i for i in range(len(columns)) if i not in cats]
+        self._activity = Activity(columns) if any(c.requires for c in columns) else None
+        # Of the ordered columns, those that may be absent take a second coordinate, after the rest.
+        self._arcs = [k for k, i in enumerate(self._ordered) if columns[i].requires]
         self._fidelity = len(columns) if has_fidelity else None
         if self._ordered:
             location = math.sqrt(2) + math.log(len(self._ordered)) / 2
@@ -80,9 +92,12 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         """``k_x``, ``(... x n x m)``; a fidelity in the inputs plays no part."""
         k = x1.new_ones(())
         if self._ordered:
-            k = _matern(x1[..., self._ordered], x2[..., self._ordered], self.lengthscales)
+            scales = self.lengthscales
+            if self._arcs:
+                scales = torch.cat([scales, scales[self._arcs]])
+            k = _matern(self._coordinates(x1), self._coordinates(x2), scales)
         if self._categorical:
-            a, b = x1[..., self._categorical], x2[..., self._categorical]
+            a, b = self._categories(x1), self._categories(x2)
             differ = (a.unsqueeze(-2) != b.unsqueeze(-3)).to(a)
             k = k * torch.exp(-(differ @ self.category_weight))
         return k
@@ -93,6 +108,23 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         shared = self.curve_variance * _matern(s1, s2, self.curve_lengthscale)
         return shared, self.effect_variance * _matern(s1, s2, self.effect_lengthscale)
 
+    def _coordinates(self, x: Tensor) -> Tensor:
+        """What distances are measured in: the ordered columns, on arcs if they may be absent."""
+        ordered = x[..., self._ordered]
+        if not self._arcs or self._activity is None:
+            return ordered
+        there = self._activity(x)[..., self._ordered][..., self._arcs]
+        angle = ordered[..., self._arcs] * (math.pi / 3)  # the ends are as far apart as the radius
+        plane = ordered.clone()
+        plane[..., self._arcs] = torch.where(there, angle.cos(), 0.0)
+        return torch.cat([plane, torch.where(there, angle.sin(), 0.0)], dim=-1)
+
+    def _categories(self, x: Tensor) -> Tensor:
+        categories = x[..., self._categorical]
+        if self._activity is None:
+            return categories
+        return torch.where(self._activity(x)[..., self._categorical], categories, -1.0)
+
     def _add(self, name: str, size: int, location: float, scale: float, *, least: float) -> None:
         """A parameter above ``least``, with a log-normal prior; it starts at the prior's mode."""
         prior = LogNormalPrior(location, scale)
@@ -102,6 +134,29 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         )
         self.register_constraint(name, GreaterThan(least, transform=None))
         self.register_prior(f"{name}_prior", prior, name)
+
+
+class Activity:
+    """Which hyperparameters exist at encoded configurations.
+
+    Args:
+        columns: The space's d columns.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        order = in_order([c.requires for c in columns], [c.name for c in columns])
+        self._requires = [(j, r) for j in order for r in columns[j].requires]
+        self._d = len(columns)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``(..., d)`` booleans of ``(..., d)`` inputs; what inputs have beyond d plays no part."""
+        x = x[..., : self._d].detach()
+        there = torch.ones_like(x, dtype=torch.bool)
+        for j, requirement in self._requires:
+            parent = x[..., requirement.column, None]
+            holds = (parent - parent.new_tensor(requirement.units)).abs().amin(-1) < _SAME_UNIT
+            there[..., j] &= holds & there[..., requirement.column]
+        return there
 
 
 def _matern(x1: Tensor, x2: Tensor, lengthscale: Tensor) -> Tensor:

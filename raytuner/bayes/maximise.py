@@ -77,7 +77,7 @@ def maximise(
     # The climbs may have ended on used points: their starting candidates were unused.
     everything = np.vstack([X, candidates])
     order = np.argsort(-np.concatenate([value, values]), kind="stable")
-    everything = everything[order]
+    everything = space.snap(everything[order])
     fresh = everything[seen.new(everything)]
     return fresh[0]
 

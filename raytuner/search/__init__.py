@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from raytuner.search.botorch_search import BoTorchSearch as BoTorchSearch
     from raytuner.search.tune_space import space_from_tune as space_from_tune
+    from raytuner.search.tune_space import when as when
 
 # Loaded on first use: the process that proposals are computed in needs neither, nor Ray Tune, and
 # is to be ready before the first trial has ended.
 _MODULES = {
     "BoTorchSearch": "raytuner.search.botorch_search",
     "space_from_tune": "raytuner.search.tune_space",
+    "when": "raytuner.search.tune_space",
 }
 
-__all__ = ["BoTorchSearch", "space_from_tune"]
+__all__ = ["BoTorchSearch", "space_from_tune", "when"]
 
 
 def __getattr__(name: str) -> Any:

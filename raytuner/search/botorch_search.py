@@ -26,7 +26,7 @@ from raytuner.search.outcome import Outcome, correct, ending
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
 from raytuner.search.restore import reconciled
-from raytuner.search.tune_space import has_domains, space_from_tune
+from raytuner.search.tune_space import has_domains, space_from_tune, without_conditional
 from raytuner.space import Config, Space
 from raytuner.space.choices import is_number
 
@@ -171,6 +171,10 @@ class BoTorchSearch(Searcher):
             )
         if self._space is None:
             self._space = space_from_tune(config)
+            # Ray lays each proposal over this dict: what is left in it reaches every trial.
+            always = without_conditional(config)
+            config.clear()
+            config.update(always)
         if self._max_t is None:
             self._max_t = _max_t_of(spec.get("stop"), self._time_attr)
         if self._history is None:

@@ -17,7 +17,8 @@ from typing import Any
 from ray.tune.search import sample
 
 from raytuner.errors import SpaceError
-from raytuner.space import Categorical, Domain, Float, Integer, Normal, Ordinal, Path, Space
+from raytuner.space import Categorical, Domain, Float, Integer, Normal, Ordinal, Path, Space, When
+from raytuner.space import when as space_when
 from raytuner.space.choices import is_number
 from raytuner.space.domains import is_monotone
 from raytuner.space.space import like
@@ -42,7 +43,7 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
 
     Args:
         param_space: Nested dicts, lists and tuples of Tune's domains, `{"grid_search": [...]}`,
-            raytuner's own domains and constants.
+            raytuner's own domains, `raytuner.when` and constants.
 
     `choice` and `grid_search` become `Ordinal` when their values are at least three numbers that
     strictly increase or decrease, since a model can learn from the order that the user wrote
@@ -63,6 +64,61 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
     return Space(_translated(param_space, ()))
 
 
+class Conditional(sample.Domain):
+    """Part of a `param_space` under conditions, in the guise of a domain: see :func:`when`.
+
+    On the way to a searcher Ray replaces every object that it does not know by a token, and what is
+    inside of it would be lost. Its own domains it leaves as they are.
+
+    Attributes:
+        when: The part and its conditions.
+    """
+
+    def __init__(self, when: When) -> None:
+        self.when = when
+
+    def __repr__(self) -> str:
+        return repr(self.when)
+
+    def sample(self, *args: Any, **settings: Any) -> Any:
+        """Ray draws by itself only without a searcher.
+
+        Raises:
+            SpaceError: Always.
+        """
+        raise SpaceError(
+            f"Ray's own random search knows no conditions, received {self!r}; set search_alg to"
+            " raytuner.BoTorchSearch()"
+        )
+
+
+def when(node: Any, /, **conditions: Any) -> Conditional:
+    """Part of a `param_space` that is there only if others have certain values.
+
+    See :func:`raytuner.space.when`, of which this is the form that passes through Ray's Tuner.
+
+    >>> from ray import tune
+    >>> space_from_tune(
+    ...     {
+    ...         "optimizer": tune.choice(["sgd", "adam"]),
+    ...         "momentum": when(tune.uniform(0, 1), optimizer="sgd"),
+    ...     }
+    ... ).columns[1].name
+    'momentum'
+    """
+    inner = node.when if isinstance(node, Conditional) else node
+    return Conditional(space_when(inner, **conditions))
+
+
+def without_conditional(param_space: Mapping[str, Any]) -> dict[str, Any]:
+    """A `param_space` without what is under conditions, at any depth of dicts."""
+    return {
+        key: without_conditional(value) if isinstance(value, Mapping) else value
+        for key, value in param_space.items()
+        if not isinstance(value, Conditional | When)
+    }
+
+
 def has_domains(node: Any) -> bool:
     """Whether a `param_space`, or a part of one, holds anything that is still to be drawn.
 
@@ -70,7 +126,11 @@ def has_domains(node: Any) -> bool:
     >>> has_domains({"a": [1, tune.uniform(0, 1)]}), has_domains({"a": [1, 2]})
     (True, False)
     """
-    if isinstance(node, sample.Domain | Domain) or _is_function(node) or _is_grid_search(node):
+    if (
+        isinstance(node, sample.Domain | Domain | When)
+        or _is_function(node)
+        or _is_grid_search(node)
+    ):
         return True
     if isinstance(node, Mapping):
         return any(has_domains(value) for value in node.values())
@@ -85,6 +145,10 @@ def _translated(node: Any, path: Path) -> Any:
             "a domain such as tune.uniform or tune.choice instead and compute the value from the "
             "config inside the trainable"
         )
+    if isinstance(node, Conditional):
+        node = node.when
+    if isinstance(node, When):
+        return When(_translated(node.node, path), node.conditions)
     if _is_grid_search(node):
         return _choice(node["grid_search"], path, "tune.grid_search")
     if isinstance(node, Mapping):
@@ -164,10 +228,9 @@ def _choice(values: Any, path: Path, source: str) -> Domain:
     for value in values:
         if has_domains(value):
             raise SpaceError(
-                f"{name}: {value!r} among the values of {source} is or holds a domain; a "
-                "hyperparameter that exists only for one choice is not supported yet: make it a "
-                "key of its own beside this one, and have the trainable ignore it for the other "
-                "choices"
+                f"{name}: {value!r} among the values of {source} is or holds a domain; make a "
+                "hyperparameter that exists only for one choice a key of its own beside this one, "
+                f"under a condition: raytuner.when(..., {path[-1]}=...)"
             )
     ordered = (
         len(values) >= _MIN_ORDERED and all(is_number(v) for v in values) and is_monotone(values)

@@ -1,9 +1,11 @@
 """Search spaces: typed hyperparameters, and the one encoder between configurations and [0, 1]^d.
 
-Describe what varies with `Float`, `Integer`, `Normal`, `Categorical` and `Ordinal`, put it in a
-`Space`, and `encode` and `decode` between configurations and points of the unit cube.
+Describe what varies with `Float`, `Integer`, `Normal`, `Categorical` and `Ordinal`, say with `when`
+what exists only beside certain values of others, put it in a `Space`, and `encode` and `decode`
+between configurations and points of the unit cube.
 """
 
+from raytuner.space.conditions import When, when
 from raytuner.space.domains import (
     LISTABLE_LEVELS,
     Categorical,
@@ -14,10 +16,11 @@ from raytuner.space.domains import (
     Normal,
     Ordinal,
 )
-from raytuner.space.space import Column, Config, Space
+from raytuner.space.space import ABSENT, Column, Config, Space
 from raytuner.space.spec import Path
 
 __all__ = [
+    "ABSENT",
     "LISTABLE_LEVELS",
     "Categorical",
     "Column",
@@ -30,4 +33,6 @@ __all__ = [
     "Ordinal",
     "Path",
     "Space",
+    "When",
+    "when",
 ]

@@ -615,9 +615,9 @@ def _check_listed(domain: _Listed) -> None:
     for value in domain._objects:
         if _holds_domain(value):
             raise SpaceError(
-                f"{domain!r}: {value!r} is or holds a domain; a hyperparameter that exists only "
-                "for one choice is not supported yet: make it a key of its own beside this one, "
-                "and have the trainable ignore it for the other choices"
+                f"{domain!r}: {value!r} is or holds a domain; make a hyperparameter that exists "
+                "only for one choice a key of its own beside this one, under a condition: "
+                "raytuner.when"
             )
     if domain._index.duplicate is not None:
         i, j = domain._index.duplicate

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy.typing as npt
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import spec as specs
 from raytuner.space.choices import is_number, is_primitive, same
-from raytuner.space.domains import REL_TOL, Domain, Kind
+from raytuner.space.conditions import Requirement, When, candidates, in_order
+from raytuner.space.domains import LISTABLE_LEVELS, REL_TOL, Domain, Kind
 from raytuner.space.spec import Path, path_name
 
 Config = dict[str, Any]
@@ -23,7 +25,15 @@ Config = dict[str, Any]
 
 Matrix = npt.NDArray[np.float64]
 
+Activity = npt.NDArray[np.bool_]
+
 _MISSING = object()
+
+# Unit coordinates of one level may differ in their last bits.
+_SAME_UNIT = 1e-12
+
+# The coordinate of a hyperparameter that does not exist in a configuration.
+ABSENT = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,11 +44,13 @@ class Column:
         path: Keys and list positions that lead to it.
         name: The path's keys joined by "/".
         domain: What it may be.
+        requires: Conditions, all of which must hold for it to exist; empty if it always does.
     """
 
     path: Path
     name: str
     domain: Domain
+    requires: tuple[Requirement, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -57,11 +69,13 @@ class Space:
     Args:
         template: A configuration with domains in the place of what varies. Dicts, lists and
             tuples may be nested; every other value is a constant. A domain with one value is a
-            constant too.
+            constant too. What is under conditions (see `when`) is left out of configurations in
+            which they do not hold; its coordinate is then `ABSENT`.
 
     Raises:
-        SpaceError: Nothing varies, two hyperparameters have the same name, or a value cannot be
-            used, named with its key path.
+        SpaceError: Nothing varies, two hyperparameters have the same name, a value cannot be
+            used, or a condition is on something unknown, on itself or never true: named with the
+            key path.
 
     Attributes:
         columns: What varies, in the order of definition; the d dimensions of the unit cube.
@@ -86,11 +100,9 @@ class Space:
         if not isinstance(template, Mapping):
             raise SpaceError(f"a space is made from a dict, received {template!r}")
         self._template = _checked(template, ())
-        self.columns: tuple[Column, ...] = tuple(
-            Column(path, path_name(path), leaf)
-            for path, leaf in _leaves(self._template, ())
-            if _varies(leaf)
-        )
+        leaves = [(path, leaf) for path, leaf in _leaves(self._template, ()) if _varies(leaf)]
+        columns = [Column(path, path_name(path), leaf) for path, leaf in leaves]
+        self.columns: tuple[Column, ...] = tuple(columns)
         if not self.columns:
             raise SpaceError(
                 f"nothing varies in {dict(template)!r}: a space needs at least one "
@@ -101,6 +113,16 @@ class Space:
             names = [column.name for column in self.columns]
             twice = next(name for name in names if names.count(name) > 1)
             raise SpaceError(f"{twice}: two hyperparameters have this name; rename one")
+        self._guards = {
+            path: _requirements(path, node, columns)
+            for path, node in _conditional(self._template, ())
+        }
+        self.columns = tuple(
+            replace(column, requires=self._requirements_of(column.path)) for column in columns
+        )
+        self._by_name = {column.name: column for column in self.columns}
+        requires = [column.requires for column in self.columns]
+        self._order = in_order(requires, [column.name for column in self.columns])
         # Paths of everything that varies or holds what does.
         self._needed = {c.path[:i] for c in self.columns for i in range(len(c.path) + 1)}
 
@@ -114,11 +136,48 @@ class Space:
 
     @property
     def cardinality(self) -> float:
-        """Number of different configurations; `math.inf` if there is no end to them."""
-        return math.prod(
+        """Number of different configurations; `math.inf` if there is no end to them.
+
+        With conditions and more than a million combinations of values, those count that differ
+        only in what does not exist.
+        """
+        return self._cardinality
+
+    @cached_property
+    def _cardinality(self) -> float:
+        product = math.prod(
             math.inf if column.n_levels is None else float(column.n_levels)
             for column in self.columns
         )
+        if not self._guards or product > LISTABLE_LEVELS:
+            return product
+        levels = np.meshgrid(*(c.domain.level_units() for c in self.columns), indexing="ij")
+        every = np.stack([axis.ravel() for axis in levels], axis=1)
+        return float(len(np.unique(self.snap(every), axis=0)))
+
+    def active(self, X: Matrix) -> Activity:
+        """Whether each hyperparameter exists at unit coordinates.
+
+        Args:
+            X: `n x d`-dim.
+
+        Returns:
+            `n x d`-dim.
+        """
+        X = self._coordinates(X)
+        found = np.ones(X.shape, dtype=bool)
+        for j in self._order:
+            for requirement in self.columns[j].requires:
+                found[:, j] &= self._holds(requirement, X, found)
+        return found
+
+    def _holds(self, requirement: Requirement, X: Matrix, active: Activity) -> Activity:
+        j = requirement.column
+        units = self.columns[j].domain.snap(X[:, j])
+        holds: Activity = active[:, j] & np.isclose(
+            units[:, None], np.array(requirement.units), rtol=0, atol=_SAME_UNIT
+        ).any(axis=1)
+        return holds
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
         """`n` independent configurations with Ray Tune's own law, full ones as `decode` gives."""
@@ -131,9 +190,21 @@ class Space:
 
         Raises:
             ConfigError: Naming the key, what was received and what would be right: a key missing
-                or unknown, a value of the wrong type or outside of its domain.
+                or unknown, a value of the wrong type or outside of its domain, or one that does
+                not exist for the others.
         """
         self._validate(self._template, config, ())
+        if not self._guards:
+            return
+        X = self.encode([config])
+        there = self._there(X)
+        for path, holds in there.items():
+            parent, key = _at(config, path[:-1]), path[-1]
+            if not holds[0] and isinstance(parent, Mapping) and key in parent:
+                raise ConfigError(
+                    f"{path_name(path)}: received {parent[key]!r}, expected no such key, since"
+                    f" it is there only when {self._conditions(path)}"
+                )
 
     def encode(self, configs: Sequence[Mapping[str, Any]]) -> Matrix:
         """Unit coordinates of configurations.
@@ -142,14 +213,27 @@ class Space:
             configs: n configurations. Only what varies is looked at.
 
         Returns:
-            `n x d`-dim, float64, in [0, 1].
+            `n x d`-dim, float64, in [0, 1]; `ABSENT` for what does not exist in a configuration.
 
         Raises:
             ConfigError: A hyperparameter is missing or outside of its domain.
         """
         X = np.empty((len(configs), self.dim))
+        missing: list[tuple[int, int]] = []
         for j, column in enumerate(self.columns):
-            X[:, j] = column.domain.to_units([_value_at(config, column) for config in configs])
+            values = [_value_at(config, column) for config in configs]
+            if column.requires:
+                missing += [(i, j) for i, value in enumerate(values) if value is _MISSING]
+                stand_in = column.domain.from_unit(ABSENT)
+                values = [stand_in if value is _MISSING else value for value in values]
+            X[:, j] = column.domain.to_units(values)
+        if not self._guards:
+            return X
+        active = self.active(X)
+        for i, j in missing:
+            if active[i, j]:
+                raise ConfigError(_missing(self.columns[j].name, self.columns[j].domain))
+        X[~active] = ABSENT
         return X
 
     def decode(self, X: Matrix) -> list[Config]:
@@ -164,12 +248,17 @@ class Space:
         """
         X = self._coordinates(X)
         values = [c.domain.from_units(X[:, j]) for j, c in enumerate(self.columns)]
-        return [self._fill(row) for row in zip(*values, strict=True)]
+        there = self._there(X)
+        return [
+            self._fill(row, {path for path, holds in there.items() if not holds[i]})
+            for i, row in enumerate(zip(*values, strict=True))
+        ]
 
     def snap(self, X: Matrix) -> Matrix:
         """Unit coordinates of the configurations that `X`, `n x d`-dim, decodes to."""
         X = self._coordinates(X)
-        return np.stack([c.domain.snap(X[:, j]) for j, c in enumerate(self.columns)], axis=1)
+        snapped = np.stack([c.domain.snap(X[:, j]) for j, c in enumerate(self.columns)], axis=1)
+        return np.where(self.active(X), snapped, ABSENT) if self._guards else snapped
 
     def to_spec(self) -> dict[str, Any]:
         """The space as data for JSON or TOML, in the format of `raytuner.space.spec`."""
@@ -190,14 +279,18 @@ class Space:
         return cls(specs.from_spec(spec))
 
     def dump(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """What varies in a configuration, as JSON, by column name.
+        """What varies in a configuration, as JSON, by column name; what does not exist is left out.
 
         A choice that JSON does not have is written as `{"choice": its position}`.
 
         Raises:
             ConfigError: A hyperparameter is missing or outside of its domain.
         """
-        return {c.name: c.domain.to_json(_value_at(config, c)) for c in self.columns}
+        values = {column: _value_at(config, column) for column in self.columns}
+        if self._guards:
+            active = self.active(self.encode([config]))[0]
+            values = {c: v for (c, v), there in zip(values.items(), active, strict=True) if there}
+        return {column.name: column.domain.to_json(value) for column, value in values.items()}
 
     def load(self, data: Mapping[str, Any]) -> Config:
         """The full configuration of which `dump` wrote what varies.
@@ -211,16 +304,50 @@ class Space:
         values = []
         for column in self.columns:
             if column.name not in data:
-                raise ConfigError(_missing(column.name, column.domain))
+                if not column.requires:
+                    raise ConfigError(_missing(column.name, column.domain))
+                values.append(column.domain.from_unit(ABSENT))
+                continue
             try:
                 values.append(column.domain.from_json(data[column.name]))
             except ConfigError as error:
                 raise ConfigError(f"{column.name}: {error}") from None
-        return self._fill(values)
+        if not self._guards:
+            return self._fill(values, set())
+        units = [c.domain.to_unit(v) for c, v in zip(self.columns, values, strict=True)]
+        X = np.array([units])
+        for column, there in zip(self.columns, self.active(X)[0], strict=True):
+            if there and column.name not in data:
+                raise ConfigError(_missing(column.name, column.domain))
+        return self._fill(values, {path for path, holds in self._there(X).items() if not holds[0]})
 
-    def _fill(self, values: Sequence[Any]) -> Config:
-        config: Config = _filled(self._template, iter(values))
+    def _fill(self, values: Sequence[Any], absent: Collection[Path]) -> Config:
+        config: Config = _filled(self._template, (), iter(values), absent)
         return config
+
+    def _there(self, X: Matrix) -> dict[Path, Activity]:
+        """Whether each part that is under conditions is there, `n`-dim, at `n x d` coordinates."""
+        if not self._guards:
+            return {}
+        active = self.active(X)
+        return {
+            path: np.logical_and.reduce([self._holds(r, X, active) for r in requirements])
+            for path, requirements in self._guards.items()
+        }
+
+    def _requirements_of(self, path: Path) -> tuple[Requirement, ...]:
+        """The conditions of whatever lies at a path, and of all that holds it."""
+        above = (path[:i] for i in range(1, len(path) + 1))
+        return tuple(r for part in above for r in self._guards.get(part, ()))
+
+    def _conditions(self, path: Path) -> str:
+        """The conditions of what lies at a path, in words."""
+        words = []
+        for requirement in self._requirements_of(path):
+            column = self.columns[requirement.column]
+            values = [repr(column.domain.from_unit(u)) for u in requirement.units]
+            words.append(f"{column.name} is {' or '.join(values)}")
+        return " and ".join(words)
 
     def _coordinates(self, X: Matrix) -> Matrix:
         X = np.asarray(X, dtype=np.float64)
@@ -233,7 +360,9 @@ class Space:
     def _validate(self, node: Any, value: Any, path: Path) -> None:
         """Check `value`, found at `path`, against that part of the template."""
         name = path_name(path) or "the configuration"
-        if isinstance(node, Domain):
+        if isinstance(node, When):
+            self._validate(node.node, value, path)
+        elif isinstance(node, Domain):
             if not node.contains(value):
                 raise ConfigError(_unfit(name, value, node))
         elif isinstance(node, Mapping):
@@ -245,7 +374,7 @@ class Space:
             for key, child in node.items():
                 if key in value:
                     self._validate(child, value[key], (*path, key))
-                elif (*path, key) in self._needed:
+                elif (*path, key) in self._needed and not isinstance(child, When):
                     raise ConfigError(_missing(path_name((*path, key)), child))
         elif isinstance(node, list | tuple):
             if not isinstance(value, list | tuple) or len(value) != len(node):
@@ -264,6 +393,13 @@ def _checked(node: Any, path: Path) -> Any:
     """A copy of a template, containers plain, after a check of its leaves."""
     if isinstance(node, Mapping):
         return {key: _checked(value, (*path, key)) for key, value in node.items()}
+    if isinstance(node, When):
+        if not path or isinstance(path[-1], int):
+            raise SpaceError(
+                f"{path_name(path) or 'the space'}: only the value of a key in a dict can be under"
+                " conditions; an item of a list cannot be left out"
+            )
+        return When(_checked(node.node, path), node.conditions)
     if isinstance(node, list | tuple):
         items = [_checked(item, (*path, i)) for i, item in enumerate(node)]
         return like(node, items)
@@ -292,7 +428,9 @@ def like(node: list[Any] | tuple[Any, ...], items: list[Any]) -> Any:
 
 def _leaves(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     """Paths and leaves of a template, in order."""
-    if isinstance(node, Mapping):
+    if isinstance(node, When):
+        yield from _leaves(node.node, path)
+    elif isinstance(node, Mapping):
         for key, value in node.items():
             yield from _leaves(value, (*path, key))
     elif isinstance(node, list | tuple):
@@ -302,28 +440,89 @@ def _leaves(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
         yield path, node
 
 
-def _filled(node: Any, values: Iterator[Any]) -> Any:
-    """A configuration: the template with the next of `values` in each varying leaf's place."""
+def _conditional(node: Any, path: Path) -> Iterator[tuple[Path, When]]:
+    """Paths and parts of a template that are under conditions of their own."""
+    if isinstance(node, When):
+        yield path, node
+        yield from _conditional(node.node, path)
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _conditional(value, (*path, key))
+    elif isinstance(node, list | tuple):
+        for i, item in enumerate(node):
+            yield from _conditional(item, (*path, i))
+
+
+def _requirements(path: Path, node: When, columns: Sequence[Column]) -> tuple[Requirement, ...]:
+    """What the conditions of the part at `path` come to."""
+    where, positions = path_name(path), {column.name: j for j, column in enumerate(columns)}
+    found = []
+    for name, values in node.conditions:
+        full = next((f for f in candidates(name, path[:-1]) if f in positions), None)
+        if full is None:
+            hint = _unknown(where, name, values, positions).partition("; known here: ")[2]
+            raise SpaceError(f"{where}: it depends on {name!r}, which does not vary here: {hint}")
+        j = positions[full]
+        domain = columns[j].domain
+        if domain.n_levels is None:
+            raise SpaceError(
+                f"{where}: it depends on {full}, which is {domain.describe()}; a condition needs a"
+                " choice, whole numbers or a step"
+            )
+        for value in values:
+            if not domain.contains(value):
+                raise SpaceError(
+                    f"{where}: it depends on {full} being {value!r}, which is never so: {full} is"
+                    f" {domain.describe()}"
+                )
+        found.append(Requirement(j, tuple(domain.to_unit(value) for value in values)))
+    return tuple(found)
+
+
+def _filled(node: Any, path: Path, values: Iterator[Any], absent: Collection[Path]) -> Any:
+    """A configuration: the template with the next of `values` in each varying leaf's place.
+
+    What is `absent` is left out; its values are used up all the same.
+    """
+    if isinstance(node, When):
+        return _filled(node.node, path, values, absent)
     if isinstance(node, Mapping):
-        return {key: _filled(value, values) for key, value in node.items()}
+        filled = {key: _filled(value, (*path, key), values, absent) for key, value in node.items()}
+        return {key: value for key, value in filled.items() if (*path, key) not in absent}
     if isinstance(node, list | tuple):
-        return like(node, [_filled(item, values) for item in node])
+        items = [_filled(item, (*path, i), values, absent) for i, item in enumerate(node)]
+        return like(node, items)
     if isinstance(node, Domain):
         return next(values) if _varies(node) else node.from_unit(0.5)
     return copy.deepcopy(node)
 
 
 def _value_at(config: Mapping[str, Any], column: Column) -> Any:
-    """The checked value of one hyperparameter in a configuration."""
+    """The checked value of one hyperparameter in a configuration.
+
+    `_MISSING` if it is not there and need not be.
+    """
     value: Any = config
     for key in column.path:
         inside = key in value if isinstance(value, Mapping) else _is_item(key, value)
         value = value[key] if inside else _MISSING
+    if value is _MISSING and column.requires:
+        return _MISSING
     if value is _MISSING:
         raise ConfigError(_missing(column.name, column.domain))
     if not column.domain.contains(value):
         raise ConfigError(_unfit(column.name, value, column.domain))
     return value
+
+
+def _at(config: Any, path: Path) -> Any:
+    """What lies at a path of a configuration; None if nothing does."""
+    for key in path:
+        inside = key in config if isinstance(config, Mapping) else _is_item(key, config)
+        if not inside:
+            return None
+        config = config[key]
+    return config
 
 
 def _is_item(key: str | int, value: Any) -> bool:

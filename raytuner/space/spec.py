@@ -9,6 +9,12 @@ A table with a string `type` is a hyperparameter:
     batch    = { type = "ordinal", values = [32, 64, 256] }
 
 Any other table is a group of such, any other value a constant, and a list may hold all of these.
+What exists only beside certain values of others says so (see `raytuner.space.when`); a group or a
+constant does in a table of type "when":
+
+    momentum = { type = "float", low = 0, high = 1, when = { opt = "sgd" } }
+    adam     = { type = "when", of = { beta = { ... } }, when = { opt = ["adam", "adamw"] } }
+
 Written so because TOML and JSON have no other way:
 
     { type = "constant", value = ... }    as it stands; for a string under the key "type"
@@ -29,6 +35,7 @@ from typing import Any
 
 from raytuner.errors import SpaceError
 from raytuner.space.choices import is_primitive, same, unwrap
+from raytuner.space.conditions import When, when
 from raytuner.space.domains import Categorical, Domain, Float, Integer, Normal, Ordinal
 
 Path = tuple[str | int, ...]
@@ -47,6 +54,7 @@ _OTHERS: dict[str, tuple[str, ...]] = {
     "tuple": ("values",),
     "group": ("keys", "values"),
     "object": ("repr",),
+    "when": ("of", "when"),
 }
 _NON_FINITE = ("inf", "-inf", "nan")
 
@@ -62,6 +70,11 @@ def path_name(path: Path) -> str:
 
 def to_spec(node: Any) -> Any:
     """The spec of a template: nested dicts, lists and tuples of domains and constants."""
+    if isinstance(node, When):
+        spec, conditions = to_spec(node.node), _conditions_spec(node)
+        if isinstance(node.node, Domain):
+            return {**spec, "when": conditions}
+        return {"type": "when", "of": spec, "when": conditions}
     if isinstance(node, Domain):
         return _domain_spec(node)
     if isinstance(node, Mapping):
@@ -101,6 +114,13 @@ def from_spec(spec: Any, path: Path = ()) -> Any:
 
 def _typed(spec: Mapping[str, Any], path: Path) -> Any:
     kind, where = spec["type"], path_name(path)
+    if "when" in spec and (kind in _DOMAINS or kind == "when"):
+        if kind == "when":
+            _check_fields(spec, where, ("of", "when"), ())
+            node = from_spec(spec["of"], path)
+        else:
+            node = _typed({name: v for name, v in spec.items() if name != "when"}, path)
+        return _conditional(node, spec["when"], where)
     if kind in _DOMAINS:
         make, required, optional = _DOMAINS[kind]
     elif kind in _OTHERS:
@@ -134,6 +154,30 @@ def _typed(spec: Mapping[str, Any], path: Path) -> Any:
     positional = [arguments.pop(name) for name in required]
     try:
         return make(*positional, **arguments)
+    except SpaceError as error:
+        raise SpaceError(f"{where}: {error}") from None
+
+
+def _conditions_spec(node: When) -> dict[str, Any]:
+    """Conditions as data: one value alone, several as a list."""
+    specs = {name: [_value_spec(value) for value in values] for name, values in node.conditions}
+    return {
+        name: v[0] if len(v) == 1 and type(v[0]) is not list else v for name, v in specs.items()
+    }
+
+
+def _conditional(node: Any, spec: Any, where: str) -> When:
+    if not isinstance(spec, Mapping) or not spec:
+        raise SpaceError(
+            f"{where}: when must be a table of names and values, such as "
+            f'{{ optimizer = "sgd" }}, received {spec!r}'
+        )
+    allowed = {
+        str(name): [_value(item, where) for item in (value if type(value) is list else [value])]
+        for name, value in spec.items()
+    }
+    try:
+        return when(node, **allowed)
     except SpaceError as error:
         raise SpaceError(f"{where}: {error}") from None
 
@@ -208,7 +252,7 @@ def _value(spec: Any, where: str) -> Any:
         if kind in _DOMAINS:
             raise SpaceError(
                 f"{where}: {dict(spec)!r} is a hyperparameter among the values of a choice, which "
-                "is not supported yet: make it a key of its own"
+                "cannot be: make it a key of its own, under a condition (when)"
             )
         return spec
     text = spec.get("value")

@@ -11,7 +11,7 @@ import numpy as np
 
 from raytuner.bayes import Proposer
 from raytuner.history import History, TrialState
-from raytuner.space import Categorical, Config, Float, Integer, Space
+from raytuner.space import Categorical, Config, Float, Integer, Space, when
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,16 @@ def _mixed(config: Config) -> float:
 
 
 # Optima and constants: S. Surjanovic and D. Bingham, Virtual Library of Simulation Experiments.
+def _conditional(config: Config) -> float:
+    """Best with a net of three layers, dropout 0.2 and lr 0.01; each kind has its own."""
+    if config["kind"] == "linear":
+        return 0.5 + (math.log10(config["penalty"]) + 3.0) ** 2
+    if config["kind"] == "trees":
+        return 0.3 + (config["depth"] - 6) ** 2 / 10 + (math.log10(config["lr"]) + 1.0) ** 2
+    dropout = (config["dropout"] - 0.2) ** 2 * 8 if config["layers"] > 1 else 0.3
+    return dropout + (config["layers"] - 3) ** 2 / 5 + (math.log10(config["lr"]) + 2.0) ** 2
+
+
 BRANIN = Problem(Space({"x": Float(-5, 10), "y": Float(0, 15)}), _branin, 0.397887)
 HARTMANN6 = Problem(Space({f"x{i}": Float(0, 1) for i in range(6)}), _hartmann6, -3.32237)
 MIXED = Problem(
@@ -76,6 +86,20 @@ MIXED = Problem(
     ),
     _mixed,
     0.0,
+)
+CONDITIONAL = Problem(
+    Space(
+        {
+            "kind": Categorical(["linear", "trees", "net"]),
+            "penalty": when(Float(1e-6, 1e2, log=True), kind="linear"),
+            "lr": when(Float(1e-5, 1.0, log=True), kind=["trees", "net"]),
+            "depth": when(Integer(1, 12), kind="trees"),
+            "layers": when(Integer(1, 6), kind="net"),
+            "dropout": when(Float(0, 0.9), layers=[2, 3, 4, 5, 6]),
+        }
+    ),
+    _conditional,
+    optimum=0.0,
 )
 
 

@@ -21,13 +21,14 @@ from problems import BRANIN, MIXED
 from raytuner.bayes import BayesProposer, surrogate
 from raytuner.bayes.acquisition import LogExpectedImprovement, log_improvement
 from raytuner.bayes.dataset import MAX_ROWS, Dataset, dataset, telling
+from raytuner.bayes.kernel import ConfigurationKernel
 from raytuner.bayes.maximise import maximise
 from raytuner.bayes.outcome import standardise, warp_worse_half
 from raytuner.bayes.seen import Seen
 from raytuner.bayes.surrogate import FIT_ERRORS, fit, hyperparameters, numerics
 from raytuner.errors import RaytunerWarning, SettingError
 from raytuner.history import History, Origin, TrialState
-from raytuner.space import Categorical, Float, Integer, Space
+from raytuner.space import Categorical, Float, Integer, Space, when
 
 finite = hnp.arrays(
     np.float64, st.integers(1, 40), elements=st.floats(-1e12, 1e12, allow_subnormal=False)
@@ -235,6 +236,58 @@ def _stopped_record() -> History:
             history.report(str(i), t, MIXED.loss(config) + 1.0 / t)
         history.end(str(i), TrialState.COMPLETED if stop == 9 else TrialState.STOPPED_EARLY)
     return history
+
+
+class TestConditions:
+    SPACE = Space(
+        {
+            "kind": Categorical(["a", "b"]),
+            "x": when(Float(0, 1), kind="a"),
+            "level": when(Categorical(["u", "v", "w"]), kind="b"),
+            "y": Float(0, 1),
+        }
+    )
+
+    def _kernel(self, configs: list[dict[str, Any]]) -> torch.Tensor:
+        kernel = ConfigurationKernel(self.SPACE.columns, has_fidelity=False)
+        X = torch.as_tensor(self.SPACE.encode(configs))
+        with torch.no_grad():
+            k: torch.Tensor = kernel.forward(X, X)
+        return k
+
+    def test_what_both_lack_is_not_compared(self) -> None:
+        """Of two that lack x, neither its coordinate nor anything else about it counts."""
+        kernel = ConfigurationKernel(self.SPACE.columns, has_fidelity=False)
+        X = torch.as_tensor(self.SPACE.encode([{"kind": "b", "level": "v", "y": 0.1}] * 2))
+        X[1, 1] = 0.9  # as a search for the best point may leave it
+        assert float(kernel.forward(X[:1], X[1:])) == pytest.approx(1.0)
+
+    def test_absence_is_as_far_from_any_value_as_the_ends_from_each_other(self) -> None:
+        with_x = [{"kind": "a", "x": x, "y": 0.5} for x in (0.0, 0.3, 1.0)]
+        lacks = [{"kind": "b", "level": level, "y": 0.5} for level in ("u", "v", "w")]
+        k = self._kernel([*with_x, *lacks])
+        across = k[:3, 3:]
+        assert torch.allclose(across, across[0, 0].expand(3, 3))
+        assert float(across[0, 0]) < float(k[0, 2]) < float(k[0, 1])
+
+    def test_is_a_covariance(self) -> None:
+        configs = self.SPACE.sample(np.random.default_rng(0), 60)
+        assert float(torch.linalg.eigvalsh(self._kernel(configs)).min()) > -1e-9
+
+    def test_proposals_fit_the_space_and_are_never_the_same(self) -> None:
+        space = Space(
+            {"a": Integer(0, 2), "b": when(Integer(0, 3), a=1), "c": when(Integer(0, 1), a=2)}
+        )
+        history = History(space, metric="loss", mode="min")
+        proposer = BayesProposer(space, 0, n_initial=3)
+        for i in range(7):  # all there are
+            proposer.tell(history.snapshot())
+            (proposal,) = proposer.ask(1)
+            history.add(str(i), proposal.config, proposal.origin)
+            history.report(str(i), 1, float(i % 3))
+            history.end(str(i), TrialState.COMPLETED)
+            space.validate(proposal.config)
+        assert len({str(t.config) for t in history.trials}) == 7 == space.cardinality
 
 
 class TestAcquisition:
