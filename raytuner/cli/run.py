@@ -160,8 +160,13 @@ def _function_of(study: Study, given: str | None) -> Callable[..., Any]:
 
 
 def _resources(
-    known: dict[str, float] | None, cpus: float | None, gpus: float | None
-) -> dict[str, float]:
+    known: dict[str, Any] | None, cpus: float | None, gpus: float | None
+) -> dict[str, Any]:
     """What a trial asks for."""
+    if "bundles" in (known or {}):
+        raise SettingError(
+            "the study's file asks for several bundles; --cpus and --gpus are for a single one:"
+            " change the file"
+        )
     given = {"cpu": cpus, "gpu": gpus}
     return {"cpu": 1, **(known or {}), **{k: n for k, n in given.items() if n is not None}}

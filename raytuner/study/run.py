@@ -18,12 +18,12 @@ from ray import tune as ray_tune
 
 from raytuner.errors import HistoryError, RaytunerError, SettingError
 from raytuner.history import History, TrialState
+from raytuner.placement.request import Resources, recorded
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import RECORD_FILE
 from raytuner.space import Config, Space
 from raytuner.study.arguments import (
-    Resources,
     Trainable,
     check_count,
     check_trainable,
@@ -83,9 +83,9 @@ def tune(
         metric: Name of the objective in the reports.
         mode: "min" or "max".
         num_samples: Number of trials; -1 for as many as a budget allows.
-        resources: What one trial needs, such as ``{"cpu": 2, "gpu": 0.5}``; a
-            ``PlacementGroupFactory``; or a function of the configuration. None: what the trainable
-            asks for itself, or one CPU.
+        resources: What one trial needs, such as ``{"cpu": 2, "gpu": 0.5}``, all that
+            :meth:`raytuner.placement.Request.of` reads, or a function of the configuration that
+            returns such. None: what the trainable asks for itself, or one CPU.
         max_t: Full resource of a trial, in units of ``time_attr``: a trial that gets there is
             complete. Trials that do badly before are stopped (:class:`ASHAScheduler`). None runs
             every trial until its training ends.
@@ -160,7 +160,7 @@ def tune(
             "reduction_factor": reduction_factor,
             "scheduler": own_scheduler,
             "time_attr": time_attr,
-            "resources": resources,
+            "resources": recorded(resources),
             "max_concurrent": max_concurrent,
             "reuse_actors": reuse_actors,
             "seed": seed,
@@ -246,9 +246,14 @@ def _run(
     return _settled(path, searcher.history.space, finished)
 
 
-def resume(study: Study, trainable: Trainable) -> Study:
+def resume(study: Study, trainable: Trainable, resources: Resources | None = None) -> Study:
     """Go on with an interrupted study; see :meth:`Study.resume`."""
     check_trainable(trainable)
+    if resources is None:
+        resources = _known_resources(
+            study.history.get_meta("settings", {}), "study.resume(resources=...)"
+        )
+    runnable = with_resources(trainable, resources)
     with _ray_session():
         if not ray_tune.Tuner.can_restore(str(study.path)):
             raise HistoryError(
@@ -257,7 +262,7 @@ def resume(study: Study, trainable: Trainable) -> Study:
             )
         with closing(History.open(study.path / RECORD_FILE, study.history.space)) as history:
             note_run(history, "resumed")
-        tuner = ray_tune.Tuner.restore(str(study.path), trainable)
+        tuner = ray_tune.Tuner.restore(str(study.path), runnable)
         num_samples = study.history.get_meta("num_samples", -1)
         finished = _fit(tuner, num_samples, study.history.get_meta("time_budget_s"))
     return _settled(study.path, study.history.space, finished)
@@ -292,12 +297,7 @@ def extend(
             " study.extend(n, scheduler=...)"
         )
     if resources is None:
-        resources = settings["resources"]
-    if isinstance(resources, str):  # no dict: the record has its text alone
-        raise SettingError(
-            f"the study was run with resources={resources}, which the record cannot hold; pass them"
-            " again: study.extend(n, resources=...)"
-        )
+        resources = _known_resources(settings, "study.extend(n, resources=...)")
     if not (study.path / RECORD_FILE).is_file():
         raise HistoryError(f"there is no record to go on from at {study.path / RECORD_FILE}")
     runnable = with_resources(trainable, resources)
@@ -334,6 +334,21 @@ def extend(
         callbacks=callbacks,
         progress=progress,
     )
+
+
+def _known_resources(settings: Mapping[str, Any], again: str) -> Resources | None:
+    """What the record says a trial needs.
+
+    Raises:
+        SettingError: It has their text alone (a function, say).
+    """
+    resources = settings.get("resources")
+    if isinstance(resources, str):
+        raise SettingError(
+            f"the study was run with resources={resources}, which the record cannot hold; pass them"
+            f" again: {again}"
+        )
+    return resources
 
 
 def _end_abandoned(history: History) -> None:
