@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -13,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune as ray_tune
 
 from raytuner.errors import HistoryError, RaytunerError, SettingError
 from raytuner.history import History, TrialState
+from raytuner.placement.cluster import connect
 from raytuner.placement.request import Resources, recorded
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
@@ -32,6 +31,7 @@ from raytuner.study.arguments import (
 )
 from raytuner.study.ends import Ends
 from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
+from raytuner.study.placeable import Placeable, require_room
 from raytuner.study.progress import FIGURES_FILE, Progress
 from raytuner.study.provenance import note_run, note_settings
 from raytuner.study.study import Study
@@ -204,7 +204,7 @@ def _run(
     history.set_meta("finished", False)
     budget = None if gpu_hours is None else GpuHours(searcher, gpu_hours)
     # Ends lets go of the record at the end: it comes last.
-    ours: list[Any] = [*([] if budget is None else [budget]), Ends(searcher, budget)]
+    ours: list[Any] = [*([] if budget is None else [budget]), Placeable(), Ends(searcher, budget)]
     total = num_samples if num_samples < 0 else before + num_samples
     shows = Progress(
         # partial, not lambda: Ray pickles its callbacks.
@@ -216,6 +216,7 @@ def _run(
         quiet=not progress,
     )
     with _ray_session():
+        require_room(runnable)
         tuner = ray_tune.Tuner(
             runnable,
             # The searcher holds the space: Ray's own handling of a param_space would replace the
@@ -262,6 +263,7 @@ def resume(study: Study, trainable: Trainable, resources: Resources | None = Non
             )
         with closing(History.open(study.path / RECORD_FILE, study.history.space)) as history:
             note_run(history, "resumed")
+        require_room(runnable)
         tuner = ray_tune.Tuner.restore(str(study.path), runnable)
         num_samples = study.history.get_meta("num_samples", -1)
         finished = _fit(tuner, num_samples, study.history.get_meta("time_budget_s"))
@@ -423,8 +425,7 @@ def _where(trainable: Trainable) -> str | None:
 @contextmanager
 def _ray_session() -> Iterator[None]:
     """A connected Ray, its settings for a study, and the caller's Ctrl-C handler back after it."""
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    connect()
     before = {key: os.environ.get(key) for key in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
     in_main = threading.current_thread() is threading.main_thread()

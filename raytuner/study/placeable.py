@@ -1,0 +1,55 @@
+"""No study waits for what cannot come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune import Callback, PlacementGroupFactory
+
+from raytuner.errors import PlacementError
+from raytuner.placement.cluster import look
+from raytuner.placement.preflight import preflight
+from raytuner.placement.request import Request
+
+
+def require_room(runnable: Any) -> None:
+    """Look whether a trial can be placed, where it is known before there is one.
+
+    Raises:
+        PlacementError: No node that is there, or that the autoscaler may add, can hold it.
+    """
+    # Ray keeps a function's request there, its own `with_resources` or ours.
+    request = getattr(runnable, "_resources", None)
+    if isinstance(request, PlacementGroupFactory):
+        preflight(Request.of(request), look()).require()
+
+
+class Placeable(Callback):
+    """Looks at each trial's request, once for all that are alike.
+
+    By then all is known: what a function of the configuration asks for, a class of the user's, a
+    registered trainable. A request that could be placed once may be again: its trials wait for
+    the nodes to come back.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[PlacementGroupFactory] = set()
+        self._seen = 0
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Look at the trials that are new.
+
+        Raises:
+            PlacementError: One can never be placed.
+        """
+        new = [trial for trial in trials[self._seen :] if not trial.is_finished()]
+        self._seen = len(trials)
+        for trial in new:
+            asked = trial.placement_group_factory
+            if asked is None or asked in self._known:
+                continue
+            try:
+                preflight(Request.of(asked), look()).require()
+            except PlacementError as error:
+                raise PlacementError(f"{error}. The configuration: {trial.config!r}") from None
+            self._known.add(asked)
