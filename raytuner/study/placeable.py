@@ -1,4 +1,4 @@
-"""No study waits for what cannot come."""
+"""Where a study's trials are placed: no one waits for what cannot come; nodes that were lost."""
 
 from __future__ import annotations
 
@@ -53,3 +53,23 @@ class Placeable(Callback):
             except PlacementError as error:
                 raise PlacementError(f"{error}. The configuration: {trial.config!r}") from None
             self._known.add(asked)
+
+
+NODES_LOST = "nodes_lost"
+"""Under this key the record has how many nodes each trial has lost, by trial id."""
+
+
+class NoteLosses:
+    """Writes to the record that a trial has lost its node; a class, since Ray pickles it.
+
+    Args:
+        search: The searcher, which has the record as ``history``.
+    """
+
+    def __init__(self, search: Any) -> None:
+        self._search = search
+
+    def __call__(self, trial_id: str, lost: int) -> None:
+        """Note that a trial has lost so many nodes by now."""
+        history = self._search.history
+        history.set_meta(NODES_LOST, {**history.get_meta(NODES_LOST, {}), trial_id: lost})

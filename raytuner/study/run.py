@@ -17,6 +17,7 @@ from ray import tune as ray_tune
 from raytuner.errors import HistoryError, RaytunerError, SettingError
 from raytuner.history import History, TrialState
 from raytuner.placement.cluster import connect
+from raytuner.placement.lost import LostNodes
 from raytuner.placement.request import Resources, recorded
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
@@ -31,7 +32,7 @@ from raytuner.study.arguments import (
 )
 from raytuner.study.ends import Ends
 from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
-from raytuner.study.placeable import Placeable, require_room
+from raytuner.study.placeable import NoteLosses, Placeable, require_room
 from raytuner.study.progress import FIGURES_FILE, Progress
 from raytuner.study.provenance import note_run, note_settings
 from raytuner.study.study import Study
@@ -204,7 +205,12 @@ def _run(
     history.set_meta("finished", False)
     budget = None if gpu_hours is None else GpuHours(searcher, gpu_hours)
     # Ends lets go of the record at the end: it comes last.
-    ours: list[Any] = [*([] if budget is None else [budget]), Placeable(), Ends(searcher, budget)]
+    ours: list[Any] = [
+        *([] if budget is None else [budget]),
+        Placeable(),
+        LostNodes(NoteLosses(searcher)),
+        Ends(searcher, budget),
+    ]
     total = num_samples if num_samples < 0 else before + num_samples
     shows = Progress(
         # partial, not lambda: Ray pickles its callbacks.
