@@ -12,6 +12,7 @@ from ray.tune import PlacementGroupFactory
 
 from raytuner.errors import PlacementError, SettingError
 from raytuner.placement.cluster import Cluster, Node, NodeType, connect, described, look
+from raytuner.placement.gpu_memory import wants_fit, with_gpus
 from raytuner.placement.request import ACCELERATOR, Bundle, Request, Resources, amount_of
 from raytuner.placement.room import fits, missing
 
@@ -93,6 +94,8 @@ def check(
         raise SettingError(
             "resources are a function of the configuration; check what it returns for one"
         )
+    if wants_fit(resources):
+        resources = with_gpus(resources, 1)  # at least: the share comes from a short run
     request = Request.of({"cpu": 1} if resources is None else resources)
     connect()
     return preflight(request, look(None if cluster_file is None else Path(cluster_file)))

@@ -34,7 +34,7 @@ class Placeable(Callback):
 
     def __init__(self) -> None:
         self._known: set[PlacementGroupFactory] = set()
-        self._seen = 0
+        self._seen: set[str] = set()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Look at the trials that are new.
@@ -42,11 +42,12 @@ class Placeable(Callback):
         Raises:
             PlacementError: One can never be placed.
         """
-        new = [trial for trial in trials[self._seen :] if not trial.is_finished()]
-        self._seen = len(trials)
-        for trial in new:
+        for trial in trials:
+            if trial.trial_id in self._seen:
+                continue
+            self._seen.add(trial.trial_id)
             asked = trial.placement_group_factory
-            if asked is None or asked in self._known:
+            if trial.is_finished() or asked is None or asked in self._known:
                 continue
             try:
                 preflight(Request.of(asked), look()).require()
@@ -55,12 +56,11 @@ class Placeable(Callback):
             self._known.add(asked)
 
 
-NODES_LOST = "nodes_lost"
-"""Under this key the record has how many nodes each trial has lost, by trial id."""
+class NoteRetries:
+    """Writes to the record which trials went on after an error that was not theirs.
 
-
-class NoteLosses:
-    """Writes to the record that a trial has lost its node; a class, since Ray pickles it.
+    Under ``nodes_lost`` and ``out_of_memory`` it has how often, by trial id. A class, since Ray
+    pickles it.
 
     Args:
         search: The searcher, which has the record as ``history``.
@@ -69,7 +69,7 @@ class NoteLosses:
     def __init__(self, search: Any) -> None:
         self._search = search
 
-    def __call__(self, trial_id: str, lost: int) -> None:
-        """Note that a trial has lost so many nodes by now."""
+    def __call__(self, what: str, trial_id: str, count: int) -> None:
+        """Note that it has happened to a trial so often by now."""
         history = self._search.history
-        history.set_meta(NODES_LOST, {**history.get_meta(NODES_LOST, {}), trial_id: lost})
+        history.set_meta(what, {**history.get_meta(what, {}), trial_id: count})

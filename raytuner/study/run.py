@@ -17,8 +17,9 @@ from ray import tune as ray_tune
 from raytuner.errors import HistoryError, RaytunerError, SettingError
 from raytuner.history import History, TrialState
 from raytuner.placement.cluster import connect
-from raytuner.placement.lost import LostNodes
+from raytuner.placement.gpu_memory import wants_fit
 from raytuner.placement.request import Resources, recorded
+from raytuner.placement.retries import Retries
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import RECORD_FILE
@@ -31,8 +32,9 @@ from raytuner.study.arguments import (
     with_resources,
 )
 from raytuner.study.ends import Ends
+from raytuner.study.fit import first_config, fitted
 from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
-from raytuner.study.placeable import NoteLosses, Placeable, require_room
+from raytuner.study.placeable import NoteRetries, Placeable, require_room
 from raytuner.study.progress import FIGURES_FILE, Progress
 from raytuner.study.provenance import note_run, note_settings
 from raytuner.study.study import Study
@@ -86,7 +88,9 @@ def tune(
         num_samples: Number of trials; -1 for as many as a budget allows.
         resources: What one trial needs, such as ``{"cpu": 2, "gpu": 0.5}``, all that
             :meth:`raytuner.placement.Request.of` reads, or a function of the configuration that
-            returns such. None: what the trainable asks for itself, or one CPU.
+            returns such. ``{"gpu": "fit"}`` finds out by a short run how many trials the memory of
+            a GPU holds (:mod:`raytuner.placement.gpu_memory`). None: what the trainable asks for
+            itself, or one CPU.
         max_t: Full resource of a trial, in units of ``time_attr``: a trial that gets there is
             complete. Trials that do badly before are stopped (:class:`ASHAScheduler`). None runs
             every trial until its training ends.
@@ -132,7 +136,8 @@ def tune(
         raise SettingError(
             "points_to_evaluate was given beside a searcher; give it to the searcher"
         )
-    runnable = with_resources(trainable, resources)
+    if not wants_fit(resources):
+        runnable = with_resources(trainable, resources)
     own_scheduler = None if scheduler is None else type(scheduler).__name__
     if scheduler is None and max_t is not None:
         scheduler = ASHAScheduler(
@@ -148,6 +153,11 @@ def tune(
         )
     _prepare(searcher, param_space, metric, mode)
     path = folder_for(trainable, storage_path, name)
+    if wants_fit(resources):
+        with _ray_session():
+            config = first_config(searcher.history.space, points_to_evaluate, seed)
+            resources = fitted(trainable, resources, config, searcher.history)
+        runnable = with_resources(trainable, resources)
     searcher.keep_record_in(path / RECORD_FILE)
     searcher.history.set_meta("trainable", _where(trainable))
     note_settings(
@@ -208,7 +218,7 @@ def _run(
     ours: list[Any] = [
         *([] if budget is None else [budget]),
         Placeable(),
-        LostNodes(NoteLosses(searcher)),
+        Retries(NoteRetries(searcher)),
         Ends(searcher, budget),
     ]
     total = num_samples if num_samples < 0 else before + num_samples

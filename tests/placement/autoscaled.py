@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,24 +19,20 @@ DASHBOARD = 8487
 _HEAD = "f" * 51 + "00000"  # as the fake provider expects it
 MOST = 2
 # What `ray up` would fill in.
-_EMPTY = {
-    **dict.fromkeys(("file_mounts", "auth", "docker"), {}),
-    **dict.fromkeys(
-        (
-            "cluster_synced_files",
-            "initialization_commands",
-            "setup_commands",
-            "head_setup_commands",
-            "worker_setup_commands",
-            "head_start_ray_commands",
-            "worker_start_ray_commands",
-        ),
-        [],
-    ),
+_DICTS = ("file_mounts", "auth", "docker")
+_LISTS = (
+    "cluster_synced_files",
+    "initialization_commands",
+    "setup_commands",
+    "head_setup_commands",
+    "worker_setup_commands",
+    "head_start_ray_commands",
+    "worker_start_ray_commands",
+)
+CONFIG: dict[str, Any] = {
+    **{key: {} for key in _DICTS},
+    **{key: [] for key in _LISTS},
     "file_mounts_sync_continuously": False,
-}
-CONFIG = {
-    **_EMPTY,
     "cluster_name": "fake",
     "max_workers": MOST,
     "upscaling_speed": 100.0,

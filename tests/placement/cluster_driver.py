@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 from ray import tune
 from ray.cluster_utils import Cluster
 
 import raytuner
 import raytuner.errors
+from raytuner.placement import gpu_memory
 
 # Ray's workers cannot import the tests: they get the functions themselves.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
@@ -192,8 +194,47 @@ def killed() -> Any:
     }
 
 
+def hungry(config: dict[str, Any]) -> None:
+    """Takes more than its share at x > 0, and more than any GPU has at x > 0.9."""
+    request = tune.get_context().get_trial_resources().required_resources
+    begin = 1 if tune.get_checkpoint() is None else 2
+    for t in range(begin, 4):
+        if t == 2 and config["x"] > (0 if request["GPU"] < 1 else 0.9):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        if t == 2 and config["x"] < -0.9:
+            raise ValueError("no memory of the right answer")
+        with tempfile.TemporaryDirectory() as place:
+            tune.report(
+                {"loss": config["x"], "begin": begin, "share": request["GPU"]},
+                checkpoint=tune.Checkpoint.from_directory(place),
+            )
+        time.sleep(0.5)
+
+
+def memory() -> Any:
+    """A study whose trials get the share of a GPU that their memory takes."""
+    ray.init("local", num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    reads = iter([1e9, 3e9, 2e9])
+    gpu_memory.nvidia_smi = lambda: (next(reads, 2e9), 10e9)  # in the trial's process
+    study = search(
+        name="memory",
+        num_samples=5,
+        resources={"cpu": 0.5, "gpu": "fit"},
+        trainable=hungry,
+        points_to_evaluate=[{"x": x} for x in (-0.5, 0.5, 0.95, -0.95, -0.2)],
+    )
+    results = tune.ExperimentAnalysis(str(study.path)).results
+    return {
+        "probe": study.history.get_meta("gpu_probe"),
+        "resources": study.history.get_meta("settings")["resources"],
+        "out_of_memory": study.history.get_meta("out_of_memory"),
+        "numbers": {trial.trial_id: trial.number for trial in study.trials},
+        "last": {i: [result["share"], result["begin"]] for i, result in results.items()},
+    }
+
+
 def main() -> None:
-    commands: dict[str, Callable[[], Any]] = {"placed": placed, "killed": killed}
+    commands: dict[str, Callable[[], Any]] = {"placed": placed, "killed": killed, "memory": memory}
     print(json.dumps(commands[sys.argv[1]]()))
     sys.stdout.flush()
     os._exit(0)  # the nodes are this process' children: they end with it

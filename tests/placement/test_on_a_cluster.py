@@ -85,3 +85,24 @@ def test_trials_of_a_killed_node_go_on_elsewhere(tmp_path: Path) -> None:
     for trial in stopped:
         before = sum(at <= at_rung[trial.trial_id] for at in at_rung.values())
         assert f"of {before} at rung {GRACE}" in trial.reason
+
+
+@pytest.mark.slow
+def test_trials_share_a_gpu_as_their_memory_allows(tmp_path: Path) -> None:
+    said = found("memory", tmp_path)
+    # 3 GB of 10, with a margin: two at a time.
+    assert said["probe"] == {"peak": 3e9, "total": 10e9, "trials_a_gpu": 2}
+    assert said["resources"] == {"cpu": 0.5, "gpu": 0.5}
+    study = raytuner.load(tmp_path / "memory")
+    fits, grows, never, wrong, other = study.trials
+    last = {number: said["last"][trial_id] for trial_id, number in said["numbers"].items()}
+    assert [last[n] for n in (fits.number, other.number)] == [[0.5, 1], [0.5, 1]]
+    # One that was too large for its share went on from its checkpoint, alone, and is complete.
+    assert last[grows.number] == [1.0, 2]
+    assert [t.state for t in (fits, grows, other)] == [TrialState.COMPLETED] * 3
+    assert [t for t, _ in grows.values] == [1, 2, 3]
+    # One that no GPU holds has failed, after one more try; so has, at once, one that is wrong.
+    assert (never.state, wrong.state) == (TrialState.FAILED, TrialState.FAILED)
+    assert "out of memory" in never.reason.lower()
+    assert said["out_of_memory"] == {grows.trial_id: 1, never.trial_id: 1}
+    assert "right answer" in wrong.reason

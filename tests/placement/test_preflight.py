@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -176,10 +177,15 @@ def test_requests_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPa
     clusters = [Cluster((T4,)), Cluster(())]
     monkeypatch.setattr("raytuner.study.placeable.look", lambda: clusters.pop(0))
 
+    numbers = itertools.count()
+
     def trial(gpus: float, over: bool = False) -> Any:
         request = PlacementGroupFactory([{"GPU": gpus}])
         return SimpleNamespace(
-            placement_group_factory=request, config={"n": gpus}, is_finished=lambda: over
+            trial_id=str(next(numbers)),
+            placement_group_factory=request,
+            config={"n": gpus},
+            is_finished=lambda: over,
         )
 
     known = Placeable()
@@ -189,4 +195,4 @@ def test_requests_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPa
     known.on_step_begin(1, trials)  # the node is lost; it may come back
     assert len(clusters) == 1
     with pytest.raises(PlacementError, match=r"no node at all.*'n': 2"):
-        known.on_step_begin(2, [*trials, trial(2)])
+        known.on_step_begin(2, [*trials[1:], trial(2), trials[0]])  # a retry goes to the end
