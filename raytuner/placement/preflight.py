@@ -119,7 +119,7 @@ def preflight(request: Request, cluster: Cluster) -> Preflight:
         ]
         # Which of them come is the autoscaler's choice: those that hold the most.
         to_come.sort(key=lambda total: -fits(request, [total]))
-        several = sum(map(bool, request.bundles)) > 1
+        several = sum(map(bool, (*request.bundles, *request.trainer))) > 1
         limit = len(to_come) if several else int(min(cluster.workers, _NO_LIMIT))
         most = max(slots, min(fits(request, there + to_come[:limit]), slots + 10 * _NO_LIMIT))
     return Preflight(request, cluster, slots, most, "" if slots else _lacks(request, cluster))
@@ -139,7 +139,7 @@ def _lacks(request: Request, cluster: Cluster) -> str:
     places: Sequence[Node | NodeType] = [*cluster.nodes, *(cluster.types or ())]
     if not places:
         return "there is no node at all"
-    for bundle in request.bundles:
+    for bundle in (*request.bundles, *request.trainer):
         nearest = min(places, key=partial(_distance, bundle))
         lack = missing(bundle, nearest.total)
         if lack:

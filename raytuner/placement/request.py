@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -46,12 +46,17 @@ class Request:
             empty where others are not. No amount is 0.
         strategy: How Ray lays several bundles on nodes: "PACK", "SPREAD", "STRICT_PACK" or
             "STRICT_SPREAD".
+        trainer: What the workers of a trainer of Ray Train's take, which the training function
+            makes: the trainer reserves it by itself, once the trial runs. It counts where trials
+            are, so that no trial holds what another's workers wait for.
 
     Example:
         >>> print(Request.of({"cpu": 2, "gpu": 0.5, "accelerator_type": "A100"}))
         2 CPU, 0.5 GPU, on A100
         >>> print(Request.of([{"cpu": 1}, {"gpu": 1}, {"gpu": 1}]))
         1 CPU + 2 x (1 GPU), PACK
+        >>> print(Request.of({"cpu": 1, "trainer": {"workers": 4, "gpu": 1}}))
+        1 CPU; its trainer for 4 x (1 GPU)
         >>> Request.of({"gpu": 1.5})
         Traceback (most recent call last):
         ...
@@ -60,6 +65,7 @@ class Request:
 
     bundles: tuple[Bundle, ...]
     strategy: str = "PACK"
+    trainer: tuple[Bundle, ...] = ()
 
     @classmethod
     def of(cls, resources: Resources, where: str = "resources") -> Request:
@@ -68,8 +74,9 @@ class Request:
         Args:
             resources: A dict of amounts by name: ``cpu``, ``gpu``, ``memory`` (bytes, or text such
                 as "8GiB"), ``accelerator_type`` (Ray's name of one, such as "A100") and custom
-                resources; what is not named is not asked for. Several bundles are a list of such
-                dicts, or ``{"bundles": [...], "strategy": "SPREAD"}``. A ``PlacementGroupFactory``
+                resources; what is not named is not asked for. ``trainer`` is a dict of ``workers``,
+                their number, and what each of them needs. Several bundles are a list of such dicts,
+                or ``{"bundles": [...], "strategy": "SPREAD"}``. A ``PlacementGroupFactory``
                 or a request.
             where: What the resources are called in an error.
 
@@ -89,7 +96,9 @@ class Request:
                 )
             return cls._checked(resources["bundles"], resources.get("strategy", "PACK"), where)
         if isinstance(resources, Mapping):
-            return cls._checked([resources], "PACK", where)
+            own = {key: amount for key, amount in resources.items() if key != "trainer"}
+            trainer = _workers(resources["trainer"], where) if "trainer" in resources else ()
+            return replace(cls._checked([own], "PACK", where), trainer=trainer)
         if isinstance(resources, Sequence) and not isinstance(resources, str | bytes):
             return cls._checked(resources, "PACK", where)
         raise SettingError(
@@ -133,7 +142,7 @@ class Request:
     def total(self) -> dict[str, float]:
         """All of it together, by Ray's names."""
         total: dict[str, float] = {}
-        for bundle in self.bundles:
+        for bundle in (*self.bundles, *self.trainer):
             for name, amount in bundle.items():
                 total[name] = total.get(name, 0.0) + amount
         return total
@@ -145,6 +154,9 @@ class Request:
     def as_dict(self) -> dict[str, Any]:
         """The request as :meth:`of` reads it, of values that JSON holds."""
         bundles = [_written(bundle) for bundle in self.bundles]
+        if self.trainer:
+            workers = {"workers": len(self.trainer), **_written(self.trainer[0])}
+            return {**bundles[0], "trainer": workers}
         return bundles[0] if len(bundles) == 1 else {"bundles": bundles, "strategy": self.strategy}
 
     def __str__(self) -> str:
@@ -154,6 +166,8 @@ class Request:
             times = said.count(text)
             parts.append(text if times == 1 else f"{times} x ({text})")
         several = len(said) > 1
+        if self.trainer:
+            parts[-1] += f"; its trainer for {len(self.trainer)} x ({_said(self.trainer[0])})"
         return " + ".join(parts) + (f", {self.strategy}" if several else "")
 
 
@@ -189,10 +203,14 @@ class PerConfiguration:
             SettingError: What the function returned is no request that Ray could place.
         """
         found = self._function(config)
-        if isinstance(found, PlacementGroupFactory):
-            Request.of(found, f"resources, {self._name}(config),")
-            return found
-        return Request.of(found, f"resources, {self._name}(config),").to_ray()
+        where = f"resources, {self._name}(config),"
+        request = Request.of(found, where)
+        if request.trainer:
+            raise SettingError(
+                f"{where} have a trainer; give the same for all configurations, since it bounds how"
+                " many trials run at a time, or leave it out and set max_concurrent"
+            )
+        return found if isinstance(found, PlacementGroupFactory) else request.to_ray()
 
 
 def recorded(resources: Resources | None) -> Any:
@@ -236,6 +254,23 @@ def _bundle(written: Mapping[str, Any], where: str) -> dict[str, float]:
         if number:
             bundle[name] = number
     return bundle
+
+
+def _workers(written: Any, where: str) -> tuple[Bundle, ...]:
+    """What a trainer's workers take, a bundle each."""
+    place = f"{where}['trainer']"
+    if not isinstance(written, Mapping) or "workers" not in written:
+        raise SettingError(
+            f"{place} is {written!r}; it must say how many workers there are and what each needs,"
+            " such as {'workers': 2, 'gpu': 1}"
+        )
+    count = written["workers"]
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise SettingError(f"{place}['workers'] is {count!r}; it must be a whole number above 0")
+    each = _bundle({key: n for key, n in written.items() if key != "workers"}, place)
+    if not each:
+        raise SettingError(f"{place} asks for nothing for its workers; name an amount")
+    return (MappingProxyType(each),) * count
 
 
 def _number(amount: Any, place: str) -> float:

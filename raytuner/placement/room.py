@@ -28,7 +28,7 @@ def fits(request: Request, nodes: Sequence[Mapping[str, float]]) -> int:
         >>> fits(Request.of([{"gpu": 1}, {"gpu": 1}]), [{"GPU": 3}, {"GPU": 2}])
         2
     """
-    bundles = [bundle for bundle in request.bundles if bundle]
+    bundles = [bundle for bundle in (*request.bundles, *request.trainer) if bundle]
     if len(bundles) == 1:
         return sum(_times(bundles[0], node) for node in nodes)
     free = [dict(node) for node in nodes]

@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ray.tune import Callback, PlacementGroupFactory
 
-from raytuner.errors import PlacementError
+from raytuner.errors import PlacementError, SettingError
 from raytuner.placement.cluster import look
 from raytuner.placement.preflight import preflight
 from raytuner.placement.request import Request
+
+
+def trials_at_once(
+    resources: Any, max_concurrent: int | None, *, gpu_hours: float | None = None
+) -> int | None:
+    """The bound on trials at a time, where trials make trainers of Ray Train's.
+
+    A trainer reserves its workers' room once its trial runs. Trials that filled the cluster would
+    wait for that room for ever, each for what the others hold: so no more run than fit with it.
+
+    Args:
+        resources: What one trial needs, as :func:`raytuner.tune` takes it.
+        max_concurrent: The user's own bound.
+        gpu_hours: The user's budget of GPU-hours.
+
+    Raises:
+        PlacementError: No trial can be placed together with its trainer's workers.
+        SettingError: Nobody knows how many can; or there is a budget of GPU-hours, which a
+            trainer's workers do not count in.
+    """
+    if not isinstance(resources, Mapping | Request):
+        return max_concurrent
+    request = Request.of(resources)
+    if not request.trainer:
+        return max_concurrent
+    if gpu_hours is not None:
+        raise SettingError(
+            "gpu_hours counts what trials request themselves, not what their trainers' workers"
+            " hold; bound the study by time_budget_s or num_samples"
+        )
+    found = preflight(request, look())
+    found.require()
+    if found.most is None and max_concurrent is None:
+        raise SettingError(
+            "from here it is not known what nodes the autoscaler may add, nor then how many trials"
+            " fit together with their trainers' workers; say so with max_concurrent"
+        )
+    return min(n for n in (found.most, max_concurrent) if n is not None)
 
 
 def require_room(runnable: Any) -> None:

@@ -34,7 +34,7 @@ from raytuner.study.arguments import (
 from raytuner.study.ends import Ends
 from raytuner.study.fit import first_config, fitted
 from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
-from raytuner.study.placeable import NoteRetries, Placeable, require_room
+from raytuner.study.placeable import NoteRetries, Placeable, require_room, trials_at_once
 from raytuner.study.progress import FIGURES_FILE, Progress
 from raytuner.study.provenance import note_run, note_settings
 from raytuner.study.study import Study
@@ -184,6 +184,7 @@ def tune(
         searcher,
         scheduler,
         num_samples=num_samples,
+        resources=resources,
         time_budget_s=time_budget_s,
         gpu_hours=gpu_hours,
         max_concurrent=max_concurrent,
@@ -200,6 +201,7 @@ def _run(
     scheduler: Any,
     *,
     num_samples: int,
+    resources: Resources | None,
     time_budget_s: float | None,
     gpu_hours: float | None,
     max_concurrent: int | None,
@@ -233,6 +235,7 @@ def _run(
     )
     with _ray_session():
         require_room(runnable)
+        max_concurrent = trials_at_once(resources, max_concurrent, gpu_hours=gpu_hours)
         tuner = ray_tune.Tuner(
             runnable,
             # The searcher holds the space: Ray's own handling of a param_space would replace the
@@ -345,6 +348,7 @@ def extend(
         searcher,
         scheduler,
         num_samples=num_samples,
+        resources=resources,
         time_budget_s=time_budget_s,
         gpu_hours=None if gpu_hours is None else used + gpu_hours,
         max_concurrent=settings["max_concurrent"] if max_concurrent is None else max_concurrent,

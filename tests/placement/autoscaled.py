@@ -75,7 +75,10 @@ def head(folder: Path, **environment: str) -> Iterator[None]:
     command = [
         str(Path(sys.executable).with_name("ray")),
         *("start", "--head", "--block", f"--port={PORT}", "--num-cpus=1", "--num-gpus=0"),
-        *(f"--dashboard-port={DASHBOARD}", f"--autoscaling-config={config}"),
+        f"--dashboard-port={DASHBOARD}",
+        # Its own: another Ray on this machine has the usual one.
+        f"--dashboard-agent-listen-port={DASHBOARD + 1}",
+        f"--autoscaling-config={config}",
     ]
     with (folder / "head.log").open("w") as log:
         # In a session of its own, whose processes are known by it.

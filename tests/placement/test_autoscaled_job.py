@@ -77,11 +77,14 @@ def test_a_job_grows_the_cluster_and_is_resumed(tmp_path: Path) -> None:
         return done.stdout + done.stderr
 
     def submit(name: str, command: str) -> None:
-        said = ray_job(
-            *("submit", "--no-wait", "--submission-id", name, "--"),
-            *(sys.executable, str(_HERE / "job.py"), command, str(folder)),
-        )
-        assert "submitted successfully" in said, said
+        def done() -> bool:  # not before the head's agent is there
+            said = ray_job(
+                *("submit", "--no-wait", "--submission-id", name, "--"),
+                *(sys.executable, str(_HERE / "job.py"), command, str(folder)),
+            )
+            return "submitted successfully" in said
+
+        wait(done, "a job to be taken")
 
     def study() -> Any:
         try:

@@ -18,7 +18,7 @@ from raytuner.cli import BAD_INPUT, main
 from raytuner.errors import PlacementError, SettingError
 from raytuner.placement import Cluster, Request, preflight
 from raytuner.placement.cluster import Node, NodeType, look
-from raytuner.study.placeable import Placeable
+from raytuner.study.placeable import Placeable, trials_at_once
 
 A100 = Node("10.0.0.1", {"CPU": 16.0, "GPU": 4.0, "accelerator_type:A100": 1.0})
 T4 = Node("10.0.0.2", {"CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0})
@@ -196,3 +196,23 @@ def test_requests_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPa
     assert len(clusters) == 1
     with pytest.raises(PlacementError, match=r"no node at all.*'n': 2"):
         known.on_step_begin(2, [*trials[1:], trial(2), trials[0]])  # a retry goes to the end
+
+
+def test_no_more_trials_than_fit_with_their_trainers(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster((A100, T4))
+    monkeypatch.setattr("raytuner.study.placeable.look", lambda: cluster)
+    asked = {"cpu": 1, "trainer": {"workers": 2, "gpu": 1}}
+    assert trials_at_once(asked, None) == 2  # of 5 GPUs
+    assert trials_at_once(asked, 1) == 1
+    assert trials_at_once({"cpu": 1}, None) is None  # no trainer: as many as there are slots
+    assert trials_at_once(None, 7) == trials_at_once(lambda config: asked, 7) == 7
+    with pytest.raises(PlacementError, match="has 4 GPU of 8 GPU"):
+        trials_at_once({"cpu": 1, "trainer": {"workers": 1, "gpu": 8}}, None)
+    with pytest.raises(SettingError, match="gpu_hours counts what trials request"):
+        trials_at_once(asked, None, gpu_hours=3)
+    cluster = Cluster((T4,), (SPOT,))
+    assert trials_at_once(asked, None) == 1
+    cluster = Cluster((T4,), None)
+    assert trials_at_once(asked, 3) == 3
+    with pytest.raises(SettingError, match="say so with max_concurrent"):
+        trials_at_once(asked, None)

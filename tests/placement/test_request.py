@@ -46,6 +46,11 @@ SAME: dict[str, tuple[Any, list[dict[str, float]], str]] = {
         [{"CPU": 2}, {"CPU": 2}],
         r"2 x \(2 CPU\), STRICT_SPREAD",
     ),
+    "a trainer": (
+        {"cpu": 1, "trainer": {"workers": 4, "cpu": 2, "gpu": 1}},
+        [{"CPU": 1}],  # the rest it reserves itself
+        r"1 CPU; its trainer for 4 x \(2 CPU, 1 GPU\)",
+    ),
     "Ray's own": (
         PlacementGroupFactory([{"CPU": 1}, {"GPU": 1}], "SPREAD"),
         [{"CPU": 1}, {"GPU": 1}],
@@ -61,7 +66,7 @@ def test_what_may_be_written(written: Any, bundles: list[dict[str, float]], said
     assert re.search(said, str(request))
     # It reads what it writes, and what it pickles.
     assert Request.of(request.as_dict()) == request == pickle.loads(pickle.dumps(request))
-    assert Request.of(request.to_ray()) == request
+    assert Request.of(request.to_ray()).bundles == request.bundles
     assert Request.of(request) is request
 
 
@@ -84,6 +89,13 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no list": ({"bundles": 3}, "bundles of resources are 3"),
     "beside bundles": ({"bundles": [{"cpu": 1}], "gpu": 1}, "has 'gpu' beside 'bundles'"),
     "strategy": ({"bundles": [{"cpu": 1}], "strategy": "TIGHT"}, "is 'TIGHT'; it must be one of"),
+    "a trainer of no number": ({"cpu": 1, "trainer": {"gpu": 1}}, "must say how many workers"),
+    "half a worker": ({"cpu": 1, "trainer": {"workers": 0.5, "gpu": 1}}, "'workers'. is 0.5"),
+    "workers with nothing": ({"cpu": 1, "trainer": {"workers": 2}}, "nothing for its workers"),
+    "in a trainer": (
+        {"cpu": 1, "trainer": {"workers": 2, "gpu": 1.5}},
+        r"\['trainer'\]\['gpu'\] is 1.5",
+    ),
     "a number": (3, r"resources is 3 \(int\); it must be a dict"),
     "Ray's own": (PlacementGroupFactory([{"GPU": 1.5}]), r"resources\['GPU'\] is 1.5"),
 }
@@ -103,6 +115,13 @@ def test_a_factory_of_rays_is_taken_as_it_is() -> None:
     assert recorded(plain) == {"bundles": [{"cpu": 1}, {"cpu": 2}], "strategy": "SPREAD"}
     assert recorded(named) is named
     assert recorded(None) is None
+
+
+def test_no_trainer_by_configuration() -> None:
+    asked = for_ray(lambda config: {"cpu": 1, "trainer": {"workers": 2, "cpu": 1}})
+    assert isinstance(asked, PerConfiguration)
+    with pytest.raises(SettingError, match=r"lambda.*have a trainer; give the same for all"):
+        asked({})
 
 
 @pytest.mark.parametrize("give", [dict, PlacementGroupFactory, list])
