@@ -233,60 +233,11 @@ def memory() -> Any:
     }
 
 
-def on_workers(config: dict[str, Any]) -> None:
-    """A training on two workers of Ray Train's, which report to the trial."""
-    from ray import train
-    from ray.train.torch import TorchTrainer
-    from ray.tune.integration.ray_train import TuneReportCallback
-
-    def work(own: dict[str, Any]) -> None:
-        for t in range(1, 4):
-            time.sleep(0.5)
-            world = train.get_context().get_world_size()
-            train.report({"loss": own["x"] ** 2 + 1 / t, "epoch": t, "workers": world})
-
-    callback: Any = TuneReportCallback()  # type: ignore[no-untyped-call]
-    TorchTrainer(
-        work,
-        train_loop_config=config,
-        scaling_config=train.ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
-        run_config=train.RunConfig(
-            name=tune.get_context().get_trial_id(),
-            storage_path=str(Path("trains").resolve()),
-            callbacks=[callback],
-        ),
-    ).fit()
-
-
-def trainers() -> Any:
-    """Trials that would fill the cluster, with no room for the workers that each waits for."""
-    ray.init("local", num_cpus=6, num_gpus=0, log_to_driver=False)
-    study = search(
-        name="trainers",
-        num_samples=4,
-        max_t=3,
-        time_attr="epoch",
-        resources={"cpu": 1, "trainer": {"workers": 2, "cpu": 1}},
-        trainable=on_workers,
-    )
-    time.sleep(5)
-    results = tune.ExperimentAnalysis(str(study.path)).results
-    return {
-        "workers": sorted(result["workers"] for result in results.values()),
-        "states": [trial.state.value for trial in study.trials],
-        "t": [trial.t for trial in study.trials],
-        "reserved": sum(
-            group["state"] == "CREATED" for group in ray.util.placement_group_table().values()
-        ),
-    }
-
-
 def main() -> None:
     commands: dict[str, Callable[[], Any]] = {
         "placed": placed,
         "killed": killed,
         "memory": memory,
-        "trainers": trainers,
     }
     print(json.dumps(commands[sys.argv[1]]()))
     sys.stdout.flush()

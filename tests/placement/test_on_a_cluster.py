@@ -106,15 +106,3 @@ def test_trials_share_a_gpu_as_their_memory_allows(tmp_path: Path) -> None:
     assert "out of memory" in never.reason.lower()
     assert said["out_of_memory"] == {grows.trial_id: 1, never.trial_id: 1}
     assert "right answer" in wrong.reason
-
-
-@pytest.mark.slow
-def test_trials_with_trainers_do_not_wait_for_one_another(tmp_path: Path) -> None:
-    said = found("trainers", tmp_path)
-    assert set(said["states"]) <= {"COMPLETED", "STOPPED_EARLY"}
-    assert said["workers"] == [2, 2, 2, 2]
-    study = raytuner.load(tmp_path / "trainers")
-    for trial in study.trials:
-        expected = [(t, trial.config["x"] ** 2 + 1 / t) for t in range(1, int(trial.t) + 1)]
-        assert list(trial.values) == expected
-    assert said["reserved"] == 0
