@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from raytuner.placement import check as check
     from raytuner.schedulers import ASHAScheduler as ASHAScheduler
     from raytuner.schedulers import HyperBandScheduler as HyperBandScheduler
     from raytuner.schedulers import (
@@ -27,6 +28,7 @@ _ROOMS = {
     "HyperBandScheduler": "raytuner.schedulers",
     "PredictiveTerminationScheduler": "raytuner.schedulers",
     "Study": "raytuner.study",
+    "check": "raytuner.placement",
     "load": "raytuner.study",
     "tune": "raytuner.study",
     "when": "raytuner.search",
@@ -39,6 +41,7 @@ __all__ = [
     "PredictiveTerminationScheduler",
     "Study",
     "__version__",
+    "check",
     "load",
     "tune",
     "when",

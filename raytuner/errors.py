@@ -26,6 +26,10 @@ class SettingError(RaytunerError):
     """An argument of a searcher, scheduler or study outside of what it may be."""
 
 
+class PlacementError(RaytunerError):
+    """A request for resources that nothing in the cluster can ever satisfy."""
+
+
 class HistoryError(RaytunerError):
     """A record of a search that cannot be read, or an event that does not fit it."""
 

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": {"errors", "space", "history", "search", "schedulers", "study"},
     "cli": _ADAPTERS | {"", "text", "study", "report", "placement", "simulate", "demo"},
     # The package itself names its rooms for type checkers only, and imports them when asked.
-    "": {"schedulers", "search", "study"},
+    "": {"placement", "schedulers", "search", "study"},
 }
 
 # Packages that are not imported at all in a room.

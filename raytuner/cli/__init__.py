@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from raytuner import __version__
+from raytuner.cli.check import check
 from raytuner.cli.common import BAD_INPUT, INTERRUPTED, NOTHING_USABLE
 from raytuner.cli.demo import demo
 from raytuner.cli.export import export
@@ -47,5 +48,5 @@ def main() -> None:
     """Bayesian hyperparameter search with early stopping on Ray Tune."""
 
 
-for _command in (demo, run, resume, extend, list_, show, best, report, export, simulate):
+for _command in (demo, check, run, resume, extend, list_, show, best, report, export, simulate):
     main.add_command(_command)

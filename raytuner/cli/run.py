@@ -81,8 +81,7 @@ def run(
                 " [budget] in a study's file"
             )
         settings["num_samples"] = -1
-    if cpus is not None or gpus is not None:
-        settings["resources"] = _resources(settings.get("resources"), cpus, gpus)
+    settings["resources"] = resources_of(settings.get("resources"), cpus, gpus)
 
     import raytuner
 
@@ -159,9 +158,20 @@ def _function_of(study: Study, given: str | None) -> Callable[..., Any]:
         raise TrainableError(f"{error}{hint}, or name it with --trainable") from error
 
 
-def _resources(
-    known: dict[str, float] | None, cpus: float | None, gpus: float | None
-) -> dict[str, float]:
-    """What a trial asks for."""
-    given = {"cpu": cpus, "gpu": gpus}
-    return {"cpu": 1, **(known or {}), **{k: n for k, n in given.items() if n is not None}}
+def resources_of(
+    known: dict[str, Any] | None, cpus: float | None, gpus: float | None
+) -> dict[str, Any] | None:
+    """What a trial asks for: what a study's file says, with the options in its place.
+
+    Raises:
+        SettingError: The file asks for several bundles, and options would change one.
+    """
+    given = {key: n for key, n in (("cpu", cpus), ("gpu", gpus)) if n is not None}
+    if not given:
+        return known
+    if "bundles" in (known or {}):
+        raise SettingError(
+            "the study's file asks for several bundles; --cpus and --gpus are for a single one:"
+            " change the file"
+        )
+    return {"cpu": 1, **(known or {}), **given}

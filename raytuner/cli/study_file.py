@@ -18,7 +18,9 @@ gpu_hours = 4
 
 [resources]                # of one trial
 cpu = 2
-gpu = 0.5
+gpu = 0.5                  # or "fit": the share that a trial's memory takes, by a short run
+accelerator_type = "A100"  # Ray's name; memory = "8GiB" and custom resources work too
+# or, for a trial of several processes: bundles = [{ cpu = 1 }, { gpu = 1 }], strategy = "PACK"
 
 [scheduler]
 grace_period = 1
@@ -83,9 +85,12 @@ def read_study(path: Path) -> dict[str, Any]:
     ``trainable`` is the text ``module:function``, ``param_space`` a :class:`Space`.
 
     Raises:
-        SettingError: The file is no TOML, or a key is unknown or has the wrong type.
+        SettingError: The file is no TOML, or a key is unknown or has the wrong type, or the
+            resources cannot be placed.
         SpaceError: What it says of the space is no search space.
     """
+    from raytuner.placement.gpu_memory import wants_fit, with_gpus
+    from raytuner.placement.request import Request
     from raytuner.space import Space
 
     try:
@@ -111,10 +116,9 @@ def read_study(path: Path) -> dict[str, Any]:
                 name, types = _TABLES[key][inner]
                 found[name] = _checked(path, f"{key}.{inner}", item, types)
         elif key == "resources":
-            found["resources"] = {
-                inner: _checked(path, f"resources.{inner}", item, _NUMBER)
-                for inner, item in value.items()
-            }
+            one = with_gpus(value, 1) if wants_fit(value) else value
+            Request.of(one, f"{path}: resources")
+            found["resources"] = value
         else:
             try:
                 found["param_space"] = Space.from_spec(value)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ray import tune as ray_tune
 
 from raytuner.errors import SettingError, TrainableError
+from raytuner.placement.request import Resources, for_ray
 
 DEFAULT_STORAGE = Path("~/raytuner_results")
 
 # A training function or class, or the name of a registered one; Ray's own type is as wide.
 Trainable = Callable[..., Any] | type | str
-# What a trial needs, as Ray takes it: a dict, a PlacementGroupFactory, or a function of the
-# configuration that returns one of them.
-Resources = Mapping[str, float] | Callable[[dict[str, Any]], Any] | Any
 
 
 def check_count(
@@ -83,17 +82,11 @@ def with_resources(trainable: Trainable, resources: Resources | None) -> Any:
             f"resources were given for the registered trainable {trainable!r}; give them to the"
             " function itself with ray.tune.with_resources before registering it"
         )
-    if isinstance(resources, Mapping):
-        for key, amount in resources.items():
-            if isinstance(amount, bool) or not isinstance(amount, int | float) or not amount >= 0:
-                raise SettingError(f"resources[{key!r}] is {amount!r}; it must be a number >= 0")
-            if key.lower() == "gpu" and amount > 1 and amount != int(amount):
-                raise SettingError(
-                    f"resources[{key!r}] is {amount!r}; a trial gets a part of one GPU (0 to 1) or"
-                    " a whole number of them"
-                )
-        resources = dict(resources)
-    return ray_tune.with_resources(trainable, resources)
+    request = for_ray(resources)
+    if not isinstance(trainable, type):
+        # Ray writes the request onto the function, where the next study would find it.
+        trainable = functools.update_wrapper(functools.partial(trainable), trainable)
+    return ray_tune.with_resources(trainable, request)
 
 
 def folder_for(trainable: Trainable, storage_path: str | Path | None, name: str | None) -> Path:

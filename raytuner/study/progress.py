@@ -18,6 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from raytuner.history import History, Trial, TrialState
+from raytuner.placement.cluster import nodes
+from raytuner.placement.request import Request
+from raytuner.placement.room import fits
 from raytuner.text import clock, one_line, states
 
 REFRESH_S = 0.25
@@ -355,10 +358,8 @@ def last_failures(history: History) -> tuple[str, ...]:
 
 
 def room(trials: Sequence[Any]) -> int | None:
-    """How many trials like the latest the cluster has room for; None if it asks for nothing."""
+    """How many trials like the latest the nodes have room for; None if nobody knows yet."""
     request = trials[-1].placement_group_factory if trials else None
     if request is None or not ray.is_initialized():
         return None
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    needs = {name: n for name, n in request.required_resources.items() if n > 0}
-    return min((int(there.get(name, 0) / n) for name, n in needs.items()), default=None)
+    return fits(Request.of(request), [node.total for node in nodes()])

@@ -54,6 +54,8 @@ def note_settings(history: History, settings: Mapping[str, Any]) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return repr(value)

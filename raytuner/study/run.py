@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -13,17 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune as ray_tune
 
 from raytuner.errors import HistoryError, RaytunerError, SettingError
 from raytuner.history import History, TrialState
+from raytuner.placement.cluster import connect
+from raytuner.placement.gpu_memory import wants_fit
+from raytuner.placement.request import Resources, recorded
+from raytuner.placement.retries import Retries
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import RECORD_FILE
 from raytuner.space import Config, Space
 from raytuner.study.arguments import (
-    Resources,
     Trainable,
     check_count,
     check_trainable,
@@ -31,7 +32,9 @@ from raytuner.study.arguments import (
     with_resources,
 )
 from raytuner.study.ends import Ends
+from raytuner.study.fit import first_config, fitted
 from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
+from raytuner.study.placeable import NoteRetries, Placeable, require_room, trials_at_once
 from raytuner.study.progress import FIGURES_FILE, Progress
 from raytuner.study.provenance import note_run, note_settings
 from raytuner.study.study import Study
@@ -83,9 +86,11 @@ def tune(
         metric: Name of the objective in the reports.
         mode: "min" or "max".
         num_samples: Number of trials; -1 for as many as a budget allows.
-        resources: What one trial needs, such as ``{"cpu": 2, "gpu": 0.5}``; a
-            ``PlacementGroupFactory``; or a function of the configuration. None: what the trainable
-            asks for itself, or one CPU.
+        resources: What one trial needs, such as ``{"cpu": 2, "gpu": 0.5}``, all that
+            :meth:`raytuner.placement.Request.of` reads, or a function of the configuration that
+            returns such. ``{"gpu": "fit"}`` finds out by a short run how many trials the memory of
+            a GPU holds (:mod:`raytuner.placement.gpu_memory`). None: what the trainable asks for
+            itself, or one CPU.
         max_t: Full resource of a trial, in units of ``time_attr``: a trial that gets there is
             complete. Trials that do badly before are stopped (:class:`ASHAScheduler`). None runs
             every trial until its training ends.
@@ -131,7 +136,8 @@ def tune(
         raise SettingError(
             "points_to_evaluate was given beside a searcher; give it to the searcher"
         )
-    runnable = with_resources(trainable, resources)
+    if not wants_fit(resources):
+        runnable = with_resources(trainable, resources)
     own_scheduler = None if scheduler is None else type(scheduler).__name__
     if scheduler is None and max_t is not None:
         scheduler = ASHAScheduler(
@@ -147,6 +153,11 @@ def tune(
         )
     _prepare(searcher, param_space, metric, mode)
     path = folder_for(trainable, storage_path, name)
+    if wants_fit(resources):
+        with _ray_session():
+            config = first_config(searcher.history.space, points_to_evaluate, seed)
+            resources = fitted(trainable, resources, config, searcher.history)
+        runnable = with_resources(trainable, resources)
     searcher.keep_record_in(path / RECORD_FILE)
     searcher.history.set_meta("trainable", _where(trainable))
     note_settings(
@@ -160,7 +171,7 @@ def tune(
             "reduction_factor": reduction_factor,
             "scheduler": own_scheduler,
             "time_attr": time_attr,
-            "resources": resources,
+            "resources": recorded(resources),
             "max_concurrent": max_concurrent,
             "reuse_actors": reuse_actors,
             "seed": seed,
@@ -173,6 +184,7 @@ def tune(
         searcher,
         scheduler,
         num_samples=num_samples,
+        resources=resources,
         time_budget_s=time_budget_s,
         gpu_hours=gpu_hours,
         max_concurrent=max_concurrent,
@@ -189,6 +201,7 @@ def _run(
     scheduler: Any,
     *,
     num_samples: int,
+    resources: Resources | None,
     time_budget_s: float | None,
     gpu_hours: float | None,
     max_concurrent: int | None,
@@ -204,7 +217,12 @@ def _run(
     history.set_meta("finished", False)
     budget = None if gpu_hours is None else GpuHours(searcher, gpu_hours)
     # Ends lets go of the record at the end: it comes last.
-    ours: list[Any] = [*([] if budget is None else [budget]), Ends(searcher, budget)]
+    ours: list[Any] = [
+        *([] if budget is None else [budget]),
+        Placeable(),
+        Retries(NoteRetries(searcher)),
+        Ends(searcher, budget),
+    ]
     total = num_samples if num_samples < 0 else before + num_samples
     shows = Progress(
         # partial, not lambda: Ray pickles its callbacks.
@@ -216,6 +234,8 @@ def _run(
         quiet=not progress,
     )
     with _ray_session():
+        require_room(runnable)
+        max_concurrent = trials_at_once(resources, max_concurrent, gpu_hours=gpu_hours)
         tuner = ray_tune.Tuner(
             runnable,
             # The searcher holds the space: Ray's own handling of a param_space would replace the
@@ -246,9 +266,14 @@ def _run(
     return _settled(path, searcher.history.space, finished)
 
 
-def resume(study: Study, trainable: Trainable) -> Study:
+def resume(study: Study, trainable: Trainable, resources: Resources | None = None) -> Study:
     """Go on with an interrupted study; see :meth:`Study.resume`."""
     check_trainable(trainable)
+    if resources is None:
+        resources = _known_resources(
+            study.history.get_meta("settings", {}), "study.resume(resources=...)"
+        )
+    runnable = with_resources(trainable, resources)
     with _ray_session():
         if not ray_tune.Tuner.can_restore(str(study.path)):
             raise HistoryError(
@@ -257,7 +282,8 @@ def resume(study: Study, trainable: Trainable) -> Study:
             )
         with closing(History.open(study.path / RECORD_FILE, study.history.space)) as history:
             note_run(history, "resumed")
-        tuner = ray_tune.Tuner.restore(str(study.path), trainable)
+        require_room(runnable)
+        tuner = ray_tune.Tuner.restore(str(study.path), runnable)
         num_samples = study.history.get_meta("num_samples", -1)
         finished = _fit(tuner, num_samples, study.history.get_meta("time_budget_s"))
     return _settled(study.path, study.history.space, finished)
@@ -292,12 +318,7 @@ def extend(
             " study.extend(n, scheduler=...)"
         )
     if resources is None:
-        resources = settings["resources"]
-    if isinstance(resources, str):  # no dict: the record has its text alone
-        raise SettingError(
-            f"the study was run with resources={resources}, which the record cannot hold; pass them"
-            " again: study.extend(n, resources=...)"
-        )
+        resources = _known_resources(settings, "study.extend(n, resources=...)")
     if not (study.path / RECORD_FILE).is_file():
         raise HistoryError(f"there is no record to go on from at {study.path / RECORD_FILE}")
     runnable = with_resources(trainable, resources)
@@ -327,6 +348,7 @@ def extend(
         searcher,
         scheduler,
         num_samples=num_samples,
+        resources=resources,
         time_budget_s=time_budget_s,
         gpu_hours=None if gpu_hours is None else used + gpu_hours,
         max_concurrent=settings["max_concurrent"] if max_concurrent is None else max_concurrent,
@@ -334,6 +356,21 @@ def extend(
         callbacks=callbacks,
         progress=progress,
     )
+
+
+def _known_resources(settings: Mapping[str, Any], again: str) -> Resources | None:
+    """What the record says a trial needs.
+
+    Raises:
+        SettingError: It has their text alone (a function, say).
+    """
+    resources = settings.get("resources")
+    if isinstance(resources, str):
+        raise SettingError(
+            f"the study was run with resources={resources}, which the record cannot hold; pass them"
+            f" again: {again}"
+        )
+    return resources
 
 
 def _end_abandoned(history: History) -> None:
@@ -408,8 +445,7 @@ def _where(trainable: Trainable) -> str | None:
 @contextmanager
 def _ray_session() -> Iterator[None]:
     """A connected Ray, its settings for a study, and the caller's Ctrl-C handler back after it."""
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    connect()
     before = {key: os.environ.get(key) for key in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
     in_main = threading.current_thread() is threading.main_thread()

@@ -197,25 +197,28 @@ class Study:
             raise SettingError(f"cannot write the report to {file}: {error.strerror}") from error
         return file
 
-    def resume(self, trainable: Any = None) -> Study:
+    def resume(self, trainable: Any = None, *, resources: Any = None) -> Study:
         """Go on where the run was interrupted: live trials go on from their last checkpoints.
 
         Args:
             trainable: The same training function or class. None imports it from where it was
                 defined, which works for everything but functions of a script or notebook.
+            resources: What one trial needs, if that was a function of the configuration, which the
+                record cannot hold. None: what the study was run with.
 
         Returns:
             The study, after it has run.
 
         Raises:
             TrainableError: The training function cannot be imported; pass it.
+            SettingError: ``resources`` have to be given again.
             HistoryError: Ray was killed before it saved anything to go on from.
         """
         from raytuner.study.run import resume
 
         if trainable is None:
             trainable = _imported(self.history.get_meta("trainable"))
-        return resume(self, trainable)
+        return resume(self, trainable, resources)
 
     def extend(self, num_samples: int = -1, trainable: Any = None, **settings: Any) -> Study:
         """Go on with a study that has ended: more trials, learned from all there are.

@@ -81,7 +81,7 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         ("[budget]\ntrails = 5", "unknown key budget.trails; did you mean budget.trials?"),
         ("[budget]\ntime = 'long'", "budget.time is 'long'; write seconds, or such as '45s'"),
         ("[budget]\ntime = '5 parsecs'", "budget.time is '5 parsecs'"),
-        ("[resources]\ngpu = 'one'", "resources.gpu is 'one'; it must be a number"),
+        ("[resources]\ngpu = 'one'", "resources['gpu'] is 'one'; it must be a number"),
         ("[space]\nlr = { type = 'flaot' }", "flaot"),
     ],
 )

@@ -1,0 +1,133 @@
+"""Trials that have not failed, though Ray has an error of theirs: they go on, and are not counted.
+
+- Its node was lost: it goes on from its last checkpoint, elsewhere.
+- It shared a GPU, whose memory was too small for all on it: it goes on alone on a whole one, once.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+from ray.tune import Callback, PlacementGroupFactory
+from ray.tune.experiment import Trial
+
+logger = logging.getLogger(__name__)
+
+MOST_LOSSES = 10
+"""So often a trial may lose its node. One that brings its node down each time does fail then."""
+
+_NODE_DIED = "node has died"  # Ray has no type for it, except where the node said it would go
+# Of PyTorch, CUDA itself, JAX and TensorFlow.
+_NO_MEMORY = re.compile(
+    r"torch\.(cuda\.)?OutOfMemoryError|CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY"
+    r"|RESOURCE_EXHAUSTED: Out of memory"
+)
+
+
+class Retries(Callback):
+    """Lets trials go on whose error was not theirs. What a training raises else fails it as ever.
+
+    Ray counts either as a failure, which by default ends the trial, unless its node was drained as
+    preempted.
+
+    Args:
+        note: Called with "nodes_lost" or "out_of_memory", the trial's id and how often by now.
+    """
+
+    def __init__(self, note: Callable[[str, str, int], None] | None = None) -> None:
+        self._note = note
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Take up the trials that are new."""
+        for trial in trials:
+            if not isinstance(trial, _Resilient):
+                # Ray makes the trials and asks each what to do after an error: there is no other
+                # place to answer. It is as it was in all else, and is pickled like any other.
+                trial.__class__ = _Resilient
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Give a trial that is about to be tried again its larger share, and say so."""
+        if not isinstance(trial, _Resilient) or trial.retried_for is None:
+            return
+        what, trial.retried_for = trial.retried_for, None
+        if what == "out_of_memory":
+            trial.update_resources(alone(trial.placement_group_factory))
+        count: int = getattr(trial, what)
+        logger.info("Trial %s goes on: %s, %d so far.", trial.trial_id, what, count)
+        if self._note is not None:
+            self._note(what, trial.trial_id, count)
+
+
+class _Resilient(Trial):
+    """A trial that does not count what it is not to blame for as its failure.
+
+    Attributes:
+        nodes_lost: How often it has lost its node.
+        out_of_memory: How often the GPU that it shared was full.
+        retried_for: Which of them has just happened.
+    """
+
+    nodes_lost: int = 0
+    out_of_memory: int = 0
+    retried_for: str | None = None
+
+    def handle_error(self, exc: Any = None) -> None:
+        """Take note of an error. Ray asks `should_recover` next."""
+        counted = self.run_metadata.num_failures
+        super().handle_error(exc)
+        if is_loss(exc):
+            self.nodes_lost += 1
+            forgiven = "nodes_lost" if self.nodes_lost <= MOST_LOSSES else None
+        elif is_out_of_memory(exc) and shares_gpu(self.placement_group_factory):
+            self.out_of_memory += 1
+            forgiven = "out_of_memory" if self.out_of_memory == 1 else None
+        else:
+            return
+        if forgiven is not None:
+            self.run_metadata.num_failures = counted
+            self.retried_for = forgiven
+
+
+def is_loss(error: object) -> bool:
+    """Whether an error of Ray's says that the process was lost with its node.
+
+    Also the node of another process that the trial depends on, such as a worker of Ray Train's.
+    """
+    if isinstance(error, RayTaskError):
+        error = error.cause
+    if isinstance(error, ActorUnavailableError):
+        return True  # what is heard of a lost node at first: it does not answer
+    return isinstance(error, RayActorError) and (error.preempted or _NODE_DIED in str(error))
+
+
+def is_out_of_memory(error: object) -> bool:
+    """Whether the training raised that a GPU's memory is full.
+
+    Example:
+        >>> is_out_of_memory(ValueError("CUDA out of memory"))  # not from Ray: no trial's
+        False
+    """
+    return isinstance(error, RayTaskError) and _NO_MEMORY.search(str(error)) is not None
+
+
+def shares_gpu(request: Any) -> bool:
+    """Whether a trial with this request has a part of a GPU."""
+    return any(0 < bundle.get("GPU", 0) < 1 for bundle in _bundles(request))
+
+
+def alone(request: Any) -> PlacementGroupFactory:
+    """The same request with a whole GPU in the place of each part of one."""
+    bundles = [
+        {**bundle, "GPU": 1.0} if 0 < bundle.get("GPU", 0) < 1 else bundle
+        for bundle in _bundles(request)
+    ]
+    head: list[dict[str, float]] = [{}] if request.head_bundle_is_empty else []
+    return PlacementGroupFactory([*head, *bundles], request.strategy)
+
+
+def _bundles(request: Any) -> list[dict[str, float]]:
+    return [] if request is None else request.bundles

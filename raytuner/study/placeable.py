@@ -1,0 +1,114 @@
+"""Where a study's trials are placed: no one waits for what cannot come; nodes that were lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune import Callback, PlacementGroupFactory
+
+from raytuner.errors import PlacementError, SettingError
+from raytuner.placement.cluster import look
+from raytuner.placement.preflight import preflight
+from raytuner.placement.request import Request
+
+
+def trials_at_once(
+    resources: Any, max_concurrent: int | None, *, gpu_hours: float | None = None
+) -> int | None:
+    """The bound on trials at a time, where trials make trainers of Ray Train's.
+
+    A trainer reserves its workers' room once its trial runs. Trials that filled the cluster would
+    wait for that room for ever, each for what the others hold: so no more run than fit with it.
+
+    Args:
+        resources: What one trial needs, as :func:`raytuner.tune` takes it.
+        max_concurrent: The user's own bound.
+        gpu_hours: The user's budget of GPU-hours.
+
+    Raises:
+        PlacementError: No trial can be placed together with its trainer's workers.
+        SettingError: Nobody knows how many can; or there is a budget of GPU-hours, which a
+            trainer's workers do not count in.
+    """
+    if not isinstance(resources, Mapping | Request):
+        return max_concurrent
+    request = Request.of(resources)
+    if not request.trainer:
+        return max_concurrent
+    if gpu_hours is not None:
+        raise SettingError(
+            "gpu_hours counts what trials request themselves, not what their trainers' workers"
+            " hold; bound the study by time_budget_s or num_samples"
+        )
+    found = preflight(request, look())
+    found.require()
+    if found.most is None and max_concurrent is None:
+        raise SettingError(
+            "from here it is not known what nodes the autoscaler may add, nor then how many trials"
+            " fit together with their trainers' workers; say so with max_concurrent"
+        )
+    return min(n for n in (found.most, max_concurrent) if n is not None)
+
+
+def require_room(runnable: Any) -> None:
+    """Look whether a trial can be placed, where it is known before there is one.
+
+    Raises:
+        PlacementError: No node that is there, or that the autoscaler may add, can hold it.
+    """
+    # Ray keeps a function's request there, its own `with_resources` or ours.
+    request = getattr(runnable, "_resources", None)
+    if isinstance(request, PlacementGroupFactory):
+        preflight(Request.of(request), look()).require()
+
+
+class Placeable(Callback):
+    """Looks at each trial's request, once for all that are alike.
+
+    By then all is known: what a function of the configuration asks for, a class of the user's, a
+    registered trainable. A request that could be placed once may be again: its trials wait for
+    the nodes to come back.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[PlacementGroupFactory] = set()
+        self._seen: set[str] = set()
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Look at the trials that are new.
+
+        Raises:
+            PlacementError: One can never be placed.
+        """
+        for trial in trials:
+            if trial.trial_id in self._seen:
+                continue
+            self._seen.add(trial.trial_id)
+            asked = trial.placement_group_factory
+            if trial.is_finished() or asked is None or asked in self._known:
+                continue
+            try:
+                preflight(Request.of(asked), look()).require()
+            except PlacementError as error:
+                raise PlacementError(f"{error}. The configuration: {trial.config!r}") from None
+            self._known.add(asked)
+
+
+class NoteRetries:
+    """Writes to the record which trials went on after an error that was not theirs.
+
+    Under ``nodes_lost`` and ``out_of_memory`` it has how often, by trial id. A class, since Ray
+    pickles it.
+
+    Args:
+        search: The searcher, which has the record as ``history``.
+    """
+
+    def __init__(self, search: Any) -> None:
+        self._search = search
+
+    def __call__(self, what: str, trial_id: str, count: int) -> None:
+        """Note that it has happened to a trial so often by now."""
+        history = self._search.history
+        history.set_meta(what, {**history.get_meta(what, {}), trial_id: count})

@@ -1,0 +1,248 @@
+"""Programs with a cluster of their own: Ray's `Cluster` utility, nodes of logical GPUs.
+
+Usage: cluster_driver.py COMMAND; what it found is JSON in the last line it prints, and its studies
+are in the folder it runs in.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+from ray.cluster_utils import Cluster
+
+import raytuner
+import raytuner.errors
+from raytuner.placement import gpu_memory
+
+# Ray's workers cannot import the tests: they get the functions themselves.
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
+
+MAX_T = 9
+GRACE = 3
+SPACE = {"x": tune.uniform(-1, 1)}
+
+
+def start(**nodes: dict[str, float]) -> tuple[Any, dict[str, Any]]:
+    """A head of two CPUs and other nodes, each with the resources it is given by its name."""
+    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 0})
+    made = {
+        name: cluster.add_node(num_cpus=has.pop("CPU"), num_gpus=has.pop("GPU", 0), resources=has)
+        for name, has in nodes.items()
+    }
+    ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    cluster.wait_for_nodes()
+    return cluster, made
+
+
+def saving(config: dict[str, Any]) -> None:
+    """Reports 1 to MAX_T with a checkpoint each time, and goes on from the last."""
+    begin = 1
+    if (checkpoint := tune.get_checkpoint()) is not None:
+        with checkpoint.as_directory() as place:
+            begin = int(Path(place, "t").read_text()) + 1
+    node = ray.get_runtime_context().get_node_id()
+    for t in range(begin, MAX_T + 1):
+        time.sleep(0.8)
+        with tempfile.TemporaryDirectory() as place:
+            Path(place, "t").write_text(str(t))
+            tune.report(
+                {
+                    "loss": config["x"] ** 2 + 1 / t,
+                    "node": node,
+                    "begin": begin,
+                    "gpus": len(ray.get_gpu_ids()),
+                    "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+                },
+                checkpoint=tune.Checkpoint.from_directory(place),
+            )
+
+
+def search(**settings: Any) -> raytuner.Study:
+    return raytuner.tune(
+        settings.pop("trainable", saving),
+        settings.pop("space", SPACE),
+        metric="loss",
+        mode="min",
+        seed=0,
+        storage_path=".",
+        progress=False,
+        **settings,
+    )
+
+
+class Watch(tune.Callback):
+    """Reads from Ray's state where trials are placed, at each step: node and resources."""
+
+    def __init__(self) -> None:
+        self.at_once: list[list[tuple[str, tuple[tuple[str, float], ...]]]] = []
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        table = ray.util.placement_group_table()
+        placed = [
+            (node, tuple(sorted(group["bundles"][bundle].items())))
+            for group in table.values()
+            if group["state"] == "CREATED"
+            for bundle, node in group["bundles_to_node_id"].items()
+        ]
+        if placed:
+            self.at_once.append(placed)
+
+
+# By the number in a configuration: what its trial asks for.
+ASKED: list[dict[str, Any]] = [
+    {"gpu": 0.5, "accelerator_type": "A100"},
+    {"gpu": 1, "accelerator_type": "T4"},
+    {"gpu": 0.25, "slot": 1},
+    {"bundles": [{"cpu": 1}, {"gpu": 1}, {"gpu": 1}], "strategy": "STRICT_SPREAD"},
+]
+
+
+def brief(config: dict[str, Any]) -> None:
+    for t in range(1, 4):
+        time.sleep(0.4)
+        tune.report({"loss": config["x"] ** 2 + 1 / t})
+
+
+def placed() -> Any:
+    """A study of requests of several kinds on nodes of two types; who lay where, read from Ray."""
+    _, nodes = start(
+        a100={"CPU": 4, "GPU": 2, "accelerator_type:A100": 1, "slot": 8},
+        t4={"CPU": 4, "GPU": 1, "accelerator_type:T4": 1},
+    )
+    name_of = {node.node_id: name for name, node in nodes.items()}
+    watch = Watch()
+    study = search(
+        name="placed",
+        space={"kind": tune.choice(range(len(ASKED))), "x": SPACE["x"]},
+        points_to_evaluate=[
+            {"kind": kind, "x": n / 10} for kind in range(len(ASKED)) for n in range(2)
+        ],
+        num_samples=2 * len(ASKED),
+        resources=lambda config: ASKED[config["kind"]],
+        callbacks=[watch],
+        trainable=brief,
+    )
+    return {
+        "room": raytuner.check({"gpu": 0.5}).slots,
+        "states": sorted({trial.state.value for trial in study.trials}),
+        "at_once": max(map(len, watch.at_once)),
+        "gpus_at_once": max(
+            sum(dict(bundle).get("GPU", 0) for _, bundle in step) for step in watch.at_once
+        ),
+        "placed": sorted(
+            {
+                (name_of.get(node, "head"), json.dumps(dict(bundle)))
+                for step in watch.at_once
+                for node, bundle in step
+            }
+        ),
+    }
+
+
+class Where(tune.Callback):
+    """Writes down where each trial is."""
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
+    ) -> None:
+        Path("where").write_text(f"{result['node']} {result['training_iteration']}")
+
+
+def killed() -> Any:
+    """A study of which a node is killed while a trial that has passed the rung runs on it."""
+    cluster, nodes = start(one={"CPU": 2, "GPU": 2}, other={"CPU": 2, "GPU": 2})
+    of_id = {node.node_id: node for node in nodes.values()}
+    gone: list[str] = []
+
+    def kill() -> None:
+        while not gone:
+            time.sleep(0.1)
+            text = Path("where").read_text() if Path("where").exists() else ""
+            node, _, t = text.partition(" ")
+            if t and GRACE < int(t) < MAX_T - 2:
+                gone.append(node)
+                cluster.remove_node(of_id[node], allow_graceful=False)
+
+    threading.Thread(target=kill, daemon=True).start()
+    study = search(
+        name="killed",
+        num_samples=6,
+        max_t=MAX_T,
+        grace_period=GRACE,
+        resources={"cpu": 0.5, "gpu": 1},
+        callbacks=[Where()],
+    )
+    results = tune.ExperimentAnalysis(str(study.path)).results
+    return {
+        "lost": study.history.get_meta("nodes_lost", {}),
+        "began": {trial_id: result["begin"] for trial_id, result in results.items()},
+        "ended_there": [i for i, result in results.items() if result["node"] in gone],
+        "pending": len(study.history.snapshot().pending),
+        "alive": len(raytuner.check().cluster.nodes),
+    }
+
+
+def hungry(config: dict[str, Any]) -> None:
+    """Takes more than its share at x > 0, and more than any GPU has at x > 0.9."""
+    request = tune.get_context().get_trial_resources().required_resources
+    begin = 1 if tune.get_checkpoint() is None else 2
+    for t in range(begin, 4):
+        if t == 2 and config["x"] > (0 if request["GPU"] < 1 else 0.9):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        if t == 2 and config["x"] < -0.9:
+            raise ValueError("no memory of the right answer")
+        with tempfile.TemporaryDirectory() as place:
+            tune.report(
+                {"loss": config["x"], "begin": begin, "share": request["GPU"]},
+                checkpoint=tune.Checkpoint.from_directory(place),
+            )
+        time.sleep(0.5)
+
+
+def memory() -> Any:
+    """A study whose trials get the share of a GPU that their memory takes."""
+    ray.init("local", num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    reads = iter([1e9, 3e9, 2e9])
+    gpu_memory.nvidia_smi = lambda: (next(reads, 2e9), 10e9)  # in the trial's process
+    study = search(
+        name="memory",
+        num_samples=5,
+        resources={"cpu": 0.5, "gpu": "fit"},
+        trainable=hungry,
+        points_to_evaluate=[{"x": x} for x in (-0.5, 0.5, 0.95, -0.95, -0.2)],
+    )
+    results = tune.ExperimentAnalysis(str(study.path)).results
+    return {
+        "probe": study.history.get_meta("gpu_probe"),
+        "resources": study.history.get_meta("settings")["resources"],
+        "out_of_memory": study.history.get_meta("out_of_memory"),
+        "numbers": {trial.trial_id: trial.number for trial in study.trials},
+        "last": {i: [result["share"], result["begin"]] for i, result in results.items()},
+    }
+
+
+def main() -> None:
+    commands: dict[str, Callable[[], Any]] = {
+        "placed": placed,
+        "killed": killed,
+        "memory": memory,
+    }
+    print(json.dumps(commands[sys.argv[1]]()))
+    sys.stdout.flush()
+    os._exit(0)  # the nodes are this process' children: they end with it
+
+
+if __name__ == "__main__":
+    main()
