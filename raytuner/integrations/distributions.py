@@ -11,6 +11,7 @@ from ray.tune.search import sample
 from scipy import stats
 
 from raytuner.errors import SpaceError
+from raytuner.integrations.translated import Translated
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Categorical, Config, Domain, Float, Integer, Normal, Space
 from raytuner.space.choices import is_primitive
@@ -23,26 +24,6 @@ _LOG = ("log-uniform", "log_uniform", "reciprocal")
 _PRIORS = ("uniform", *_LOG)
 
 Back = Callable[[Any], Any]
-
-
-@dataclass(frozen=True)
-class Translated:
-    """A search space, and the way back from its configurations.
-
-    Attributes:
-        space: The search space.
-        back: For the hyperparameters whose values are not the others' own: what makes them so.
-    """
-
-    space: Space
-    back: Mapping[str, Back]
-
-    def params(self, config: Config) -> dict[str, Any]:
-        """The parameters that a configuration stands for, as the other library would give them."""
-        return {
-            name: self.back[name](value) if name in self.back else value
-            for name, value in config.items()
-        }
 
 
 def translated(distributions: Mapping[str, Any]) -> Translated:
@@ -71,7 +52,7 @@ def translated(distributions: Mapping[str, Any]) -> Translated:
             raise SpaceError(f"{name}: {error}") from None
         if way_back is not None:
             back[name] = way_back
-    return Translated(Space(template), back)
+    return Translated(Space(template), _Back(back))
 
 
 def _domain(given: Any) -> tuple[Domain, Back | None]:
@@ -148,6 +129,19 @@ def _parameters(given: Any) -> tuple[list[float], float, float]:
     found = given.dist._parse_args(*given.args, **given.kwds)  # public in name alone: no other way
     shapes, loc = [float(shape) for shape in found[0]], float(found[1])
     return shapes, loc, float(found[2]) if len(found) > 2 else 1.0
+
+
+@dataclass(frozen=True)
+class _Back:
+    """The parameters of a configuration; ``back`` has what makes a value the user's own."""
+
+    back: Mapping[str, Back]
+
+    def __call__(self, config: Config) -> dict[str, Any]:
+        return {
+            name: self.back[name](value) if name in self.back else value
+            for name, value in config.items()
+        }
 
 
 @dataclass(frozen=True)

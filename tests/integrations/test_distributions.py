@@ -53,7 +53,8 @@ WholeNumbers.__name__ = "Integer"
 def test_a_known_law_becomes_the_domain_with_that_law(given: Any, domain: Any) -> None:
     space = translated({"p": given})
     assert [column.domain for column in space.space.columns] == [domain]
-    assert not space.back
+    config = space.space.decode(np.full((1, 1), 0.3))[0]
+    assert space.params(config) == config
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_method_params
 
 from raytuner.errors import SettingError
-from raytuner.integrations.distributions import Translated, translated
+from raytuner.integrations.distributions import translated
 from raytuner.integrations.sklearn.answers import Answers
 from raytuner.integrations.sklearn.folds import GROWS, Folds, Steps
 from raytuner.integrations.sklearn.trials import SCORE, Found, Params, run_trials
+from raytuner.integrations.translated import Translated
 from raytuner.space import Integer, Space
 
 # Of a grid, which is a list of candidates: the place of one.
@@ -93,7 +94,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         ...     n_jobs=1,
         ...     random_state=0,
         ... ).fit(X, y)
-        >>> search.best_score_ > 0.9, len(search.cv_results_["params"])
+        >>> bool(search.best_score_ > 0.9), len(search.cv_results_["params"])
         (True, 5)
     """
 
