@@ -88,7 +88,7 @@ def train(config: dict[str, Any]) -> None:
     network = build(config)
     optimizer = torch.optim.Adam(network.parameters(), lr=config["lr"])
     for _ in range(config["epochs"]):
-        for batch in torch.randperm(len(x[rest])).split(64):
+        for batch in torch.split(torch.randperm(len(x[rest])), 64):
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(network(x[rest][batch]), y[rest][batch])
             torch.autograd.backward(loss)

@@ -12,12 +12,25 @@ from ray import tune
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
+from raytuner import BoTorchSearch
+
 PAGES = Path(__file__).parents[2] / "docs" / "moving"
 NAMES = sorted(path.stem for path in PAGES.glob("*.md") if path.stem != "README")
 # What a page's "After" needs besides raytuner and Ray.
 NEEDS = {"hyperopt": "hyperopt", "keras-tuner": "keras", "optuna": "optuna"}
 
 REUSE = {"reuse_actors": True}
+HERE = {"background": False}
+
+
+class call_with:  # noqa: N801  # stands for a method
+    """A method that is given more arguments."""
+
+    def __init__(self, method: Any, more: dict[str, Any]) -> None:
+        self._method, self._more = method, more
+
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        return lambda *args, **given: self._method(owner, *args, **given | self._more)
 
 
 def test_the_index_names_every_page() -> None:
@@ -43,10 +56,9 @@ def test_what_comes_after_runs(
         pytest.importorskip(NEEDS[name], reason=f"{NEEDS[name]} is not installed")
     monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "0")
     # One process for many trials: most of the time goes into starting them.
-    plain = tune.TuneConfig.__init__
-    monkeypatch.setattr(
-        tune.TuneConfig, "__init__", lambda *args, **given: plain(*args, **given | REUSE)
-    )
+    # And none for proposals.
+    for kind, more in ((tune.TuneConfig, REUSE), (BoTorchSearch, HERE)):
+        monkeypatch.setattr(kind, "__init__", call_with(kind.__init__, more))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     sybil = Sybil([PythonCodeBlockParser(), SkipParser()], pattern="*.md", path=str(PAGES))
     document = sybil.parse(PAGES / f"{name}.md")

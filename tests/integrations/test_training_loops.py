@@ -281,3 +281,55 @@ def test_hugging_faces_trainer_takes_our_searcher_and_scheduler(tmp_path: Path) 
     assert not study.failures
     assert 1e-4 <= best.hyperparameters["learning_rate"] <= 1e-1
     assert max(trial.t for trial in study.trials) == 2
+
+
+def train_torch_trainer(config: dict[str, Any]) -> None:
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    def loop(given: dict[str, Any]) -> None:
+        import ray.train
+        import torch
+        from ray.train.torch import prepare_model
+
+        model = prepare_model(torch.nn.Linear(1, 1))
+        optimizer = torch.optim.SGD(model.parameters(), lr=given["lr"])
+        x = torch.linspace(-1, 1, 32)[:, None]
+        for epoch in range(1, _EPOCHS + 1):
+            optimizer.zero_grad()
+            loss = ((model(x) - 2 * x) ** 2).mean()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            ray.train.report({"loss": loss.item(), "epoch": epoch})
+
+    name = str(tune.get_context().get_trial_id())  # an attempt of its own for each trial
+    TorchTrainer(
+        loop,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=1),
+        run_config=RunConfig(
+            name=name, storage_path=config["folder"], callbacks=[TuneReportCallback()]
+        ),
+    ).fit()
+
+
+def test_ray_trains_torch_trainer(tmp_path: Path) -> None:
+    """The trial itself takes no processor: the trainer asks for its own."""
+    study = raytuner.tune(
+        train_torch_trainer,
+        {**RATE, "folder": str(tmp_path / "trains")},
+        metric="loss",
+        mode="min",
+        num_samples=2,
+        max_t=_EPOCHS,
+        time_attr="epoch",
+        resources={"cpu": 0.1},
+        max_concurrent=1,
+        storage_path=tmp_path,
+        progress=False,
+        seed=0,
+    )
+    assert not study.failures
+    assert max(trial.t for trial in study.trials) == _EPOCHS
+    assert study.best is not None
