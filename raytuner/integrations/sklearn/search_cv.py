@@ -54,8 +54,9 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         n_iter: How many candidates to try of ``param_distributions``.
         scoring: As in scikit-learn. With several scores, the search goes by the one that ``refit``
             names, else by the first.
-        n_jobs: At most so many candidates at a time. None or -1: as many as the cluster has room
-            for. 1: one by one in this process, without Ray.
+        n_jobs: At most so many candidates at a time. None or below 0: as many as the cluster has
+            room for. 1: one by one in this process, without Ray, unless ``early_stopping`` or
+            ``parallel_folds`` asks for it.
         refit: As in scikit-learn.
         cv: As in scikit-learn.
         verbose: Above 0, progress is shown.
@@ -195,11 +196,13 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         steps, max_t = self._steps(), self.max_t
         if steps == "folds":
             max_t = self.n_splits_
-        with TemporaryDirectory(prefix="raytuner-") as scratch:
+        with TemporaryDirectory(prefix="raytuner-", ignore_cleanup_errors=True) as scratch:
             path = Path(scratch if self.storage_path is None else self.storage_path)
             found: list[Found] = []
             before = set(path.glob("*"))
             for part, its in zip(parts, seed, strict=True):
+                if found and self._time_left() == 0:
+                    break
                 found += self._search_on_ray(part, its, steps, max_t, path)
             if self.storage_path is not None:
                 self.study_paths_ = [str(made) for made in sorted(set(path.glob("*")) - before)]
@@ -307,7 +310,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             "num_samples": part.count,
             "seed": seed,
             "time_budget_s": self._time_left(),
-            "max_concurrent": None if self.n_jobs in (None, -1) else self.n_jobs,
+            "max_concurrent": None if self.n_jobs is None or self.n_jobs < 0 else self.n_jobs,
             "progress": self.verbose > 0,
             # A trial that is never stopped leaves its process as it found it.
             "reuse_actors": steps is None,
