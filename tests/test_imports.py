@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"", "errors", "text", "space", "history", "bayes"},
     "study": _ADAPTERS | {"text", "report", "placement"},
     "simulate": _ADAPTERS | {"study"},  # to read a study that ran
-    "integrations": {"errors", "space", "study"},
+    "integrations": {"", "errors", "space", "history", "search", "schedulers", "study"},
     "demo": {"errors", "space", "history", "search", "schedulers", "study"},
     "cli": _ADAPTERS | {"", "text", "study", "report", "placement", "simulate", "demo"},
     # The package itself names its rooms for type checkers only, and imports them when asked.

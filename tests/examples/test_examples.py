@@ -1,4 +1,4 @@
-"""The examples can be imported, their spaces read, and one training run without Ray."""
+"""The examples run, with small numbers."""
 
 import importlib.util
 from pathlib import Path
@@ -10,6 +10,7 @@ import pytest
 
 from raytuner.cli.loading import load_function, load_space
 from raytuner.cli.study_file import read_study
+from raytuner.search.tune_space import space_from_tune
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -54,3 +55,64 @@ def test_the_studys_file_says_the_same_as_the_flags() -> None:
     assert study["trainable"] == "train:fit"
     assert study["param_space"].to_spec() == load_space(EXAMPLES / "space.toml").to_spec()
     assert study["max_t"] == study["param_space"].to_spec()["steps"]
+
+
+def test_ridge_is_searched_and_predicts() -> None:
+    assert load("ridge").main(["--candidates", "4"]) > 0.2
+
+
+@pytest.mark.parametrize("data", ["iris", "digits"])
+def test_the_classifier_has_all_scores(data: str) -> None:
+    found = load("classifier").main(["--data", data, "--candidates", "3", "--epochs", "5"])
+    assert list(found) == ["accuracy", "precision", "recall", "f1", "auc"]
+    assert all(0 < score <= 1 for score in found.values())
+
+
+@pytest.mark.parametrize("kind", ["dense", "convolution", "transformer"])
+def test_the_networks_learn(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("networks")
+    space = space_from_tune(module.SPACES[kind])
+    config = space.decode(np.full((1, space.dim), 0.7))[0] | {"lr": 0.01}
+    reports: list[dict[str, Any]] = []
+    monkeypatch.setattr(module.tune, "report", reports.append)
+    module.train({**config, "kind": kind, "epochs": 6})
+    assert len(reports) == 6
+    chance = 1 / 8 if kind == "transformer" else 1 / 10
+    assert reports[-1]["accuracy"] > 2 * chance
+    for corner in (0.0, 1.0):  # all that the space has can be built
+        module.build({**space.decode(np.full((1, space.dim), corner))[0], "kind": kind})
+
+
+def test_q_learning_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("reinforcement")
+    reports: list[dict[str, Any]] = []
+    monkeypatch.setattr(module.tune, "report", reports.append)
+    module.train({"rate": 0.5, "discount": 1.0, "exploration": 0.05, "rounds": 9})
+    assert len(reports) == 9
+    assert reports[-1]["reward"] > reports[0]["reward"] + 20
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("networks", ["dense", "--trials", "2", "--epochs", "2"]),
+        ("reinforcement", ["--trials", "2", "--rounds", "2"]),
+    ],
+)
+def test_a_search_on_ray(
+    name: str, arguments: list[str], ray_cluster: None, tmp_path: Path
+) -> None:
+    study = load(name).main([*arguments, "--storage-path", str(tmp_path)])
+    assert study.best is not None
+    assert not study.failures
+
+
+def test_the_boosted_tree_on_ray(ray_cluster: None) -> None:
+    found = load("boosted_tree").main(["--candidates", "2", "--trees", "4", "--steps", "2"])
+    assert found.best_score_ > 0.8
+
+
+def test_every_example_is_described() -> None:
+    text = (EXAMPLES / "README.md").read_text()
+    files = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".toml")}
+    assert {name for name in files if name not in text} <= {"space.toml"}

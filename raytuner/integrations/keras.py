@@ -1,0 +1,68 @@
+"""Keras 3, on any of its backends, inside a trial."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+from ray import tune
+
+_FILE = "model.keras"
+
+
+class ReportCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types here
+    """Reports each epoch's metrics with a checkpoint, and goes on from one.
+
+    Ray's own callback for Keras needs TensorFlow; this one takes whatever backend there is. A trial
+    that was paused at a rung, or whose process died, goes on with the epoch, weights and optimiser
+    of its last checkpoint: see :meth:`initial_epoch`.
+
+    Args:
+        checkpoint: Whether to save one each epoch; a scheduler that only stops needs none.
+
+    Example:
+        .. code-block:: python
+
+            def train(config):
+                model = build(config)  # compiled
+                report = ReportCheckpoint()
+                model.fit(x, y, epochs=27, initial_epoch=report.initial_epoch(), callbacks=[report])
+    """
+
+    def __init__(self, *, checkpoint: bool = True) -> None:
+        super().__init__()
+        self._checkpoint = checkpoint
+
+    def initial_epoch(self) -> int:
+        """The epoch that ``fit`` is to begin with: 0, or the next after the checkpoint."""
+        checkpoint = tune.get_checkpoint()
+        return 0 if checkpoint is None else int(checkpoint.get_metadata()["epoch"])
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Go on from the trial's checkpoint, if there is one."""
+        checkpoint = tune.get_checkpoint()
+        if checkpoint is None:
+            return
+        with checkpoint.as_directory() as folder:
+            saved = keras.models.load_model(Path(folder) / _FILE)
+        self.model.build(saved.input_shape)
+        self.model.set_weights(saved.get_weights())
+        self.model.optimizer.build(self.model.trainable_variables)
+        pairs = zip(self.model.optimizer.variables, saved.optimizer.variables, strict=True)
+        for own, kept in pairs:
+            own.assign(kept)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Report."""
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        if not self._checkpoint:
+            tune.report(metrics)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            self.model.save(Path(folder) / _FILE)
+            checkpoint = tune.Checkpoint.from_directory(folder)
+            checkpoint.set_metadata({"epoch": epoch + 1})
+            tune.report(metrics, checkpoint=checkpoint)

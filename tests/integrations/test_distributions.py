@@ -1,0 +1,86 @@
+"""What scikit-learn's users write down as distributions, as spaces of ours."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from ray import tune
+from scipy import stats
+
+from raytuner.errors import SpaceError
+from raytuner.integrations.distributions import translated
+from raytuner.space import Categorical, Float, Integer, Normal, Ordinal
+
+
+class Real(SimpleNamespace):
+    """Has what scikit-optimize's dimensions have; the library is archived."""
+
+
+class WholeNumbers(SimpleNamespace):
+    pass
+
+
+WholeNumbers.__name__ = "Integer"
+
+
+@pytest.mark.parametrize(
+    ("given", "domain"),
+    [
+        (stats.uniform(2, 3), Float(2, 5)),
+        (stats.uniform(loc=-1, scale=2), Float(-1, 1)),
+        (stats.loguniform(1e-3, 10), Float(1e-3, 10, log=True)),
+        (stats.loguniform(1e-3, 10, scale=2), Float(2e-3, 20, log=True)),
+        (stats.reciprocal(1, 10), Float(1, 10, log=True)),
+        (stats.randint(3, 7), Integer(3, 6)),
+        (stats.randint(3, 7, loc=1), Integer(4, 7)),
+        (stats.norm(1, 2), Normal(1, 2)),
+        (tune.randint(1, 5), Integer(1, 4)),
+        (Integer(1, 5), Integer(1, 5)),
+        ([1, 10, 100], Ordinal([1, 10, 100])),
+        (np.array([0.5, 0.25, 0.125]), Ordinal([0.5, 0.25, 0.125])),
+        (("relu", "tanh"), Categorical(["relu", "tanh"])),
+        ((1e-6, 1e2, "log-uniform"), Float(1e-6, 1e2, log=True)),
+        ((1, 8, "uniform"), Integer(1, 8)),
+        (Real(low=0.1, high=1.0, prior="log-uniform"), Float(0.1, 1.0, log=True)),
+        (WholeNumbers(low=1, high=9, prior="uniform"), Integer(1, 9)),
+        (Real(categories=("a", "b"), prior=None), Categorical(["a", "b"])),
+    ],
+    ids=str,
+)
+def test_a_known_law_becomes_the_domain_with_that_law(given: Any, domain: Any) -> None:
+    space = translated({"p": given})
+    assert [column.domain for column in space.space.columns] == [domain]
+    config = space.space.decode(np.full((1, 1), 0.3))[0]
+    assert space.params(config) == config
+
+
+@pytest.mark.parametrize(
+    "given", [stats.expon(scale=3), stats.beta(2, 5), stats.poisson(4), stats.norm(0, 1).__class__]
+)
+def test_any_other_law_is_drawn_by_its_quantiles(given: Any) -> None:
+    if isinstance(given, type):
+        with pytest.raises(SpaceError, match="p: received"):
+            translated({"p": SimpleNamespace(rvs=lambda: 1)})
+        return
+    space = translated({"p": given})
+    drawn = [space.params(c)["p"] for c in space.space.sample(np.random.default_rng(0), 4000)]
+    whole = isinstance(given.dist, stats.rv_discrete)
+    assert all(type(value) is (int if whole else float) for value in drawn)
+    assert np.mean(drawn) == pytest.approx(given.mean(), rel=0.05)
+    assert np.std(drawn) == pytest.approx(given.std(), rel=0.1)
+
+
+def test_values_of_any_kind_come_back_as_they_are() -> None:
+    values = [object(), [1, 2], 1, 1.0, None]
+    space = translated({"p": values, "q": tune.uniform(0, 1)})
+    drawn = [space.params(c)["p"] for c in space.space.sample(np.random.default_rng(0), 100)]
+    assert {id(value) for value in drawn} == {id(value) for value in values}
+
+
+@pytest.mark.parametrize("given", [3, "abc", object(), {"low": 1}])
+def test_anything_else_is_refused_by_name(given: Any) -> None:
+    with pytest.raises(SpaceError, match=r"alpha: received .*give a list of values"):
+        translated({"alpha": given})

@@ -1,0 +1,292 @@
+"""RayTunerSearchCV beside scikit-learn's own searches, here and on Ray."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+import pandas as pd
+from ray import cloudpickle
+from scipy.stats import loguniform
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_iris, make_classification
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.exceptions import FitFailedWarning
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+import raytuner
+from raytuner.errors import SettingError
+from raytuner.integrations.sklearn import RayTunerSearchCV
+from raytuner.integrations.sklearn.folds import Folds, mean_score
+
+X, y = load_iris(return_X_y=True)
+DRAWN = {"C": loguniform(1e-3, 1e3)}
+
+
+def logistic() -> Any:
+    return LogisticRegression(max_iter=300)
+
+
+def assert_same_search(ours: Any, theirs: Any) -> None:
+    """All that a search finds is equal, but for the seconds."""
+    assert list(ours.cv_results_) == list(theirs.cv_results_)
+    for key, column in theirs.cv_results_.items():
+        if not key.endswith("_time"):
+            np.testing.assert_array_equal(ours.cv_results_[key], column, err_msg=key)
+            assert type(ours.cv_results_[key]) is type(column)
+    assert ours.multimetric_ == theirs.multimetric_
+    assert ours.n_splits_ == theirs.n_splits_
+    for name in ("best_index_", "best_params_", "best_score_"):
+        assert getattr(ours, name, None) == getattr(theirs, name, None)
+    assert hasattr(ours, "refit_time_") == hasattr(theirs, "refit_time_")
+
+
+class Fails(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Cannot be fitted at all with ``bad``."""
+
+    def __init__(self, bad: bool = False) -> None:
+        self.bad = bad
+
+    def fit(self, X: Any, y: Any) -> Fails:
+        if self.bad:
+            raise ValueError("a bad fit")
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return np.full(len(X), self.classes_[0])
+
+
+def in_columns() -> Pipeline:
+    """A pipeline around a ColumnTransformer, as of a table."""
+    scale = ColumnTransformer([("a", StandardScaler(), ["w"]), ("b", MinMaxScaler(), ["x", "y"])])
+    return Pipeline([("scale", scale), ("model", logistic())])
+
+
+TABLE = pd.DataFrame(X, columns=["w", "x", "y", "z"])
+OF_PIPELINE = [
+    {"model__C": [0.01, 1.0], "scale__a": [StandardScaler(), "passthrough"]},
+    {"model__C": [10.0], "scale__b__feature_range": [(0, 1), (-1, 1)]},
+]
+WAYS: dict[str, dict[str, Any]] = {
+    "several scores": {"scoring": ["accuracy", "neg_log_loss"], "refit": "neg_log_loss"},
+    "no refit": {"scoring": {"a": "accuracy", "b": "f1_macro"}, "refit": False},
+    "chosen by a function": {"refit": lambda results: len(results["params"]) - 1},
+    "train scores": {"return_train_score": True, "scoring": "roc_auc_ovr"},
+}
+
+
+# -- in this process --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_grid_gives_what_grid_search_gives(way: str) -> None:
+    settings = {"cv": 3, "n_jobs": 1, **WAYS[way]}
+    theirs = GridSearchCV(in_columns(), OF_PIPELINE, **settings).fit(TABLE, y)
+    ours = RayTunerSearchCV(in_columns(), param_grid=OF_PIPELINE, **settings).fit(TABLE, y)
+    assert_same_search(ours, theirs)
+    if settings.get("refit", True):
+        np.testing.assert_array_equal(ours.predict_proba(TABLE), theirs.predict_proba(TABLE))
+        assert ours.score(TABLE, y) == theirs.score(TABLE, y)
+
+
+def test_fits_that_fail_score_as_in_grid_search() -> None:
+    settings: dict[str, Any] = {"cv": 2, "n_jobs": 1, "error_score": -1.0}
+    grid = {"bad": [False, True]}
+    with pytest.warns(FitFailedWarning, match="a bad fit"):
+        theirs = GridSearchCV(Fails(), grid, **settings).fit(X, y)
+    with pytest.warns(FitFailedWarning, match="a bad fit"):
+        ours = RayTunerSearchCV(Fails(), param_grid=grid, **settings).fit(X, y)
+    assert_same_search(ours, theirs)
+
+
+def test_distributions_are_searched_and_the_same_for_a_seed() -> None:
+    search = RayTunerSearchCV(logistic(), DRAWN, n_iter=8, cv=3, n_jobs=1, random_state=3)
+    first, second = clone(search).fit(X, y), clone(search).fit(X, y)
+    assert first.cv_results_["params"] == second.cv_results_["params"]
+    assert len({params["C"] for params in first.cv_results_["params"]}) == 8
+    assert all(1e-3 <= params["C"] <= 1e3 for params in first.cv_results_["params"])
+    assert first.best_score_ == max(first.cv_results_["mean_test_score"]) > 0.95
+    other = clone(search).set_params(random_state=4).fit(X, y)
+    assert other.cv_results_["params"] != first.cv_results_["params"]
+
+
+def test_it_searches_better_than_at_random_where_there_is_something_to_learn() -> None:
+    """The last proposals are better than the first, which are quasi-random."""
+    search = RayTunerSearchCV(
+        LogisticRegression(max_iter=50), {"C": loguniform(1e-6, 1e3)}, n_iter=14, cv=2, n_jobs=1,
+        scoring="neg_log_loss", random_state=0,
+    ).fit(X, y)  # fmt: skip
+    scores = search.cv_results_["mean_test_score"]
+    assert np.mean(scores[8:]) > np.mean(scores[:5]) + 0.1
+
+
+def test_a_few_lists_are_all_tried_and_several_spaces_share() -> None:
+    lists = RayTunerSearchCV(logistic(), {"C": [1, 2, 3]}, n_iter=5, cv=2, n_jobs=1).fit(X, y)
+    assert [params["C"] for params in lists.cv_results_["params"]] == [1, 2, 3]
+    spaces = [{"C": loguniform(1e-3, 1)}, {"C": [1, 10, 100, 1000], "tol": [1e-3]}]
+    found = RayTunerSearchCV(logistic(), spaces, n_iter=5, cv=2, n_jobs=1, random_state=0).fit(X, y)
+    assert found.cv_results_["param_tol"].mask.tolist() == [True, True, True, False, False]
+
+
+def test_groups_and_sample_weights_reach_their_places() -> None:
+    groups, weights = np.arange(len(X)) % 5, np.linspace(0.1, 1, len(X))
+    settings: dict[str, Any] = {"cv": GroupKFold(3), "n_jobs": 1}
+    given = {"groups": groups, "sample_weight": weights}
+    theirs = GridSearchCV(logistic(), {"C": [0.1, 1.0]}, **settings).fit(X, y, **given)
+    ours = RayTunerSearchCV(logistic(), param_grid={"C": [0.1, 1.0]}, **settings)
+    assert_same_search(ours.fit(X, y, **given), theirs)
+
+
+def test_it_is_an_estimator_of_its_own_in_a_pipeline() -> None:
+    inner = RayTunerSearchCV(logistic(), DRAWN, n_iter=3, cv=2, n_jobs=1, random_state=0)
+    whole = Pipeline([("scale", StandardScaler()), ("search", inner)]).fit(X, y)
+    assert accuracy_score(y, whole.predict(X)) > 0.9
+    again = pickle.loads(pickle.dumps(whole))
+    np.testing.assert_array_equal(again.predict(X), whole.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "got neither of param_distributions and param_grid"),
+        ({"param_grid": {"C": [1]}, "param_distributions": DRAWN}, "got both"),
+        ({"param_distributions": []}, "is empty"),
+        ({"param_distributions": DRAWN, "early_stopping": "partial_fit"}, "can go by 'warm_start'"),
+        (
+            {"param_distributions": DRAWN, "early_stopping": True, "parallel_folds": True},
+            "leave one out",
+        ),
+    ],
+    ids=["neither", "both", "empty", "no partial_fit", "parallel folds"],
+)
+def test_what_cannot_be_is_refused_before_any_fit(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        RayTunerSearchCV(logistic(), **settings).fit(X, y)
+
+
+# -- a candidate, step by step ----------------------------------------------------------------
+
+
+def folds_of(estimator: Any, scoring: str = "accuracy") -> Folds:
+    from sklearn.metrics import get_scorer
+
+    data, target = make_classification(120, random_state=0)
+    halves = np.arange(120) % 2
+    splits = [(np.flatnonzero(halves != k), np.flatnonzero(halves == k)) for k in (0, 1)]
+    return Folds(estimator, data, target, splits, get_scorer(scoring), {}, {}, True, np.nan)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        RandomForestClassifier(7, random_state=0),
+        GradientBoostingClassifier(n_estimators=7, random_state=0),
+    ],
+)
+def test_an_ensemble_that_grew_to_its_end_scores_as_one_of_a_piece(estimator: Any) -> None:
+    folds = folds_of(estimator, "neg_log_loss")
+    steps = list(folds.grown({"max_features": 3}, "warm_start", 4))
+    assert len(steps) == 4
+    for key in ("test_scores", "train_scores"):
+        grown = [scored[key] for scored in steps[-1]]
+        assert grown == pytest.approx([folds.fit({"max_features": 3}, k)[key] for k in (0, 1)])
+    means = [mean_score(found, None) for found in steps]
+    assert len(set(means)) == 4
+
+
+def test_passes_over_the_data_are_those_of_partial_fit() -> None:
+    folds = folds_of(SGDClassifier(random_state=0))
+    steps = list(folds.grown({"alpha": 0.01}, "partial_fit", 3))
+    train, test = folds.splits[1]
+    model = SGDClassifier(random_state=0, alpha=0.01)
+    for found in steps:
+        model.partial_fit(folds.X[train], folds.y[train], classes=[0, 1])
+        assert found[1]["test_scores"] == model.score(folds.X[test], folds.y[test])
+
+
+def test_a_solver_gets_its_share_of_iterations_at_each_step() -> None:
+    folds = folds_of(MLPClassifier((4,), max_iter=7, random_state=0))
+    steps = list(folds.grown({}, "warm_start", 3))
+    assert len(steps) == 3
+    assert all(scored["fit_error"] is None for found in steps for scored in found)
+    times = [found[0]["fit_time"] for found in steps]
+    assert times == sorted(times)  # of all that was trained so far
+
+
+def test_a_step_that_fails_is_the_last() -> None:
+    [found] = folds_of(SGDClassifier()).grown({"alpha": -1.0}, "partial_fit", 3)
+    assert "InvalidParameterError" in found[0]["fit_error"]
+    assert np.isnan(found[0]["test_scores"])
+
+
+def test_folds_are_run_one_after_the_other() -> None:
+    folds = folds_of(logistic())
+    steps = list(folds.grown({"C": 1.0}, "folds", 2))
+    assert [len(found) for found in steps] == [1, 2]
+    assert steps[1][1]["test_scores"] == folds.fit({"C": 1.0}, 1)["test_scores"]
+
+
+# -- on Ray -------------------------------------------------------------------------------------
+
+
+def test_on_ray_a_grid_gives_what_grid_search_gives(ray_cluster: None) -> None:
+    settings: dict[str, Any] = {
+        "cv": 2, "return_train_score": True, **WAYS["several scores"]
+    }  # fmt: skip
+    theirs = GridSearchCV(in_columns(), OF_PIPELINE[:1], **settings).fit(TABLE, y)
+    ours = RayTunerSearchCV(in_columns(), param_grid=OF_PIPELINE[:1], **settings).fit(TABLE, y)
+    assert_same_search(ours, theirs)
+    np.testing.assert_array_equal(ours.predict_proba(TABLE), theirs.predict_proba(TABLE))
+    assert ours.best_estimator_.n_features_in_ == 4
+
+
+def test_on_ray_folds_run_side_by_side(ray_cluster: None) -> None:
+    theirs = GridSearchCV(logistic(), {"C": [0.01, 1.0]}, cv=2).fit(X, y)
+    ours = RayTunerSearchCV(logistic(), param_grid={"C": [0.01, 1.0]}, cv=2, parallel_folds=True)
+    assert_same_search(ours.fit(X, y), theirs)
+
+
+def test_on_ray_what_a_fit_raises_is_raised(ray_cluster: None) -> None:
+    by_value: Any = cloudpickle.register_pickle_by_value
+    by_value(sys.modules[__name__])  # workers cannot import it
+    search = RayTunerSearchCV(Fails(), param_grid={"bad": [True, False]}, cv=2, error_score="raise")
+    with pytest.raises(ValueError, match="a bad fit"):
+        search.fit(X, y)
+
+
+def test_on_ray_bad_candidates_are_stopped_and_none_of_them_is_best(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    search = RayTunerSearchCV(
+        SGDClassifier(random_state=0),
+        {"alpha": loguniform(1e-6, 1e3)},
+        n_iter=6,
+        cv=2,
+        early_stopping=True,
+        max_t=9,
+        random_state=0,
+        storage_path=tmp_path,
+    ).fit(X, y)
+    results = search.cv_results_
+    assert results["completed"][search.best_index_]
+    assert results["n_steps"].max() == 9 > results["n_steps"].min()
+    assert (results["completed"] == (results["n_steps"] == 9)).all()
+    done = results["mean_test_score"][results["completed"]]
+    assert search.best_score_ == done.max()
+    [path] = search.study_paths_
+    study = raytuner.load(path)
+    assert [trial.t for trial in study.trials] == results["n_steps"].tolist()
