@@ -213,6 +213,7 @@ def _run(
         history.max_t,
         time_budget_s,
         figures_file=path / FIGURES_FILE,
+        study=path.name,
         quiet=not progress,
     )
     with _ray_session():
