@@ -14,6 +14,7 @@ from raytuner.space.domains import (
     Normal,
     Ordinal,
 )
+from raytuner.space.hull import differences, hull
 from raytuner.space.space import Column, Config, Space
 from raytuner.space.spec import Path
 
@@ -30,4 +31,6 @@ __all__ = [
     "Ordinal",
     "Path",
     "Space",
+    "differences",
+    "hull",
 ]

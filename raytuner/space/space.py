@@ -120,6 +120,16 @@ class Space:
             for column in self.columns
         )
 
+    @property
+    def template(self) -> Mapping[str, Any]:
+        """What the space was made from; not to be changed."""
+        found: Mapping[str, Any] = self._template
+        return found
+
+    def leaves(self) -> dict[Path, Any]:
+        """Every domain and constant by its path, in order."""
+        return dict(_leaves(self._template, ()))
+
     def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
         """`n` independent configurations with Ray Tune's own law, full ones as `decode` gives."""
         return self.decode(rng.random((n, self.dim)))

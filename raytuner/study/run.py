@@ -16,11 +16,12 @@ from typing import Any
 import ray
 from ray import tune as ray_tune
 
-from raytuner.errors import HistoryError, RaytunerError, SettingError
+from raytuner.errors import HistoryError, RaytunerError, SettingError, SpaceError
 from raytuner.history import History, TrialState
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import RECORD_FILE
+from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Space
 from raytuner.study.arguments import (
     Resources,
@@ -30,6 +31,7 @@ from raytuner.study.arguments import (
     folder_for,
     with_resources,
 )
+from raytuner.study.carry_over import carry_over
 from raytuner.study.ends import Ends
 from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
 from raytuner.study.progress import FIGURES_FILE, Progress
@@ -271,6 +273,7 @@ def extend(
     num_samples: int,
     time_budget_s: float | None = None,
     gpu_hours: float | None = None,
+    max_t: float | None = None,
     param_space: Mapping[str, Any] | Space | None = None,
     resources: Resources | None = None,
     scheduler: Any = None,
@@ -302,16 +305,31 @@ def extend(
     if not (study.path / RECORD_FILE).is_file():
         raise HistoryError(f"there is no record to go on from at {study.path / RECORD_FILE}")
     runnable = with_resources(trainable, resources)
+    space = param_space
+    if space is not None and not isinstance(space, Space):
+        space = space_from_tune(space)
+    with closing(_record_of(study, space)) as history:
+        carried = carry_over(
+            history,
+            space,
+            max_t,
+            reduction_factor=settings["reduction_factor"],
+            num_samples=num_samples,
+        )
+        if max_t is not None:
+            settings["max_t"] = max_t
+        note_settings(history, settings)
+        _end_abandoned(history)
+        note_run(history, "extended", carried.changes)
     searcher = BoTorchSearch(
-        param_space,
-        time_attr=settings["time_attr"],
-        max_t=study.max_t,
-        seed=settings["seed"],
+        history.space, time_attr=settings["time_attr"], max_t=history.max_t, seed=settings["seed"]
     )
     searcher.restore(str(study.path / RECORD_FILE))
     searcher.keep_record_in(study.path / RECORD_FILE)
     _prepare(searcher, {}, study.metric, study.mode)
-    _end_abandoned(searcher.history)
+    if carried.within is not None:
+        searcher.search_within(carried.within)
+    searcher.try_again(carried.again)
     if scheduler is None and settings["max_t"] is not None:
         scheduler = ASHAScheduler(
             settings["time_attr"],
@@ -321,7 +339,6 @@ def extend(
             seed=settings["seed"],
         )
     used = searcher.history.get_meta(GPU_HOURS_USED, 0.0)
-    note_run(searcher.history, "extended")
     return _run(
         runnable,
         study.path,
@@ -335,6 +352,20 @@ def extend(
         callbacks=callbacks,
         progress=progress,
     )
+
+
+def _record_of(study: Study, space: Space | None) -> History:
+    """The record, to be written to.
+
+    Raises:
+        SpaceError: It has objects that no file can hold, and ``space`` is not the space that has
+            them.
+    """
+    path = study.path / RECORD_FILE
+    try:
+        return History.open(path)
+    except SpaceError:
+        return History.open(path, space)
 
 
 def _end_abandoned(history: History) -> None:
