@@ -54,7 +54,7 @@ def body(figures: Figures, folder: Path) -> Markup:
     best = history.best()
     trials = history.trials
     runs = history.get_meta("runs", [])
-    slots = use(figures.stays, [run["at"] for run in runs])
+    slots = use(figures.stays, figures.begins)
     plots = _plots(figures)
     text_of_body = (
         _environment()
