@@ -269,10 +269,10 @@ def timeline(found: Sequence[Stay], began: float, idle: Sequence[float]) -> go.F
         height=int(110 + slots * (width + 8)),
         xaxis={"title": {"text": f"{unit} since the start"}},
         yaxis={
-            "title": {"text": "slot"},
+            "automargin": True,
             "range": [slots + 0.5, 0.5],
             "tickvals": [slot + 1 for slot in named],
-            "ticktext": [f"{slot + 1}: {idle[slot]:.0%} idle" for slot in named],
+            "ticktext": [f"slot {slot + 1}: {idle[slot]:.0%} idle " for slot in named],
             "showgrid": False,
             "zeroline": False,
         },

@@ -64,7 +64,7 @@ def test_the_axis_has_room_for_the_best_at_any_resource() -> None:
 def test_the_timeline_says_how_idle_each_slot_was() -> None:
     ticks = figures(N).timeline().layout.yaxis.ticktext
     assert len(ticks) == use(figures(N).stays).slots
-    assert ticks[0] == f"1: {idle_shares(figures(N).stays)[0]:.0%} idle"
+    assert ticks[0] == f"slot 1: {idle_shares(figures(N).stays)[0]:.0%} idle "
 
 
 @pytest.mark.parametrize(
