@@ -109,6 +109,13 @@ def resume(folder: Path, trainable: str | None) -> None:
 @click.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--num-samples", type=int, help="So many more trials.")
+@click.option("--max-t", type=float, help="A longer full training; the best are trained again.")
+@click.option(
+    "--space",
+    "space_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file of the search space to go on in, wider or narrower.",
+)
 @click.option("--time-budget-s", type=float, help="Seconds for these trials.")
 @click.option("--gpu-hours", type=float, help="GPU-hours for these trials.")
 @click.option("--max-concurrent", type=int, help="Trials at a time.  [default: as before]")
@@ -116,6 +123,8 @@ def resume(folder: Path, trainable: str | None) -> None:
 def extend(
     folder: Path,
     num_samples: int | None,
+    max_t: float | None,
+    space_file: Path | None,
     time_budget_s: float | None,
     gpu_hours: float | None,
     max_concurrent: int | None,
@@ -124,9 +133,16 @@ def extend(
     """Add trials or time to a study that has ended.
 
     All trials so far are learned from, and early stopping compares with them.
+
+    With a larger --max-t, trials that had reached the old one count as stopped there. The best of
+    them, at most half of the new trials, are tried again from their start.
+
+    --space has the same hyperparameters as the study's. Trials that lie outside of it stay in the
+    record, but new ones are proposed without them.
     """
     if num_samples is None and time_budget_s is None and gpu_hours is None:
         raise SettingError("extend by what? Give --num-samples, --time-budget-s or --gpu-hours")
+    space = None if space_file is None else load_space(space_file)
     study = load(folder)
     if study.interrupted and study.can_resume:
         raise SettingError(f"{folder} was interrupted; `raytuner resume {folder}` comes first")
@@ -135,6 +151,8 @@ def extend(
         study.extend(
             -1 if num_samples is None else num_samples,
             _function_of(study, trainable),
+            max_t=max_t,
+            param_space=space,
             time_budget_s=time_budget_s,
             gpu_hours=gpu_hours,
             max_concurrent=max_concurrent,

@@ -156,6 +156,26 @@ class History:
         """The trial goes on after all: Ray runs it again."""
         self._set(self._entry(trial_id), state=TrialState.PENDING, reason="", ended_at=None)
 
+    def widen(self, space: Space) -> None:
+        """Keep the record in terms of another space from now on.
+
+        Args:
+            space: A space that holds every configuration of the record.
+
+        Raises:
+            ConfigError: It does not; nothing has changed then.
+        """
+        configs = [entry.head.config for entry in self._entries.values()]
+        for config in configs:
+            space.validate(config)
+        points = space.encode(configs)
+        self.space = space
+        with self._store.event():
+            self._store.set_meta("space", space.to_spec())
+            for entry, point in zip(self._entries.values(), points, strict=True):
+                entry.point = point
+                self._write(entry.head)
+
     # -- what is known --------------------------------------------------------------------------
 
     @property

@@ -46,6 +46,7 @@ class Origin(StrEnum):
     BAYES = "bayes"  # a maximum of the acquisition function
     STALE = "stale"  # such a maximum, found before the latest trials had ended
     FALLBACK = "fallback"  # quasi-random, since no other proposal was ready
+    AGAIN = "again"  # one of the best of a study, tried again since its max_t was raised
     EVALUATED = "evaluated"  # told from outside, never run here
 
 

@@ -184,13 +184,29 @@ def use(found: tuple[Stay, ...], begins: Sequence[float] = ()) -> Use:
     if not found:
         return Use(0, 0.0, 0.0, 0.0)
     slots = 1 + max(stay.slot for stay in found)
+    running = sum(stay.end - stay.runs for stay in found)
+    starting = sum(stay.runs - stay.begin for stay in found)
+    idle = slots * _there(found, begins) - running - starting
+    return Use(slots, running, starting, max(idle, 0.0))
+
+
+def idle_shares(found: tuple[Stay, ...], begins: Sequence[float] = ()) -> tuple[float, ...]:
+    """Which part of its time each slot was idle, in [0, 1]; as :func:`use` for all of them."""
+    there = _there(found, begins) if found else 0.0
+    if there <= 0:
+        return ()
+    taken = np.zeros(1 + max(stay.slot for stay in found))
+    for stay in found:
+        taken[stay.slot] += stay.end - stay.begin
+    return tuple(float(share) for share in np.clip(1 - taken / there, 0, 1))
+
+
+def _there(found: tuple[Stay, ...], begins: Sequence[float]) -> float:
+    """For how many seconds there was somebody to use the slots."""
     began, ended = min(stay.begin for stay in found), max(stay.end for stay in found)
     away = 0.0
     for begin in begins:
         before = [stay.end for stay in found if stay.begin < begin]
         if before and max(before) < begin < ended:
             away += begin - max(before)
-    running = sum(stay.end - stay.runs for stay in found)
-    starting = sum(stay.runs - stay.begin for stay in found)
-    idle = slots * (ended - began - away) - running - starting
-    return Use(slots, running, starting, max(idle, 0.0))
+    return ended - began - away

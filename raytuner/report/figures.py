@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from raytuner.errors import SettingError
 from raytuner.history import History
 from raytuner.report import landscape, progress
-from raytuner.report.events import Stay, stays
+from raytuner.report.events import Stay, idle_shares, stays
 from raytuner.report.importance import importance
 from raytuner.report.model import Surrogate, fitted
 from raytuner.report.progress import Over
@@ -55,6 +55,11 @@ class Figures:
         """Which trial was in which slot when."""
         return stays(self.history, self.now)
 
+    @cached_property
+    def begins(self) -> list[float]:
+        """When runs of the study began, in Unix seconds."""
+        return [run["at"] for run in self.history.get_meta("runs", [])]
+
     def incumbent(self, over: Over = "time") -> go.Figure:
         """The best value so far over "time", "resource" or "trials", and the model's opinion."""
         return progress.incumbent(self.history, self.surrogate, over)
@@ -92,7 +97,9 @@ class Figures:
 
     def timeline(self) -> go.Figure:
         """Which trial was in which slot when."""
-        return progress.timeline(self.stays, progress.began_at(self.history))
+        return progress.timeline(
+            self.stays, progress.began_at(self.history), idle_shares(self.stays, self.begins)
+        )
 
     def _column(self, name: str) -> Column:
         for column in self.history.space.columns:

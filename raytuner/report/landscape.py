@@ -136,10 +136,10 @@ def parallel(history: History) -> go.Figure:
         elif axis.log:
             dimensions.append({"label": name, "values": np.log10(at), **_log_ticks(at)})
         else:
-            dimensions.append({"label": name, "values": at})
+            dimensions.append({"label": name, "values": at, **_ticks(at)})
     if any(trial.state is TrialState.STOPPED_EARLY for trial in trials):
         spent = np.array([trial.t for trial in trials])
-        dimensions.append({"label": short(history.time_attr, 18), "values": spent})
+        dimensions.append({"label": short(history.time_attr, 18), "values": spent, **_ticks(spent)})
     dimensions.append(_metric_dimension(history, trials))
     figure = go.Figure(
         go.Parcoords(
@@ -169,7 +169,12 @@ def _metric_dimension(history: History, trials: Sequence[Trial]) -> dict[str, An
     if axis["type"] == "log":
         return {"label": label, "values": np.log10(values), **_log_ticks(values)}
     low, high = axis["range"]
-    return {"label": label, "values": np.clip(values, low, high), "range": [low, high]}
+    ticks = look.linear_ticks(low, high)
+    return {"label": label, "values": np.clip(values, low, high), "range": [low, high], **ticks}
+
+
+def _ticks(values: FloatArray) -> dict[str, Any]:
+    return look.linear_ticks(float(values.min()), float(values.max()))
 
 
 def _log_ticks(values: FloatArray) -> dict[str, Any]:
@@ -274,18 +279,7 @@ def _expected(
             )
         )
         return mean
-    line: dict[str, Any] = {"x": x, "mode": "lines", "hoverinfo": "skip"}
-    none = {"width": 0, "color": look.PINK}
-    figure.add_trace(go.Scatter(y=high, line=none, **line))
-    figure.add_trace(
-        go.Scatter(
-            y=low,
-            line=none,
-            fill="tonexty",
-            fillcolor="rgba(204, 121, 167, 0.25)",
-            **line,
-        )
-    )
+    figure.add_traces(look.band(x, low, high))
     figure.add_trace(
         go.Scatter(
             x=x,

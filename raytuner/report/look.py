@@ -52,6 +52,23 @@ def scatter(n: int, **how: Any) -> Any:
     return go.Scattergl(**how) if n > MANY else go.Scatter(**how)
 
 
+def band(x: Any, low: FloatArray, high: FloatArray, *, name: str | None = None, **how: Any) -> Any:
+    """The model's interval from ``low`` to ``high``: two traces, the second named."""
+    line = {"width": 0, "color": PINK, "shape": how.pop("shape", "linear")}
+    both = {"x": x, "mode": "lines", "hoverinfo": "skip", "line": line, **how}
+    return (
+        go.Scatter(y=high, showlegend=False, **both),
+        go.Scatter(
+            y=low,
+            fill="tonexty",
+            fillcolor="rgba(204, 121, 167, 0.25)",
+            name=name,
+            showlegend=name is not None,
+            **both,
+        ),
+    )
+
+
 def blank(says: str) -> go.Figure:
     """A figure that has nothing to show, and says why."""
     figure = go.Figure()
@@ -114,6 +131,22 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
     ]
     shown = [tick for tick in ticks if low * 0.99 <= tick <= high * 1.01]
     return {"tickvals": shown, "ticktext": [f"{tick:g}" for tick in shown]}
+
+
+def linear_ticks(low: float, high: float, most: int = 6) -> dict[str, Any]:
+    """Round ticks between two numbers, written out.
+
+    >>> linear_ticks(0.94, 4.06)["ticktext"]
+    ['1', '2', '3', '4']
+    >>> linear_ticks(-0.01, 0.66)["ticktext"]
+    ['0', '0.2', '0.4', '0.6']
+    """
+    if not high > low:
+        return {"tickvals": [low], "ticktext": [f"{low:.4g}"]}
+    decade = 10.0 ** math.floor(math.log10((high - low) / most))
+    step = next(n * decade for n in (1, 2, 5, 10) if (high - low) / (n * decade) <= most)
+    ticks = [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return {"tickvals": ticks, "ticktext": [f"{tick:.6g}" for tick in ticks]}
 
 
 def value_axis(values: Sequence[float] | FloatArray, minimise: bool, title: str) -> dict[str, Any]:

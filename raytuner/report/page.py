@@ -54,7 +54,7 @@ def body(figures: Figures, folder: Path) -> Markup:
     best = history.best()
     trials = history.trials
     runs = history.get_meta("runs", [])
-    slots = use(figures.stays, [run["at"] for run in runs])
+    slots = use(figures.stays, figures.begins)
     plots = _plots(figures)
     text_of_body = (
         _environment()
@@ -93,7 +93,7 @@ def body(figures: Figures, folder: Path) -> Markup:
             folder=str(folder),
             runs=[{**run, "at": _date(run["at"])} for run in runs],
             settings=history.get_meta("settings", {}),
-            space=json.dumps(history.space.to_spec(), indent=2, default=str),
+            space=json.dumps(_searched(history), indent=2, default=str),
             made=_date(figures.now),
             version=__version__,
             data=_script_data({"figures": plots, "trials": _table(history, figures.now)}),
@@ -181,6 +181,11 @@ def _json_value(value: Any) -> Any:
 
 def _rounded(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def _searched(history: History) -> Any:
+    """The search space: the record's, unless the study was narrowed to less (`extend`)."""
+    return history.get_meta("search_space") or history.space.to_spec()
 
 
 def _seconds(history: History, now: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,6 +20,7 @@ Over = Literal["time", "resource", "trials"]
 
 _POINTS_A_CURVE = 40  # more are thinned; first, last and best stay
 _LEAST_POINTS = 8
+_NAMED_SLOTS = 16
 _ALL_POINTS = 120_000
 
 
@@ -62,6 +63,7 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
             )
     ends_of_all = [event.value for event in happened if event.final]
     values = ends_of_all if len(ends_of_all) > 4 else [happened[i].value for i in lasts]
+    values = [*values, *(e.value for e in improvements(happened, minimise, final=False)[-1:])]
     end = float(place[-1])
     index = {id(event): i for i, event in enumerate(happened)}
     for final, name, dash in (
@@ -112,28 +114,18 @@ def _expected(
     mean, sd = surrogate.predict(surrogate.space.encode([e.trial.config for e in steps]))
     mean, sd = np.append(mean, mean[-1]), np.append(sd, sd[-1])
     low, high = (np.maximum(mean + side * 1.96 * sd, floor) for side in (-1, 1))
-    mean = np.maximum(mean, floor)
-    line: dict[str, Any] = {"x": x, "mode": "lines", "hoverinfo": "skip", "legendgroup": "model"}
-    none = {"shape": "hv", "width": 0, "color": look.PINK}
-    figure.add_trace(go.Scatter(y=high, line=none, showlegend=False, **line))
-    figure.add_trace(
-        go.Scatter(
-            y=low,
-            line=none,
-            fill="tonexty",
-            fillcolor="rgba(204, 121, 167, 0.25)",
-            name="95 % of the model",
-            **line,
-        )
+    figure.add_traces(
+        look.band(x, low, high, name="95 % of the model", shape="hv", legendgroup="model")
     )
-    shown = {**line, "hoverinfo": None}
     figure.add_trace(
         go.Scatter(
-            y=mean,
+            x=x,
+            y=np.maximum(mean, floor),
+            mode="lines",
             line={"shape": "hv", "color": look.PINK, "width": 1.5},
+            legendgroup="model",
             name="model's mean for the incumbent",
             hovertemplate="model expects %{y:.5g}<extra></extra>",
-            **shown,
         )
     )
 
@@ -244,13 +236,20 @@ def _thinned(values: Sequence[tuple[float, float]], most: int) -> list[tuple[flo
     return [values[i] for i in np.linspace(0, len(values) - 1, most).round().astype(int)]
 
 
-def timeline(found: Sequence[Stay], began: float) -> go.Figure:
-    """Which trial was in which slot when; gaps are idle."""
+def timeline(found: Sequence[Stay], began: float, idle: Sequence[float]) -> go.Figure:
+    """Which trial was in which slot when; gaps are idle.
+
+    Args:
+        found: Which trial was where.
+        began: When the search began, in Unix seconds.
+        idle: Which part of its time each slot was idle.
+    """
     if not found:
         return look.blank("No trial has run yet.")
     unit, seconds = look.duration_unit(max(stay.end for stay in found) - began)
     slots = 1 + max(stay.slot for stay in found)
     width = float(np.clip(240 / slots, 3, 14))
+    named = range(0, slots, max(1, slots // _NAMED_SLOTS))
     figure = go.Figure()
     _bars(
         figure,
@@ -270,9 +269,10 @@ def timeline(found: Sequence[Stay], began: float) -> go.Figure:
         height=int(110 + slots * (width + 8)),
         xaxis={"title": {"text": f"{unit} since the start"}},
         yaxis={
-            "title": {"text": "slot"},
+            "automargin": True,
             "range": [slots + 0.5, 0.5],
-            "dtick": max(1, slots // 10),
+            "tickvals": [slot + 1 for slot in named],
+            "ticktext": [f"slot {slot + 1}: {idle[slot]:.0%} idle " for slot in named],
             "showgrid": False,
             "zeroline": False,
         },

@@ -19,10 +19,18 @@ from raytuner.report.model import Surrogate, fitted
 _ORIGINS = {
     Origin.INITIAL: "It was given at the start, among the points to evaluate.",
     Origin.SOBOL: "It is quasi-random: part of the initial design, or a fall-back for the model.",
+    Origin.FALLBACK: "It is quasi-random: the model had no proposal ready when a slot was free.",
     Origin.BAYES: "The model proposed it: it promised the largest expected improvement, with what"
     " was running at the time taken into account.",
+    Origin.STALE: "The model proposed it shortly before the latest trials ended: it promised the"
+    " largest expected improvement then.",
+    Origin.AGAIN: "Its configuration was among the best before max_t was raised, and was tried"
+    " again to see what more training makes of it.",
     Origin.EVALUATED: "It was evaluated elsewhere and told to the search; it did not run here.",
 }
+
+
+_BY_MODEL = (Origin.BAYES, Origin.STALE)
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,7 @@ def why_proposed(history: History, trial: Trial) -> list[str]:
         f"The best then was trial {then.trial.number + 1} with {then.value:.5g};"
         f" this one differs from it in {_difference(history, then.trial, trial)}."
     )
-    model = fitted(history.space, before, minimise) if trial.origin is Origin.BAYES else None
+    model = fitted(history.space, before, minimise) if trial.origin in _BY_MODEL else None
     if model is not None:
         mean, sd = model.predict_config(trial.config)
         gain = (then.value - mean) * (1 if minimise else -1)
@@ -180,9 +188,14 @@ def _where_stopped(reason: str) -> str:
 
     >>> _where_stopped("rank 7 of 9 at rung 3: the best 3 go on")
     'at rung 3, not among the best'
+    >>> _where_stopped("a chance of 2.1 % to be the best in the end, told at rung 3: below 5 %")
+    'at rung 3, with a chance below 5 % to be the best in the end'
     """
-    match = re.match(r"rank \d+ of \d+ at rung ([\d.e+]+):", reason)
-    return f"at rung {match.group(1)}, not among the best" if match else reason or "unknown"
+    if match := re.match(r"rank \d+ of \d+ at rung ([\d.e+]+):", reason):
+        return f"at rung {match[1]}, not among the best"
+    if match := re.match(r"a chance of .* told at rung ([\d.e+]+): (below .*)", reason):
+        return f"at rung {match[1]}, with a chance {match[2]} to be the best in the end"
+    return reason or "unknown"
 
 
 def _number_in(what: str) -> float:

@@ -22,6 +22,7 @@ from raytuner.search.background import Background, StartProcess
 from raytuner.search.evaluated import Evaluated, completed, tell
 from raytuner.search.lookahead import Lookahead, ahead
 from raytuner.search.mirror import MakeProposer, Setup
+from raytuner.search.narrowed import Narrowed
 from raytuner.search.outcome import Outcome, correct, ending
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
@@ -130,6 +131,8 @@ class BoTorchSearch(Searcher):
         self._live: Path | None = None  # where the record is kept if no file was asked for
         self._initial = list(points_to_evaluate or [])
         self._evaluated: list[Evaluated] = []
+        self._again: tuple[list[Config], int] = ([], 0)  # and how many trials there were before
+        self._narrowed: Narrowed | None = None
         self._max_concurrent: int | None = None
         self._has_scheduler = False  # one of ours: it says which trials it stops
         self._stopped: dict[str, str] = {}
@@ -192,6 +195,18 @@ class BoTorchSearch(Searcher):
         if self._space is not None:
             raise SettingError("BoTorchSearch has a search space already; give it once")
         self._space = space
+
+    def search_within(self, space: Space) -> None:
+        """Propose configurations of ``space`` only, and learn from those trials that lie in it.
+
+        Args:
+            space: A space that lies within the record's.
+        """
+        self._narrowed = Narrowed(space)
+
+    def try_again(self, configs: Sequence[Config]) -> None:
+        """Hand out these configurations first, though the record has trials of them."""
+        self._again = (list(configs), len(self._ready()))
 
     def keep_record_in(self, path: str | Path) -> None:
         """Keep the record in the file ``path`` from the first suggestion on (as ``record=``)."""
@@ -275,15 +290,19 @@ class BoTorchSearch(Searcher):
         initial = self._next_initial(history)
         if initial is not None:
             return self._hand_out(trial_id, initial, Origin.INITIAL)
+        again = self._next_again(history)
+        if again is not None:
+            return self._hand_out(trial_id, again, Origin.AGAIN)
         correct(history)
-        if self._seen(history).exhausted:
-            logger.info("All %g configurations are used.", history.space.cardinality)
+        searched = self._searched()
+        if self._seen(searched).exhausted:
+            logger.info("All %g configurations are used.", searched.space.cardinality)
             history.set_meta("finished", True)
             self.close()
             finished: str = Searcher.FINISHED
             return finished
         urgent = live == 0 or slots is None or live < slots
-        proposal = self._source().take(history, self._seen(history), urgent=urgent)
+        proposal = self._source().take(searched, self._seen(searched), urgent=urgent)
         if proposal is None:
             self._turn()
             return None
@@ -506,10 +525,15 @@ class BoTorchSearch(Searcher):
             )
         return self._history
 
+    def _searched(self) -> History:
+        """The record, as far as it lies in what is searched now."""
+        history = self._ready()
+        return history if self._narrowed is None else self._narrowed.of(history)
+
     def _source(self) -> Proposals:
         """Where proposals come from, made when it is first needed: Ray pickles the searcher."""
         if self._proposals is None:
-            history = self._ready()
+            history = self._searched()
             setup = Setup(
                 history.space, history.metric, history.mode, self._make_proposer, self._seed
             )
@@ -536,7 +560,7 @@ class BoTorchSearch(Searcher):
         free = 1 - handed_out if slots is None else slots - live
         if self._max_concurrent is not None:
             free = min(free, self._max_concurrent - live)
-        self._source().turn(self._ready(), free=max(free, 0), slots=slots)
+        self._source().turn(self._searched(), free=max(free, 0), slots=slots)
 
     def _room(self, history: History) -> tuple[int, int | None]:
         """How many trials are pending or running, and how many slots there are, if known.
@@ -611,6 +635,17 @@ class BoTorchSearch(Searcher):
             if history.space.encode([point])[0].tobytes() not in used:
                 return completed(history.space, point)
         self._initial = []  # all handed out; the record says so from now on
+        return None
+
+    def _next_again(self, history: History) -> Config | None:
+        """The first that was to be tried again, and was not yet."""
+        configs, before = self._again
+        if not configs:
+            return None
+        tried = {point.tobytes() for point in history.points(before)}
+        for config in configs:
+            if history.space.encode([config])[0].tobytes() not in tried:
+                return config
         return None
 
 

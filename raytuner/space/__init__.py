@@ -16,6 +16,7 @@ from raytuner.space.domains import (
     Normal,
     Ordinal,
 )
+from raytuner.space.hull import differences, hull
 from raytuner.space.space import ABSENT, Column, Config, Space
 from raytuner.space.spec import Path
 
@@ -34,5 +35,7 @@ __all__ = [
     "Path",
     "Space",
     "When",
+    "differences",
+    "hull",
     "when",
 ]

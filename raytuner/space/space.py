@@ -113,10 +113,16 @@ class Space:
             names = [column.name for column in self.columns]
             twice = next(name for name in names if names.count(name) > 1)
             raise SpaceError(f"{twice}: two hyperparameters have this name; rename one")
-        self._guards = {
-            path: _requirements(path, node, columns)
+        constants = {
+            path_name(path): leaf.from_unit(0.5) if isinstance(leaf, Domain) else leaf
+            for path, leaf in _leaves(self._template, ())
+            if not _varies(leaf)
+        }
+        guards = {
+            path: _requirements(path, node, columns, constants)
             for path, node in _conditional(self._template, ())
         }
+        self._guards = {path: found for path, found in guards.items() if found}
         self.columns = tuple(
             replace(column, requires=self._requirements_of(column.path)) for column in columns
         )
@@ -178,6 +184,16 @@ class Space:
             units[:, None], np.array(requirement.units), rtol=0, atol=_SAME_UNIT
         ).any(axis=1)
         return holds
+
+    @property
+    def template(self) -> Mapping[str, Any]:
+        """What the space was made from; not to be changed."""
+        found: Mapping[str, Any] = self._template
+        return found
+
+    def leaves(self) -> dict[Path, Any]:
+        """Every domain and constant by its path, in order."""
+        return dict(_leaves(self._template, ()))
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
         """`n` independent configurations with Ray Tune's own law, full ones as `decode` gives."""
@@ -286,11 +302,12 @@ class Space:
         Raises:
             ConfigError: A hyperparameter is missing or outside of its domain.
         """
-        values = {column: _value_at(config, column) for column in self.columns}
-        if self._guards:
-            active = self.active(self.encode([config]))[0]
-            values = {c: v for (c, v), there in zip(values.items(), active, strict=True) if there}
-        return {column.name: column.domain.to_json(value) for column, value in values.items()}
+        there = self.active(self.encode([config]))[0] if self._guards else np.ones(self.dim, bool)
+        return {
+            column.name: column.domain.to_json(_value_at(config, column))
+            for column, is_there in zip(self.columns, there, strict=True)
+            if is_there
+        }
 
     def load(self, data: Mapping[str, Any]) -> Config:
         """The full configuration of which `dump` wrote what varies.
@@ -453,15 +470,25 @@ def _conditional(node: Any, path: Path) -> Iterator[tuple[Path, When]]:
             yield from _conditional(item, (*path, i))
 
 
-def _requirements(path: Path, node: When, columns: Sequence[Column]) -> tuple[Requirement, ...]:
-    """What the conditions of the part at `path` come to."""
+def _requirements(
+    path: Path, node: When, columns: Sequence[Column], constants: Mapping[str, Any]
+) -> tuple[Requirement, ...]:
+    """What the conditions of the part at `path` come to; nothing, if they hold always."""
     where, positions = path_name(path), {column.name: j for j, column in enumerate(columns)}
     found = []
     for name, values in node.conditions:
-        full = next((f for f in candidates(name, path[:-1]) if f in positions), None)
+        known = {**positions, **constants}
+        full = next((f for f in candidates(name, path[:-1]) if f in known), None)
         if full is None:
-            hint = _unknown(where, name, values, positions).partition("; known here: ")[2]
-            raise SpaceError(f"{where}: it depends on {name!r}, which does not vary here: {hint}")
+            hint = _unknown(where, name, values, known).partition("; known here: ")[2]
+            raise SpaceError(f"{where}: it depends on {name!r}, which is not known here: {hint}")
+        if full not in positions:
+            if not any(_equal(constants[full], value) for value in values):
+                raise SpaceError(
+                    f"{where}: it depends on {full} being {' or '.join(map(repr, values))}, which"
+                    f" is never so: {full} is always {constants[full]!r}"
+                )
+            continue
         j = positions[full]
         domain = columns[j].domain
         if domain.n_levels is None:

@@ -21,6 +21,7 @@ from raytuner.history import History, Trial, TrialState
 from raytuner.placement.cluster import nodes
 from raytuner.placement.request import Request
 from raytuner.placement.room import fits
+from raytuner.study.metrics import RayMetrics
 from raytuner.text import clock, one_line, states
 
 REFRESH_S = 0.25
@@ -198,7 +199,9 @@ class Progress(Callback):
         time_budget_s: Seconds the study may take; None for no limit.
         figures_file: File that gets a line of JSON every ten seconds (:func:`as_figures`); None
             for none.
-        quiet: Write to that file alone.
+        study: Name that the same figures have among Ray's metrics (:class:`RayMetrics`); None for
+            none.
+        quiet: Show nothing.
     """
 
     def __init__(
@@ -208,6 +211,7 @@ class Progress(Callback):
         max_t: float | None = None,
         time_budget_s: float | None = None,
         figures_file: Path | None = None,
+        study: str | None = None,
         quiet: bool = False,
     ) -> None:
         self._history = history
@@ -215,6 +219,7 @@ class Progress(Callback):
         self._max_t = max_t
         self._time_budget_s = time_budget_s
         self._figures_file = figures_file
+        self._study = study
         self._quiet = quiet
         self._reset()
 
@@ -222,6 +227,7 @@ class Progress(Callback):
         self._is_open = False
         self._console: Console | None = None
         self._live: Live | None = None
+        self._metrics: RayMetrics | None = None
         self._began = 0.0
         self._shown = 0.0
         self._written = 0.0
@@ -231,6 +237,7 @@ class Progress(Callback):
         self._failed = 0
         self._failures: tuple[str, ...] = ()
         self._busy: int | None = None
+        self._has_looked = False  # at how many slots there are
         self._slots: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -241,6 +248,7 @@ class Progress(Callback):
             "_max_t": self._max_t,
             "_time_budget_s": self._time_budget_s,
             "_figures_file": self._figures_file,
+            "_study": self._study,
             "_quiet": self._quiet,
         }
 
@@ -260,15 +268,18 @@ class Progress(Callback):
         """A turn of Ray's loop ended: show what changed, if it is time."""
         if not self._is_open:
             return
+        if trials and not self._has_looked:
+            self._has_looked = True
+            self._slots = room(trials)
         now = time.monotonic()
         is_shown = self._console is not None and now - self._shown >= (
             LINE_S if self._live is None else REFRESH_S
         )
-        is_written = self._figures_file is not None and now - self._written >= LINE_S
+        is_written = self._is_for_machines and now - self._written >= LINE_S
         if not (is_shown or is_written):
             return
         self._busy = sum(trial.status == "RUNNING" for trial in trials)
-        if is_written or self._slots is None:
+        if is_written:
             self._slots = room(trials)
         self._tell(is_shown, is_written)
 
@@ -281,7 +292,7 @@ class Progress(Callback):
         """Show how it stands at last and let go of the terminal. Harmless when done already."""
         if not self._is_open:
             return
-        self._tell(self._console is not None, self._figures_file is not None)
+        self._tell(self._console is not None, self._is_for_machines)
         if self._live is not None:
             self._live.stop()
         self._reset()
@@ -294,6 +305,8 @@ class Progress(Callback):
         history = self._history()
         if history is not None:
             self._done_before = sum(not state.is_live for state in history.counts().elements())
+        if self._study is not None and ray.is_initialized():
+            self._metrics = RayMetrics(self._study)
         if self._quiet:
             return
         self._console = Console(stderr=True)
@@ -302,6 +315,10 @@ class Progress(Callback):
                 as_picture(self._standing()), console=self._console, auto_refresh=False
             )
             self._live.start(refresh=True)
+
+    @property
+    def _is_for_machines(self) -> bool:
+        return self._figures_file is not None or self._metrics is not None
 
     def _tell(self, is_shown: bool, is_written: bool) -> None:
         standing = self._standing()
@@ -313,11 +330,18 @@ class Progress(Callback):
                 line = as_text(standing)
                 self._console.print(line, soft_wrap=True, markup=False, highlight=False)
             self._shown = now
-        if is_written and self._figures_file is not None:
+        if is_written:
+            self._write(standing)
+            self._written = now
+
+    def _write(self, standing: Standing) -> None:
+        """The same for machines."""
+        if self._metrics is not None:
+            self._metrics.tell(standing)
+        if self._figures_file is not None:
             self._figures_file.parent.mkdir(parents=True, exist_ok=True)
             with self._figures_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(as_figures(standing), default=str) + "\n")
-            self._written = now
 
     def _standing(self) -> Standing:
         history = self._history()

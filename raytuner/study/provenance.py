@@ -6,7 +6,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,20 @@ from raytuner.history import History
 _PACKAGES = ("raytuner", "ray", "torch", "botorch", "gpytorch", "numpy")
 
 
-def note_run(history: History, what: str) -> None:
+def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
     """Add a run to the record's list of them.
 
     Args:
         history: The record.
         what: What began: "run", "resumed" or "extended".
+        changes: What is different from the run before, in words.
     """
     run = {
         "what": what,
         "at": time.time(),
         "command": command(),
         "folder": str(Path.cwd()),
+        "changes": list(changes),
         "versions": {"Python": platform.python_version(), **_versions()},
     }
     history.set_meta("runs", [*history.get_meta("runs", []), run])

@@ -14,7 +14,7 @@ from typing import Any
 
 from ray import tune as ray_tune
 
-from raytuner.errors import HistoryError, RaytunerError, SettingError
+from raytuner.errors import HistoryError, RaytunerError, SettingError, SpaceError
 from raytuner.history import History, TrialState
 from raytuner.placement.cluster import connect
 from raytuner.placement.gpu_memory import wants_fit
@@ -23,6 +23,7 @@ from raytuner.placement.retries import Retries
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import RECORD_FILE
+from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Space
 from raytuner.study.arguments import (
     Trainable,
@@ -31,6 +32,7 @@ from raytuner.study.arguments import (
     folder_for,
     with_resources,
 )
+from raytuner.study.carry_over import carry_over
 from raytuner.study.ends import Ends
 from raytuner.study.fit import first_config, fitted
 from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
@@ -231,6 +233,7 @@ def _run(
         history.max_t,
         time_budget_s,
         figures_file=path / FIGURES_FILE,
+        study=path.name,
         quiet=not progress,
     )
     with _ray_session():
@@ -296,6 +299,7 @@ def extend(
     num_samples: int,
     time_budget_s: float | None = None,
     gpu_hours: float | None = None,
+    max_t: float | None = None,
     param_space: Mapping[str, Any] | Space | None = None,
     resources: Resources | None = None,
     scheduler: Any = None,
@@ -322,16 +326,31 @@ def extend(
     if not (study.path / RECORD_FILE).is_file():
         raise HistoryError(f"there is no record to go on from at {study.path / RECORD_FILE}")
     runnable = with_resources(trainable, resources)
+    space = param_space
+    if space is not None and not isinstance(space, Space):
+        space = space_from_tune(space)
+    with closing(_record_of(study, space)) as history:
+        carried = carry_over(
+            history,
+            space,
+            max_t,
+            reduction_factor=settings["reduction_factor"],
+            num_samples=num_samples,
+        )
+        if max_t is not None:
+            settings["max_t"] = max_t
+        note_settings(history, settings)
+        _end_abandoned(history)
+        note_run(history, "extended", carried.changes)
     searcher = BoTorchSearch(
-        param_space,
-        time_attr=settings["time_attr"],
-        max_t=study.max_t,
-        seed=settings["seed"],
+        history.space, time_attr=settings["time_attr"], max_t=history.max_t, seed=settings["seed"]
     )
     searcher.restore(str(study.path / RECORD_FILE))
     searcher.keep_record_in(study.path / RECORD_FILE)
     _prepare(searcher, {}, study.metric, study.mode)
-    _end_abandoned(searcher.history)
+    if carried.within is not None:
+        searcher.search_within(carried.within)
+    searcher.try_again(carried.again)
     if scheduler is None and settings["max_t"] is not None:
         scheduler = ASHAScheduler(
             settings["time_attr"],
@@ -341,7 +360,6 @@ def extend(
             seed=settings["seed"],
         )
     used = searcher.history.get_meta(GPU_HOURS_USED, 0.0)
-    note_run(searcher.history, "extended")
     return _run(
         runnable,
         study.path,
@@ -371,6 +389,20 @@ def _known_resources(settings: Mapping[str, Any], again: str) -> Resources | Non
             f" again: {again}"
         )
     return resources
+
+
+def _record_of(study: Study, space: Space | None) -> History:
+    """The record, to be written to.
+
+    Raises:
+        SpaceError: It has objects that no file can hold, and ``space`` is not the space that has
+            them.
+    """
+    path = study.path / RECORD_FILE
+    try:
+        return History.open(path)
+    except SpaceError:
+        return History.open(path, space)
 
 
 def _end_abandoned(history: History) -> None:

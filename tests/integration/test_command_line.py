@@ -15,7 +15,7 @@ import ray
 
 import raytuner
 from raytuner.errors import HistoryError
-from raytuner.history import TrialState
+from raytuner.history import Origin, TrialState
 from raytuner.study import Study
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -26,8 +26,8 @@ import time
 from ray import tune
 
 def fit(config):
-    for t in range(1, 10):
-        time.sleep(0.15)
+    for t in range(1, 28):
+        time.sleep(0.1)
         tune.report({"loss": config["x"] ** 2 + 1 / t})
 """
 _STUDY = """
@@ -142,5 +142,27 @@ def test_killed_resumed_and_extended_with_reports(tmp_path: Path) -> None:
     ]
     check_report(extended, extended.report().read_text())
     assert json.loads(finished(tmp_path, "best", "study")) == extended.best.config  # type: ignore[union-attr]
+
+    # Longer, and within less.
+    (tmp_path / "narrow.toml").write_text('x = { type = "float", low = -0.5, high = 0.5 }')
+    finished(
+        tmp_path,
+        *("extend", "study", "--num-samples", "4", "--max-t", "27", "--space", "narrow.toml"),
+    )
+    longer = raytuner.load(folder)
+    before = len(extended.trials)
+    assert len(longer.trials) == before + 4
+    assert [t.config for t in longer.trials[:before]] == [t.config for t in extended.trials]
+    assert not any(t.state is TrialState.COMPLETED for t in longer.trials[:before])
+    reached = [t for t in extended.trials if t.state is TrialState.COMPLETED]
+    inside = sorted((t.value, t.config["x"]) for t in reached if abs(t.config["x"]) <= 0.5)
+    again = [t for t in longer.trials[before:] if t.origin is Origin.AGAIN]
+    assert [t.config["x"] for t in again] == [x for _, x in inside][: len(again)]
+    assert all(abs(t.config["x"]) <= 0.5 for t in longer.trials[before:])
+    assert longer.best is not None
+    assert (longer.best.state, longer.best.t, longer.max_t) == (TrialState.COMPLETED, 27, 27)
+    html = longer.report().read_text()
+    check_report(longer, html)
+    assert "From here on max_t: 9, now 27." in html
     lines = (folder / "raytuner-progress.jsonl").read_text().splitlines()
-    assert json.loads(lines[-1])["done"] == len(extended.trials)
+    assert json.loads(lines[-1])["done"] == len(longer.trials)

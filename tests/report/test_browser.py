@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from chromium import Browser, chromium
 from made_up import html_of, study
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -129,6 +130,64 @@ def test_hovering_says_which_trial_it_is_and_why_it_stopped(browser: Browser, pa
     text = browser.wait("document.querySelector('#plot-curves .hoverlayer text')?.textContent")
     assert f"trial {stopped.number + 1}" in text
     assert stopped.reason in text
+
+
+def test_the_mouse_over_an_interaction_and_a_slice_tells_their_values(
+    browser: Browser, page: Page
+) -> None:
+    browser.open(page(SMALL))
+    for plot in ("plot-pair-0-mean", "plot-pair-0-sd", "plot-slice-0"):
+        show(browser, plot)
+        area = browser.driver.find_element(By.CSS_SELECTOR, f"#{plot} .nsewdrag")
+        ActionChains(browser.driver).move_to_element(area).perform()
+        text = browser.wait(
+            "document.querySelector(`#${arguments[0]} .hoverlayer text`)?.textContent", plot
+        )
+        assert any(character.isdigit() for character in text)
+    select = browser.driver.find_element(By.ID, "pair")
+    pairs = len(select.find_elements(By.TAG_NAME, "option"))
+    assert pairs == 6  # of the four that matter most
+    for i in range(pairs):
+        select.send_keys(Keys.ARROW_DOWN if i else Keys.HOME)
+        browser.wait(
+            "!document.getElementById(arguments[0]).closest('[hidden]')", f"plot-pair-{i}-sd"
+        )
+        show(browser, f"plot-pair-{i}-sd")
+    assert browser.errors() == []
+
+
+def test_the_plots_offer_no_upload(browser: Browser, page: Page) -> None:
+    browser.open(page(SMALL))
+    browser.draw_all()
+    titles = browser.js(
+        "return [...document.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)"
+    )
+    assert set(titles) == {
+        *("Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes")
+    }
+
+
+def test_the_page_can_be_walked_through_by_keyboard(browser: Browser, page: Page) -> None:
+    browser.open(page(SMALL))
+    body = browser.driver.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    assert browser.js("return document.activeElement.textContent") == "Skip to the content"
+    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    assert browser.js("return document.activeElement.id") == "content"
+    reached = set()
+    for _ in range(200):
+        ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+        at = browser.js(
+            """const e = document.activeElement;
+            return e === document.body ? null
+              : [e.closest('section')?.id || e.closest('form')?.id, e.id || e.tagName]"""
+        )
+        if at is None:
+            break
+        reached.add(at[0])
+        # Where it is can be seen.
+        assert browser.js("return getComputedStyle(document.activeElement).outlineStyle") != "none"
+    assert reached >= {"filters", *(SECTIONS - {"why", "failures"})}
 
 
 def test_a_condition_filters_the_table_and_the_plots(browser: Browser, page: Page) -> None:

@@ -15,6 +15,7 @@ from made_up import RUNGS, SPACE, figures, html_of, study
 from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
 from raytuner.report import Figures
+from raytuner.report.events import idle_shares, use
 from raytuner.report.look import MANY, value_axis
 from raytuner.report.page import configuration_as_toml
 from raytuner.report.progress import incumbent
@@ -51,6 +52,35 @@ def test_curves_have_every_trial_and_the_rungs() -> None:
     marks = [t for t in figure.data if t.mode == "markers" and t.legendgroup == "STOPPED_EARLY"]
     assert sum(len(trace.x) for trace in marks) == history.counts()[TrialState.STOPPED_EARLY]
     assert all("at rung" in text for trace in marks for text in trace.text)
+
+
+def test_the_axis_has_room_for_the_best_at_any_resource() -> None:
+    figure = figures(N).incumbent("time")
+    low, high = figure.layout.yaxis.range
+    reached = [value for trial in study(N).trials for _, value in trial.values]
+    assert low <= min(reached) <= high
+
+
+def test_the_timeline_says_how_idle_each_slot_was() -> None:
+    ticks = figures(N).timeline().layout.yaxis.ticktext
+    assert len(ticks) == use(figures(N).stays).slots
+    assert ticks[0] == f"slot 1: {idle_shares(figures(N).stays)[0]:.0%} idle "
+
+
+@pytest.mark.parametrize(
+    ("resources", "says"),
+    [
+        ({"cpu": 2, "gpu": 0.5}, "each 2 cpu, 0.5 gpu"),
+        ("<function by_config at 0x7f>", "Trials ran"),
+        (None, "Trials ran"),
+    ],
+)
+def test_the_page_says_what_a_slot_is_if_it_can(resources: object, says: str) -> None:
+    history = study(12)
+    history.set_meta("settings", {"resources": resources})
+    html = html_of(history)
+    assert says in html
+    assert ("GPU-hours" in html) == isinstance(resources, dict)
 
 
 def test_many_long_curves_are_thinned_and_keep_their_ends() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from made_up import figures, study
 
+from raytuner.halving.verdict import Action, Verdict
 from raytuner.history import History, Origin, TrialState
 from raytuner.report import words
 from raytuner.report.events import Use
+from raytuner.report.progress import rungs
 from raytuner.space import Float, Space
 
 
@@ -80,6 +83,32 @@ def test_why_the_best_was_proposed_looks_at_what_was_known_then() -> None:
     assert f"when {finals} final value" in said
     assert "a chance of" in said
     assert said.endswith(f"It came to {best.value:.5g}.")
+
+
+@pytest.mark.parametrize("origin", Origin)
+def test_every_origin_has_its_words(origin: Origin) -> None:
+    history = History(Space({"x": Float(0, 1)}), metric="loss", mode="max")
+    for name, x in (("a", 0.5), ("b", 0.75)):
+        history.add(name, {"x": x}, origin)
+        history.report(name, 1, x)
+        history.end(name, TrialState.COMPLETED)
+    said = words.why_proposed(history, history.trials[1])
+    assert said[0].endswith(".")
+    assert (len(said) > 1) == (origin is not Origin.EVALUATED)
+
+
+def test_stops_by_chance_are_grouped_by_the_words_of_their_verdict() -> None:
+    history = History(Space({"x": Float(0, 1)}), metric="loss", mode="max")
+    for i, (rung, chance) in enumerate(((3, 0.021), (3, 0.004), (9, 0.03))):
+        reason = Verdict(Action.STOP, rung, 2, 5, 1, None, chance, 0.05).reason
+        history.add(f"t{i}", {"x": i / 4})
+        history.report(f"t{i}", rung, 0.5)
+        history.end(f"t{i}", TrialState.STOPPED_EARLY, reason)
+    assert [(group.what, len(group.trials)) for group in words.stops(history)] == [
+        ("at rung 3, with a chance below 5 % to be the best in the end", 2),
+        ("at rung 9, with a chance below 5 % to be the best in the end", 1),
+    ]
+    assert rungs(history.trials) == [3, 9]
 
 
 def test_of_a_first_trial_there_is_nothing_to_compare_with() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytuner.errors import ConfigError, SpaceError
-from raytuner.space import ABSENT, Categorical, Float, Integer, Space, When, when
+from raytuner.space import ABSENT, Categorical, Float, Integer, Space, When, hull, when
 
 NESTED: dict[str, Any] = {
     "momentum": when(Float(0, 1), optimizer="sgd"),  # before what it depends on
@@ -171,6 +171,22 @@ def test_a_condition_says_something() -> None:
         when(Float(0, 1))
     with pytest.raises(SpaceError, match="a has no value to be"):
         when(Float(0, 1), a=[])
+
+
+def test_a_condition_on_a_constant_holds_always_or_never() -> None:
+    space = Space({"opt": "sgd", "m": when(Float(0, 1), opt=["sgd", "adam"])})
+    assert space.decode(np.array([[0.5]])) == [{"opt": "sgd", "m": 0.5}]
+    with pytest.raises(SpaceError, match="opt being 'adam', which is never so: opt is always"):
+        Space({"opt": Categorical(["sgd"]), "m": when(Float(0, 1), opt="adam")})
+
+
+def test_a_wider_space_keeps_its_conditions() -> None:
+    def space(high: float, allowed: Any = 1) -> Space:
+        return Space({"a": Integer(0, 2), "b": when(Float(0, high), a=allowed)})
+
+    assert hull(space(1.0), space(2.0)).columns == space(2.0).columns
+    with pytest.raises(SpaceError, match="b: the two spaces differ in when it is there"):
+        hull(space(1.0), space(1.0, 2))
 
 
 def test_conditions_add_up() -> None:

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar, Self
 
 import pytest
 from rich.console import Console, Group
@@ -13,6 +14,7 @@ from rich.console import Console, Group
 from raytuner.history import History, TrialState
 from raytuner.space import Float, Space
 from raytuner.study import progress as module
+from raytuner.study.metrics import RayMetrics
 from raytuner.study.progress import Progress, Standing, as_lines, as_picture, as_text
 
 
@@ -235,3 +237,37 @@ def test_machines_get_the_same_figures_as_json_lines(
     assert first["failures"] == ["trial 4: RuntimeError: no"]
     assert (second["best"]["value"], second["since_improved_s"]) == (0.875, 0)
     assert last["since_improved_s"] == 5
+
+
+class FakeGauge:
+    """What Ray's gauge would be told."""
+
+    told: ClassVar[dict[tuple[str, ...], float]] = {}
+
+    def __init__(self, name: str, description: str, tag_keys: tuple[str, ...]) -> None:
+        self._name, self._tag_keys = name, tag_keys
+
+    def set_default_tags(self, tags: dict[str, str]) -> Self:
+        self._tags = tags
+        return self
+
+    def set(self, value: float, tags: dict[str, str] | None = None) -> None:
+        given = {**self._tags, **(tags or {})}
+        self.told[self._name, *(given[key] for key in self._tag_keys)] = value
+
+
+def test_gauges_hold_what_is_known_and_no_state_that_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FakeGauge, "told", {})
+    metrics = RayMetrics("mine", FakeGauge)
+    metrics.tell(standing(counts={TrialState.RUNNING: 2}, best=None, num_samples=-1))
+    told = FakeGauge.told
+    assert told["raytuner_trials", "mine", "RUNNING"] == 2
+    assert told["raytuner_elapsed_seconds", "mine"] == 30
+    assert not {"raytuner_best", "raytuner_trials_asked", "raytuner_slots"} & {k[0] for k in told}
+    metrics.tell(standing(counts={TrialState.COMPLETED: 2}, busy=1, slots=8))
+    assert told["raytuner_trials", "mine", "RUNNING"] == 0
+    assert told["raytuner_trials", "mine", "COMPLETED"] == 2
+    assert told["raytuner_best", "mine"] == 0.75
+    assert (told["raytuner_slots_busy", "mine"], told["raytuner_slots", "mine"]) == (1, 8)

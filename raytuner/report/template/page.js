@@ -120,11 +120,14 @@
     if (isNarrow) {
       layout.margin = { ...layout.margin, l: 48, r: 8 };
       layout.legend = { ...layout.legend, font: { size: 11 } };
+      layout.dragmode = false; // a finger on a plot scrolls the page
     }
     const fresh = !element.classList.contains("js-plotly-plot");
     Plotly.react(element, data, layout, {
       responsive: true, displaylogo: false, displayModeBar: isNarrow ? false : "hover",
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+      // Named one by one: among Plotly's own choice is one that uploads the chart.
+      modeBarButtons: [isParallel ? ["toImage"]
+        : ["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
     });
     if (!fresh) return;
     element.on("plotly_click", (event) => {
