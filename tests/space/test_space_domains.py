@@ -351,7 +351,7 @@ def test_a_generator_or_an_array_of_choices_works() -> None:
         (lambda: Categorical([[1], [2], [2]]), r"\[2\] is listed twice \(positions 1 and 2\)"),
         (lambda: Categorical([{"a": 1}, {"a": 1}]), "listed twice"),
         (lambda: Categorical(["a", Float(0, 1)]), "a key of its own beside this one"),
-        (lambda: Categorical([{"m": [Float(0, 1)]}]), "not supported yet"),
+        (lambda: Categorical([{"m": [Float(0, 1)]}]), "a key of its own beside this one"),
         (lambda: Ordinal([]), "values must hold at least one object"),
         (lambda: Ordinal([1, 3, 2]), "strictly increasing or decreasing"),
         (lambda: Ordinal([1, 2, 2]), "2 is listed twice"),
