@@ -33,6 +33,9 @@ same. Intervals: 95 % bootstrap over seeds, the problems kept. Ranks: over the c
 methods with runs on every problem have run. Proposing costs no virtual time; its seconds of the
 processor are beside, with BLAS on one thread. Every method has the same workers and the same
 budget.
+
+Elsewhere: whether slots wait for the searcher, and Ray's loop for its hooks, in [BUSY.md](BUSY.md);
+whether forecasts of trials come true, in [FORECASTS.md](FORECASTS.md).
 """
 
 _ABOUT_PENDING = """\

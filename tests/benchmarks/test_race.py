@@ -12,7 +12,7 @@ from tiny import EPOCHS, tiny_problem
 from benchmarks.race.figures import MARKS, intervals, mean_ranks, summaries, time_to_reach
 from benchmarks.race.method import Contest, Method, Search
 from benchmarks.race.methods import METHODS, RACERS
-from benchmarks.race.page import MICRO, REASONS, page
+from benchmarks.race.page import MICRO, PENDING, REASONS, page
 from benchmarks.race.peers.ask_tell import AskTell, Range, ranges
 from benchmarks.race.plan import FULL, QUICK
 from benchmarks.race.runs import Run, Steps, Store, race, thinned
@@ -211,7 +211,14 @@ def test_page_is_made_of_what_is_kept(tmp_path: Path) -> None:
         ],
     }  # fmt: skip
     (tmp_path / MICRO).write_text(json.dumps(micro))
+    pending = Store(tmp_path / PENDING)
+    for method, final in (("ours", 0.1), ("ours-pending-ignored", 0.3)):
+        pending.add(a_run(method, [(0.1, final)]))
     text = page(tmp_path, tmp_path)
+    compared = text.partition("## Pending trials")[2].partition("\n## ")[0]
+    assert "8 workers, 12 mean full trainings each" in compared
+    assert "| raytuner, pending ignored | 1 |" in compared
+    assert "| raytuner, pending ignored |" not in text.partition("## Pending trials")[0]
     assert "## lcbench, 8 workers, 12 mean full trainings each" in text
     assert "| random search | 10% |" in text  # when ours is as good as it at the end
     assert "| 1,000 | 8 | Optuna GPSampler | 1 | 0.5 | 2.50 | 0.9 | 0.001 | - |" in text
