@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -22,11 +23,13 @@ MAX_T, GRACE = 9, 3  # of the driver
 def found(command: str, folder: Path) -> Any:
     """What the driver says after ``command``."""
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-    with (folder / "log").open("w") as log:
+    # Ray notes the address of a cluster among its temporary files, and whoever starts Ray next
+    # looks for that cluster: in a folder of their own nobody else does. Sockets need a short path.
+    with (folder / "log").open("w") as log, TemporaryDirectory(prefix="rt", dir="/tmp") as short:
         done = subprocess.run(
             [sys.executable, str(_DRIVER), command],
             cwd=folder,
-            env=environment,
+            env={**environment, "RAY_TMPDIR": short},
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
