@@ -27,15 +27,8 @@ class AtTheMean(LogExpectedImprovement):
 class Ignored(LogExpectedImprovement):
     """Pending trials play no part."""
 
-    def __init__(
-        self,
-        model: SingleTaskGP,
-        evaluated: FloatArray,
-        pending: FloatArray,
-        has_fidelity: bool,
-        seed: int,
-    ) -> None:
-        super().__init__(model, evaluated, pending[:0], has_fidelity, seed)
+    def __init__(self, model: SingleTaskGP, *, pending: FloatArray, **known: Any) -> None:
+        super().__init__(model, pending=pending[:0], **known)
 
     def add_pending(self, point: FloatArray) -> None:
         """It is not taken in."""

@@ -13,9 +13,7 @@ from gpytorch.priors import LogNormalPrior
 from torch import Tensor
 
 from raytuner.space import Column
-from raytuner.space.conditions import in_order
-
-_SAME_UNIT = 1e-9  # unit coordinates of one level may differ in their last bits
+from raytuner.space.conditions import Activity
 
 
 class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base class is untyped
@@ -55,7 +53,9 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         cats = [i for i, c in enumerate(columns) if c.kind == "categorical" and c.n_levels != 2]
         self._categorical = cats
         self._ordered = [i for i in range(len(columns)) if i not in cats]
-        self._activity = Activity(columns) if any(c.requires for c in columns) else None
+        requires, names = [c.requires for c in columns], [c.name for c in columns]
+        self._activity = Activity(requires, names) if any(requires) else None
+        self._d = len(columns)
         # Of the ordered columns, those that may be absent take a second coordinate, after the rest.
         self._arcs = [k for k, i in enumerate(self._ordered) if columns[i].requires]
         self._fidelity = len(columns) if has_fidelity else None
@@ -91,13 +91,14 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
     def of_configurations(self, x1: Tensor, x2: Tensor) -> Tensor:
         """``k_x``, ``(... x n x m)``; a fidelity in the inputs plays no part."""
         k = x1.new_ones(())
+        there1, there2 = self._there(x1), self._there(x2)
         if self._ordered:
             scales = self.lengthscales
             if self._arcs:
                 scales = torch.cat([scales, scales[self._arcs]])
-            k = _matern(self._coordinates(x1), self._coordinates(x2), scales)
+            k = _matern(self._coordinates(x1, there1), self._coordinates(x2, there2), scales)
         if self._categorical:
-            a, b = self._categories(x1), self._categories(x2)
+            a, b = self._categories(x1, there1), self._categories(x2, there2)
             differ = (a.unsqueeze(-2) != b.unsqueeze(-3)).to(a)
             k = k * torch.exp(-(differ @ self.category_weight))
         return k
@@ -108,22 +109,28 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         shared = self.curve_variance * _matern(s1, s2, self.curve_lengthscale)
         return shared, self.effect_variance * _matern(s1, s2, self.effect_lengthscale)
 
-    def _coordinates(self, x: Tensor) -> Tensor:
+    def _there(self, x: Tensor) -> Tensor | None:
+        """``(..., d)`` which hyperparameters exist; None where all always do."""
+        if self._activity is None:
+            return None
+        return torch.from_numpy(self._activity(x[..., : self._d].detach().numpy()))
+
+    def _coordinates(self, x: Tensor, there: Tensor | None) -> Tensor:
         """What distances are measured in: the ordered columns, on arcs if they may be absent."""
         ordered = x[..., self._ordered]
-        if not self._arcs or self._activity is None:
+        if there is None or not self._arcs:
             return ordered
-        there = self._activity(x)[..., self._ordered][..., self._arcs]
+        on = there[..., self._ordered][..., self._arcs]
         angle = ordered[..., self._arcs] * (math.pi / 3)  # the ends are as far apart as the radius
         plane = ordered.clone()
-        plane[..., self._arcs] = torch.where(there, angle.cos(), 0.0)
-        return torch.cat([plane, torch.where(there, angle.sin(), 0.0)], dim=-1)
+        plane[..., self._arcs] = torch.where(on, angle.cos(), 0.0)
+        return torch.cat([plane, torch.where(on, angle.sin(), 0.0)], dim=-1)
 
-    def _categories(self, x: Tensor) -> Tensor:
+    def _categories(self, x: Tensor, there: Tensor | None) -> Tensor:
         categories = x[..., self._categorical]
-        if self._activity is None:
+        if there is None:
             return categories
-        return torch.where(self._activity(x)[..., self._categorical], categories, -1.0)
+        return torch.where(there[..., self._categorical], categories, -1.0)
 
     def _add(self, name: str, size: int, location: float, scale: float, *, least: float) -> None:
         """A parameter above ``least``, with a log-normal prior; it starts at the prior's mode."""
@@ -134,29 +141,6 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         )
         self.register_constraint(name, GreaterThan(least, transform=None))
         self.register_prior(f"{name}_prior", prior, name)
-
-
-class Activity:
-    """Which hyperparameters exist at encoded configurations.
-
-    Args:
-        columns: The space's d columns.
-    """
-
-    def __init__(self, columns: Sequence[Column]) -> None:
-        order = in_order([c.requires for c in columns], [c.name for c in columns])
-        self._requires = [(j, r) for j in order for r in columns[j].requires]
-        self._d = len(columns)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """``(..., d)`` booleans of ``(..., d)`` inputs; what inputs have beyond d plays no part."""
-        x = x[..., : self._d].detach()
-        there = torch.ones_like(x, dtype=torch.bool)
-        for j, requirement in self._requires:
-            parent = x[..., requirement.column, None]
-            holds = (parent - parent.new_tensor(requirement.units)).abs().amin(-1) < _SAME_UNIT
-            there[..., j] &= holds & there[..., requirement.column]
-        return there
 
 
 def _matern(x1: Tensor, x2: Tensor, lengthscale: Tensor) -> Tensor:

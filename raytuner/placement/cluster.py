@@ -13,7 +13,7 @@ from typing import Any
 import ray
 
 from raytuner.errors import SettingError
-from raytuner.placement.request import ACCELERATOR, amount_of
+from raytuner.placement.request import ACCELERATOR, amount_of, summed
 
 # `ray up` puts the cluster file here on the head node, with what it found out itself filled in.
 _ON_THE_HEAD = Path("~/ray_bootstrap_config.yaml")
@@ -72,11 +72,7 @@ class Cluster:
     @property
     def total(self) -> dict[str, float]:
         """What all nodes have together."""
-        total: dict[str, float] = {}
-        for node in self.nodes:
-            for name, amount in node.total.items():
-                total[name] = total.get(name, 0.0) + amount
-        return total
+        return summed(node.total for node in self.nodes)
 
 
 def connect() -> None:

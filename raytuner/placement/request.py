@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -141,11 +141,7 @@ class Request:
     @property
     def total(self) -> dict[str, float]:
         """All of it together, by Ray's names."""
-        total: dict[str, float] = {}
-        for bundle in (*self.bundles, *self.trainer):
-            for name, amount in bundle.items():
-                total[name] = total.get(name, 0.0) + amount
-        return total
+        return summed((*self.bundles, *self.trainer))
 
     def to_ray(self) -> PlacementGroupFactory:
         """The request as Ray Tune takes it."""
@@ -169,6 +165,15 @@ class Request:
         if self.trainer:
             parts[-1] += f"; its trainer for {len(self.trainer)} x ({_said(self.trainer[0])})"
         return " + ".join(parts) + (f", {self.strategy}" if several else "")
+
+
+def summed(amounts: Iterable[Bundle]) -> dict[str, float]:
+    """What several bundles or nodes come to together, by Ray's names."""
+    total: dict[str, float] = {}
+    for each in amounts:
+        for name, amount in each.items():
+            total[name] = total.get(name, 0.0) + amount
+    return total
 
 
 def for_ray(resources: Resources) -> PlacementGroupFactory | PerConfiguration:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from raytuner.placement.request import Bundle, Request
+from raytuner.placement.request import Bundle, Request, summed
 
 _SLACK = 1e-6  # a little more than exactly: ten shares of 0.1 are one
 _MOST = 10_000  # copies that are counted one by one
@@ -63,7 +63,7 @@ def _laid(
 ) -> list[tuple[Bundle, int]] | None:
     """A node for each bundle, by number; None if there is no way, or none was found in time."""
     if strategy == "STRICT_PACK":
-        whole = _sum(bundles)
+        whole = summed(bundles)
         on = next((n for n, node in enumerate(free) if not missing(whole, node)), None)
         return None if on is None else [(bundle, on) for bundle in bundles]
     # The largest first: it has the fewest places to go to.
@@ -109,11 +109,3 @@ def _lay(
         left[node].clear()
         left[node].update(before)
     return False
-
-
-def _sum(bundles: Sequence[Bundle]) -> dict[str, float]:
-    total: dict[str, float] = {}
-    for bundle in bundles:
-        for name, amount in bundle.items():
-            total[name] = total.get(name, 0.0) + amount
-    return total

@@ -17,7 +17,7 @@ from raytuner.space.domains import (
     Ordinal,
 )
 from raytuner.space.hull import differences, hull
-from raytuner.space.space import ABSENT, Column, Config, Space
+from raytuner.space.space import ABSENT, Column, Config, Space, value_at
 from raytuner.space.spec import Path
 
 __all__ = [
@@ -37,5 +37,6 @@ __all__ = [
     "When",
     "differences",
     "hull",
+    "value_at",
     "when",
 ]

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from raytuner.errors import SpaceError
+
+# Unit coordinates of one level may differ in their last bits.
+_SAME_UNIT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,44 @@ class Requirement:
 
     column: int
     units: tuple[float, ...]
+
+
+class Activity:
+    """Which hyperparameters exist at points of the unit cube.
+
+    Args:
+        requires: Of each of the d columns, its conditions.
+        names: Of each column, for messages.
+
+    Raises:
+        SpaceError: Conditions in a circle.
+    """
+
+    def __init__(self, requires: Sequence[Sequence[Requirement]], names: Sequence[str]) -> None:
+        order = in_order(requires, names)
+        self._requires = [(j, r) for j in order for r in requires[j]]
+
+    def __call__(self, X: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """``(..., d)`` of ``(..., d)`` coordinates, those of levels exactly."""
+        there = np.ones(X.shape, dtype=bool)
+        for j, requirement in self._requires:
+            there[..., j] &= holds(requirement, X, there)
+        return there
+
+
+def holds(
+    requirement: Requirement, X: npt.NDArray[np.float64], there: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """``(...)`` whether a condition holds at ``(..., d)`` coordinates.
+
+    Args:
+        requirement: The condition.
+        X: The coordinates, those of levels exactly.
+        there: ``(..., d)`` which hyperparameters exist, as far as it is known.
+    """
+    units = X[..., requirement.column, None] - np.array(requirement.units)
+    found: npt.NDArray[np.bool_] = (np.abs(units) <= _SAME_UNIT).any(axis=-1)
+    return found & there[..., requirement.column]
 
 
 def in_order(requirements: Sequence[Sequence[Requirement]], names: Sequence[str]) -> list[int]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import spec as specs
 from raytuner.space.choices import is_number, is_primitive, same
-from raytuner.space.conditions import Requirement, When, candidates, in_order
+from raytuner.space.conditions import Activity, Requirement, When, candidates, holds
 from raytuner.space.domains import LISTABLE_LEVELS, REL_TOL, Domain, Kind
 from raytuner.space.spec import Path, path_name
 
@@ -25,12 +25,9 @@ Config = dict[str, Any]
 
 Matrix = npt.NDArray[np.float64]
 
-Activity = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 
 _MISSING = object()
-
-# Unit coordinates of one level may differ in their last bits.
-_SAME_UNIT = 1e-12
 
 # The coordinate of a hyperparameter that does not exist in a configuration.
 ABSENT = 0.5
@@ -100,35 +97,33 @@ class Space:
         if not isinstance(template, Mapping):
             raise SpaceError(f"a space is made from a dict, received {template!r}")
         self._template = _checked(template, ())
-        leaves = [(path, leaf) for path, leaf in _leaves(self._template, ()) if _varies(leaf)]
-        columns = [Column(path, path_name(path), leaf) for path, leaf in leaves]
-        self.columns: tuple[Column, ...] = tuple(columns)
-        if not self.columns:
+        leaves = self.leaves()
+        columns = [Column(path, path_name(path), x) for path, x in leaves.items() if _varies(x)]
+        if not columns:
             raise SpaceError(
                 f"nothing varies in {dict(template)!r}: a space needs at least one "
                 "hyperparameter with two values or more"
             )
-        self._by_name = {column.name: column for column in self.columns}
-        if len(self._by_name) < len(self.columns):
-            names = [column.name for column in self.columns]
+        names = [column.name for column in columns]
+        if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise SpaceError(f"{twice}: two hyperparameters have this name; rename one")
         constants = {
             path_name(path): leaf.from_unit(0.5) if isinstance(leaf, Domain) else leaf
-            for path, leaf in _leaves(self._template, ())
+            for path, leaf in leaves.items()
             if not _varies(leaf)
         }
         guards = {
             path: _requirements(path, node, columns, constants)
-            for path, node in _conditional(self._template, ())
+            for path, node in _walk(self._template, ())
+            if isinstance(node, When)
         }
         self._guards = {path: found for path, found in guards.items() if found}
-        self.columns = tuple(
+        self.columns: tuple[Column, ...] = tuple(
             replace(column, requires=self._requirements_of(column.path)) for column in columns
         )
         self._by_name = {column.name: column for column in self.columns}
-        requires = [column.requires for column in self.columns]
-        self._order = in_order(requires, [column.name for column in self.columns])
+        self._activity = Activity([column.requires for column in self.columns], names)
         # Paths of everything that varies or holds what does.
         self._needed = {c.path[:i] for c in self.columns for i in range(len(c.path) + 1)}
 
@@ -161,7 +156,7 @@ class Space:
         every = np.stack([axis.ravel() for axis in levels], axis=1)
         return float(len(np.unique(self.snap(every), axis=0)))
 
-    def active(self, X: Matrix) -> Activity:
+    def active(self, X: Matrix) -> Mask:
         """Whether each hyperparameter exists at unit coordinates.
 
         Args:
@@ -170,20 +165,7 @@ class Space:
         Returns:
             `n x d`-dim.
         """
-        X = self._coordinates(X)
-        found = np.ones(X.shape, dtype=bool)
-        for j in self._order:
-            for requirement in self.columns[j].requires:
-                found[:, j] &= self._holds(requirement, X, found)
-        return found
-
-    def _holds(self, requirement: Requirement, X: Matrix, active: Activity) -> Activity:
-        j = requirement.column
-        units = self.columns[j].domain.snap(X[:, j])
-        holds: Activity = active[:, j] & np.isclose(
-            units[:, None], np.array(requirement.units), rtol=0, atol=_SAME_UNIT
-        ).any(axis=1)
-        return holds
+        return self._activity(self._levels(X))
 
     @property
     def template(self) -> Mapping[str, Any]:
@@ -193,7 +175,11 @@ class Space:
 
     def leaves(self) -> dict[Path, Any]:
         """Every domain and constant by its path, in order."""
-        return dict(_leaves(self._template, ()))
+        return {
+            path: node
+            for path, node in _walk(self._template, ())
+            if not isinstance(node, When | Mapping | list | tuple)
+        }
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
         """`n` independent configurations with Ray Tune's own law, full ones as `decode` gives."""
@@ -213,10 +199,9 @@ class Space:
         if not self._guards:
             return
         X = self.encode([config])
-        there = self._there(X)
-        for path, holds in there.items():
-            parent, key = _at(config, path[:-1]), path[-1]
-            if not holds[0] and isinstance(parent, Mapping) and key in parent:
+        for path, there in self._there(X).items():
+            parent, key = value_at(config, path[:-1]), path[-1]
+            if not there[0] and isinstance(parent, Mapping) and key in parent:
                 raise ConfigError(
                     f"{path_name(path)}: received {parent[key]!r}, expected no such key, since"
                     f" it is there only when {self._conditions(path)}"
@@ -266,15 +251,19 @@ class Space:
         values = [c.domain.from_units(X[:, j]) for j, c in enumerate(self.columns)]
         there = self._there(X)
         return [
-            self._fill(row, {path for path, holds in there.items() if not holds[i]})
+            self._fill(row, {path for path, is_there in there.items() if not is_there[i]})
             for i, row in enumerate(zip(*values, strict=True))
         ]
 
     def snap(self, X: Matrix) -> Matrix:
         """Unit coordinates of the configurations that `X`, `n x d`-dim, decodes to."""
+        snapped = self._levels(X)
+        return np.where(self._activity(snapped), snapped, ABSENT) if self._guards else snapped
+
+    def _levels(self, X: Matrix) -> Matrix:
+        """`X`, `n x d`-dim, each coordinate moved to its level, also of what does not exist."""
         X = self._coordinates(X)
-        snapped = np.stack([c.domain.snap(X[:, j]) for j, c in enumerate(self.columns)], axis=1)
-        return np.where(self.active(X), snapped, ABSENT) if self._guards else snapped
+        return np.stack([c.domain.snap(X[:, j]) for j, c in enumerate(self.columns)], axis=1)
 
     def to_spec(self) -> dict[str, Any]:
         """The space as data for JSON or TOML, in the format of `raytuner.space.spec`."""
@@ -336,19 +325,20 @@ class Space:
         for column, there in zip(self.columns, self.active(X)[0], strict=True):
             if there and column.name not in data:
                 raise ConfigError(_missing(column.name, column.domain))
-        return self._fill(values, {path for path, holds in self._there(X).items() if not holds[0]})
+        return self._fill(values, {path for path, there in self._there(X).items() if not there[0]})
 
     def _fill(self, values: Sequence[Any], absent: Collection[Path]) -> Config:
         config: Config = _filled(self._template, (), iter(values), absent)
         return config
 
-    def _there(self, X: Matrix) -> dict[Path, Activity]:
+    def _there(self, X: Matrix) -> dict[Path, Mask]:
         """Whether each part that is under conditions is there, `n`-dim, at `n x d` coordinates."""
         if not self._guards:
             return {}
-        active = self.active(X)
+        levels = self._levels(X)
+        active = self._activity(levels)
         return {
-            path: np.logical_and.reduce([self._holds(r, X, active) for r in requirements])
+            path: np.logical_and.reduce([holds(r, levels, active) for r in requirements])
             for path, requirements in self._guards.items()
         }
 
@@ -443,31 +433,17 @@ def like(node: list[Any] | tuple[Any, ...], items: list[Any]) -> Any:
     return type(node)(*items) if hasattr(node, "_fields") else tuple(items)
 
 
-def _leaves(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """Paths and leaves of a template, in order."""
+def _walk(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """Paths and parts of a template, each before what it holds, in order."""
+    yield path, node
     if isinstance(node, When):
-        yield from _leaves(node.node, path)
+        yield from _walk(node.node, path)
     elif isinstance(node, Mapping):
         for key, value in node.items():
-            yield from _leaves(value, (*path, key))
+            yield from _walk(value, (*path, key))
     elif isinstance(node, list | tuple):
         for i, item in enumerate(node):
-            yield from _leaves(item, (*path, i))
-    else:
-        yield path, node
-
-
-def _conditional(node: Any, path: Path) -> Iterator[tuple[Path, When]]:
-    """Paths and parts of a template that are under conditions of their own."""
-    if isinstance(node, When):
-        yield path, node
-        yield from _conditional(node.node, path)
-    elif isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _conditional(value, (*path, key))
-    elif isinstance(node, list | tuple):
-        for i, item in enumerate(node):
-            yield from _conditional(item, (*path, i))
+            yield from _walk(item, (*path, i))
 
 
 def _requirements(
@@ -529,10 +505,7 @@ def _value_at(config: Mapping[str, Any], column: Column) -> Any:
 
     `_MISSING` if it is not there and need not be.
     """
-    value: Any = config
-    for key in column.path:
-        inside = key in value if isinstance(value, Mapping) else _is_item(key, value)
-        value = value[key] if inside else _MISSING
+    value = value_at(config, column.path, _MISSING)
     if value is _MISSING and column.requires:
         return _MISSING
     if value is _MISSING:
@@ -542,12 +515,12 @@ def _value_at(config: Mapping[str, Any], column: Column) -> Any:
     return value
 
 
-def _at(config: Any, path: Path) -> Any:
-    """What lies at a path of a configuration; None if nothing does."""
+def value_at(config: Any, path: Path, default: Any = None) -> Any:
+    """What lies at a path of a configuration; ``default`` if nothing does."""
     for key in path:
         inside = key in config if isinstance(config, Mapping) else _is_item(key, config)
         if not inside:
-            return None
+            return default
         config = config[key]
     return config
 

@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from raytuner.errors import ConfigError, SettingError, SpaceError
 from raytuner.history import History, Trial, TrialState
-from raytuner.space import Config, Domain, Path, Space, differences, hull
+from raytuner.space import Config, Domain, Space, differences, hull, value_at
 
 SEARCH_SPACE = "search_space"
 """Under this key the record has the space that is searched, where it holds more than that."""
@@ -125,13 +124,7 @@ def _moved(searched: Space, within: Space, trials: Sequence[Trial]) -> list[Conf
     ]
     found = []
     for trial in trials:
-        if all(_at(path, trial.config) == value for path, value in fixed):
+        if all(value_at(trial.config, path, value) == value for path, value in fixed):
             with suppress(ConfigError):
                 found.append(within.load(within.dump(trial.config)))
     return found
-
-
-def _at(path: Path, config: Any) -> Any:
-    for key in path:
-        config = config[key]
-    return config

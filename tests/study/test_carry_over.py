@@ -9,7 +9,7 @@ import pytest
 
 from raytuner.errors import RaytunerError
 from raytuner.history import History, TrialState
-from raytuner.space import Categorical, Float, Space
+from raytuner.space import Categorical, Float, Space, when
 from raytuner.study.carry_over import SEARCH_SPACE, carry_over, searched_space
 
 SPACE = Space({"x": Float(0, 1), "kind": Categorical(["a", "b"]), "epochs": 9})
@@ -114,3 +114,16 @@ def test_what_cannot_be_changes_nothing(
         carry(history, space, max_t)
     assert (history.trials, history.max_t) == (before, 9)
     assert history.space is SPACE
+
+
+def test_what_does_not_exist_in_a_trial_bars_it_from_no_space() -> None:
+    def space(momentum: object) -> Space:
+        return Space({"kind": Categorical(["a", "b"]), "momentum": when(momentum, kind="a")})
+
+    history = History(space(Float(0, 1)), metric="loss", mode="min", max_t=9)
+    configs: list[dict[str, Any]] = [{"kind": "b"}, {"kind": "a", "momentum": 0.2}]
+    for i, config in enumerate(configs):
+        history.add(f"t{i}", config)
+        history.report(f"t{i}", 9, float(i))
+        history.end(f"t{i}", TrialState.COMPLETED)
+    assert carry(history, space(0.9), 27).again == [{"kind": "b"}]
