@@ -45,5 +45,7 @@ def warp_worse_half(y: FloatArray) -> FloatArray:
 
 def standardise(y: FloatArray) -> FloatArray:
     """Shift and scale to mean 0 and standard deviation 1 (all 0 if all are equal)."""
+    # First to a scale whose squares neither vanish nor overflow.
+    y = y / (float(np.abs(y).max()) or 1.0)
     sd = float(y.std())
-    return (y - y.mean()) / (sd if sd > 1e-12 * float(np.abs(y).max()) else 1.0)
+    return (y - y.mean()) / (sd if sd > 1e-12 else 1.0)
