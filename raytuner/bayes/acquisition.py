@@ -13,6 +13,7 @@ from linear_operator.utils.cholesky import psd_safe_cholesky
 from scipy.stats import qmc
 from torch import Tensor
 
+from raytuner.bayes.feasibility import Feasibility
 from raytuner.bayes.posterior import Posterior
 from raytuner.history.snapshot import FloatArray
 
@@ -49,6 +50,8 @@ class LogExpectedImprovement:
         pending: ``(p, d)`` configurations without a final value yet.
         has_fidelity: Whether the model has a fidelity as its last input; improvement is at 1.
         seed: Seed of the quasi-random samples of f(Z).
+        feasibility: The outcome constraints. The improvement is then over the best of Z that keeps
+            them (Letham et al. 2019, section 3.4), and counts by the chance that x does.
     """
 
     def __init__(
@@ -58,9 +61,11 @@ class LogExpectedImprovement:
         pending: FloatArray,
         has_fidelity: bool,
         seed: int,
+        feasibility: Feasibility | None = None,
     ) -> None:
         self._has_fidelity = has_fidelity
         self._seed = seed
+        self._feasibility = feasibility
         with torch.no_grad():
             self._posterior = Posterior(model)
             self._kernel = self._posterior.kernel
@@ -73,7 +78,7 @@ class LogExpectedImprovement:
         cross = self._whitened(X)
         mean = self._posterior.mean + cross @ self._targets
         variance = self._kernel.variance - cross.square().sum(-1)
-        return _mean_log_improvement(mean, variance, self._thresholds)
+        return _mean_log_improvement(mean, variance, self._thresholds) + self._log_chance(X)
 
     def add_pending(self, point: FloatArray) -> None:
         """One more configuration, ``(d,)``, is on its way: the sequential-greedy batch."""
@@ -101,11 +106,11 @@ class LogExpectedImprovement:
             cross = torch.nn.functional.pad(self._whitened(X), (0, n))
             mean = self._posterior.mean + cross[:, :-n] @ self._targets
             variance = self._kernel.variance - cross.square().sum(-1)
-            thresholds, lifted = self._thresholds, self._lift(X)
+            thresholds, lifted, log_chance = self._thresholds, self._lift(X), self._log_chance(X)
             free = torch.ones(len(X), dtype=torch.bool)
             chosen: list[int] = []
             for draws in _spread_normal(n, self._seed):
-                values = _mean_log_improvement(mean, variance, thresholds)
+                values = _mean_log_improvement(mean, variance, thresholds) + log_chance
                 best = int(torch.where(free, values, -math.inf).argmax())
                 chosen.append(best)
                 free[best] = False
@@ -134,6 +139,10 @@ class LogExpectedImprovement:
         corner = psd_safe_cholesky(covariance + jitter)
         draws = self._draws(len(Z))
         samples = mean + draws @ corner.mT  # S x |Z|
+        if self._feasibility is not None:
+            # Where none of Z keeps the constraints, all that do are an improvement.
+            worst = self._posterior.mean + self._posterior.y.min()
+            samples = torch.where(self._feasibility.draw(Z, len(samples)), samples, worst)
         self._thresholds = samples.max(dim=-1).values
         # The Cholesky factor of the rows and Z together ends in that of Z given the rows.
         rows = self._posterior
@@ -165,13 +174,21 @@ class LogExpectedImprovement:
         mean, cross = self._posterior.means(Z)
         variance = self._kernel.variance - cross.square().sum(0)
         hope = mean + variance.clamp_min(0.0).sqrt()
+        if self._feasibility is not None:
+            hope = hope + self._feasibility(Z)
         return Z[hope.topk(_CONTENDERS).indices]
 
+    def _log_chance(self, X: Tensor) -> Tensor:
+        """``(...)`` logarithms of the chance to keep the outcome constraints; 0 without any."""
+        return X.new_zeros(()) if self._feasibility is None else self._feasibility(self._lift(X))
+
     def _lift(self, X: Tensor) -> Tensor:
-        """Put configurations at full fidelity."""
-        if not self._has_fidelity:
-            return X
-        return torch.cat([X, torch.ones_like(X[..., :1])], dim=-1)
+        return lifted(X, self._has_fidelity)
+
+
+def lifted(X: Tensor, has_fidelity: bool) -> Tensor:
+    """``(..., d)`` configurations at full fidelity, if the model has one: ``(..., d + 1)``."""
+    return torch.cat([X, torch.ones_like(X[..., :1])], dim=-1) if has_fidelity else X
 
 
 def _mean_log_improvement(mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:

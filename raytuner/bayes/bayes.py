@@ -10,11 +10,14 @@ from botorch.utils.sampling import manual_seed
 
 from raytuner.bayes.acquisition import LogExpectedImprovement
 from raytuner.bayes.dataset import Dataset, dataset, least_trials
+from raytuner.bayes.feasibility import Feasibility
 from raytuner.bayes.maximise import maximise, unused_candidates
+from raytuner.bayes.models import Fits, Models
 from raytuner.bayes.proposer import Proposal
 from raytuner.bayes.seen import Seen
+from raytuner.bayes.several import LogHypervolumeImprovement
 from raytuner.bayes.sobol import SobolProposer
-from raytuner.bayes.surrogate import FIT_ERRORS, WarmFit, numerics
+from raytuner.bayes.surrogate import FIT_ERRORS, numerics
 from raytuner.errors import RaytunerWarning, SettingError
 from raytuner.history import Origin, Snapshot
 from raytuner.space import Space
@@ -31,13 +34,15 @@ class BayesProposer:
 
     The first ``n_initial`` configurations are quasi-random. After that each proposal maximises the
     log expected improvement jointly with everything pending (sequential greedy for a batch; of a
-    large one, all but the first few are chosen among a finite number of candidates).
+    large one, all but the first few are chosen among a finite number of candidates). Where there
+    are outcome constraints, the improvement is over the best that keeps them and counts by the
+    chance to keep them; of several objectives, it is that of the hypervolume.
 
     Args:
         space: The search space, d columns.
         seed: Seed of everything random; None draws one.
         n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
-        acquisition: What a proposal maximises.
+        acquisition: What a proposal maximises, where there is one objective.
 
     Raises:
         SettingError: ``n_initial`` below 1.
@@ -59,7 +64,7 @@ class BayesProposer:
         self._sobol = SobolProposer(space, seed)
         self._snapshot: Snapshot | None = None
         self._asked = np.empty((0, space.dim))
-        self._fit = WarmFit()
+        self._fits = Fits()
 
     def tell(self, snapshot: Snapshot) -> None:
         """Learn from the record. Cheap: the model is fitted when it is asked."""
@@ -95,34 +100,30 @@ class BayesProposer:
 
     def state_dict(self) -> dict[str, Any]:
         """The seed, and the hyperparameters that the next fit starts from."""
-        return {"sobol": self._sobol.state_dict(), "fit": self._fit.state_dict()}
+        return {"sobol": self._sobol.state_dict(), "fits": self._fits.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         self._sobol.load_state_dict(state["sobol"])
-        self._fit.load_state_dict(state["fit"])
+        self._fits.load_state_dict(state.get("fits", ()))  # those of an earlier release start anew
 
     def _training_rows(self) -> Dataset | None:
         """The rows to fit, or None while the initial design is under way."""
         if self._snapshot is None or self._place < self.n_initial:
             return None
-        data = dataset(self._snapshot)
+        data = dataset(self._snapshot.of_outcome(0))
         # Two distinct evaluated configurations are the least that says anything about a slope.
         return data if len(data.evaluated) >= 2 else None
 
     def _maximisers(self, data: Dataset, n: int) -> np.ndarray:
         assert self._snapshot is not None
-        model = self._fit(data, self._space.columns)
-        used = np.vstack([self._snapshot.points, self._asked])
-        acquisition = self._acquisition(
-            model,
-            evaluated=data.evaluated,
-            pending=np.vstack([self._snapshot.pending, self._asked]),
-            has_fidelity=data.has_fidelity,
-            seed=self._seed_of(self._place),
-        )
-        seen = Seen(self._space, used)
-        best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
+        models = self._fits(self._snapshot, data, self._space.columns)
+        acquisition = self._acquisition_of(models, data)
+        seen = Seen(self._space, np.vstack([self._snapshot.points, self._asked]))
+        if self._snapshot.is_plain:
+            best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
+        else:
+            best = models.leaders(data, _BEST)
         chosen = np.empty((0, self._space.dim))
         for i in range(min(n, _CLIMBED)):
             rng = np.random.default_rng(self._seed_of(self._place + i))
@@ -139,6 +140,30 @@ class BayesProposer:
             more = acquisition.choose(candidates, min(n - len(chosen), len(candidates)))
             chosen = np.vstack([chosen, more])
         return chosen
+
+    def _acquisition_of(
+        self, models: Models, data: Dataset
+    ) -> LogExpectedImprovement | LogHypervolumeImprovement:
+        assert self._snapshot is not None
+        pending = np.vstack([self._snapshot.pending, self._asked])
+        seed = self._seed_of(self._place)
+        if len(models.objectives) > 1:
+            return LogHypervolumeImprovement(
+                models.objectives,
+                models.constraints,
+                evaluated=data.evaluated,
+                pending=pending,
+                has_fidelity=data.has_fidelity,
+                seed=seed,
+            )
+        return self._acquisition(
+            models.objectives[0],
+            evaluated=data.evaluated,
+            pending=pending,
+            has_fidelity=data.has_fidelity,
+            seed=seed,
+            feasibility=Feasibility(models.constraints, seed) if models.constraints else None,
+        )
 
     @property
     def _place(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from raytuner.bayes.outcome import standardise, warp_worse_half
+from raytuner.bayes.outcome import scale_slack, standardise, warp_worse_half
 from raytuner.history import Snapshot, TrialState
 from raytuner.history.snapshot import FloatArray, IntArray
 from raytuner.space import Space
@@ -64,7 +64,7 @@ def fidelity(t: FloatArray, least_t: float, max_t: float) -> FloatArray:
     return np.clip(np.log(t / least_t) / math.log(max_t / least_t), 0.0, 1.0)
 
 
-def dataset(snapshot: Snapshot, *, curves: bool = False) -> Dataset:
+def dataset(snapshot: Snapshot, *, curves: bool = False, slack: bool = False) -> Dataset:
     """Choose and transform the training rows.
 
     Where every trial ran to its end, the rows are the final values. Where some were stopped early
@@ -77,6 +77,7 @@ def dataset(snapshot: Snapshot, *, curves: bool = False) -> Dataset:
     Args:
         snapshot: The record.
         curves: Take values along all learning curves also where no trial was stopped yet.
+        slack: What is learned is the slack of an outcome constraint: 0 stays 0.
     """
     usable = np.isfinite(snapshot.y)
     failed = np.zeros(len(snapshot.trial_ids), dtype=bool)
@@ -109,12 +110,16 @@ def dataset(snapshot: Snapshot, *, curves: bool = False) -> Dataset:
     scale = np.abs(raw).max(initial=0.0) or 1.0
     return Dataset(
         X=np.column_stack([X, s]) if has_fidelity else X,
-        y=standardise(warp_worse_half(raw / scale)) if len(raw) else raw,
+        y=_transformed(raw / scale, slack=slack) if len(raw) else raw,
         raw=raw,
         evaluated=evaluated,
         has_fidelity=has_fidelity,
         known=known,
     )
+
+
+def _transformed(raw: FloatArray, *, slack: bool) -> FloatArray:
+    return scale_slack(raw) if slack else standardise(warp_worse_half(raw))
 
 
 def _thinned(snapshot: Snapshot, rows: np.ndarray, max_t: float) -> np.ndarray:

@@ -43,6 +43,29 @@ def warp_worse_half(y: FloatArray) -> FloatArray:
     return warped
 
 
+def scale_slack(slack: FloatArray) -> FloatArray:
+    """Bring slacks of an outcome constraint to one scale, so that 0 stays the bound.
+
+    Far from the bound only the order of magnitude counts: ``sign(c) log(1 + |c|)``, by the median
+    size first.
+
+    Source: D. Eriksson and M. Poloczek (2021), "Scalable Constrained Bayesian Optimization",
+    arXiv:2002.08526, section 4.
+
+    Args:
+        slack: ``(n,)`` finite slacks, 0 or more within the bound.
+
+    Example:
+        >>> scale_slack(np.array([-1.0, 0.0, 1.0, 1e6])).round(2).tolist()
+        [-0.1, 0.0, 0.1, 1.99]
+    """
+    sizes = np.abs(slack)
+    typical = float(np.median(sizes[sizes > 0])) if (sizes > 0).any() else 1.0
+    scaled = np.sign(slack) * np.log1p(sizes / typical)
+    size = float(np.sqrt(np.mean(scaled**2)))
+    return scaled / size if size > 0 else scaled
+
+
 def standardise(y: FloatArray) -> FloatArray:
     """Shift and scale to mean 0 and standard deviation 1 (all 0 if all are equal)."""
     # First to a scale whose squares neither vanish nor overflow.

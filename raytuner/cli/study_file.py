@@ -3,6 +3,8 @@
 trainable = "train:fit"    # module:function
 metric = "loss"
 mode = "min"
+# or several: metric = ["loss", "ms"], mode = ["min", "min"], and weights = [1, 0.1] to add them
+outcome_constraints = ["latency_ms <= 20"]
 max_t = 27                 # optional, as is all below but the budget and the space
 time_attr = "training_iteration"
 name = "first"
@@ -48,8 +50,10 @@ from raytuner.errors import SettingError, SpaceError
 _NUMBER = (int, float)
 _TOP: dict[str, tuple[str, tuple[type, ...]]] = {
     "trainable": ("trainable", (str,)),
-    "metric": ("metric", (str,)),
-    "mode": ("mode", (str,)),
+    "metric": ("metric", (str, list)),
+    "mode": ("mode", (str, list)),
+    "outcome_constraints": ("outcome_constraints", (list,)),
+    "weights": ("weights", (list,)),
     "max_t": ("max_t", _NUMBER),
     "time_attr": ("time_attr", (str,)),
     "name": ("name", (str,)),
@@ -75,7 +79,7 @@ _WORDS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    list: "list",
+    list: "a list",
 }
 
 

@@ -9,6 +9,7 @@ from raytuner.halving.judge import Decision, Judge
 from raytuner.halving.predictive import PredictiveStopping
 from raytuner.halving.promotion import Promotion
 from raytuner.halving.rungs import bracket_levels, bracket_weights, rung_levels
+from raytuner.halving.score import Score, Value, value_of
 from raytuner.halving.stopping import Stopping
 from raytuner.halving.verdict import Action, Verdict
 
@@ -19,10 +20,13 @@ __all__ = [
     "PredictiveStopping",
     "Promotion",
     "RungView",
+    "Score",
     "Stopping",
     "SuccessiveHalving",
+    "Value",
     "Verdict",
     "bracket_levels",
     "bracket_weights",
     "rung_levels",
+    "value_of",
 ]

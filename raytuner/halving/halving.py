@@ -20,6 +20,7 @@ import numpy as np
 from raytuner.errors import HistoryError, SettingError
 from raytuner.halving.rung import Rung
 from raytuner.halving.rungs import amount, bracket_levels, bracket_weights
+from raytuner.halving.score import Value
 from raytuner.halving.verdict import Action, Verdict
 
 
@@ -101,13 +102,14 @@ class SuccessiveHalving(ABC):
         drawn = int.from_bytes(digest) / 2**64
         return min(bisect_right(self._upper, drawn), len(self._upper) - 1)
 
-    def judge(self, trial_id: str, t: float, value: float) -> Verdict | None:
+    def judge(self, trial_id: str, t: float, value: Value) -> Verdict | None:
         """Judge a report.
 
         Args:
             trial_id: The trial.
             t: The resource it has spent.
-            value: What it reports there; larger is better. May be NaN or infinite.
+            value: What it reports there; larger is better. May be NaN or infinite. Of one search
+                all are numbers, or all are scores.
 
         Returns:
             The verdict that stands for the trial after this report: a new one if it reached a
@@ -128,7 +130,7 @@ class SuccessiveHalving(ABC):
         return verdict
 
     @abstractmethod
-    def _judge_at(self, rung: Rung, trial_id: str, value: float) -> Verdict:
+    def _judge_at(self, rung: Rung, trial_id: str, value: Value) -> Verdict:
         """Record a trial's value at a rung, and rank it."""
 
     def resume(self, alive: Callable[[str], bool], *, closing: bool = False) -> str | None:
@@ -148,13 +150,13 @@ class SuccessiveHalving(ABC):
         """The reason of a trial's verdict."""
         return self._verdicts[trial_id].reason
 
-    def observe(self, trial_id: str, t: float, value: float) -> None:
+    def observe(self, trial_id: str, t: float, value: Value) -> None:
         """Take note of a report that an earlier process has decided about."""
         if t < self._max_t:
             self.judge(trial_id, t, value)
 
     @abstractmethod
-    def recall(self, trial_id: str, t: float, value: float, *, ended: bool) -> None:
+    def recall(self, trial_id: str, t: float, value: Value, *, ended: bool) -> None:
         """Take note of a trial of which only the last report is known; see `Judge.recall`."""
 
     def verdict(self, trial_id: str) -> Verdict | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from raytuner.halving.score import Value
 from raytuner.halving.verdict import Action
 
 
@@ -35,7 +36,7 @@ class Judge(Protocol):
     def pauses(self) -> bool:
         """Whether it ever pauses a trial: then trials must be able to save and load checkpoints."""
 
-    def judge(self, trial_id: str, t: float, value: float) -> Decision | None:
+    def judge(self, trial_id: str, t: float, value: Value) -> Decision | None:
         """Decide about a trial that reports; None: nothing to decide, it goes on.
 
         Called again at a `t` that the trial had reached before (a retry repeats reports), it must
@@ -62,13 +63,13 @@ class Judge(Protocol):
     def explain(self, trial_id: str) -> str:
         """Why a paused trial has not gone on, in one short sentence."""
 
-    def observe(self, trial_id: str, t: float, value: float) -> None:
+    def observe(self, trial_id: str, t: float, value: Value) -> None:
         """Take note of a report that an earlier process has decided about.
 
         All of a search's reports come here, in the order in which they were made.
         """
 
-    def recall(self, trial_id: str, t: float, value: float, *, ended: bool) -> None:
+    def recall(self, trial_id: str, t: float, value: Value, *, ended: bool) -> None:
         """Take note of a trial of an earlier process of which only the last report is known."""
 
     def summary(self) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
 from raytuner.errors import SettingError
 from raytuner.halving.rung import Rung
+from raytuner.halving.score import Value, is_finite
 from raytuner.halving.stopping import Stopping
 from raytuner.halving.verdict import Action, Verdict
 
@@ -66,17 +66,17 @@ class PredictiveStopping(Stopping):
         self._least_chance = float(least_chance)
         self._catching_up = False
 
-    def _judge_at(self, rung: Rung, trial_id: str, value: float) -> Verdict:
+    def _judge_at(self, rung: Rung, trial_id: str, value: Value) -> Verdict:
         if self._catching_up:  # decided already: what is still there went on
             return self._noted(rung, trial_id, value, Action.CONTINUE)
-        if self.predict is None or not math.isfinite(value):
+        if self.predict is None or not is_finite(value):
             return super()._judge_at(rung, trial_id, value)
         chance = self.predict(trial_id)
         stop = chance is not None and chance < self._least_chance
         verdict = self._noted(rung, trial_id, value, Action.STOP if stop else Action.CONTINUE)
         return replace(verdict, chance=chance, least_chance=self._least_chance)
 
-    def observe(self, trial_id: str, t: float, value: float) -> None:
+    def observe(self, trial_id: str, t: float, value: Value) -> None:
         """Take note of a report that an earlier process has decided about; see `Judge.observe`."""
         self._catching_up = True
         try:
@@ -84,7 +84,7 @@ class PredictiveStopping(Stopping):
         finally:
             self._catching_up = False
 
-    def _noted(self, rung: Rung, trial_id: str, value: float, action: Action) -> Verdict:
+    def _noted(self, rung: Rung, trial_id: str, value: Value, action: Action) -> Verdict:
         held = rung.record(trial_id, value)
         if action is Action.CONTINUE:
             rung.let_go_on(trial_id)

@@ -8,6 +8,7 @@ from typing import Any
 
 from raytuner.halving.halving import SuccessiveHalving
 from raytuner.halving.rung import Rung
+from raytuner.halving.score import Value
 from raytuner.halving.verdict import Action, Verdict
 
 
@@ -45,7 +46,7 @@ class Promotion(SuccessiveHalving):
 
     pauses = True
 
-    def _judge_at(self, rung: Rung, trial_id: str, value: float) -> Verdict:
+    def _judge_at(self, rung: Rung, trial_id: str, value: Value) -> Verdict:
         held = rung.record(trial_id, value)
         share = len(rung.values) // self._reduction_factor
         if not math.isfinite(held) and rung.has_finite:
@@ -79,14 +80,14 @@ class Promotion(SuccessiveHalving):
         share = len(rung.values) // self._reduction_factor
         return rung.verdict(verdict.action, rung.values[trial_id], share).reason
 
-    def observe(self, trial_id: str, t: float, value: float) -> None:
+    def observe(self, trial_id: str, t: float, value: Value) -> None:
         """Take note of an earlier report: one beyond a rung says that the trial was promoted."""
         standing = self._verdicts.get(trial_id)
         if standing is not None and standing.action is Action.PAUSE and t > standing.rung:
             self._promote(self._rung_of(trial_id, standing), trial_id)
         super().observe(trial_id, t, value)
 
-    def recall(self, trial_id: str, t: float, value: float, *, ended: bool) -> None:
+    def recall(self, trial_id: str, t: float, value: Value, *, ended: bool) -> None:
         """Take note of a trial of which only the last report is known; see `Judge.recall`.
 
         That is enough: a trial waits where it last reported, with that value, and was promoted

@@ -7,13 +7,15 @@ from bisect import bisect_right, insort
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from raytuner.halving.score import Score, Value, merits
 from raytuner.halving.verdict import Action, Verdict
 
 
 class Rung:
     """The values recorded at one level of one bracket; larger is better.
 
-    What is not finite is held as minus infinity.
+    What is not finite is held as minus infinity. Of scores (`raytuner.halving.score`) the rung
+    holds their merits among all that are recorded there, which change with each that comes.
 
     Attributes:
         bracket: The bracket, from 0.
@@ -27,19 +29,33 @@ class Rung:
         self.level = level
         self.values: dict[str, float] = {}
         self.went_on: dict[str, None] = {}
+        self._scores: dict[str, Score] = {}
         self._ascending: list[float] = []
         self._place: dict[str, int] = {}
         # Trials that may go on later, `(value, -place, trial_id)` ascending: the next one is last;
         # of those that tie, whoever came first.
         self._waiting: list[tuple[float, int, str]] = []
 
-    def record(self, trial_id: str, value: float) -> float:
+    def record(self, trial_id: str, value: Value) -> float:
         """Keep a trial's value; returns it as it is held."""
+        self._place[trial_id] = len(self._place)
+        if isinstance(value, Score):
+            self._scores[trial_id] = value
+            self._weigh()
+            return self.values[trial_id]
         held = float(value) if math.isfinite(value) else -math.inf
         self.values[trial_id] = held
-        self._place[trial_id] = len(self._place)
         insort(self._ascending, held)
         return held
+
+    def _weigh(self) -> None:
+        """Hold the merit of each score among the others."""
+        held = merits(list(self._scores.values())).tolist()
+        self.values = dict(zip(self._scores, held, strict=True))
+        self._ascending = sorted(held)
+        self._waiting = sorted(
+            (self.values[trial_id], place, trial_id) for _, place, trial_id in self._waiting
+        )
 
     @property
     def has_finite(self) -> bool:
@@ -52,7 +68,9 @@ class Rung:
 
     def verdict(self, action: Action, held: float, quota: int) -> Verdict:
         """A verdict on a held value, as the rung stands now."""
-        cutoff = self._ascending[-quota] if 0 < quota <= len(self._ascending) else -math.inf
+        # A merit says nothing to people.
+        known = 0 < quota <= len(self._ascending) and not self._scores
+        cutoff = self._ascending[-quota] if known else -math.inf
         return Verdict(
             action=action,
             rung=self.level,
@@ -100,13 +118,23 @@ class Rung:
     def state_dict(self) -> dict[str, Any]:
         """Plain data; None for a value that is not finite, which JSON cannot say."""
         values = {i: v if math.isfinite(v) else None for i, v in self.values.items()}
-        return {"level": self.level, "values": values, "went_on": list(self.went_on)}
+        scores = {i: [list(s.objectives), s.violation] for i, s in self._scores.items()}
+        went_on = list(self.went_on)
+        return {"level": self.level, "values": values, "went_on": went_on, "scores": scores}
 
     @classmethod
     def from_state(cls, bracket: int, state: Mapping[str, Any]) -> Rung:
         """The rung that gave this state; nobody waits at it."""
         rung = cls(bracket, state["level"])
+        scores = state.get("scores", {})
         for trial_id, value in state["values"].items():
-            rung.record(trial_id, -math.inf if value is None else value)
+            if trial_id in scores:
+                objectives, violation = scores[trial_id]
+                rung._scores[trial_id] = Score(tuple(objectives), violation)
+                rung._place[trial_id] = len(rung._place)
+            else:
+                rung.record(trial_id, -math.inf if value is None else value)
+        if scores:
+            rung._weigh()
         rung.went_on = dict.fromkeys(state["went_on"])
         return rung

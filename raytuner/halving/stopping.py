@@ -6,6 +6,7 @@ import math
 
 from raytuner.halving.halving import SuccessiveHalving
 from raytuner.halving.rung import Rung
+from raytuner.halving.score import Value
 from raytuner.halving.verdict import Action, Verdict
 
 
@@ -30,7 +31,7 @@ class Stopping(SuccessiveHalving):
         RungView(bracket=0, level=1, recorded=2, went_on=1)
     """
 
-    def _judge_at(self, rung: Rung, trial_id: str, value: float) -> Verdict:
+    def _judge_at(self, rung: Rung, trial_id: str, value: Value) -> Verdict:
         held = rung.record(trial_id, value)
         quota = max(1, len(rung.values) // self._reduction_factor)
         goes_on = rung.rank(held) <= quota if math.isfinite(held) else not rung.has_finite
@@ -38,7 +39,7 @@ class Stopping(SuccessiveHalving):
             rung.let_go_on(trial_id)
         return rung.verdict(Action.CONTINUE if goes_on else Action.STOP, held, quota)
 
-    def recall(self, trial_id: str, t: float, value: float, *, ended: bool) -> None:
+    def recall(self, trial_id: str, t: float, value: Value, *, ended: bool) -> None:
         """Take note of a trial of which only the last report is known; see `Judge.recall`.
 
         Its value counts where it was reported at a rung. At the rungs it had passed nothing is
@@ -47,13 +48,12 @@ class Stopping(SuccessiveHalving):
         rung = self._reached(trial_id, t)
         if rung is None or t >= self._max_t or trial_id in self._verdicts:
             return
-        stopped = ended and t == rung.level
+        stopped, held = ended and t == rung.level, -math.inf
         if t == rung.level:
-            rung.record(trial_id, value)
+            held = rung.record(trial_id, value)
             if not stopped:
                 rung.let_go_on(trial_id)
         quota = max(1, len(rung.values) // self._reduction_factor)
-        held = float(value) if math.isfinite(value) else -math.inf
         self._verdicts[trial_id] = rung.verdict(
             Action.STOP if stopped else Action.CONTINUE, held, quota
         )

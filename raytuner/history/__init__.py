@@ -5,6 +5,8 @@ The one mutable store is :class:`History`; everything that learns from it reads 
 """
 
 from raytuner.history.change import Change
+from raytuner.history.fronts import fronts, non_dominated, spread
+from raytuner.history.goal import Goal, Objective, OutcomeConstraint
 from raytuner.history.history import History
 from raytuner.history.snapshot import Snapshot
 from raytuner.history.stand_in import StandIn
@@ -15,13 +17,19 @@ from raytuner.history.trial import Origin, Trial, TrialState
 __all__ = [
     "FORMAT_VERSION",
     "Change",
+    "Goal",
     "History",
+    "Objective",
     "Origin",
+    "OutcomeConstraint",
     "Snapshot",
     "StandIn",
     "Store",
     "Trial",
     "TrialState",
+    "fronts",
+    "non_dominated",
     "note_start",
+    "spread",
     "starts",
 ]

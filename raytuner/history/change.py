@@ -19,6 +19,7 @@ class Change:
         origin: Who proposed it.
         state: Its state now.
         values: The pairs ``(t, value)`` that are new.
+        others: The further metrics at the same t: ``(t, values by metric)``.
     """
 
     trial_id: str
@@ -26,3 +27,4 @@ class Change:
     origin: Origin
     state: TrialState
     values: tuple[tuple[float, float], ...]
+    others: tuple[tuple[float, dict[str, float]], ...] = ()

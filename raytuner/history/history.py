@@ -7,35 +7,44 @@ import math
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from raytuner.errors import HistoryError, MetricError
 from raytuner.history.change import Change
+from raytuner.history.fronts import non_dominated
+from raytuner.history.goal import Goal, Mode
 from raytuner.history.snapshot import FloatArray, Snapshot
 from raytuner.history.stand_in import with_stand_ins
 from raytuner.history.store import Store
 from raytuner.history.trial import Origin, Trial, TrialState
 from raytuner.space import Config, Space
 
-Mode = Literal["min", "max"]
-
 
 @dataclass
 class _Entry:
     """A trial being written: the head of its record, its values by t, and its encoded point."""
 
-    head: Trial  # its ``values`` stay empty here
+    head: Trial  # its ``values`` and ``others`` stay empty here
     point: np.ndarray
     values: dict[float, float] = field(default_factory=dict)
+    others: dict[float, dict[str, float]] = field(default_factory=dict)  # further metrics by t
 
     def frozen(self) -> Trial:
-        return replace(self.head, values=tuple(sorted(self.values.items())))
+        others: dict[str, list[tuple[float, float]]] = {}
+        for t, values in sorted(self.others.items()):
+            for metric, value in values.items():
+                others.setdefault(metric, []).append((t, value))
+        return replace(
+            self.head,
+            values=tuple(sorted(self.values.items())),
+            others={metric: tuple(curve) for metric, curve in others.items()},
+        )
 
 
 class History:
@@ -45,12 +54,14 @@ class History:
         space: The search space the configurations belong to.
         metric: Name of the objective.
         mode: "min" or "max".
+        goal: In their place, if there is more to it; ``metric`` and ``mode`` are then those of the
+            first objective.
         time_attr: Name of the resource t.
         max_t: A trial's full resource, if known.
         path: File to write to as things happen; None keeps the record in memory.
 
     Raises:
-        MetricError: ``mode`` is neither "min" nor "max".
+        MetricError: There is neither a goal nor a metric and mode that make one.
         HistoryError: ``path`` exists already (see :meth:`open`).
 
     Example:
@@ -69,22 +80,23 @@ class History:
         self,
         space: Space,
         *,
-        metric: str,
-        mode: Mode,
+        metric: str | None = None,
+        mode: str | None = None,
+        goal: Goal | None = None,
         time_attr: str = "training_iteration",
         max_t: float | None = None,
         path: Path | None = None,
     ) -> None:
-        if mode not in ("min", "max"):
-            raise MetricError(f"mode is {mode!r}; it must be 'min' or 'max'")
+        if goal is None:
+            goal = Goal.of(metric or "", mode or "")
         self.space = space
-        self.metric = metric
-        self.mode: Mode = mode
+        self._follow(goal)
         self._store = Store(path)
         self._forget()
         self._store.set_meta("space", space.to_spec())
-        self._store.set_meta("metric", metric)
-        self._store.set_meta("mode", mode)
+        self._store.set_meta("metric", self.metric)
+        self._store.set_meta("mode", self.mode)
+        self._store.set_meta("goal", None if goal.is_plain else goal.to_json())
         self.time_attr = time_attr
         self.max_t = max_t
 
@@ -114,10 +126,18 @@ class History:
         self._enter(_Entry(head, self.space.encode([config])[0]))
         self._write(head)
 
-    def report(self, trial_id: str, t: float, value: float) -> None:
+    def report(
+        self, trial_id: str, t: float, value: float, others: Mapping[str, float] | None = None
+    ) -> None:
         """A trial reported ``value`` at resource ``t``; the trial is running.
 
         A second report at the same t (a retry repeats iterations) replaces the first.
+
+        Args:
+            trial_id: Which trial.
+            t: The resource, in units of ``time_attr``.
+            value: The metric; of several, the first objective's.
+            others: The further metrics of the goal, by name.
 
         Raises:
             HistoryError: ``t`` is not a finite number, or the trial is unknown.
@@ -126,14 +146,17 @@ class History:
         t, value = float(t), float(value)
         if not math.isfinite(t):
             raise HistoryError(f"trial {trial_id!r} reported at t = {t}; t must be finite")
-        is_new = entry.values.get(t) != value
+        rest = {name: float(other) for name, other in (others or {}).items()}
+        is_new = entry.values.get(t) != value or entry.others.get(t, {}) != rest
         with self._store.event():
             if is_new:
                 self._store.put_value(trial_id, t, value, time.time())
+                for name, other in rest.items():
+                    self._store.put_other(trial_id, t, name, other)
             if entry.head.state is not TrialState.RUNNING:
                 self._set(entry, state=TrialState.RUNNING, reason="", ended_at=None)
         if is_new:
-            self._note(entry, t, value)
+            self._note(entry, t, value, rest)
 
     def pause(self, trial_id: str) -> None:
         """The trial waits for its scheduler."""
@@ -264,43 +287,84 @@ class History:
 
         Before any trial completes, the trial whose last value is best. A FAILED trial is never
         the incumbent, nor is a value that is not finite. None while there is no value at all.
+
+        With outcome constraints, the best of those that keep them; while none does, the one that
+        breaks them least. Of several objectives the weighted sum counts, or without weights the
+        first (see :meth:`pareto`).
         """
-        sign = 1.0 if self.mode == "max" else -1.0
-        best: tuple[bool, float] | None = None
+        best: tuple[bool, float, float] | None = None
         winner: _Entry | None = None
         for entry in self._entries.values():
             if not entry.values or entry.head.state is TrialState.FAILED:
                 continue
-            value = entry.values[max(entry.values)]
-            rank = (entry.head.state is TrialState.COMPLETED, sign * value)
-            if math.isfinite(value) and (best is None or rank > best):
+            values = self._values_at(entry, max(entry.values))
+            score = self.goal.outcomes(values)[0]
+            violation = self.goal.violation(values) if self.goal.constraints else 0.0
+            rank = (entry.head.state is TrialState.COMPLETED, -violation, score)
+            if math.isfinite(score) and (best is None or rank > best):
                 best, winner = rank, entry
         return None if winner is None else winner.frozen()
 
+    def is_feasible(self, trial: Trial) -> bool:
+        """Whether the trial's last values keep all outcome constraints."""
+        return self.goal.violation(self.metrics_of(trial)) == 0.0
+
+    def metrics_at(self, trial_id: str, t: float) -> dict[str, float]:
+        """Every metric of the goal at a t at which the trial has reported."""
+        return self._values_at(self._entry(trial_id), float(t))
+
+    def metrics_of(self, trial: Trial) -> dict[str, float]:
+        """Every metric of the goal at the end of the trial, as reported."""
+        rest = {name: trial.value_of(name) for name in self.goal.metrics[1:]}
+        return {self.metric: trial.value, **rest}
+
+    def pareto(self) -> tuple[Trial, ...]:
+        """The Pareto front: the COMPLETED trials that no other dominates, by number.
+
+        Only those count that keep all outcome constraints and whose values are finite. Before any
+        trial completes, the same of all that have values and did not fail. With one objective, the
+        best and those that tie with it.
+        """
+        usable = [
+            (trial, self.goal.outcomes(self.metrics_of(trial))[: self.goal.n_objectives])
+            for trial in self.trials
+            if trial.values and trial.state is not TrialState.FAILED and self.is_feasible(trial)
+        ]
+        usable = [pair for pair in usable if all(math.isfinite(score) for score in pair[1])]
+        complete = [pair for pair in usable if pair[0].state is TrialState.COMPLETED]
+        contenders = complete or usable
+        if not contenders:
+            return ()
+        on_front = non_dominated(np.array([scores for _, scores in contenders]))
+        return tuple(trial for (trial, _), is_in in zip(contenders, on_front, strict=True) if is_in)
+
     def snapshot(self) -> Snapshot:
         """The record as frozen arrays; see :class:`Snapshot`."""
-        sign = 1.0 if self.mode == "max" else -1.0
         trial: list[int] = []
         t: list[float] = []
-        y: list[float] = []
+        outcomes: list[tuple[float, ...]] = []
         final: list[bool] = []
         for row, entry in enumerate(self._entries.values()):
             steps = sorted(entry.values)
             trial += [row] * len(steps)
             t += steps
-            y += [sign * entry.values[step] for step in steps]
+            outcomes += [self.goal.outcomes(self._values_at(entry, step)) for step in steps]
             final += [False] * len(steps)
             if steps and entry.head.state is TrialState.COMPLETED:
                 final[-1] = True
+        width = self.goal.n_objectives + len(self.goal.constraints)
+        Y = np.array(outcomes, dtype=np.float64).reshape(len(t), width)
         return Snapshot(
             trial_ids=tuple(self._entries),
             states=tuple(entry.head.state for entry in self._entries.values()),
             points=self.points(),
             trial=np.array(trial, dtype=np.int64),
             t=np.array(t, dtype=np.float64),
-            y=np.array(y, dtype=np.float64),
+            y=Y[:, 0].copy(),
             final=np.array(final, dtype=np.bool_),
             max_t=self.max_t,
+            others=None if width == 1 else Y[:, 1:].copy(),
+            n_objectives=self.goal.n_objectives,
         )
 
     # -- what has changed -----------------------------------------------------------------------
@@ -322,10 +386,14 @@ class History:
         all up to ``since``, to where this one is.
         """
         touched: dict[str, dict[float, float]] = {}
+        others: dict[str, dict[float, dict[str, float]]] = {}
         for trial_id, t in self._log[since:]:
             values = touched.setdefault(trial_id, {})
+            entry = self._entries[trial_id]
             if t is not None:
-                values[t] = self._entries[trial_id].values[t]
+                values[t] = entry.values[t]
+                if t in entry.others:
+                    others.setdefault(trial_id, {})[t] = entry.others[t]
         return tuple(
             Change(
                 trial_id,
@@ -333,6 +401,7 @@ class History:
                 self._entries[trial_id].head.origin,
                 self._entries[trial_id].head.state,
                 tuple(sorted(values.items())),
+                tuple(sorted(others.get(trial_id, {}).items())),
             )
             for trial_id, values in touched.items()
         )
@@ -341,8 +410,9 @@ class History:
         """Bring a trial to where it is in the record that ``change`` comes from."""
         if change.trial_id not in self._entries:
             self.add(change.trial_id, self.space.load(change.config), change.origin)
+        others = dict(change.others)
         for t, value in change.values:
-            self.report(change.trial_id, t, value)
+            self.report(change.trial_id, t, value, others.get(t))
         entry = self._entries[change.trial_id]
         if entry.head.state is not change.state:
             self._set(entry, state=change.state, reason="", ended_at=None)
@@ -415,8 +485,12 @@ class History:
                 spec = store.get_meta("space", None)
                 space = Space.from_spec(with_stand_ins(spec) if stand_ins else spec)
             history.space = space
-            history.metric = str(store.get_meta("metric", None))
-            history.mode = store.get_meta("mode", None)
+            goal = store.get_meta("goal", None)
+            history._follow(
+                Goal.of(store.get_meta("metric", None), store.get_meta("mode", None))
+                if goal is None
+                else Goal.from_json(goal)
+            )
             history._time_attr = store.get_meta("time_attr", None)
             history._max_t = store.get_meta("max_t", None)
             history._forget()
@@ -434,9 +508,13 @@ class History:
                     ended_at=head[7],
                 )
                 history._enter(_Entry(trial, space.encode([full])[0]))
+            further: dict[tuple[str, float], dict[str, float]] = {}
+            for trial_id, t, metric, value in store.others():
+                further.setdefault((trial_id, t), {})[metric] = value
             for trial_id, t, value in store.values():
-                history._note(history._entries[trial_id], t, value)
-        except (KeyError, ValueError, sqlite3.DatabaseError) as error:
+                others = further.get((trial_id, t), {})
+                history._note(history._entries[trial_id], t, value, others)
+        except (KeyError, ValueError, TypeError, MetricError, sqlite3.DatabaseError) as error:
             raise HistoryError(f"the record {store.path} is damaged: {error!r}") from error
         return history
 
@@ -454,6 +532,15 @@ class History:
         if trial_id not in self._entries:
             raise HistoryError(f"trial {trial_id!r} is not in the record")
         return self._entries[trial_id]
+
+    def _follow(self, goal: Goal) -> None:
+        self.goal = goal
+        self.metric = goal.objectives[0].metric
+        self.mode: Mode = goal.objectives[0].mode
+
+    def _values_at(self, entry: _Entry, t: float) -> dict[str, float]:
+        """Every metric of the goal at a t at which the trial has reported."""
+        return {**entry.others.get(t, {}), self.metric: entry.values[t]}
 
     def _forget(self) -> None:
         """Begin with no trial. What follows from the entries is kept up to date beside them."""
@@ -486,9 +573,11 @@ class History:
         if head.state not in (before, TrialState.PENDING, TrialState.RUNNING):
             self._ended_version = len(self._log)
 
-    def _note(self, entry: _Entry, t: float, value: float) -> None:
-        """Keep a value."""
+    def _note(self, entry: _Entry, t: float, value: float, others: dict[str, float]) -> None:
+        """Keep what was reported at a t."""
         entry.values[t] = value
+        if others:
+            entry.others[t] = others
         self._largest_t = max(self._largest_t, t)
         self._has_values |= entry.head.origin is not Origin.EVALUATED
         self._log.append((entry.head.trial_id, t))

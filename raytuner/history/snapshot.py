@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +26,15 @@ class Snapshot:
         points: ``(k, d)`` encoded configuration of each trial, in [0, 1].
         trial: ``(m,)`` row of ``points`` that each observation belongs to.
         t: ``(m,)`` resource at which each observation was made, in units of ``time_attr``.
-        y: ``(m,)`` objective, **larger is better** (the metric, negated for mode "min").
-            May hold NaN and infinities, as reported.
+        y: ``(m,)`` objective, **larger is better** (the metric, negated for mode "min"; of several
+            objectives the weighted sum, or without weights the first). May hold NaN and infinities,
+            as reported.
         final: ``(m,)`` whether the observation is the last of a COMPLETED trial.
         max_t: A trial's full resource, if known.
+        others: ``(m, k)`` what else is to be large (:meth:`raytuner.history.Goal.outcomes`): the
+            other objectives, then the slack of each outcome constraint, which is 0 or more within
+            its bound. None: there is nothing else, k = 0.
+        n_objectives: How many objectives there are, ``y`` included.
     """
 
     trial_ids: tuple[str, ...]
@@ -40,6 +45,8 @@ class Snapshot:
     y: FloatArray
     final: BoolArray
     max_t: float | None = None
+    others: FloatArray | None = None
+    n_objectives: int = 1
 
     def __post_init__(self) -> None:
         k, m = len(self.trial_ids), len(self.trial)
@@ -47,6 +54,9 @@ class Snapshot:
             raise ValueError(f"{k} trials, {len(self.states)} states, points {self.points.shape}")
         if not (self.t.shape == self.y.shape == self.final.shape == (m,)):
             raise ValueError(f"m = {m}: t {self.t.shape}, y {self.y.shape}, {self.final.shape}")
+        others = self.outcomes[:, 1:]
+        if others.shape[0] != m or not 1 <= self.n_objectives <= 1 + others.shape[1]:
+            raise ValueError(f"m = {m}: others {others.shape}, {self.n_objectives} objectives")
         for array in (self.points, self.trial, self.t, self.y, self.final):
             array.flags.writeable = False
 
@@ -54,6 +64,22 @@ class Snapshot:
     def dim(self) -> int:
         """d, the number of encoded dimensions."""
         return self.points.shape[1]
+
+    @property
+    def outcomes(self) -> FloatArray:
+        """``(m, 1 + k)`` ``y`` and ``others``."""
+        y = self.y[:, None]
+        return y if self.others is None else np.hstack([y, self.others])
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is one thing to be large, and no more to it."""
+        return self.outcomes.shape[1] == 1
+
+    def of_outcome(self, column: int) -> Snapshot:
+        """The same record of one column of ``outcomes`` alone."""
+        y = np.ascontiguousarray(self.outcomes[:, column])
+        return replace(self, y=y, others=None, n_objectives=1)
 
     def rows(self, *states: TrialState) -> IntArray:
         """Rows of ``points`` whose trial is in one of ``states``."""

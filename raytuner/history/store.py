@@ -1,16 +1,20 @@
 """The file a record is kept in: one SQLite database, written as things happen.
 
-Format version 1. Three tables:
+Format version 2. Four tables:
 
 ``meta(key TEXT PRIMARY KEY, value TEXT)``
-    JSON values. ``format`` (this version), ``space`` (its spec), ``metric``, ``mode``,
-    ``time_attr``, ``max_t``, and whatever a study or searcher keeps beside them.
+    JSON values. ``format`` (this version), ``space`` (its spec), ``metric``, ``mode`` (of the
+    first objective), ``goal`` (if there is more to it), ``time_attr``, ``max_t``, and whatever a
+    study or searcher keeps beside them.
 ``trial(trial_id TEXT PRIMARY KEY, number INTEGER, config TEXT, state TEXT, reason TEXT,
 origin TEXT, proposed_at REAL, ended_at REAL)``
     ``config`` is the JSON object of the hyperparameters that vary (``Space.dump``); times are
     Unix seconds.
 ``value(trial_id TEXT, t REAL, value REAL, reported_at REAL, PRIMARY KEY (trial_id, t))``
     The metric as reported; NULL stands for NaN.
+``other(trial_id TEXT, t REAL, metric TEXT, value REAL, PRIMARY KEY (trial_id, t, metric))``
+    Further metrics of the goal at the same t. Format 1 lacked it: such a record is read, and
+    becomes one of format 2 when it is opened to be written to.
 
 Each event is one transaction, so a killed process loses at most the event it was in. Whoever only
 wants to look can open the file with any SQLite client, also while the search runs.
@@ -29,8 +33,12 @@ from typing import Any
 
 from raytuner.errors import HistoryError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
+_OTHER = (
+    "CREATE TABLE IF NOT EXISTS other (trial_id TEXT NOT NULL, t REAL NOT NULL,"
+    " metric TEXT NOT NULL, value REAL, PRIMARY KEY (trial_id, t, metric)) WITHOUT ROWID"
+)
 _SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE trial (trial_id TEXT PRIMARY KEY, number INTEGER NOT NULL,"
@@ -38,6 +46,7 @@ _SCHEMA = (
     " proposed_at REAL NOT NULL, ended_at REAL)",
     "CREATE TABLE value (trial_id TEXT NOT NULL, t REAL NOT NULL, value REAL,"
     " reported_at REAL NOT NULL, PRIMARY KEY (trial_id, t)) WITHOUT ROWID",
+    _OTHER,
 )
 
 TrialRow = tuple[str, int, str, str, str, str, float, float | None]
@@ -75,6 +84,7 @@ class Store:
         store = cls._on(path, "rw")
         try:
             store._make_durable()
+            store._update()
         except sqlite3.OperationalError as error:
             store._db.close()
             raise HistoryError(f"cannot write to the record {path}: {error}") from error
@@ -89,6 +99,7 @@ class Store:
         file, memory = cls._on(path, "ro"), cls()
         with closing(file._db):
             file._db.backup(memory._db)
+        memory._update()
         return memory
 
     @classmethod
@@ -103,12 +114,20 @@ class Store:
         except (sqlite3.DatabaseError, ValueError) as error:
             store._db.close()
             raise HistoryError(f"{path} is not a record of a search: {error}") from error
-        if found != FORMAT_VERSION:
+        if found not in range(1, FORMAT_VERSION + 1):
             store._db.close()
             raise HistoryError(
-                f"{path} is a record of format {found}; this raytuner reads format {FORMAT_VERSION}"
+                f"{path} is a record of format {found}; this raytuner reads formats 1 to"
+                f" {FORMAT_VERSION}"
             )
         return store
+
+    def _update(self) -> None:
+        """Bring a record of an earlier format to this one."""
+        if self.get_meta("format", None) != FORMAT_VERSION:
+            with self.event():
+                self._db.execute(_OTHER)
+                self.set_meta("format", FORMAT_VERSION)
 
     def _make_durable(self) -> None:
         # A write-ahead log survives the death of the process with one write an event.
@@ -202,6 +221,13 @@ class Store:
             "INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?)", (trial_id, t, stored, reported_at)
         )
 
+    def put_other(self, trial_id: str, t: float, metric: str, value: float) -> None:
+        """Insert or replace one value of a further metric."""
+        stored = None if math.isnan(value) else value
+        self._db.execute(
+            "INSERT OR REPLACE INTO other VALUES (?, ?, ?, ?)", (trial_id, t, metric, stored)
+        )
+
     def trials(self) -> Iterator[TrialRow]:
         """All trials in the order of proposal."""
         yield from self._db.execute(
@@ -215,6 +241,13 @@ class Store:
             "SELECT trial_id, t, value FROM value ORDER BY trial_id, t"
         ):
             yield trial_id, t, math.nan if value is None else value
+
+    def others(self) -> Iterator[tuple[str, float, str, float]]:
+        """All values of further metrics: trial id, t, metric, value, in ascending t."""
+        for trial_id, t, metric, value in self._db.execute(
+            "SELECT trial_id, t, metric, value FROM other ORDER BY trial_id, t"
+        ):
+            yield trial_id, t, metric, math.nan if value is None else value
 
     def report_times(self) -> Iterator[tuple[str, float, float]]:
         """When each value was reported: trial id, t, Unix seconds, in ascending t."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from raytuner.space import Config
@@ -60,10 +61,12 @@ class Trial:
         config: The full configuration, constants included.
         state: See :class:`TrialState`.
         values: Pairs ``(t, value)`` in ascending t; the value is the metric as it was reported.
+            Of several, the first objective's.
         reason: Why it failed or was stopped; empty where that says it all.
         origin: Who proposed it.
         proposed_at: Unix seconds.
         ended_at: Unix seconds, or None while it is live.
+        others: The same pairs of each further metric of the search's goal, by its name.
     """
 
     trial_id: str
@@ -75,6 +78,7 @@ class Trial:
     origin: Origin
     proposed_at: float
     ended_at: float | None
+    others: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
     @property
     def t(self) -> float:
@@ -85,3 +89,8 @@ class Trial:
     def value(self) -> float:
         """The metric at the largest t reported; NaN before the first report."""
         return self.values[-1][1] if self.values else math.nan
+
+    def value_of(self, metric: str) -> float:
+        """A further metric at the largest t at which it was reported; NaN if it never was."""
+        curve = self.others.get(metric)
+        return curve[-1][1] if curve else math.nan

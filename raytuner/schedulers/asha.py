@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from raytuner.errors import SettingError
+from raytuner.schedulers.base import Metric
 from raytuner.schedulers.rank import RankScheduler
 
 
@@ -31,8 +32,9 @@ class ASHAScheduler(RankScheduler):
         time_attr: Key of a report that says how much resource `t` the trial has spent; it must
             grow. Defaults to `training_iteration`, which Ray counts; `time_total_s` (seconds) is
             there too, or report your own.
-        metric: Key of the objective. Defaults to the Tuner's.
-        mode: `"min"` or `"max"`. Defaults to the Tuner's.
+        metric: Key of the objective, or a list of several: then trials are ranked by the front that
+            they are on (`raytuner.halving.score`). Defaults to the Tuner's, or to the searcher's.
+        mode: `"min"` or `"max"`; of several, a list. Defaults likewise.
         max_t: A trial's full resource, in units of `time_attr`. A trial that reaches it is
             complete and ends. Defaults to 100.
         grace_period: No trial is stopped before this much resource; the first rung. Same units.
@@ -60,8 +62,8 @@ class ASHAScheduler(RankScheduler):
     def __init__(
         self,
         time_attr: str = "training_iteration",
-        metric: str | None = None,
-        mode: str | None = None,
+        metric: Metric | None = None,
+        mode: Metric | None = None,
         max_t: float = 100,
         grace_period: float = 1,
         reduction_factor: int = 3,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ray.tune.experiment import Trial
 from ray.tune.result import DEFAULT_METRIC
 from ray.tune.schedulers import FIFOScheduler
 
 from raytuner.errors import HistoryError, MetricError, SettingError, TrainableError
-from raytuner.halving import Action, Judge
+from raytuner.halving import Action, Judge, Value, value_of
+from raytuner.history import Goal
+from raytuner.history.goal import names_of
 from raytuner.ray_report import read_number
 from raytuner.schedulers.checkpoints import check_can_checkpoint, has_checkpoint
 from raytuner.schedulers.partner import (
+    GoalKeeper,
     PauseListener,
     RecordKeeper,
     find_partner,
@@ -27,6 +30,8 @@ from raytuner.schedulers.slots import Slots, count_in, count_out, max_concurrent
 logger = logging.getLogger(__name__)
 
 _STATE_VERSION = 2
+
+Metric = str | Sequence[str]
 
 
 class JudgingScheduler(FIFOScheduler):
@@ -44,8 +49,8 @@ class JudgingScheduler(FIFOScheduler):
         judge: Who decides.
         name: What it is called in `debug_string`.
         time_attr: Key of a report that says how much resource `t` the trial has spent.
-        metric: Key of the objective. None: the Tuner's.
-        mode: `"min"` or `"max"`. None: the Tuner's.
+        metric: Key of the objective, or several. None: the Tuner's, or else the searcher's.
+        mode: `"min"` or `"max"`, one for each. None: the Tuner's, or else the searcher's.
 
     Raises:
         MetricError: If metric, mode or time_attr cannot be one.
@@ -55,14 +60,17 @@ class JudgingScheduler(FIFOScheduler):
     _supports_buffered_results = False
 
     def __init__(
-        self, judge: Judge, *, name: str, time_attr: str, metric: str | None, mode: str | None
+        self, judge: Judge, *, name: str, time_attr: str, metric: Metric | None, mode: Metric | None
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._judge = judge
         self._name = name
         self._time_attr = _key("time_attr", time_attr)
-        self._metric = None if metric is None else _key("metric", metric)
-        self._mode = None if mode is None else _known_mode(mode)
+        self._metric: Any = None if metric is None else _names("metric", metric)
+        self._mode: Any = None if mode is None else _names("mode", mode)
+        self._goal: Goal | None = None
+        if self._metric is not None and self._mode is not None:
+            self._goal = Goal.of(self._metric, self._mode)
         # Until one report has been valid, a bad one is taken for a wrong name, not for a bad trial.
         self._heard_valid = False
         # Likewise until one trial has paused with a checkpoint.
@@ -94,13 +102,13 @@ class JudgingScheduler(FIFOScheduler):
         if (self._metric and metric) or (self._mode and mode):
             return False
         if metric is not None:
-            self._metric = _key("metric", metric)
+            self._metric = _names("metric", metric)
         if mode is not None:
-            self._mode = _known_mode(mode)
+            self._mode = _names("mode", mode)
         if self._metric is None and self._mode is not None:
             self._metric = DEFAULT_METRIC  # a function that returns a bare number
         if self._metric is not None:
-            self._objective()  # a metric without a mode is an error already here
+            self._required_goal()  # a metric without a mode is an error already here
         return True
 
     # -- Ray's hooks ----------------------------------------------------------------------------
@@ -116,7 +124,8 @@ class JudgingScheduler(FIFOScheduler):
             MetricError: If no metric or no mode has been given by now.
             TrainableError: If trials are paused and this one's class cannot save checkpoints.
         """
-        self._objective()
+        self._ask_for_goal(tune_controller)
+        self._required_goal()
         is_new = trial.trial_id not in self._trials
         self._trials[trial.trial_id] = trial
         if is_new and self._judge.pauses:
@@ -155,10 +164,8 @@ class JudgingScheduler(FIFOScheduler):
             TrainableError: If the trial is to be paused and its function has reported no
                 checkpoint, and none that was paused in this experiment ever had.
         """
-        metric, sign = self._objective()
         try:
-            value = sign * read_number(result, metric, role="metric")
-            t = read_number(result, self._time_attr, role="time_attr", finite=True)
+            t, value = self._read(result)
         except MetricError as error:
             if not self._heard_valid:
                 raise
@@ -337,25 +344,22 @@ class JudgingScheduler(FIFOScheduler):
         From the record, if the searcher keeps one; else from what Ray keeps of each trial, its last
         report.
         """
-        metric, sign = self._objective()
+        goal = self._required_goal()
         searcher = innermost_searcher(tune_controller)
         if isinstance(searcher, RecordKeeper):
             if not self._heard_valid:
-                for trial_id, t, value in searcher.reports():
+                for trial_id, t, metrics in searcher.reports():
                     self._heard_valid = True
-                    self._judge.observe(trial_id, t, sign * value)
+                    self._judge.observe(trial_id, t, value_of(goal, metrics))
             return
         result = trial.last_result
-        if metric not in result:
-            return  # a new trial, or one that had not reported
         try:
-            value = read_number(result, metric, role="metric")
-            t = read_number(result, self._time_attr, role="time_attr", finite=True)
+            t, value = self._read(result)
         except MetricError:
-            return
+            return  # a new trial, or one that had not reported
         self._heard_valid = True
         ended = trial.status in (Trial.TERMINATED, Trial.ERROR)
-        self._judge.recall(trial.trial_id, t, sign * value, ended=ended)
+        self._judge.recall(trial.trial_id, t, value, ended=ended)
 
     # -- its state ------------------------------------------------------------------------------
 
@@ -422,14 +426,34 @@ class JudgingScheduler(FIFOScheduler):
             ) from error
         self.load_state_dict(state)
 
-    def _objective(self) -> tuple[str, int]:
-        """The metric, and what its value is multiplied with so that larger is better."""
-        if self._metric is None or self._mode is None:
-            raise MetricError(
-                f"{type(self).__name__} has metric={self._metric!r} and mode={self._mode!r}; give "
-                f"both, mode as 'min' or 'max', to tune.TuneConfig or to the scheduler"
-            )
-        return self._metric, 1 if self._mode == "max" else -1
+    def _ask_for_goal(self, tune_controller: Any) -> None:
+        """Take the searcher's goal, unless this scheduler was given another one."""
+        searcher = innermost_searcher(tune_controller)
+        if isinstance(searcher, GoalKeeper):
+            given = self._metric is not None or self._mode is not None
+            if not given or self._required_goal().objectives == searcher.goal.objectives:
+                self._goal = searcher.goal
+
+    def _required_goal(self) -> Goal:
+        """What trials are judged by."""
+        if self._goal is None:
+            if self._metric is None or self._mode is None:
+                raise MetricError(
+                    f"{type(self).__name__} has metric={self._metric!r} and mode={self._mode!r};"
+                    f" give both, mode as 'min' or 'max', to tune.TuneConfig or to the scheduler"
+                )
+            self._goal = Goal.of(self._metric, self._mode)
+        return self._goal
+
+    def _metrics(self, result: Mapping[str, Any]) -> dict[str, float]:
+        """A report's metrics."""
+        names = self._required_goal().metrics
+        return {name: read_number(result, name, role="metric") for name in names}
+
+    def _read(self, result: Mapping[str, Any]) -> tuple[float, Value]:
+        """Where a trial reports, and what it is judged by."""
+        value = value_of(self._required_goal(), self._metrics(result))
+        return read_number(result, self._time_attr, role="time_attr", finite=True), value
 
     def _identity(self) -> dict[str, Any]:
         """The settings without which recorded values mean something else."""
@@ -447,7 +471,7 @@ def _key(name: str, value: object) -> str:
     raise MetricError(f"{name}={value!r} is not the name of one key of a report (a str)")
 
 
-def _known_mode(value: object) -> str:
-    if isinstance(value, str) and value in ("min", "max"):
-        return value
-    raise MetricError(f"mode={value!r} is unknown; it must be 'min' or 'max'")
+def _names(what: Literal["metric", "mode"], given: object) -> Metric:
+    """One name, or several as a list."""
+    names = names_of(what, given)
+    return names[0] if isinstance(given, str) else names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raytuner.schedulers.base import Metric
 from raytuner.schedulers.rank import RankScheduler
 
 
@@ -41,8 +42,8 @@ class HyperBandScheduler(RankScheduler):
     def __init__(
         self,
         time_attr: str = "training_iteration",
-        metric: str | None = None,
-        mode: str | None = None,
+        metric: Metric | None = None,
+        mode: Metric | None = None,
         max_t: float = 81,
         reduction_factor: int = 3,
         *,

@@ -7,10 +7,10 @@ alone, so that this room need not import the searchers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from raytuner.history import Snapshot
+from raytuner.history import Goal, Snapshot
 from raytuner.space import Space
 
 
@@ -36,15 +36,26 @@ class SearchPartner(Protocol):
 class RecordKeeper(Protocol):
     """A searcher that knows what was reported before this process began."""
 
-    def reports(self) -> Iterable[tuple[str, float, float]]:
-        """Every report of the search so far, `(trial_id, t, value)`, oldest first."""
+    def reports(self) -> Iterable[tuple[str, float, Mapping[str, float]]]:
+        """Every report of the search so far, `(trial_id, t, metrics)`, oldest first."""
+
+
+@runtime_checkable
+class GoalKeeper(Protocol):
+    """A searcher that knows what the search is after, which may be more than one metric."""
+
+    @property
+    def goal(self) -> Goal:
+        """Objectives and outcome constraints."""
 
 
 @runtime_checkable
 class CurveKeeper(Protocol):
     """A searcher whose record a model of learning curves can be fitted to."""
 
-    def curves_with(self, trial_id: str, t: float, value: float) -> tuple[Space, Snapshot]:
+    def curves_with(
+        self, trial_id: str, t: float, metrics: Mapping[str, float]
+    ) -> tuple[Space, Snapshot]:
         """The search space and the record, this report in it though Ray has yet to hand it on."""
 
 

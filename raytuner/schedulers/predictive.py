@@ -9,9 +9,9 @@ from typing import Any
 from ray.tune.experiment import Trial
 
 from raytuner.bayes import Forecaster
+from raytuner.errors import MetricError
 from raytuner.halving import PredictiveStopping
-from raytuner.ray_report import read_number
-from raytuner.schedulers.base import JudgingScheduler
+from raytuner.schedulers.base import JudgingScheduler, Metric
 from raytuner.schedulers.partner import CurveKeeper, innermost_searcher
 
 logger = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ class PredictiveTerminationScheduler(JudgingScheduler):
     Args:
         time_attr: Key of a report that says how much resource `t` the trial has spent; it must
             grow. Defaults to `training_iteration`, which Ray counts.
-        metric: Key of the objective. Defaults to the Tuner's.
-        mode: `"min"` or `"max"`. Defaults to the Tuner's.
+        metric: Key of the objective. Defaults to the Tuner's, or to the searcher's.
+        mode: `"min"` or `"max"`. Defaults likewise.
         max_t: A trial's full resource, in units of `time_attr`. A trial that reaches it is
             complete and ends. Defaults to 100.
         grace_period: No trial is stopped before this much resource. Same units. Defaults to 1.
@@ -59,8 +59,8 @@ class PredictiveTerminationScheduler(JudgingScheduler):
     def __init__(
         self,
         time_attr: str = "training_iteration",
-        metric: str | None = None,
-        mode: str | None = None,
+        metric: Metric | None = None,
+        mode: Metric | None = None,
         max_t: float = 100,
         grace_period: float = 1,
         *,
@@ -99,6 +99,12 @@ class PredictiveTerminationScheduler(JudgingScheduler):
                 type(searcher).__name__,
             )
         super().on_trial_add(tune_controller, trial)
+        goal = self._required_goal()
+        if goal.n_objectives > 1 or goal.constraints:
+            raise MetricError(
+                "PredictiveTerminationScheduler forecasts one objective without constraints, and"
+                f" the search is after {', '.join(goal.metrics)}; ASHAScheduler takes several"
+            )
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide whether a trial goes on; see `JudgingScheduler.on_trial_result`."""
@@ -108,10 +114,8 @@ class PredictiveTerminationScheduler(JudgingScheduler):
     def _chance(self, trial_id: str) -> float | None:
         """See `raytuner.halving.predictive.Predict`."""
         assert self._searcher is not None
-        metric, _ = self._objective()
-        t = read_number(self._result, self._time_attr, role="time_attr", finite=True)
-        value = read_number(self._result, metric, role="metric")
-        space, snapshot = self._searcher.curves_with(trial_id, t, value)
+        t, _ = self._read(self._result)
+        space, snapshot = self._searcher.curves_with(trial_id, t, self._metrics(self._result))
         if self._forecaster is None:
             self._forecaster = Forecaster(space)
         forecast = self._forecaster(snapshot, trial_id)

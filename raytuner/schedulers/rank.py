@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raytuner.errors import SettingError
 from raytuner.halving import Promotion, Stopping, SuccessiveHalving
-from raytuner.schedulers.base import JudgingScheduler
+from raytuner.schedulers.base import JudgingScheduler, Metric
 
 _TYPES: dict[str, type[SuccessiveHalving]] = {"stopping": Stopping, "promotion": Promotion}
 
@@ -21,8 +21,8 @@ class RankScheduler(JudgingScheduler):
         self,
         name: str,
         time_attr: str,
-        metric: str | None,
-        mode: str | None,
+        metric: Metric | None,
+        mode: Metric | None,
         max_t: float,
         grace_period: float,
         reduction_factor: int,

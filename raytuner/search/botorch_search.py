@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray.tune.search import Searcher
@@ -16,14 +16,15 @@ from ray.tune.search import Searcher
 from raytuner.bayes import BayesProposer, Proposer
 from raytuner.bayes.seen import Seen
 from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
-from raytuner.history import History, Origin, Snapshot, TrialState
+from raytuner.history import Goal, History, Origin, Snapshot, TrialState
+from raytuner.history.goal import names_of
 from raytuner.ray_report import read_number
 from raytuner.search.background import Background, StartProcess
 from raytuner.search.evaluated import Evaluated, completed, tell
 from raytuner.search.lookahead import Lookahead, ahead
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
-from raytuner.search.outcome import Outcome, correct, ending
+from raytuner.search.outcome import Outcome, correct, ending, read_metrics, record
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
 from raytuner.search.restore import reconciled
@@ -51,16 +52,26 @@ class BoTorchSearch(Searcher):
     loop and its slots never wait for it (:mod:`raytuner.search.background`). As many trials are
     proposed as the cluster has slots for, and one more (:mod:`raytuner.search.lookahead`).
 
+    Several objectives, as a list of metrics and one of modes: proposals then enlarge the
+    hypervolume under the Pareto front (``history.pareto()``), or with ``weights`` the weighted sum.
+    Outcome constraints hold for what a trial reports: proposals are where they will likely be kept,
+    and the best is the best that keeps them.
+
     Configurations are unique as long as the space has others; a finite space that is used up ends
     the search.
 
     Args:
         space: The search space: a ``param_space`` of Ray Tune domains or a :class:`Space`. None
             takes the Tuner's.
-        metric: Name of the objective in a report. None takes the Tuner's.
-        mode: "min" or "max". None takes the Tuner's.
+        metric: Name of the objective in a report, or a list of several. None takes the Tuner's,
+            which can hold one only.
+        mode: "min" or "max", or a list with one for each metric. None takes the Tuner's.
         points_to_evaluate: Configurations to try first, complete (constants may be left out).
         time_attr: Key of a report that says what a trial has spent.
+        outcome_constraints: Bounds on metrics, such as ``"latency_ms <= 20"``; every report has to
+            have these metrics too.
+        weights: One number above 0 for each of several metrics: the objective is the sum of these,
+            each times its weight, and taken negative where its mode is "min".
         max_t: A trial's full resource in units of ``time_attr``. None takes it from a raytuner
             scheduler or from the experiment's stop criterion, if there is one.
         background: True keeps proposals ready in a process of its own, on the driver's node, that
@@ -91,9 +102,11 @@ class BoTorchSearch(Searcher):
     def __init__(
         self,
         space: Mapping[str, Any] | Space | None = None,
-        metric: str | None = None,
-        mode: str | None = None,
+        metric: str | Sequence[str] | None = None,
+        mode: str | Sequence[str] | None = None,
         *,
+        outcome_constraints: Sequence[str] = (),
+        weights: Sequence[float] | None = None,
         points_to_evaluate: Sequence[Config] | None = None,
         time_attr: str = "training_iteration",
         max_t: float | None = None,
@@ -115,8 +128,10 @@ class BoTorchSearch(Searcher):
             raise SettingError(f"max_t is {max_t!r}; it must be above 0, in units of {time_attr!r}")
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
             raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
-        _check_objective(metric, mode)
-        super().__init__(metric=metric, mode=mode)
+        self._bounds = tuple(outcome_constraints)
+        self._weights = weights
+        super().__init__(metric=_listed("metric", metric), mode=_listed("mode", mode))
+        self._goal = self._known_goal()
         if proposer is None:
             self._make_proposer: MakeProposer = _BayesFactory(n_initial)
         else:
@@ -145,13 +160,17 @@ class BoTorchSearch(Searcher):
         self._lookahead = Lookahead()
         self._used: Seen | None = None
         self._used_until = 0  # trials that it holds
-        if self._space is not None and metric is not None and mode is not None:
+        if self._space is not None and self._goal is not None:
             self._begin()
 
     # -- before the first trial -----------------------------------------------------------------
 
     def set_search_properties(
-        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+        self,
+        metric: str | Sequence[str] | None,
+        mode: str | Sequence[str] | None,
+        config: dict[str, Any],
+        **spec: Any,
     ) -> bool:
         """Take metric, mode and search space from the Tuner.
 
@@ -164,10 +183,10 @@ class BoTorchSearch(Searcher):
         """
         if self._space is not None and has_domains(config):
             return False
-        self._metric = _agreed("metric", self._metric, metric)
-        self._mode = _agreed("mode", self._mode, mode)
-        _check_objective(self._metric, self._mode)
-        if self._metric is None or self._mode is None:
+        self._metric = _agreed("metric", self._metric, _listed("metric", metric))
+        self._mode = _agreed("mode", self._mode, _listed("mode", mode))
+        self._goal = self._known_goal()
+        if self._goal is None:
             raise MetricError(
                 f"metric is {self._metric!r} and mode is {self._mode!r}; name both, in TuneConfig"
                 " or in BoTorchSearch: the metric that is reported, and mode 'min' or 'max'"
@@ -225,7 +244,7 @@ class BoTorchSearch(Searcher):
     def add_evaluated_point(
         self,
         parameters: dict[str, Any],
-        value: float,
+        value: float | Mapping[str, float],
         error: bool = False,
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
@@ -234,10 +253,10 @@ class BoTorchSearch(Searcher):
 
         Args:
             parameters: The configuration (constants may be left out).
-            value: Its metric.
+            value: Its metric; where there are several, all of them by name.
             error: It failed; the value is not used.
             pruned: It was stopped early: the value is not a final one.
-            intermediate_values: The metric after 1, 2, ... units of resource.
+            intermediate_values: The metric after 1, 2, ... units of resource, where there is one.
 
         Raises:
             ConfigError: The configuration does not fit the space.
@@ -249,7 +268,13 @@ class BoTorchSearch(Searcher):
                 "add_evaluated_point got pruned=True without intermediate_values; a stopped value"
                 " counts at its resource only: pass the metric after 1, 2, ... units"
             )
-        for number in [*([] if error else [value]), *(intermediate_values or ())]:
+        if intermediate_values and self._goal is not None and len(self._goal.metrics) > 1:
+            raise SettingError(
+                "add_evaluated_point got intermediate_values, which are of one metric; this search"
+                f" has {', '.join(self._goal.metrics)}"
+            )
+        values = list(value.values()) if isinstance(value, Mapping) else [value]
+        for number in [*([] if error else values), *(intermediate_values or ())]:
             if not is_number(number):
                 raise MetricError(
                     f"add_evaluated_point got {number!r} ({type(number).__name__}); the metric"
@@ -322,16 +347,16 @@ class BoTorchSearch(Searcher):
         if trial_id not in history:
             return
         try:
-            t, value = self._read(result)
+            t, metrics = self._read(result)
         except MetricError as error:
             if not history.has_values:
                 self.close()  # this ends the search
                 raise
-            if self._metric in result:
+            if all(name in result for name in history.goal.metrics):
                 self.on_trial_invalid(trial_id, str(error))
             return
         pauses = history[trial_id].state is TrialState.PAUSED  # Ray says so before this report
-        history.report(trial_id, t, value)
+        record(history, trial_id, t, metrics)
         if pauses:
             history.pause(trial_id)
         self._heard_at[trial_id] = t
@@ -354,7 +379,7 @@ class BoTorchSearch(Searcher):
         )
         state, reason, report = ending(history, trial_id, outcome)
         if report is not None:
-            history.report(trial_id, *report)
+            record(history, trial_id, *report)
         history.end(trial_id, state, reason)
         correct(history)
         self._turn()
@@ -377,29 +402,40 @@ class BoTorchSearch(Searcher):
         if self._max_t is None or history.max_t is None:
             self._max_t = history.max_t = float(max_t)
 
-    def reports(self) -> list[tuple[str, float, float]]:
-        """Every report of this search so far, ``(trial_id, t, value)``, oldest first.
+    @property
+    def goal(self) -> Goal:
+        """What the search is after.
+
+        Raises:
+            SpaceError, MetricError: As for ``history``.
+        """
+        return self.history.goal
+
+    def reports(self) -> list[tuple[str, float, dict[str, float]]]:
+        """Every report of this search so far, ``(trial_id, t, metrics)``, oldest first.
 
         A restored scheduler, of which Ray saves nothing, takes up its rungs from them.
         """
         history, times = self.history, self.history.report_times()
-        found = [
-            (times[trial.trial_id][t], trial.trial_id, t, value)
+        found = sorted(
+            (times[trial.trial_id][t], trial.trial_id, t)
             for trial in history.trials
             if trial.origin is not Origin.EVALUATED
-            for t, value in trial.values
-        ]
-        return [(trial_id, t, value) for _, trial_id, t, value in sorted(found)]
+            for t, _ in trial.values
+        )
+        return [(trial_id, t, history.metrics_at(trial_id, t)) for _, trial_id, t in found]
 
-    def curves_with(self, trial_id: str, t: float, value: float) -> tuple[Space, Snapshot]:
+    def curves_with(
+        self, trial_id: str, t: float, metrics: Mapping[str, float]
+    ) -> tuple[Space, Snapshot]:
         """The search space and the record, with a report in it that Ray has yet to hand on.
 
         Args:
             trial_id: The trial.
             t: Where it reports, in units of ``time_attr``.
-            value: What, in units of the metric.
+            metrics: What, by the metric's name.
         """
-        self.history.report(trial_id, t, value)
+        record(self.history, trial_id, t, metrics)
         return self.history.space, self.history.snapshot()
 
     def on_trial_stopped(self, trial_id: str, reason: str) -> None:
@@ -485,7 +521,10 @@ class BoTorchSearch(Searcher):
         history = reconciled(path, self._space)
         self._proposer_state = history.get_meta("proposer")
         self._space = history.space
-        self._metric, self._mode = history.metric, history.mode
+        self._goal = history.goal
+        objectives = history.goal.objectives
+        self._metric = _listed("metric", [one.metric for one in objectives])
+        self._mode = _listed("mode", [one.mode for one in objectives])
         self._time_attr, self._max_t = history.time_attr, history.max_t
         self._history, self._used = history, None
         self.close()
@@ -496,12 +535,11 @@ class BoTorchSearch(Searcher):
     def _begin(self) -> None:
         """Everything is known: make the record, and check what is to come."""
         assert self._space is not None
-        assert self._metric is not None
+        assert self._goal is not None
         self._check_initial(self._space)
         self._history = History(
             self._space,
-            metric=self._metric,
-            mode="max" if self._mode == "max" else "min",
+            goal=self._goal,
             time_attr=self._time_attr,
             max_t=self._max_t,
         )
@@ -534,9 +572,7 @@ class BoTorchSearch(Searcher):
         """Where proposals come from, made when it is first needed: Ray pickles the searcher."""
         if self._proposals is None:
             history = self._searched()
-            setup = Setup(
-                history.space, history.metric, history.mode, self._make_proposer, self._seed
-            )
+            setup = Setup(history.space, history.goal, self._make_proposer, self._seed)
             start = self._start_process
             if start is None and ray.is_initialized():
                 start = partial(ActorProcess, num_gpus=self._background_gpus)
@@ -604,9 +640,17 @@ class BoTorchSearch(Searcher):
         counts = history.counts()
         return counts[TrialState.PENDING] + counts[TrialState.RUNNING]
 
-    def _read(self, result: Mapping[str, Any]) -> tuple[float, float]:
+    def _known_goal(self) -> Goal | None:
+        """What the search is after; None while metric or mode is to come."""
+        if self._metric is None or self._mode is None:
+            return None
+        return Goal.of(
+            self._metric, self._mode, outcome_constraints=self._bounds, weights=self._weights
+        )
+
+    def _read(self, result: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
         t = read_number(result, self._time_attr, role="time_attr", finite=True)
-        return t, read_number(result, str(self._metric), role="metric")
+        return t, read_metrics(result, self.history.goal)
 
     def _check_initial(self, space: Space) -> None:
         keys: list[bytes] = []
@@ -665,11 +709,12 @@ def _as_space(space: Mapping[str, Any] | Space | None) -> Space | None:
     return space_from_tune(space)
 
 
-def _check_objective(metric: object, mode: object) -> None:
-    if metric is not None:
-        _check_key("metric", metric)
-    if mode is not None and mode not in ("min", "max"):
-        raise MetricError(f"mode is {mode!r}; it must be 'min' or 'max'")
+def _listed(what: Literal["metric", "mode"], given: object) -> Any:
+    """One name as it is, several as a list; checked."""
+    if given is None:
+        return None
+    names = names_of(what, given)
+    return names[0] if len(names) == 1 else names
 
 
 def _check_key(name: str, value: object) -> None:
@@ -677,7 +722,7 @@ def _check_key(name: str, value: object) -> None:
         raise MetricError(f"{name} is {value!r}; it must be the name of one key of a report")
 
 
-def _agreed(what: str, own: str | None, tuners: str | None) -> str | None:
+def _agreed(what: str, own: Any, tuners: Any) -> Any:
     """The one value that the searcher and the Tuner give together."""
     if own is not None and tuners is not None and own != tuners:
         raise MetricError(

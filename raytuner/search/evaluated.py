@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from raytuner.errors import MetricError
 from raytuner.history import History, Origin, TrialState
+from raytuner.search.outcome import read_metrics, record
 from raytuner.space import Config, Space
 
 
@@ -16,7 +18,7 @@ class Evaluated:
     """One of them; see :meth:`raytuner.BoTorchSearch.add_evaluated_point`."""
 
     parameters: Mapping[str, Any]
-    value: float
+    value: float | Mapping[str, float]
     error: bool
     pruned: bool
     curve: tuple[float, ...]
@@ -33,7 +35,13 @@ def completed(space: Space, config: Mapping[str, Any]) -> Config:
 
 
 def tell(history: History, point: Evaluated) -> None:
-    """Enter ``point`` into the record, as a trial that has ended."""
+    """Enter ``point`` into the record, as a trial that has ended.
+
+    Raises:
+        ConfigError: Its configuration does not fit the space.
+        MetricError: It lacks a metric of the search.
+    """
+    metrics = _metrics(history, point)
     trial_id = f"evaluated_{len(history):05d}"
     history.add(trial_id, completed(history.space, point.parameters), Origin.EVALUATED)
     for t, value in enumerate(point.curve, start=1):
@@ -43,8 +51,21 @@ def tell(history: History, point: Evaluated) -> None:
     elif point.pruned:
         history.end(trial_id, TrialState.STOPPED_EARLY, "stopped where it was evaluated")
     else:
-        history.report(trial_id, len(point.curve) or history.max_t or 1.0, point.value)
-        if math.isfinite(point.value):
-            history.end(trial_id, TrialState.COMPLETED)
-        else:
-            history.end(trial_id, TrialState.FAILED, f"{history.metric} is {point.value}")
+        record(history, trial_id, len(point.curve) or history.max_t or 1.0, metrics)
+        odd = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
+        history.end(trial_id, TrialState.FAILED if odd else TrialState.COMPLETED, ", ".join(odd))
+
+
+def _metrics(history: History, point: Evaluated) -> dict[str, float]:
+    """Every metric of the search that is known of a point."""
+    names = history.goal.metrics
+    if point.error:
+        return {}
+    if isinstance(point.value, Mapping):
+        return read_metrics(point.value, history.goal)
+    if len(names) > 1:
+        raise MetricError(
+            f"add_evaluated_point got the one number {point.value!r}; this search has the metrics"
+            f" {', '.join(names)}: give a dict of them"
+        )
+    return {history.metric: point.value}

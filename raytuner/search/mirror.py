@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from raytuner.bayes import Proposer
-from raytuner.history import Change, History, Origin, Snapshot, TrialState
+from raytuner.history import Change, Goal, History, Origin, Snapshot, TrialState
 from raytuner.space import Space
 
 MakeProposer = Callable[[Space, int | None], Proposer]
@@ -21,15 +21,13 @@ class Setup:
 
     Attributes:
         space: The search space.
-        metric: Name of the objective.
-        mode: "min" or "max".
+        goal: What the search is after.
         make_proposer: Makes the proposer for a space and a seed.
         seed: Its seed.
     """
 
     space: Space
-    metric: str
-    mode: str
+    goal: Goal
     make_proposer: MakeProposer
     seed: int | None
 
@@ -85,9 +83,7 @@ class Mirror:
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None = None) -> None:
         self._proposer = setup.proposer(state)
-        self._record = History(
-            setup.space, metric=setup.metric, mode="max" if setup.mode == "max" else "min"
-        )
+        self._record = History(setup.space, goal=setup.goal)
         self._version = 0
 
     def answer(self, request: Request) -> Reply:

@@ -28,7 +28,7 @@ class Narrowed:
         """The part of the record that lies within the space; only to be read."""
         if self._copy is None or self._followed is not history:
             self._followed, self._version = history, 0
-            self._copy = History(self.space, metric=history.metric, mode=history.mode)
+            self._copy = History(self.space, goal=history.goal)
         for change in history.changes(self._version):
             try:
                 config = history.space.load(change.config)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytuner.errors import MetricError
-from raytuner.history import History, TrialState
+from raytuner.history import Goal, History, TrialState
 from raytuner.ray_report import read_number
 
 
@@ -36,8 +36,8 @@ class Outcome:
 
 def ending(
     history: History, trial_id: str, outcome: Outcome
-) -> tuple[TrialState, str, tuple[float, float] | None]:
-    """The state a trial ended in, why, and the report ``(t, value)`` that came with the end.
+) -> tuple[TrialState, str, tuple[float, dict[str, float]] | None]:
+    """The state a trial ended in, why, and the report ``(t, metrics)`` that came with the end.
 
     Ray's end of a trial says neither whether a scheduler stopped it nor whether its training ended
     by itself. What tells them apart: a result that makes a scheduler or a criterion stop the trial
@@ -59,24 +59,40 @@ def ending(
         return TrialState.STOPPED_EARLY, outcome.stopped or "stopped while it waited", None
     try:
         t = read_number(outcome.result, history.time_attr, role="time_attr", finite=True)
-        value = read_number(outcome.result, history.metric, role="metric")
+        metrics = read_metrics(outcome.result, history.goal)
     except MetricError as error:
         if history.last(trial_id) is not None:  # the last report alone lacks it
             return TrialState.COMPLETED, "", None
         return TrialState.FAILED, f"it ended without a report: {error}", None
-    if not math.isfinite(value):
-        return TrialState.FAILED, f"{history.metric} is {value} at its end", (t, value)
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            return TrialState.FAILED, f"{name} is {value} at its end", (t, metrics)
     if outcome.stopped is not None:
-        return TrialState.STOPPED_EARLY, outcome.stopped, (t, value)
+        return TrialState.STOPPED_EARLY, outcome.stopped, (t, metrics)
     if outcome.heard_at is None:  # nothing since a restore: the record knows what came before
         is_new = not history.has_value(trial_id, t)
     else:
         is_new = outcome.heard_at != t
     if not is_new or outcome.has_scheduler:
-        return TrialState.COMPLETED, "", (t, value)
+        return TrialState.COMPLETED, "", (t, metrics)
     if t < (history.largest_t() if history.max_t is None else history.max_t):
-        return TrialState.STOPPED_EARLY, _stopped_at(t), (t, value)
-    return TrialState.COMPLETED, _FURTHEST if history.max_t is None else "", (t, value)
+        return TrialState.STOPPED_EARLY, _stopped_at(t), (t, metrics)
+    return TrialState.COMPLETED, _FURTHEST if history.max_t is None else "", (t, metrics)
+
+
+def read_metrics(result: Mapping[str, Any], goal: Goal) -> dict[str, float]:
+    """The metrics of a goal out of a report.
+
+    Raises:
+        MetricError: One is missing or not a number.
+    """
+    return {name: read_number(result, name, role="metric") for name in goal.metrics}
+
+
+def record(history: History, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:
+    """Enter a report into the record."""
+    others = {name: value for name, value in metrics.items() if name != history.metric}
+    history.report(trial_id, t, metrics[history.metric], others)
 
 
 def correct(history: History) -> None:

@@ -55,9 +55,11 @@ def tune(
     trainable: Trainable,
     param_space: Mapping[str, Any] | Space,
     *,
-    metric: str,
-    mode: str,
+    metric: str | Sequence[str],
+    mode: str | Sequence[str],
     num_samples: int,
+    outcome_constraints: Sequence[str] = (),
+    weights: Sequence[float] | None = None,
     resources: Resources | None = None,
     max_t: float | None = None,
     grace_period: float = 1,
@@ -85,8 +87,13 @@ def tune(
             training; a ``ray.tune.Trainable`` class; or the name of a registered one.
         param_space: The search space: Ray Tune domains and constants, nested as you like, or a
             :class:`raytuner.space.Space`.
-        metric: Name of the objective in the reports.
-        mode: "min" or "max".
+        metric: Name of the objective in the reports, or a list of several: the study then has a
+            Pareto front (:meth:`Study.pareto`).
+        mode: "min" or "max", or a list with one for each metric.
+        outcome_constraints: Bounds on metrics, such as ``"latency_ms <= 20"``: the best is the best
+            that keeps them.
+        weights: One number above 0 for each of several metrics, whose weighted sum is then the one
+            objective; see :class:`BoTorchSearch`.
         num_samples: Number of trials; -1 for as many as a budget allows.
         resources: What one trial needs, such as ``{"cpu": 2, "gpu": 0.5}``, all that
             :meth:`raytuner.placement.Request.of` reads, or a function of the configuration that
@@ -138,6 +145,10 @@ def tune(
         raise SettingError(
             "points_to_evaluate was given beside a searcher; give it to the searcher"
         )
+    if searcher is not None and (outcome_constraints or weights is not None):
+        raise SettingError(
+            "outcome_constraints or weights were given beside a searcher; give them to the searcher"
+        )
     if not wants_fit(resources):
         runnable = with_resources(trainable, resources)
     own_scheduler = None if scheduler is None else type(scheduler).__name__
@@ -151,7 +162,12 @@ def tune(
         )
     if searcher is None:
         searcher = BoTorchSearch(
-            points_to_evaluate=points_to_evaluate, time_attr=time_attr, max_t=max_t, seed=seed
+            outcome_constraints=outcome_constraints,
+            weights=weights,
+            points_to_evaluate=points_to_evaluate,
+            time_attr=time_attr,
+            max_t=max_t,
+            seed=seed,
         )
     _prepare(searcher, param_space, metric, mode)
     path = folder_for(trainable, storage_path, name)
@@ -244,8 +260,9 @@ def _run(
             # The searcher holds the space: Ray's own handling of a param_space would replace the
             # objects in it by placeholders.
             tune_config=ray_tune.TuneConfig(
-                metric=history.metric,
-                mode=history.mode,
+                # Ray takes one metric at most; searcher and scheduler know the others.
+                metric=history.metric if history.goal.is_plain else None,
+                mode=history.mode if history.goal.is_plain else None,
                 num_samples=num_samples,
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -347,7 +364,7 @@ def extend(
     )
     searcher.restore(str(study.path / RECORD_FILE))
     searcher.keep_record_in(study.path / RECORD_FILE)
-    _prepare(searcher, {}, study.metric, study.mode)
+    _prepare(searcher, {}, None, None)
     if carried.within is not None:
         searcher.search_within(carried.within)
     searcher.try_again(carried.again)
@@ -414,7 +431,10 @@ def _end_abandoned(history: History) -> None:
 
 
 def _prepare(
-    searcher: BoTorchSearch, param_space: Mapping[str, Any] | Space, metric: str, mode: str
+    searcher: BoTorchSearch,
+    param_space: Mapping[str, Any] | Space,
+    metric: str | Sequence[str] | None,
+    mode: str | Sequence[str] | None,
 ) -> None:
     """Tell the searcher now what the Tuner would at its start: bad input shows before Ray runs."""
     if isinstance(param_space, Space):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import math
 from collections import Counter
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytuner.errors import HistoryError, SettingError, TrainableError
-from raytuner.history import History, Trial, TrialState
+from raytuner.history import Goal, History, Trial, TrialState
 from raytuner.search.botorch_search import RECORD_FILE
 from raytuner.search.restore import live_record
 from raytuner.space import Config
@@ -43,13 +44,18 @@ class Study:
 
     @property
     def metric(self) -> str:
-        """Name of the objective."""
+        """Name of the objective; of several, the first."""
         return self.history.metric
 
     @property
     def mode(self) -> str:
         """Whether the metric is to be small or large: "min" or "max"."""
         return self.history.mode
+
+    @property
+    def goal(self) -> Goal:
+        """What the search is after: its objectives and outcome constraints."""
+        return self.history.goal
 
     @property
     def max_t(self) -> float | None:
@@ -72,18 +78,44 @@ class Study:
         return self.history.best()
 
     @property
+    def pareto(self) -> tuple[Trial, ...]:
+        """The Pareto front: trials that no other dominates (see :meth:`History.pareto`)."""
+        return self.history.pareto()
+
+    def hypervolume(self, reference: Mapping[str, float] | None = None) -> pd.DataFrame:
+        """How the volume that the Pareto front dominates grew; see :mod:`raytuner.study.fronts`.
+
+        Args:
+            reference: A value of each objective, by name, up to which the volume reaches. None: a
+                tenth of the last front's range beyond its worst values.
+
+        Returns:
+            One row for each trial that completed, in the order of their ends: ``trial_id``,
+            ``ended_at`` (Unix seconds) and ``hypervolume``, in the product of the metrics' units.
+
+        Raises:
+            SettingError: ``reference`` lacks an objective or has another.
+        """
+        from raytuner.study.fronts import hypervolumes
+
+        return hypervolumes(self.history, reference)
+
+    @property
     def ranked(self) -> tuple[Trial, ...]:
         """Trials that have a value and did not fail, the best first.
 
-        COMPLETED trials come before the others, whose values are not final.
+        COMPLETED trials come before the others, whose values are not final; then those that keep
+        the outcome constraints. Of several objectives the weighted sum counts, or the first.
         """
-        sign = 1.0 if self.mode == "min" else -1.0
         usable = [
             t for t in self.trials if math.isfinite(t.value) and t.state is not TrialState.FAILED
         ]
-        return tuple(
-            sorted(usable, key=lambda t: (t.state is not TrialState.COMPLETED, sign * t.value))
-        )
+        return tuple(sorted(usable, key=self._place))
+
+    def _place(self, trial: Trial) -> tuple[bool, float, float]:
+        metrics = self.history.metrics_of(trial)
+        is_open = trial.state is not TrialState.COMPLETED
+        return is_open, self.goal.violation(metrics), -self.goal.outcomes(metrics)[0]
 
     @property
     def can_resume(self) -> bool:
@@ -111,15 +143,19 @@ class Study:
     def results(self) -> pd.DataFrame:
         """One row a trial.
 
-        Columns: ``trial_id``, ``state``, the metric (its value at the largest t), ``t``, the
-        hyperparameters as ``config/...``, ``origin``, ``reason``, ``proposed_at`` and ``ended_at``
-        (Unix seconds).
+        Columns: ``trial_id``, ``state``, the metric (its value at the largest t), the further
+        metrics of the goal, ``t``, the hyperparameters as ``config/...``, ``origin``, ``reason``,
+        ``proposed_at`` and ``ended_at`` (Unix seconds).
         """
         import pandas as pd
 
+        names = self.goal.metrics
         outcome = pd.DataFrame(
-            [(t.trial_id, t.state.value, t.value, t.t) for t in self.trials],
-            columns=["trial_id", "state", self.metric, "t"],
+            [
+                (t.trial_id, t.state.value, *self.history.metrics_of(t).values(), t.t)
+                for t in self.trials
+            ],
+            columns=["trial_id", "state", *names, "t"],
         )
         configs = pd.json_normalize([t.config for t in self.trials], sep="/").add_prefix("config/")
         rest = pd.DataFrame(

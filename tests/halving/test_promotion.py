@@ -222,7 +222,7 @@ def test_the_last_reports_are_enough_to_go_on(stream: list[Event]) -> None:
     values = {}
 
     class Noting(Promotion):
-        def judge(self, trial_id: str, t: float, value: float) -> Any:
+        def judge(self, trial_id: str, t: float, value: Any) -> Any:
             values[trial_id] = (t, value)
             return super().judge(trial_id, t, value)
 

@@ -21,7 +21,7 @@ def config(lr: float, act: str = "relu") -> dict[str, object]:
 
 
 def history(mode: str = "min", *, path: Path | None = None, max_t: float | None = None) -> History:
-    return History(SPACE, metric="loss", mode=mode, path=path, max_t=max_t)  # type: ignore[arg-type]
+    return History(SPACE, metric="loss", mode=mode, path=path, max_t=max_t)
 
 
 def ended(

@@ -19,7 +19,7 @@ UNIT = Space({"a": Float(0, 1), "b": Float(0, 1), "c": Float(0, 1)})
 
 def record(f: object, n: int, *, mode: str = "min", seed: int = 0) -> History:
     """Trials of a function of the unit cube."""
-    history = History(UNIT, metric="y", mode=mode)  # type: ignore[arg-type]
+    history = History(UNIT, metric="y", mode=mode)
     for i, config in enumerate(UNIT.sample(np.random.default_rng(seed), n)):
         history.add(f"t{i}", config)
         history.report(f"t{i}", 1, f(**config))  # type: ignore[operator]

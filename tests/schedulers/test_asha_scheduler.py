@@ -275,18 +275,18 @@ def test_a_metric_without_a_mode_is_an_error_before_any_trial() -> None:
         Run(scheduler).add("a")
 
 
-@pytest.mark.parametrize("mode", ["maximize", "", ["max"], 1])
+@pytest.mark.parametrize("mode", ["maximize", "", ["max", "up"], [], 1])
 def test_unknown_modes(mode: Any) -> None:
-    message = re.escape(f"mode={mode!r} is unknown; it must be 'min' or 'max'")
+    message = re.escape(f"mode is {mode!r}; it must be 'min' or 'max'")
     with pytest.raises(MetricError, match=message):
         ASHAScheduler(metric="acc", mode=mode)
     with pytest.raises(MetricError, match=message):
         ASHAScheduler().set_search_properties("acc", mode)
 
 
-@pytest.mark.parametrize("name", ["", ["acc", "latency"], 3])
+@pytest.mark.parametrize("name", ["", ["acc", 3], 3])
 def test_names_that_cannot_be_keys(name: Any) -> None:
-    with pytest.raises(MetricError, match=re.escape(f"metric={name!r} is not the name of one key")):
+    with pytest.raises(MetricError, match=re.escape(f"metric is {name!r}; it must be the name")):
         ASHAScheduler(metric=name, mode="max")
     with pytest.raises(MetricError, match=re.escape(f"time_attr={name!r} is not the name")):
         ASHAScheduler(time_attr=name)

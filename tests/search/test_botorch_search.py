@@ -169,7 +169,7 @@ BAD: dict[str, tuple[Callable[[], object], type[RaytunerError], list[str]]] = {
     "two metrics": (
         lambda: told(PARAM_SPACE, metric=["loss", "time"]),
         MetricError,
-        ["['loss', 'time']", "one key"],
+        ["['loss', 'time']", "one mode for each"],
     ),
     "another metric": (
         lambda: BoTorchSearch(metric="accuracy").set_search_properties("loss", "min", PARAM_SPACE),
