@@ -76,7 +76,8 @@ def merits(scores: Sequence[Score]) -> FloatArray:
     finite = np.array([is_finite(score) for score in scores])
     violation = np.array([score.violation for score in scores])
     kept = np.flatnonzero(finite & (violation == 0))
-    Y = np.array([scores[int(i)].objectives for i in kept]).reshape(len(kept), -1)
+    Y = np.array([scores[int(i)].objectives for i in kept])
+    Y = Y.reshape(len(kept), -1) if len(kept) else np.empty((0, 1))
     front = fronts(Y)
     last = int(front.max(initial=-1))
     for number in range(last + 1):

@@ -22,6 +22,7 @@ class Event:
         value: The metric.
         spent: Resource that all trials had spent by then.
         final: Whether it is the last report of a COMPLETED trial.
+        feasible: Whether it keeps the outcome constraints.
     """
 
     at: float
@@ -30,6 +31,7 @@ class Event:
     value: float
     spent: float
     final: bool
+    feasible: bool = True
 
 
 def events(history: History) -> tuple[Event, ...]:
@@ -45,9 +47,14 @@ def events(history: History) -> tuple[Event, ...]:
     found.sort(key=lambda row: row[:3])
     spent = np.cumsum([row[4] for row in found])
     return tuple(
-        Event(at, trial, t, value, float(total), final)
+        Event(at, trial, t, value, float(total), final, _is_feasible(history, trial, t))
         for (at, _, t, value, _, trial, final), total in zip(found, spent, strict=True)
     )
+
+
+def _is_feasible(history: History, trial: Trial, t: float) -> bool:
+    goal = history.goal
+    return not goal.constraints or goal.violation(history.metrics_at(trial.trial_id, t)) == 0
 
 
 def improvements(happened: tuple[Event, ...], minimise: bool, *, final: bool) -> tuple[Event, ...]:
@@ -62,7 +69,7 @@ def improvements(happened: tuple[Event, ...], minimise: bool, *, final: bool) ->
     for event in happened:
         value = event.value if minimise else -event.value
         counts = event.final if final else event.trial.state is not TrialState.FAILED
-        if counts and value < best:  # never true of NaN
+        if counts and event.feasible and value < best:  # never true of NaN
             best = value
             steps.append(event)
     return tuple(steps)

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from raytuner.errors import SettingError
 from raytuner.history import History
-from raytuner.report import landscape, progress
+from raytuner.report import front, landscape, progress
 from raytuner.report.events import Stay, idle_shares, stays
 from raytuner.report.importance import importance
 from raytuner.report.model import Surrogate, fitted
@@ -64,6 +64,20 @@ class Figures:
         """The best value so far over "time", "resource" or "trials", and the model's opinion."""
         return progress.incumbent(self.history, self.surrogate, over)
 
+    def pareto(self) -> go.Figure:
+        """The trials by their first two objectives, and the Pareto front.
+
+        Raises:
+            SettingError: There is one objective.
+        """
+        self._require_several()
+        return front.pareto(self.history)
+
+    def hypervolume(self) -> go.Figure:
+        """How the Pareto front's hypervolume grew; raises as :meth:`pareto`."""
+        self._require_several()
+        return front.growth(self.history)
+
     def curves(self) -> go.Figure:
         """Every learning curve, the rungs, and where trials were stopped."""
         return progress.curves(self.history)
@@ -100,6 +114,13 @@ class Figures:
         return progress.timeline(
             self.stays, progress.began_at(self.history), idle_shares(self.stays, self.begins)
         )
+
+    def _require_several(self) -> None:
+        objectives = self.history.goal.objectives
+        if len(objectives) == 1:
+            raise SettingError(
+                f"a Pareto front needs two objectives or more; there is {objectives[0].metric}"
+            )
 
     def _column(self, name: str) -> Column:
         for column in self.history.space.columns:

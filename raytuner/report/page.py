@@ -22,6 +22,7 @@ from raytuner.report import look, words
 from raytuner.report.events import use
 from raytuner.report.figures import Figures
 
+_FRONT = 50  # trials of the front that the table holds
 _EXAMPLES = 12  # trials that a group names
 
 
@@ -86,6 +87,9 @@ def body(figures: Figures, folder: Path) -> Markup:
             stops=[_group(g) for g in words.stops(history)],
             failures=[_group(g) for g in words.failures(history)],
             slots=slots,
+            front=_front(history),
+            goal=[f"{o.metric} ({o.mode})" for o in history.goal.objectives],
+            constraints=[str(c) for c in history.goal.constraints],
             columns=[column.name for column in history.space.columns],
             pairs=figures.pairs(),
             model_rows=0 if figures.surrogate is None else figures.surrogate.rows,
@@ -137,6 +141,8 @@ def _plots(figures: Figures) -> dict[str, Any]:
         "importance": figures.importance(),
         "timeline": figures.timeline(),
     }
+    if len(figures.history.goal.objectives) > 1:
+        made |= {"pareto": figures.pareto(), "hypervolume": figures.hypervolume()}
     for i, column in enumerate(figures.history.space.columns):
         made[f"slice-{i}"] = figures.slice(column.name)
     for i, (first, second) in enumerate(figures.pairs()):
@@ -170,6 +176,21 @@ def _table(history: History, now: float) -> dict[str, Any]:
         "config": {name: [_json_value(row.get(name)) for row in rows] for name in names},
         "words": {state.value: word for state, word in text.WORDS.items()},
         "colours": {state.value: mark.colour for state, mark in look.MARKS.items()},
+    }
+
+
+def _front(history: History) -> dict[str, Any] | None:
+    """The Pareto front as a table; None with one objective."""
+    if len(history.goal.objectives) == 1:
+        return None
+    names = history.goal.metrics
+    return {
+        "names": names,
+        "rows": [
+            (trial.number + 1, [f"{history.metrics_of(trial)[name]:.5g}" for name in names])
+            for trial in history.pareto()[:_FRONT]
+        ],
+        "more": max(len(history.pareto()) - _FRONT, 0),
     }
 
 

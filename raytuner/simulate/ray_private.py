@@ -144,7 +144,7 @@ def make_repeatable(generator: BasicVariantGenerator) -> None:
 
 
 def prepare_searcher(
-    search_alg: SearchAlgorithm, metric: str | None, mode: str | None, experiment: VirtualExperiment
+    search_alg: SearchAlgorithm, metric: Any, mode: Any, experiment: VirtualExperiment
 ) -> None:
     """Tell the searcher what the Tuner would, and give it the experiment.
 
@@ -165,7 +165,7 @@ def prepare_searcher(
 
 
 def prepare_scheduler(
-    scheduler: TrialScheduler, metric: str | None, mode: str | None, experiment: VirtualExperiment
+    scheduler: TrialScheduler, metric: Any, mode: Any, experiment: VirtualExperiment
 ) -> None:
     """Tell the scheduler what the Tuner would.
 

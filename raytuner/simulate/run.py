@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -29,8 +29,8 @@ def simulate(
     *,
     searcher: Searcher | SearchAlgorithm | None = None,
     scheduler: TrialScheduler | None = None,
-    metric: str | None = None,
-    mode: str | None = None,
+    metric: str | Sequence[str] | None = None,
+    mode: str | Sequence[str] | None = None,
     num_samples: int = 1,
     cluster: Cluster | None = None,
     time_budget_s: float | None = None,
@@ -53,8 +53,9 @@ def simulate(
             space of its own.
         searcher: Any Ray Tune searcher; None: Ray's random search.
         scheduler: Any Ray Tune scheduler; None: FIFO.
-        metric: The Tuner's: name of the objective in the reports.
-        mode: The Tuner's: "min" or "max".
+        metric: The Tuner's: name of the objective in the reports. Of several, which Ray's Tuner
+            hands to searchers as a list, the record has the values of the first.
+        mode: The Tuner's: "min" or "max", or a list.
         num_samples: Trials; -1 for as many as ``time_budget_s`` allows.
         cluster: Workers and what befalls them; None: eight that nothing befalls.
         time_budget_s: Virtual seconds after which the search ends.
@@ -92,7 +93,7 @@ def simulate(
     """
     cluster = cluster or Cluster()
     settings = settings or Settings()
-    _check(num_samples, time_budget_s, mode, max_failures, max_concurrent)
+    _check(num_samples, time_budget_s, _first(mode), max_failures, max_concurrent)
     criteria, stopper = _stopping(stop)
     experiment = ray_private.VirtualExperiment(
         dict(param_space or {}),
@@ -115,7 +116,11 @@ def simulate(
         settings,
         stopper=stopper,
         time_budget_s=time_budget_s,
-        log=Log(metric or _metric_of(search_alg, scheduler), mode or _mode_of(search_alg), max_t),
+        log=Log(
+            _first(metric) or _metric_of(search_alg, scheduler),
+            _first(mode) or _mode_of(search_alg),
+            max_t,
+        ),
         seed=seed,
     )
     return controller.run()
@@ -193,13 +198,16 @@ def _limited(searcher: Searcher, max_concurrent: int | None) -> Searcher:
 
 def _metric_of(search_alg: SearchAlgorithm, scheduler: TrialScheduler) -> str | None:
     """The metric that the searcher or the scheduler has by itself."""
-    for metric in (search_alg.metric, scheduler.metric):
-        if isinstance(metric, str):
-            return metric
-    return None
+    found = (_first(search_alg.metric), _first(scheduler.metric))
+    return next((metric for metric in found if isinstance(metric, str)), None)
+
+
+def _first(names: Any) -> Any:
+    """One name as it is; of several, the first."""
+    return names[0] if isinstance(names, list | tuple) and names else names
 
 
 def _mode_of(search_alg: SearchAlgorithm) -> str:
     """The mode that the searcher has by itself."""
-    mode = getattr(getattr(search_alg, "searcher", None), "mode", None)
+    mode = _first(getattr(getattr(search_alg, "searcher", None), "mode", None))
     return mode if mode in ("min", "max") else "min"

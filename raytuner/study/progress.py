@@ -22,7 +22,7 @@ from raytuner.placement.cluster import nodes
 from raytuner.placement.request import Request
 from raytuner.placement.room import fits
 from raytuner.study.metrics import RayMetrics
-from raytuner.text import clock, one_line, states
+from raytuner.text import clock, count, one_line, states
 
 REFRESH_S = 0.25
 """Seconds between two pictures in a terminal."""
@@ -48,6 +48,8 @@ class Standing:
         time_budget_s: Seconds it may take; None for no limit.
         metric: Name of the objective.
         best: The best trial so far.
+        front: How many trials are on the Pareto front; None with one objective.
+        broken: The outcome constraints that the best breaks, in words.
         max_t: A trial's full resource.
         done_before: Trials that had ended before this run began (of a study that is continued).
         since_improved_s: Seconds since the best got better, as this run saw it; None before.
@@ -62,6 +64,8 @@ class Standing:
     time_budget_s: float | None = None
     metric: str = ""
     best: Trial | None = None
+    front: int | None = None
+    broken: tuple[str, ...] = ()
     max_t: float | None = None
     done_before: int = 0
     since_improved_s: float | None = None
@@ -119,9 +123,12 @@ def as_lines(standing: Standing) -> dict[str, str]:
         where = f"trial {best.number + 1} at {best.t:g}{of_max}"
         since = standing.since_improved_s
         ago = "" if since is None else f", {clock(since)} ago"
+        broken = f", which breaks {' and '.join(standing.broken)}" if standing.broken else ""
         lines["best"] = (
-            f"{standing.metric} {best.value:.5g} ({where}{ago}): {one_line(best.config)}"
+            f"{standing.metric} {best.value:.5g} ({where}{ago}){broken}: {one_line(best.config)}"
         )
+    if standing.front is not None:
+        lines["front"] = f"{count(standing.front, 'trial')} that no other dominates"
     if standing.failures:
         lines["failed"] = "; ".join(standing.failures)
     return lines
@@ -153,6 +160,8 @@ def as_figures(standing: Standing) -> dict[str, Any]:
             "t": best.t,
             "config": best.config,
         },
+        "front": standing.front,
+        "broken": list(standing.broken),
         "since_improved_s": standing.since_improved_s,
         "failures": list(standing.failures),
     }
@@ -362,6 +371,8 @@ class Progress(Callback):
             time_budget_s=self._time_budget_s,
             metric="" if history is None else history.metric,
             best=best,
+            front=None if history is None else _front_of(history),
+            broken=() if history is None or best is None else broken(history, best),
             max_t=self._max_t,
             done_before=self._done_before,
             since_improved_s=None if self._improved is None else now - self._improved,
@@ -369,6 +380,16 @@ class Progress(Callback):
             slots=self._slots,
             failures=self._failures,
         )
+
+
+def broken(history: History, trial: Trial) -> tuple[str, ...]:
+    """The outcome constraints that a trial breaks, in words."""
+    metrics = history.metrics_of(trial)
+    return tuple(str(c) for c in history.goal.constraints if not c.slack(metrics[c.metric]) >= 0)
+
+
+def _front_of(history: History) -> int | None:
+    return None if history.goal.n_objectives == 1 else len(history.pareto())
 
 
 def last_failures(history: History) -> tuple[str, ...]:

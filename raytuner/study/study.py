@@ -83,7 +83,7 @@ class Study:
         return self.history.pareto()
 
     def hypervolume(self, reference: Mapping[str, float] | None = None) -> pd.DataFrame:
-        """How the volume that the Pareto front dominates grew; see :mod:`raytuner.study.fronts`.
+        """How the volume that the Pareto front dominates grew; see :mod:`raytuner.report.front`.
 
         Args:
             reference: A value of each objective, by name, up to which the volume reaches. None: a
@@ -96,7 +96,7 @@ class Study:
         Raises:
             SettingError: ``reference`` lacks an objective or has another.
         """
-        from raytuner.study.fronts import hypervolumes
+        from raytuner.report.front import hypervolumes
 
         return hypervolumes(self.history, reference)
 

@@ -13,10 +13,12 @@ from rich.text import Text
 from raytuner import text
 from raytuner.history import TrialState
 from raytuner.search.proposals import proposal_counts
+from raytuner.study.progress import broken
 
 if TYPE_CHECKING:
     from raytuner.study.study import Study
 
+_ON_FRONT = 12  # so many of its trials are shown
 _INTERRUPTED = "Interrupted: this is the best so far. `raytuner resume FOLDER` goes on."
 
 
@@ -28,7 +30,10 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
         unit: What a unit of the resource is called, in the singular.
         more: Further lines that belong to the best configuration, by title.
     """
+    several = len(study.goal.objectives) > 1
     lines = {"Best": _best(study, unit), **(more or {})}
+    if study.best is not None and (bounds := broken(study.history, study.best)):
+        lines["Constraints"] = f"no trial keeps all; this one breaks {' and '.join(bounds)}"
     lines["Trials"] = f"{sum(study.counts.values())}: {text.states(study.counts)}"
     reasons = Counter(trial.reason or "unknown" for trial in study.failures)
     for number, (reason, times) in enumerate(reasons.most_common(5)):
@@ -44,10 +49,27 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
     parts: list[RenderableType] = []
     if study.interrupted:
         parts.append(Text(_INTERRUPTED, style="bold yellow"))
+    if several and study.pareto:
+        parts += [Text(f"Pareto front: {text.count(len(study.pareto), 'trial')}", style="bold")]
+        parts += [_front(study), Text()]
     if study.best is not None:
-        parts += [Text("Best configuration", style="bold"), _grid(study.best.config), Text()]
+        title = f"Best configuration by {study.metric}" if several else "Best configuration"
+        parts += [Text(title, style="bold"), _grid(study.best.config), Text()]
     parts.append(_table({title: Text(line) for title, line in lines.items()}))
     return Group(*parts)
+
+
+def _front(study: Study) -> Table:
+    """The front's trials by their metrics."""
+    table = Table(box=None, header_style="bold", padding=(0, 2))
+    for name in ("trial", *study.goal.metrics):
+        table.add_column(name, justify="right")
+    for trial in study.pareto[:_ON_FRONT]:
+        values = study.history.metrics_of(trial).values()
+        table.add_row(str(trial.number + 1), *(f"{value:.5g}" for value in values))
+    if len(study.pareto) > _ON_FRONT:
+        table.add_row("...", *("" for _ in study.goal.metrics))
+    return table
 
 
 def _best(study: Study, unit: str) -> str:

@@ -1,0 +1,227 @@
+"""Proposals for several objectives and under outcome constraints."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from botorch.acquisition.logei import qLogNoisyExpectedImprovement
+from botorch.acquisition.objective import IdentityMCObjective
+from botorch.models.model_list_gp_regression import ModelListGP
+from botorch.sampling.normal import SobolQMCNormalSampler
+from botorch.utils.multi_objective.hypervolume import Hypervolume
+
+from raytuner.bayes import BayesProposer, Proposer, SobolProposer
+from raytuner.bayes.acquisition import LogExpectedImprovement
+from raytuner.bayes.dataset import dataset
+from raytuner.bayes.feasibility import Feasibility
+from raytuner.bayes.models import Fits
+from raytuner.bayes.outcome import scale_slack
+from raytuner.bayes.surrogate import numerics
+from raytuner.history import Goal, History, Origin, TrialState
+from raytuner.space import Categorical, Config, Float, Integer, Space, when
+
+SPACE = Space(
+    {
+        "a": Float(0, 1),
+        "b": Float(0, 1),
+        "c": Integer(0, 4),
+        "kind": Categorical(["x", "y", "z"]),
+        "of_x": when(Float(0, 1), kind="x"),
+    }
+)
+BOUNDED = Goal.of("loss", "min", outcome_constraints=["cost <= 1"])
+TWO = Goal.of(["f", "g"], ["min", "max"])
+TWO_BOUNDED = Goal.of(["f", "g"], ["min", "max"], outcome_constraints=["cost <= 1"])
+
+
+def metrics(config: Config) -> dict[str, float]:
+    """``f`` wants a = 0 and ``g`` a = 1; both want b = 0.5; cost <= 1 where a + b <= 1."""
+    a, b = config["a"], config["b"]
+    off = (b - 0.5) ** 2 + 0.1 * (config["kind"] != "x")
+    return {
+        "loss": (a - 0.9) ** 2 + (b - 0.9) ** 2 + 0.02 * config["c"],
+        "f": a + off,
+        "g": a**0.5 - off,
+        "cost": a + b,
+    }
+
+
+def run(
+    make: Callable[[Space, int], Proposer], goal: Goal, n: int, *, q: int = 3, seed: int = 0
+) -> History:
+    """A search of ``n`` trials with ``q`` at a time; a fifth of them fail or stop early."""
+    history = History(SPACE, goal=goal, max_t=2)
+    proposer, running = make(SPACE, seed), list[str]()
+    for number in range(n + q):
+        if number < n:
+            proposer.tell(history.snapshot())
+            (proposal,) = proposer.ask(1)
+            history.add(str(number), proposal.config, proposal.origin)
+            running.append(str(number))
+        if number < q:
+            continue
+        trial_id = running.pop(0)
+        found = metrics(history[trial_id].config)
+        others = {name: found[name] for name in goal.metrics[1:]}
+        stops = int(trial_id) % 5 == 4
+        if int(trial_id) == 7:
+            history.end(trial_id, TrialState.FAILED)
+            continue
+        history.report(trial_id, 1 if stops else 2, found[history.metric], others)
+        history.end(trial_id, TrialState.STOPPED_EARLY if stops else TrialState.COMPLETED)
+    return history
+
+
+def bayes(space: Space, seed: int) -> BayesProposer:
+    return BayesProposer(space, seed, n_initial=6)
+
+
+@pytest.mark.parametrize("goal", [BOUNDED, TWO, TWO_BOUNDED], ids=["bound", "two", "both"])
+def test_a_search_goes_on_after_saving_as_if_it_had_not(goal: Goal) -> None:
+    history = run(bayes, goal, 11)
+    assert Origin.BAYES in {trial.origin for trial in history.trials}
+    one = bayes(SPACE, 0)
+    one.tell(history.snapshot())
+    one.ask(1)
+    state = json.loads(json.dumps(one.state_dict()))
+    other = bayes(SPACE, 1)
+    other.load_state_dict(state)
+    for proposer in (one, other):
+        proposer.tell(history.snapshot())
+    batches = [proposer.ask(5) for proposer in (one, other)]
+    assert batches[0] == batches[1]
+    points = SPACE.encode([proposal.config for proposal in batches[0]])
+    assert len(np.unique(points, axis=0)) == 5  # those beyond the first few are chosen
+    assert {proposal.origin for proposal in batches[0]} == {Origin.BAYES}
+
+
+def test_under_a_constraint_the_best_that_keeps_it_is_found() -> None:
+    """The optimum, loss 0.32, lies on the bound."""
+    found = {}
+    for name, make in (("bayes", bayes), ("sobol", SobolProposer)):
+        best = run(make, BOUNDED, 40).best()
+        assert best is not None
+        assert best.value_of("cost") <= 1
+        found[name] = best.value
+    assert found["bayes"] < 0.37
+    assert found["bayes"] < found["sobol"]
+
+
+def test_the_hypervolume_grows_faster_than_by_chance() -> None:
+    volumes = {}
+    for name, make in (("bayes", bayes), ("sobol", SobolProposer)):
+        front = run(make, TWO, 28).pareto()
+        Y = torch.tensor([[-trial.value, trial.value_of("g")] for trial in front])
+        volumes[name] = Hypervolume(torch.tensor([-1.2, -0.2])).compute(Y)
+    ideal = 1.2 * 1.2  # what no front can dominate more than
+    assert volumes["sobol"] < volumes["bayes"] < ideal
+
+
+def test_a_constraint_nothing_keeps_is_searched_for_what_breaks_it_least() -> None:
+    goal = Goal.of("loss", "min", outcome_constraints=["cost <= 0.05"])
+    best = run(bayes, goal, 24).best()
+    assert best is not None
+    assert best.value_of("cost") < 0.2
+
+
+@pytest.fixture(scope="module")
+def history() -> History:
+    return run(SobolProposer, TWO_BOUNDED, 16)
+
+
+class TestFeasibility:
+    """Against what the models' own posteriors say."""
+
+    def test_the_chance_is_the_posterior_s(self, history: History) -> None:
+        snapshot = history.snapshot()
+        data = dataset(snapshot.of_outcome(0))
+        models = Fits()(snapshot, data, SPACE.columns)
+        X = torch.rand(5, SPACE.dim, dtype=torch.double)
+        Z = torch.cat([X, torch.ones(5, 1, dtype=torch.double)], dim=-1)
+        with numerics(), torch.no_grad():
+            posterior = models.constraints[0].posterior(Z)
+            expected = torch.special.log_ndtr(posterior.mean / posterior.variance.sqrt())
+            found = Feasibility(models.constraints, 0)(Z)
+            drawn = Feasibility(models.constraints, 0).draw(Z, 4096).double().mean(0)
+        np.testing.assert_allclose(found, expected.squeeze(-1), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(drawn, expected.exp().squeeze(-1), atol=0.03)
+
+    def test_a_bound_that_all_keep_changes_nothing(self, history: History) -> None:
+        snapshot = history.snapshot()
+        data = dataset(snapshot.of_outcome(0))
+        models = Fits()(snapshot, data, SPACE.columns)
+
+        class Sure(Feasibility):
+            def __init__(self) -> None:
+                super().__init__([], 0)
+
+        X = torch.rand(5, SPACE.dim, dtype=torch.double)
+        plain, bounded = (
+            LogExpectedImprovement(
+                models.objectives[0],
+                evaluated=data.evaluated,
+                pending=snapshot.pending,
+                has_fidelity=data.has_fidelity,
+                seed=0,
+                feasibility=feasibility,
+            )(X)
+            for feasibility in (None, Sure())
+        )
+        torch.testing.assert_close(plain, bounded)
+
+
+def test_with_one_objective_improvement_under_a_bound_is_botorch_s() -> None:
+    """Of the same models, where nothing is pending: to the error of the samples."""
+    history = History(SPACE, goal=BOUNDED)
+    for i, config in enumerate(SPACE.sample(np.random.default_rng(0), 16)):
+        found = metrics(config)
+        history.add(str(i), config)
+        history.report(str(i), 1, found["loss"], {"cost": found["cost"]})
+        history.end(str(i), TrialState.COMPLETED)
+    snapshot = history.snapshot()
+    data = dataset(snapshot.of_outcome(0))
+    models = Fits()(snapshot, data, SPACE.columns)
+    X = torch.as_tensor(SPACE.snap(np.random.default_rng(1).random((24, SPACE.dim))))
+    ours = LogExpectedImprovement(
+        models.objectives[0],
+        evaluated=data.evaluated,
+        pending=snapshot.pending,
+        has_fidelity=False,
+        seed=0,
+        feasibility=Feasibility(models.constraints, 0),
+    )(X)
+    theirs = qLogNoisyExpectedImprovement(
+        ModelListGP(*models.objectives, *models.constraints),
+        X_baseline=torch.as_tensor(data.evaluated),
+        sampler=SobolQMCNormalSampler(torch.Size([1024]), seed=0),
+        objective=_First(),
+        constraints=[_slack_below_zero],
+        prune_baseline=False,
+    )(X.unsqueeze(-2))
+    good = theirs > theirs.max() - 3
+    assert int(good.sum()) >= 3
+    torch.testing.assert_close(ours[good].detach(), theirs[good].detach(), atol=0.5, rtol=0.1)
+
+
+class _First(IdentityMCObjective):  # type: ignore[misc]  # BoTorch's base class is untyped
+    def forward(self, samples: torch.Tensor, X: torch.Tensor | None = None) -> torch.Tensor:
+        return samples[..., 0]
+
+
+def _slack_below_zero(Y: torch.Tensor) -> torch.Tensor:
+    return -Y[..., 1]
+
+
+def test_slack_keeps_its_bound_and_an_outlier_its_place() -> None:
+    slack = np.array([-1e9, -1.0, 0.0, 0.5, 2.0])
+    scaled = scale_slack(slack)
+    assert scaled[2] == 0.0
+    assert (np.diff(scaled) > 0).all()
+    assert abs(scaled[0]) < 10
+    assert math.isclose(float(np.sqrt((scaled**2).mean())), 1.0)
+    assert scale_slack(np.zeros(3)).tolist() == [0.0, 0.0, 0.0]

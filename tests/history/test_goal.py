@@ -1,0 +1,165 @@
+"""Several objectives and outcome constraints: what a goal is, and what the record makes of it."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raytuner.errors import MetricError
+from raytuner.history import Goal, History, TrialState, fronts, non_dominated
+from raytuner.space import Float, Space
+
+SPACE = Space({"x": Float(0, 1)})
+TWO = Goal.of(["accuracy", "ms"], ["max", "min"], outcome_constraints=["ms <= 20", "mib <= 100"])
+
+
+def record(goal: Goal, rows: list[dict[str, float]], path: Path | None = None) -> History:
+    """A completed trial for each row of metrics."""
+    history = History(SPACE, goal=goal, path=path)
+    for i, row in enumerate(rows):
+        history.add(str(i), {"x": i / len(rows)})
+        others = {name: value for name, value in row.items() if name != history.metric}
+        history.report(str(i), 1, row[history.metric], others)
+        history.end(str(i), TrialState.COMPLETED)
+    return history
+
+
+ROWS: list[dict[str, float]] = [
+    {"accuracy": 0.9, "ms": 15.0, "mib": 50.0},
+    {"accuracy": 0.8, "ms": 10.0, "mib": 50.0},
+    {"accuracy": 0.7, "ms": 12.0, "mib": 50.0},  # dominated
+    {"accuracy": 0.99, "ms": 30.0, "mib": 50.0},  # too slow
+    {"accuracy": 0.95, "ms": 15.0, "mib": 150.0},  # too large
+]
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode", "more", "words"),
+    [
+        (["a", "b"], ["min"], {}, ["2 and 1"]),
+        (["a", "a"], ["min", "max"], {}, ["['a', 'a']", "once"]),
+        ("a", "down", {}, ["'down'", "'min' or 'max'"]),
+        ([], [], {}, ["[]", "the name of one key"]),
+        ("a", "min", {"outcome_constraints": ["b < 3"]}, ["'b < 3'", "latency_ms <= 20"]),
+        ("a", "min", {"outcome_constraints": ["b <= nan"]}, ["'b <= nan'", "a number"]),
+        ("a", "min", {"outcome_constraints": ["b <= 3", "b <= 4"]}, ["b <=", "one bound"]),
+        (["a", "b"], ["min", "min"], {"weights": [1.0]}, ["[1.0]", "['a', 'b']"]),
+        (["a", "b"], ["min", "min"], {"weights": [1.0, -1.0]}, ["-1.0", "above 0"]),
+    ],
+)
+def test_bad_goals_are_one_clear_error(
+    metric: Any, mode: Any, more: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(MetricError) as caught:
+        Goal.of(metric, mode, **more)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_the_front_is_of_what_keeps_the_constraints() -> None:
+    history = record(TWO, ROWS)
+    assert [trial.trial_id for trial in history.pareto()] == ["0", "1"]
+    best = history.best()
+    assert best is not None
+    assert best.trial_id == "0"
+    assert history.metrics_of(best) == ROWS[0]
+
+
+def test_while_none_is_feasible_the_best_breaks_the_constraints_least() -> None:
+    history = record(TWO, ROWS[3:])
+    assert history.pareto() == ()
+    best = history.best()
+    assert best is not None
+    assert best.trial_id == "0"  # by 10, the other by 50
+
+
+def test_weights_make_one_objective_of_several() -> None:
+    goal = Goal.of(["accuracy", "ms"], ["max", "min"], weights=[1.0, 0.1])
+    history = record(goal, ROWS)
+    snapshot = history.snapshot()
+    assert snapshot.is_plain
+    np.testing.assert_allclose(snapshot.y, [0.9 - 1.5, 0.8 - 1.0, 0.7 - 1.2, 0.99 - 3, 0.95 - 1.5])
+    best = history.best()
+    assert best is not None
+    assert best.trial_id == "1"
+
+
+def test_a_snapshot_has_every_outcome_with_larger_being_better() -> None:
+    snapshot = record(TWO, ROWS[:1]).snapshot()
+    np.testing.assert_allclose(snapshot.outcomes, [[0.9, -15.0, 5.0, 50.0]])
+    assert snapshot.n_objectives == 2
+    np.testing.assert_allclose(snapshot.of_outcome(2).y, [5.0])
+
+
+@pytest.mark.parametrize("how", ["file", "copy", "pickle"])
+def test_nothing_is_lost_on_the_way_to_a_file_and_back(tmp_path: Path, how: str) -> None:
+    rows = [*ROWS, {"accuracy": 0.1, "ms": math.nan, "mib": math.inf}]
+    history = record(TWO, rows, tmp_path / "record")
+    if how == "pickle":
+        again = pickle.loads(pickle.dumps(history))
+    elif how == "copy":
+        history.copy_to(tmp_path / "copy")
+        again = History.read(tmp_path / "copy")
+    else:
+        again = History.open(tmp_path / "record")
+    assert again.goal == TWO
+    for one, two in zip(again.trials, history.trials, strict=True):
+        np.testing.assert_equal(again.metrics_of(one), history.metrics_of(two))
+
+
+def test_changes_bring_another_record_to_the_same() -> None:
+    history, other = record(TWO, ROWS), History(SPACE, goal=TWO)
+    for change in history.changes(0):
+        other.apply(change)
+    np.testing.assert_equal(other.snapshot().outcomes, history.snapshot().outcomes)
+
+
+def test_a_record_of_format_1_is_read_and_written_on(tmp_path: Path) -> None:
+    """As the release before several objectives left it."""
+    path = tmp_path / "record"
+    history = History(SPACE, metric="loss", mode="min", path=path)
+    history.add("a", {"x": 0.5})
+    history.report("a", 1, 3.0)
+    history.close()
+    with sqlite3.connect(path) as file:
+        file.execute("DROP TABLE other")
+        file.execute("DELETE FROM meta WHERE key = 'goal'")
+        file.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
+    file.close()
+    before = path.read_bytes()
+    assert History.read(path)["a"].value == 3.0
+    assert path.read_bytes() == before
+    again = History.open(path)
+    again.report("a", 2, 2.0)
+    again.close()
+    assert History.read(path)["a"].values == ((1.0, 3.0), (2.0, 2.0))
+
+
+rows = st.lists(
+    st.lists(st.sampled_from([0.0, 1.0, 2.0, math.nan]), min_size=2, max_size=2),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(rows)
+def test_fronts_are_peeled_off_one_after_another(rows: list[list[float]]) -> None:
+    Y = np.array(rows)
+    found = fronts(Y)
+    clean = np.nan_to_num(Y, nan=-np.inf)
+    for i, row in enumerate(clean):
+        better = [
+            found[j]
+            for j, other in enumerate(clean)
+            if (other >= row).all() and (other > row).any()
+        ]
+        assert found[i] == (1 + max(better) if better else 0)
+    np.testing.assert_array_equal(non_dominated(Y), found == 0)
