@@ -18,7 +18,7 @@ from raytuner.cli.demo import demo
 from raytuner.cli.export import export
 from raytuner.cli.look import best, list_, show
 from raytuner.cli.report import report
-from raytuner.cli.run import extend, resume, run
+from raytuner.cli.run import confirm, extend, resume, run
 from raytuner.cli.simulate import simulate
 from raytuner.errors import RaytunerError
 
@@ -48,5 +48,18 @@ def main() -> None:
     """Bayesian hyperparameter search with early stopping on Ray Tune."""
 
 
-for _command in (demo, check, run, resume, extend, list_, show, best, report, export, simulate):
+for _command in (
+    demo,
+    check,
+    run,
+    resume,
+    extend,
+    confirm,
+    list_,
+    show,
+    best,
+    report,
+    export,
+    simulate,
+):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""`raytuner run`, `resume` and `extend`."""
+"""`raytuner run`, `resume`, `extend` and `confirm`."""
 
 from __future__ import annotations
 
@@ -158,6 +158,22 @@ def extend(
             max_concurrent=max_concurrent,
         )
     )
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--top", "k", type=int, default=3, show_default=True, help="So many of the best.")
+@click.option("--repeats", type=int, default=3, show_default=True, help="Trainings of each.")
+@click.option("--seed-key", help="Key that the training takes its seed from.")
+@click.option("--seed", type=int, help="Seed of these seeds.")
+@click.option("--max-concurrent", type=int, help="Trainings at a time.  [default: as many as fit]")
+@click.option("--trainable", metavar="MODULE:FUNCTION", help="The training function, if it moved.")
+def confirm(folder: Path, trainable: str | None, **options: Any) -> None:
+    """Train the best few again, so that the winner is not the luckiest."""
+    study = load(folder)
+    quieten_ray()
+    study.confirm(trainable=_function_of(study, trainable), **options)
+    conclude(study)
 
 
 def _function_of(study: Study, given: str | None) -> Callable[..., Any]:

@@ -33,6 +33,15 @@ from raytuner.study.arguments import (
     with_resources,
 )
 from raytuner.study.carry_over import carry_over
+from raytuner.study.confirm import (
+    CONFIRMED,
+    Confirmed,
+    chosen,
+    confirmed,
+    note,
+    repeated,
+    run_again,
+)
 from raytuner.study.ends import Ends
 from raytuner.study.fit import first_config, fitted
 from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
@@ -391,6 +400,37 @@ def extend(
         callbacks=callbacks,
         progress=progress,
     )
+
+
+def confirm(
+    study: Study,
+    trainable: Trainable,
+    *,
+    k: int,
+    repeats: int,
+    seed_key: str | None,
+    seed: int | None,
+    resources: Resources | None,
+    max_concurrent: int | None,
+) -> tuple[Confirmed, ...]:
+    """Train a study's best few again; see :meth:`Study.confirm`."""
+    check_trainable(trainable)
+    trials = chosen(study, k, repeats, seed_key)
+    if resources is None:
+        resources = _known_resources(
+            study.history.get_meta("settings") or {}, "study.confirm(resources=...)"
+        )
+    runnable = with_resources(trainable, resources)
+    with _ray_session():
+        require_room(runnable)
+        values = run_again(
+            study, runnable, repeated(trials, repeats, seed_key, seed), max_concurrent
+        )
+    note(study.history, trials, values)
+    if (study.path / RECORD_FILE).is_file():
+        with closing(History.open(study.path / RECORD_FILE, study.history.space)) as history:
+            history.set_meta(CONFIRMED, study.history.get_meta(CONFIRMED))
+    return confirmed(study.history)
 
 
 def _known_resources(settings: Mapping[str, Any], again: str) -> Resources | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from raytuner.report import Figures, Prediction, Surrogate
+    from raytuner.study.confirm import Confirmed
 
 
 class Study:
@@ -211,6 +212,64 @@ class Study:
                 " or more"
             )
         return model
+
+    def confirm(
+        self,
+        k: int = 3,
+        repeats: int = 3,
+        trainable: Any = None,
+        *,
+        seed_key: str | None = None,
+        seed: int | None = None,
+        resources: Any = None,
+        max_concurrent: int | None = None,
+    ) -> tuple[Confirmed, ...]:
+        """Train the best few again, so that the winner is not the luckiest.
+
+        The best of many noisy values is too good to be true: it is the best partly by its noise.
+        Repeats say how good each configuration is by itself. They run as an experiment of Ray's
+        own in the study's folder and are kept in the record (:attr:`confirmed`), beside those of
+        earlier calls; the search does not learn from them.
+
+        Args:
+            k: So many of the best trials that completed (and keep the outcome constraints).
+            repeats: How often each is trained, in full.
+            trainable: As for :meth:`resume`.
+            seed_key: Key of a configuration from which the training function takes its seed, which
+                is then another for each repeat, and the same for all configurations. None: what is
+                random in a training is so by itself.
+            seed: Seed of these seeds; None draws one.
+            resources: As for :meth:`resume`.
+            max_concurrent: At most so many trainings at a time; None: as many as fit.
+
+        Returns:
+            The trials with their repeats, the best mean first.
+
+        Raises:
+            SettingError, TrainableError: Bad input.
+            HistoryError: No trial has completed.
+        """
+        from raytuner.study.run import confirm
+
+        if trainable is None:
+            trainable = _imported(self.history.get_meta("trainable"))
+        return confirm(
+            self,
+            trainable,
+            k=k,
+            repeats=repeats,
+            seed_key=seed_key,
+            seed=seed,
+            resources=resources,
+            max_concurrent=max_concurrent,
+        )
+
+    @property
+    def confirmed(self) -> tuple[Confirmed, ...]:
+        """Trials that were trained again (:meth:`confirm`), the best mean first."""
+        from raytuner.study.confirm import confirmed
+
+        return confirmed(self.history)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report, one HTML page that opens without a network.

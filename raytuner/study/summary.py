@@ -34,6 +34,8 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
     lines = {"Best": _best(study, unit), **(more or {})}
     if study.best is not None and (bounds := broken(study.history, study.best)):
         lines["Constraints"] = f"no trial keeps all; this one breaks {' and '.join(bounds)}"
+    if study.confirmed:
+        lines["Confirmed"] = _confirmed(study)
     lines["Trials"] = f"{sum(study.counts.values())}: {text.states(study.counts)}"
     reasons = Counter(trial.reason or "unknown" for trial in study.failures)
     for number, (reason, times) in enumerate(reasons.most_common(5)):
@@ -80,6 +82,17 @@ def _best(study: Study, unit: str) -> str:
     if best.state is TrialState.COMPLETED:
         return f"{end}, after {text.count(best.t, unit)}"
     return f"{end}, which was not trained to its end: {text.count(best.t, unit)}"
+
+
+def _confirmed(study: Study) -> str:
+    """What the best of the repeated trials came to."""
+    first = study.confirmed[0]
+    error = "" if len(first.values) < 2 else f" ± {first.standard_error:.2g}"
+    return (
+        f"of {text.count(len(study.confirmed), 'trial')} trained again, trial"
+        f" {first.trial.number + 1} is best: {study.metric} {first.mean:.5g}{error} over"
+        f" {text.count(len(first.values), 'repeat')}"
+    )
 
 
 def _proposed(study: Study) -> str | None:

@@ -208,7 +208,7 @@ def test_with_one_objective_improvement_under_a_bound_is_botorch_s() -> None:
     torch.testing.assert_close(ours[good].detach(), theirs[good].detach(), atol=0.5, rtol=0.1)
 
 
-class _First(IdentityMCObjective):  # type: ignore[misc]  # BoTorch's base class is untyped
+class _First(IdentityMCObjective):
     def forward(self, samples: torch.Tensor, X: torch.Tensor | None = None) -> torch.Tensor:
         return samples[..., 0]
 

@@ -1,0 +1,169 @@
+"""Whether the best of a study is good or was lucky: its best few, trained again."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ray import tune as ray_tune
+from ray.tune.search import Searcher
+
+from raytuner.errors import HistoryError, RaytunerWarning, SettingError
+from raytuner.history import History, Trial, TrialState
+from raytuner.space import Config
+
+if TYPE_CHECKING:
+    from raytuner.study.study import Study
+
+CONFIRMED = "confirmed"
+"""Under this key the record has the values of repeats, by trial id."""
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A trial and what came of training its configuration again.
+
+    Attributes:
+        trial: The trial that the search ran.
+        values: The metric of each repeat that ended with one.
+    """
+
+    trial: Trial
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The repeats' mean; NaN without any. The search's own value is left out: it was chosen."""
+        return statistics.fmean(self.values) if self.values else math.nan
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the mean; NaN of fewer than two repeats."""
+        if len(self.values) < 2:
+            return math.nan
+        return statistics.stdev(self.values) / math.sqrt(len(self.values))
+
+
+class Listed(Searcher):
+    """Hands out configurations in order.
+
+    Args:
+        configs: The configurations, which may repeat.
+    """
+
+    def __init__(self, configs: Sequence[Config]) -> None:
+        super().__init__(metric="_", mode="max")
+        self._left = list(reversed(configs))
+
+    def suggest(self, trial_id: str) -> Config | str:  # type: ignore[override]  # FINISHED
+        """The next one."""
+        finished: str = Searcher.FINISHED
+        return self._left.pop() if self._left else finished
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing is learned."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing is kept: what is cut short is begun again."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """See :meth:`save`."""
+
+
+def confirmed(history: History) -> tuple[Confirmed, ...]:
+    """The trials that were confirmed, the best mean first."""
+    sign = 1.0 if history.mode == "min" else -1.0
+    known: Mapping[str, list[float]] = history.get_meta(CONFIRMED, {})
+    found = [Confirmed(history[trial_id], tuple(values)) for trial_id, values in known.items()]
+    return tuple(sorted(found, key=lambda c: (math.isnan(c.mean), sign * c.mean)))
+
+
+def chosen(study: Study, k: int, repeats: int, seed_key: str | None) -> list[Trial]:
+    """The trials to confirm: the ``k`` best that completed and keep the outcome constraints.
+
+    Raises:
+        SettingError: A number is below 1, or ``seed_key`` is searched.
+        HistoryError: No trial has completed.
+    """
+    for name, number in (("k", k), ("repeats", repeats)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise SettingError(f"{name} is {number!r}; it must be a whole number of at least 1")
+    if seed_key in {column.path[0] for column in study.history.space.columns}:
+        raise SettingError(
+            f"seed_key is {seed_key!r}, which is a hyperparameter that is searched; name the key"
+            " that the training function takes its seed from"
+        )
+    found = [
+        trial
+        for trial in study.ranked
+        if trial.state is TrialState.COMPLETED and study.history.is_feasible(trial)
+    ]
+    if not found:
+        raise HistoryError(f"{study.path} has no trial that completed: there is none to confirm")
+    return found[:k]
+
+
+def repeated(
+    trials: Sequence[Trial], repeats: int, seed_key: str | None, seed: int | None
+) -> list[Config]:
+    """Each configuration ``repeats`` times, the seeds being the same for all of them."""
+    seeds = np.random.default_rng(seed).integers(2**31, size=repeats).tolist()
+    return [
+        trial.config if seed_key is None else {**trial.config, seed_key: number}
+        for trial in trials
+        for number in seeds
+    ]
+
+
+def run_again(
+    study: Study, runnable: Any, configs: Sequence[Config], max_concurrent: int | None
+) -> list[float]:
+    """Train each configuration in full, in an experiment of Ray's own beside the study's.
+
+    Returns:
+        The metric at the end of each; NaN where there is none.
+    """
+    history = study.history
+    searcher = Listed(configs)
+    stop = None if history.max_t is None else {history.time_attr: history.max_t}
+    grid = ray_tune.Tuner(
+        runnable,
+        tune_config=ray_tune.TuneConfig(
+            num_samples=len(configs), search_alg=searcher, max_concurrent_trials=max_concurrent
+        ),
+        run_config=ray_tune.RunConfig(
+            name=f"confirm_{time.strftime('%Y-%m-%d_%H-%M-%S')}",
+            storage_path=str(study.path),
+            verbose=0,
+            stop=stop,
+        ),
+    ).fit()
+    # In the order in which the trials were made, which is that of the configurations.
+    results = [grid[i] for i in range(len(grid))]
+    found = [None if r.error else (r.metrics or {}).get(history.metric) for r in results]
+    return [float(v) if isinstance(v, int | float) else math.nan for v in found]
+
+
+def note(history: History, trials: Sequence[Trial], values: Sequence[float]) -> None:
+    """Keep the repeats of trials, beside those that are there already."""
+    known = history.get_meta(CONFIRMED, {})
+    repeats = len(values) // len(trials)
+    for number, trial in enumerate(trials):
+        new = [v for v in values[number * repeats : (number + 1) * repeats] if math.isfinite(v)]
+        if len(new) > 1 and len(set(new)) == 1:
+            warnings.warn(
+                f"all repeats of trial {trial.number + 1} came to {new[0]:g}: does the training set"
+                " its own seed? Name the key it is taken from: study.confirm(seed_key=...)",
+                RaytunerWarning,
+                stacklevel=3,
+            )
+        known[trial.trial_id] = [*known.get(trial.trial_id, []), *new]
+    history.set_meta(CONFIRMED, known)
