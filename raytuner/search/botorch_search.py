@@ -28,7 +28,7 @@ from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
 from raytuner.search.restore import reconciled
 from raytuner.search.tune_space import has_domains, space_from_tune, without_conditional
-from raytuner.space import Config, Space
+from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,9 @@ class BoTorchSearch(Searcher):
         metric: Name of the objective in a report. None takes the Tuner's.
         mode: "min" or "max". None takes the Tuner's.
         points_to_evaluate: Configurations to try first, complete (constants may be left out).
+        parameter_constraints: What every configuration must keep, beside the space's own: strings
+            such as ``"layers * units <= 1024"``, or functions of the configuration that return a
+            truth value (:mod:`raytuner.space.constraints`).
         time_attr: Key of a report that says what a trial has spent.
         max_t: A trial's full resource in units of ``time_attr``. None takes it from a raytuner
             scheduler or from the experiment's stop criterion, if there is one.
@@ -95,6 +98,7 @@ class BoTorchSearch(Searcher):
         mode: str | None = None,
         *,
         points_to_evaluate: Sequence[Config] | None = None,
+        parameter_constraints: Sequence[Rule] = (),
         time_attr: str = "training_iteration",
         max_t: float | None = None,
         background: bool = True,
@@ -138,7 +142,8 @@ class BoTorchSearch(Searcher):
         self._stopped: dict[str, str] = {}
         self._invalid: dict[str, str] = {}
         self._heard_at: dict[str, float] = {}
-        self._space = _as_space(space)
+        self._constraints = parameter_constraints
+        self._space = None if space is None else self._constrained(_as_space(space))
         self._history: History | None = None
         self._proposer_state: dict[str, Any] | None = None
         self._proposals: Proposals | None = None  # made when they are first needed
@@ -173,7 +178,7 @@ class BoTorchSearch(Searcher):
                 " or in BoTorchSearch: the metric that is reported, and mode 'min' or 'max'"
             )
         if self._space is None:
-            self._space = space_from_tune(config)
+            self._space = self._constrained(space_from_tune(config))
             # Ray lays each proposal over this dict: what is left in it reaches every trial.
             always = without_conditional(config)
             config.clear()
@@ -194,7 +199,7 @@ class BoTorchSearch(Searcher):
         """
         if self._space is not None:
             raise SettingError("BoTorchSearch has a search space already; give it once")
-        self._space = space
+        self._space = self._constrained(space)
 
     def search_within(self, space: Space) -> None:
         """Propose configurations of ``space`` only, and learn from those trials that lie in it.
@@ -512,6 +517,9 @@ class BoTorchSearch(Searcher):
             tell(self._history, point)
         self._evaluated.clear()
 
+    def _constrained(self, space: Space) -> Space:
+        return space.constrained(self._constraints)
+
     def _ready(self) -> History:
         if self._history is None:
             if self._space is None:
@@ -659,10 +667,8 @@ class _BayesFactory:
         return BayesProposer(space, seed, n_initial=self.n_initial)
 
 
-def _as_space(space: Mapping[str, Any] | Space | None) -> Space | None:
-    if space is None or isinstance(space, Space):
-        return space
-    return space_from_tune(space)
+def _as_space(space: Mapping[str, Any] | Space) -> Space:
+    return space if isinstance(space, Space) else space_from_tune(space)
 
 
 def _check_objective(metric: object, mode: object) -> None:

@@ -16,6 +16,7 @@ from ray import tune as ray_tune
 
 from raytuner.errors import HistoryError, RaytunerError, SettingError, SpaceError
 from raytuner.history import History, TrialState
+from raytuner.history.stand_in import StandIn
 from raytuner.placement.cluster import connect
 from raytuner.placement.gpu_memory import wants_fit
 from raytuner.placement.request import Resources, recorded
@@ -24,7 +25,7 @@ from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import RECORD_FILE
 from raytuner.search.tune_space import space_from_tune
-from raytuner.space import Config, Space
+from raytuner.space import Config, Rule, Space
 from raytuner.study.arguments import (
     Trainable,
     check_count,
@@ -32,7 +33,7 @@ from raytuner.study.arguments import (
     folder_for,
     with_resources,
 )
-from raytuner.study.carry_over import carry_over
+from raytuner.study.carry_over import carry_over, searched_space
 from raytuner.study.ends import Ends
 from raytuner.study.fit import first_config, fitted
 from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
@@ -68,6 +69,7 @@ def tune(
     name: str | None = None,
     seed: int | None = None,
     points_to_evaluate: Sequence[Config] | None = None,
+    parameter_constraints: Sequence[Rule] | None = None,
     searcher: BoTorchSearch | None = None,
     scheduler: Any = None,
     max_concurrent: int | None = None,
@@ -106,6 +108,8 @@ def tune(
         name: The study's own folder; default: the function's name and the time.
         seed: Makes proposals repeatable for the same order of results.
         points_to_evaluate: Configurations to try first.
+        parameter_constraints: What every configuration must keep, such as
+            ``"layers * units <= 1024"``; see :class:`BoTorchSearch`.
         searcher: A :class:`BoTorchSearch` with settings of its own; None makes one.
         scheduler: Any Ray Tune scheduler; None: ASHA if there is a ``max_t``.
         max_concurrent: At most so many trials at a time; None: as many as the cluster holds.
@@ -134,10 +138,12 @@ def tune(
     check_trainable(trainable)
     if max_concurrent is not None and max_concurrent < 1:
         raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
-    if searcher is not None and points_to_evaluate is not None:
-        raise SettingError(
-            "points_to_evaluate was given beside a searcher; give it to the searcher"
-        )
+    for name, given in (
+        ("points_to_evaluate", points_to_evaluate),
+        ("parameter_constraints", parameter_constraints),
+    ):
+        if searcher is not None and given is not None:
+            raise SettingError(f"{name} was given beside a searcher; give it to the searcher")
     if not wants_fit(resources):
         runnable = with_resources(trainable, resources)
     own_scheduler = None if scheduler is None else type(scheduler).__name__
@@ -151,7 +157,11 @@ def tune(
         )
     if searcher is None:
         searcher = BoTorchSearch(
-            points_to_evaluate=points_to_evaluate, time_attr=time_attr, max_t=max_t, seed=seed
+            points_to_evaluate=points_to_evaluate,
+            parameter_constraints=parameter_constraints or (),
+            time_attr=time_attr,
+            max_t=max_t,
+            seed=seed,
         )
     _prepare(searcher, param_space, metric, mode)
     path = folder_for(trainable, storage_path, name)
@@ -301,6 +311,7 @@ def extend(
     gpu_hours: float | None = None,
     max_t: float | None = None,
     param_space: Mapping[str, Any] | Space | None = None,
+    parameter_constraints: Sequence[Rule] | None = None,
     resources: Resources | None = None,
     scheduler: Any = None,
     max_concurrent: int | None = None,
@@ -326,9 +337,7 @@ def extend(
     if not (study.path / RECORD_FILE).is_file():
         raise HistoryError(f"there is no record to go on from at {study.path / RECORD_FILE}")
     runnable = with_resources(trainable, resources)
-    space = param_space
-    if space is not None and not isinstance(space, Space):
-        space = space_from_tune(space)
+    space = _next_space(study, param_space, parameter_constraints)
     with closing(_record_of(study, space)) as history:
         carried = carry_over(
             history,
@@ -373,6 +382,28 @@ def extend(
         reuse_actors=settings["reuse_actors"],
         callbacks=callbacks,
         progress=progress,
+    )
+
+
+def _next_space(
+    study: Study,
+    param_space: Mapping[str, Any] | Space | None,
+    rules: Sequence[Rule] | None,
+) -> Space | None:
+    """The space to go on in, None for that of the study.
+
+    The study's constraints go on to hold, unless others are given.
+    """
+    if param_space is None and rules is None:
+        return None
+    before = searched_space(study.history)
+    space = before if param_space is None else param_space
+    if not isinstance(space, Space):
+        space = space_from_tune(space)
+    if rules is not None:
+        return Space(space.template, rules)
+    return space.constrained(
+        [one for one in before.constraints if not isinstance(one.rule, StandIn)]
     )
 
 
