@@ -138,12 +138,13 @@ def tune(
     check_trainable(trainable)
     if max_concurrent is not None and max_concurrent < 1:
         raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
-    for name, given in (
-        ("points_to_evaluate", points_to_evaluate),
-        ("parameter_constraints", parameter_constraints),
-    ):
+    for_a_new_one = {
+        "points_to_evaluate": points_to_evaluate,
+        "parameter_constraints": parameter_constraints,
+    }
+    for argument, given in for_a_new_one.items():
         if searcher is not None and given is not None:
-            raise SettingError(f"{name} was given beside a searcher; give it to the searcher")
+            raise SettingError(f"{argument} was given beside a searcher; give it to the searcher")
     if not wants_fit(resources):
         runnable = with_resources(trainable, resources)
     own_scheduler = None if scheduler is None else type(scheduler).__name__

@@ -154,9 +154,9 @@ def test_what_cannot_be_read_is_named(rule: Any, match: str) -> None:
 
 def test_constraints_are_a_list() -> None:
     with pytest.raises(SpaceError, match="are a list of strings and functions"):
-        Space(TEMPLATE, "a <= 1")  # type: ignore[arg-type]
+        Space(TEMPLATE, "a <= 1")
     with pytest.raises(SpaceError, match="are a list of strings and functions"):
-        Space(TEMPLATE).constrained("a <= 1")  # type: ignore[arg-type]
+        Space(TEMPLATE).constrained("a <= 1")
 
 
 def test_a_name_with_a_slash_is_a_name_and_with_spaces_a_quotient() -> None:
