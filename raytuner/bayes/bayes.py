@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from botorch.models import SingleTaskGP
 from botorch.utils.sampling import manual_seed
 
-from raytuner.bayes.acquisition import LogExpectedImprovement
+from raytuner.bayes.acquisition import LogExpectedImprovement, PosteriorAcquisition
 from raytuner.bayes.dataset import Dataset, dataset, least_trials
 from raytuner.bayes.maximise import maximise, unused_candidates
 from raytuner.bayes.proposer import Proposal
@@ -49,7 +51,7 @@ class BayesProposer:
         seed: int | None = None,
         *,
         n_initial: int | None = None,
-        acquisition: type[LogExpectedImprovement] = LogExpectedImprovement,
+        acquisition: Callable[..., PosteriorAcquisition] = LogExpectedImprovement,
     ) -> None:
         if n_initial is not None and n_initial < 1:
             raise SettingError(f"n_initial is {n_initial}; it must be at least 1")
@@ -111,10 +113,16 @@ class BayesProposer:
         return data if len(data.evaluated) >= 2 else None
 
     def _maximisers(self, data: Dataset, n: int) -> np.ndarray:
-        assert self._snapshot is not None
         model = self._fit(data, self._space.columns)
+        return self._best_of(self._acquisition, model, data, n)
+
+    def _best_of(
+        self, make: Callable[..., PosteriorAcquisition], model: SingleTaskGP, data: Dataset, n: int
+    ) -> np.ndarray:
+        """Up to ``n`` configurations at which an acquisition function is highest, ``(n, d)``."""
+        assert self._snapshot is not None
         used = np.vstack([self._snapshot.points, self._asked])
-        acquisition = self._acquisition(
+        acquisition = make(
             model,
             evaluated=data.evaluated,
             pending=np.vstack([self._snapshot.pending, self._asked]),
@@ -126,7 +134,7 @@ class BayesProposer:
         chosen = np.empty((0, self._space.dim))
         for i in range(min(n, _CLIMBED)):
             rng = np.random.default_rng(self._seed_of(self._place + i))
-            point = maximise(acquisition, self._space, best, seen, rng)
+            point = maximise(acquisition, self._space, best, seen, rng, local=acquisition.is_local)
             if point is None:
                 return chosen
             chosen = np.vstack([chosen, point])

@@ -40,6 +40,8 @@ def maximise(
     best: FloatArray,
     seen: Seen,
     rng: np.random.Generator,
+    *,
+    local: bool = False,
 ) -> FloatArray | None:
     """Find an unused configuration of high acquisition value.
 
@@ -49,6 +51,8 @@ def maximise(
         best: ``(e, d)`` the best configurations so far, some of the candidates lie around them.
         seen: Configurations that must not be returned.
         rng: Source of the candidates.
+        local: Climb from ``best``, rather than from the best of the candidates; these are what is
+            left if all of them are used.
 
     Returns:
         ``(d,)`` the point, or None if every candidate was used already.
@@ -59,8 +63,11 @@ def maximise(
         if not len(candidates):
             return None
     values = _evaluate(acquisition, candidates)
-    starts = _choose_starts(values, rng)
-    X, value = candidates[starts], values[starts]
+    if local and len(best):
+        X, value = best, _evaluate(acquisition, best)
+    else:
+        starts = _choose_starts(values, rng)
+        X, value = candidates[starts], values[starts]
 
     columns = space.columns
     smooth = np.array([i for i, c in enumerate(columns) if _is_smooth(c)], dtype=np.int64)

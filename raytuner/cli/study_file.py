@@ -10,7 +10,8 @@ storage = "results"
 seed = 0
 max_concurrent = 8
 reuse_actors = false
-parameter_constraints = ["layers * units <= 1024"]  # raytuner.space.constraints says what they hold
+parameter_constraints = ["layers * units <= 1024"]
+strategy = "bayes"         # docs/search.md has the others
 
 [budget]                   # one or more; what is reached first ends the study
 trials = 100
@@ -60,6 +61,7 @@ _TOP: dict[str, tuple[str, tuple[type, ...]]] = {
     "reuse_actors": ("reuse_actors", (bool,)),
     "points": ("points_to_evaluate", (list,)),
     "parameter_constraints": ("parameter_constraints", (list,)),
+    "strategy": ("strategy", (str,)),
 }
 _TABLES: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
     "budget": {

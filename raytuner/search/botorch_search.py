@@ -13,15 +13,16 @@ from typing import Any
 import ray
 from ray.tune.search import Searcher
 
-from raytuner.bayes import BayesProposer, Proposer
+from raytuner.bayes import Proposer
 from raytuner.bayes.seen import Seen
+from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
 from raytuner.history import History, Origin, Snapshot, TrialState
 from raytuner.ray_report import read_number
 from raytuner.search.background import Background, StartProcess
 from raytuner.search.evaluated import Evaluated, completed, tell
 from raytuner.search.lookahead import Lookahead, ahead
-from raytuner.search.mirror import MakeProposer, Setup
+from raytuner.search.mirror import Setup
 from raytuner.search.narrowed import Narrowed
 from raytuner.search.outcome import Outcome, correct, ending
 from raytuner.search.process import ActorProcess
@@ -34,6 +35,7 @@ from raytuner.space.choices import is_number
 logger = logging.getLogger(__name__)
 
 RECORD_FILE = "raytuner-record.sqlite"
+DEFAULT_STRATEGY = "bayes"
 
 # Name of the folder in which Ray gathers an experiment's state before it uploads it.
 _STAGING = "driver_artifacts"
@@ -76,7 +78,10 @@ class BoTorchSearch(Searcher):
         n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
         record: File to keep the record of the search in (see :mod:`raytuner.history.store`). None
             keeps it beside Ray's own state of the experiment.
-        proposer: Makes the proposer for a space and a seed; None: :class:`BayesProposer`.
+        strategy: How to search, by name (:data:`raytuner.bayes.strategies.STRATEGIES`): "bayes", or
+            "hedge", "ei", "pi", "ucb", "kg", "thompson", "gradient" (with a model), "evolution",
+            "sobol", "random", "grid" (without; computed inside ``suggest`` in no time).
+        proposer: Makes a proposer of your own for a space and a seed.
 
     Raises:
         SpaceError, ConfigError, MetricError, SettingError: What was received cannot be, or is
@@ -106,6 +111,7 @@ class BoTorchSearch(Searcher):
         seed: int | None = None,
         n_initial: int | None = None,
         record: str | Path | None = None,
+        strategy: str = DEFAULT_STRATEGY,
         proposer: Callable[[Space, int | None], Proposer] | None = None,
     ) -> None:
         if not isinstance(background, bool):
@@ -121,11 +127,11 @@ class BoTorchSearch(Searcher):
             raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
         _check_objective(metric, mode)
         super().__init__(metric=metric, mode=mode)
-        if proposer is None:
-            self._make_proposer: MakeProposer = _BayesFactory(n_initial)
-        else:
-            self._make_proposer = proposer
-        self._background = background
+        if proposer is not None and strategy != DEFAULT_STRATEGY:
+            raise SettingError(f"a proposer and strategy={strategy!r} were given; give one of them")
+        self._strategy = strategy
+        self._make_proposer = proposer or _Factory(strategy, n_initial)
+        self._background = background and find_strategy(strategy).has_model
         self._background_gpus = float(background_gpus)
         self._start_process: StartProcess | None = None  # a Ray actor
         self._time_attr = time_attr
@@ -207,7 +213,7 @@ class BoTorchSearch(Searcher):
         Args:
             space: A space that lies within the record's.
         """
-        self._narrowed = Narrowed(space)
+        self._narrowed = Narrowed(find_strategy(self._strategy).within(space))
 
     def try_again(self, configs: Sequence[Config]) -> None:
         """Hand out these configurations first, though the record has trials of them."""
@@ -536,7 +542,12 @@ class BoTorchSearch(Searcher):
     def _searched(self) -> History:
         """The record, as far as it lies in what is searched now."""
         history = self._ready()
-        return history if self._narrowed is None else self._narrowed.of(history)
+        if self._narrowed is None:
+            within = find_strategy(self._strategy).within(history.space)
+            if within is history.space:
+                return history
+            self._narrowed = Narrowed(within)
+        return self._narrowed.of(history)
 
     def _source(self) -> Proposals:
         """Where proposals come from, made when it is first needed: Ray pickles the searcher."""
@@ -657,14 +668,15 @@ class BoTorchSearch(Searcher):
         return None
 
 
-class _BayesFactory:
-    """Makes the default proposer; a class, since Ray pickles the searcher."""
+class _Factory:
+    """Makes a strategy's proposer; a class, since Ray pickles the searcher."""
 
-    def __init__(self, n_initial: int | None) -> None:
+    def __init__(self, strategy: str, n_initial: int | None) -> None:
+        self.strategy = strategy
         self.n_initial = n_initial
 
     def __call__(self, space: Space, seed: int | None) -> Proposer:
-        return BayesProposer(space, seed, n_initial=self.n_initial)
+        return find_strategy(self.strategy).make(space, seed, self.n_initial)
 
 
 def _as_space(space: Mapping[str, Any] | Space) -> Space:

@@ -23,7 +23,7 @@ from raytuner.placement.request import Resources, recorded
 from raytuner.placement.retries import Retries
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
-from raytuner.search.botorch_search import RECORD_FILE
+from raytuner.search.botorch_search import DEFAULT_STRATEGY, RECORD_FILE
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Rule, Space
 from raytuner.study.arguments import (
@@ -70,6 +70,7 @@ def tune(
     seed: int | None = None,
     points_to_evaluate: Sequence[Config] | None = None,
     parameter_constraints: Sequence[Rule] | None = None,
+    strategy: str | None = None,
     searcher: BoTorchSearch | None = None,
     scheduler: Any = None,
     max_concurrent: int | None = None,
@@ -110,6 +111,8 @@ def tune(
         points_to_evaluate: Configurations to try first.
         parameter_constraints: What every configuration must keep, such as
             ``"layers * units <= 1024"``; see :class:`BoTorchSearch`.
+        strategy: How to search: "bayes" (None), "hedge", "evolution", "random", "grid" and others;
+            see :class:`BoTorchSearch`.
         searcher: A :class:`BoTorchSearch` with settings of its own; None makes one.
         scheduler: Any Ray Tune scheduler; None: ASHA if there is a ``max_t``.
         max_concurrent: At most so many trials at a time; None: as many as the cluster holds.
@@ -141,6 +144,7 @@ def tune(
     for_a_new_one = {
         "points_to_evaluate": points_to_evaluate,
         "parameter_constraints": parameter_constraints,
+        "strategy": strategy,
     }
     for argument, given in for_a_new_one.items():
         if searcher is not None and given is not None:
@@ -160,6 +164,7 @@ def tune(
         searcher = BoTorchSearch(
             points_to_evaluate=points_to_evaluate,
             parameter_constraints=parameter_constraints or (),
+            strategy=strategy or DEFAULT_STRATEGY,
             time_attr=time_attr,
             max_t=max_t,
             seed=seed,
@@ -182,6 +187,7 @@ def tune(
             "max_t": max_t,
             "grace_period": grace_period,
             "reduction_factor": reduction_factor,
+            "strategy": strategy,
             "scheduler": own_scheduler,
             "time_attr": time_attr,
             "resources": recorded(resources),
@@ -353,7 +359,11 @@ def extend(
         _end_abandoned(history)
         note_run(history, "extended", carried.changes)
     searcher = BoTorchSearch(
-        history.space, time_attr=settings["time_attr"], max_t=history.max_t, seed=settings["seed"]
+        history.space,
+        time_attr=settings["time_attr"],
+        max_t=history.max_t,
+        seed=settings["seed"],
+        strategy=settings.get("strategy") or DEFAULT_STRATEGY,
     )
     searcher.restore(str(study.path / RECORD_FILE))
     searcher.keep_record_in(study.path / RECORD_FILE)

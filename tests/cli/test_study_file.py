@@ -19,6 +19,7 @@ seed = 3
 max_concurrent = 4
 reuse_actors = true
 parameter_constraints = ["lr <= 0.7"]
+strategy = "grid"
 
 [budget]
 trials = 20
@@ -69,6 +70,7 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         "reduction_factor": 4,
         "points_to_evaluate": [{"lr": 0.5}],
         "parameter_constraints": ["lr <= 0.7"],
+        "strategy": "grid",
     }
 
 
