@@ -442,6 +442,11 @@ class BoTorchSearch(Searcher):
         return proposal_counts(self._ready())
 
     @property
+    def strategy(self) -> str:
+        """How it searches, by name."""
+        return self._strategy
+
+    @property
     def background(self) -> bool:
         """Whether proposals are computed in a process of their own."""
         return self._background

@@ -187,7 +187,7 @@ def tune(
             "max_t": max_t,
             "grace_period": grace_period,
             "reduction_factor": reduction_factor,
-            "strategy": strategy,
+            "strategy": searcher.strategy,
             "scheduler": own_scheduler,
             "time_attr": time_attr,
             "resources": recorded(resources),
@@ -363,7 +363,7 @@ def extend(
         time_attr=settings["time_attr"],
         max_t=history.max_t,
         seed=settings["seed"],
-        strategy=settings.get("strategy") or DEFAULT_STRATEGY,
+        strategy=settings.get("strategy", DEFAULT_STRATEGY),
     )
     searcher.restore(str(study.path / RECORD_FILE))
     searcher.keep_record_in(study.path / RECORD_FILE)

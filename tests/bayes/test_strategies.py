@@ -184,7 +184,8 @@ def test_the_knowledge_gradient_is_what_fantasies_give(
     fitted: tuple[SingleTaskGP, Dataset], pending: list[list[float]]
 ) -> None:
     """Against the model given each of many values that the trial may come to."""
-    model, data = fitted
+    data = fitted[1]
+    model: Any = fitted[0]
     ours = values(of(KnowledgeGradient, fitted, pending), X[:6])
     model.posterior(X)  # fills the caches that conditioning needs
     if pending:
