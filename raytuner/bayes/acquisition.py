@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -26,33 +27,31 @@ _CONTENDERS = 16
 _JITTER = 1e-8  # variance, added where a configuration that is known may be asked about again
 
 
-class LogExpectedImprovement:
-    """Log expected improvement over the incumbent and everything pending (qLogNEI, incremental).
+class PosteriorAcquisition(ABC):
+    """What acquisition functions share: the posterior given the rows and some unknown values.
 
-    The value of a configuration x is the logarithm of ``E[max(0, f(x) - max f(Z))]`` under the
-    posterior, Z being the evaluated configurations that may be the best, and the pending ones. So
-    noise in the incumbent's value is integrated out; with a fidelity, the incumbent is the best at
-    full fidelity, also among configurations that were only seen at a lower one; and near a pending
-    configuration there is little to gain.
-
-    This is what BoTorch's ``qLogNoisyExpectedImprovement`` computes for q = 1 with its pending
-    points (``incremental=True``), and a test holds the two against each other. There f(x) is
-    sampled along with f(Z). Here f(Z) is sampled, and given f(Z) the improvement has a closed form:
-    fewer samples for the same noise, no smoothing of the maximum, and much less time.
-
-    Sources: S. Ament et al. (2023), "Unexpected Improvements to Expected Improvement for Bayesian
-    Optimization", arXiv:2310.20708; B. Letham et al. (2019), "Constrained Bayesian Optimization
-    with Noisy Experiments", arXiv:1706.07094, section 3.3, for the conditioning on f(Z).
+    The unknown values are f(Z), Z being what :meth:`_anchors` keeps of the evaluated
+    configurations, and the pending ones. They are sampled, and given each sample of them the
+    posterior at a configuration has a closed form. So near a pending configuration there is little
+    left to be learned or gained.
 
     Args:
         model: The fitted surrogate of n rows.
         evaluated: ``(e, d)`` configurations that have a value, e >= 1.
         pending: ``(p, d)`` configurations without a final value yet.
-        has_fidelity: Whether the model has a fidelity as its last input; improvement is at 1.
+        has_fidelity: Whether the model has a fidelity as its last input; all is asked at 1.
         seed: Seed of the quasi-random samples of f(Z).
-        feasibility: The outcome constraints. The improvement is then over the best of Z that keeps
-            them (Letham et al. 2019, section 3.4), and counts by the chance that x does.
+        feasibility: The outcome constraints. A sample of f(Z) then counts where it keeps them, and
+            a configuration by the chance that it does, whose logarithm is added to its value
+            (Letham et al. 2019, arXiv:1706.07094, section 3.4).
+
+    Attributes:
+        is_local: Whether it is climbed from the best configurations only.
     """
+
+    is_local = False
+    _samples = _SAMPLES
+    _floor = -math.inf  # of the thresholds
 
     def __init__(
         self,
@@ -69,16 +68,30 @@ class LogExpectedImprovement:
         with torch.no_grad():
             self._posterior = Posterior(model)
             self._kernel = self._posterior.kernel
-            self._contenders = self._likely_best(self._lift(torch.as_tensor(evaluated)))
+            self._contenders = self._anchors(self._lift(torch.as_tensor(evaluated)))
             self._pending = self._lift(torch.as_tensor(pending))
             self._condition()
+
+    @abstractmethod
+    def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
+        """``(...)`` values of configurations.
+
+        Args:
+            mean: ``(..., S)`` posterior means given each of S samples of f(Z).
+            variance: ``(...)`` posterior variances.
+            thresholds: ``(S,)`` the largest value of each sample.
+        """
+
+    def _anchors(self, evaluated: Tensor) -> Tensor:
+        """Those of the evaluated configurations whose true values are sampled; none."""
+        return evaluated[:0]
 
     def __call__(self, X: Tensor) -> Tensor:
         """``(...)`` values of ``(..., d)`` configurations."""
         cross = self._whitened(X)
         mean = self._posterior.mean + cross @ self._targets
         variance = self._kernel.variance - cross.square().sum(-1)
-        return _mean_log_improvement(mean, variance, self._thresholds) + self._log_chance(X)
+        return self._value(mean, variance, self._thresholds) + self._log_chance(X)
 
     def add_pending(self, point: FloatArray) -> None:
         """One more configuration, ``(d,)``, is on its way: the sequential-greedy batch."""
@@ -109,8 +122,8 @@ class LogExpectedImprovement:
             thresholds, lifted, log_chance = self._thresholds, self._lift(X), self._log_chance(X)
             free = torch.ones(len(X), dtype=torch.bool)
             chosen: list[int] = []
-            for draws in _spread_normal(n, self._seed):
-                values = _mean_log_improvement(mean, variance, thresholds) + log_chance
+            for draws in _spread_normal(n, self._samples, self._seed):
+                values = self._value(mean, variance, thresholds) + log_chance
                 best = int(torch.where(free, values, -math.inf).argmax())
                 chosen.append(best)
                 free[best] = False
@@ -137,13 +150,14 @@ class LogExpectedImprovement:
         mean, covariance, cross = self._posterior.joint(Z)
         jitter = _JITTER * torch.eye(len(Z), dtype=covariance.dtype)
         corner = psd_safe_cholesky(covariance + jitter)
-        draws = self._draws(len(Z))
+        draws = self._white(mean, corner)
         samples = mean + draws @ corner.mT  # S x |Z|
         if self._feasibility is not None:
             # Where none of Z keeps the constraints, all that do are an improvement.
-            worst = self._posterior.mean + self._posterior.y.min()
-            samples = torch.where(self._feasibility.draw(Z, len(samples)), samples, worst)
-        self._thresholds = samples.max(dim=-1).values
+            kept = self._feasibility.draw(Z, len(samples))
+            samples = torch.where(kept, samples, self._worst)
+        floor = torch.full((len(samples), 1), self._floor, dtype=samples.dtype)
+        self._thresholds = torch.cat([floor, samples], dim=-1).max(dim=-1).values
         # The Cholesky factor of the rows and Z together ends in that of Z given the rows.
         rows = self._posterior
         n = len(rows.X)
@@ -153,7 +167,7 @@ class LogExpectedImprovement:
         root[n:, :n] = cross.mT
         root[n:, n:] = corner
         # Whitened, the samples are the draws that they were made of.
-        self._targets = torch.cat([rows.white_y.expand(n, _SAMPLES), draws.mT])
+        self._targets = torch.cat([rows.white_y.expand(n, self._samples), draws.mT])
         one = torch.eye(len(root), dtype=root.dtype)
         self._whitener = torch.linalg.solve_triangular(root, one, upper=False).mT.contiguous()
         if self._has_fidelity:
@@ -162,10 +176,21 @@ class LogExpectedImprovement:
             shared, effect = self._kernel.of_fidelities(torch.ones_like(s[:1]), s)
             self._shared, self._effect = shared.squeeze(0), effect.squeeze(0)
 
+    def _white(self, mean: Tensor, corner: Tensor) -> Tensor:
+        """``(S, |Z|)`` whitened values of f(Z).
+
+        Args:
+            mean: ``(|Z|,)`` its mean.
+            corner: ``(|Z|, |Z|)`` the Cholesky factor of its covariance.
+        """
+        return self._draws(len(mean))
+
     def _draws(self, dimensions: int) -> Tensor:
         """``(S, dimensions)`` standard normal draws that f(Z) is sampled by."""
+        if not dimensions:
+            return torch.zeros(self._samples, 0, dtype=torch.double)
         engine = NormalQMCEngine(dimensions, seed=self._seed, inv_transform=True)
-        return torch.as_tensor(engine.draw(_SAMPLES, dtype=torch.double))
+        return torch.as_tensor(engine.draw(self._samples, dtype=torch.double))
 
     def _likely_best(self, Z: Tensor) -> Tensor:
         """Of the evaluated configurations, those that may well be the best."""
@@ -177,6 +202,11 @@ class LogExpectedImprovement:
         if self._feasibility is not None:
             hope = hope + self._feasibility(Z)
         return Z[hope.topk(_CONTENDERS).indices]
+
+    @property
+    def _worst(self) -> float:
+        """The worst value of the rows."""
+        return float(self._posterior.mean + self._posterior.y.min())
 
     def _log_chance(self, X: Tensor) -> Tensor:
         """``(...)`` logarithms of the chance to keep the outcome constraints; 0 without any."""
@@ -191,7 +221,33 @@ def lifted(X: Tensor, has_fidelity: bool) -> Tensor:
     return torch.cat([X, torch.ones_like(X[..., :1])], dim=-1) if has_fidelity else X
 
 
-def _mean_log_improvement(mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
+class LogExpectedImprovement(PosteriorAcquisition):
+    """Log expected improvement over the incumbent and everything pending (qLogNEI, incremental).
+
+    The value of a configuration x is the logarithm of ``E[max(0, f(x) - max f(Z))]`` under the
+    posterior, Z being the evaluated configurations that may be the best, and the pending ones. So
+    noise in the incumbent's value is integrated out; with a fidelity, the incumbent is the best at
+    full fidelity, also among configurations that were only seen at a lower one; and near a pending
+    configuration there is little to gain.
+
+    This is what BoTorch's ``qLogNoisyExpectedImprovement`` computes for q = 1 with its pending
+    points (``incremental=True``), and a test holds the two against each other. There f(x) is
+    sampled along with f(Z). Here f(Z) is sampled, and given f(Z) the improvement has a closed form:
+    fewer samples for the same noise, no smoothing of the maximum, and much less time.
+
+    Sources: S. Ament et al. (2023), "Unexpected Improvements to Expected Improvement for Bayesian
+    Optimization", arXiv:2310.20708; B. Letham et al. (2019), "Constrained Bayesian Optimization
+    with Noisy Experiments", arXiv:1706.07094, section 3.3, for the conditioning on f(Z).
+    """
+
+    def _anchors(self, evaluated: Tensor) -> Tensor:
+        return self._likely_best(evaluated)
+
+    def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
+        return mean_log_improvement(mean, variance, thresholds)
+
+
+def mean_log_improvement(mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
     """``(...)`` logarithms of the improvement over S thresholds, averaged over these.
 
     Args:
@@ -204,13 +260,13 @@ def _mean_log_improvement(mean: Tensor, variance: Tensor, thresholds: Tensor) ->
     return torch.logsumexp(values, dim=-1) - math.log(values.shape[-1])
 
 
-def _spread_normal(n: int, seed: int) -> Tensor:
+def _spread_normal(n: int, samples: int, seed: int) -> Tensor:
     """``(n, S)`` standard normal draws; those of a row are evenly spread, in random order.
 
     Latin hypercube samples: unlike a quasi-random sequence, they can be drawn dimension by
     dimension when others have been used up before.
     """
-    uniform = qmc.LatinHypercube(n, scramble=False, rng=seed).random(_SAMPLES).T
+    uniform = qmc.LatinHypercube(n, scramble=False, rng=seed).random(samples).T
     return torch.special.ndtri(torch.as_tensor(np.ascontiguousarray(uniform)))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from botorch.utils.sampling import manual_seed
 
-from raytuner.bayes.acquisition import LogExpectedImprovement
+from raytuner.bayes.acquisition import LogExpectedImprovement, PosteriorAcquisition
 from raytuner.bayes.dataset import Dataset, dataset, least_trials
 from raytuner.bayes.feasibility import Feasibility
 from raytuner.bayes.maximise import maximise, unused_candidates
@@ -54,7 +55,7 @@ class BayesProposer:
         seed: int | None = None,
         *,
         n_initial: int | None = None,
-        acquisition: type[LogExpectedImprovement] = LogExpectedImprovement,
+        acquisition: Callable[..., PosteriorAcquisition] = LogExpectedImprovement,
     ) -> None:
         if n_initial is not None and n_initial < 1:
             raise SettingError(f"n_initial is {n_initial}; it must be at least 1")
@@ -118,7 +119,14 @@ class BayesProposer:
     def _maximisers(self, data: Dataset, n: int) -> np.ndarray:
         assert self._snapshot is not None
         models = self._fits(self._snapshot, data, self._space.columns)
-        acquisition = self._acquisition_of(models, data)
+        return self._best_of(self._acquisition, models, data, n)
+
+    def _best_of(
+        self, make: Callable[..., PosteriorAcquisition], models: Models, data: Dataset, n: int
+    ) -> np.ndarray:
+        """Up to ``n`` configurations at which an acquisition function is highest, ``(n, d)``."""
+        assert self._snapshot is not None
+        acquisition = self._made(make, models, data)
         seen = Seen(self._space, np.vstack([self._snapshot.points, self._asked]))
         if self._snapshot.is_plain:
             best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
@@ -127,7 +135,7 @@ class BayesProposer:
         chosen = np.empty((0, self._space.dim))
         for i in range(min(n, _CLIMBED)):
             rng = np.random.default_rng(self._seed_of(self._place + i))
-            point = maximise(acquisition, self._space, best, seen, rng)
+            point = maximise(acquisition, self._space, best, seen, rng, local=acquisition.is_local)
             if point is None:
                 return chosen
             chosen = np.vstack([chosen, point])
@@ -141,9 +149,10 @@ class BayesProposer:
             chosen = np.vstack([chosen, more])
         return chosen
 
-    def _acquisition_of(
-        self, models: Models, data: Dataset
-    ) -> LogExpectedImprovement | LogHypervolumeImprovement:
+    def _made(
+        self, make: Callable[..., PosteriorAcquisition], models: Models, data: Dataset
+    ) -> PosteriorAcquisition | LogHypervolumeImprovement:
+        """The acquisition function of what is known."""
         assert self._snapshot is not None
         pending = np.vstack([self._snapshot.pending, self._asked])
         seed = self._seed_of(self._place)
@@ -156,7 +165,7 @@ class BayesProposer:
                 has_fidelity=data.has_fidelity,
                 seed=seed,
             )
-        return self._acquisition(
+        return make(
             models.objectives[0],
             evaluated=data.evaluated,
             pending=pending,

@@ -50,6 +50,8 @@ class Feasibility:
     def draw(self, Z: Tensor, n: int) -> Tensor:
         """``(n, m)`` whether each of ``(m, d)`` inputs keeps them all, in n joint draws."""
         kept = torch.ones(n, len(Z), dtype=torch.bool)
+        if not len(Z):
+            return kept
         for number, posterior in enumerate(self._posteriors):
             mean, covariance, _ = posterior.joint(Z)
             root = psd_safe_cholesky(covariance + _JITTER * torch.eye(len(Z), dtype=Z.dtype))

@@ -3,11 +3,12 @@
 Three moves, each batched over all restarts: a wide screening of candidates, gradient ascent in the
 columns that are continuous or nearly so (a whole number of many), and steps from level to level.
 Each candidate that is compared is one the space can represent: a climb ends on a level.
+
+Under constraints each of them keeps these too: a climb that leaves what is allowed is pulled back
+to its border, and a fourth move, random steps of all sizes, goes along the border.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,11 +23,14 @@ from raytuner.space import Column, Space
 _SCREENED = 512  # candidates over the whole space
 _NEARBY = 256  # candidates around the best configurations so far
 _RESTARTS = 8
+_SHARE_ALLOWED = 0.3  # where fewer candidates keep the constraints, more are looked for
 _ROUNDS = 4  # alternations of gradient and level moves
 # Further digits of the logarithm of an improvement change no proposal.
 _CLIMB = {"maxiter": 60, "ftol": 1e-5, "gtol": 1e-3}
 _SPREAD = 0.08  # standard deviation of a nearby candidate, as a share of a column's range
 _HOPELESS = 20.0  # a log value that far below the best is as bad as any
+_STRIDES, _STRIDE_ROUNDS = 64, 12  # random steps a restart, and how often
+_LEAST_STRIDE = 1e-3  # standard deviation, as a share of a column's range
 _FEW_LEVELS = 24  # a column of more levels, if these have an order, is climbed
 
 
@@ -36,6 +40,8 @@ def maximise(
     best: FloatArray,
     seen: Seen,
     rng: np.random.Generator,
+    *,
+    local: bool = False,
 ) -> FloatArray | None:
     """Find an unused configuration of high acquisition value.
 
@@ -45,6 +51,8 @@ def maximise(
         best: ``(e, d)`` the best configurations so far, some of the candidates lie around them.
         seen: Configurations that must not be returned.
         rng: Source of the candidates.
+        local: Climb from ``best``, rather than from the best of the candidates; these are what is
+            left if all of them are used.
 
     Returns:
         ``(d,)`` the point, or None if every candidate was used already.
@@ -55,8 +63,11 @@ def maximise(
         if not len(candidates):
             return None
     values = _evaluate(acquisition, candidates)
-    starts = _choose_starts(values, rng)
-    X, value = candidates[starts], values[starts]
+    if local and len(best):
+        X, value = best, _evaluate(acquisition, best)
+    else:
+        starts = _choose_starts(values, rng)
+        X, value = candidates[starts], values[starts]
 
     columns = space.columns
     smooth = np.array([i for i, c in enumerate(columns) if _is_smooth(c)], dtype=np.int64)
@@ -67,12 +78,15 @@ def maximise(
             X, value = _ascend(acquisition, space, X, value, smooth)
         if not len(stepped):
             break
-        X, value = _step(acquisition, columns, X, value, stepped)
+        X, value = _step(acquisition, space, X, value, stepped)
         if not len(smooth) or np.all(value - before < 1e-4):
             break
         # The worse half of the restarts will hardly overtake.
         keep = np.argsort(-value, kind="stable")[: max(2, len(value) // 2)]
         X, value = X[keep], value[keep]
+
+    if space.constraints:
+        X, value = _stride(acquisition, space, X, value, rng)
 
     # The climbs may have ended on used points: their starting candidates were unused.
     everything = np.vstack([X, candidates])
@@ -87,7 +101,11 @@ def unused_candidates(
 ) -> FloatArray:
     """``(c, d)`` distinct configurations over the space and around the best; see `maximise`."""
     candidates = space.snap(_candidates(space, best, rng))
-    return candidates[seen.new(candidates)]
+    fresh = candidates[seen.new(candidates)]
+    if space.constraints and len(fresh) < _SHARE_ALLOWED * len(candidates):
+        fresh = np.vstack([fresh, seen.unused(rng, _NEARBY)])
+        return fresh[seen.new(fresh)]
+    return fresh
 
 
 def _candidates(space: Space, best: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -121,6 +139,11 @@ def _evaluate(acquisition: Acquisition, X: FloatArray) -> FloatArray:
     return np.where(np.isnan(values), -np.inf, values)
 
 
+def _evaluate_allowed(acquisition: Acquisition, space: Space, X: FloatArray) -> FloatArray:
+    """As `_evaluate`; what breaks a constraint is worth nothing."""
+    return np.where(space.allowed(X), _evaluate(acquisition, X), -np.inf)
+
+
 def _ascend(
     acquisition: Acquisition, space: Space, X: FloatArray, value: FloatArray, smooth: np.ndarray
 ) -> tuple[FloatArray, FloatArray]:
@@ -145,13 +168,36 @@ def _ascend(
     )
     climbed = X.copy()
     climbed[:, smooth] = np.clip(result.x.reshape(len(X), len(smooth)), 0.0, 1.0)
+    if space.constraints:
+        climbed = space.pulled_back(X, climbed)
     climbed = space.snap(climbed)  # an endless grid (qrandn) is climbed as a line
     return _better(X, value, climbed, _evaluate(acquisition, climbed))
 
 
+def _stride(
+    acquisition: Acquisition,
+    space: Space,
+    X: FloatArray,
+    value: FloatArray,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    """Move each restart by random steps of all sizes, in some of the columns, to better points."""
+    n, d = X.shape
+    for _ in range(_STRIDE_ROUNDS):
+        size = np.exp(rng.uniform(np.log(_LEAST_STRIDE), np.log(0.5), size=(n, _STRIDES, 1)))
+        moved = rng.random((n, _STRIDES, d)) < rng.uniform(1.0 / d, 1.0, size=(n, _STRIDES, 1))
+        steps = np.where(moved, size * rng.normal(size=(n, _STRIDES, d)), 0.0)
+        around = space.snap(np.clip(X[:, None] + steps, 0.0, 1.0).reshape(-1, d))
+        gains = _evaluate_allowed(acquisition, space, around).reshape(n, _STRIDES)
+        top = gains.argmax(axis=1)
+        best = around.reshape(n, _STRIDES, d)[np.arange(n), top]
+        X, value = _better(X, value, best, gains[np.arange(n), top])
+    return X, value
+
+
 def _step(
     acquisition: Acquisition,
-    columns: Sequence[Column],
+    space: Space,
     X: FloatArray,
     value: FloatArray,
     stepped: np.ndarray,
@@ -162,7 +208,7 @@ def _step(
         owner: list[int] = []
         for row, point in enumerate(X):
             for i in stepped:
-                for unit in _other_levels(columns[i], point[i]):
+                for unit in _other_levels(space.columns[i], point[i]):
                     neighbour = point.copy()
                     neighbour[i] = unit
                     neighbours.append(neighbour)
@@ -170,7 +216,7 @@ def _step(
         if not neighbours:
             break
         around, owners = np.array(neighbours), np.array(owner)
-        gains = _evaluate(acquisition, around)
+        gains = _evaluate_allowed(acquisition, space, around)
         best_X, best_value = X.copy(), value.copy()
         for row in range(len(X)):
             mine = np.flatnonzero(owners == row)

@@ -1,8 +1,6 @@
-"""The configurations a search has used up."""
+"""The configurations a search has used up, and those that it may yet try."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 
@@ -12,6 +10,8 @@ from raytuner.space import Space
 # Up to this many configurations a finite space is listed to find those that are left; in a larger
 # one a random draw finds an unused one long before.
 _LISTABLE = 20_000
+# Under constraints that little keeps, so many are drawn, for less than a tenth of a second.
+_DRAWS = 2_000
 
 
 class Seen:
@@ -39,24 +39,28 @@ class Seen:
         self._keys.update(self._key(points))
 
     def new(self, points: FloatArray) -> np.ndarray:
-        """``(n,)`` mask of the points that are not used up; repeats among them count once."""
+        """``(n,)`` mask of the points that may be tried; repeats among them count once.
+
+        They keep the space's constraints, and are not used up.
+        """
         fresh = np.zeros(len(points), dtype=bool)
         here: set[bytes] = set()
         for row, key in enumerate(self._key(points)):
             fresh[row] = key not in self._keys and key not in here
             here.add(key)
+        if self._space.constraints:
+            fresh[fresh] = self._space.allowed(np.asarray(points)[fresh])
         return fresh
 
     def unused(self, rng: np.random.Generator, n: int) -> FloatArray:
-        """Up to ``n`` random points that are not used up; none if the space is exhausted."""
+        """Up to ``n`` random points that may be tried; none if there are no others to be found."""
         if self.exhausted:
             return np.empty((0, self._space.dim))
         if self._space.cardinality <= _LISTABLE:
-            levels = [column.domain.level_units() for column in self._space.columns]
-            every = np.array(list(itertools.product(*levels)))
+            every = self._space.listed()
             left = every[self.new(every)]
             return left[rng.permutation(len(left))[:n]]
-        draws = self._space.snap(rng.random((4 * n + 64, self._space.dim)))
+        draws = self._space.snap(self._space.draw(rng, 4 * n + 64, most=_DRAWS))
         return draws[self.new(draws)][:n]
 
     def _key(self, points: FloatArray) -> list[bytes]:

@@ -36,6 +36,9 @@ class LogHypervolumeImprovement:
     arXiv:2310.20708, for the logarithm; H. Ishibuchi et al. (2011), "How to Specify a Reference
     Point in Hypervolume Calculation for Fair Performance Comparison", for the reference point.
 
+    Attributes:
+        is_local: That it is not climbed from the best configurations only.
+
     Args:
         objectives: A surrogate of each objective, larger is better.
         constraints: A surrogate of each outcome constraint's slack, 0 or more within its bound.
@@ -44,6 +47,8 @@ class LogHypervolumeImprovement:
         has_fidelity: Whether the models have a fidelity as their last input; improvement is at 1.
         seed: Seed of the quasi-random samples.
     """
+
+    is_local = False
 
     def __init__(
         self,

@@ -13,6 +13,11 @@ from raytuner.bayes.seen import Seen
 from raytuner.history import Origin, Snapshot
 from raytuner.space import Space
 
+# Points of the sequence in a row that may not be tried, before others are looked for.
+_MISSES = 32
+# Under constraints, the sequence is followed so far, so many points at a time.
+_LONGEST, _AT_ONCE = 20_000, 64
+
 
 class SobolProposer:
     """Points of a scrambled Sobol sequence: random search that leaves no holes.
@@ -36,7 +41,7 @@ class SobolProposer:
         self.seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
         self._seen = Seen(space, np.empty((0, space.dim)))
         self._next = 0
-        self._engine: qmc.Sobol | None = None
+        self._sequence: _Sequence | None = None
 
     def tell(self, snapshot: Snapshot) -> None:
         """Note which configurations are used up."""
@@ -49,23 +54,25 @@ class SobolProposer:
 
     def points(self, n: int) -> np.ndarray:
         """The next ``n`` points as an ``(n, d)`` array in the unit cube."""
-        chosen: list[np.ndarray] = []
-        misses = 0
-        while len(chosen) < n:
-            point = self._space.snap(self._sequence(self._next))
+        return np.vstack([np.empty((0, self._space.dim)), *(self._new_point() for _ in range(n))])
+
+    def _new_point(self) -> np.ndarray:
+        """The next point that may be tried, ``(1, d)``; any, if there are no others."""
+        if self._sequence is None:
+            self._sequence = _Sequence(self._space, self.seed)
+        for _ in range(1 if self._seen.exhausted else _MISSES):
+            point = self._sequence(self._next)
             self._next += 1
-            if not self._seen.new(point)[0]:
-                misses += 1
-                # A finite space that is nearly used up: go straight to what is left of it.
-                if misses > 32 and not self._seen.exhausted:
-                    rng = np.random.default_rng([self.seed, self._next])
-                    point = self._seen.unused(rng, 1)
-                elif not self._seen.exhausted:
-                    continue
-            if len(point):
+            if self._seen.new(point)[:1].any():
                 self._seen.add(point)
-                chosen.append(point[0])
-        return np.array(chosen).reshape(n, self._space.dim)
+                return point
+        # A space of which little is left, or allowed: go straight to that.
+        rng = np.random.default_rng([self.seed, self._next])
+        point = self._seen.unused(rng, 1)
+        if not len(point):
+            point = self._space.snap(self._space.draw(rng, 1))
+        self._seen.add(point)
+        return point
 
     def state_dict(self) -> dict[str, Any]:
         """The seed: the place in the sequence follows from the record."""
@@ -74,17 +81,42 @@ class SobolProposer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         self.seed = int(state["seed"])
-        self._engine = None
+        self._sequence = None
 
-    def _sequence(self, index: int) -> np.ndarray:
-        """The point ``(1, d)`` at a place in the sequence; one after another they come quickly."""
-        engine = self._engine
-        if engine is None or engine.num_generated > index:
-            rng = np.random.default_rng(self.seed)
-            engine = self._engine = qmc.Sobol(self._space.dim, scramble=True, rng=rng)
-        if index > engine.num_generated:
-            engine.fast_forward(index - engine.num_generated)
+
+class _Sequence:
+    """The points of a sequence that keep the space's constraints, each by its place among them.
+
+    Args:
+        space: The search space, d columns.
+        seed: Seed of the scrambling.
+    """
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space = space
+        self._seed = seed
+        self._begin()
+        self._kept = np.empty((0, space.dim))
+
+    def __call__(self, place: int) -> np.ndarray:
+        """``(1, d)`` the point at a place; ``(0, d)`` if it lies too far on to be found."""
+        if not self._space.constraints:
+            if self._engine.num_generated > place:
+                self._begin()
+            if place > self._engine.num_generated:
+                self._engine.fast_forward(place - self._engine.num_generated)
+            return self._space.snap(self._draw(1))
+        while len(self._kept) <= place and self._engine.num_generated < _LONGEST:
+            points = self._space.snap(self._draw(_AT_ONCE))
+            self._kept = np.vstack([self._kept, points[self._space.allowed(points)]])
+        return self._kept[place : place + 1]
+
+    def _begin(self) -> None:
+        rng = np.random.default_rng(self._seed)
+        self._engine = qmc.Sobol(self._space.dim, scramble=True, rng=rng)
+
+    def _draw(self, n: int) -> np.ndarray:
         with warnings.catch_warnings():
-            # One point at a time is no power of two; balance holds over the whole sequence.
+            # A few points at a time are no power of two; balance holds over the whole sequence.
             warnings.simplefilter("ignore", UserWarning)
-            return np.asarray(engine.random(1))
+            return np.asarray(self._engine.random(n))

@@ -78,6 +78,8 @@ def load_workload(name: str) -> Workload:
 def load_space(path: Path) -> Space:
     """The search space that a TOML file describes, in its table `space` or in all of it.
 
+    Beside a table `space`, `parameter_constraints` are taken too, as in a study's file.
+
     Raises:
         SpaceError: The file is no TOML, or describes no search space.
     """
@@ -89,7 +91,10 @@ def load_space(path: Path) -> Space:
         raise SpaceError(f"{path} cannot be read as TOML: {error}") from error
     spec = content.get("space", content)
     try:
-        return Space.from_spec(spec)
+        space = Space.from_spec(spec)
+        if "space" not in content:
+            return space
+        return space.constrained(content.get("parameter_constraints", []))
     except SpaceError as error:
         raise SpaceError(f"{path}: {error}") from error
 

@@ -12,6 +12,8 @@ storage = "results"
 seed = 0
 max_concurrent = 8
 reuse_actors = false
+parameter_constraints = ["layers * units <= 1024"]
+strategy = "bayes"         # docs/search.md has the others
 
 [budget]                   # one or more; what is reached first ends the study
 trials = 100
@@ -62,6 +64,8 @@ _TOP: dict[str, tuple[str, tuple[type, ...]]] = {
     "max_concurrent": ("max_concurrent", (int,)),
     "reuse_actors": ("reuse_actors", (bool,)),
     "points": ("points_to_evaluate", (list,)),
+    "parameter_constraints": ("parameter_constraints", (list,)),
+    "strategy": ("strategy", (str,)),
 }
 _TABLES: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
     "budget": {

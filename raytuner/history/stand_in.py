@@ -8,7 +8,8 @@ from typing import Any
 class StandIn:
     """Stands for a choice or constant that a file cannot hold, such as a class or a function.
 
-    Two of them are the same only if they are one object: objects that differ may look alike.
+    Two of them are the same only if they are one object: objects that differ may look alike. In the
+    place of a constraint it holds: the record's configurations kept it.
 
     Args:
         text: The ``repr`` of the object.
@@ -23,6 +24,10 @@ class StandIn:
 
     def __repr__(self) -> str:
         return self._text
+
+    def __call__(self, config: Any) -> bool:
+        """As a constraint: it holds."""
+        return True
 
 
 def with_stand_ins(spec: Any) -> Any:

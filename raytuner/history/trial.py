@@ -44,6 +44,8 @@ class Origin(StrEnum):
 
     INITIAL = "initial"  # the user's points_to_evaluate
     SOBOL = "sobol"  # quasi-random: the initial design, or where no model could be fitted
+    RANDOM = "random"  # drawn by the law of the space
+    EVOLUTION = "evolution"  # drawn by an evolution strategy
     BAYES = "bayes"  # a maximum of the acquisition function
     STALE = "stale"  # such a maximum, found before the latest trials had ended
     FALLBACK = "fallback"  # quasi-random, since no other proposal was ready

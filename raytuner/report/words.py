@@ -19,11 +19,13 @@ from raytuner.report.model import Surrogate, fitted
 _ORIGINS = {
     Origin.INITIAL: "It was given at the start, among the points to evaluate.",
     Origin.SOBOL: "It is quasi-random: part of the initial design, or a fall-back for the model.",
+    Origin.RANDOM: "It is a random draw from the search space.",
+    Origin.EVOLUTION: "An evolution strategy drew it around the better trials before it.",
     Origin.FALLBACK: "It is quasi-random: the model had no proposal ready when a slot was free.",
-    Origin.BAYES: "The model proposed it: it promised the largest expected improvement, with what"
-    " was running at the time taken into account.",
-    Origin.STALE: "The model proposed it shortly before the latest trials ended: it promised the"
-    " largest expected improvement then.",
+    Origin.BAYES: "The model proposed it: it promised most, with what was running at the time taken"
+    " into account.",
+    Origin.STALE: "The model proposed it shortly before the latest trials ended: it promised most"
+    " then.",
     Origin.AGAIN: "Its configuration was among the best before max_t was raised, and was tried"
     " again to see what more training makes of it.",
     Origin.EVALUATED: "It was evaluated elsewhere and told to the search; it did not run here.",

@@ -13,8 +13,10 @@ from typing import Any, Literal
 import ray
 from ray.tune.search import Searcher
 
-from raytuner.bayes import BayesProposer, Proposer
+from raytuner.bayes import Proposer
 from raytuner.bayes.seen import Seen
+from raytuner.bayes.strategies import check_goal
+from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
 from raytuner.history import Goal, History, Origin, Snapshot, TrialState
 from raytuner.history.goal import names_of
@@ -22,19 +24,20 @@ from raytuner.ray_report import read_number
 from raytuner.search.background import Background, StartProcess
 from raytuner.search.evaluated import Evaluated, completed, tell
 from raytuner.search.lookahead import Lookahead, ahead
-from raytuner.search.mirror import MakeProposer, Setup
+from raytuner.search.mirror import Setup
 from raytuner.search.narrowed import Narrowed
 from raytuner.search.outcome import Outcome, correct, ending, read_metrics, record
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
 from raytuner.search.restore import reconciled
 from raytuner.search.tune_space import has_domains, space_from_tune, without_conditional
-from raytuner.space import Config, Space
+from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
 
 logger = logging.getLogger(__name__)
 
 RECORD_FILE = "raytuner-record.sqlite"
+DEFAULT_STRATEGY = "bayes"
 
 # Name of the folder in which Ray gathers an experiment's state before it uploads it.
 _STAGING = "driver_artifacts"
@@ -67,6 +70,9 @@ class BoTorchSearch(Searcher):
             which can hold one only.
         mode: "min" or "max", or a list with one for each metric. None takes the Tuner's.
         points_to_evaluate: Configurations to try first, complete (constants may be left out).
+        parameter_constraints: What every configuration must keep, beside the space's own: strings
+            such as ``"layers * units <= 1024"``, or functions of the configuration that return a
+            truth value (:mod:`raytuner.space.constraints`).
         time_attr: Key of a report that says what a trial has spent.
         outcome_constraints: Bounds on metrics, such as ``"latency_ms <= 20"``; every report has to
             have these metrics too.
@@ -84,7 +90,10 @@ class BoTorchSearch(Searcher):
         n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
         record: File to keep the record of the search in (see :mod:`raytuner.history.store`). None
             keeps it beside Ray's own state of the experiment.
-        proposer: Makes the proposer for a space and a seed; None: :class:`BayesProposer`.
+        strategy: How to search, by name (:data:`raytuner.bayes.strategies.STRATEGIES`): "bayes", or
+            "hedge", "ei", "pi", "ucb", "kg", "thompson", "gradient" (with a model), "evolution",
+            "sobol", "random", "grid" (without; computed inside ``suggest`` in no time).
+        proposer: Makes a proposer of your own for a space and a seed.
 
     Raises:
         SpaceError, ConfigError, MetricError, SettingError: What was received cannot be, or is
@@ -108,6 +117,7 @@ class BoTorchSearch(Searcher):
         outcome_constraints: Sequence[str] = (),
         weights: Sequence[float] | None = None,
         points_to_evaluate: Sequence[Config] | None = None,
+        parameter_constraints: Sequence[Rule] = (),
         time_attr: str = "training_iteration",
         max_t: float | None = None,
         background: bool = True,
@@ -115,6 +125,7 @@ class BoTorchSearch(Searcher):
         seed: int | None = None,
         n_initial: int | None = None,
         record: str | Path | None = None,
+        strategy: str = DEFAULT_STRATEGY,
         proposer: Callable[[Space, int | None], Proposer] | None = None,
     ) -> None:
         if not isinstance(background, bool):
@@ -132,11 +143,11 @@ class BoTorchSearch(Searcher):
         self._weights = weights
         super().__init__(metric=_listed("metric", metric), mode=_listed("mode", mode))
         self._goal = self._known_goal()
-        if proposer is None:
-            self._make_proposer: MakeProposer = _BayesFactory(n_initial)
-        else:
-            self._make_proposer = proposer
-        self._background = background
+        if proposer is not None and strategy != DEFAULT_STRATEGY:
+            raise SettingError(f"a proposer and strategy={strategy!r} were given; give one of them")
+        self._strategy = strategy
+        self._make_proposer = proposer or _Factory(strategy, n_initial)
+        self._background = background and find_strategy(strategy).has_model
         self._background_gpus = float(background_gpus)
         self._start_process: StartProcess | None = None  # a Ray actor
         self._time_attr = time_attr
@@ -153,7 +164,8 @@ class BoTorchSearch(Searcher):
         self._stopped: dict[str, str] = {}
         self._invalid: dict[str, str] = {}
         self._heard_at: dict[str, float] = {}
-        self._space = _as_space(space)
+        self._constraints = parameter_constraints
+        self._space = None if space is None else self._constrained(_as_space(space))
         self._history: History | None = None
         self._proposer_state: dict[str, Any] | None = None
         self._proposals: Proposals | None = None  # made when they are first needed
@@ -192,7 +204,7 @@ class BoTorchSearch(Searcher):
                 " or in BoTorchSearch: the metric that is reported, and mode 'min' or 'max'"
             )
         if self._space is None:
-            self._space = space_from_tune(config)
+            self._space = self._constrained(space_from_tune(config))
             # Ray lays each proposal over this dict: what is left in it reaches every trial.
             always = without_conditional(config)
             config.clear()
@@ -213,7 +225,7 @@ class BoTorchSearch(Searcher):
         """
         if self._space is not None:
             raise SettingError("BoTorchSearch has a search space already; give it once")
-        self._space = space
+        self._space = self._constrained(space)
 
     def search_within(self, space: Space) -> None:
         """Propose configurations of ``space`` only, and learn from those trials that lie in it.
@@ -221,7 +233,7 @@ class BoTorchSearch(Searcher):
         Args:
             space: A space that lies within the record's.
         """
-        self._narrowed = Narrowed(space)
+        self._narrowed = Narrowed(find_strategy(self._strategy).within(space))
 
     def try_again(self, configs: Sequence[Config]) -> None:
         """Hand out these configurations first, though the record has trials of them."""
@@ -467,6 +479,11 @@ class BoTorchSearch(Searcher):
         return proposal_counts(self._ready())
 
     @property
+    def strategy(self) -> str:
+        """How it searches, by name."""
+        return self._strategy
+
+    @property
     def background(self) -> bool:
         """Whether proposals are computed in a process of their own."""
         return self._background
@@ -536,6 +553,7 @@ class BoTorchSearch(Searcher):
         """Everything is known: make the record, and check what is to come."""
         assert self._space is not None
         assert self._goal is not None
+        check_goal(self._strategy, self._goal)
         self._check_initial(self._space)
         self._history = History(
             self._space,
@@ -549,6 +567,9 @@ class BoTorchSearch(Searcher):
         for point in self._evaluated:
             tell(self._history, point)
         self._evaluated.clear()
+
+    def _constrained(self, space: Space) -> Space:
+        return space.constrained(self._constraints)
 
     def _ready(self) -> History:
         if self._history is None:
@@ -566,7 +587,12 @@ class BoTorchSearch(Searcher):
     def _searched(self) -> History:
         """The record, as far as it lies in what is searched now."""
         history = self._ready()
-        return history if self._narrowed is None else self._narrowed.of(history)
+        if self._narrowed is None:
+            within = find_strategy(self._strategy).within(history.space)
+            if within is history.space:
+                return history
+            self._narrowed = Narrowed(within)
+        return self._narrowed.of(history)
 
     def _source(self) -> Proposals:
         """Where proposals come from, made when it is first needed: Ray pickles the searcher."""
@@ -693,20 +719,19 @@ class BoTorchSearch(Searcher):
         return None
 
 
-class _BayesFactory:
-    """Makes the default proposer; a class, since Ray pickles the searcher."""
+class _Factory:
+    """Makes a strategy's proposer; a class, since Ray pickles the searcher."""
 
-    def __init__(self, n_initial: int | None) -> None:
+    def __init__(self, strategy: str, n_initial: int | None) -> None:
+        self.strategy = strategy
         self.n_initial = n_initial
 
     def __call__(self, space: Space, seed: int | None) -> Proposer:
-        return BayesProposer(space, seed, n_initial=self.n_initial)
+        return find_strategy(self.strategy).make(space, seed, self.n_initial)
 
 
-def _as_space(space: Mapping[str, Any] | Space | None) -> Space | None:
-    if space is None or isinstance(space, Space):
-        return space
-    return space_from_tune(space)
+def _as_space(space: Mapping[str, Any] | Space) -> Space:
+    return space if isinstance(space, Space) else space_from_tune(space)
 
 
 def _listed(what: Literal["metric", "mode"], given: object) -> Any:

@@ -73,8 +73,9 @@ def proposal_counts(history: History) -> dict[str, int]:
     See :attr:`raytuner.BoTorchSearch.proposal_counts`.
     """
     by = Counter(head.origin for head in history.heads())
+    fresh = (Origin.BAYES, Origin.SOBOL, Origin.RANDOM, Origin.EVOLUTION)
     return {
-        "fresh": by[Origin.BAYES] + by[Origin.SOBOL],
+        "fresh": sum(by[origin] for origin in fresh),
         "stale": by[Origin.STALE],
         "fallback": by[Origin.FALLBACK],
     }

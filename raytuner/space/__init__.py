@@ -1,11 +1,13 @@
 """Search spaces: typed hyperparameters, and the one encoder between configurations and [0, 1]^d.
 
 Describe what varies with `Float`, `Integer`, `Normal`, `Categorical` and `Ordinal`, say with `when`
-what exists only beside certain values of others, put it in a `Space`, and `encode` and `decode`
-between configurations and points of the unit cube.
+what exists only beside certain values of others, put it in a `Space` with the constraints that
+every configuration keeps, and `encode` and `decode` between configurations and points of the unit
+cube.
 """
 
 from raytuner.space.conditions import When, when
+from raytuner.space.constraints import Constraint, Rule
 from raytuner.space.domains import (
     LISTABLE_LEVELS,
     Categorical,
@@ -26,6 +28,7 @@ __all__ = [
     "Categorical",
     "Column",
     "Config",
+    "Constraint",
     "Domain",
     "Float",
     "Integer",
@@ -33,6 +36,7 @@ __all__ = [
     "Normal",
     "Ordinal",
     "Path",
+    "Rule",
     "Space",
     "When",
     "differences",

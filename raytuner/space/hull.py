@@ -19,7 +19,7 @@ def hull(first: Space, second: Space) -> Space:
 
     Ranges reach from the lower of the low ends to the higher of the high ones; choices are those of
     the first and then the others of the second. A constant is one more value; two different
-    constants are a choice.
+    constants are a choice. Of the constraints, those that both have are kept.
 
     Raises:
         SpaceError: One has a hyperparameter that the other has not, or they differ in kind
@@ -28,7 +28,8 @@ def hull(first: Space, second: Space) -> Space:
     >>> hull(Space({"lr": Float(0.1, 0.2), "n": 3}), Space({"lr": Float(0.15, 0.4), "n": 5}))
     Space({'lr': Float(low=0.1, high=0.4, log=False, step=None), 'n': Categorical(choices=(3, 5))})
     """
-    return Space(_hull(first.template, second.template, ()))
+    shared = [one for one in first.constraints if one in second.constraints]
+    return Space(_hull(first.template, second.template, ()), shared)
 
 
 def differences(first: Space, second: Space) -> list[str]:
@@ -39,9 +40,21 @@ def differences(first: Space, second: Space) -> list[str]:
     """
     before, after = first.leaves(), second.leaves()
     return [
-        f"{path_name(path)}: {_said(old)}, now {_said(after[path])}"
-        for path, old in before.items()
-        if path in after and not _equal(old, after[path])
+        *(
+            f"{path_name(path)}: {_said(old)}, now {_said(after[path])}"
+            for path, old in before.items()
+            if path in after and not _equal(old, after[path])
+        ),
+        *(
+            f"constraint {c.name}: kept, now not"
+            for c in first.constraints
+            if c not in second.constraints
+        ),
+        *(
+            f"constraint {c.name}: now kept"
+            for c in second.constraints
+            if c not in first.constraints
+        ),
     ]
 
 

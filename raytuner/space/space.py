@@ -17,6 +17,7 @@ from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import spec as specs
 from raytuner.space.choices import is_number, is_primitive, same
 from raytuner.space.conditions import Activity, Requirement, When, candidates, holds
+from raytuner.space.constraints import Constraint, Rule, constraint, pulled_back
 from raytuner.space.domains import LISTABLE_LEVELS, REL_TOL, Domain, Kind
 from raytuner.space.spec import Path, path_name
 
@@ -31,6 +32,11 @@ _MISSING = object()
 
 # The coordinate of a hyperparameter that does not exist in a configuration.
 ABSENT = 0.5
+
+# Up to so many combinations of values are gone through for those that keep the constraints.
+_LISTABLE = 20_000
+# Points that are drawn, so many at a time, before what is allowed counts as not to be found.
+_DRAWS, _AT_ONCE = 100_000, 500
 
 
 @dataclass(frozen=True)
@@ -68,14 +74,18 @@ class Space:
             tuples may be nested; every other value is a constant. A domain with one value is a
             constant too. What is under conditions (see `when`) is left out of configurations in
             which they do not hold; its coordinate is then `ABSENT`.
+        constraints: What every configuration must keep: strings such as `"layers * units <= 1024"`
+            or functions of the full configuration (see `raytuner.space.constraints`).
 
     Raises:
         SpaceError: Nothing varies, two hyperparameters have the same name, a value cannot be
             used, or a condition is on something unknown, on itself or never true: named with the
-            key path.
+            key path. A constraint cannot be read, or no configuration keeps all of them: none of
+            a finite space, or none of 100,000 draws.
 
     Attributes:
         columns: What varies, in the order of definition; the d dimensions of the unit cube.
+        constraints: What every configuration keeps.
         dim: d.
 
     >>> from raytuner.space import Categorical, Float
@@ -93,7 +103,9 @@ class Space:
     [[1.0, 0.25]]
     """
 
-    def __init__(self, template: Mapping[str, Any]) -> None:
+    def __init__(
+        self, template: Mapping[str, Any], constraints: Sequence[Rule | Constraint] = ()
+    ) -> None:
         if not isinstance(template, Mapping):
             raise SpaceError(f"a space is made from a dict, received {template!r}")
         self._template = _checked(template, ())
@@ -126,9 +138,26 @@ class Space:
         self._activity = Activity([column.requires for column in self.columns], names)
         # Paths of everything that varies or holds what does.
         self._needed = {c.path[:i] for c in self.columns for i in range(len(c.path) + 1)}
+        by_name = {path_name(path): leaf for path, leaf in leaves.items()}
+        self.constraints: tuple[Constraint, ...] = tuple(
+            constraint(rule, by_name) for rule in _rules(constraints)
+        )
+        self._names = {path_name(path): path for path in leaves}
+        self._witness = self._find_allowed()
 
     def __repr__(self) -> str:
-        return f"Space({self._template!r})"
+        rules = f", constraints={[c.name for c in self.constraints]}" if self.constraints else ""
+        return f"Space({self._template!r}{rules})"
+
+    def constrained(self, constraints: Sequence[Rule | Constraint]) -> Space:
+        """The same space with more constraints; one that it has already is no second one.
+
+        Raises:
+            SpaceError: As for the constructor.
+        """
+        known = {one.rule for one in self.constraints}
+        more = [rule for rule in _rules(constraints) if _rule_of(rule) not in known]
+        return Space(self._template, [*self.constraints, *more]) if more else self
 
     @property
     def dim(self) -> int:
@@ -140,7 +169,7 @@ class Space:
         """Number of different configurations; `math.inf` if there is no end to them.
 
         With conditions and more than a million combinations of values, those count that differ
-        only in what does not exist.
+        only in what does not exist; with constraints and more than 20,000, those that break them.
         """
         return self._cardinality
 
@@ -150,11 +179,77 @@ class Space:
             math.inf if column.n_levels is None else float(column.n_levels)
             for column in self.columns
         )
+        if self.constraints and product <= _LISTABLE:
+            return float(len(self.listed()))
         if not self._guards or product > LISTABLE_LEVELS:
             return product
+        return float(len(self.listed()))
+
+    def listed(self) -> Matrix:
+        """Unit coordinates of every configuration, `cardinality x d`-dim, of a finite space.
+
+        Raises:
+            SpaceError: There are more levels than can be listed (`Domain.level_units`).
+        """
         levels = np.meshgrid(*(c.domain.level_units() for c in self.columns), indexing="ij")
         every = np.stack([axis.ravel() for axis in levels], axis=1)
-        return float(len(np.unique(self.snap(every), axis=0)))
+        if self._guards:
+            every = np.unique(self.snap(every), axis=0)
+        return every[self.allowed(every)]
+
+    def allowed(self, X: Matrix) -> Mask:
+        """Whether the configurations at unit coordinates keep all constraints.
+
+        Args:
+            X: `n x d`-dim.
+
+        Returns:
+            `n`-dim.
+        """
+        if not self.constraints:
+            return np.ones(len(X), dtype=bool)
+        return np.array([self._broken(config) is None for config in self.decode(X)], dtype=bool)
+
+    def pulled_back(self, start: Matrix, X: Matrix) -> Matrix:
+        """`X` moved towards allowed points as far as it must to keep the constraints.
+
+        Args:
+            start: `n x d`-dim, allowed.
+            X: `n x d`-dim.
+
+        Returns:
+            `n x d`-dim, on the way from `start` to `X`.
+        """
+        return pulled_back(self.allowed, start, X)
+
+    def draw(self, rng: np.random.Generator, n: int, most: int = _DRAWS) -> Matrix:
+        """`n` random points that keep the constraints.
+
+        Args:
+            rng: Their source.
+            n: How many.
+            most: Where so many draws do not hold them, the rest are draws that are moved towards
+                those found.
+
+        Returns:
+            `n x d`-dim.
+        """
+        found = self._drawn(rng, n, most)
+        if len(found) < n:
+            known = np.vstack([found, self._witness])
+            others = rng.random((n - len(found), self.dim))
+            start = known[rng.integers(len(known), size=len(others))]
+            found = np.vstack([found, self.pulled_back(start, others)])
+        return found
+
+    def _drawn(self, rng: np.random.Generator, n: int, most: int) -> Matrix:
+        """Up to `n` points that keep the constraints, out of about `most`."""
+        X = rng.random((n, self.dim))
+        found, drawn = X[self.allowed(X)], n
+        while len(found) < n and drawn < most:
+            X = rng.random((_AT_ONCE, self.dim))
+            found, drawn = np.vstack([found, X[self.allowed(X)]]), drawn + _AT_ONCE
+        return found[:n]
 
     def active(self, X: Matrix) -> Mask:
         """Whether each hyperparameter exists at unit coordinates.
@@ -182,8 +277,11 @@ class Space:
         }
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
-        """`n` independent configurations with Ray Tune's own law, full ones as `decode` gives."""
-        return self.decode(rng.random((n, self.dim)))
+        """`n` independent configurations with Ray Tune's own law, full ones as `decode` gives.
+
+        Under constraints, its law among the configurations that keep them; see `draw`.
+        """
+        return self.decode(self.draw(rng, n))
 
     def validate(self, config: Mapping[str, Any]) -> None:
         """Check a configuration.
@@ -193,9 +291,16 @@ class Space:
         Raises:
             ConfigError: Naming the key, what was received and what would be right: a key missing
                 or unknown, a value of the wrong type or outside of its domain, or one that does
-                not exist for the others.
+                not exist for the others; or the constraint that the values break.
         """
         self._validate(self._template, config, ())
+        self._check_conditions(config)
+        if self.constraints:
+            broken = self._broken(self.load(self.dump(config)))
+            if broken is not None:
+                raise ConfigError(broken)
+
+    def _check_conditions(self, config: Mapping[str, Any]) -> None:
         if not self._guards:
             return
         X = self.encode([config])
@@ -265,9 +370,45 @@ class Space:
         X = self._coordinates(X)
         return np.stack([c.domain.snap(X[:, j]) for j, c in enumerate(self.columns)], axis=1)
 
+    def _broken(self, config: Config) -> str | None:
+        """What the first constraint that a full configuration breaks says of it, None if none."""
+        values = {}
+        for name in {name for c in self.constraints for name in c.names}:
+            value = value_at(config, self._names[name], _MISSING)
+            if value is not _MISSING:
+                values[name] = value
+        for one in self.constraints:
+            if not one.holds(config, values):
+                shown = {name: values[name] for name in one.names} if one.names else config
+                received = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+                return f"received {received}, expected to keep the constraint {one.name}"
+        return None
+
+    def _find_allowed(self) -> Matrix:
+        """A point that keeps the constraints, `1 x d`-dim."""
+        if not self.constraints:
+            return np.full((1, self.dim), 0.5)
+        found = self._drawn(np.random.default_rng(0), 1, _DRAWS)
+        product = math.prod(c.n_levels or math.inf for c in self.columns)
+        if not len(found) and product <= _LISTABLE:
+            found = self.listed()[:1]
+        if not len(found):
+            tried = (
+                "none of its configurations" if product <= _LISTABLE else f"none of {_DRAWS} draws"
+            )
+            names = "the constraint" if len(self.constraints) == 1 else "all of the constraints"
+            raise SpaceError(
+                f"{tried} keeps {names} {', '.join(c.name for c in self.constraints)}; is it what"
+                " you mean? Widen a range, or loosen it"
+            )
+        return self.snap(found)
+
     def to_spec(self) -> dict[str, Any]:
         """The space as data for JSON or TOML, in the format of `raytuner.space.spec`."""
-        return {str(key): value for key, value in specs.to_spec(self._template).items()}
+        spec = {str(key): value for key, value in specs.to_spec(self._template).items()}
+        if not self.constraints:
+            return spec
+        return specs.constrained_spec(spec, [one.rule for one in self.constraints])
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Space:
@@ -281,7 +422,8 @@ class Space:
         """
         if not isinstance(spec, Mapping):
             raise SpaceError(f"a spec is a table, received {spec!r}")
-        return cls(specs.from_spec(spec))
+        spec, constraints = specs.parted(spec)
+        return cls(specs.from_spec(spec), constraints)
 
     def dump(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """What varies in a configuration, as JSON, by column name; what does not exist is left out.
@@ -390,6 +532,18 @@ class Space:
                 self._validate(child, item, (*path, i))
         elif is_primitive(node) and is_primitive(value) and not _equal(node, value):
             raise ConfigError(f"{name}: received {value!r}, expected the constant {node!r}")
+
+
+def _rules(constraints: Any) -> list[Any]:
+    if isinstance(constraints, str) or not isinstance(constraints, Sequence):
+        raise SpaceError(
+            f"constraints are a list of strings and functions, received {constraints!r}"
+        )
+    return list(constraints)
+
+
+def _rule_of(rule: Any) -> Any:
+    return rule.rule if isinstance(rule, Constraint) else rule
 
 
 def _varies(leaf: Any) -> bool:

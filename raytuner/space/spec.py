@@ -24,13 +24,19 @@ Written so because TOML and JSON have no other way:
     { type = "object", repr = "..." }     an object that only Python has: written, never read back
 
 Values of a choice are taken as they stand, except for literals and objects.
+
+A space with constraints (see `raytuner.space.constraints`) is written as
+
+    { type = "space", of = { lr = { ... } }, constraints = ["a + b <= 1"] }
+
+in which a function is an object that only Python has.
 """
 
 from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raytuner.errors import SpaceError
@@ -110,6 +116,26 @@ def from_spec(spec: Any, path: Path = ()) -> Any:
     if isinstance(spec, list):
         return [from_spec(item, (*path, i)) for i, item in enumerate(spec)]
     return spec
+
+
+def constrained_spec(spec: Mapping[str, Any], rules: Sequence[Any]) -> dict[str, Any]:
+    """The spec of a space with constraints, from that of the space without."""
+    return {"type": "space", "of": spec, "constraints": [_value_spec(rule) for rule in rules]}
+
+
+def parted(spec: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Any]]:
+    """The spec of a space without its constraints, and these.
+
+    Raises:
+        SpaceError: A field is missing or of the wrong type, or a constraint is a function.
+    """
+    if spec.get("type") != "space":
+        return spec, []
+    _check_fields(spec, "the space", ("of",), ("constraints",))
+    template, rules = spec["of"], spec.get("constraints", [])
+    if not isinstance(template, Mapping) or not isinstance(rules, list):
+        raise SpaceError(f"the space: of must be a table and constraints a list, received {spec!r}")
+    return template, [_value(rule, "constraints") for rule in rules]
 
 
 def _typed(spec: Mapping[str, Any], path: Path) -> Any:

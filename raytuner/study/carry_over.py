@@ -126,5 +126,7 @@ def _moved(searched: Space, within: Space, trials: Sequence[Trial]) -> list[Conf
     for trial in trials:
         if all(value_at(trial.config, path, value) == value for path, value in fixed):
             with suppress(ConfigError):
-                found.append(within.load(within.dump(trial.config)))
+                config = within.load(within.dump(trial.config))
+                within.validate(config)  # its constraints
+                found.append(config)
     return found

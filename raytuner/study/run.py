@@ -16,15 +16,16 @@ from ray import tune as ray_tune
 
 from raytuner.errors import HistoryError, RaytunerError, SettingError, SpaceError
 from raytuner.history import History, TrialState
+from raytuner.history.stand_in import StandIn
 from raytuner.placement.cluster import connect
 from raytuner.placement.gpu_memory import wants_fit
 from raytuner.placement.request import Resources, recorded
 from raytuner.placement.retries import Retries
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
-from raytuner.search.botorch_search import RECORD_FILE
+from raytuner.search.botorch_search import DEFAULT_STRATEGY, RECORD_FILE
 from raytuner.search.tune_space import space_from_tune
-from raytuner.space import Config, Space
+from raytuner.space import Config, Rule, Space
 from raytuner.study.arguments import (
     Trainable,
     check_count,
@@ -32,7 +33,7 @@ from raytuner.study.arguments import (
     folder_for,
     with_resources,
 )
-from raytuner.study.carry_over import carry_over
+from raytuner.study.carry_over import carry_over, searched_space
 from raytuner.study.confirm import (
     CONFIRMED,
     Confirmed,
@@ -79,6 +80,8 @@ def tune(
     name: str | None = None,
     seed: int | None = None,
     points_to_evaluate: Sequence[Config] | None = None,
+    parameter_constraints: Sequence[Rule] | None = None,
+    strategy: str | None = None,
     searcher: BoTorchSearch | None = None,
     scheduler: Any = None,
     max_concurrent: int | None = None,
@@ -122,6 +125,10 @@ def tune(
         name: The study's own folder; default: the function's name and the time.
         seed: Makes proposals repeatable for the same order of results.
         points_to_evaluate: Configurations to try first.
+        parameter_constraints: What every configuration must keep, such as
+            ``"layers * units <= 1024"``; see :class:`BoTorchSearch`.
+        strategy: How to search: "bayes" (None), "hedge", "evolution", "random", "grid" and others;
+            see :class:`BoTorchSearch`.
         searcher: A :class:`BoTorchSearch` with settings of its own; None makes one.
         scheduler: Any Ray Tune scheduler; None: ASHA if there is a ``max_t``.
         max_concurrent: At most so many trials at a time; None: as many as the cluster holds.
@@ -150,14 +157,16 @@ def tune(
     check_trainable(trainable)
     if max_concurrent is not None and max_concurrent < 1:
         raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
-    if searcher is not None and points_to_evaluate is not None:
-        raise SettingError(
-            "points_to_evaluate was given beside a searcher; give it to the searcher"
-        )
-    if searcher is not None and (outcome_constraints or weights is not None):
-        raise SettingError(
-            "outcome_constraints or weights were given beside a searcher; give them to the searcher"
-        )
+    for_a_new_one = {
+        "points_to_evaluate": points_to_evaluate,
+        "parameter_constraints": parameter_constraints,
+        "outcome_constraints": outcome_constraints or None,
+        "weights": weights,
+        "strategy": strategy,
+    }
+    for argument, given in for_a_new_one.items():
+        if searcher is not None and given is not None:
+            raise SettingError(f"{argument} was given beside a searcher; give it to the searcher")
     if not wants_fit(resources):
         runnable = with_resources(trainable, resources)
     own_scheduler = None if scheduler is None else type(scheduler).__name__
@@ -174,6 +183,8 @@ def tune(
             outcome_constraints=outcome_constraints,
             weights=weights,
             points_to_evaluate=points_to_evaluate,
+            parameter_constraints=parameter_constraints or (),
+            strategy=strategy or DEFAULT_STRATEGY,
             time_attr=time_attr,
             max_t=max_t,
             seed=seed,
@@ -196,6 +207,7 @@ def tune(
             "max_t": max_t,
             "grace_period": grace_period,
             "reduction_factor": reduction_factor,
+            "strategy": searcher.strategy,
             "scheduler": own_scheduler,
             "time_attr": time_attr,
             "resources": recorded(resources),
@@ -327,6 +339,7 @@ def extend(
     gpu_hours: float | None = None,
     max_t: float | None = None,
     param_space: Mapping[str, Any] | Space | None = None,
+    parameter_constraints: Sequence[Rule] | None = None,
     resources: Resources | None = None,
     scheduler: Any = None,
     max_concurrent: int | None = None,
@@ -352,9 +365,7 @@ def extend(
     if not (study.path / RECORD_FILE).is_file():
         raise HistoryError(f"there is no record to go on from at {study.path / RECORD_FILE}")
     runnable = with_resources(trainable, resources)
-    space = param_space
-    if space is not None and not isinstance(space, Space):
-        space = space_from_tune(space)
+    space = _next_space(study, param_space, parameter_constraints)
     with closing(_record_of(study, space)) as history:
         carried = carry_over(
             history,
@@ -369,7 +380,11 @@ def extend(
         _end_abandoned(history)
         note_run(history, "extended", carried.changes)
     searcher = BoTorchSearch(
-        history.space, time_attr=settings["time_attr"], max_t=history.max_t, seed=settings["seed"]
+        history.space,
+        time_attr=settings["time_attr"],
+        max_t=history.max_t,
+        seed=settings["seed"],
+        strategy=settings.get("strategy", DEFAULT_STRATEGY),
     )
     searcher.restore(str(study.path / RECORD_FILE))
     searcher.keep_record_in(study.path / RECORD_FILE)
@@ -431,6 +446,28 @@ def confirm(
         with closing(History.open(study.path / RECORD_FILE, study.history.space)) as history:
             history.set_meta(CONFIRMED, study.history.get_meta(CONFIRMED))
     return confirmed(study.history)
+
+
+def _next_space(
+    study: Study,
+    param_space: Mapping[str, Any] | Space | None,
+    rules: Sequence[Rule] | None,
+) -> Space | None:
+    """The space to go on in, None for that of the study.
+
+    The study's constraints go on to hold, unless others are given.
+    """
+    if param_space is None and rules is None:
+        return None
+    before = searched_space(study.history)
+    space = before if param_space is None else param_space
+    if not isinstance(space, Space):
+        space = space_from_tune(space)
+    if rules is not None:
+        return Space(space.template, rules)
+    return space.constrained(
+        [one for one in before.constraints if not isinstance(one.rule, StandIn)]
+    )
 
 
 def _known_resources(settings: Mapping[str, Any], again: str) -> Resources | None:

@@ -326,9 +326,9 @@ class Study:
             num_samples: So many more trials; -1 for as many as a budget allows.
             trainable: As for :meth:`resume`.
             **settings: ``time_budget_s`` and ``gpu_hours`` for these trials (none carries over);
-                ``max_t``, ``param_space``, ``resources``, ``scheduler`` and ``max_concurrent`` in
-                the place of those it was run with; ``callbacks`` and ``progress`` as for
-                :func:`raytuner.tune`.
+                ``max_t``, ``param_space``, ``parameter_constraints``, ``resources``, ``scheduler``
+                and ``max_concurrent`` in the place of those it was run with; ``callbacks`` and
+                ``progress`` as for :func:`raytuner.tune`.
 
         A larger ``max_t``: trials that had reached the old one count as stopped there, and the best
         of them, at most half of the new trials, are tried again from their start.
@@ -336,8 +336,9 @@ class Study:
         Another ``param_space``, with the same hyperparameters: new trials come from it. The record
         grows to hold both, and trials that lie outside stay in it, but the model that proposes does
         not learn from them. A range may be wider or narrower, a choice have more or fewer values, a
-        hyperparameter become a constant or a constant one. A space with objects that no file can
-        hold has to be passed again, as it was.
+        hyperparameter become a constant or a constant one. Constraints go on to hold, unless
+        ``parameter_constraints`` says otherwise. A space with objects or constraint functions, that
+        no file can hold, has to be passed again, as it was.
 
         Returns:
             The study, after it has run.

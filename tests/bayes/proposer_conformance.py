@@ -10,7 +10,7 @@ import pytest
 
 from raytuner.bayes import Proposal, Proposer
 from raytuner.history import History, TrialState
-from raytuner.space import Categorical, Config, Float, Integer, Normal, Ordinal, Space
+from raytuner.space import Categorical, Config, Float, Integer, Normal, Ordinal, Space, when
 
 Make = Callable[[Space, int], Proposer]
 
@@ -28,6 +28,26 @@ SPACES = {
             "grid": Normal(0, 2, step=0.5),
             "constant": "kept",
         }
+    ),
+    "conditional": Space(
+        {
+            "kind": Categorical(["linear", "net"]),
+            "penalty": when(Float(1e-6, 1e2, log=True), kind="linear"),
+            "layers": when(Integer(1, 6), kind="net"),
+            "dropout": when(Float(0, 0.9), layers=[2, 3, 4, 5, 6]),
+        }
+    ),
+    "constrained": Space(
+        {
+            "x": Float(0, 1),
+            "n": Integer(1, 64, log=True),
+            "act": Categorical(["relu", "tanh"]),
+            "slope": when(Float(0, 1), act="relu"),
+        },
+        ["x * n <= 4", "x + slope <= 1", lambda config: config["act"] == "relu" or config["n"] > 3],
+    ),
+    "hardly allowed": Space(
+        {f"x{i}": Float(0, 1) for i in range(3)}, ["x0 + x1 + x2 <= 0.15", "x0 >= x1"]
     ),
 }
 
@@ -115,6 +135,15 @@ class ProposerConformance:
         used = {row.tobytes() for row in history.snapshot().points}
         assert len(set(keys)) == len(keys)
         assert not used & set(keys)
+
+    def test_a_finite_space_under_constraints_is_used_up(self, make: Make) -> None:
+        space = Space({"a": Integer(0, 9), "b": Integer(0, 9)}, ["a + b <= 2", "a != 1"])
+        history = _told(space, make(space, 2), 4, state=TrialState.COMPLETED)
+        assert len(np.unique(history.snapshot().points, axis=0)) == space.cardinality == 4
+        proposer = make(space, 2)
+        proposer.tell(history.snapshot())
+        for proposal in proposer.ask(2):
+            space.validate(proposal.config)
 
     def test_uses_up_a_finite_space_before_it_repeats(self, make: Make) -> None:
         space = SPACES["categorical"]

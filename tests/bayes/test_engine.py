@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from problems import BRANIN, MIXED
 
-from raytuner.bayes import BayesProposer, surrogate
+from raytuner.bayes import BayesProposer, SobolProposer, surrogate
 from raytuner.bayes.acquisition import LogExpectedImprovement, log_improvement
 from raytuner.bayes.dataset import MAX_ROWS, Dataset, dataset, telling
 from raytuner.bayes.kernel import ConfigurationKernel
@@ -28,7 +28,7 @@ from raytuner.bayes.seen import Seen
 from raytuner.bayes.surrogate import FIT_ERRORS, fit, hyperparameters, numerics
 from raytuner.errors import RaytunerWarning, SettingError
 from raytuner.history import History, Origin, TrialState
-from raytuner.space import Categorical, Float, Integer, Space, when
+from raytuner.space import Categorical, Float, Integer, Ordinal, Space, when
 
 finite = hnp.arrays(
     np.float64, st.integers(1, 40), elements=st.floats(-1e12, 1e12, allow_subnormal=False)
@@ -214,6 +214,57 @@ class TestMaximise:
         point = maximise(hill, space, np.empty((0, 1)), seen, np.random.default_rng(0))
         assert point is not None
         assert space.decode(point[None])[0]["n"] in (9, 11)
+
+    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("rule", ["x + y + z <= 1", lambda c: c["x"] + c["y"] + c["z"] <= 1])
+    def test_finds_the_top_on_the_border_of_what_is_allowed(self, seed: int, rule: Any) -> None:
+        space = Space({name: Float(0, 1) for name in "xyz"}, [rule])
+        target = torch.tensor([0.9, 0.6, 0.3], dtype=torch.double)  # the top is 0.8 / 3 below
+
+        def hill(X: torch.Tensor) -> torch.Tensor:
+            return -50 * ((X - target) ** 2).sum(-1)
+
+        none = np.empty((0, 3))
+        point = maximise(hill, space, none, Seen(space, none), np.random.default_rng(seed))
+        assert point is not None
+        space.validate(space.decode(point[None])[0])
+        assert np.abs(point - (target.numpy() - 0.8 / 3)).max() < 0.03
+
+    def test_finds_the_best_levels_that_are_allowed(self) -> None:
+        space = Space(
+            {"layers": Integer(1, 8), "units": Ordinal([16, 32, 64, 128]), "x": Float(0, 1)},
+            ["layers * units <= 256"],
+        )
+
+        def hill(X: torch.Tensor) -> torch.Tensor:
+            return X[..., 0] + 3 * X[..., 1] - (X[..., 2] - 0.3) ** 2
+
+        none = np.empty((0, 3))
+        point = maximise(hill, space, none, Seen(space, none), np.random.default_rng(0))
+        assert point is not None
+        (config,) = space.decode(point[None])
+        assert (config["layers"], config["units"]) == (2, 128)
+        assert config["x"] == pytest.approx(0.3, abs=0.01)
+
+
+class TestSobolUnderConstraints:
+    def test_it_follows_the_sequence_whatever_was_left_out(self) -> None:
+        space = Space({"x": Float(0, 1), "y": Float(0, 1)}, ["x + y <= 0.5"])
+        history = History(space, metric="loss", mode="min")
+        proposer = SobolProposer(space, 0)
+        for i in range(60):
+            if i % 20 == 0:
+                proposer = SobolProposer(space, 0)  # the record says it all
+            proposer.tell(history.snapshot())
+            history.add(str(i), proposer.ask(1)[0].config)
+        free = SobolProposer(Space(space.template), 0).points(600)
+        assert np.allclose(history.points(), free[free.sum(axis=1) <= 0.5][:60])
+
+    def test_a_huge_space_of_which_three_are_allowed_does_not_hang(self) -> None:
+        space = Space({name: Integer(0, 99) for name in "abc"}, ["a + b + c <= 12", "a != 3"])
+        proposer = SobolProposer(space, 0)
+        found = proposer.ask(30)
+        assert len({str(p.config) for p in found}) == 30
 
 
 def _fitted_record(n: int = 14) -> History:

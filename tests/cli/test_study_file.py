@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from raytuner.cli.loading import load_space
 from raytuner.cli.study_file import read_study
-from raytuner.errors import RaytunerError, SettingError
+from raytuner.errors import RaytunerError, SettingError, SpaceError
 
 WHOLE = """
 trainable = "train:fit"
@@ -17,6 +18,8 @@ storage = "results"
 seed = 3
 max_concurrent = 4
 reuse_actors = true
+parameter_constraints = ["lr <= 0.7"]
+strategy = "grid"
 
 [budget]
 trials = 20
@@ -66,6 +69,8 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         "grace_period": 2,
         "reduction_factor": 4,
         "points_to_evaluate": [{"lr": 0.5}],
+        "parameter_constraints": ["lr <= 0.7"],
+        "strategy": "grid",
     }
 
 
@@ -95,3 +100,14 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="cannot be read: No such file"):
         read_study(tmp_path / "study.toml")
+
+
+def test_the_file_of_a_space_may_hold_constraints(tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text(
+        "parameter_constraints = ['lr <= 0.7']\n[space]\nlr = { type='float', low=0, high=1 }"
+    )
+    assert [one.name for one in load_space(file).constraints] == ["lr <= 0.7"]
+    file.write_text("parameter_constraints = ['lr']\n[space]\nlr = { type='float', low=0, high=1 }")
+    with pytest.raises(SpaceError, match=r"space.toml: the constraint 'lr' compares nothing"):
+        load_space(file)

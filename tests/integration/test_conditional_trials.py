@@ -12,6 +12,7 @@ from ray import tune
 
 import raytuner
 from raytuner import BoTorchSearch
+from raytuner.errors import SpaceError
 
 # Ray's workers cannot import the tests: they get the functions themselves.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
@@ -68,3 +69,41 @@ def test_in_a_study_and_its_report(tmp_path: Path) -> None:
     assert abs(mean - again.best.value) < 1.0
     page = again.report(tmp_path / "report.html")
     assert "momentum" in Path(page).read_text(encoding="utf-8")
+
+
+def multiply(config: dict[str, Any]) -> None:
+    tune.report({"gain": config["a"] * config["b"]})
+
+
+FACTORS = {"a": tune.randint(1, 9), "b": tune.randint(1, 9)}
+
+
+def bounded(path: Path, rules: list[Any], n: int) -> raytuner.study.Study:
+    return raytuner.tune(
+        multiply, FACTORS, metric="gain", mode="max", num_samples=n, seed=0,
+        parameter_constraints=rules, storage_path=str(path), name="study", reuse_actors=True,
+        progress=False,
+    )  # fmt: skip
+
+
+def test_constraints_hold_through_an_extension(tmp_path: Path) -> None:
+    study = bounded(tmp_path, ["a + b <= 9"], 6)
+    wider = {**FACTORS, "b": tune.randint(1, 20)}
+    study = raytuner.load(study.path).extend(6, multiply, param_space=wider, progress=False)
+    assert len(study.results) == 12
+    assert (study.results["config/a"] + study.results["config/b"] <= 9).all()
+    study = study.extend(3, multiply, parameter_constraints=["a + b > 9"], progress=False)
+    assert (study.results["config/a"] + study.results["config/b"] > 9)[12:].all()
+
+
+def test_a_constraint_that_no_file_can_hold_is_given_again(tmp_path: Path) -> None:
+    rules = [lambda config: config["a"] * config["b"] <= 30]
+    loaded = raytuner.load(bounded(tmp_path, rules, 2).path)
+    assert loaded.best is not None
+    with pytest.raises(SpaceError, match="only Python has"):
+        loaded.extend(1, multiply)
+    study = loaded.extend(
+        2, multiply, param_space=FACTORS, parameter_constraints=rules, progress=False
+    )
+    assert (study.results["gain"] <= 30).all()
+    assert len(study.results) == 4

@@ -141,3 +141,40 @@ def test_a_weighted_sum_is_one_objective() -> None:
     assert best is not None
     # 1 / w + w / 200 is least at w = 14.
     assert 6 <= best.config["width"] <= 32
+
+
+@pytest.mark.parametrize("strategy", ["ucb", "evolution"])
+def test_strategies_of_one_objective_say_so(strategy: str) -> None:
+    with pytest.raises(SettingError, match=rf"strategy '{strategy}' takes one objective.*loss, ms"):
+        search(space=SPACE, strategy=strategy)
+
+
+def test_a_strategy_without_bounds_says_so() -> None:
+    with pytest.raises(SettingError, match=r"takes no outcome constraints.*mib <= 40"):
+        search(space=SPACE, strategy="evolution", metric="loss", mode="min")
+
+
+@pytest.mark.parametrize("strategy", ["ei", "pi", "ucb", "kg", "thompson", "gradient", "hedge"])
+def test_every_strategy_with_a_model_keeps_a_bound(strategy: str) -> None:
+    """The loss is least at x = 1, and the bound is at 0.5."""
+    searcher = BoTorchSearch(
+        {"x": tune.uniform(0, 1), "y": tune.uniform(0, 1)},
+        "loss",
+        "min",
+        outcome_constraints=["cost <= 0.5"],
+        strategy=strategy,
+        background=False,
+        seed=0,
+        n_initial=8,
+    )
+    for i in range(20):
+        config = searcher.suggest(str(i))
+        assert isinstance(config, dict)
+        found = {"loss": (config["x"] - 1) ** 2 + 0.1 * config["y"], "cost": config["x"]}
+        searcher.on_trial_complete(str(i), {**found, "training_iteration": 1})
+    proposed = [t.config["x"] for t in searcher.history.trials[8:]]
+    assert sum(x > 0.6 for x in proposed) <= 4
+    best = searcher.history.best()
+    assert best is not None
+    assert best.config["x"] <= 0.5
+    assert best.value < 0.42
