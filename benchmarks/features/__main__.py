@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import click
 
+from benchmarks.features.about import ABOUT
 from benchmarks.features.methods import METHODS
 from benchmarks.features.plan import SEEDS, plan
 from benchmarks.features.problems import PROBLEMS
-from benchmarks.features.section import as_section
+from benchmarks.features.table import as_section
 from benchmarks.race.__main__ import names
 from benchmarks.race.method import missing
 from benchmarks.race.runs import Store
@@ -51,7 +52,7 @@ def main(
             method = METHODS[name]
             click.echo(f"{name:24} {method.title}; {missing(method.modules) or 'installed'}")
         for name in problems:
-            click.echo(f"{name:24} {(PROBLEMS[name].__doc__ or '').partition(chr(10))[0]}")
+            click.echo(f"{name:24} {ABOUT[name].feature}")
         return
     planned = plan(methods, problems, seeds)
     absent = {name: why for name in methods if (why := missing(METHODS[name].modules))}
@@ -60,7 +61,7 @@ def main(
     click.echo(as_section(store.runs(), [*planned.lacking, *failed]))
 
 
-def _check(what: str, given: Sequence[str], known: Sequence[str] | dict[str, object]) -> None:
+def _check(what: str, given: Sequence[str], known: Collection[str]) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
         raise click.UsageError(f"unknown {what} {', '.join(unknown)}; known: {', '.join(known)}")

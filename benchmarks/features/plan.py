@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.features.about import ABOUT
 from benchmarks.features.methods import METHODS
 from benchmarks.features.play import play
 from benchmarks.features.player import FeatureMethod
@@ -55,7 +56,7 @@ def plan(methods: Iterable[str], problems: Iterable[str], seeds: int) -> Plan:
             if reason is None:
                 pairs.append((name, problem, method))
             else:
-                made.lacking.append(f"{method.title}, {problem.feature} ({name}): {reason}")
+                made.lacking.append(f"{method.title}, {ABOUT[name].feature} ({name}): {reason}")
     for seed in range(seeds):
         for name, problem, method in pairs:
             key = Key(method.name, problem.name, seed, problem.pending, float(problem.evaluations))

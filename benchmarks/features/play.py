@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.features.player import FeatureMethod, Player
 from benchmarks.features.problem import Config, FeatureProblem, Outcomes
 from benchmarks.race.method import versions
-from benchmarks.race.runs import Run, Steps, brief, seed_everything, this_machine, thinned
+from benchmarks.race.runs import Run, Steps, brief, seed_everything, thinned, this_machine
 
 _T = TypeVar("_T")
 

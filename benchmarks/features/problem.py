@@ -65,8 +65,6 @@ class FeatureProblem:
 
     Attributes:
         name: Its name in results, ``features/...``.
-        feature: The feature.
-        about: What is searched, what the loss is, and what peers do, for the page.
         parameters: The search space; a condition's parent comes before its children.
         function: The outcomes of a configuration, without noise.
         loss: What the outcomes evaluated so far come to; 0: as good as can be, 1: no answer yet.
@@ -82,8 +80,6 @@ class FeatureProblem:
     """
 
     name: str
-    feature: str
-    about: str
     parameters: tuple[Range | Choice, ...]
     function: Callable[[Config], Outcomes]
     loss: Callable[[Sequence[Outcomes]], float]

@@ -34,12 +34,6 @@ _SAMPLE_SEED = 0
 HARTMANN_BEST = -3.32237
 HARTMANN_OPTIMUM = (0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573)
 
-_REGRET = (
-    "The loss is the regret of the best {}, in units of that of the median of random"
-    " configurations."
-)
-_MISSING = "The loss is the share that is missing of the best front's hypervolume."
-
 
 def _unit(names: list[str]) -> tuple[Range, ...]:
     return tuple(Range(name, 0.0, 1.0, whole=False, log=False) for name in names)
@@ -82,11 +76,6 @@ def constrained() -> FeatureProblem:
     return _judged(
         HARTMANN_BEST,
         name="features/constrained",
-        feature="an outcome constraint",
-        about="Hartmann's function in six dimensions, feasible within the unit ball: 8 % of the"
-        " cube. The constraint is known by its value at evaluated points only. "
-        + _REGRET.format("feasible value")
-        + " raytuner without the feature adds the constraint's excess to the objective.",
         parameters=_unit(names),
         function=outcomes,
         constraint="c",
@@ -129,15 +118,6 @@ def parameter_constrained() -> FeatureProblem:
     return _judged(
         network_best(),
         name="features/parameter-constrained",
-        feature="a parameter constraint",
-        about=f"A made-up network of four hyperparameters with `{expression}`, known beforehand:"
-        " 37 % of the space. " + _REGRET.format("value of a network that is small enough") + " A"
-        " suggestion that is too large counts as an evaluation and has no value. Optuna has no"
-        " constraints on hyperparameters, and Ax linear ones only, which this is not: both are told"
-        " by how much a suggestion exceeds it as an outcome constraint, and Optuna's also gets the"
-        " worst value so far, as it takes no trial without one. Random search draws again until it"
-        " is kept. To raytuner without the feature, a network that is too large is a trial that"
-        " failed.",
         parameters=(
             Range("layers", 1, 16, whole=True, log=False),
             Range("units", 16, 1024, whole=True, log=True),
@@ -157,7 +137,6 @@ def zdt1() -> FeatureProblem:
         "zdt1",
         # Random configurations cover a good third of it, so that there is something to be seen.
         HypervolumeMissing(reference=(1.1, 4.0), largest=1.1 * 4.0 - 1.0 / 3.0),
-        "ZDT1 in eight dimensions, two objectives, reference point (1.1, 4).",
     )
 
 
@@ -168,13 +147,10 @@ def dtlz2() -> FeatureProblem:
         function,
         "dtlz2",
         HypervolumeMissing(reference=(1.1, 1.1, 1.1), largest=float(function.max_hv)),
-        "DTLZ2 in six dimensions, three objectives, reference point (1.1, 1.1, 1.1).",
     )
 
 
-def _several_objectives(
-    function: Any, name: str, loss: HypervolumeMissing, about: str
-) -> FeatureProblem:
+def _several_objectives(function: Any, name: str, loss: HypervolumeMissing) -> FeatureProblem:
     names = _numbered(function.dim)
     objectives = tuple(f"f{number + 1}" for number in range(len(loss.reference)))
 
@@ -184,9 +160,6 @@ def _several_objectives(
 
     return FeatureProblem(
         name=f"features/{name}",
-        feature=f"{['two', 'three'][len(objectives) - 2]} objectives",
-        about=f"{about} {_MISSING} Nobody is told the reference point. raytuner without the feature"
-        " minimises the sum of the objectives.",
         parameters=_unit(names),
         function=outcomes,
         loss=loss,
@@ -201,11 +174,6 @@ def noisy() -> FeatureProblem:
     return _judged(
         0.397887,
         name="features/noisy",
-        feature="noise",
-        about="Branin's function plus normal noise of standard deviation 10. The loss is the regret"
-        " of the true value of what the method says is best, in units of that of the median of"
-        " random configurations. Ax says so by its model; Optuna, random search and raytuner"
-        " without the feature by the best value they were told.",
         parameters=(
             Range("x1", -5.0, 10.0, whole=False, log=False),
             Range("x2", 0.0, 15.0, whole=False, log=False),
@@ -218,7 +186,7 @@ def noisy() -> FeatureProblem:
 
 # Development instances: the first that raytuner's authors list, and the three that follow it.
 TARGET, STUDIED = "3945", ("34539", "126029", "146212")
-_EARLIER_TRIALS = 60
+EARLIER_TRIALS = 60
 
 
 def transfer() -> FeatureProblem:
@@ -231,11 +199,6 @@ def transfer() -> FeatureProblem:
     known = lcbench.problem(TARGET)
     described: dict[str, Any] = {
         "name": "features/transfer",
-        "feature": "earlier studies",
-        "about": f"Final accuracy on LCBench's development instance {TARGET}, after studies of"
-        f" {_EARLIER_TRIALS} random configurations each on {', '.join(STUDIED)}. "
-        + _REGRET.format("value")
-        + " Peers have nothing of the kind, and begin from nothing, as raytuner without does.",
         "parameters": tuple(ranges(lcbench.space)),
         "function": lambda config: _errors(lcbench, TARGET, config),
         "loss": Regret(100.0 - known.best, 100.0 - known.median),
@@ -253,7 +216,7 @@ def _errors(lcbench: LCBench, instance: str, config: Config) -> Outcomes:
 
 def _studied(lcbench: LCBench, problem: FeatureProblem, instance: str) -> Earlier:
     rng = np.random.default_rng(int(instance))
-    configs = tuple(problem.draw(rng) for _ in range(_EARLIER_TRIALS))
+    configs = tuple(problem.draw(rng) for _ in range(EARLIER_TRIALS))
     return Earlier(configs, tuple(_errors(lcbench, instance, config) for config in configs))
 
 
@@ -301,13 +264,6 @@ def conditional() -> FeatureProblem:
     return _judged(
         MODELS_BEST,
         name="features/conditional",
-        feature="conditions",
-        about="A made-up choice of three models with two, three and four hyperparameters of their"
-        " own; the one with the lowest optimum is bad almost everywhere. "
-        + _REGRET.format("value")
-        + " Optuna defines the space by running (TPE by groups; its GPSampler draws what is"
-        " conditional at random), Ax by a hierarchical space. raytuner without the feature searches"
-        " a flat space of all ten.",
         parameters=(Choice("model", ("kernel", "trees", "net")), *children),
         function=lambda config: {"f": model_loss(config)},
         conditions={r.name: ("model", r.name.partition("_")[0]) for r in children},
@@ -326,8 +282,6 @@ def high_dimensional() -> FeatureProblem:
     return _judged(
         HARTMANN_BEST,
         name="features/high-dimensional",
-        feature="many dimensions",
-        about="Hartmann's function of six of a hundred hyperparameters. " + _REGRET.format("value"),
         parameters=_unit(names),
         function=lambda config: {"f": float(function.evaluate_true(_point(config, active)))},
         evaluations=100,
@@ -335,25 +289,21 @@ def high_dimensional() -> FeatureProblem:
 
 
 def prior_right() -> FeatureProblem:
-    """A guess not far from the optimum."""
+    """A guess 0.1 from the optimum in each dimension."""
     guess = [x + 0.1 * (-1) ** number for number, x in enumerate(HARTMANN_OPTIMUM)]
-    return _prior("right", guess, "0.1 from the optimum in each dimension")
+    return _prior("right", guess)
 
 
 def prior_wrong() -> FeatureProblem:
-    """A guess far from the optimum."""
-    return _prior("wrong", [(x + 0.5) % 1.0 for x in HARTMANN_OPTIMUM], "half of the range off")
+    """A guess half of the range off in each dimension."""
+    return _prior("wrong", [(x + 0.5) % 1.0 for x in HARTMANN_OPTIMUM])
 
 
-def _prior(which: str, centre: list[float], where: str) -> FeatureProblem:
+def _prior(which: str, centre: list[float]) -> FeatureProblem:
     function, names = Hartmann(dim=6), _numbered(6)
     return _judged(
         HARTMANN_BEST,
         name=f"features/prior-{which}",
-        feature=f"a prior that is {which}",
-        about=f"Hartmann's function in six dimensions, and a guess of the optimum, {where}; its"
-        " standard deviation is 0.1. " + _REGRET.format("value") + " All others, raytuner without"
-        " the feature among them, try the guess first.",
         parameters=_unit(names),
         function=lambda config: {"f": float(function.evaluate_true(_point(config, names)))},
         guess=Guess(dict(zip(names, centre, strict=True)), sd=0.1),

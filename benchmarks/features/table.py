@@ -1,28 +1,41 @@
-"""The figures as Markdown."""
+"""The figures as Markdown: a section of the results page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.features.about import ABOUT
 from benchmarks.features.methods import METHODS
-from benchmarks.features.problem import FeatureProblem
 from benchmarks.race.figures import grouped, intervals, regrets
 from benchmarks.race.runs import Run
 from benchmarks.race.table import markdown_table
 
 MARKS = (0.25, 0.50, 1.00)  # shares of the evaluations
 
+_HEAD = """\
+## Features beside peers
+
+Each feature of search spaces and objectives on a problem where it matters, made by
+`python -m benchmarks.features`: asked and told in one process, some trials at a time, the oldest
+evaluated next. Peers do what they can about it.
+
+Mean loss at the end, lower is better: 0 is as good as can be, 1 is no answer yet, and more counts
+as 1. The least of a row is in bold; seeds and intervals are below. No figure: NSGA-II is run for
+several objectives only, and nothing can be left out in many dimensions; of any other,
+`python -m benchmarks.features` says why.
+"""
+
 
 @dataclass(frozen=True)
 class Row:
-    """What a method comes to on a problem: its mean loss at each mark, with an interval, in words.
+    """What a method comes to on a problem.
 
     Attributes:
         method: Its name.
         seeds: Runs.
         last: Mean loss at the end.
-        losses: At each of `MARKS`, with the 95 % bootstrap interval over seeds.
+        losses: In words, at each of `MARKS`, with the 95 % bootstrap interval over seeds.
         seconds: Of the searcher, for each trial.
     """
 
@@ -33,29 +46,24 @@ class Row:
     seconds: float
 
 
-def as_markdown(
-    runs: Sequence[Run], problems: Sequence[FeatureProblem], left_out: Iterable[str] = ()
-) -> str:
+def as_section(runs: Sequence[Run], left_out: Iterable[str] = ()) -> str:
     """A table of all problems at the end, one of each problem at each mark, and what is missing."""
+    known = [run for run in runs if run.method in METHODS]
     tables = {
-        problem.name: rows([run for run in runs if run.problem == problem.name])
-        for problem in problems
+        name: _rows([run for run in known if run.problem == f"features/{name}"]) for name in ABOUT
     }
-    lines = [
-        "Mean loss at the end, lower is better: 0 is as good as can be, 1 is no answer yet (what"
-        " each loss is, is said below; the best of a row in bold; more than 1 counts as 1):",
-        "",
-        *_overview(problems, tables),
-    ]
-    for problem in problems:
-        lines += ["", *_section(problem, tables[problem.name])]
+    lines = [_HEAD, *_overview(tables)]
+    for name, rows in tables.items():
+        if rows:
+            first = next(run for run in known if run.problem == f"features/{name}")
+            lines += ["", *_problem(name, rows, first)]
     left_out = list(left_out)
     if left_out:
         lines += ["", "Not run:", "", *(f"- {line}" for line in left_out)]
     return "\n".join(lines) + "\n"
 
 
-def rows(runs: Sequence[Run]) -> list[Row]:
+def _rows(runs: Sequence[Run]) -> list[Row]:
     """The methods that ran on a problem, the best at the end first."""
     found = [_row(method, mine) for method, mine in grouped(runs).items()]
     return sorted(found, key=lambda row: row.last)
@@ -77,15 +85,15 @@ def _row(method: str, runs: Sequence[Run]) -> Row:
     )
 
 
-def _overview(problems: Sequence[FeatureProblem], tables: Mapping[str, Sequence[Row]]) -> list[str]:
-    have = {row.method for table in tables.values() for row in table}
+def _overview(tables: Mapping[str, Sequence[Row]]) -> list[str]:
+    have = {row.method for rows in tables.values() for row in rows}
     shown = [method for method in METHODS.values() if method.name in have]
     lines = []
-    for problem in problems:
-        last = {row.method: row.last for row in tables[problem.name]}
+    for name, rows in tables.items():
+        last = {row.method: row.last for row in rows}
         best = min(last.values(), default=0.0)
         cells = [_bold(last.get(method.name), best) for method in shown]
-        lines.append((problem.feature, _short(problem), *cells))
+        lines.append((ABOUT[name].feature, name, *cells))
     return markdown_table(("feature", "problem", *(method.title for method in shown)), lines)
 
 
@@ -95,23 +103,15 @@ def _bold(value: float | None, best: float) -> str:
     return f"**{value:.3f}**" if value == best else f"{value:.3f}"
 
 
-def _short(problem: FeatureProblem) -> str:
-    return problem.name.partition("/")[2]
-
-
-def _section(problem: FeatureProblem, table: Sequence[Row]) -> list[str]:
+def _problem(name: str, rows: Sequence[Row], run: Run) -> list[str]:
     head = ("method", "seeds", *(f"{mark:.0%}" for mark in MARKS), "s a trial")
     return [
-        f"### {_short(problem)}: {problem.feature}",
+        f"### {name}",
         "",
-        f"{problem.about} {problem.evaluations} evaluations, {problem.pending} trials at a time.",
+        f"{ABOUT[name].text} {run.budget:g} evaluations, {run.workers} trials at a time.",
         "",
         *markdown_table(
             head,
-            (
-                (METHODS[r.method].title, str(r.seeds), *r.losses, f"{r.seconds:.2g}")
-                for r in table
-                if r.method in METHODS
-            ),
+            ((METHODS[r.method].title, str(r.seeds), *r.losses, f"{r.seconds:.2g}") for r in rows),
         ),
     ]

@@ -200,6 +200,7 @@ def thinned(steps: Steps) -> Steps:
 
 
 def brief(seconds: float) -> float:
+    """To four digits."""
     return float(f"{seconds:.4g}")
 
 
