@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.features.player import FeatureMethod, Player
 from benchmarks.features.problem import Config, FeatureProblem, Outcomes
 from benchmarks.race.method import versions
-from benchmarks.race.runs import Run, Steps, brief, seed_everything, thinned, this_machine
+from benchmarks.race.runs import Run, Steps, brief, seed_everything, this_machine
 
 _T = TypeVar("_T")
 
@@ -34,8 +34,9 @@ class _Clock:
 def play(method: FeatureMethod, problem: FeatureProblem, seed: int) -> Run:
     """Run a method once: the oldest of the pending trials is evaluated next.
 
-    A run's regrets are the problem's losses: ``final`` of what the method has to show, ``any`` of
-    all that it has evaluated, the same but for problems with noise.
+    A run's regrets are the problem's losses after each twentieth of the evaluations: ``final`` of
+    what the method has to show, ``any`` of all that it has evaluated, which is the same but for
+    problems with noise.
     """
     import torch
 
@@ -67,8 +68,8 @@ def play(method: FeatureMethod, problem: FeatureProblem, seed: int) -> Run:
         seed=seed,
         workers=problem.pending,
         budget=float(problem.evaluations),
-        final=thinned(final),
-        any=thinned(any_),
+        final=final,
+        any=any_,
         trials={"COMPLETED": len(evaluated)},
         units=len(evaluated),
         utilisation=1.0,
