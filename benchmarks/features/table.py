@@ -21,9 +21,9 @@ Each feature of search spaces and objectives on a problem where it matters, made
 evaluated next. Peers do what they can about it.
 
 Mean loss at the end, lower is better: 0 is as good as can be, 1 is no answer yet, and more counts
-as 1. The least of a row is in bold; seeds and intervals are below. No figure: NSGA-II is run for
-several objectives only, and nothing can be left out in many dimensions; of any other,
-`python -m benchmarks.features` says why.
+as 1. The least of a row is in bold; a method with fewer seeds than others says so, and intervals
+are below. No figure: NSGA-II is run for several objectives only, and nothing can be left out in
+many dimensions; of any other, `python -m benchmarks.features` says why.
 """
 
 
@@ -90,17 +90,20 @@ def _overview(tables: Mapping[str, Sequence[Row]]) -> list[str]:
     shown = [method for method in METHODS.values() if method.name in have]
     lines = []
     for name, rows in tables.items():
-        last = {row.method: row.last for row in rows}
-        best = min(last.values(), default=0.0)
-        cells = [_bold(last.get(method.name), best) for method in shown]
+        by_method = {row.method: row for row in rows}
+        cells = [_last(by_method.get(method.name), rows) for method in shown]
         lines.append((ABOUT[name].feature, name, *cells))
     return markdown_table(("feature", "problem", *(method.title for method in shown)), lines)
 
 
-def _bold(value: float | None, best: float) -> str:
-    if value is None:
+def _last(row: Row | None, rows: Sequence[Row]) -> str:
+    """A method's loss at the end, and how many seeds it is of if others have more."""
+    if row is None:
         return "-"
-    return f"**{value:.3f}**" if value == best else f"{value:.3f}"
+    value = f"**{row.last:.3f}**" if row.last == min(r.last for r in rows) else f"{row.last:.3f}"
+    if row.seeds == max(r.seeds for r in rows):
+        return value
+    return f"{value} ({row.seeds} seed{'s' if row.seeds > 1 else ''})"
 
 
 def _problem(name: str, rows: Sequence[Row], run: Run) -> list[str]:

@@ -277,7 +277,7 @@ def a_run(method: str, loss: float, seed: int = 0) -> Run:
 def test_the_table_has_the_best_in_bold_and_first() -> None:
     runs = [a_run("random", 0.5), a_run("random", 0.7, seed=1), a_run("optuna-tpe", 0.25)]
     text = as_section([*runs, a_run("a method of old", 0.1)], ["Ax: not installed"])
-    assert "| two objectives | zdt1 | **0.250** | 0.600 |" in text
+    assert "| two objectives | zdt1 | **0.250** (1 seed) | 0.600 |" in text
     assert "| outcome constraint | constrained | - | - |" in text
     assert "| random search | 2 | 1.000 | 1.000 | 0.600 (0.50 to 0.70) |" in text
     assert text.index("| Optuna TPE | 1 |") < text.index("| random search | 2 |")
