@@ -18,7 +18,8 @@ from benchmarks.race.workers import run_all
 from benchmarks.real import RealProblems
 
 
-def _names(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
+def names(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
+    """Of an option that names several, with commas between."""
     return [name.strip() for name in value.split(",") if name.strip()] if value else []
 
 
@@ -46,10 +47,10 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     show_default=True,
     help="Folder in which runs are kept.",
 )
-@click.option("--methods", callback=_names, help="Names with commas between; see --list.")
+@click.option("--methods", callback=names, help="Names with commas between; see --list.")
 @click.option(
     "--instances",
-    callback=_names,
+    callback=names,
     help='Names with commas between: OpenML task ids, "development" or "test"; or real problems.',
 )
 @click.option(
@@ -103,7 +104,8 @@ def main(
     except KeyError as error:
         raise click.UsageError(str(error.args[0])) from error
     store = Store(results)
-    left_out = run_all(chosen, benchmark, store, jobs)
+    absent = {name: why for name in chosen.methods if (why := METHODS[name].missing())}
+    left_out = run_all(wanted, absent, store, jobs)
     runs = [run for run in store.runs() if run.key in wanted]
     click.echo(as_markdown(summaries(runs), left_out))
 

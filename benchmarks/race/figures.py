@@ -82,19 +82,21 @@ def mean_over_problems(runs: Sequence[Run], values: npt.ArrayLike) -> Floats:
     return np.mean(means, axis=0)
 
 
-def regrets(runs: Sequence[Run], *, final: bool = True) -> Floats:
+def regrets(runs: Sequence[Run], *, final: bool = True, marks: Sequence[float] = MARKS) -> Floats:
     """Regrets ``runs x marks``, none above 1: what is worse than the median is no answer yet."""
-    table = [[min(1.0, run.regret(mark, final=final)) for mark in MARKS] for run in runs]
-    return np.array(table, dtype=np.float64).reshape(-1, len(MARKS))
+    table = [[min(1.0, run.regret(mark, final=final)) for mark in marks] for run in runs]
+    return np.array(table, dtype=np.float64).reshape(-1, len(marks))
 
 
-def intervals(runs: Sequence[Run], draws: int = _DRAWS) -> tuple[Floats, Floats]:
+def intervals(
+    runs: Sequence[Run], draws: int = _DRAWS, marks: Sequence[float] = MARKS
+) -> tuple[Floats, Floats]:
     """95 % percentile intervals of the mean regret at each mark.
 
     Problems are kept, seeds are drawn anew within each: the interval is about these problems.
     """
     rng = np.random.default_rng(0)
-    values = regrets(runs)
+    values = regrets(runs, marks=marks)
     means = []
     problems = np.array([run.problem for run in runs])
     for problem in np.unique(problems):

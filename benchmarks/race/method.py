@@ -73,23 +73,34 @@ class Method:
 
     def missing(self) -> str | None:
         """Why it cannot run in this environment; None: it can."""
-        absent = [name for name, _ in self._needs() if find_spec(name) is None]
-        return f"not installed: {', '.join(absent)}" if absent else None
+        return missing(self.modules)
 
     def versions(self) -> dict[str, str]:
         """The versions of what it runs on."""
-        found = {}
-        for name in ("raytuner", "ray", *(distribution for _, distribution in self._needs())):
-            try:
-                found[name] = version(name)
-            except PackageNotFoundError:
-                found[name] = "?"
-        found["raytuner"] += commit()
-        return found
+        return versions(self.modules)
 
-    def _needs(self) -> list[tuple[str, str]]:
-        pairs = [name.partition(":") for name in self.modules]
-        return [(module, distribution or module) for module, _, distribution in pairs]
+
+def missing(modules: tuple[str, ...]) -> str | None:
+    """Which of ``module`` or ``module:distribution`` cannot be imported; None: all can."""
+    absent = [name for name, _ in _pairs(modules) if find_spec(name) is None]
+    return f"not installed: {', '.join(absent)}" if absent else None
+
+
+def versions(modules: tuple[str, ...]) -> dict[str, str]:
+    """The versions of raytuner, Ray and the distributions of ``modules``."""
+    found = {}
+    for name in ("raytuner", "ray", *(distribution for _, distribution in _pairs(modules))):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "?"
+    found["raytuner"] += commit()
+    return found
+
+
+def _pairs(modules: tuple[str, ...]) -> list[tuple[str, str]]:
+    parts = [name.partition(":") for name in modules]
+    return [(module, distribution or module) for module, _, distribution in parts]
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.features.table import as_section
 from benchmarks.lcbench import DEVELOPMENT
 from benchmarks.micro import table as micro_table
 from benchmarks.race.figures import Summary, grouped, summaries, time_to_reach, whole
@@ -19,6 +20,7 @@ from benchmarks.race.table import as_markdown, markdown_table, regrets, title_of
 OURS = "ours"
 MICRO = "micro.json"
 PENDING = "pending"
+FEATURES = "features"
 REASONS = "not_run.json"
 
 _HEAD = """\
@@ -70,8 +72,9 @@ def page(results: Path, plots: Path) -> str:
 
     Args:
         results: Folder of the runs; of what ``python -m benchmarks.micro`` kept in `MICRO`; of a
-            folder `PENDING` of runs that compare ways to deal with pending trials; and of
-            `REASONS`, by hand: methods that were not run, and why.
+            folder `PENDING` of runs that compare ways to deal with pending trials; of a folder
+            `FEATURES` of runs of ``python -m benchmarks.features``; and of `REASONS`, by hand:
+            methods that were not run, and why.
         plots: Folder of the plots, beside which the page is to lie.
     """
     runs = Store(results).runs()
@@ -79,12 +82,15 @@ def page(results: Path, plots: Path) -> str:
     pending = Store(results / PENDING).runs()
     if pending:
         parts += [_ABOUT_PENDING, *(_compared(race) for race in _races(pending))]
+    features = Store(results / FEATURES).runs()
+    if features:
+        parts.append(as_section(features))
     if (results / MICRO).is_file():
         table = micro_table.as_markdown(results / MICRO)
         parts += ["## Seconds and memory of a proposal", "", table]
     given = results / REASONS
     parts.append(_absent(runs, json.loads(given.read_text("utf-8")) if given.is_file() else {}))
-    parts.append(_origin(runs))
+    parts.append(_origin([*runs, *features]))
     return "\n".join(parts)
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.problem import Benchmark, Problem
-from benchmarks.race.methods import RACERS
-from benchmarks.race.runs import Key
+from benchmarks.race.method import Contest
+from benchmarks.race.methods import METHODS, RACERS
+from benchmarks.race.runs import Key, Run, race
 
 
 @dataclass(frozen=True)
 class Task:
-    """A problem that another process can make."""
+    """A problem that another process can make, and run a method on."""
 
     benchmark: Benchmark
     instance: str
@@ -25,6 +26,11 @@ class Task:
     def problem(self) -> Problem:
         """The problem."""
         return self.benchmark.problem(self.instance)
+
+    def run(self, key: Key) -> Run:
+        """The run of this key."""
+        contest = Contest(self.problem(), key.seed, key.workers, key.budget)
+        return race(METHODS[key.method], contest)
 
 
 @dataclass(frozen=True)

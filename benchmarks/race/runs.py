@@ -99,7 +99,7 @@ class Run:
 
 def race(method: Method, contest: Contest) -> Run:
     """Run a method once, from a random state of its own."""
-    _seed_everything(contest.seed)
+    seed_everything(contest.seed)
     problem = contest.problem
     start = time.perf_counter()
     search = method.make(contest)
@@ -130,13 +130,13 @@ def race(method: Method, contest: Contest) -> Run:
         trials={state.value: count for state, count in sorted(simulation.counts.items())},
         units=simulation.resource_spent,
         utilisation=round(simulation.utilisation(), 4),
-        suggest_median_s=_brief(seconds.median),
-        suggest_worst_s=_brief(seconds.worst),
-        suggest_total_s=_brief(float(seconds.suggest.sum())),
+        suggest_median_s=brief(seconds.median),
+        suggest_worst_s=brief(seconds.worst),
+        suggest_total_s=brief(float(seconds.suggest.sum())),
         suggestions=len(seconds.suggest),
-        hooks_s=_brief(float(seconds.hooks.sum())),
-        scheduler_s=_brief(seconds.scheduler),
-        wall_s=_brief(wall_s),
+        hooks_s=brief(float(seconds.hooks.sum())),
+        scheduler_s=brief(seconds.scheduler),
+        wall_s=brief(wall_s),
         versions=method.versions(),
         machine=this_machine(),
     )
@@ -199,11 +199,12 @@ def thinned(steps: Steps) -> Steps:
     return list({math.ceil(share * 20): (share, regret) for share, regret in steps}.values())
 
 
-def _brief(seconds: float) -> float:
+def brief(seconds: float) -> float:
+    """To four digits."""
     return float(f"{seconds:.4g}")
 
 
-def _seed_everything(seed: int) -> None:
+def seed_everything(seed: int) -> None:
     """Some peers draw from the global generators."""
     random.seed(seed)
     np.random.seed(seed)

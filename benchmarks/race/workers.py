@@ -9,24 +9,32 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import Protocol
 
-from benchmarks.problem import Benchmark
-from benchmarks.race.method import Contest
-from benchmarks.race.methods import METHODS
-from benchmarks.race.plan import Plan, Task
-from benchmarks.race.runs import Key, Run, Store, race
+from benchmarks.race.runs import Key, Run, Store
 
 Say = Callable[[str], None]
 
 
+class Task(Protocol):
+    """What another process can run: it is sent there."""
+
+    def run(self, key: Key) -> Run:
+        """The run of a key."""
+
+
 def run_all(
-    plan: Plan, benchmark: Benchmark, store: Store, jobs: int, say: Say | None = None
+    tasks: Mapping[Key, Task],
+    absent: Mapping[str, str],
+    store: Store,
+    jobs: int,
+    say: Say | None = None,
 ) -> list[str]:
-    """Run what the store lacks of a plan.
+    """Run what the store lacks.
 
     Args:
-        plan: What is to be run.
-        benchmark: Where its problems are from.
+        tasks: What is to be run, in this order.
+        absent: Why methods cannot run in this environment, by name; none of their tasks is run.
         store: Where runs are kept.
         jobs: Processes at the same time.
         say: Told of progress; None: the standard error.
@@ -35,15 +43,12 @@ def run_all(
         A line for each method that could not run, or failed, with the reason.
     """
     say = say or _to_stderr
-    absent = {name: METHODS[name].missing() for name in plan.methods}
     kept = store.runs()
     done = {run.key for run in kept}
     todo = {
-        key: task
-        for key, task in plan.tasks(benchmark).items()
-        if key not in done and absent[key.method] is None
+        key: task for key, task in tasks.items() if key not in done and key.method not in absent
     }
-    left_out = [f"{name}: {reason}" for name, reason in absent.items() if reason is not None]
+    left_out = [f"{name}: {reason}" for name, reason in absent.items()]
     for line in left_out:
         say(f"left out: {line}")
     if not todo:
@@ -72,7 +77,7 @@ def _work_off(
             if key in {run.key for run in store.runs(key.method)}:
                 say(progress.elsewhere(key))
             else:
-                running[pool.submit(_run, key, task)] = key
+                running[pool.submit(task.run, key)] = key
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             key = running.pop(future)
             error = future.exception()
@@ -138,10 +143,6 @@ class Progress:
             f" {_duration(time.monotonic() - self._start)} so far,"
             f" about {_duration(self.seconds_left())} left"
         )
-
-
-def _run(key: Key, task: Task) -> Run:
-    return race(METHODS[key.method], Contest(task.problem(), key.seed, key.workers, key.budget))
 
 
 def _last_line(error: BaseException) -> str:

@@ -21,7 +21,7 @@ class AxSearcher(AskTell):
         set_stderr_log_level(logging.ERROR)
         torch.manual_seed(contest.seed)
         self._client = Client(random_seed=contest.seed)
-        self._client.configure_experiment([_parameter(r) for r in ranges(contest.problem.space)])
+        self._client.configure_experiment([as_parameter(r) for r in ranges(contest.problem.space)])
         self._client.configure_optimization(objective="-loss")
         self._client.configure_generation_strategy(
             method="fast",
@@ -43,7 +43,8 @@ class AxSearcher(AskTell):
             self._client.complete_trial(handle, raw_data={"loss": loss})
 
 
-def _parameter(hyperparameter: Range) -> Any:
+def as_parameter(hyperparameter: Range) -> Any:
+    """A numeric hyperparameter as Ax has it."""
     from ax.api.configs import RangeParameterConfig
 
     return RangeParameterConfig(
