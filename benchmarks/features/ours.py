@@ -42,7 +42,9 @@ class WithFeature(Player):
 
     def best(self) -> Config:
         """By its model."""
-        return dict(self._search.best_by_model())  # type: ignore[attr-defined]  # planned
+        best = self._search.best_by_model()
+        assert best is not None  # there are values enough
+        return best.config
 
 
 class WithoutFeature(Player):
@@ -86,8 +88,6 @@ class WithoutFeature(Player):
 
 def lacks(problem: FeatureProblem) -> str | None:
     """Why this version of raytuner has not the feature; None: it has it."""
-    if problem.noise_sd and not hasattr(BoTorchSearch, "best_by_model"):
-        return "this version does not say which configuration is best by its model"
     try:
         WithFeature(problem, seed=0)
     except (TypeError, RaytunerError) as error:

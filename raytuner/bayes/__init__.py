@@ -3,6 +3,15 @@
 from raytuner.bayes.bayes import BayesProposer
 from raytuner.bayes.forecast import Forecast, Forecaster
 from raytuner.bayes.proposer import Proposal, Proposer
+from raytuner.bayes.recommend import best_by_model
 from raytuner.bayes.sobol import SobolProposer
 
-__all__ = ["BayesProposer", "Forecast", "Forecaster", "Proposal", "Proposer", "SobolProposer"]
+__all__ = [
+    "BayesProposer",
+    "Forecast",
+    "Forecaster",
+    "Proposal",
+    "Proposer",
+    "SobolProposer",
+    "best_by_model",
+]

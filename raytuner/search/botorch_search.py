@@ -13,12 +13,12 @@ from typing import Any, Literal
 import ray
 from ray.tune.search import Searcher
 
-from raytuner.bayes import Proposer
+from raytuner.bayes import Proposer, best_by_model
 from raytuner.bayes.seen import Seen
 from raytuner.bayes.strategies import check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
-from raytuner.history import Goal, History, Origin, Snapshot, TrialState
+from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
 from raytuner.history.goal import names_of
 from raytuner.ray_report import read_number
 from raytuner.search.background import Background, StartProcess
@@ -468,6 +468,15 @@ class BoTorchSearch(Searcher):
             SpaceError, MetricError: The search has no space, metric or mode yet.
         """
         return self._ready()
+
+    def best_by_model(self) -> Trial | None:
+        """The trial to recommend where values are noisy; see :func:`raytuner.bayes.best_by_model`.
+
+        None while too little is known for a model.
+        """
+        history = self._ready()
+        trial_id = best_by_model(history.space, history.snapshot())
+        return None if trial_id is None else history[trial_id]
 
     @property
     def proposal_counts(self) -> dict[str, int]:

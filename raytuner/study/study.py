@@ -79,6 +79,18 @@ class Study:
         return self.history.best()
 
     @property
+    def best_by_model(self) -> Trial | None:
+        """The trial to recommend where values are noisy: a model expects most of it in full.
+
+        See :func:`raytuner.bayes.best_by_model`; None while too little is known for a model.
+        :meth:`confirm` says how good it is.
+        """
+        from raytuner.bayes import best_by_model
+
+        trial_id = best_by_model(self.history.space, self.history.snapshot())
+        return None if trial_id is None else self.history[trial_id]
+
+    @property
     def pareto(self) -> tuple[Trial, ...]:
         """The Pareto front: trials that no other dominates (see :meth:`History.pareto`)."""
         return self.history.pareto()

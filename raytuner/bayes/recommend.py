@@ -1,0 +1,51 @@
+"""Which of the trials is best, where values are noisy."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from raytuner.bayes.acquisition import lifted
+from raytuner.bayes.dataset import dataset
+from raytuner.bayes.models import Fits
+from raytuner.bayes.posterior import Posterior
+from raytuner.bayes.surrogate import FIT_ERRORS, numerics
+from raytuner.history import Snapshot, TrialState
+from raytuner.space import Space
+
+
+def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
+    """The COMPLETED trial of which a Gaussian process over all trials expects most in full.
+
+    The best of noisy values is the best partly by luck; what neighbours came to corrects for it.
+    Trials come first that keep the outcome constraints by the models' means; of several objectives
+    the first counts, unless weights have made one of them.
+
+    Source: W. Scott, P. Frazier and W. Powell (2011), "The Correlated Knowledge Gradient for
+    Simulation Optimization of Continuous Parameters using Gaussian Process Regression", for the
+    largest posterior mean as what a search recommends.
+
+    Args:
+        space: The search space, d columns.
+        snapshot: The record.
+
+    Returns:
+        The trial's id; None if fewer than two configurations have a value, none is complete, or no
+        stable model fits.
+    """
+    rows = snapshot.rows(TrialState.COMPLETED)
+    data = dataset(snapshot.of_outcome(0))
+    if not len(rows) or len(data.evaluated) < 2:
+        return None
+    try:
+        with numerics():
+            models = Fits()(snapshot, data, space.columns)
+    except FIT_ERRORS:
+        return None
+    Z = lifted(torch.as_tensor(snapshot.points[rows]), data.has_fidelity)
+    with numerics(), torch.no_grad():
+        means = Posterior(models.objectives[0]).means(Z)[0].numpy()
+        violation = np.zeros(len(rows))
+        for model in models.constraints:
+            violation += np.maximum(-Posterior(model).means(Z)[0].numpy(), 0.0)
+    return snapshot.trial_ids[int(rows[np.lexsort((-means, violation))[0]])]
