@@ -10,6 +10,7 @@ import numpy as np
 from botorch.utils.sampling import manual_seed
 
 from raytuner.bayes.acquisition import LogExpectedImprovement, PosteriorAcquisition
+from raytuner.bayes.cost import CostModel, LogAcquisition
 from raytuner.bayes.dataset import Dataset, dataset, least_trials
 from raytuner.bayes.feasibility import Feasibility
 from raytuner.bayes.maximise import maximise, unused_candidates
@@ -37,7 +38,8 @@ class BayesProposer:
     log expected improvement jointly with everything pending (sequential greedy for a batch; of a
     large one, all but the first few are chosen among a finite number of candidates). Where there
     are outcome constraints, the improvement is over the best that keeps them and counts by the
-    chance to keep them; of several objectives, it is that of the hypervolume.
+    chance to keep them; of several objectives, it is that of the hypervolume. Where the record has
+    costs, it is the improvement per unit of cost.
 
     Args:
         space: The search space, d columns.
@@ -66,6 +68,7 @@ class BayesProposer:
         self._snapshot: Snapshot | None = None
         self._asked = np.empty((0, space.dim))
         self._fits = Fits()
+        self._costs = CostModel()
 
     def tell(self, snapshot: Snapshot) -> None:
         """Learn from the record. Cheap: the model is fitted when it is asked."""
@@ -101,12 +104,18 @@ class BayesProposer:
 
     def state_dict(self) -> dict[str, Any]:
         """The seed, and the hyperparameters that the next fit starts from."""
-        return {"sobol": self._sobol.state_dict(), "fits": self._fits.state_dict()}
+        return {
+            "sobol": self._sobol.state_dict(),
+            "fits": self._fits.state_dict(),
+            "costs": self._costs.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         self._sobol.load_state_dict(state["sobol"])
         self._fits.load_state_dict(state.get("fits", ()))  # those of an earlier release start anew
+        if "costs" in state:
+            self._costs.load_state_dict(state["costs"])
 
     def _training_rows(self) -> Dataset | None:
         """The rows to fit, or None while the initial design is under way."""
@@ -126,7 +135,9 @@ class BayesProposer:
     ) -> np.ndarray:
         """Up to ``n`` configurations at which an acquisition function is highest, ``(n, d)``."""
         assert self._snapshot is not None
-        acquisition = self._made(make, models, data)
+        acquisition = self._costs.per_cost(
+            self._made(make, models, data), self._snapshot, self._space.columns
+        )
         seen = Seen(self._space, np.vstack([self._snapshot.points, self._asked]))
         if self._snapshot.is_plain:
             best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
@@ -151,7 +162,7 @@ class BayesProposer:
 
     def _made(
         self, make: Callable[..., PosteriorAcquisition], models: Models, data: Dataset
-    ) -> PosteriorAcquisition | LogHypervolumeImprovement:
+    ) -> LogAcquisition:
         """The acquisition function of what is known."""
         assert self._snapshot is not None
         pending = np.vstack([self._snapshot.pending, self._asked])

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputObjective
@@ -17,6 +16,7 @@ from botorch.utils.multi_objective.hypervolume import infer_reference_point
 from torch import Tensor
 
 from raytuner.bayes.acquisition import lifted
+from raytuner.bayes.batch import greedy
 from raytuner.history import non_dominated
 from raytuner.history.snapshot import FloatArray
 
@@ -94,25 +94,8 @@ class LogHypervolumeImprovement:
         self._set_pending()
 
     def choose(self, candidates: FloatArray, n: int) -> FloatArray:
-        """The best of some candidates, each but the first given that those before are pending.
-
-        Args:
-            candidates: ``(c, d)`` distinct configurations.
-            n: How many to choose, at most c.
-
-        Returns:
-            ``(n, d)`` candidates in the order of their choice.
-        """
-        left, chosen = np.arange(len(candidates)), list[int]()
-        while len(chosen) < n:
-            with torch.no_grad():
-                values = self(torch.as_tensor(candidates[left]))
-            best = int(values.argmax())
-            chosen.append(int(left[best]))
-            left = np.delete(left, best)
-            if len(chosen) < n:
-                self.add_pending(candidates[chosen[-1]])
-        return candidates[chosen]
+        """The best of some candidates; see :func:`raytuner.bayes.batch.greedy`."""
+        return greedy(self, candidates, n)
 
     def _set_pending(self) -> None:
         with warnings.catch_warnings():

@@ -5,6 +5,7 @@ metric = "loss"
 mode = "min"
 # or several: metric = ["loss", "ms"], mode = ["min", "min"], and weights = [1, 0.1] to add them
 outcome_constraints = ["latency_ms <= 20"]
+cost = "time_total_s"      # improvement per second
 max_t = 27                 # optional, as is all below but the budget and the space
 time_attr = "training_iteration"
 name = "first"
@@ -56,6 +57,7 @@ _TOP: dict[str, tuple[str, tuple[type, ...]]] = {
     "mode": ("mode", (str, list)),
     "outcome_constraints": ("outcome_constraints", (list,)),
     "weights": ("weights", (list,)),
+    "cost": ("cost", (str,)),
     "max_t": ("max_t", _NUMBER),
     "time_attr": ("time_attr", (str,)),
     "name": ("name", (str,)),

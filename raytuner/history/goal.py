@@ -89,6 +89,8 @@ class Goal:
         constraints: What a trial must keep to count as good.
         weights: One above 0 for each objective: then the one thing to be large is the sum of the
             objectives, each with the sign of its mode, times their weights.
+        cost: Name of what a report says the trial has cost so far, such as Ray's "time_total_s";
+            None: all trials count as equally dear.
 
     Example:
         >>> goal = Goal.of(["accuracy", "ms"], ["max", "min"], outcome_constraints=["ms <= 20"])
@@ -101,6 +103,7 @@ class Goal:
     objectives: tuple[Objective, ...]
     constraints: tuple[OutcomeConstraint, ...] = ()
     weights: tuple[float, ...] | None = None
+    cost: str | None = None
 
     @classmethod
     def of(
@@ -110,6 +113,7 @@ class Goal:
         *,
         outcome_constraints: Sequence[str] = (),
         weights: Sequence[float] | None = None,
+        cost: str | None = None,
     ) -> Goal:
         """The goal that a user describes.
 
@@ -141,12 +145,14 @@ class Goal:
             ),
             constraints,
             None if weights is None else _weights(weights, metrics),
+            None if cost is None else names_of("cost", cost)[0],
         )
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """What every report must have, the first objective first, each once."""
         names = [one.metric for one in self.objectives] + [c.metric for c in self.constraints]
+        names += [] if self.cost is None else [self.cost]
         return tuple(dict.fromkeys(names))
 
     @property
@@ -157,7 +163,7 @@ class Goal:
     @property
     def is_plain(self) -> bool:
         """Whether there is one metric, and no more to it."""
-        return len(self.objectives) == 1 and not self.constraints
+        return len(self.objectives) == 1 and not self.constraints and self.cost is None
 
     def outcomes(self, values: Mapping[str, float]) -> tuple[float, ...]:
         """What is to be large: the objectives, then the slack of each constraint.
@@ -189,19 +195,20 @@ class Goal:
             tuple(Objective(**one) for one in data["objectives"]),
             tuple(OutcomeConstraint(**one) for one in data["constraints"]),
             None if data["weights"] is None else tuple(data["weights"]),
+            data.get("cost"),
         )
 
 
-def names_of(what: Literal["metric", "mode"], given: object) -> list[str]:
+def names_of(what: Literal["metric", "mode", "cost"], given: object) -> list[str]:
     """One metric or mode, or several, as a list.
 
     Raises:
         MetricError: It is neither.
     """
     names: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
-    right = [isinstance(n, str) and n != "" and (what == "metric" or n in _MODES) for n in names]
+    right = [isinstance(n, str) and n != "" and (what != "mode" or n in _MODES) for n in names]
     if not names or not all(right):
-        expected = "the name of one key of a report" if what == "metric" else "'min' or 'max'"
+        expected = "'min' or 'max'" if what == "mode" else "the name of one key of a report"
         raise MetricError(f"{what} is {given!r}; it must be {expected}, or a list of such")
     return names
 

@@ -365,6 +365,9 @@ class History:
             max_t=self.max_t,
             others=None if width == 1 else Y[:, 1:].copy(),
             n_objectives=self.goal.n_objectives,
+            cost=None
+            if self.goal.cost is None
+            else np.array([*map(self._cost, self._entries.values())]),
         )
 
     # -- what has changed -----------------------------------------------------------------------
@@ -537,6 +540,15 @@ class History:
         self.goal = goal
         self.metric = goal.objectives[0].metric
         self.mode: Mode = goal.objectives[0].mode
+
+    def _cost(self, entry: _Entry) -> float:
+        """What a trial would cost in full, by its last report; NaN if that cannot be said."""
+        t = max(entry.values, default=0.0)
+        spent = entry.others.get(t, {}).get(str(self.goal.cost), math.nan)
+        if self.max_t is not None and t > 0 and entry.head.state is not TrialState.COMPLETED:
+            return spent * self.max_t / t
+        is_full = self.max_t is not None or entry.head.state is TrialState.COMPLETED
+        return spent if is_full else math.nan
 
     def _values_at(self, entry: _Entry, t: float) -> dict[str, float]:
         """Every metric of the goal at a t at which the trial has reported."""

@@ -35,6 +35,8 @@ class Snapshot:
             other objectives, then the slack of each outcome constraint, which is 0 or more within
             its bound. None: there is nothing else, k = 0.
         n_objectives: How many objectives there are, ``y`` included.
+        cost: ``(k,)`` what each trial would cost in full, by what it has cost so far; NaN where
+            nothing is known. None: costs play no part.
     """
 
     trial_ids: tuple[str, ...]
@@ -47,6 +49,7 @@ class Snapshot:
     max_t: float | None = None
     others: FloatArray | None = None
     n_objectives: int = 1
+    cost: FloatArray | None = None
 
     def __post_init__(self) -> None:
         k, m = len(self.trial_ids), len(self.trial)

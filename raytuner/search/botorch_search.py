@@ -76,6 +76,9 @@ class BoTorchSearch(Searcher):
         time_attr: Key of a report that says what a trial has spent.
         outcome_constraints: Bounds on metrics, such as ``"latency_ms <= 20"``; every report has to
             have these metrics too.
+        cost: Key of a report that says what the trial has cost so far, such as Ray's
+            "time_total_s": proposals then promise the largest improvement per unit of cost, which
+            is learned from the trials. None: all count as equally dear.
         weights: One number above 0 for each of several metrics: the objective is the sum of these,
             each times its weight, and taken negative where its mode is "min".
         max_t: A trial's full resource in units of ``time_attr``. None takes it from a raytuner
@@ -116,6 +119,7 @@ class BoTorchSearch(Searcher):
         *,
         outcome_constraints: Sequence[str] = (),
         weights: Sequence[float] | None = None,
+        cost: str | None = None,
         points_to_evaluate: Sequence[Config] | None = None,
         parameter_constraints: Sequence[Rule] = (),
         time_attr: str = "training_iteration",
@@ -140,7 +144,7 @@ class BoTorchSearch(Searcher):
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
             raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
         self._bounds = tuple(outcome_constraints)
-        self._weights = weights
+        self._weights, self._cost = weights, cost
         super().__init__(metric=_listed("metric", metric), mode=_listed("mode", mode))
         self._goal = self._known_goal()
         if proposer is not None and strategy != DEFAULT_STRATEGY:
@@ -680,7 +684,11 @@ class BoTorchSearch(Searcher):
         if self._metric is None or self._mode is None:
             return None
         return Goal.of(
-            self._metric, self._mode, outcome_constraints=self._bounds, weights=self._weights
+            self._metric,
+            self._mode,
+            outcome_constraints=self._bounds,
+            weights=self._weights,
+            cost=self._cost,
         )
 
     def _read(self, result: Mapping[str, Any]) -> tuple[float, dict[str, float]]:

@@ -70,6 +70,7 @@ def tune(
     num_samples: int,
     outcome_constraints: Sequence[str] = (),
     weights: Sequence[float] | None = None,
+    cost: str | None = None,
     resources: Resources | None = None,
     max_t: float | None = None,
     grace_period: float = 1,
@@ -106,6 +107,8 @@ def tune(
             that keeps them.
         weights: One number above 0 for each of several metrics, whose weighted sum is then the one
             objective; see :class:`BoTorchSearch`.
+        cost: Key of a report that says what a trial has cost so far ("time_total_s"): proposals
+            promise the largest improvement per cost.
         num_samples: Number of trials; -1 for as many as a budget allows.
         resources: What one trial needs, such as ``{"cpu": 2, "gpu": 0.5}``, all that
             :meth:`raytuner.placement.Request.of` reads, or a function of the configuration that
@@ -162,6 +165,7 @@ def tune(
         "parameter_constraints": parameter_constraints,
         "outcome_constraints": outcome_constraints or None,
         "weights": weights,
+        "cost": cost,
         "strategy": strategy,
     }
     for argument, given in for_a_new_one.items():
@@ -182,6 +186,7 @@ def tune(
         searcher = BoTorchSearch(
             outcome_constraints=outcome_constraints,
             weights=weights,
+            cost=cost,
             points_to_evaluate=points_to_evaluate,
             parameter_constraints=parameter_constraints or (),
             strategy=strategy or DEFAULT_STRATEGY,

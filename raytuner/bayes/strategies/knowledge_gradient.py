@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from botorch.models import SingleTaskGP
 from torch import Tensor
 
 from raytuner.bayes.acquisition import PosteriorAcquisition
+from raytuner.bayes.batch import greedy
 from raytuner.history.snapshot import FloatArray
 
 _NODES = 32  # of the quadrature over what the trial may come to
@@ -59,17 +59,7 @@ class KnowledgeGradient(PosteriorAcquisition):
 
     def choose(self, candidates: FloatArray, n: int) -> FloatArray:
         """As for every acquisition; see :meth:`PosteriorAcquisition.choose`."""
-        free = np.ones(len(candidates), dtype=bool)
-        chosen: list[int] = []
-        X = torch.as_tensor(candidates)
-        for _ in range(n):
-            with torch.no_grad():
-                values = self(X).numpy()
-            chosen.append(int(np.where(free, values, -np.inf).argmax()))
-            free[chosen[-1]] = False
-            if len(chosen) < n:
-                self.add_pending(candidates[chosen[-1]])
-        return candidates[chosen]
+        return greedy(self, candidates, n)
 
     def _anchors(self, evaluated: Tensor) -> Tensor:
         self._best = self._likely_best(evaluated)

@@ -41,6 +41,7 @@ class Strategy:
         within: The part of a space that is searched.
         several: Whether it takes several objectives.
         bounds: Whether it takes outcome constraints.
+        costs: Whether it can look at improvement per cost: what it maximises is a logarithm.
     """
 
     make: Make
@@ -48,6 +49,7 @@ class Strategy:
     within: Callable[[Space], Space] = lambda space: space
     several: bool = False
     bounds: bool = True
+    costs: bool = False
 
 
 def _by(acquisition: Callable[..., PosteriorAcquisition]) -> Strategy:
@@ -81,12 +83,12 @@ def _bayes(space: Space, seed: int | None, n_initial: int | None) -> Proposer:
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
-        "bayes": Strategy(_bayes, several=True),
+        "bayes": Strategy(_bayes, several=True, costs=True),
         "hedge": Strategy(_hedge),
-        "ei": _by(ExpectedImprovement),
-        "pi": _by(ProbabilityOfImprovement),
+        "ei": replace(_by(ExpectedImprovement), costs=True),
+        "pi": replace(_by(ProbabilityOfImprovement), costs=True),
         "ucb": _by(UpperConfidenceBound),
-        "kg": _by(KnowledgeGradient),
+        "kg": replace(_by(KnowledgeGradient), costs=True),
         "thompson": Strategy(_thompson),
         "gradient": _by(PosteriorMean),
         # What it breeds from is one ranking, by one value.
@@ -124,6 +126,12 @@ def check_goal(name: str, goal: Goal) -> None:
             f"strategy {name!r} takes one objective, and there are"
             f" {', '.join(o.metric for o in goal.objectives)}; use one of {', '.join(able)}, or"
             " weights, which make one objective of them"
+        )
+    if goal.cost is not None and not asked.costs:
+        able = [one for one, known in STRATEGIES.items() if known.costs]
+        raise SettingError(
+            f"strategy {name!r} takes no cost, and it is {goal.cost!r}; use one of"
+            f" {', '.join(able)}"
         )
     if goal.constraints and not asked.bounds:
         raise SettingError(

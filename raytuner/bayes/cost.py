@@ -1,0 +1,102 @@
+"""Improvement per second, where some configurations cost more than others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raytuner.bayes.batch import Batched, greedy
+from raytuner.bayes.dataset import Dataset
+from raytuner.bayes.outcome import standardise
+from raytuner.bayes.posterior import Posterior
+from raytuner.bayes.surrogate import WarmFit
+from raytuner.history import Snapshot
+from raytuner.history.snapshot import FloatArray
+from raytuner.space import Column
+
+_LEAST = 3  # trials of which the cost must be known
+
+
+class LogAcquisition(Batched, Protocol):
+    """The logarithm of an improvement."""
+
+    is_local: bool
+
+    def choose(self, candidates: FloatArray, n: int) -> FloatArray:
+        """The best of some candidates, as :func:`raytuner.bayes.batch.greedy` chooses them."""
+
+
+class CostModel:
+    """A Gaussian process of the logarithm of what a full training costs."""
+
+    def __init__(self) -> None:
+        self._fit = WarmFit()
+
+    def per_cost(
+        self, acquisition: LogAcquisition, snapshot: Snapshot, columns: Sequence[Column]
+    ) -> LogAcquisition:
+        """The acquisition function per unit of cost; as it is while too little is known of costs.
+
+        Args:
+            acquisition: The logarithm of an improvement.
+            snapshot: The record, with costs.
+            columns: The space's d columns.
+        """
+        if snapshot.cost is None:
+            return acquisition
+        known = np.flatnonzero(np.isfinite(snapshot.cost) & (snapshot.cost > 0))
+        if len(known) < _LEAST:
+            return acquisition
+        X, raw = snapshot.points[known], np.log(snapshot.cost[known])
+        data = Dataset(X, standardise(raw), raw, X, has_fidelity=False, known=len(known))
+        posterior = Posterior(self._fit(data, columns))
+        return PerCost(acquisition, posterior, float(raw.std()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next fit starts from."""
+        return self._fit.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self._fit.load_state_dict(state)
+
+
+class PerCost:
+    """The logarithm of an improvement, less that of the cost that is expected.
+
+    Source: J. Snoek, H. Larochelle and R. P. Adams (2012), "Practical Bayesian Optimization of
+    Machine Learning Algorithms", section 3.2 (expected improvement per second).
+
+    Args:
+        acquisition: The logarithm of an improvement.
+        posterior: Of the standardised logarithm of costs.
+        scale: The standard deviation of that logarithm.
+    """
+
+    def __init__(self, acquisition: LogAcquisition, posterior: Posterior, scale: float) -> None:
+        self.is_local = acquisition.is_local
+        self._acquisition = acquisition
+        self._posterior = posterior
+        self._scale = scale
+        with torch.no_grad():
+            self._weights = torch.linalg.solve_triangular(
+                posterior.L.mT, posterior.white_y, upper=True
+            ).squeeze(-1)
+
+    def __call__(self, X: Tensor) -> Tensor:
+        """``(...)`` values of ``(..., d)`` configurations, up to a constant."""
+        rows = self._posterior
+        cost = rows.mean + rows.covariance(X, rows.X) @ self._weights
+        return self._acquisition(X) - self._scale * cost
+
+    def add_pending(self, point: FloatArray) -> None:
+        """One more configuration, ``(d,)``, is on its way."""
+        self._acquisition.add_pending(point)
+
+    def choose(self, candidates: FloatArray, n: int) -> FloatArray:
+        """The best of some candidates; see :func:`raytuner.bayes.batch.greedy`."""
+        return greedy(self, candidates, n)

@@ -1,0 +1,34 @@
+"""Runs a page's Python: its studies land in a folder, and trials share a process."""
+
+from __future__ import annotations
+
+from functools import partialmethod
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray import tune
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+import raytuner
+
+
+def run_page(
+    page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, examples: int
+) -> dict[str, Any]:
+    """Run all examples of a page, of which there must be so many, and give what they defined."""
+    monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "0")
+    # One process for many trials: most of the time goes into starting them.
+    quick = partialmethod(tune.TuneConfig.__init__, reuse_actors=True)
+    monkeypatch.setattr(tune.TuneConfig, "__init__", quick)
+    settings: dict[str, Any] = {"storage_path": folder, "progress": False, "reuse_actors": True}
+    original = raytuner.tune
+    monkeypatch.setattr(raytuner, "tune", lambda *a, **given: original(*a, **settings | given))
+    document = Sybil([PythonCodeBlockParser()], pattern="*.md", path=str(page.parent)).parse(page)
+    found = list(document.examples())
+    assert len(found) == examples
+    for example in found:
+        example.evaluate()
+    namespace: dict[str, Any] = document.namespace
+    return namespace

@@ -1,0 +1,17 @@
+"""The page on objectives: its Python runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pages import run_page
+
+PAGE = Path(__file__).parents[2] / "docs" / "objectives.md"
+
+
+def test_its_python_runs(
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace = run_page(PAGE, tmp_path, monkeypatch, examples=5)
+    assert len(namespace["checked"]) == 2

@@ -1,0 +1,95 @@
+"""Improvement per cost, through the searcher and the simulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ray import tune
+
+from raytuner import ASHAScheduler, BoTorchSearch
+from raytuner.errors import MetricError, SettingError
+from raytuner.history import Goal, History, TrialState
+from raytuner.simulate import Cluster, Curve, simulate
+from raytuner.space import Float, Space
+
+SPACE = {"x": tune.uniform(0, 1), "y": tune.uniform(0, 1), "z": tune.uniform(0, 1)}
+
+
+def objective(config: dict[str, Any]) -> Curve:
+    """Two valleys of nearly one depth; a trial takes a hundred times longer in that at x = 0.9."""
+    x, rest = config["x"], (config["y"] - 0.6) ** 2 + (config["z"] - 0.3) ** 2
+    loss = min((x - 0.2) ** 2 + 0.001, (x - 0.9) ** 2) + rest
+    return Curve([{"loss": loss + 0.1 / t} for t in range(1, 4)], seconds=float(100**x))
+
+
+def searcher(cost: str | None, seed: int) -> BoTorchSearch:
+    return BoTorchSearch(cost=cost, background=False, seed=seed)
+
+
+def test_more_is_found_in_the_same_time() -> None:
+    found: dict[str | None, list[float]] = {None: [], "time_total_s": []}
+    for seed in range(3):
+        for cost, values in found.items():
+            simulation = simulate(
+                objective,
+                SPACE,
+                searcher=searcher(cost, seed),
+                metric="loss",
+                mode="min",
+                num_samples=-1,
+                time_budget_s=1200.0,
+                cluster=Cluster(workers=2),
+                seed=seed,
+            )
+            values.append(simulation.incumbent()[-1].value - 0.1 / 3)
+    assert np.mean(found["time_total_s"]) < 0.6 * np.mean(found[None])
+
+
+def test_costs_are_of_a_full_training(tmp_path: Path) -> None:
+    history = History(Space({"x": Float(0, 1)}), goal=Goal.of("loss", "min", cost="s"))
+    history.max_t = 10
+    ends = {"a": (10, TrialState.COMPLETED), "b": (5, TrialState.STOPPED_EARLY)}
+    ends["c"] = (4, TrialState.COMPLETED)  # its training ended by itself
+    for trial_id, (t, state) in ends.items():
+        history.add(trial_id, {"x": 0.1 * t / 10})
+        history.report(trial_id, t, 1.0, {"s": 2.0 * t})
+        history.end(trial_id, state)
+    history.add("d", {"x": 0.9})
+    np.testing.assert_equal(history.snapshot().cost, [20.0, 20.0, 8.0, np.nan])
+    history.copy_to(tmp_path / "record")
+    assert History.read(tmp_path / "record").goal.cost == "s"
+    history.max_t = None
+    np.testing.assert_equal(history.snapshot().cost, [20.0, np.nan, 8.0, np.nan])
+
+
+def test_it_goes_with_early_stopping_and_after_a_restore(tmp_path: Path) -> None:
+    first = searcher("time_total_s", 0)
+    simulate(
+        objective,
+        SPACE,
+        searcher=first,
+        scheduler=ASHAScheduler(max_t=3),
+        metric="loss",
+        mode="min",
+        num_samples=14,
+        seed=0,
+    )
+    first.save(str(tmp_path / "saved"))
+    again = BoTorchSearch(background=False)
+    again.restore(str(tmp_path / "saved"))
+    assert again.goal.cost == "time_total_s"
+    assert again.suggest("next") == first.suggest("next")
+
+
+def test_bad_costs() -> None:
+    with pytest.raises(MetricError, match="cost is 3"):
+        BoTorchSearch(SPACE, "loss", "min", cost=3)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="strategy 'ucb' takes no cost"):
+        BoTorchSearch(SPACE, "loss", "min", cost="s", strategy="ucb")
+    search = BoTorchSearch(SPACE, "loss", "min", cost="s", background=False)
+    search.suggest("a")
+    with pytest.raises(MetricError, match="'s' is not in the trial's report"):
+        search.on_trial_result("a", {"loss": 1.0, "training_iteration": 1})
