@@ -19,6 +19,9 @@ from raytuner.history.snapshot import FloatArray
 # f(X) with X ``(..., d)`` encoded configurations gives ``(...)`` values, differentiable in X.
 Acquisition = Callable[[Tensor], Tensor]
 
+# f(Z) with Z ``(..., d)`` or, with fidelity, ``(..., d + 1)`` inputs of the model gives ``(...)``.
+Trend = Callable[[Tensor], Tensor]
+
 _SAMPLES = 64
 # The incumbent is one of so many; the others are next to certainly worse.
 _CONTENDERS = 16
@@ -49,6 +52,7 @@ class LogExpectedImprovement:
         pending: ``(p, d)`` configurations without a final value yet.
         has_fidelity: Whether the model has a fidelity as its last input; improvement is at 1.
         seed: Seed of the quasi-random samples of f(Z).
+        trend: What the objective is above the model's outputs; None: nothing.
     """
 
     def __init__(
@@ -58,9 +62,11 @@ class LogExpectedImprovement:
         pending: FloatArray,
         has_fidelity: bool,
         seed: int,
+        trend: Trend | None = None,
     ) -> None:
         self._has_fidelity = has_fidelity
         self._seed = seed
+        self._trend: Trend = _nothing if trend is None else trend
         with torch.no_grad():
             self._posterior = Posterior(model)
             self._kernel = self._posterior.kernel
@@ -71,7 +77,7 @@ class LogExpectedImprovement:
     def __call__(self, X: Tensor) -> Tensor:
         """``(...)`` values of ``(..., d)`` configurations."""
         cross = self._whitened(X)
-        mean = self._posterior.mean + cross @ self._targets
+        mean = self._prior_mean(X).unsqueeze(-1) + cross @ self._targets
         variance = self._kernel.variance - cross.square().sum(-1)
         return _mean_log_improvement(mean, variance, self._thresholds)
 
@@ -99,7 +105,7 @@ class LogExpectedImprovement:
             X = torch.as_tensor(candidates)
             # Columns to come are zeros until then.
             cross = torch.nn.functional.pad(self._whitened(X), (0, n))
-            mean = self._posterior.mean + cross[:, :-n] @ self._targets
+            mean = self._prior_mean(X).unsqueeze(-1) + cross[:, :-n] @ self._targets
             variance = self._kernel.variance - cross.square().sum(-1)
             thresholds, lifted = self._thresholds, self._lift(X)
             free = torch.ones(len(X), dtype=torch.bool)
@@ -118,6 +124,10 @@ class LogExpectedImprovement:
                 cross[:, len(chosen) - 1 - n] = column
             return candidates[chosen]
 
+    def _prior_mean(self, X: Tensor) -> Tensor:
+        """``(...)`` means of ``(..., d)`` configurations before any row."""
+        return self._posterior.mean + self._trend(self._lift(X))
+
     def _whitened(self, X: Tensor) -> Tensor:
         """``(..., n + |Z|)`` covariances with the rows and Z, by the inverse of their factor."""
         k = self._kernel.of_configurations(X, self._inputs)
@@ -133,7 +143,7 @@ class LogExpectedImprovement:
         jitter = _JITTER * torch.eye(len(Z), dtype=covariance.dtype)
         corner = psd_safe_cholesky(covariance + jitter)
         draws = self._draws(len(Z))
-        samples = mean + draws @ corner.mT  # S x |Z|
+        samples = mean + self._trend(Z) + draws @ corner.mT  # S x |Z|
         self._thresholds = samples.max(dim=-1).values
         # The Cholesky factor of the rows and Z together ends in that of Z given the rows.
         rows = self._posterior
@@ -164,7 +174,7 @@ class LogExpectedImprovement:
             return Z
         mean, cross = self._posterior.means(Z)
         variance = self._kernel.variance - cross.square().sum(0)
-        hope = mean + variance.clamp_min(0.0).sqrt()
+        hope = mean + self._trend(Z) + variance.clamp_min(0.0).sqrt()
         return Z[hope.topk(_CONTENDERS).indices]
 
     def _lift(self, X: Tensor) -> Tensor:
@@ -172,6 +182,10 @@ class LogExpectedImprovement:
         if not self._has_fidelity:
             return X
         return torch.cat([X, torch.ones_like(X[..., :1])], dim=-1)
+
+
+def _nothing(Z: Tensor) -> Tensor:
+    return Z.new_zeros(Z.shape[:-1])
 
 
 def _mean_log_improvement(mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:

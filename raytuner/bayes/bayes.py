@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from botorch.models import SingleTaskGP
 from botorch.utils.sampling import manual_seed
 
 from raytuner.bayes.acquisition import LogExpectedImprovement
 from raytuner.bayes.dataset import Dataset, dataset, least_trials
+from raytuner.bayes.design import Design
+from raytuner.bayes.earlier import Earlier, Task, Trend, best_in_turn
 from raytuner.bayes.maximise import maximise, unused_candidates
 from raytuner.bayes.proposer import Proposal
 from raytuner.bayes.seen import Seen
-from raytuner.bayes.sobol import SobolProposer
 from raytuner.bayes.surrogate import FIT_ERRORS, WarmFit, numerics
 from raytuner.errors import RaytunerWarning, SettingError
 from raytuner.history import Origin, Snapshot
@@ -24,6 +27,8 @@ _BEST = 5
 # So many of a batch are the best there is; the others are the best of some hundred candidates, for
 # a hundredth of the time: a batch is large where slots fall free faster than that can be done.
 _CLIMBED = 4
+# After so many of the best of earlier searches there is a model, if these are few.
+_LEAST_EARLIER = 3
 
 
 class BayesProposer:
@@ -38,6 +43,9 @@ class BayesProposer:
         seed: Seed of everything random; None draws one.
         n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
         acquisition: What a proposal maximises.
+        earlier: Earlier searches (:class:`Earlier`). The best of their configurations, in turn, are
+            tried before any quasi-random one, and ``n_initial`` is by default one for each, and
+            three or more.
 
     Raises:
         SettingError: ``n_initial`` below 1.
@@ -50,13 +58,18 @@ class BayesProposer:
         *,
         n_initial: int | None = None,
         acquisition: type[LogExpectedImprovement] = LogExpectedImprovement,
+        earlier: Sequence[Task] = (),
     ) -> None:
         if n_initial is not None and n_initial < 1:
             raise SettingError(f"n_initial is {n_initial}; it must be at least 1")
-        self.n_initial = least_trials(space) if n_initial is None else n_initial
+        first = max(_LEAST_EARLIER, len(earlier)) if earlier else 0
+        alone = least_trials(space) + first  # without the help of earlier searches
+        self.n_initial = (first or alone) if n_initial is None else n_initial
+        self._n_alone = alone if n_initial is None else n_initial
         self._space = space
         self._acquisition = acquisition
-        self._sobol = SobolProposer(space, seed)
+        self._design = Design(space, seed, best_in_turn(earlier))
+        self._earlier = Earlier(earlier, space.columns) if earlier else None
         self._snapshot: Snapshot | None = None
         self._asked = np.empty((0, space.dim))
         self._fit = WarmFit()
@@ -65,7 +78,7 @@ class BayesProposer:
         """Learn from the record. Cheap: the model is fitted when it is asked."""
         self._snapshot = snapshot
         self._asked = np.empty((0, self._space.dim))
-        self._sobol.tell(snapshot)
+        self._design.tell(snapshot)
 
     def ask(self, n: int) -> list[Proposal]:
         """Propose ``n`` configurations; see :meth:`Proposer.ask`.
@@ -74,11 +87,15 @@ class BayesProposer:
         """
         data = self._training_rows()
         chosen = np.empty((0, self._space.dim))
+        is_dismissed = False  # whether the earlier searches have nothing to say
         if data is not None:
             try:
                 # BoTorch draws from torch's global generator here and there.
                 with numerics(), manual_seed(self._seed_of(self._place)):
-                    chosen = self._maximisers(data, n)
+                    model, trend = self._surrogate(data)
+                    is_dismissed = self._earlier is not None and trend is None
+                    if not is_dismissed or self._place >= self._n_alone:
+                        chosen = self._maximisers(model, trend, data, n)
             except FIT_ERRORS as error:
                 warnings.warn(
                     f"the Gaussian process could not be fitted to {len(data)} rows"
@@ -86,21 +103,25 @@ class BayesProposer:
                     RaytunerWarning,
                     stacklevel=2,
                 )
-        origins = [Origin.BAYES] * len(chosen) + [Origin.SOBOL] * (n - len(chosen))
+        origins = [Origin.BAYES] * len(chosen)
         if len(chosen) < n:
-            chosen = np.vstack([chosen, self._sobol.points(n - len(chosen))])
+            points, more = self._design.draw(n - len(chosen), with_first=not is_dismissed)
+            chosen, origins = np.vstack([chosen, points]), origins + more
         self._asked = np.vstack([self._asked, chosen])
         configs = self._space.decode(chosen)
         return [Proposal(c, origin) for c, origin in zip(configs, origins, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """The seed, and the hyperparameters that the next fit starts from."""
-        return {"sobol": self._sobol.state_dict(), "fit": self._fit.state_dict()}
+        state = {"sobol": self._design.state_dict(), "fit": self._fit.state_dict()}
+        return state if self._earlier is None else {**state, "earlier": self._earlier.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
-        self._sobol.load_state_dict(state["sobol"])
+        self._design.load_state_dict(state["sobol"])
         self._fit.load_state_dict(state["fit"])
+        if self._earlier is not None and "earlier" in state:
+            self._earlier.load_state_dict(state["earlier"])
 
     def _training_rows(self) -> Dataset | None:
         """The rows to fit, or None while the initial design is under way."""
@@ -110,9 +131,17 @@ class BayesProposer:
         # Two distinct evaluated configurations are the least that says anything about a slope.
         return data if len(data.evaluated) >= 2 else None
 
-    def _maximisers(self, data: Dataset, n: int) -> np.ndarray:
-        assert self._snapshot is not None
+    def _surrogate(self, data: Dataset) -> tuple[SingleTaskGP, Trend | None]:
+        """The model of this search, above what earlier ones say."""
         model = self._fit(data, self._space.columns)
+        if self._earlier is None:
+            return model, None
+        return self._earlier.explain(model, data, self._seed_of(self._place))
+
+    def _maximisers(
+        self, model: SingleTaskGP, trend: Trend | None, data: Dataset, n: int
+    ) -> np.ndarray:
+        assert self._snapshot is not None
         used = np.vstack([self._snapshot.points, self._asked])
         acquisition = self._acquisition(
             model,
@@ -120,6 +149,7 @@ class BayesProposer:
             pending=np.vstack([self._snapshot.pending, self._asked]),
             has_fidelity=data.has_fidelity,
             seed=self._seed_of(self._place),
+            trend=trend,
         )
         seen = Seen(self._space, used)
         best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
@@ -150,4 +180,4 @@ class BayesProposer:
         return len(self._asked) + (0 if self._snapshot is None else len(self._snapshot.points))
 
     def _seed_of(self, place: int) -> int:
-        return int(np.random.SeedSequence([self._sobol.seed, place]).generate_state(1)[0] // 2)
+        return int(np.random.SeedSequence([self._design.seed, place]).generate_state(1)[0] // 2)

@@ -10,6 +10,7 @@ storage = "results"
 seed = 0
 max_concurrent = 8
 reuse_actors = false
+earlier = ["results/last-year"]  # studies to start from: their folders
 
 [budget]                   # one or more; what is reached first ends the study
 trials = 100
@@ -58,6 +59,7 @@ _TOP: dict[str, tuple[str, tuple[type, ...]]] = {
     "max_concurrent": ("max_concurrent", (int,)),
     "reuse_actors": ("reuse_actors", (bool,)),
     "points": ("points_to_evaluate", (list,)),
+    "earlier": ("earlier", (list,)),
 }
 _TABLES: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
     "budget": {

@@ -43,6 +43,7 @@ class Origin(StrEnum):
 
     INITIAL = "initial"  # the user's points_to_evaluate
     SOBOL = "sobol"  # quasi-random: the initial design, or where no model could be fitted
+    EARLIER = "earlier"  # among the best of an earlier study
     BAYES = "bayes"  # a maximum of the acquisition function
     STALE = "stale"  # such a maximum, found before the latest trials had ended
     FALLBACK = "fallback"  # quasi-random, since no other proposal was ready

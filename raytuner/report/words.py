@@ -19,6 +19,7 @@ from raytuner.report.model import Surrogate, fitted
 _ORIGINS = {
     Origin.INITIAL: "It was given at the start, among the points to evaluate.",
     Origin.SOBOL: "It is quasi-random: part of the initial design, or a fall-back for the model.",
+    Origin.EARLIER: "It was among the best of an earlier study.",
     Origin.FALLBACK: "It is quasi-random: the model had no proposal ready when a slot was free.",
     Origin.BAYES: "The model proposed it: it promised the largest expected improvement, with what"
     " was running at the time taken into account.",

@@ -13,27 +13,36 @@ from typing import Any
 import ray
 from ray.tune.search import Searcher
 
-from raytuner.bayes import BayesProposer, Proposer
+from raytuner.bayes import Proposer
 from raytuner.bayes.seen import Seen
 from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
 from raytuner.history import History, Origin, Snapshot, TrialState
 from raytuner.ray_report import read_number
 from raytuner.search.background import Background, StartProcess
+from raytuner.search.earlier import (
+    EARLIER,
+    EarlierStudy,
+    check_earlier,
+    read_earlier,
+    task_of,
+    tasks_within,
+)
+from raytuner.search.earlier import from_json as earlier_from_json
+from raytuner.search.earlier import to_json as earlier_json
 from raytuner.search.evaluated import Evaluated, completed, tell
+from raytuner.search.factory import BayesFactory
 from raytuner.search.lookahead import Lookahead, ahead
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
 from raytuner.search.outcome import Outcome, correct, ending
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
-from raytuner.search.restore import reconciled
+from raytuner.search.restore import RECORD_FILE, reconciled
 from raytuner.search.tune_space import has_domains, space_from_tune, without_conditional
 from raytuner.space import Config, Space
 from raytuner.space.choices import is_number
 
 logger = logging.getLogger(__name__)
-
-RECORD_FILE = "raytuner-record.sqlite"
 
 # Name of the folder in which Ray gathers an experiment's state before it uploads it.
 _STAGING = "driver_artifacts"
@@ -74,6 +83,11 @@ class BoTorchSearch(Searcher):
         record: File to keep the record of the search in (see :mod:`raytuner.history.store`). None
             keeps it beside Ray's own state of the experiment.
         proposer: Makes the proposer for a space and a seed; None: :class:`BayesProposer`.
+        earlier: Earlier studies to start from: folders of studies, studies, or tables (pandas) of
+            hyperparameters by name, nested ones joined by "/", with or without ``config/`` before
+            it, and a column of the metric. Their space may be another one (:func:`task_of`). The
+            best of their configurations are tried first, and their models are this search's prior
+            mean as long as they rank its values well (:class:`raytuner.bayes.earlier.Earlier`).
 
     Raises:
         SpaceError, ConfigError, MetricError, SettingError: What was received cannot be, or is
@@ -103,6 +117,7 @@ class BoTorchSearch(Searcher):
         n_initial: int | None = None,
         record: str | Path | None = None,
         proposer: Callable[[Space, int | None], Proposer] | None = None,
+        earlier: Sequence[Any] = (),
     ) -> None:
         if not isinstance(background, bool):
             raise SettingError(f"background is {background!r}; it must be True or False")
@@ -116,11 +131,16 @@ class BoTorchSearch(Searcher):
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
             raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
         _check_objective(metric, mode)
+        check_earlier(earlier)
+        if proposer is not None and len(earlier):
+            raise SettingError(
+                "earlier was given beside a proposer; only raytuner's own learns from it"
+            )
         super().__init__(metric=metric, mode=mode)
-        if proposer is None:
-            self._make_proposer: MakeProposer = _BayesFactory(n_initial)
-        else:
-            self._make_proposer = proposer
+        self._n_initial = n_initial
+        self._own_proposer: MakeProposer | None = proposer
+        self._earlier_items = list(earlier)  # until the metric is known
+        self._earlier: tuple[EarlierStudy, ...] = ()
         self._background = background
         self._background_gpus = float(background_gpus)
         self._start_process: StartProcess | None = None  # a Ray actor
@@ -487,6 +507,7 @@ class BoTorchSearch(Searcher):
         self._space = history.space
         self._metric, self._mode = history.metric, history.mode
         self._time_attr, self._max_t = history.time_attr, history.max_t
+        self._earlier = _earlier_of(history)
         self._history, self._used = history, None
         self.close()
         self._proposals = None
@@ -506,11 +527,21 @@ class BoTorchSearch(Searcher):
             max_t=self._max_t,
         )
         self._history.set_meta("search_id", uuid.uuid4().hex)
+        self._use_earlier(self._space, self._history)
         # Made here to see whether it can be; its seed is the search's from now on.
-        self._proposer_state = self._make_proposer(self._space, self._seed).state_dict()
+        self._proposer_state = self._setup(self._history).proposer(None).state_dict()
         for point in self._evaluated:
             tell(self._history, point)
         self._evaluated.clear()
+
+    def _use_earlier(self, space: Space, history: History) -> None:
+        """Take from earlier studies what has a place in the space, and keep it in the record."""
+        studies = read_earlier(self._earlier_items, history.metric)
+        tasks = [task_of(study, space, history.metric, history.mode) for study in studies]
+        if tasks:
+            history.set_meta(EARLIER, earlier_json(tasks, space, history.mode))
+        self._earlier = _earlier_of(history)
+        self._earlier_items.clear()
 
     def _ready(self) -> History:
         if self._history is None:
@@ -533,10 +564,7 @@ class BoTorchSearch(Searcher):
     def _source(self) -> Proposals:
         """Where proposals come from, made when it is first needed: Ray pickles the searcher."""
         if self._proposals is None:
-            history = self._searched()
-            setup = Setup(
-                history.space, history.metric, history.mode, self._make_proposer, self._seed
-            )
+            setup = self._setup(self._searched())
             start = self._start_process
             if start is None and ray.is_initialized():
                 start = partial(ActorProcess, num_gpus=self._background_gpus)
@@ -545,6 +573,14 @@ class BoTorchSearch(Searcher):
             else:
                 self._proposals = InsideSuggest(setup, self._proposer_state)
         return self._proposals
+
+    def _setup(self, history: History) -> Setup:
+        """What a proposer for what is searched now is made of."""
+        space, metric, mode = history.space, history.metric, history.mode
+        if self._own_proposer is not None:
+            return Setup(space, metric, mode, self._own_proposer, self._seed)
+        make = BayesFactory(self._n_initial, tasks_within(self._earlier, space, mode))
+        return Setup(space, metric, mode, make, self._seed, make.design)
 
     def _turn(self, *, handed_out: int = 0) -> None:
         """Let what thinks of proposals know what has happened, or that there is no more to do.
@@ -649,14 +685,11 @@ class BoTorchSearch(Searcher):
         return None
 
 
-class _BayesFactory:
-    """Makes the default proposer; a class, since Ray pickles the searcher."""
-
-    def __init__(self, n_initial: int | None) -> None:
-        self.n_initial = n_initial
-
-    def __call__(self, space: Space, seed: int | None) -> Proposer:
-        return BayesProposer(space, seed, n_initial=self.n_initial)
+def _earlier_of(history: History) -> tuple[EarlierStudy, ...]:
+    """What a record has of earlier studies."""
+    return earlier_from_json(
+        history.get_meta(EARLIER, []), history.space, history.metric, history.mode
+    )
 
 
 def _as_space(space: Mapping[str, Any] | Space | None) -> Space | None:

@@ -74,7 +74,7 @@ def proposal_counts(history: History) -> dict[str, int]:
     """
     by = Counter(head.origin for head in history.heads())
     return {
-        "fresh": by[Origin.BAYES] + by[Origin.SOBOL],
+        "fresh": by[Origin.BAYES] + by[Origin.SOBOL] + by[Origin.EARLIER],
         "stale": by[Origin.STALE],
         "fallback": by[Origin.FALLBACK],
     }

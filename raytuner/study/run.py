@@ -22,7 +22,7 @@ from raytuner.placement.request import Resources, recorded
 from raytuner.placement.retries import Retries
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
-from raytuner.search.botorch_search import RECORD_FILE
+from raytuner.search.restore import RECORD_FILE
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Space
 from raytuner.study.arguments import (
@@ -68,6 +68,7 @@ def tune(
     name: str | None = None,
     seed: int | None = None,
     points_to_evaluate: Sequence[Config] | None = None,
+    earlier: Sequence[Any] = (),
     searcher: BoTorchSearch | None = None,
     scheduler: Any = None,
     max_concurrent: int | None = None,
@@ -106,6 +107,8 @@ def tune(
         name: The study's own folder; default: the function's name and the time.
         seed: Makes proposals repeatable for the same order of results.
         points_to_evaluate: Configurations to try first.
+        earlier: Earlier studies to start from: folders, studies or tables; see
+            :class:`BoTorchSearch`.
         searcher: A :class:`BoTorchSearch` with settings of its own; None makes one.
         scheduler: Any Ray Tune scheduler; None: ASHA if there is a ``max_t``.
         max_concurrent: At most so many trials at a time; None: as many as the cluster holds.
@@ -138,6 +141,8 @@ def tune(
         raise SettingError(
             "points_to_evaluate was given beside a searcher; give it to the searcher"
         )
+    if searcher is not None and len(earlier):
+        raise SettingError("earlier was given beside a searcher; give it to the searcher")
     if not wants_fit(resources):
         runnable = with_resources(trainable, resources)
     own_scheduler = None if scheduler is None else type(scheduler).__name__
@@ -151,7 +156,11 @@ def tune(
         )
     if searcher is None:
         searcher = BoTorchSearch(
-            points_to_evaluate=points_to_evaluate, time_attr=time_attr, max_t=max_t, seed=seed
+            points_to_evaluate=points_to_evaluate,
+            time_attr=time_attr,
+            max_t=max_t,
+            seed=seed,
+            earlier=earlier,
         )
     _prepare(searcher, param_space, metric, mode)
     path = folder_for(trainable, storage_path, name)

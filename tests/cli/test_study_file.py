@@ -76,6 +76,7 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         ("metrik = 'loss'", "unknown key metrik; did you mean metric?"),
         ("seed = 1.5", "seed is 1.5; it must be a whole number"),
         ("seed = true", "seed is True; it must be a whole number"),
+        ("earlier = 'old'", "earlier is 'old'; it must be list"),
         ("max_t = 'long'", "max_t is 'long'; it must be a number"),
         ("budget = 5", "budget is 5; it must be a table, [budget]"),
         ("[budget]\ntrails = 5", "unknown key budget.trails; did you mean budget.trials?"),
