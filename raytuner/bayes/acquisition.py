@@ -53,6 +53,7 @@ class LogExpectedImprovement:
         has_fidelity: Whether the model has a fidelity as its last input; improvement is at 1.
         seed: Seed of the quasi-random samples of f(Z).
         trend: What the objective is above the model's outputs; None: nothing.
+        favour: What is added to the logarithm at ``(..., d)`` configurations; None: nothing.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class LogExpectedImprovement:
         has_fidelity: bool,
         seed: int,
         trend: Trend | None = None,
+        favour: Acquisition | None = None,
     ) -> None:
         self._has_fidelity = has_fidelity
         self._seed = seed
         self._trend: Trend = _nothing if trend is None else trend
+        self._favour: Acquisition = _nothing if favour is None else favour
         with torch.no_grad():
             self._posterior = Posterior(model)
             self._kernel = self._posterior.kernel
@@ -79,7 +82,7 @@ class LogExpectedImprovement:
         cross = self._whitened(X)
         mean = self._prior_mean(X).unsqueeze(-1) + cross @ self._targets
         variance = self._kernel.variance - cross.square().sum(-1)
-        return _mean_log_improvement(mean, variance, self._thresholds)
+        return _mean_log_improvement(mean, variance, self._thresholds) + self._favour(X)
 
     def add_pending(self, point: FloatArray) -> None:
         """One more configuration, ``(d,)``, is on its way: the sequential-greedy batch."""
@@ -107,11 +110,11 @@ class LogExpectedImprovement:
             cross = torch.nn.functional.pad(self._whitened(X), (0, n))
             mean = self._prior_mean(X).unsqueeze(-1) + cross[:, :-n] @ self._targets
             variance = self._kernel.variance - cross.square().sum(-1)
-            thresholds, lifted = self._thresholds, self._lift(X)
+            thresholds, lifted, favour = self._thresholds, self._lift(X), self._favour(X)
             free = torch.ones(len(X), dtype=torch.bool)
             chosen: list[int] = []
             for draws in _spread_normal(n, self._seed):
-                values = _mean_log_improvement(mean, variance, thresholds)
+                values = _mean_log_improvement(mean, variance, thresholds) + favour
                 best = int(torch.where(free, values, -math.inf).argmax())
                 chosen.append(best)
                 free[best] = False

@@ -10,7 +10,8 @@ import numpy as np
 from botorch.models import SingleTaskGP
 from botorch.utils.sampling import manual_seed
 
-from raytuner.bayes.acquisition import LogExpectedImprovement
+from raytuner.bayes.acquisition import Acquisition, LogExpectedImprovement
+from raytuner.bayes.belief import Belief, Beliefs
 from raytuner.bayes.dataset import Dataset, dataset, least_trials
 from raytuner.bayes.design import Design
 from raytuner.bayes.earlier import Earlier, Task, Trend, best_in_turn
@@ -46,6 +47,7 @@ class BayesProposer:
         earlier: Earlier searches (:class:`Earlier`). The best of their configurations, in turn, are
             tried before any quasi-random one, and ``n_initial`` is by default one for each, and
             three or more.
+        beliefs: Where the optimum is believed to be (:class:`Beliefs`).
 
     Raises:
         SettingError: ``n_initial`` below 1.
@@ -59,6 +61,7 @@ class BayesProposer:
         n_initial: int | None = None,
         acquisition: type[LogExpectedImprovement] = LogExpectedImprovement,
         earlier: Sequence[Task] = (),
+        beliefs: Sequence[Belief] = (),
     ) -> None:
         if n_initial is not None and n_initial < 1:
             raise SettingError(f"n_initial is {n_initial}; it must be at least 1")
@@ -68,7 +71,8 @@ class BayesProposer:
         self._n_alone = alone if n_initial is None else n_initial
         self._space = space
         self._acquisition = acquisition
-        self._design = Design(space, seed, best_in_turn(earlier))
+        self._beliefs = Beliefs(space, beliefs) if beliefs else None
+        self._design = Design(space, seed, best_in_turn(earlier), self._beliefs)
         self._earlier = Earlier(earlier, space.columns) if earlier else None
         self._snapshot: Snapshot | None = None
         self._asked = np.empty((0, space.dim))
@@ -150,9 +154,12 @@ class BayesProposer:
             has_fidelity=data.has_fidelity,
             seed=self._seed_of(self._place),
             trend=trend,
+            favour=self._favour(len(data.evaluated)),
         )
         seen = Seen(self._space, used)
         best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
+        if self._beliefs is not None:  # candidates where it is believed to be, too
+            best = np.vstack([best, self._beliefs.at_mode(best)])
         chosen = np.empty((0, self._space.dim))
         for i in range(min(n, _CLIMBED)):
             rng = np.random.default_rng(self._seed_of(self._place + i))
@@ -169,6 +176,13 @@ class BayesProposer:
             more = acquisition.choose(candidates, min(n - len(chosen), len(candidates)))
             chosen = np.vstack([chosen, more])
         return chosen
+
+    def _favour(self, n: int) -> Acquisition | None:
+        """What a configuration gains by the user's beliefs where n values are known."""
+        beliefs = self._beliefs
+        if beliefs is None:
+            return None
+        return lambda X: beliefs.weight(n) * beliefs.log_density(X)
 
     @property
     def _place(self) -> int:

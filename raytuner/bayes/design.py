@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from raytuner.bayes.belief import Beliefs
 from raytuner.bayes.proposer import Proposal
 from raytuner.bayes.sobol import SobolProposer
 from raytuner.history import Origin
 from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
+
+# Points of the sequence after which it is quasi-random alone: whoever still asks for more has found
+# nothing, or has many slots.
+_BELIEVED = 32
 
 
 class Design(SobolProposer):
@@ -19,10 +24,19 @@ class Design(SobolProposer):
         seed: As for :class:`SobolProposer`.
         first: ``(k, d)`` encoded configurations, the first of them to be tried first; NaN leaves a
             coordinate to the sequence.
+        beliefs: Where the optimum is believed to be. The first point of the sequence moves there,
+            and of the first few every other one is drawn from the beliefs.
     """
 
-    def __init__(self, space: Space, seed: int | None = None, first: FloatArray | None = None):
+    def __init__(
+        self,
+        space: Space,
+        seed: int | None = None,
+        first: FloatArray | None = None,
+        beliefs: Beliefs | None = None,
+    ) -> None:
         super().__init__(space, seed)
+        self._beliefs = beliefs
         self._given = np.empty((0, space.dim)) if first is None else first
 
     def ask(self, n: int) -> list[Proposal]:
@@ -41,6 +55,12 @@ class Design(SobolProposer):
         more = self.points(n - len(first))
         origins = [Origin.EARLIER] * len(first) + [Origin.SOBOL] * len(more)
         return np.vstack([first, more]), origins
+
+    def _sequence(self, index: int) -> FloatArray:
+        point = super()._sequence(index)
+        if self._beliefs is None or index % 2 or index >= _BELIEVED:
+            return point
+        return self._beliefs.draw(point) if index else self._beliefs.at_mode(point)
 
     def _completed(self) -> FloatArray:
         rest = np.vstack([self._sequence(place) for place in range(len(self._given))])

@@ -35,6 +35,9 @@ from raytuner.search.lookahead import Lookahead, ahead
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
 from raytuner.search.outcome import Outcome, correct, ending
+from raytuner.search.priors import PRIORS, read_priors
+from raytuner.search.priors import from_json as priors_from_json
+from raytuner.search.priors import to_json as priors_json
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
 from raytuner.search.restore import RECORD_FILE, reconciled
@@ -88,6 +91,11 @@ class BoTorchSearch(Searcher):
             it, and a column of the metric. Their space may be another one (:func:`task_of`). The
             best of their configurations are tried first, and their models are this search's prior
             mean as long as they rank its values well (:class:`raytuner.bayes.earlier.Earlier`).
+        priors: Where the optimum is believed to be, by name of a hyperparameter (nested ones joined
+            by "/"): ``raytuner.near(value)``, weights by value of a choice (a dict), or a frozen
+            distribution of SciPy's over its values. The first configuration is the likeliest, and
+            half of the others of the initial design are drawn from it; its weight among proposals
+            fades as values come (:class:`raytuner.bayes.belief.Beliefs`).
 
     Raises:
         SpaceError, ConfigError, MetricError, SettingError: What was received cannot be, or is
@@ -118,6 +126,7 @@ class BoTorchSearch(Searcher):
         record: str | Path | None = None,
         proposer: Callable[[Space, int | None], Proposer] | None = None,
         earlier: Sequence[Any] = (),
+        priors: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(background, bool):
             raise SettingError(f"background is {background!r}; it must be True or False")
@@ -132,15 +141,17 @@ class BoTorchSearch(Searcher):
             raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
         _check_objective(metric, mode)
         check_earlier(earlier)
-        if proposer is not None and len(earlier):
+        if proposer is not None and (len(earlier) or priors):
+            name = "earlier" if len(earlier) else "priors"
             raise SettingError(
-                "earlier was given beside a proposer; only raytuner's own learns from it"
+                f"{name} was given beside a proposer; only raytuner's own learns from it"
             )
         super().__init__(metric=metric, mode=mode)
         self._n_initial = n_initial
         self._own_proposer: MakeProposer | None = proposer
         self._earlier_items = list(earlier)  # until the metric is known
         self._earlier: tuple[EarlierStudy, ...] = ()
+        self._priors = priors or {}
         self._background = background
         self._background_gpus = float(background_gpus)
         self._start_process: StartProcess | None = None  # a Ray actor
@@ -528,6 +539,9 @@ class BoTorchSearch(Searcher):
         )
         self._history.set_meta("search_id", uuid.uuid4().hex)
         self._use_earlier(self._space, self._history)
+        if self._priors:
+            beliefs = read_priors(self._priors, self._space)
+            self._history.set_meta(PRIORS, priors_json(beliefs, self._space))
         # Made here to see whether it can be; its seed is the search's from now on.
         self._proposer_state = self._setup(self._history).proposer(None).state_dict()
         for point in self._evaluated:
@@ -579,7 +593,12 @@ class BoTorchSearch(Searcher):
         space, metric, mode = history.space, history.metric, history.mode
         if self._own_proposer is not None:
             return Setup(space, metric, mode, self._own_proposer, self._seed)
-        make = BayesFactory(self._n_initial, tasks_within(self._earlier, space, mode))
+        record = self._ready()
+        make = BayesFactory(
+            self._n_initial,
+            tasks_within(self._earlier, space, mode),
+            priors_from_json(record.get_meta(PRIORS, {}), record.space, space),
+        )
         return Setup(space, metric, mode, make, self._seed, make.design)
 
     def _turn(self, *, handed_out: int = 0) -> None:

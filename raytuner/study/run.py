@@ -69,6 +69,7 @@ def tune(
     seed: int | None = None,
     points_to_evaluate: Sequence[Config] | None = None,
     earlier: Sequence[Any] = (),
+    priors: Mapping[str, Any] | None = None,
     searcher: BoTorchSearch | None = None,
     scheduler: Any = None,
     max_concurrent: int | None = None,
@@ -109,6 +110,7 @@ def tune(
         points_to_evaluate: Configurations to try first.
         earlier: Earlier studies to start from: folders, studies or tables; see
             :class:`BoTorchSearch`.
+        priors: Where the optimum is believed to be, by hyperparameter; see :class:`BoTorchSearch`.
         searcher: A :class:`BoTorchSearch` with settings of its own; None makes one.
         scheduler: Any Ray Tune scheduler; None: ASHA if there is a ``max_t``.
         max_concurrent: At most so many trials at a time; None: as many as the cluster holds.
@@ -137,12 +139,10 @@ def tune(
     check_trainable(trainable)
     if max_concurrent is not None and max_concurrent < 1:
         raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
-    if searcher is not None and points_to_evaluate is not None:
-        raise SettingError(
-            "points_to_evaluate was given beside a searcher; give it to the searcher"
-        )
-    if searcher is not None and len(earlier):
-        raise SettingError("earlier was given beside a searcher; give it to the searcher")
+    given = {"points_to_evaluate": points_to_evaluate, "earlier": earlier, "priors": priors}
+    for setting, value in given.items():
+        if searcher is not None and value:
+            raise SettingError(f"{setting} was given beside a searcher; give it to the searcher")
     if not wants_fit(resources):
         runnable = with_resources(trainable, resources)
     own_scheduler = None if scheduler is None else type(scheduler).__name__
@@ -161,6 +161,7 @@ def tune(
             max_t=max_t,
             seed=seed,
             earlier=earlier,
+            priors=priors,
         )
     _prepare(searcher, param_space, metric, mode)
     path = folder_for(trainable, storage_path, name)

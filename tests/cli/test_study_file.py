@@ -6,6 +6,7 @@ import pytest
 
 from raytuner.cli.study_file import read_study
 from raytuner.errors import RaytunerError, SettingError
+from raytuner.search import near
 
 WHOLE = """
 trainable = "train:fit"
@@ -83,6 +84,8 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         ("[budget]\ntime = 'long'", "budget.time is 'long'; write seconds, or such as '45s'"),
         ("[budget]\ntime = '5 parsecs'", "budget.time is '5 parsecs'"),
         ("[resources]\ngpu = 'one'", "resources['gpu'] is 'one'; it must be a number"),
+        ("[priors]\nlr = 0.1", "priors.lr is 0.1; write { near = 0.1 }"),
+        ("[priors]\nlr = { near = 0.1, wide = 1 }", "unknown key priors.lr.wide"),
         ("[space]\nlr = { type = 'flaot' }", "flaot"),
     ],
 )
@@ -96,3 +99,10 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="cannot be read: No such file"):
         read_study(tmp_path / "study.toml")
+
+
+def test_priors(tmp_path: Path) -> None:
+    text = "[priors]\nlr = { near = 0.01, spread = 0.2 }\nopt = { adam = 3, sgd = 1 }\n"
+    assert read(tmp_path, text) == {
+        "priors": {"lr": near(0.01, spread=0.2), "opt": {"adam": 3, "sgd": 1}}
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 import raytuner
 from raytuner import BoTorchSearch
+from raytuner.cli.study_file import read_study
 from raytuner.history import Origin
 from raytuner.search.earlier import EARLIER
 
@@ -46,3 +48,20 @@ def test_earlier_studies(page: dict[str, Any]) -> None:
     used = newer.history.get_meta(EARLIER)
     assert [len(study["trials"]) for study in used][2] == 2  # 0.3 lies outside
     assert len(newer.trials) == 4
+
+
+def test_where_the_best_is_expected(page: dict[str, Any]) -> None:
+    first = page["study"].trials[0].config
+    assert first["lr"] == pytest.approx(0.01, rel=0.03)
+    assert first["optimizer"] == "adam"
+    config = page["search"].suggest("first")
+    assert 0.003 < config["lr"] < 0.03
+    page["search"].close()
+
+
+def test_the_study_file_is_one(tmp_path: Path) -> None:
+    text = (DOCS / "knowledge.md").read_text()
+    (toml,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "study.toml").write_text(toml)
+    found = read_study(tmp_path / "study.toml")
+    assert found["priors"] == {"lr": raytuner.near(0.01), "optimizer": {"adam": 3, "sgd": 1}}

@@ -20,6 +20,7 @@ from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerErro
 from raytuner.history import History, Origin, TrialState
 from raytuner.search import BoTorchSearch
 from raytuner.search.earlier import EARLIER, read_earlier, task_of
+from raytuner.search.priors import near
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import ABSENT, Categorical, Float, Integer, Space, when
 from raytuner.study import Study
@@ -257,3 +258,22 @@ def test_a_narrowed_search_takes_what_lies_in_it() -> None:
     searcher.search_within(within)
     for i in range(5):
         assert searcher.suggest(str(i))["net"] == {"layers": 2, "act": "relu"}  # type: ignore
+
+
+def test_priors_are_kept_in_the_record_and_restored(tmp_path: Path) -> None:
+    priors = {"lr": near(3e-3), "net/act": {"tanh": 3, "relu": 1}}
+    searcher = search([], priors=priors)
+    first = searcher.suggest("first")
+    assert isinstance(first, dict)
+    assert first["lr"] == pytest.approx(3e-3, rel=0.02)
+    assert first["net"]["act"] == "tanh"
+    driver = Driver(searcher)
+    driver.turns(7)
+    searcher.save(str(tmp_path / "saved.pkl"))
+    restored = BoTorchSearch(background=False)
+    restored.restore(str(tmp_path / "saved.pkl"))
+    assert restored.suggest("next") == searcher.suggest("next")
+    with pytest.raises(SettingError, match=r"priors\['lt'\]: nothing of this name varies"):
+        search([], priors={"lt": near(0.1)})
+    with pytest.raises(SettingError, match="priors was given beside a proposer"):
+        BoTorchSearch(priors=priors, proposer=SobolProposer)
