@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,21 @@ _CLIMBED = 4
 _LEAST_EARLIER = 3
 
 
+@dataclass(frozen=True)
+class _Learned:
+    """What the data say, beside what is known otherwise.
+
+    Attributes:
+        model: The surrogate.
+        trend: What earlier searches say; the model is of what is left.
+        favour: What configurations gain by the user's beliefs.
+    """
+
+    model: SingleTaskGP
+    trend: Trend | None
+    favour: Acquisition | None
+
+
 class BayesProposer:
     """Proposes where a Gaussian process expects the largest improvement at full resource.
 
@@ -42,7 +58,8 @@ class BayesProposer:
     Args:
         space: The search space, d columns.
         seed: Seed of everything random; None draws one.
-        n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
+        n_initial: Quasi-random configurations before the first model; None: ``d + 1``,
+            at least 5 and at most 20.
         acquisition: What a proposal maximises.
         earlier: Earlier searches (:class:`Earlier`). The best of their configurations, in turn, are
             tried before any quasi-random one, and ``n_initial`` is by default one for each, and
@@ -96,10 +113,10 @@ class BayesProposer:
             try:
                 # BoTorch draws from torch's global generator here and there.
                 with numerics(), manual_seed(self._seed_of(self._place)):
-                    model, trend = self._surrogate(data)
-                    is_dismissed = self._earlier is not None and trend is None
+                    learned = self._learned(data)
+                    is_dismissed = self._earlier is not None and learned.trend is None
                     if not is_dismissed or self._place >= self._n_alone:
-                        chosen = self._maximisers(model, trend, data, n)
+                        chosen = self._maximisers(learned, data, n)
             except FIT_ERRORS as error:
                 warnings.warn(
                     f"the Gaussian process could not be fitted to {len(data)} rows"
@@ -135,31 +152,34 @@ class BayesProposer:
         # Two distinct evaluated configurations are the least that says anything about a slope.
         return data if len(data.evaluated) >= 2 else None
 
-    def _surrogate(self, data: Dataset) -> tuple[SingleTaskGP, Trend | None]:
-        """The model of this search, above what earlier ones say."""
-        model = self._fit(data, self._space.columns)
-        if self._earlier is None:
-            return model, None
-        return self._earlier.explain(model, data, self._seed_of(self._place))
+    def _learned(self, data: Dataset) -> _Learned:
+        seed = self._seed_of(self._place)
+        own = model = self._fit(data, self._space.columns)
+        trend, favour = None, None
+        if self._earlier is not None:
+            model, trend = self._earlier.explain(own, data, seed)
+        if self._beliefs is not None:
+            favour = self._beliefs.favour(own, data, seed)
+        return _Learned(model, trend, favour)
 
-    def _maximisers(
-        self, model: SingleTaskGP, trend: Trend | None, data: Dataset, n: int
-    ) -> np.ndarray:
+    def _maximisers(self, learned: _Learned, data: Dataset, n: int) -> np.ndarray:
         assert self._snapshot is not None
         used = np.vstack([self._snapshot.points, self._asked])
         acquisition = self._acquisition(
-            model,
+            learned.model,
             evaluated=data.evaluated,
             pending=np.vstack([self._snapshot.pending, self._asked]),
             has_fidelity=data.has_fidelity,
             seed=self._seed_of(self._place),
-            trend=trend,
-            favour=self._favour(len(data.evaluated)),
+            trend=learned.trend,
+            favour=learned.favour,
         )
         seen = Seen(self._space, used)
         best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
-        if self._beliefs is not None:  # candidates where it is believed to be, too
-            best = np.vstack([best, self._beliefs.at_mode(best)])
+        if (
+            self._beliefs is not None and learned.favour is not None
+        ):  # candidates where it is believed to be, too
+            best = np.vstack([best, self._beliefs.at_mode(best[:1])])
         chosen = np.empty((0, self._space.dim))
         for i in range(min(n, _CLIMBED)):
             rng = np.random.default_rng(self._seed_of(self._place + i))
@@ -176,13 +196,6 @@ class BayesProposer:
             more = acquisition.choose(candidates, min(n - len(chosen), len(candidates)))
             chosen = np.vstack([chosen, more])
         return chosen
-
-    def _favour(self, n: int) -> Acquisition | None:
-        """What a configuration gains by the user's beliefs where n values are known."""
-        beliefs = self._beliefs
-        if beliefs is None:
-            return None
-        return lambda X: beliefs.weight(n) * beliefs.log_density(X)
 
     @property
     def _place(self) -> int:

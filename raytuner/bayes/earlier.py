@@ -14,6 +14,7 @@ from torch import Tensor
 
 from raytuner.bayes.dataset import Dataset, dataset, telling
 from raytuner.bayes.posterior import Posterior
+from raytuner.bayes.ranking import Ranking
 from raytuner.bayes.surrogate import WarmFit, fit
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import BoolArray, FloatArray
@@ -24,9 +25,6 @@ from raytuner.space.space import ABSENT
 _ROWS = 200
 # Of each, at most so many of the best configurations, and no more than a quarter, are tried first.
 _FIRST = 8
-_SAMPLES = 256
-_JUDGED = 100  # rows of this search, at most, whose order decides
-_SAME_FIDELITY = 0.02
 _LEAST_WEIGHT = 0.01
 # That values of an earlier search mean the same here counts as much as so many rows that say so.
 _SCALE_ROWS = 2.0
@@ -175,21 +173,10 @@ class Earlier:
 
     def weights(self, model: SingleTaskGP, data: Dataset, seed: int) -> FloatArray:
         """``(k + 1,)`` the weights of the k earlier searches and, last, of this one's own model."""
-        rows = telling(data.y, _JUDGED)
-        y = torch.as_tensor(data.y[rows])
-        s = data.X[rows, -1] if data.has_fidelity else np.ones(len(rows))
-        counts = torch.as_tensor(np.abs(s[:, None] - s[None, :]) < _SAME_FIDELITY)
-        trials = data.X[:, : len(self._columns)]
-        generator = torch.Generator().manual_seed(seed)
-        draws = torch.randn(_SAMPLES, len(rows), generator=generator, dtype=torch.double)
+        ranking = Ranking(model, data, len(self._columns), seed)
         with torch.no_grad():
-            own = Posterior(model)
-            mean, sd = (part[rows] for part in leave_one_out(own, trials))
-            samples = [task.samples(own.X[rows], draws) for task in self._ready()]
-            wrong = [_misranked(sample, sample, y, counts) for sample in samples]
-            # As each trial is left out, the others have the values that were reported.
-            wrong.append(_misranked(mean + sd * draws, y.expand_as(draws), y, counts))
-        losses = torch.stack(wrong)
+            samples = [task.samples(ranking.X, ranking.draws) for task in self._ready()]
+        losses = torch.stack([*(ranking.wrong(sample) for sample in samples), ranking.own])
         dilutes = losses.median(dim=1).values > losses[-1].quantile(0.95)
         losses[dilutes] = torch.inf
         best = (losses == losses.min(dim=0).values).double()
@@ -209,46 +196,6 @@ class Earlier:
             with torch.enable_grad():
                 self._models = [TaskModel(task, self._columns) for task in self._tasks]
         return self._models
-
-
-def leave_one_out(posterior: Posterior, trials: FloatArray) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each row's value given the rows of all other trials.
-
-    Source: C. Rasmussen and C. Williams (2006), "Gaussian Processes for Machine Learning",
-    equations 5.10 to 5.12, for one row; here the rows of one learning curve are left out together.
-
-    Args:
-        posterior: Of n rows.
-        trials: ``(n, d)`` the configuration of each row.
-
-    Returns:
-        ``(n,)`` each.
-    """
-    inverse = torch.cholesky_inverse(posterior.L)
-    weights = inverse @ posterior.y
-    mean, variance = posterior.y.clone(), torch.ones_like(posterior.y)
-    _, of_trial = np.unique(trials, axis=0, return_inverse=True)
-    for trial in range(of_trial.max() + 1):
-        own = torch.as_tensor(np.flatnonzero(of_trial == trial))
-        covariance = torch.linalg.inv(inverse[own[:, None], own])
-        mean[own] -= covariance @ weights[own]
-        variance[own] = covariance.diagonal()
-    return posterior.mean + mean, variance.sqrt()
-
-
-def _misranked(one: Tensor, other: Tensor, y: Tensor, counts: Tensor) -> Tensor:
-    """In how many pairs of rows samples, ``(S, n)`` both, are in another order than values.
-
-    Args:
-        one: Values of the first of a pair.
-        other: Values of the second.
-        y: ``(n,)`` the values; ties have no order.
-        counts: ``(n, n)`` which pairs are compared.
-    """
-    below = y[:, None] < y[None, :]
-    counts = counts & (y[:, None] != y[None, :])
-    wrong = (one[:, :, None] < other[:, None, :]) != below
-    return (wrong & counts).sum(dim=(1, 2)).double()
 
 
 def _scale(said: FloatArray, y: FloatArray) -> float:

@@ -82,7 +82,8 @@ class BoTorchSearch(Searcher):
         background_gpus: Share of a GPU that this process reserves, for a ``proposer`` that computes
             on one; raytuner's own does not.
         seed: Seed of all that is random; None draws one.
-        n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
+        n_initial: Quasi-random configurations before the first model; None: ``d + 1``, at least 5
+            and at most 20.
         record: File to keep the record of the search in (see :mod:`raytuner.history.store`). None
             keeps it beside Ray's own state of the experiment.
         proposer: Makes the proposer for a space and a seed; None: :class:`BayesProposer`.

@@ -15,8 +15,9 @@ from raytuner.bayes import BayesProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
 from raytuner.bayes.dataset import dataset
 from raytuner.bayes.design import Design
-from raytuner.bayes.earlier import Earlier, Task, TaskModel, best_in_turn, leave_one_out
+from raytuner.bayes.earlier import Earlier, Task, TaskModel, best_in_turn
 from raytuner.bayes.posterior import Posterior
+from raytuner.bayes.ranking import leave_one_out
 from raytuner.bayes.surrogate import fit, numerics
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Space
