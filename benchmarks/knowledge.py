@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -255,8 +256,10 @@ def on_functions(trials: int, seeds: int) -> dict[str, Losses]:
     found: dict[str, Losses] = {}
     for name, make in FUNCTIONS.items():
         problem = make()
+        d = problem.space.dim
         searches: dict[str, Callable[[Space, int], Any]] = {
             "random": SobolProposer,
+            f"raytuner, the model after {d + 1} trials": partial(BayesProposer, n_initial=d + 1),
             "raytuner": BayesProposer,
         }
         for search, proposer in searches.items():
