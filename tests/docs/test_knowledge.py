@@ -65,3 +65,10 @@ def test_the_study_file_is_one(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(toml)
     found = read_study(tmp_path / "study.toml")
     assert found["priors"] == {"lr": raytuner.near(0.01), "optimizer": {"adam": 3, "sgd": 1}}
+
+
+def test_many_hyperparameters(page: dict[str, Any]) -> None:
+    many = page["many"]
+    assert many.history.space.dim == 61
+    assert len(many.trials) == 4
+    assert not many.failures
