@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         PredictiveTerminationScheduler as PredictiveTerminationScheduler,
     )
     from raytuner.search import BoTorchSearch as BoTorchSearch
+    from raytuner.search import near as near
     from raytuner.search import when as when
     from raytuner.study import Study as Study
     from raytuner.study import load as load
@@ -30,6 +31,7 @@ _ROOMS = {
     "Study": "raytuner.study",
     "check": "raytuner.placement",
     "load": "raytuner.study",
+    "near": "raytuner.search",
     "tune": "raytuner.study",
     "when": "raytuner.search",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "__version__",
     "check",
     "load",
+    "near",
     "tune",
     "when",
 ]

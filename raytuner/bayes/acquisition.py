@@ -21,6 +21,9 @@ from raytuner.history.snapshot import FloatArray
 # f(X) with X ``(..., d)`` encoded configurations gives ``(...)`` values, differentiable in X.
 Acquisition = Callable[[Tensor], Tensor]
 
+# f(Z) with Z ``(..., d)`` or, with fidelity, ``(..., d + 1)`` inputs of the model gives ``(...)``.
+Trend = Callable[[Tensor], Tensor]
+
 _SAMPLES = 64
 # The incumbent is one of so many; the others are next to certainly worse.
 _CONTENDERS = 16
@@ -44,6 +47,8 @@ class PosteriorAcquisition(ABC):
         feasibility: The outcome constraints. A sample of f(Z) then counts where it keeps them, and
             a configuration by the chance that it does, whose logarithm is added to its value
             (Letham et al. 2019, arXiv:1706.07094, section 3.4).
+        trend: What the objective is above the model's outputs; None: nothing.
+        favour: What is added to the value at ``(..., d)`` configurations; None: nothing.
 
     Attributes:
         is_local: Whether it is climbed from the best configurations only.
@@ -61,10 +66,14 @@ class PosteriorAcquisition(ABC):
         has_fidelity: bool,
         seed: int,
         feasibility: Feasibility | None = None,
+        trend: Trend | None = None,
+        favour: Acquisition | None = None,
     ) -> None:
         self._has_fidelity = has_fidelity
         self._seed = seed
         self._feasibility = feasibility
+        self._trend: Trend = _nothing if trend is None else trend
+        self._favour: Acquisition = _nothing if favour is None else favour
         with torch.no_grad():
             self._posterior = Posterior(model)
             self._kernel = self._posterior.kernel
@@ -89,9 +98,9 @@ class PosteriorAcquisition(ABC):
     def __call__(self, X: Tensor) -> Tensor:
         """``(...)`` values of ``(..., d)`` configurations."""
         cross = self._whitened(X)
-        mean = self._posterior.mean + cross @ self._targets
+        mean = self._prior_mean(X).unsqueeze(-1) + cross @ self._targets
         variance = self._kernel.variance - cross.square().sum(-1)
-        return self._value(mean, variance, self._thresholds) + self._log_chance(X)
+        return self._value(mean, variance, self._thresholds) + self._bonus(X)
 
     def add_pending(self, point: FloatArray) -> None:
         """One more configuration, ``(d,)``, is on its way: the sequential-greedy batch."""
@@ -117,13 +126,13 @@ class PosteriorAcquisition(ABC):
             X = torch.as_tensor(candidates)
             # Columns to come are zeros until then.
             cross = torch.nn.functional.pad(self._whitened(X), (0, n))
-            mean = self._posterior.mean + cross[:, :-n] @ self._targets
+            mean = self._prior_mean(X).unsqueeze(-1) + cross[:, :-n] @ self._targets
             variance = self._kernel.variance - cross.square().sum(-1)
-            thresholds, lifted, log_chance = self._thresholds, self._lift(X), self._log_chance(X)
+            thresholds, lifted, bonus = self._thresholds, self._lift(X), self._bonus(X)
             free = torch.ones(len(X), dtype=torch.bool)
             chosen: list[int] = []
             for draws in _spread_normal(n, self._samples, self._seed):
-                values = self._value(mean, variance, thresholds) + log_chance
+                values = self._value(mean, variance, thresholds) + bonus
                 best = int(torch.where(free, values, -math.inf).argmax())
                 chosen.append(best)
                 free[best] = False
@@ -135,6 +144,10 @@ class PosteriorAcquisition(ABC):
                 variance = variance - column.square()
                 cross[:, len(chosen) - 1 - n] = column
             return candidates[chosen]
+
+    def _prior_mean(self, X: Tensor) -> Tensor:
+        """``(...)`` means of ``(..., d)`` configurations before any row."""
+        return self._posterior.mean + self._trend(self._lift(X))
 
     def _whitened(self, X: Tensor) -> Tensor:
         """``(..., n + |Z|)`` covariances with the rows and Z, by the inverse of their factor."""
@@ -151,7 +164,7 @@ class PosteriorAcquisition(ABC):
         jitter = _JITTER * torch.eye(len(Z), dtype=covariance.dtype)
         corner = psd_safe_cholesky(covariance + jitter)
         draws = self._white(mean, corner)
-        samples = mean + draws @ corner.mT  # S x |Z|
+        samples = mean + self._trend(Z) + draws @ corner.mT  # S x |Z|
         if self._feasibility is not None:
             # Where none of Z keeps the constraints, all that do are an improvement.
             kept = self._feasibility.draw(Z, len(samples))
@@ -198,7 +211,7 @@ class PosteriorAcquisition(ABC):
             return Z
         mean, cross = self._posterior.means(Z)
         variance = self._kernel.variance - cross.square().sum(0)
-        hope = mean + variance.clamp_min(0.0).sqrt()
+        hope = mean + self._trend(Z) + variance.clamp_min(0.0).sqrt()
         if self._feasibility is not None:
             hope = hope + self._feasibility(Z)
         return Z[hope.topk(_CONTENDERS).indices]
@@ -206,7 +219,12 @@ class PosteriorAcquisition(ABC):
     @property
     def _worst(self) -> float:
         """The worst value of the rows."""
-        return float(self._posterior.mean + self._posterior.y.min())
+        rows = self._posterior
+        return float((rows.mean + rows.y + self._trend(rows.X)).min())
+
+    def _bonus(self, X: Tensor) -> Tensor:
+        """``(...)`` what is added to the value: for beliefs, and for the chance to keep bounds."""
+        return self._favour(X) + self._log_chance(X)
 
     def _log_chance(self, X: Tensor) -> Tensor:
         """``(...)`` logarithms of the chance to keep the outcome constraints; 0 without any."""
@@ -245,6 +263,10 @@ class LogExpectedImprovement(PosteriorAcquisition):
 
     def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
         return mean_log_improvement(mean, variance, thresholds)
+
+
+def _nothing(Z: Tensor) -> Tensor:
+    return Z.new_zeros(Z.shape[:-1])
 
 
 def mean_log_improvement(mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from botorch.utils.sampling import manual_seed
 
-from raytuner.bayes.acquisition import LogExpectedImprovement, PosteriorAcquisition
+from raytuner.bayes.acquisition import Acquisition, LogExpectedImprovement, PosteriorAcquisition
+from raytuner.bayes.belief import Belief, Beliefs
 from raytuner.bayes.cost import CostModel, LogAcquisition
 from raytuner.bayes.dataset import Dataset, dataset, least_trials
+from raytuner.bayes.design import Design
+from raytuner.bayes.earlier import Earlier, Task, Trend, best_in_turn
 from raytuner.bayes.feasibility import Feasibility
 from raytuner.bayes.maximise import maximise, unused_candidates
 from raytuner.bayes.models import Fits, Models
 from raytuner.bayes.proposer import Proposal
 from raytuner.bayes.seen import Seen
 from raytuner.bayes.several import LogHypervolumeImprovement
-from raytuner.bayes.sobol import SobolProposer
 from raytuner.bayes.surrogate import FIT_ERRORS, numerics
 from raytuner.errors import RaytunerWarning, SettingError
 from raytuner.history import Origin, Snapshot
@@ -29,6 +32,23 @@ _BEST = 5
 # So many of a batch are the best there is; the others are the best of some hundred candidates, for
 # a hundredth of the time: a batch is large where slots fall free faster than that can be done.
 _CLIMBED = 4
+# After so many of the best of earlier searches there is a model, if these are few.
+_LEAST_EARLIER = 3
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the data say, beside what is known otherwise.
+
+    Attributes:
+        models: The surrogates.
+        trend: What earlier searches say; the model is of what is left of the first objective.
+        favour: What configurations gain by the user's beliefs.
+    """
+
+    models: Models
+    trend: Trend | None
+    favour: Acquisition | None
 
 
 class BayesProposer:
@@ -44,8 +64,13 @@ class BayesProposer:
     Args:
         space: The search space, d columns.
         seed: Seed of everything random; None draws one.
-        n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
+        n_initial: Quasi-random configurations before the first model; None: ``d + 1``,
+            at least 5 and at most 20.
         acquisition: What a proposal maximises, where there is one objective.
+        earlier: Earlier searches (:class:`Earlier`). The best of their configurations, in turn, are
+            tried before any quasi-random one, and ``n_initial`` is by default one for each, and
+            three or more. They are of the first objective.
+        beliefs: Where the optimum is believed to be (:class:`Beliefs`).
 
     Raises:
         SettingError: ``n_initial`` below 1.
@@ -58,13 +83,20 @@ class BayesProposer:
         *,
         n_initial: int | None = None,
         acquisition: Callable[..., PosteriorAcquisition] = LogExpectedImprovement,
+        earlier: Sequence[Task] = (),
+        beliefs: Sequence[Belief] = (),
     ) -> None:
         if n_initial is not None and n_initial < 1:
             raise SettingError(f"n_initial is {n_initial}; it must be at least 1")
-        self.n_initial = least_trials(space) if n_initial is None else n_initial
+        first = max(_LEAST_EARLIER, len(earlier)) if earlier else 0
+        alone = least_trials(space) + first  # without the help of earlier searches
+        self.n_initial = (first or alone) if n_initial is None else n_initial
+        self._n_alone = alone if n_initial is None else n_initial
         self._space = space
         self._acquisition = acquisition
-        self._sobol = SobolProposer(space, seed)
+        self._beliefs = Beliefs(space, beliefs) if beliefs else None
+        self._design = Design(space, seed, best_in_turn(earlier), self._beliefs)
+        self._earlier = Earlier(earlier, space.columns) if earlier else None
         self._snapshot: Snapshot | None = None
         self._asked = np.empty((0, space.dim))
         self._fits = Fits()
@@ -74,7 +106,7 @@ class BayesProposer:
         """Learn from the record. Cheap: the model is fitted when it is asked."""
         self._snapshot = snapshot
         self._asked = np.empty((0, self._space.dim))
-        self._sobol.tell(snapshot)
+        self._design.tell(snapshot)
 
     def ask(self, n: int) -> list[Proposal]:
         """Propose ``n`` configurations; see :meth:`Proposer.ask`.
@@ -83,11 +115,15 @@ class BayesProposer:
         """
         data = self._training_rows()
         chosen = np.empty((0, self._space.dim))
+        is_dismissed = False  # whether the earlier searches have nothing to say
         if data is not None:
             try:
                 # BoTorch draws from torch's global generator here and there.
                 with numerics(), manual_seed(self._seed_of(self._place)):
-                    chosen = self._maximisers(data, n)
+                    learned = self._learned(data)
+                    is_dismissed = self._earlier is not None and learned.trend is None
+                    if not is_dismissed or self._place >= self._n_alone:
+                        chosen = self._maximisers(learned, data, n)
             except FIT_ERRORS as error:
                 warnings.warn(
                     f"the Gaussian process could not be fitted to {len(data)} rows"
@@ -95,27 +131,31 @@ class BayesProposer:
                     RaytunerWarning,
                     stacklevel=2,
                 )
-        origins = [Origin.BAYES] * len(chosen) + [Origin.SOBOL] * (n - len(chosen))
+        origins = [Origin.BAYES] * len(chosen)
         if len(chosen) < n:
-            chosen = np.vstack([chosen, self._sobol.points(n - len(chosen))])
+            points, more = self._design.draw(n - len(chosen), with_first=not is_dismissed)
+            chosen, origins = np.vstack([chosen, points]), origins + more
         self._asked = np.vstack([self._asked, chosen])
         configs = self._space.decode(chosen)
         return [Proposal(c, origin) for c, origin in zip(configs, origins, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """The seed, and the hyperparameters that the next fit starts from."""
-        return {
-            "sobol": self._sobol.state_dict(),
+        state = {
+            "sobol": self._design.state_dict(),
             "fits": self._fits.state_dict(),
             "costs": self._costs.state_dict(),
         }
+        return state if self._earlier is None else {**state, "earlier": self._earlier.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
-        self._sobol.load_state_dict(state["sobol"])
+        self._design.load_state_dict(state["sobol"])
         self._fits.load_state_dict(state.get("fits", ()))  # those of an earlier release start anew
         if "costs" in state:
             self._costs.load_state_dict(state["costs"])
+        if self._earlier is not None and "earlier" in state:
+            self._earlier.load_state_dict(state["earlier"])
 
     def _training_rows(self) -> Dataset | None:
         """The rows to fit, or None while the initial design is under way."""
@@ -125,24 +165,38 @@ class BayesProposer:
         # Two distinct evaluated configurations are the least that says anything about a slope.
         return data if len(data.evaluated) >= 2 else None
 
-    def _maximisers(self, data: Dataset, n: int) -> np.ndarray:
+    def _learned(self, data: Dataset) -> Learned:
+        seed = self._seed_of(self._place)
         assert self._snapshot is not None
         models = self._fits(self._snapshot, data, self._space.columns)
-        return self._best_of(self._acquisition, models, data, n)
+        own = models.objectives[0]
+        trend, favour = None, None
+        if self._earlier is not None:
+            rest, trend = self._earlier.explain(own, data, seed)
+            models = replace(models, objectives=(rest, *models.objectives[1:]))
+        if self._beliefs is not None:
+            favour = self._beliefs.favour(own, data, seed)
+        return Learned(models, trend, favour)
+
+    def _maximisers(self, learned: Learned, data: Dataset, n: int) -> np.ndarray:
+        return self._best_of(self._acquisition, learned, data, n)
 
     def _best_of(
-        self, make: Callable[..., PosteriorAcquisition], models: Models, data: Dataset, n: int
+        self, make: Callable[..., PosteriorAcquisition], learned: Learned, data: Dataset, n: int
     ) -> np.ndarray:
         """Up to ``n`` configurations at which an acquisition function is highest, ``(n, d)``."""
         assert self._snapshot is not None
         acquisition = self._costs.per_cost(
-            self._made(make, models, data), self._snapshot, self._space.columns
+            self._made(make, learned, data), self._snapshot, self._space.columns
         )
         seen = Seen(self._space, np.vstack([self._snapshot.points, self._asked]))
         if self._snapshot.is_plain:
             best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
         else:
-            best = models.leaders(data, _BEST)
+            best = learned.models.leaders(data, _BEST)
+        if self._beliefs is not None and learned.favour is not None:
+            # Candidates where it is believed to be, too.
+            best = np.vstack([best, self._beliefs.at_mode(best[:1])])
         chosen = np.empty((0, self._space.dim))
         for i in range(min(n, _CLIMBED)):
             rng = np.random.default_rng(self._seed_of(self._place + i))
@@ -161,10 +215,11 @@ class BayesProposer:
         return chosen
 
     def _made(
-        self, make: Callable[..., PosteriorAcquisition], models: Models, data: Dataset
+        self, make: Callable[..., PosteriorAcquisition], learned: Learned, data: Dataset
     ) -> LogAcquisition:
         """The acquisition function of what is known."""
         assert self._snapshot is not None
+        models = learned.models
         pending = np.vstack([self._snapshot.pending, self._asked])
         seed = self._seed_of(self._place)
         if len(models.objectives) > 1:
@@ -175,6 +230,7 @@ class BayesProposer:
                 pending=pending,
                 has_fidelity=data.has_fidelity,
                 seed=seed,
+                favour=learned.favour,
             )
         return make(
             models.objectives[0],
@@ -183,6 +239,8 @@ class BayesProposer:
             has_fidelity=data.has_fidelity,
             seed=seed,
             feasibility=Feasibility(models.constraints, seed) if models.constraints else None,
+            trend=learned.trend,
+            favour=learned.favour,
         )
 
     @property
@@ -195,4 +253,4 @@ class BayesProposer:
         return len(self._asked) + (0 if self._snapshot is None else len(self._snapshot.points))
 
     def _seed_of(self, place: int) -> int:
-        return int(np.random.SeedSequence([self._sobol.seed, place]).generate_state(1)[0] // 2)
+        return int(np.random.SeedSequence([self._design.seed, place]).generate_state(1)[0] // 2)

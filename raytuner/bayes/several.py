@@ -15,7 +15,7 @@ from botorch.sampling.normal import SobolQMCNormalSampler
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
 from torch import Tensor
 
-from raytuner.bayes.acquisition import lifted
+from raytuner.bayes.acquisition import Acquisition, lifted
 from raytuner.bayes.batch import greedy
 from raytuner.history import non_dominated
 from raytuner.history.snapshot import FloatArray
@@ -46,6 +46,7 @@ class LogHypervolumeImprovement:
         pending: ``(p, d)`` configurations without final values yet.
         has_fidelity: Whether the models have a fidelity as their last input; improvement is at 1.
         seed: Seed of the quasi-random samples.
+        favour: What is added at ``(..., d)`` configurations; None: nothing.
     """
 
     is_local = False
@@ -58,7 +59,9 @@ class LogHypervolumeImprovement:
         pending: FloatArray,
         has_fidelity: bool,
         seed: int,
+        favour: Acquisition | None = None,
     ) -> None:
+        self._favour = favour
         self._has_fidelity = has_fidelity
         self._pending = lifted(torch.as_tensor(pending), has_fidelity)
         baseline = lifted(torch.as_tensor(evaluated), has_fidelity)
@@ -85,7 +88,8 @@ class LogHypervolumeImprovement:
         Z = lifted(X, self._has_fidelity)
         flat = Z.reshape(-1, 1, Z.shape[-1])
         parts = [self._improvement(part) for part in torch.split(flat, _CANDIDATES)]
-        return torch.cat(parts).reshape(X.shape[:-1])
+        values = torch.cat(parts).reshape(X.shape[:-1])
+        return values if self._favour is None else values + self._favour(X)
 
     def add_pending(self, point: FloatArray) -> None:
         """One more configuration, ``(d,)``, is on its way: the sequential-greedy batch."""

@@ -58,10 +58,8 @@ class SobolProposer:
 
     def _new_point(self) -> np.ndarray:
         """The next point that may be tried, ``(1, d)``; any, if there are no others."""
-        if self._sequence is None:
-            self._sequence = _Sequence(self._space, self.seed)
         for _ in range(1 if self._seen.exhausted else _MISSES):
-            point = self._sequence(self._next)
+            point = self._at(self._next)
             self._next += 1
             if self._seen.new(point)[:1].any():
                 self._seen.add(point)
@@ -73,6 +71,12 @@ class SobolProposer:
             point = self._space.snap(self._space.draw(rng, 1))
         self._seen.add(point)
         return point
+
+    def _at(self, place: int) -> np.ndarray:
+        """``(1, d)`` the point at a place; ``(0, d)`` if none is found there."""
+        if self._sequence is None:
+            self._sequence = _Sequence(self._space, self.seed)
+        return self._sequence(place)
 
     def state_dict(self) -> dict[str, Any]:
         """The seed: the place in the sequence follows from the record."""

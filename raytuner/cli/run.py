@@ -44,12 +44,14 @@ if TYPE_CHECKING:
 @click.option("--gpus", type=float, help="GPUs of one trial, such as 0.5.  [default: 0]")
 @click.option("--max-concurrent", type=int, help="Trials at a time.  [default: as many as fit]")
 @click.option("--name", help="Name of the results' own folder.  [default: function and time]")
+@click.option("--earlier", multiple=True, type=FOLDER, help="Folder of a study to start from.")
 @search_options
 def run(
     what: str,
     space_file: Path | None,
     cpus: float | None,
     gpus: float | None,
+    earlier: tuple[Path, ...],
     **options: Any,
 ) -> None:
     """Tune a training function of your own.
@@ -66,6 +68,8 @@ def run(
     if what.endswith(".toml"):
         settings = read_study(Path(what))
     settings |= {key: value for key, value in options.items() if value is not None}
+    if earlier:
+        settings["earlier"] = list(earlier)
     if "trainable" not in settings:
         raise SettingError(f'{what} names no training function; add trainable = "module:function"')
     trainable = load_function(settings.pop("trainable"))

@@ -15,6 +15,7 @@ max_concurrent = 8
 reuse_actors = false
 parameter_constraints = ["layers * units <= 1024"]
 strategy = "bayes"         # docs/search.md has the others
+earlier = ["results/last-year"]  # studies to start from: their folders
 
 [budget]                   # one or more; what is reached first ends the study
 trials = 100
@@ -33,6 +34,10 @@ reduction_factor = 3
 
 [[points]]                 # configurations to try first
 lr = 0.01
+
+[priors]                   # where the optimum is believed to be
+lr = { near = 0.01, spread = 0.1 }
+optimizer = { adam = 3, sgd = 1 }  # weights
 
 [space]
 lr = { type = "float", low = 1e-4, high = 0.1, log = true }
@@ -68,6 +73,7 @@ _TOP: dict[str, tuple[str, tuple[type, ...]]] = {
     "points": ("points_to_evaluate", (list,)),
     "parameter_constraints": ("parameter_constraints", (list,)),
     "strategy": ("strategy", (str,)),
+    "earlier": ("earlier", (list,)),
 }
 _TABLES: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
     "budget": {
@@ -109,7 +115,7 @@ def read_study(path: Path) -> dict[str, Any]:
         raise SettingError(f"{path} cannot be read as TOML: {error}") from error
     except OSError as error:
         raise SettingError(f"{path} cannot be read: {error.strerror}") from error
-    known = [*_TOP, *_TABLES, "resources", "space"]
+    known = [*_TOP, *_TABLES, "resources", "priors", "space"]
     found: dict[str, Any] = {}
     for key, value in content.items():
         if key in _TOP:
@@ -129,6 +135,8 @@ def read_study(path: Path) -> dict[str, Any]:
             one = with_gpus(value, 1) if wants_fit(value) else value
             Request.of(one, f"{path}: resources")
             found["resources"] = value
+        elif key == "priors":
+            found["priors"] = {name: _prior(path, name, prior) for name, prior in value.items()}
         else:
             try:
                 found["param_space"] = Space.from_spec(value)
@@ -157,6 +165,22 @@ def seconds(text: str, where: str) -> float:
     if not parts or rest or any(unit not in _UNITS for _, unit in parts):
         raise SettingError(f"{where} is {text!r}; write seconds, or such as '45s' or '1h 30min'")
     return sum(float(n) * _UNITS[unit] for n, unit in parts)
+
+
+def _prior(path: Path, name: str, prior: Any) -> Any:
+    """One of the table of priors: ``{ near = value, spread = 0.1 }``, or weights by choice."""
+    from raytuner.search import near
+
+    if not isinstance(prior, Mapping):
+        raise SettingError(
+            f"{path}: priors.{name} is {prior!r}; write {{ near = {prior!r} }}, or weights by value"
+        )
+    if "near" not in prior:
+        return dict(prior)
+    if unknown := set(prior) - {"near", "spread"}:
+        where = f"priors.{name}."
+        raise SettingError(f"{path}: {_unknown(min(unknown), ['near', 'spread'], where)}")
+    return near(prior["near"], **{key: prior[key] for key in prior if key != "near"})
 
 
 def _checked(path: Path, key: str, value: Any, types: tuple[type, ...]) -> Any:

@@ -46,6 +46,7 @@ class Origin(StrEnum):
     SOBOL = "sobol"  # quasi-random: the initial design, or where no model could be fitted
     RANDOM = "random"  # drawn by the law of the space
     EVOLUTION = "evolution"  # drawn by an evolution strategy
+    EARLIER = "earlier"  # among the best of an earlier study
     BAYES = "bayes"  # a maximum of the acquisition function
     STALE = "stale"  # such a maximum, found before the latest trials had ended
     FALLBACK = "fallback"  # quasi-random, since no other proposal was ready

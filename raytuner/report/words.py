@@ -21,6 +21,7 @@ _ORIGINS = {
     Origin.SOBOL: "It is quasi-random: part of the initial design, or a fall-back for the model.",
     Origin.RANDOM: "It is a random draw from the search space.",
     Origin.EVOLUTION: "An evolution strategy drew it around the better trials before it.",
+    Origin.EARLIER: "It was among the best of an earlier study.",
     Origin.FALLBACK: "It is quasi-random: the model had no proposal ready when a slot was free.",
     Origin.BAYES: "The model proposed it: it promised most, with what was running at the time taken"
     " into account.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raytuner.search.botorch_search import BoTorchSearch as BoTorchSearch
+    from raytuner.search.priors import near as near
     from raytuner.search.tune_space import space_from_tune as space_from_tune
     from raytuner.search.tune_space import when as when
 
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
 # is to be ready before the first trial has ended.
 _MODULES = {
     "BoTorchSearch": "raytuner.search.botorch_search",
+    "near": "raytuner.search.priors",
     "space_from_tune": "raytuner.search.tune_space",
     "when": "raytuner.search.tune_space",
 }
 
-__all__ = ["BoTorchSearch", "space_from_tune", "when"]
+__all__ = ["BoTorchSearch", "near", "space_from_tune", "when"]
 
 
 def __getattr__(name: str) -> Any:

@@ -153,9 +153,10 @@ class Background:
             if proposal.origin is Origin.BAYES and not is_fresh:
                 return Proposal(proposal.config, Origin.STALE)
             return proposal
-        config = self._quasi_random(history, used)
+        proposal = self._quasi_random(history, used)
         # As long as nothing is known there is nothing better.
-        return Proposal(config, Origin.FALLBACK if _knows(history) else Origin.SOBOL)
+        is_fallback = proposal.origin is Origin.SOBOL and _knows(history)
+        return Proposal(proposal.config, Origin.FALLBACK) if is_fallback else proposal
 
     def state_dict(self) -> dict[str, Any] | None:
         """The proposer's at its last reply."""
@@ -298,16 +299,16 @@ class Background:
             now - self._started_at,
         )
 
-    def _quasi_random(self, history: History, used: Seen) -> dict[str, Any]:
+    def _quasi_random(self, history: History, used: Seen) -> Proposal:
         # Telling takes time, so it is told of the record only where it cannot do without.
         if self._sobol is not None:
             (proposal,) = self._sobol.ask(1)
             if used.new(history.space.encode([proposal.config]))[0]:
-                return proposal.config
-        self._sobol = SobolProposer(history.space, self._setup.seed)
+                return proposal
+        self._sobol = self._setup.make_design(history.space, self._setup.seed)
         self._sobol.tell(history.snapshot())
         (proposal,) = self._sobol.ask(1)
-        return proposal.config
+        return proposal
 
 
 def _knows(history: History) -> bool:

@@ -22,21 +22,34 @@ from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
 from raytuner.history.goal import names_of
 from raytuner.ray_report import read_number
 from raytuner.search.background import Background, StartProcess
+from raytuner.search.earlier import (
+    EARLIER,
+    EarlierStudy,
+    check_earlier,
+    read_earlier,
+    task_of,
+    tasks_within,
+)
+from raytuner.search.earlier import from_json as earlier_from_json
+from raytuner.search.earlier import to_json as earlier_json
 from raytuner.search.evaluated import Evaluated, completed, tell
+from raytuner.search.factory import BayesFactory
 from raytuner.search.lookahead import Lookahead, ahead
-from raytuner.search.mirror import Setup
+from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
 from raytuner.search.outcome import Outcome, correct, ending, read_metrics, record
+from raytuner.search.priors import PRIORS, read_priors
+from raytuner.search.priors import from_json as priors_from_json
+from raytuner.search.priors import to_json as priors_json
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
-from raytuner.search.restore import reconciled
+from raytuner.search.restore import RECORD_FILE, reconciled
 from raytuner.search.tune_space import has_domains, space_from_tune, without_conditional
 from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
 
 logger = logging.getLogger(__name__)
 
-RECORD_FILE = "raytuner-record.sqlite"
 DEFAULT_STRATEGY = "bayes"
 
 # Name of the folder in which Ray gathers an experiment's state before it uploads it.
@@ -90,13 +103,24 @@ class BoTorchSearch(Searcher):
         background_gpus: Share of a GPU that this process reserves, for a ``proposer`` that computes
             on one; raytuner's own does not.
         seed: Seed of all that is random; None draws one.
-        n_initial: Quasi-random configurations before the first model; None: ``max(5, d + 1)``.
+        n_initial: Quasi-random configurations before the first model; None: ``d + 1``, at least 5
+            and at most 20.
         record: File to keep the record of the search in (see :mod:`raytuner.history.store`). None
             keeps it beside Ray's own state of the experiment.
         strategy: How to search, by name (:data:`raytuner.bayes.strategies.STRATEGIES`): "bayes", or
             "hedge", "ei", "pi", "ucb", "kg", "thompson", "gradient" (with a model), "evolution",
             "sobol", "random", "grid" (without; computed inside ``suggest`` in no time).
         proposer: Makes a proposer of your own for a space and a seed.
+        earlier: Earlier studies to start from: folders of studies, studies, or tables (pandas) of
+            hyperparameters by name, nested ones joined by "/", with or without ``config/`` before
+            it, and a column of the metric. Their space may be another one (:func:`task_of`). The
+            best of their configurations are tried first, and their models are this search's prior
+            mean as long as they rank its values well (:class:`raytuner.bayes.earlier.Earlier`).
+        priors: Where the optimum is believed to be, by name of a hyperparameter (nested ones joined
+            by "/"): ``raytuner.near(value)``, weights by value of a choice (a dict), or a frozen
+            distribution of SciPy's over its values. The first configuration is the likeliest, and
+            half of the others of the initial design are drawn from it; its weight among proposals
+            fades as values come (:class:`raytuner.bayes.belief.Beliefs`).
 
     Raises:
         SpaceError, ConfigError, MetricError, SettingError: What was received cannot be, or is
@@ -131,6 +155,8 @@ class BoTorchSearch(Searcher):
         record: str | Path | None = None,
         strategy: str = DEFAULT_STRATEGY,
         proposer: Callable[[Space, int | None], Proposer] | None = None,
+        earlier: Sequence[Any] = (),
+        priors: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(background, bool):
             raise SettingError(f"background is {background!r}; it must be True or False")
@@ -143,14 +169,30 @@ class BoTorchSearch(Searcher):
             raise SettingError(f"max_t is {max_t!r}; it must be above 0, in units of {time_attr!r}")
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
             raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
+        check_earlier(earlier)
         self._bounds = tuple(outcome_constraints)
         self._weights, self._cost = weights, cost
         super().__init__(metric=_listed("metric", metric), mode=_listed("mode", mode))
         self._goal = self._known_goal()
         if proposer is not None and strategy != DEFAULT_STRATEGY:
             raise SettingError(f"a proposer and strategy={strategy!r} were given; give one of them")
+        if len(earlier) or priors:
+            name = "earlier" if len(earlier) else "priors"
+            if proposer is not None:
+                raise SettingError(
+                    f"{name} was given beside a proposer; only raytuner's own learns from it"
+                )
+            if strategy != DEFAULT_STRATEGY:
+                raise SettingError(
+                    f"{name} was given beside strategy={strategy!r}; {DEFAULT_STRATEGY!r} learns"
+                    " from it"
+                )
+        self._n_initial = n_initial
         self._strategy = strategy
-        self._make_proposer = proposer or _Factory(strategy, n_initial)
+        self._own_proposer: MakeProposer | None = proposer
+        self._earlier_items = list(earlier)  # until the metric is known
+        self._earlier: tuple[EarlierStudy, ...] = ()
+        self._priors = priors or {}
         self._background = background and find_strategy(strategy).has_model
         self._background_gpus = float(background_gpus)
         self._start_process: StartProcess | None = None  # a Ray actor
@@ -556,6 +598,7 @@ class BoTorchSearch(Searcher):
         self._metric = _listed("metric", [one.metric for one in objectives])
         self._mode = _listed("mode", [one.mode for one in objectives])
         self._time_attr, self._max_t = history.time_attr, history.max_t
+        self._earlier = _earlier_of(history)
         self._history, self._used = history, None
         self.close()
         self._proposals = None
@@ -575,14 +618,33 @@ class BoTorchSearch(Searcher):
             max_t=self._max_t,
         )
         self._history.set_meta("search_id", uuid.uuid4().hex)
+        self._use_earlier(self._space, self._history)
+        if self._priors:
+            beliefs = read_priors(self._priors, self._space)
+            self._history.set_meta(PRIORS, priors_json(beliefs, self._space))
         # Made here to see whether it can be; its seed is the search's from now on.
-        self._proposer_state = self._make_proposer(self._space, self._seed).state_dict()
+        self._proposer_state = self._setup(self._history).proposer(None).state_dict()
         for point in self._evaluated:
             tell(self._history, point)
         self._evaluated.clear()
 
     def _constrained(self, space: Space) -> Space:
         return space.constrained(self._constraints)
+
+    def _use_earlier(self, space: Space, history: History) -> None:
+        """Take from earlier studies what has a place in the space, and keep it in the record."""
+        if self._earlier_items and history.goal.n_objectives > 1:
+            raise SettingError(
+                "earlier was given beside several objectives"
+                f" ({', '.join(o.metric for o in history.goal.objectives)}); earlier studies help"
+                " where there is one"
+            )
+        studies = read_earlier(self._earlier_items, history.metric)
+        tasks = [task_of(study, space, history.metric, history.mode) for study in studies]
+        if tasks:
+            history.set_meta(EARLIER, earlier_json(tasks, space, history.mode))
+        self._earlier = _earlier_of(history)
+        self._earlier_items.clear()
 
     def _ready(self) -> History:
         if self._history is None:
@@ -610,8 +672,7 @@ class BoTorchSearch(Searcher):
     def _source(self) -> Proposals:
         """Where proposals come from, made when it is first needed: Ray pickles the searcher."""
         if self._proposals is None:
-            history = self._searched()
-            setup = Setup(history.space, history.goal, self._make_proposer, self._seed)
+            setup = self._setup(self._searched())
             start = self._start_process
             if start is None and ray.is_initialized():
                 start = partial(ActorProcess, num_gpus=self._background_gpus)
@@ -620,6 +681,21 @@ class BoTorchSearch(Searcher):
             else:
                 self._proposals = InsideSuggest(setup, self._proposer_state)
         return self._proposals
+
+    def _setup(self, history: History) -> Setup:
+        """What a proposer for what is searched now is made of."""
+        space, goal = history.space, history.goal
+        if self._own_proposer is not None:
+            return Setup(space, goal, self._own_proposer, self._seed)
+        if self._strategy != DEFAULT_STRATEGY:
+            return Setup(space, goal, _Factory(self._strategy, self._n_initial), self._seed)
+        record = self._ready()
+        make = BayesFactory(
+            self._n_initial,
+            tasks_within(self._earlier, space, history.mode),
+            priors_from_json(record.get_meta(PRIORS, {}), record.space, space),
+        )
+        return Setup(space, goal, make, self._seed, make.design)
 
     def _turn(self, *, handed_out: int = 0) -> None:
         """Let what thinks of proposals know what has happened, or that there is no more to do.
@@ -745,6 +821,13 @@ class _Factory:
 
     def __call__(self, space: Space, seed: int | None) -> Proposer:
         return find_strategy(self.strategy).make(space, seed, self.n_initial)
+
+
+def _earlier_of(history: History) -> tuple[EarlierStudy, ...]:
+    """What a record has of earlier studies."""
+    return earlier_from_json(
+        history.get_meta(EARLIER, []), history.space, history.metric, history.mode
+    )
 
 
 def _as_space(space: Mapping[str, Any] | Space) -> Space:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from raytuner.bayes import Proposer
+from raytuner.bayes import Proposer, SobolProposer
 from raytuner.history import Change, Goal, History, Origin, Snapshot, TrialState
 from raytuner.space import Space
 
@@ -24,12 +24,14 @@ class Setup:
         goal: What the search is after.
         make_proposer: Makes the proposer for a space and a seed.
         seed: Its seed.
+        make_design: Makes what proposes where there is no proposal of the proposer's.
     """
 
     space: Space
     goal: Goal
     make_proposer: MakeProposer
     seed: int | None
+    make_design: Callable[[Space, int | None], SobolProposer] = SobolProposer
 
     def proposer(self, state: dict[str, Any] | None) -> Proposer:
         """A new proposer, which goes on from ``state`` if there is one."""

@@ -73,7 +73,7 @@ def proposal_counts(history: History) -> dict[str, int]:
     See :attr:`raytuner.BoTorchSearch.proposal_counts`.
     """
     by = Counter(head.origin for head in history.heads())
-    fresh = (Origin.BAYES, Origin.SOBOL, Origin.RANDOM, Origin.EVOLUTION)
+    fresh = (Origin.BAYES, Origin.SOBOL, Origin.RANDOM, Origin.EVOLUTION, Origin.EARLIER)
     return {
         "fresh": sum(by[origin] for origin in fresh),
         "stale": by[Origin.STALE],

@@ -11,6 +11,8 @@ from raytuner.space import Space
 
 logger = logging.getLogger(__name__)
 
+RECORD_FILE = "raytuner-record.sqlite"
+
 
 def reconciled(saved_path: Path, space: Space | None) -> History:
     """The record to continue from.
@@ -66,3 +68,22 @@ def live_record(
         return None
     # Another search may have taken the file since.
     return live if live.get_meta("search_id") == saved.get_meta("search_id") else None
+
+
+def record_in(folder: Path) -> History:
+    """The record of the study in a folder, as it is now, in memory.
+
+    Raises:
+        HistoryError: There is none.
+    """
+    folder = folder.resolve()
+    if (folder / RECORD_FILE).is_file():
+        return History.read(folder / RECORD_FILE, stand_ins=True)
+    # Copies of the record among Ray's own files: the newest, named by the time, is the last.
+    saved = sorted(folder.glob("searcher-state-*.pkl"))
+    if not saved:
+        raise HistoryError(
+            f"{folder} holds no study: there is neither {RECORD_FILE} nor a searcher state of Ray's"
+        )
+    history = History.read(saved[-1], stand_ins=True)
+    return live_record(history, stand_ins=True) or history

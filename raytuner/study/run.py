@@ -23,7 +23,8 @@ from raytuner.placement.request import Resources, recorded
 from raytuner.placement.retries import Retries
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
-from raytuner.search.botorch_search import DEFAULT_STRATEGY, RECORD_FILE
+from raytuner.search.botorch_search import DEFAULT_STRATEGY
+from raytuner.search.restore import RECORD_FILE
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Rule, Space
 from raytuner.study.arguments import (
@@ -83,6 +84,8 @@ def tune(
     points_to_evaluate: Sequence[Config] | None = None,
     parameter_constraints: Sequence[Rule] | None = None,
     strategy: str | None = None,
+    earlier: Sequence[Any] = (),
+    priors: Mapping[str, Any] | None = None,
     searcher: BoTorchSearch | None = None,
     scheduler: Any = None,
     max_concurrent: int | None = None,
@@ -132,6 +135,9 @@ def tune(
             ``"layers * units <= 1024"``; see :class:`BoTorchSearch`.
         strategy: How to search: "bayes" (None), "hedge", "evolution", "random", "grid" and others;
             see :class:`BoTorchSearch`.
+        earlier: Earlier studies to start from: folders, studies or tables; see
+            :class:`BoTorchSearch`.
+        priors: Where the optimum is believed to be, by hyperparameter; see :class:`BoTorchSearch`.
         searcher: A :class:`BoTorchSearch` with settings of its own; None makes one.
         scheduler: Any Ray Tune scheduler; None: ASHA if there is a ``max_t``.
         max_concurrent: At most so many trials at a time; None: as many as the cluster holds.
@@ -167,6 +173,8 @@ def tune(
         "weights": weights,
         "cost": cost,
         "strategy": strategy,
+        "earlier": earlier or None,
+        "priors": priors or None,
     }
     for argument, given in for_a_new_one.items():
         if searcher is not None and given is not None:
@@ -193,6 +201,8 @@ def tune(
             time_attr=time_attr,
             max_t=max_t,
             seed=seed,
+            earlier=earlier,
+            priors=priors,
         )
     _prepare(searcher, param_space, metric, mode)
     path = folder_for(trainable, storage_path, name)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytuner.errors import HistoryError, SettingError, TrainableError
 from raytuner.history import Goal, History, Trial, TrialState
-from raytuner.search.botorch_search import RECORD_FILE
-from raytuner.search.restore import live_record
+from raytuner.search.restore import record_in
 from raytuner.space import Config
 
 if TYPE_CHECKING:
@@ -382,16 +381,7 @@ def load(path: str | Path) -> Study:
     it.
     """
     folder = Path(path).expanduser().resolve()
-    if (folder / RECORD_FILE).is_file():
-        return Study(folder, History.read(folder / RECORD_FILE, stand_ins=True))
-    # Copies of the record among Ray's own files: the newest, named by the time, is the last.
-    saved = sorted(folder.glob("searcher-state-*.pkl"))
-    if not saved:
-        raise HistoryError(
-            f"{folder} holds no study: there is neither {RECORD_FILE} nor a searcher state of Ray's"
-        )
-    history = History.read(saved[-1], stand_ins=True)
-    return Study(folder, live_record(history, stand_ins=True) or history)
+    return Study(folder, record_in(folder))
 
 
 def _imported(where: str | None) -> Any:

@@ -11,7 +11,7 @@ from problems import BRANIN, CONDITIONAL, HARTMANN6, MIXED, Problem, regret, sea
 from raytuner.bayes import BayesProposer, Proposer
 from raytuner.bayes.proposer import Proposal
 from raytuner.history import Origin, Snapshot
-from raytuner.space import Space
+from raytuner.space import Config, Float, Space
 
 
 class RandomProposer:
@@ -62,6 +62,30 @@ def test_random_search_misses_the_bounds(problem: Problem, n: int, bound: float)
         best = min(problem.loss(config) for config in problem.space.sample(rng, n))
         reached += best - problem.optimum < bound
     assert reached <= 20
+
+
+def _padded(dim: int) -> Problem:
+    """Hartmann's function of the last six of many hyperparameters."""
+    first = dim - 6
+
+    def loss(config: Config) -> float:
+        return HARTMANN6.loss({f"x{i}": config[f"x{first + i}"] for i in range(6)})
+
+    space = Space({f"x{i}": Float(0, 1) for i in range(dim)})
+    return Problem(space, loss, HARTMANN6.optimum)
+
+
+def test_converges_where_most_of_many_hyperparameters_play_no_part() -> None:
+    problem = _padded(60)
+    regrets, at_random = (
+        [
+            regret(problem, search(problem, partial(make, problem.space, s), n=70, workers=4))
+            for s in seeds
+        ]
+        for make, seeds in ((BayesProposer, range(2)), (RandomProposer, range(20)))
+    )
+    assert max(regrets) < 0.9
+    assert np.quantile(at_random, 0.05) > 0.9
 
 
 def test_the_search_loop_is_fair_to_random_search() -> None:

@@ -200,3 +200,11 @@ def test_help_imports_neither_ray_nor_torch(args: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_earlier_studies_are_handed_on(folder: Path, calls: list[dict[str, Any]]) -> None:
+    (folder / "old").mkdir()
+    (folder / "older").mkdir()
+    assert run("mine_ok:fit", "--earlier", "old", "--earlier", "older").exit_code == 0
+    assert calls[0]["earlier"] == [Path("old"), Path("older")]
+    assert run("mine_ok:fit", "--earlier", "nowhere").exit_code == BAD_INPUT

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from raytuner.cli import BAD_INPUT, NOTHING_USABLE, main
 from raytuner.history import History, TrialState
-from raytuner.search.botorch_search import RECORD_FILE
+from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Normal, Space
 
 SPACE = Space(

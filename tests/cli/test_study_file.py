@@ -7,6 +7,7 @@ import pytest
 from raytuner.cli.loading import load_space
 from raytuner.cli.study_file import read_study
 from raytuner.errors import RaytunerError, SettingError, SpaceError
+from raytuner.search import near
 
 WHOLE = """
 trainable = "train:fit"
@@ -81,12 +82,15 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         ("metrik = 'loss'", "unknown key metrik; did you mean metric?"),
         ("seed = 1.5", "seed is 1.5; it must be a whole number"),
         ("seed = true", "seed is True; it must be a whole number"),
+        ("earlier = 'old'", "earlier is 'old'; it must be a list"),
         ("max_t = 'long'", "max_t is 'long'; it must be a number"),
         ("budget = 5", "budget is 5; it must be a table, [budget]"),
         ("[budget]\ntrails = 5", "unknown key budget.trails; did you mean budget.trials?"),
         ("[budget]\ntime = 'long'", "budget.time is 'long'; write seconds, or such as '45s'"),
         ("[budget]\ntime = '5 parsecs'", "budget.time is '5 parsecs'"),
         ("[resources]\ngpu = 'one'", "resources['gpu'] is 'one'; it must be a number"),
+        ("[priors]\nlr = 0.1", "priors.lr is 0.1; write { near = 0.1 }"),
+        ("[priors]\nlr = { near = 0.1, wide = 1 }", "unknown key priors.lr.wide"),
         ("[space]\nlr = { type = 'flaot' }", "flaot"),
     ],
 )
@@ -111,3 +115,10 @@ def test_the_file_of_a_space_may_hold_constraints(tmp_path: Path) -> None:
     file.write_text("parameter_constraints = ['lr']\n[space]\nlr = { type='float', low=0, high=1 }")
     with pytest.raises(SpaceError, match=r"space.toml: the constraint 'lr' compares nothing"):
         load_space(file)
+
+
+def test_priors(tmp_path: Path) -> None:
+    text = "[priors]\nlr = { near = 0.01, spread = 0.2 }\nopt = { adam = 3, sgd = 1 }\n"
+    assert read(tmp_path, text) == {
+        "priors": {"lr": near(0.01, spread=0.2), "opt": {"adam": 3, "sgd": 1}}
+    }

@@ -25,7 +25,6 @@ from searcher_conformance import (
     record_of,
 )
 
-import raytuner.search.botorch_search as module
 from raytuner.bayes import SobolProposer
 from raytuner.errors import (
     ConfigError,
@@ -37,6 +36,7 @@ from raytuner.errors import (
 )
 from raytuner.history import History, Origin, TrialState
 from raytuner.search import BoTorchSearch
+from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 
 
@@ -631,7 +631,7 @@ def test_beside_ray_the_record_is_kept_out_of_what_ray_uploads(tmp_path: Path) -
     searcher.suggest("a")
     searcher.save(str(staging / ".uuid-tmp-searcher-state.pkl"))
     searcher.suggest("b")
-    assert searcher.history.path == tmp_path / "experiment" / module.RECORD_FILE
+    assert searcher.history.path == tmp_path / "experiment" / RECORD_FILE
     assert len(History.read(searcher.history.path)) == 2
     assert [file.name for file in staging.iterdir()] == [".uuid-tmp-searcher-state.pkl"]
     again = search()

@@ -13,7 +13,7 @@ from ray import tune
 import raytuner
 from raytuner.errors import HistoryError, RaytunerWarning, SettingError
 from raytuner.history import History, TrialState
-from raytuner.search.botorch_search import RECORD_FILE
+from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 from raytuner.study.confirm import Listed, confirmed, note, repeated
 

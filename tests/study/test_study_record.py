@@ -11,7 +11,7 @@ import pytest
 import raytuner
 from raytuner.errors import ConfigError, HistoryError, RaytunerError, SettingError
 from raytuner.history import History, TrialState
-from raytuner.search.botorch_search import RECORD_FILE
+from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 from raytuner.study import Study
 from raytuner.study.provenance import note_run, note_settings

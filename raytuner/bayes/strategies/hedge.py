@@ -10,7 +10,7 @@ import torch
 from botorch.models import SingleTaskGP
 
 from raytuner.bayes.acquisition import LogExpectedImprovement, PosteriorAcquisition
-from raytuner.bayes.bayes import BayesProposer
+from raytuner.bayes.bayes import BayesProposer, Learned
 from raytuner.bayes.dataset import Dataset
 from raytuner.bayes.posterior import Posterior
 from raytuner.bayes.strategies.improvement import ProbabilityOfImprovement, UpperConfidenceBound
@@ -89,10 +89,8 @@ class HedgeProposer(BayesProposer):
         weights = np.exp(self._eta * (gains - gains.max()))
         return weights / weights.sum()
 
-    def _maximisers(self, data: Dataset, n: int) -> np.ndarray:
-        assert self._snapshot is not None
-        models = self._fits(self._snapshot, data, self._space.columns)
-        chances = self.chances(models.objectives[0], has_fidelity=data.has_fidelity)
+    def _maximisers(self, learned: Learned, data: Dataset, n: int) -> np.ndarray:
+        chances = self.chances(learned.models.objectives[0], has_fidelity=data.has_fidelity)
         rng = np.random.default_rng(self._seed_of(self._place))
         # Of a batch each function proposes its share, given what those before it propose.
         shares = rng.multinomial(n, chances)
@@ -101,7 +99,7 @@ class HedgeProposer(BayesProposer):
         asked = self._asked
         try:
             for make, share in zip(self._portfolio, shares, strict=True):
-                found = self._best_of(make, models, data, max(share, 1))
+                found = self._best_of(make, learned, data, max(share, 1))
                 nominated.append(found[:1])
                 chosen = np.vstack([chosen, found[:share]])
                 self._asked = np.vstack([asked, chosen])

@@ -1,0 +1,303 @@
+"""What it is worth to know something already: earlier studies, beliefs, and many hyperparameters.
+
+Earlier studies and beliefs are measured on the development instances of LCBench, each trial trained
+in full, four at a time. The figures are mean regrets of the incumbent after so many trials, 0 being
+the best value known and 1 the median of random configurations. Many hyperparameters are measured on
+functions with a known minimum, some of them with few columns that matter: the figure is how far the
+incumbent is from it.
+
+python -m benchmarks.knowledge earlier
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import lcbench
+from raytuner.bayes import BayesProposer, Proposer, SobolProposer
+from raytuner.bayes.belief import Belief
+from raytuner.bayes.earlier import Task
+from raytuner.history import History, TrialState
+from raytuner.search.priors import near, read_priors
+from raytuner.search.tune_space import space_from_tune
+from raytuner.space import Categorical, Config, Float, Integer, Space
+
+_WORKERS = 4
+_EARLIER_TRIALS = 40
+_EARLIER_TASKS = 3
+
+Loss = Callable[[Config], float]
+Losses = NDArray[np.float64]
+Make = Callable[[int], Proposer]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function to minimise.
+
+    Attributes:
+        space: Its space.
+        loss: Its value, above its minimum.
+    """
+
+    space: Space
+    loss: Loss
+
+
+# -- the search -----------------------------------------------------------------------------------
+
+
+def incumbents(problem: Function, proposer: Proposer, trials: int, seed: int) -> Losses:
+    """The lowest loss after each trial; trials end in a random order."""
+    history = History(problem.space, metric="loss", mode="min")
+    rng, pending = np.random.default_rng(seed), list[str]()
+    for number in range(trials):
+        proposer.tell(history.snapshot())
+        (proposal,) = proposer.ask(1)
+        history.add(str(number), proposal.config, proposal.origin)
+        pending.append(str(number))
+        if len(pending) == _WORKERS:
+            _end(history, pending.pop(int(rng.integers(_WORKERS))), problem.loss)
+    for trial_id in pending:
+        _end(history, trial_id, problem.loss)
+    return np.minimum.accumulate([trial.value for trial in history.trials])
+
+
+def _end(history: History, trial_id: str, loss: Loss) -> None:
+    history.report(trial_id, 1, loss(history[trial_id].config))
+    history.end(trial_id, TrialState.COMPLETED)
+
+
+# -- LCBench --------------------------------------------------------------------------------------
+
+
+def network(surrogate: lcbench.LCBench, instance: str) -> Function:
+    """The regret of a fully trained network."""
+    problem = surrogate.problem(instance)
+
+    def regret(config: Config) -> float:
+        point = [float(config[name]) for name in lcbench.HYPERPARAMETERS]
+        accuracy, _ = surrogate.predict(instance, [lcbench.MAX_T], [point])
+        return problem.regret(float(accuracy[0]))
+
+    return Function(space_from_tune(surrogate.space), regret)
+
+
+def random_task(problem: Function, name: str, seed: int) -> Task:
+    """An earlier study: random trials."""
+    history = History(problem.space, metric="loss", mode="min")
+    rng = np.random.default_rng([seed, int(name)])
+    for number, config in enumerate(problem.space.sample(rng, _EARLIER_TRIALS)):
+        history.add(str(number), config)
+        _end(history, str(number), problem.loss)
+    return Task(name, history.snapshot(), np.ones(problem.space.dim, dtype=bool))
+
+
+def opposite(task: Task) -> Task:
+    """What would be learned from the same trials if all were the other way round."""
+    return replace(task, snapshot=replace(task.snapshot, y=-task.snapshot.y))
+
+
+def belief_at(space: Space, point: Losses) -> tuple[Belief, ...]:
+    """A belief around a configuration."""
+    (config,) = space.decode(point[None])
+    return read_priors({column.name: near(config[column.name]) for column in space.columns}, space)
+
+
+def knowing(what: str, own: Task, others: Sequence[Task], space: Space) -> Mapping[str, Make]:
+    """The ways to search.
+
+    Args:
+        what: "earlier" or "priors".
+        own: Random trials of the same problem.
+        others: Random trials of others.
+        space: The search space.
+    """
+    if what == "earlier":
+        return {
+            "nothing": lambda seed: BayesProposer(space, seed),
+            f"{len(others)} other data sets": lambda seed: BayesProposer(
+                space, seed, earlier=others
+            ),
+            "the same data set, the wrong way round": lambda seed: BayesProposer(
+                space, seed, earlier=[opposite(own)]
+            ),
+        }
+    good, bad = (belief_at(space, task.best()[0]) for task in (others[0], opposite(own)))
+    return {
+        "nothing": lambda seed: BayesProposer(space, seed),
+        "near what was best on another data set": lambda seed: BayesProposer(
+            space, seed, beliefs=good
+        ),
+        "near what is worst": lambda seed: BayesProposer(space, seed, beliefs=bad),
+    }
+
+
+def on_lcbench(data: Path, what: str, trials: int, seeds: int) -> dict[str, Losses]:
+    """Regrets by what is known, each ``(runs, trials)``."""
+    surrogate = lcbench.load(data)
+    problems = {name: network(surrogate, name) for name in lcbench.DEVELOPMENT}
+    found: dict[str, list[Losses]] = {}
+    for name, problem in problems.items():
+        for seed in range(seeds):
+            order = np.random.default_rng([7, seed, int(name)]).permutation(
+                [other for other in problems if other != name]
+            )
+            others = [random_task(problems[o], o, seed) for o in order[:_EARLIER_TASKS].tolist()]
+            own = random_task(problem, name, seed)
+            for known, make in knowing(what, own, others, problem.space).items():
+                run = incumbents(problem, make(seed), trials, seed)
+                found.setdefault(known, []).append(run)
+    return {known: np.array(runs) for known, runs in found.items()}
+
+
+# -- many hyperparameters -------------------------------------------------------------------------
+
+_H6_ALPHA = np.array([1.0, 1.2, 3.0, 3.2])
+_H6_A = np.array(
+    [
+        [10, 3, 17, 3.5, 1.7, 8],
+        [0.05, 10, 17, 0.1, 8, 14],
+        [3, 3.5, 1.7, 10, 17, 8],
+        [17, 8, 0.05, 10, 0.1, 14],
+    ]
+)
+_H6_P = 1e-4 * np.array(
+    [
+        [1312, 1696, 5569, 124, 8283, 5886],
+        [2329, 4135, 8307, 3736, 1004, 9991],
+        [2348, 1451, 3522, 2883, 3047, 6650],
+        [4047, 8828, 8732, 5743, 1091, 381],
+    ]
+)
+_H6_LEAST = -3.32237
+
+
+def _vector(config: Config) -> Losses:
+    return np.array(list(config.values()), dtype=np.float64)
+
+
+def hartmann6(dim: int) -> Function:
+    """Hartmann's function of six columns among many that play no part."""
+    active = np.random.default_rng(5).permutation(dim)[:6]
+
+    def loss(config: Config) -> float:
+        x = _vector(config)[active]
+        return -float(_H6_ALPHA @ np.exp(-(_H6_A * (x - _H6_P) ** 2).sum(axis=1))) - _H6_LEAST
+
+    return Function(Space({f"x{i}": Float(0, 1) for i in range(dim)}), loss)
+
+
+def ackley(dim: int) -> Function:
+    """Ackley's function around a random place."""
+    centre = np.random.default_rng(dim).uniform(-3, 3, dim)
+
+    def loss(config: Config) -> float:
+        z = _vector(config) - centre
+        bowl = -20 * math.exp(-0.2 * math.sqrt((z**2).mean()))
+        return float(bowl - math.exp(np.cos(2 * math.pi * z).mean()) + 20 + math.e)
+
+    return Function(Space({f"x{i}": Float(-5, 10) for i in range(dim)}), loss)
+
+
+def levy(dim: int) -> Function:
+    """Levy's function."""
+
+    def loss(config: Config) -> float:
+        w = 1 + (_vector(config) - 1) / 4
+        middle = (w[:-1] - 1) ** 2 * (1 + 10 * np.sin(math.pi * w[:-1] + 1) ** 2)
+        last = (w[-1] - 1) ** 2 * (1 + np.sin(2 * math.pi * w[-1]) ** 2)
+        return float(np.sin(math.pi * w[0]) ** 2 + middle.sum() + last)
+
+    return Function(Space({f"x{i}": Float(-10, 10) for i in range(dim)}), loss)
+
+
+def mixed(dim: int) -> Function:
+    """Numbers, whole numbers and choices in turn, each less important than the one before."""
+    rng = np.random.default_rng(3)
+    domains = (Float(0, 1), Integer(0, 10), Categorical(list("abcd")))
+    space = Space({f"x{i}": domains[i % 3] for i in range(dim)})
+    (best,) = space.decode(rng.random((1, dim)))
+
+    def loss(config: Config) -> float:
+        total = 0.0
+        for i, (value, goal) in enumerate(zip(config.values(), best.values(), strict=True)):
+            if isinstance(value, str):
+                part = 0.3 * (value != goal)
+            else:
+                part = 2 * ((value - goal) / (1 if isinstance(value, float) else 10)) ** 2
+            total += math.exp(-i / 6) * part
+        return total
+
+    return Function(space, loss)
+
+
+FUNCTIONS: dict[str, Callable[[], Function]] = {
+    "Hartmann6 in 100": lambda: hartmann6(100),
+    "Ackley, 20": lambda: ackley(20),
+    "Ackley, 50": lambda: ackley(50),
+    "Levy, 20": lambda: levy(20),
+    "mixed, 30": lambda: mixed(30),
+}
+
+
+def on_functions(trials: int, seeds: int) -> dict[str, Losses]:
+    """Losses by function and search, each ``(runs, trials)``, and seconds a proposal by name."""
+    found: dict[str, Losses] = {}
+    for name, make in FUNCTIONS.items():
+        problem = make()
+        d = problem.space.dim
+        searches: dict[str, Callable[[Space, int], Any]] = {
+            "random": SobolProposer,
+            f"raytuner, the model after {d + 1} trials": partial(BayesProposer, n_initial=d + 1),
+            "raytuner": BayesProposer,
+        }
+        for search, proposer in searches.items():
+            start = time.process_time()
+            runs = [
+                incumbents(problem, proposer(problem.space, s), trials, s) for s in range(seeds)
+            ]
+            seconds = (time.process_time() - start) / (trials * seeds)
+            found[f"{name}: {search} ({seconds:.2f} s a proposal)"] = np.array(runs)
+    return found
+
+
+def table(found: Mapping[str, Losses], places: Sequence[int]) -> str:
+    """Means after so many trials, as Markdown."""
+    lines = [f"| | {' | '.join(map(str, places))} |", f"|---|{'---|' * len(places)}"]
+    for name, runs in found.items():
+        means = " | ".join(f"{runs[:, place - 1].mean():.3f}" for place in places)
+        lines.append(f"| {name} | {means} |")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["earlier", "priors", "many"]))
+@click.option(
+    "--data",
+    envvar=lcbench.DATA_VARIABLE,
+    default="yahpo_data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Folder of YAHPO's data, for LCBench. Environment: {lcbench.DATA_VARIABLE}.",
+)
+@click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="From 0.")
+def main(what: str, data: Path, seeds: int) -> None:
+    """Measure searches that know something, and those of many hyperparameters."""
+    if what == "many":
+        click.echo(table(on_functions(100, seeds), (30, 50, 75, 100)))
+    else:
+        click.echo(table(on_lcbench(data, what, 30, seeds), (5, 8, 10, 15, 20, 30)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What the default proposer is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raytuner.bayes import BayesProposer, SobolProposer
+from raytuner.bayes.belief import Belief, Beliefs
+from raytuner.bayes.design import Design
+from raytuner.bayes.earlier import Task, best_in_turn
+from raytuner.space import Space
+
+
+@dataclass(frozen=True)
+class BayesFactory:
+    """Makes :class:`BayesProposer`; an object, since Ray pickles the searcher.
+
+    Attributes:
+        n_initial: See there.
+        earlier: See there.
+        beliefs: See there.
+    """
+
+    n_initial: int | None
+    earlier: tuple[Task, ...] = ()
+    beliefs: tuple[Belief, ...] = ()
+
+    def __call__(self, space: Space, seed: int | None) -> BayesProposer:
+        """The proposer."""
+        return BayesProposer(
+            space, seed, n_initial=self.n_initial, earlier=self.earlier, beliefs=self.beliefs
+        )
+
+    def design(self, space: Space, seed: int | None) -> SobolProposer:
+        """What stands in where it has no proposal ready."""
+        beliefs = Beliefs(space, self.beliefs) if self.beliefs else None
+        return Design(space, seed, best_in_turn(self.earlier), beliefs)

@@ -1,0 +1,219 @@
+"""What the user believes of the optimum, read into the unit cube."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from raytuner.bayes.belief import Belief
+from raytuner.errors import SettingError
+from raytuner.space import Column, Domain, Normal, Space
+from raytuner.space.choices import is_number
+
+PRIORS = "priors"
+"""Under this key the record has what was believed."""
+
+# Of a range without levels, or with very many.
+_CELLS = 512
+_LISTED = 4096
+_LEAST_MASS = 1e-3
+
+
+@dataclass(frozen=True)
+class Near:
+    """The optimum is believed to lie near a value; see :func:`near`.
+
+    Attributes:
+        value: The value.
+        spread: See there.
+    """
+
+    value: Any
+    spread: float = 0.1
+
+
+def near(value: Any, spread: float = 0.1) -> Near:
+    """A belief that the best value of a hyperparameter lies near ``value``.
+
+    Args:
+        value: A value of the hyperparameter.
+        spread: How near: a standard deviation, as a share of the hyperparameter's whole range, on
+            the scale that it is sampled on (the logarithm of a ``loguniform``).
+
+    Raises:
+        SettingError: ``spread`` is not above 0.
+
+    Example:
+        >>> near(1e-3, spread=0.05)
+        Near(value=0.001, spread=0.05)
+    """
+    if not is_number(spread) or not 0 < spread < math.inf:
+        raise SettingError(
+            f"near({value!r}, spread={spread!r}): the spread is a share of the range, such as 0.1"
+        )
+    return Near(value, float(spread))
+
+
+def read_priors(priors: Mapping[str, Any], space: Space) -> tuple[Belief, ...]:
+    """Beliefs about hyperparameters of a space.
+
+    Args:
+        priors: By name, nested ones joined by "/": :func:`near`, weights by value (a dict), or a
+            frozen distribution of SciPy's over the hyperparameter's values.
+        space: The search space.
+
+    Raises:
+        SettingError: A name is unknown, a value or a weight cannot be, or the belief has next to no
+            mass where the hyperparameter may be.
+    """
+    if not isinstance(priors, Mapping):
+        raise SettingError(
+            f"priors is {priors!r}; it must be a dict by hyperparameter, such as"
+            " {'lr': raytuner.near(1e-3)}"
+        )
+    positions = {column.name: j for j, column in enumerate(space.columns)}
+    beliefs = []
+    for name, prior in priors.items():
+        if name not in positions:
+            close = difflib.get_close_matches(str(name), list(positions), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise SettingError(
+                f"priors[{name!r}]: nothing of this name varies; known here:"
+                f" {', '.join(positions)}{hint}"
+            )
+        column = space.columns[positions[name]]
+        beliefs.append(_belief(positions[name], column, prior, f"priors[{name!r}]"))
+    return tuple(beliefs)
+
+
+def to_json(beliefs: Sequence[Belief], space: Space) -> dict[str, Any]:
+    """Beliefs for the record, by name."""
+    return {
+        space.columns[b.column].name: {"units": b.units, "widths": b.widths, "mass": b.mass}
+        for b in beliefs
+    }
+
+
+def from_json(data: Mapping[str, Any], space: Space, within: Space) -> tuple[Belief, ...]:
+    """What :func:`to_json` wrote in terms of a space, as far as it holds in another.
+
+    What does not vary there any more is left out, and so is what is of another kind there.
+    """
+    before = {column.name: column for column in space.columns}
+    found = []
+    for j, column in enumerate(within.columns):
+        if column.name not in data:
+            continue
+        old, known = before[column.name].domain, data[column.name]
+        if old == column.domain:
+            found.append(Belief(j, *(tuple(known[k]) for k in ("units", "widths", "mass"))))
+            continue
+        units, widths, values = _knots(column.domain)
+        density = np.array(known["mass"]) / np.array(known["widths"])
+        mass = np.zeros(len(units))
+        for k, value in enumerate(values):
+            if old.contains(value):
+                mass[k] = np.interp(old.to_unit(value), known["units"], density) * widths[k]
+        if mass.sum() > 0:
+            found.append(_normalised(j, units, widths, mass))
+    return tuple(found)
+
+
+def _belief(position: int, column: Column, prior: Any, where: str) -> Belief:
+    domain = column.domain
+    units, widths, values = _knots(domain)
+    if isinstance(prior, Near):
+        if column.kind == "categorical":
+            raise SettingError(f"{where}: a choice has no values nearby; give weights by value")
+        if not domain.contains(prior.value):
+            raise SettingError(
+                f"{where}: received near({prior.value!r}), expected {domain.describe()}"
+            )
+        away = (units - domain.to_unit(prior.value)) / prior.spread
+        mass = np.exp(-0.5 * away**2) * widths
+    elif isinstance(prior, Mapping):
+        mass = _weighted(domain, prior, len(units), where)
+    elif hasattr(prior, "cdf"):
+        mass = _masses(domain, prior, values, where)
+    else:
+        raise SettingError(
+            f"{where} is {prior!r}; it must be raytuner.near(value), weights by value such as"
+            " {'adam': 3, 'sgd': 1}, or a frozen distribution of scipy.stats"
+        )
+    return _normalised(position, units, widths, mass)
+
+
+def _normalised(position: int, units: np.ndarray, widths: np.ndarray, mass: np.ndarray) -> Belief:
+    total = mass / mass.sum()
+    return Belief(position, tuple(units.tolist()), tuple(widths.tolist()), tuple(total.tolist()))
+
+
+def _is_listed(domain: Domain) -> bool:
+    return domain.n_levels is not None and domain.n_levels <= _LISTED
+
+
+def _knots(domain: Domain) -> tuple[np.ndarray, np.ndarray, list[Any]]:
+    """Knots in the unit interval, the share that each stands for, and their values."""
+    if not _is_listed(domain):
+        units = (np.arange(_CELLS) + 0.5) / _CELLS
+        return units, np.full(_CELLS, 1 / _CELLS), _smooth(domain).from_units(units)
+    units = domain.level_units()
+    widths = np.empty(len(units))
+    edge = 0.0
+    for k, middle in enumerate(units):  # a level is the middle of its step
+        widths[k] = 2 * (middle - edge)
+        edge += widths[k]
+    return units, widths, domain.from_units(units)
+
+
+def _smooth(domain: Domain) -> Domain:
+    """Without the levels that have no end."""
+    return replace(domain, step=None) if isinstance(domain, Normal) else domain
+
+
+def _weighted(domain: Domain, weights: Mapping[Any, Any], n: int, where: str) -> np.ndarray:
+    if not _is_listed(domain):
+        raise SettingError(
+            f"{where}: weights are for a choice or a few levels, and this is {domain.describe()};"
+            " give raytuner.near(value) or a distribution"
+        )
+    mass = np.zeros(n)
+    for value, weight in weights.items():
+        if not domain.contains(value):
+            raise SettingError(f"{where}: received {value!r}, expected {domain.describe()}")
+        if not is_number(weight) or not 0 <= weight < math.inf:
+            raise SettingError(f"{where}: the weight of {value!r} is {weight!r}; it must be >= 0")
+        mass[int(np.abs(domain.level_units() - domain.to_unit(value)).argmin())] += weight
+    if not mass.sum() > 0:
+        raise SettingError(f"{where}: no value has a weight above 0")
+    return mass
+
+
+def _masses(domain: Domain, law: Any, values: list[Any], where: str) -> np.ndarray:
+    """What a distribution gives to each knot."""
+    if not all(is_number(value) for value in values):
+        raise SettingError(f"{where}: a distribution is for numbers, and this is"
+                           f" {domain.describe()}; give weights by value")  # fmt: skip
+    if not _is_listed(domain):
+        edges = _smooth(domain).from_units(np.linspace(0.0, 1.0, _CELLS + 1))
+        mass = np.diff(law.cdf(np.array(edges, dtype=np.float64)))
+    elif hasattr(law, "pmf"):
+        mass = np.asarray(law.pmf(np.array(values)), dtype=np.float64)
+    else:
+        at = np.array(values, dtype=np.float64)
+        middles = (at[1:] + at[:-1]) / 2
+        ends = at[[0, -1]] + np.array([at[0] - middles[0], at[-1] - middles[-1]])
+        mass = np.abs(np.diff(law.cdf(np.concatenate([ends[:1], middles, ends[1:]]))))
+    total = float(np.nansum(mass))
+    if not total > _LEAST_MASS or not np.isfinite(mass).all():
+        raise SettingError(
+            f"{where}: a share of {total:.2g} of this distribution (median"
+            f" {float(law.median()):g}) lies where the hyperparameter may be,"
+            f" {domain.describe()}; move one of the two"
+        )
+    return mass

@@ -1,0 +1,279 @@
+"""Earlier studies, from wherever they are, in this search's space."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from processes import Polled
+from ray import tune
+from searcher_conformance import PARAM_SPACE, Driver, Make, SearcherConformance, objective
+
+from raytuner.bayes import SobolProposer
+from raytuner.bayes.earlier import Task
+from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerError, SettingError
+from raytuner.history import History, Origin, TrialState
+from raytuner.search import BoTorchSearch
+from raytuner.search.earlier import EARLIER, read_earlier, task_of
+from raytuner.search.priors import near
+from raytuner.search.restore import RECORD_FILE
+from raytuner.space import ABSENT, Categorical, Float, Integer, Space, when
+from raytuner.study import Study
+
+
+def record(path: Path | None = None, n: int = 12) -> History:
+    """Random trials in the suite's space; the last but one was stopped, the last one failed."""
+    space = BoTorchSearch(PARAM_SPACE, "loss", "min", background=False).history.space
+    history = History(space, metric="loss", mode="min", max_t=3, path=path)
+    for i, config in enumerate(space.sample(np.random.default_rng(0), n)):
+        history.add(str(i), config)
+        for t in (1, 2, 3) if i < n - 2 else (1,):
+            history.report(str(i), t, objective(config) + 1 / t)
+        ends = {n - 2: TrialState.STOPPED_EARLY, n - 1: TrialState.FAILED}
+        history.end(str(i), ends.get(i, TrialState.COMPLETED))
+    return history
+
+
+def study(folder: Path) -> Study:
+    folder.mkdir(exist_ok=True)
+    record(folder / RECORD_FILE).close()
+    return Study(folder, History.read(folder / RECORD_FILE))
+
+
+def search(earlier: list[Any], space: Any = PARAM_SPACE, **settings: Any) -> BoTorchSearch:
+    settings = {"seed": 0, "background": False, **settings}
+    return BoTorchSearch(space, "loss", "min", earlier=earlier, **settings)
+
+
+def table(n: int = 12) -> pd.DataFrame:
+    """Trials of a study that had the hyperparameters of both of the suite's spaces."""
+    frame = Study(Path("."), record(n=n)).results
+    return frame.assign(**{"config/a": ["x", "y"] * (n // 2), "config/b": [0, 1, 2] * (n // 3)})
+
+
+class TestWithEarlier(SearcherConformance):
+    @pytest.fixture
+    def make(self) -> Make:
+        return lambda seed=0: BoTorchSearch(seed=seed, background=False, earlier=[table()])
+
+
+@pytest.mark.parametrize("form", ["folder", "text", "study", "results", "table", "record"])
+def test_from_wherever_they_are(tmp_path: Path, form: str) -> None:
+    known = study(tmp_path / "old")
+    results = known.results
+    plain = results[results.state == "COMPLETED"].filter(regex="^(config/|loss)")
+    plain.columns = plain.columns.str.removeprefix("config/")
+    forms = {
+        "folder": known.path, "text": str(known.path), "study": known, "results": results,
+        "table": plain, "record": known.history,
+    }  # fmt: skip
+    searcher = search([forms[form]])
+    (used,) = searcher.history.get_meta(EARLIER)
+    assert len(used["trials"]) == (10 if form == "table" else 12)
+    by_loss = sorted(known.ranked, key=lambda trial: trial.value)
+    best = next(t for t in by_loss if t.state is TrialState.COMPLETED)
+    config = searcher.suggest("a")
+    assert isinstance(config, dict)
+    assert config["lr"] == pytest.approx(best.config["lr"])
+    assert config["net"] == best.config["net"]
+    assert searcher.history["a"].origin is Origin.EARLIER
+
+
+def test_a_table_of_results_keeps_what_was_stopped_apart() -> None:
+    (read,) = read_earlier([Study(Path("."), record()).results], "loss")
+    assert [trial.state for trial in read.trials[-2:]] == [
+        TrialState.STOPPED_EARLY,
+        TrialState.FAILED,
+    ]
+    assert read.trials[-2].curve[0][0] == 1.0
+    assert read.trials[0].curve[0][0] == 3.0
+
+
+def test_it_says_what_it_used(caplog: pytest.LogCaptureFixture) -> None:
+    narrower = PARAM_SPACE | {
+        "lr": tune.loguniform(1e-3, 1e-1),
+        "decay": tune.uniform(0, 1),
+        "epochs": 5,
+        "net": {"layers": tune.randint(1, 5), "act": "relu"},
+    }
+    with caplog.at_level(logging.INFO, logger="raytuner"):
+        search([record()], narrower)
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "raytuner.search.earlier"]
+    assert "earlier[0]: 4 of 12 trials used" in line
+    assert "left out since net/act is 'tanh', here always 'relu'" in line
+    assert "left out since lr lies outside of a number from 0.001 to 0.1" in line
+    assert "it says nothing of decay" in line
+
+
+def _task(earlier: Any, space: Space) -> Task:
+    (read,) = read_earlier([earlier], "loss")
+    return task_of(read, space, "loss", "min")
+
+
+def test_a_space_that_has_grown_and_shrunk() -> None:
+    old = History(
+        Space({"x": Float(0, 1), "gone": Float(0, 1), "n": 3, "kind": Categorical(["a", "b"])}),
+        metric="loss",
+        mode="min",
+    )
+    for i in range(6):
+        old.add(str(i), {"x": i / 5, "gone": 0.1 * i, "n": 3, "kind": "ab"[i % 2]})
+        old.report(str(i), 1, float(i))
+        old.end(str(i), TrialState.COMPLETED)
+    now = Space(
+        {
+            "x": Float(0, 0.7),  # less
+            "n": Integer(1, 5),  # was a constant
+            "kind": Categorical(["c", "b", "a"]),  # more
+            "new": Float(0, 1),
+        }
+    )
+    task = _task(old, now)
+    assert task.shared.tolist() == [True, True, True, False]
+    assert now.decode(task.snapshot.points) == [
+        {"x": pytest.approx(i / 5), "n": 3, "kind": "ab"[i % 2], "new": 0.5} for i in range(4)
+    ]
+
+
+CONDITIONAL = Space(
+    {
+        "opt": Categorical(["sgd", "adam"]),
+        "lr": Float(0, 1),
+        "momentum": when(Float(0, 1), opt="sgd"),
+    }
+)
+
+
+def test_what_exists_only_under_conditions() -> None:
+    table = pd.DataFrame(
+        {
+            "opt": ["sgd", "adam", "sgd", "adam"],
+            "lr": [0.1, 0.2, 0.3, 0.4],
+            "momentum": [0.9, None, None, 0.7],
+            "loss": [1.0, 2.0, 3.0, 4.0],
+        }
+    )
+    task = _task(table, CONDITIONAL)
+    # The third lacks one that it must have; the fourth has one that plays no part.
+    assert CONDITIONAL.decode(task.snapshot.points) == [
+        {"opt": "sgd", "lr": pytest.approx(0.1), "momentum": pytest.approx(0.9)},
+        {"opt": "adam", "lr": pytest.approx(0.2)},
+        {"opt": "adam", "lr": pytest.approx(0.4)},
+    ]
+    # It is not known which of them had sgd.
+    unknown = _task(table.drop(columns="opt"), CONDITIONAL)
+    assert unknown.shared.tolist() == [False, True, False]
+    assert (unknown.snapshot.points[:, 2] == ABSENT).all()
+
+
+TABLE = pd.DataFrame({"lr": [0.1, 0.2, 0.3], "loss": [1.0, 2.0, 3.0]})
+
+
+@pytest.mark.parametrize(
+    ("earlier", "error", "says"),
+    [
+        ("folder", SettingError, "earlier is str; it must be a list"),
+        ([3], SettingError, "earlier[0] is 3 (int); it must be the folder of a study"),
+        (["nowhere"], HistoryError, "holds no study"),
+        (
+            [TABLE.rename(columns={"loss": "Loss"})],
+            MetricError,
+            "it has lr, Loss",
+        ),
+        ([TABLE.rename(columns={"loss": "Loss"})], MetricError, "is it 'Loss'? Rename it"),
+        ([TABLE.assign(loss="low")], MetricError, "has 'low' in column 'loss'; it must hold num"),
+        ([TABLE.rename(columns={"lr": "rate"})], ConfigError, "share no hyperparameter: rename"),
+        ([TABLE.assign(lr=5.0)], ConfigError, "3 left out: lr lies outside of a number from 0.0"),
+        ([TABLE[:1]], ConfigError, "of 1 trials, fewer than two lie in this search space"),
+        ([TABLE.assign(loss=np.nan)], ConfigError, "fewer than two"),
+        (
+            [TABLE.add_prefix("config/").assign(loss=1.0, state="DONE", t=3)],
+            SettingError,
+            "has 'DONE' in column 'state'; it may be PENDING",
+        ),
+        ([record()], ConfigError, "earlier[0] has values of"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_trial(
+    earlier: Any, error: type[RaytunerError], says: str
+) -> None:
+    space = {"lr": tune.uniform(1e-4, 1)}
+    if isinstance(earlier, list) and isinstance(earlier[0], History):
+        space = {"other": tune.uniform(0, 1)}
+    with pytest.raises(error) as raised:
+        BoTorchSearch(space, "loss", "min", earlier=earlier)
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(("metric", "mode"), [("loss", "max"), ("accuracy", "min")])
+def test_another_metric_or_mode(metric: str, mode: str) -> None:
+    searcher = BoTorchSearch(earlier=[record()])
+    with pytest.raises(MetricError) as raised:
+        searcher.set_search_properties(metric, mode, dict(PARAM_SPACE))
+    assert "earlier[0] optimised 'loss' with mode 'min'" in str(raised.value)
+    assert f"{metric!r} with mode {mode!r}" in str(raised.value)
+
+
+def test_a_proposer_of_ones_own_learns_from_none() -> None:
+    with pytest.raises(SettingError, match="only raytuner's own"):
+        BoTorchSearch(earlier=[record()], proposer=SobolProposer)
+
+
+def test_in_the_background_the_best_come_first_too() -> None:
+    searcher = BoTorchSearch(PARAM_SPACE, "loss", "min", seed=0, earlier=[record()])
+    searcher.think_in(Polled)
+    driver = Driver(searcher)
+    driver.turns(9)
+    origins = [trial.origin for trial in searcher.history.trials]
+    assert origins[:3] == [Origin.EARLIER] * 3
+    assert Origin.BAYES in origins or Origin.STALE in origins
+
+
+def test_a_restored_search_knows_them_still(tmp_path: Path) -> None:
+    """Also one that was constructed without them, as `Study.extend` does."""
+    searcher = search([record()])
+    driver = Driver(searcher)
+    driver.turns(5)
+    searcher.save(str(tmp_path / "saved.pkl"))
+    restored = BoTorchSearch(background=False)
+    restored.restore(str(tmp_path / "saved.pkl"))
+    restored = pickle.loads(pickle.dumps(restored))
+    assert restored.suggest("next") == searcher.suggest("next")
+    bare = BoTorchSearch(PARAM_SPACE, "loss", "min", seed=0, background=False)
+    driver = Driver(bare)
+    driver.turns(5)
+    assert bare.suggest("next") != searcher.history["next"].config
+
+
+def test_a_narrowed_search_takes_what_lies_in_it() -> None:
+    searcher = search([record()])
+    within = Space(
+        {"lr": Float(1e-4, 1e-1, log=True), "net": {"layers": 2, "act": "relu"}, "epochs": 3}
+    )
+    searcher.search_within(within)
+    for i in range(5):
+        assert searcher.suggest(str(i))["net"] == {"layers": 2, "act": "relu"}  # type: ignore
+
+
+def test_priors_are_kept_in_the_record_and_restored(tmp_path: Path) -> None:
+    priors = {"lr": near(3e-3), "net/act": {"tanh": 3, "relu": 1}}
+    searcher = search([], priors=priors)
+    first = searcher.suggest("first")
+    assert isinstance(first, dict)
+    assert first["lr"] == pytest.approx(3e-3, rel=0.02)
+    assert first["net"]["act"] == "tanh"
+    driver = Driver(searcher)
+    driver.turns(7)
+    searcher.save(str(tmp_path / "saved.pkl"))
+    restored = BoTorchSearch(background=False)
+    restored.restore(str(tmp_path / "saved.pkl"))
+    assert restored.suggest("next") == searcher.suggest("next")
+    with pytest.raises(SettingError, match=r"priors\['lt'\]: nothing of this name varies"):
+        search([], priors={"lt": near(0.1)})
+    with pytest.raises(SettingError, match="priors was given beside a proposer"):
+        BoTorchSearch(priors=priors, proposer=SobolProposer)
