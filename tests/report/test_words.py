@@ -74,7 +74,7 @@ def test_why_the_best_was_proposed_looks_at_what_was_known_then() -> None:
     assert best is not None
     assert best.origin is Origin.BAYES
     said = " ".join(words.why_proposed(history, best))
-    assert "largest expected improvement" in said
+    assert "it promised most" in said
     assert f"proposal {best.number + 1}" in said
     finals = sum(
         t.state is TrialState.COMPLETED and (t.ended_at or 0) < best.proposed_at
