@@ -20,8 +20,8 @@ from raytuner.bayes.feasibility import Feasibility
 from raytuner.bayes.maximise import maximise, unused_candidates
 from raytuner.bayes.models import Fits, Models
 from raytuner.bayes.proposer import Proposal
+from raytuner.bayes.scalarise import chebyshev
 from raytuner.bayes.seen import Seen
-from raytuner.bayes.several import LogHypervolumeImprovement
 from raytuner.bayes.surrogate import FIT_ERRORS, numerics
 from raytuner.errors import RaytunerWarning, SettingError
 from raytuner.history import Origin, Snapshot
@@ -58,7 +58,8 @@ class BayesProposer:
     log expected improvement jointly with everything pending (sequential greedy for a batch; of a
     large one, all but the first few are chosen among a finite number of candidates). Where there
     are outcome constraints, the improvement is over the best that keeps them and counts by the
-    chance to keep them; of several objectives, it is that of the hypervolume. Where the record has
+    chance to keep them. Several objectives are made one, by other weights for each proposal
+    (:func:`raytuner.bayes.scalarise.chebyshev`). Where the record has
     costs, it is the improvement per unit of cost.
 
     Args:
@@ -66,7 +67,7 @@ class BayesProposer:
         seed: Seed of everything random; None draws one.
         n_initial: Quasi-random configurations before the first model; None: ``d + 1``,
             at least 5 and at most 20.
-        acquisition: What a proposal maximises, where there is one objective.
+        acquisition: What a proposal maximises.
         earlier: Earlier searches (:class:`Earlier`). The best of their configurations, in turn, are
             tried before any quasi-random one, and ``n_initial`` is by default one for each, and
             three or more. They are of the first objective.
@@ -98,6 +99,7 @@ class BayesProposer:
         self._design = Design(space, seed, best_in_turn(earlier), self._beliefs)
         self._earlier = Earlier(earlier, space.columns) if earlier else None
         self._snapshot: Snapshot | None = None
+        self._view: Snapshot | None = None  # of it, with one objective
         self._asked = np.empty((0, space.dim))
         self._fits = Fits()
         self._costs = CostModel()
@@ -113,6 +115,19 @@ class BayesProposer:
 
         A fit that fails gives quasi-random points and a :class:`RaytunerWarning` that says why.
         """
+        if self._snapshot is None or self._snapshot.n_objectives == 1:
+            return self._ask(n, self._snapshot)
+        # A batch has a few weightings of the objectives, and of each the same number.
+        shares = [len(part) for part in np.array_split(np.arange(n), min(n, _CLIMBED))]
+        return [
+            proposal
+            for share in shares
+            for proposal in self._ask(share, chebyshev(self._snapshot, self._seed_of(self._place)))
+        ]
+
+    def _ask(self, n: int, view: Snapshot | None) -> list[Proposal]:
+        """Propose ``n`` configurations by a record of one objective."""
+        self._view = view
         data = self._training_rows()
         chosen = np.empty((0, self._space.dim))
         is_dismissed = False  # whether the earlier searches have nothing to say
@@ -159,21 +174,24 @@ class BayesProposer:
 
     def _training_rows(self) -> Dataset | None:
         """The rows to fit, or None while the initial design is under way."""
-        if self._snapshot is None or self._place < self.n_initial:
+        if self._view is None or self._place < self.n_initial:
             return None
-        data = dataset(self._snapshot.of_outcome(0))
+        data = dataset(self._view.of_outcome(0))
         # Two distinct evaluated configurations are the least that says anything about a slope.
         return data if len(data.evaluated) >= 2 else None
 
     def _learned(self, data: Dataset) -> Learned:
         seed = self._seed_of(self._place)
         assert self._snapshot is not None
-        models = self._fits(self._snapshot, data, self._space.columns)
-        own = models.objectives[0]
+        assert self._view is not None
+        if self._snapshot.n_objectives > 1:
+            self._fits.forget_objective()  # this one is another than the last
+        models = self._fits(self._view, data, self._space.columns)
+        own = models.objective
         trend, favour = None, None
         if self._earlier is not None:
             rest, trend = self._earlier.explain(own, data, seed)
-            models = replace(models, objectives=(rest, *models.objectives[1:]))
+            models = replace(models, objective=rest)
         if self._beliefs is not None:
             favour = self._beliefs.favour(own, data, seed)
         return Learned(models, trend, favour)
@@ -185,12 +203,12 @@ class BayesProposer:
         self, make: Callable[..., PosteriorAcquisition], learned: Learned, data: Dataset, n: int
     ) -> np.ndarray:
         """Up to ``n`` configurations at which an acquisition function is highest, ``(n, d)``."""
-        assert self._snapshot is not None
+        assert self._view is not None
         acquisition = self._costs.per_cost(
-            self._made(make, learned, data), self._snapshot, self._space.columns
+            self._made(make, learned, data), self._view, self._space.columns
         )
-        seen = Seen(self._space, np.vstack([self._snapshot.points, self._asked]))
-        if self._snapshot.is_plain:
+        seen = Seen(self._space, np.vstack([self._view.points, self._asked]))
+        if self._view.is_plain:
             best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
         else:
             best = learned.models.leaders(data, _BEST)
@@ -218,24 +236,12 @@ class BayesProposer:
         self, make: Callable[..., PosteriorAcquisition], learned: Learned, data: Dataset
     ) -> LogAcquisition:
         """The acquisition function of what is known."""
-        assert self._snapshot is not None
-        models = learned.models
-        pending = np.vstack([self._snapshot.pending, self._asked])
-        seed = self._seed_of(self._place)
-        if len(models.objectives) > 1:
-            return LogHypervolumeImprovement(
-                models.objectives,
-                models.constraints,
-                evaluated=data.evaluated,
-                pending=pending,
-                has_fidelity=data.has_fidelity,
-                seed=seed,
-                favour=learned.favour,
-            )
+        assert self._view is not None
+        models, seed = learned.models, self._seed_of(self._place)
         return make(
-            models.objectives[0],
+            models.objective,
             evaluated=data.evaluated,
-            pending=pending,
+            pending=np.vstack([self._view.pending, self._asked]),
             has_fidelity=data.has_fidelity,
             seed=seed,
             feasibility=Feasibility(models.constraints, seed) if models.constraints else None,

@@ -14,7 +14,7 @@ from raytuner.bayes.acquisition import lifted
 from raytuner.bayes.dataset import Dataset, dataset
 from raytuner.bayes.posterior import Posterior
 from raytuner.bayes.surrogate import WarmFit
-from raytuner.history import Snapshot, fronts
+from raytuner.history import Snapshot
 from raytuner.history.snapshot import FloatArray
 from raytuner.space import Column
 
@@ -24,29 +24,25 @@ class Models:
     """The fitted surrogates.
 
     Attributes:
-        objectives: One of each objective, larger is better.
+        objective: Of the objective, larger is better.
         constraints: One of each outcome constraint's slack, 0 or more within its bound.
     """
 
-    objectives: tuple[SingleTaskGP, ...]
+    objective: SingleTaskGP
     constraints: tuple[SingleTaskGP, ...]
 
     def leaders(self, data: Dataset, most: int) -> FloatArray:
         """The evaluated configurations that look best in full, at most ``most``, best first.
 
-        Those that keep the constraints come first, by front, then those that break them least.
+        Those that keep the constraints come first, then those that break them least.
         """
         Z = lifted(torch.as_tensor(data.evaluated), data.has_fidelity)
+        violation = np.zeros(len(Z))
         with torch.no_grad():
-            scores, slacks = (
-                np.array([Posterior(model).means(Z)[0].numpy() for model in models])
-                .reshape(len(models), len(Z))
-                .T
-                for models in (self.objectives, self.constraints)
-            )
-        violation = np.maximum(-slacks, 0.0).sum(axis=1)
-        rank = fronts(scores) if scores.shape[1] > 1 else -scores[:, 0]
-        return data.evaluated[np.lexsort((rank, violation))[:most]]
+            means = Posterior(self.objective).means(Z)[0].numpy()
+            for model in self.constraints:
+                violation += np.maximum(-Posterior(model).means(Z)[0].numpy(), 0.0)
+        return data.evaluated[np.lexsort((-means, violation))[:most]]
 
 
 class Fits:
@@ -59,20 +55,21 @@ class Fits:
         """The models of a record; see :func:`raytuner.bayes.surrogate.fit`.
 
         Args:
-            snapshot: The record.
-            data: The rows of its first outcome.
+            snapshot: The record, of one objective.
+            data: The rows of that.
             columns: The space's d columns.
         """
         n = snapshot.outcomes.shape[1]
         self._fits += [WarmFit() for _ in range(n - len(self._fits))]
-        rows = [data]
-        for j in range(1, n):
-            is_slack = j >= snapshot.n_objectives
-            rows.append(dataset(snapshot.of_outcome(j), slack=is_slack))
-        fitted = [fit(part, columns) for fit, part in zip(self._fits, rows, strict=False)]
-        return Models(
-            tuple(fitted[: snapshot.n_objectives]), tuple(fitted[snapshot.n_objectives :])
+        slacks = [dataset(snapshot.of_outcome(j), slack=True) for j in range(1, n)]
+        objective, *constraints = (
+            fit(rows, columns) for fit, rows in zip(self._fits, [data, *slacks], strict=True)
         )
+        return Models(objective, tuple(constraints))
+
+    def forget_objective(self) -> None:
+        """The next fit of the objective starts anew."""
+        self._fits[:1] = [WarmFit()]
 
     def state_dict(self) -> list[dict[str, Any]]:
         """What each next fit starts from."""

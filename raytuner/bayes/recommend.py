@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -39,13 +41,20 @@ def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
         return None
     try:
         with numerics():
-            models = Fits()(snapshot, data, space.columns)
+            models = Fits()(_of_first(snapshot), data, space.columns)
     except FIT_ERRORS:
         return None
     Z = lifted(torch.as_tensor(snapshot.points[rows]), data.has_fidelity)
     with numerics(), torch.no_grad():
-        means = Posterior(models.objectives[0]).means(Z)[0].numpy()
+        means = Posterior(models.objective).means(Z)[0].numpy()
         violation = np.zeros(len(rows))
         for model in models.constraints:
             violation += np.maximum(-Posterior(model).means(Z)[0].numpy(), 0.0)
     return snapshot.trial_ids[int(rows[np.lexsort((-means, violation))[0]])]
+
+
+def _of_first(snapshot: Snapshot) -> Snapshot:
+    """The record with its first objective alone, and the constraints."""
+    rest = snapshot.outcomes[:, snapshot.n_objectives :]
+    others = np.ascontiguousarray(rest) if rest.shape[1] else None
+    return replace(snapshot, others=others, n_objectives=1)

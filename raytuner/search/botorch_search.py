@@ -68,8 +68,9 @@ class BoTorchSearch(Searcher):
     loop and its slots never wait for it (:mod:`raytuner.search.background`). As many trials are
     proposed as the cluster has slots for, and one more (:mod:`raytuner.search.lookahead`).
 
-    Several objectives, as a list of metrics and one of modes: proposals then enlarge the
-    hypervolume under the Pareto front (``history.pareto()``), or with ``weights`` the weighted sum.
+    Several objectives, as a list of metrics and one of modes: each proposal weighs them anew, and
+    what comes of them all is a Pareto front (``history.pareto()``); or, with ``weights``, their
+    weighted sum is the one objective.
     Outcome constraints hold for what a trial reports: proposals are where they will likely be kept,
     and the best is the best that keeps them.
 

@@ -21,6 +21,7 @@ from raytuner.bayes.dataset import dataset
 from raytuner.bayes.feasibility import Feasibility
 from raytuner.bayes.models import Fits
 from raytuner.bayes.outcome import scale_slack
+from raytuner.bayes.scalarise import chebyshev
 from raytuner.bayes.surrogate import numerics
 from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.space import Categorical, Config, Float, Integer, Space, when
@@ -131,7 +132,7 @@ def test_a_constraint_nothing_keeps_is_searched_for_what_breaks_it_least() -> No
 
 @pytest.fixture(scope="module")
 def history() -> History:
-    return run(SobolProposer, TWO_BOUNDED, 16)
+    return run(SobolProposer, BOUNDED, 16)
 
 
 class TestFeasibility:
@@ -163,7 +164,7 @@ class TestFeasibility:
         X = torch.rand(5, SPACE.dim, dtype=torch.double)
         plain, bounded = (
             LogExpectedImprovement(
-                models.objectives[0],
+                models.objective,
                 evaluated=data.evaluated,
                 pending=snapshot.pending,
                 has_fidelity=data.has_fidelity,
@@ -188,7 +189,7 @@ def test_with_one_objective_improvement_under_a_bound_is_botorch_s() -> None:
     models = Fits()(snapshot, data, SPACE.columns)
     X = torch.as_tensor(SPACE.snap(np.random.default_rng(1).random((24, SPACE.dim))))
     ours = LogExpectedImprovement(
-        models.objectives[0],
+        models.objective,
         evaluated=data.evaluated,
         pending=snapshot.pending,
         has_fidelity=False,
@@ -196,7 +197,7 @@ def test_with_one_objective_improvement_under_a_bound_is_botorch_s() -> None:
         feasibility=Feasibility(models.constraints, 0),
     )(X)
     theirs = qLogNoisyExpectedImprovement(
-        ModelListGP(*models.objectives, *models.constraints),
+        ModelListGP(models.objective, *models.constraints),
         X_baseline=torch.as_tensor(data.evaluated),
         sampler=SobolQMCNormalSampler(torch.Size([1024]), seed=0),
         objective=_First(),
@@ -225,3 +226,29 @@ def test_slack_keeps_its_bound_and_an_outlier_its_place() -> None:
     assert abs(scaled[0]) < 10
     assert math.isclose(float(np.sqrt((scaled**2).mean())), 1.0)
     assert scale_slack(np.zeros(3)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_weightings_have_their_optima_on_the_front() -> None:
+    """Of the trials, whichever a weighting prefers is not dominated; the weights decide which."""
+    history = run(SobolProposer, TWO, 30)
+    snapshot = history.snapshot()
+    front = {trial.trial_id for trial in history.pareto()}
+    preferred = set()
+    for seed in range(40):
+        one = chebyshev(snapshot, seed)
+        assert one.is_plain
+        row = int(np.where(one.final, one.y, -np.inf).argmax())
+        preferred.add(snapshot.trial_ids[int(one.trial[row])])
+    assert preferred <= front
+    assert len(preferred) >= 3
+
+
+def test_a_weighting_keeps_the_constraints_and_what_is_not_a_number() -> None:
+    history = History(SPACE, goal=TWO_BOUNDED)
+    for i, (f, cost) in enumerate([(1.0, 0.5), (math.nan, 2.0), (1.0, 0.5)]):
+        history.add(str(i), SPACE.sample(np.random.default_rng(i), 1)[0])
+        history.report(str(i), 1, f, {"g": 1.0, "cost": cost})
+        history.end(str(i), TrialState.COMPLETED if i != 1 else TrialState.FAILED)
+    one = chebyshev(history.snapshot(), 0)
+    np.testing.assert_array_equal(one.outcomes[:, 1], [0.5, -1.0, 0.5])
+    np.testing.assert_array_equal(np.isfinite(one.y), [True, False, True])

@@ -90,7 +90,7 @@ class HedgeProposer(BayesProposer):
         return weights / weights.sum()
 
     def _maximisers(self, learned: Learned, data: Dataset, n: int) -> np.ndarray:
-        chances = self.chances(learned.models.objectives[0], has_fidelity=data.has_fidelity)
+        chances = self.chances(learned.models.objective, has_fidelity=data.has_fidelity)
         rng = np.random.default_rng(self._seed_of(self._place))
         # Of a batch each function proposes its share, given what those before it propose.
         shares = rng.multinomial(n, chances)

@@ -39,16 +39,14 @@ class Strategy:
             before the first model (None: the default; without a model it plays no part).
         has_model: Whether it learns by a model, which takes time.
         within: The part of a space that is searched.
-        several: Whether it takes several objectives.
-        bounds: Whether it takes outcome constraints.
+        goals: Whether it takes several objectives, and outcome constraints.
         costs: Whether it can look at improvement per cost: what it maximises is a logarithm.
     """
 
     make: Make
     has_model: bool = True
     within: Callable[[Space], Space] = lambda space: space
-    several: bool = False
-    bounds: bool = True
+    goals: bool = True
     costs: bool = False
 
 
@@ -63,9 +61,7 @@ def _without_model(
     proposer: Callable[[Space, int | None], Proposer],
     within: Callable[[Space], Space] = lambda space: space,
 ) -> Strategy:
-    return Strategy(
-        lambda space, seed, _: proposer(space, seed), has_model=False, within=within, several=True
-    )
+    return Strategy(lambda space, seed, _: proposer(space, seed), has_model=False, within=within)
 
 
 def _thompson(space: Space, seed: int | None, n_initial: int | None) -> Proposer:
@@ -83,7 +79,7 @@ def _bayes(space: Space, seed: int | None, n_initial: int | None) -> Proposer:
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
-        "bayes": Strategy(_bayes, several=True, costs=True),
+        "bayes": Strategy(_bayes, costs=True),
         "hedge": Strategy(_hedge),
         "ei": replace(_by(ExpectedImprovement), costs=True),
         "pi": replace(_by(ProbabilityOfImprovement), costs=True),
@@ -92,7 +88,7 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         "thompson": Strategy(_thompson),
         "gradient": _by(PosteriorMean),
         # What it breeds from is one ranking, by one value.
-        "evolution": replace(_without_model(EvolutionProposer), several=False, bounds=False),
+        "evolution": replace(_without_model(EvolutionProposer), goals=False),
         "sobol": _without_model(SobolProposer),
         "random": _without_model(RandomProposer),
         # The points of the grid, in the order of a Sobol sequence.
@@ -117,24 +113,19 @@ def check_goal(name: str, goal: Goal) -> None:
     """Whether a strategy can be after a goal.
 
     Raises:
-        SettingError: It takes one objective, or no outcome constraints, and the goal has more.
+        SettingError: It takes one objective alone, or no cost, and the goal has more.
     """
     asked = strategy(name)
-    if goal.n_objectives > 1 and not asked.several:
-        able = [one for one, known in STRATEGIES.items() if known.several]
+    if not asked.goals and (goal.n_objectives > 1 or goal.constraints):
+        more = [o.metric for o in goal.objectives] + [str(c) for c in goal.constraints]
         raise SettingError(
-            f"strategy {name!r} takes one objective, and there are"
-            f" {', '.join(o.metric for o in goal.objectives)}; use one of {', '.join(able)}, or"
-            " weights, which make one objective of them"
+            f"strategy {name!r} takes one objective without outcome constraints, and there are"
+            f" {', '.join(more)}; use another, such as 'bayes', or weights, which make one"
+            " objective of several"
         )
     if goal.cost is not None and not asked.costs:
         able = [one for one, known in STRATEGIES.items() if known.costs]
         raise SettingError(
             f"strategy {name!r} takes no cost, and it is {goal.cost!r}; use one of"
             f" {', '.join(able)}"
-        )
-    if goal.constraints and not asked.bounds:
-        raise SettingError(
-            f"strategy {name!r} takes no outcome constraints, and there are"
-            f" {', '.join(map(str, goal.constraints))}; use another, such as 'bayes'"
         )
