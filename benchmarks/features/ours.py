@@ -147,7 +147,8 @@ def _frame(study: Earlier) -> Any:
 
 
 def _priors(guess: Guess) -> dict[str, Any]:
-    return {name: (mean, guess.sd) for name, mean in guess.config.items()}
+    # Its hyperparameters range over [0, 1]: a standard deviation is a share of the range.
+    return {name: raytuner.near(mean, spread=guess.sd) for name, mean in guess.config.items()}
 
 
 def _space(problem: FeatureProblem) -> dict[str, Any]:
