@@ -21,6 +21,8 @@ from typing import Any
 
 import click
 import numpy as np
+import torch
+from botorch.test_functions.synthetic import Hartmann
 from numpy.typing import NDArray
 
 from benchmarks import lcbench
@@ -163,25 +165,6 @@ def on_lcbench(data: Path, what: str, trials: int, seeds: int) -> dict[str, Loss
 
 # -- many hyperparameters -------------------------------------------------------------------------
 
-_H6_ALPHA = np.array([1.0, 1.2, 3.0, 3.2])
-_H6_A = np.array(
-    [
-        [10, 3, 17, 3.5, 1.7, 8],
-        [0.05, 10, 17, 0.1, 8, 14],
-        [3, 3.5, 1.7, 10, 17, 8],
-        [17, 8, 0.05, 10, 0.1, 14],
-    ]
-)
-_H6_P = 1e-4 * np.array(
-    [
-        [1312, 1696, 5569, 124, 8283, 5886],
-        [2329, 4135, 8307, 3736, 1004, 9991],
-        [2348, 1451, 3522, 2883, 3047, 6650],
-        [4047, 8828, 8732, 5743, 1091, 381],
-    ]
-)
-_H6_LEAST = -3.32237
-
 
 def _vector(config: Config) -> Losses:
     return np.array(list(config.values()), dtype=np.float64)
@@ -190,10 +173,11 @@ def _vector(config: Config) -> Losses:
 def hartmann6(dim: int) -> Function:
     """Hartmann's function of six columns among many that play no part."""
     active = np.random.default_rng(5).permutation(dim)[:6]
+    function = Hartmann(dim=6)
 
     def loss(config: Config) -> float:
-        x = _vector(config)[active]
-        return -float(_H6_ALPHA @ np.exp(-(_H6_A * (x - _H6_P) ** 2).sum(axis=1))) - _H6_LEAST
+        x = torch.as_tensor(_vector(config)[active])
+        return float(function.evaluate_true(x[None])) - function.optimal_value
 
     return Function(Space({f"x{i}": Float(0, 1) for i in range(dim)}), loss)
 
