@@ -66,8 +66,12 @@ def summary(history: History, surrogate: Surrogate | None, use: Use, seconds: fl
         return said
     word = "lowest" if history.mode == "min" else "highest"
     end = "" if best.state is TrialState.COMPLETED else ", though it was not trained to its end"
+    bounds = " and ".join(map(str, history.goal.constraints))
+    of_those = f"Of the trials that keep {bounds}, the" if bounds else "The"
+    if bounds and not history.is_feasible(best):
+        of_those = f"No trial keeps {bounds}; of those that come nearest, the"
     said.append(
-        f"The {word} {history.metric} is {best.value:.5g}, of trial {best.number + 1} at"
+        f"{of_those} {word} {history.metric} is {best.value:.5g}, of trial {best.number + 1} at"
         f" {history.time_attr} {best.t:g}{end}."
     )
     if surrogate is not None:

@@ -8,7 +8,7 @@ import pytest
 from made_up import figures, study
 
 from raytuner.halving.verdict import Action, Verdict
-from raytuner.history import History, Origin, TrialState
+from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.report import words
 from raytuner.report.events import Use
 from raytuner.report.progress import rungs
@@ -119,3 +119,15 @@ def test_of_a_first_trial_there_is_nothing_to_compare_with() -> None:
     assert said[0].startswith("It was given at the start")
     assert "0 final values and 0 values" in said[1]
     assert len(said) == 2
+
+
+@pytest.mark.parametrize(("cost", "says"), [(1.0, "Of the trials that keep c <= 2"), (3.0, "No")])
+def test_the_best_is_said_to_keep_its_bounds_or_not(cost: float, says: str) -> None:
+    goal = Goal.of("loss", "min", outcome_constraints=["c <= 2"])
+    history = History(Space({"x": Float(0, 1)}), goal=goal)
+    history.add("a", {"x": 0.5})
+    history.report("a", 1, 0.25, {"c": cost})
+    history.end("a", TrialState.COMPLETED)
+    said = words.summary(history, None, Use(0, 0.0, 0.0, 0.0), 1.0)[1]
+    assert said.startswith(says)
+    assert "the lowest loss is 0.25, of trial 1" in said
