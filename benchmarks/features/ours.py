@@ -41,9 +41,9 @@ class WithFeature(Player):
         self._search.on_trial_complete(handle, {**outcomes, "training_iteration": 1})
 
     def best(self) -> Config:
-        """By its model."""
-        best = self._search.best_by_model()
-        assert best is not None  # there are values enough
+        """By its model; the best value told while there is none."""
+        best = self._search.best_by_model() or self._search.history.best()
+        assert best is not None  # something was told
         return best.config
 
 
