@@ -22,8 +22,8 @@ def chebyshev(snapshot: Snapshot, seed: int) -> Snapshot:
     many weightings come to lie all over it.
 
     Of the ways tried this found the larger hypervolume. In the problems of ``benchmarks.features``
-    1.8 % of it are missing in the end on ZDT1 and 52 % on DTLZ2 with three objectives (three seeds),
-    against 5.2 % (two seeds) and 83 % (one) with BoTorch's
+    1.8 % of it are missing in the end on ZDT1, and 52 % on DTLZ2 with three objectives (three
+    seeds), against 5.2 % (two seeds) and 83 % (one) with BoTorch's
     ``qLogNoisyExpectedHypervolumeImprovement`` and a reference point found from the front, in a
     quarter to a twentieth of the time.
 
