@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -70,6 +70,11 @@ def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool 
             f"is not {what}; report an int or a float. The report has {_metrics(result)}"
         )
     return number
+
+
+def read_metrics(result: Mapping[str, Any], names: Iterable[str]) -> dict[str, float]:
+    """Several metrics out of a report, by name; raises as `read_number`."""
+    return {name: read_number(result, name, role="metric") for name in names}
 
 
 def _number(value: object) -> float | None:

@@ -42,7 +42,7 @@ class Learned:
 
     Attributes:
         models: The surrogates.
-        trend: What earlier searches say; the model is of what is left of the first objective.
+        trend: What earlier searches say; the model is of what is left of the objective.
         favour: What configurations gain by the user's beliefs.
     """
 
@@ -59,8 +59,8 @@ class BayesProposer:
     large one, all but the first few are chosen among a finite number of candidates). Where there
     are outcome constraints, the improvement is over the best that keeps them and counts by the
     chance to keep them. Several objectives are made one, by other weights for each proposal
-    (:func:`raytuner.bayes.scalarise.chebyshev`). Where the record has
-    costs, it is the improvement per unit of cost.
+    (:func:`raytuner.bayes.scalarise.chebyshev`). Where the record has costs, it is the improvement
+    per unit of cost.
 
     Args:
         space: The search space, d columns.
@@ -211,7 +211,8 @@ class BayesProposer:
         if self._view.is_plain:
             best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
         else:
-            best = learned.models.leaders(data, _BEST)
+            order = learned.models.order(data.evaluated, has_fidelity=data.has_fidelity)
+            best = data.evaluated[order[:_BEST]]
         if self._beliefs is not None and learned.favour is not None:
             # Candidates where it is believed to be, too.
             best = np.vstack([best, self._beliefs.at_mode(best[:1])])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from raytuner.bayes.batch import Batched, greedy
@@ -82,16 +81,10 @@ class PerCost:
         self._acquisition = acquisition
         self._posterior = posterior
         self._scale = scale
-        with torch.no_grad():
-            self._weights = torch.linalg.solve_triangular(
-                posterior.L.mT, posterior.white_y, upper=True
-            ).squeeze(-1)
 
     def __call__(self, X: Tensor) -> Tensor:
         """``(...)`` values of ``(..., d)`` configurations, up to a constant."""
-        rows = self._posterior
-        cost = rows.mean + rows.covariance(X, rows.X) @ self._weights
-        return self._acquisition(X) - self._scale * cost
+        return self._acquisition(X) - self._scale * self._posterior.mean_at(X)
 
     def add_pending(self, point: FloatArray) -> None:
         """One more configuration, ``(d,)``, is on its way."""

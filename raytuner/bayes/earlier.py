@@ -78,14 +78,10 @@ class TaskModel:
         self._shared = torch.as_tensor(task.shared)
         self._d = len(columns)
         self._has_fidelity = data.has_fidelity
-        with torch.no_grad():
-            L, white = self._posterior.L, self._posterior.white_y
-            self._weights = torch.linalg.solve_triangular(L.mT, white, upper=True).squeeze(-1)
 
     def mean(self, Z: Tensor) -> Tensor:
         """``(...)`` means at inputs of this search, ``(..., d)`` or, with fidelity, ``d + 1``."""
-        k = self._posterior.covariance(self._own(Z), self._posterior.X)
-        return self._posterior.mean + k @ self._weights
+        return self._posterior.mean_at(self._own(Z))
 
     def samples(self, Z: Tensor, draws: Tensor) -> Tensor:
         """``(S, n)`` posterior samples at n inputs, made of ``(S, n)`` standard normal draws."""

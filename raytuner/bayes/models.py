@@ -15,7 +15,7 @@ from raytuner.bayes.dataset import Dataset, dataset
 from raytuner.bayes.posterior import Posterior
 from raytuner.bayes.surrogate import WarmFit
 from raytuner.history import Snapshot
-from raytuner.history.snapshot import FloatArray
+from raytuner.history.snapshot import FloatArray, IntArray
 from raytuner.space import Column
 
 
@@ -31,18 +31,18 @@ class Models:
     objective: SingleTaskGP
     constraints: tuple[SingleTaskGP, ...]
 
-    def leaders(self, data: Dataset, most: int) -> FloatArray:
-        """The evaluated configurations that look best in full, at most ``most``, best first.
+    def order(self, points: FloatArray, *, has_fidelity: bool) -> IntArray:
+        """The rows of ``(k, d)`` configurations by what they look like in full, the best first.
 
         Those that keep the constraints come first, then those that break them least.
         """
-        Z = lifted(torch.as_tensor(data.evaluated), data.has_fidelity)
+        Z = lifted(torch.as_tensor(points), has_fidelity)
         violation = np.zeros(len(Z))
         with torch.no_grad():
             means = Posterior(self.objective).means(Z)[0].numpy()
             for model in self.constraints:
                 violation += np.maximum(-Posterior(model).means(Z)[0].numpy(), 0.0)
-        return data.evaluated[np.lexsort((-means, violation))[:most]]
+        return np.lexsort((-means, violation))
 
 
 class Fits:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from botorch.models import SingleTaskGP
 from linear_operator.utils.cholesky import psd_safe_cholesky
@@ -42,6 +44,10 @@ class Posterior:
         cross = self._whiten(self.covariance(self.X, Z))
         return self.mean + (cross.mT @ self.white_y).squeeze(-1), cross
 
+    def mean_at(self, Z: Tensor) -> Tensor:
+        """``(...)`` means at ``(..., d)`` inputs, differentiable in them."""
+        return self.mean + self.covariance(Z, self.X) @ self._weights
+
     def joint(self, Z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As :meth:`means`, and between the two the covariance, ``(m, m)``, noise left out."""
         mean, cross = self.means(Z)
@@ -51,6 +57,13 @@ class Posterior:
         """The prior's."""
         covariance: Tensor = self.kernel.forward(X1, X2)
         return covariance
+
+    @cached_property
+    def _weights(self) -> Tensor:
+        """``(n,)`` what a covariance with each row adds to the mean."""
+        with torch.no_grad():
+            weights = torch.linalg.solve_triangular(self.L.mT, self.white_y, upper=True)
+            return weights.squeeze(-1)
 
     def _whiten(self, columns: Tensor) -> Tensor:
         return torch.linalg.solve_triangular(self.L, columns, upper=False)

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-import torch
-
-from raytuner.bayes.acquisition import lifted
 from raytuner.bayes.dataset import dataset
 from raytuner.bayes.models import Fits
-from raytuner.bayes.posterior import Posterior
 from raytuner.bayes.surrogate import FIT_ERRORS, numerics
 from raytuner.history import Snapshot, TrialState
 from raytuner.space import Space
@@ -41,20 +34,8 @@ def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
         return None
     try:
         with numerics():
-            models = Fits()(_of_first(snapshot), data, space.columns)
+            models = Fits()(snapshot.with_objective(snapshot.y), data, space.columns)
+            order = models.order(snapshot.points[rows], has_fidelity=data.has_fidelity)
     except FIT_ERRORS:
         return None
-    Z = lifted(torch.as_tensor(snapshot.points[rows]), data.has_fidelity)
-    with numerics(), torch.no_grad():
-        means = Posterior(models.objective).means(Z)[0].numpy()
-        violation = np.zeros(len(rows))
-        for model in models.constraints:
-            violation += np.maximum(-Posterior(model).means(Z)[0].numpy(), 0.0)
-    return snapshot.trial_ids[int(rows[np.lexsort((-means, violation))[0]])]
-
-
-def _of_first(snapshot: Snapshot) -> Snapshot:
-    """The record with its first objective alone, and the constraints."""
-    rest = snapshot.outcomes[:, snapshot.n_objectives :]
-    others = np.ascontiguousarray(rest) if rest.shape[1] else None
-    return replace(snapshot, others=others, n_objectives=1)
+    return snapshot.trial_ids[int(rows[order[0]])]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from raytuner.history import Snapshot, non_dominated
@@ -52,6 +50,4 @@ def chebyshev(snapshot: Snapshot, seed: int) -> Snapshot:
         width = np.where(high > low, high - low, reached.std(axis=0))
         scaled = weights * (distance - low) / np.where(width > 0, width, 1.0)
         y = -(scaled.max(axis=1) + _SUM * scaled.sum(axis=1))
-    rest = snapshot.outcomes[:, m:]
-    others = np.ascontiguousarray(rest) if rest.shape[1] else None
-    return replace(snapshot, y=y, others=others, n_objectives=1)
+    return snapshot.with_objective(y)

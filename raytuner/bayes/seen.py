@@ -63,6 +63,14 @@ class Seen:
         draws = self._space.snap(self._space.draw(rng, 4 * n + 64, most=_DRAWS))
         return draws[self.new(draws)][:n]
 
+    def use_random(self, rng: np.random.Generator) -> FloatArray:
+        """A random point that may be tried, ``(1, d)``, now used up; any, if none is found."""
+        point = self.unused(rng, 1)
+        if not len(point):
+            point = self._space.snap(self._space.draw(rng, 1))
+        self.add(point)
+        return point
+
     def _key(self, points: FloatArray) -> list[bytes]:
         # Rounding folds together what differs by an encoding's last bits; + 0.0 turns -0.0 to 0.0.
         snapped = np.round(self._space.snap(np.asarray(points, dtype=np.float64)), 12) + 0.0

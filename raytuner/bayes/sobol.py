@@ -65,12 +65,7 @@ class SobolProposer:
                 self._seen.add(point)
                 return point
         # A space of which little is left, or allowed: go straight to that.
-        rng = np.random.default_rng([self.seed, self._next])
-        point = self._seen.unused(rng, 1)
-        if not len(point):
-            point = self._space.snap(self._space.draw(rng, 1))
-        self._seen.add(point)
-        return point
+        return self._seen.use_random(np.random.default_rng([self.seed, self._next]))
 
     def _at(self, place: int) -> np.ndarray:
         """``(1, d)`` the point at a place; ``(0, d)`` if none is found there."""

@@ -20,7 +20,8 @@ def non_dominated(Y: FloatArray) -> BoolArray:
         >>> non_dominated(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])).tolist()
         [True, True, False]
     """
-    return fronts(Y) == 0
+    found: BoolArray = ~np.any(_dominates(Y), axis=0)
+    return found
 
 
 def fronts(Y: FloatArray) -> IntArray:
@@ -35,15 +36,20 @@ def fronts(Y: FloatArray) -> IntArray:
     Returns:
         ``(n,)``.
     """
-    Y = np.where(np.isnan(Y), -np.inf, Y)
-    as_good: BoolArray = np.all(Y[:, None] >= Y[None], axis=-1)
-    dominates = as_good & ~as_good.T
+    dominates = _dominates(Y)
     found = np.full(len(Y), -1, dtype=np.int64)
     front = 0
     while np.any(left := found < 0):
         found[left & ~np.any(dominates[left], axis=0)] = front
         front += 1
     return found
+
+
+def _dominates(Y: FloatArray) -> BoolArray:
+    """``(n, n)`` whether the row of the first index dominates that of the second."""
+    Y = np.where(np.isnan(Y), -np.inf, Y)
+    as_good: BoolArray = np.all(Y[:, None] >= Y[None], axis=-1)
+    return as_good & ~as_good.T
 
 
 def spread(Y: FloatArray) -> FloatArray:

@@ -297,13 +297,14 @@ class History:
         for entry in self._entries.values():
             if not entry.values or entry.head.state is TrialState.FAILED:
                 continue
-            values = self._values_at(entry, max(entry.values))
-            score = self.goal.outcomes(values)[0]
-            violation = self.goal.violation(values) if self.goal.constraints else 0.0
-            rank = (entry.head.state is TrialState.COMPLETED, -violation, score)
-            if math.isfinite(score) and (best is None or rank > best):
-                best, winner = rank, entry
+            merit = self._merit(entry.head.state, self._values_at(entry, max(entry.values)))
+            if math.isfinite(merit[-1]) and (best is None or merit > best):
+                best, winner = merit, entry
         return None if winner is None else winner.frozen()
+
+    def merit(self, trial: Trial) -> tuple[bool, float, float]:
+        """What makes one trial better than another, larger being better; see :meth:`best`."""
+        return self._merit(trial.state, self.metrics_of(trial))
 
     def is_feasible(self, trial: Trial) -> bool:
         """Whether the trial's last values keep all outcome constraints."""
@@ -540,6 +541,10 @@ class History:
         self.goal = goal
         self.metric = goal.objectives[0].metric
         self.mode: Mode = goal.objectives[0].mode
+
+    def _merit(self, state: TrialState, values: Mapping[str, float]) -> tuple[bool, float, float]:
+        violation = self.goal.violation(values) if self.goal.constraints else 0.0
+        return state is TrialState.COMPLETED, -violation, self.goal.outcomes(values)[0]
 
     def _cost(self, entry: _Entry) -> float:
         """What a trial would cost in full, by its last report; NaN if that cannot be said."""

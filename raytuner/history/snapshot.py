@@ -79,6 +79,11 @@ class Snapshot:
         """Whether there is one thing to be large, and no more to it."""
         return self.outcomes.shape[1] == 1
 
+    def with_objective(self, y: FloatArray) -> Snapshot:
+        """The same record with one objective, ``(m,)``, in the place of its own."""
+        slacks = np.ascontiguousarray(self.outcomes[:, self.n_objectives :])
+        return replace(self, y=y, others=slacks if slacks.shape[1] else None, n_objectives=1)
+
     def of_outcome(self, column: int) -> Snapshot:
         """The same record of one column of ``outcomes`` alone."""
         y = np.ascontiguousarray(self.outcomes[:, column])

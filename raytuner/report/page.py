@@ -183,14 +183,14 @@ def _front(history: History) -> dict[str, Any] | None:
     """The Pareto front as a table; None with one objective."""
     if len(history.goal.objectives) == 1:
         return None
-    names = history.goal.metrics
+    names, front = history.goal.metrics, history.pareto()
     return {
         "names": names,
         "rows": [
             (trial.number + 1, [f"{history.metrics_of(trial)[name]:.5g}" for name in names])
-            for trial in history.pareto()[:_FRONT]
+            for trial in front[:_FRONT]
         ],
-        "more": max(len(history.pareto()) - _FRONT, 0),
+        "more": max(len(front) - _FRONT, 0),
     }
 
 

@@ -16,7 +16,7 @@ from raytuner.errors import HistoryError, MetricError, SettingError, TrainableEr
 from raytuner.halving import Action, Judge, Value, value_of
 from raytuner.history import Goal
 from raytuner.history.goal import names_of
-from raytuner.ray_report import read_number
+from raytuner.ray_report import read_metrics, read_number
 from raytuner.schedulers.checkpoints import check_can_checkpoint, has_checkpoint
 from raytuner.schedulers.partner import (
     GoalKeeper,
@@ -447,8 +447,7 @@ class JudgingScheduler(FIFOScheduler):
 
     def _metrics(self, result: Mapping[str, Any]) -> dict[str, float]:
         """A report's metrics."""
-        names = self._required_goal().metrics
-        return {name: read_number(result, name, role="metric") for name in names}
+        return read_metrics(result, self._required_goal().metrics)
 
     def _read(self, result: Mapping[str, Any]) -> tuple[float, Value]:
         """Where a trial reports, and what it is judged by."""

@@ -20,7 +20,7 @@ from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
 from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
 from raytuner.history.goal import names_of
-from raytuner.ray_report import read_number
+from raytuner.ray_report import read_metrics, read_number
 from raytuner.search.background import Background, StartProcess
 from raytuner.search.earlier import (
     EARLIER,
@@ -33,11 +33,11 @@ from raytuner.search.earlier import (
 from raytuner.search.earlier import from_json as earlier_from_json
 from raytuner.search.earlier import to_json as earlier_json
 from raytuner.search.evaluated import Evaluated, completed, tell
-from raytuner.search.factory import BayesFactory
+from raytuner.search.factory import BayesFactory, StrategyFactory
 from raytuner.search.lookahead import Lookahead, ahead
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
-from raytuner.search.outcome import Outcome, correct, ending, read_metrics, record
+from raytuner.search.outcome import Outcome, correct, ending, record
 from raytuner.search.priors import PRIORS, read_priors
 from raytuner.search.priors import from_json as priors_from_json
 from raytuner.search.priors import to_json as priors_json
@@ -689,7 +689,7 @@ class BoTorchSearch(Searcher):
         if self._own_proposer is not None:
             return Setup(space, goal, self._own_proposer, self._seed)
         if self._strategy != DEFAULT_STRATEGY:
-            return Setup(space, goal, _Factory(self._strategy, self._n_initial), self._seed)
+            return Setup(space, goal, StrategyFactory(self._strategy, self._n_initial), self._seed)
         record = self._ready()
         make = BayesFactory(
             self._n_initial,
@@ -770,7 +770,7 @@ class BoTorchSearch(Searcher):
 
     def _read(self, result: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
         t = read_number(result, self._time_attr, role="time_attr", finite=True)
-        return t, read_metrics(result, self.history.goal)
+        return t, read_metrics(result, self.history.goal.metrics)
 
     def _check_initial(self, space: Space) -> None:
         keys: list[bytes] = []
@@ -811,17 +811,6 @@ class BoTorchSearch(Searcher):
             if history.space.encode([config])[0].tobytes() not in tried:
                 return config
         return None
-
-
-class _Factory:
-    """Makes a strategy's proposer; a class, since Ray pickles the searcher."""
-
-    def __init__(self, strategy: str, n_initial: int | None) -> None:
-        self.strategy = strategy
-        self.n_initial = n_initial
-
-    def __call__(self, space: Space, seed: int | None) -> Proposer:
-        return find_strategy(self.strategy).make(space, seed, self.n_initial)
 
 
 def _earlier_of(history: History) -> tuple[EarlierStudy, ...]:

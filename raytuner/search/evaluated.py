@@ -9,7 +9,8 @@ from typing import Any
 
 from raytuner.errors import MetricError
 from raytuner.history import History, Origin, TrialState
-from raytuner.search.outcome import read_metrics, record
+from raytuner.ray_report import read_metrics
+from raytuner.search.outcome import record
 from raytuner.space import Config, Space
 
 
@@ -62,7 +63,7 @@ def _metrics(history: History, point: Evaluated) -> dict[str, float]:
     if point.error:
         return {}
     if isinstance(point.value, Mapping):
-        return read_metrics(point.value, history.goal)
+        return read_metrics(point.value, names)
     if len(names) > 1:
         raise MetricError(
             f"add_evaluated_point got the one number {point.value!r}; this search has the metrics"

@@ -1,19 +1,20 @@
-"""What the default proposer is made of."""
+"""What proposers are made by: objects, since Ray pickles the searcher."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from raytuner.bayes import BayesProposer, SobolProposer
+from raytuner.bayes import BayesProposer, Proposer, SobolProposer
 from raytuner.bayes.belief import Belief, Beliefs
 from raytuner.bayes.design import Design
 from raytuner.bayes.earlier import Task, best_in_turn
+from raytuner.bayes.strategies import strategy
 from raytuner.space import Space
 
 
 @dataclass(frozen=True)
 class BayesFactory:
-    """Makes :class:`BayesProposer`; an object, since Ray pickles the searcher.
+    """Makes :class:`BayesProposer`.
 
     Attributes:
         n_initial: See there.
@@ -35,3 +36,20 @@ class BayesFactory:
         """What stands in where it has no proposal ready."""
         beliefs = Beliefs(space, self.beliefs) if self.beliefs else None
         return Design(space, seed, best_in_turn(self.earlier), beliefs)
+
+
+@dataclass(frozen=True)
+class StrategyFactory:
+    """Makes the proposer of a strategy.
+
+    Attributes:
+        name: The strategy's.
+        n_initial: As for :class:`BayesProposer`.
+    """
+
+    name: str
+    n_initial: int | None
+
+    def __call__(self, space: Space, seed: int | None) -> Proposer:
+        """The proposer."""
+        return strategy(self.name).make(space, seed, self.n_initial)

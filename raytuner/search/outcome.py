@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytuner.errors import MetricError
-from raytuner.history import Goal, History, TrialState
-from raytuner.ray_report import read_number
+from raytuner.history import History, TrialState
+from raytuner.ray_report import read_metrics, read_number
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def ending(
         return TrialState.STOPPED_EARLY, outcome.stopped or "stopped while it waited", None
     try:
         t = read_number(outcome.result, history.time_attr, role="time_attr", finite=True)
-        metrics = read_metrics(outcome.result, history.goal)
+        metrics = read_metrics(outcome.result, history.goal.metrics)
     except MetricError as error:
         if history.last(trial_id) is not None:  # the last report alone lacks it
             return TrialState.COMPLETED, "", None
@@ -78,15 +78,6 @@ def ending(
     if t < (history.largest_t() if history.max_t is None else history.max_t):
         return TrialState.STOPPED_EARLY, _stopped_at(t), (t, metrics)
     return TrialState.COMPLETED, _FURTHEST if history.max_t is None else "", (t, metrics)
-
-
-def read_metrics(result: Mapping[str, Any], goal: Goal) -> dict[str, float]:
-    """The metrics of a goal out of a report.
-
-    Raises:
-        MetricError: One is missing or not a number.
-    """
-    return {name: read_number(result, name, role="metric") for name in goal.metrics}
 
 
 def record(history: History, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:

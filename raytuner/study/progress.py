@@ -245,6 +245,7 @@ class Progress(Callback):
         self._improved: float | None = None
         self._failed = 0
         self._failures: tuple[str, ...] = ()
+        self._front: tuple[int, int | None] = (-1, None)  # as of which version of the record
         self._busy: int | None = None
         self._has_looked = False  # at how many slots there are
         self._slots: int | None = None
@@ -364,6 +365,8 @@ class Progress(Callback):
         if history is not None and counts[TrialState.FAILED] != self._failed:
             self._failed = counts[TrialState.FAILED]
             self._failures = last_failures(history)
+        if history is not None and history.version != self._front[0]:
+            self._front = (history.version, _front_of(history))
         return Standing(
             counts=counts,
             num_samples=self._num_samples,
@@ -371,7 +374,7 @@ class Progress(Callback):
             time_budget_s=self._time_budget_s,
             metric="" if history is None else history.metric,
             best=best,
-            front=None if history is None else _front_of(history),
+            front=self._front[1],
             broken=() if history is None or best is None else broken(history, best),
             max_t=self._max_t,
             done_before=self._done_before,

@@ -122,12 +122,7 @@ class Study:
         usable = [
             t for t in self.trials if math.isfinite(t.value) and t.state is not TrialState.FAILED
         ]
-        return tuple(sorted(usable, key=self._place))
-
-    def _place(self, trial: Trial) -> tuple[bool, float, float]:
-        metrics = self.history.metrics_of(trial)
-        is_open = trial.state is not TrialState.COMPLETED
-        return is_open, self.goal.violation(metrics), -self.goal.outcomes(metrics)[0]
+        return tuple(sorted(usable, key=self.history.merit, reverse=True))
 
     @property
     def can_resume(self) -> bool:

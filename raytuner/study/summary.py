@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raytuner import text
-from raytuner.history import TrialState
+from raytuner.history import Trial, TrialState
 from raytuner.search.proposals import proposal_counts
 from raytuner.study.progress import broken
 
@@ -51,9 +51,9 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
     parts: list[RenderableType] = []
     if study.interrupted:
         parts.append(Text(_INTERRUPTED, style="bold yellow"))
-    if several and study.pareto:
-        parts += [Text(f"Pareto front: {text.count(len(study.pareto), 'trial')}", style="bold")]
-        parts += [_front(study), Text()]
+    if several and (front := study.pareto):
+        parts += [Text(f"Pareto front: {text.count(len(front), 'trial')}", style="bold")]
+        parts += [_front(study, front), Text()]
     if study.best is not None:
         title = f"Best configuration by {study.metric}" if several else "Best configuration"
         parts += [Text(title, style="bold"), _grid(study.best.config), Text()]
@@ -61,15 +61,15 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
     return Group(*parts)
 
 
-def _front(study: Study) -> Table:
+def _front(study: Study, front: Sequence[Trial]) -> Table:
     """The front's trials by their metrics."""
     table = Table(box=None, header_style="bold", padding=(0, 2))
     for name in ("trial", *study.goal.metrics):
         table.add_column(name, justify="right")
-    for trial in study.pareto[:_ON_FRONT]:
+    for trial in front[:_ON_FRONT]:
         values = study.history.metrics_of(trial).values()
         table.add_row(str(trial.number + 1), *(f"{value:.5g}" for value in values))
-    if len(study.pareto) > _ON_FRONT:
+    if len(front) > _ON_FRONT:
         table.add_row("...", *("" for _ in study.goal.metrics))
     return table
 

@@ -113,6 +113,13 @@ class Driver:
                 return
             self.end_one(objective(next(iter(self.running.values()))))
 
+    def use_up(self, n: int) -> None:
+        """Run ``n`` trials one after another, and ask for one more."""
+        for _ in range(n):
+            self.fill()
+            self.end_one(1.0)
+        self.fill()
+
     def drain(self) -> None:
         """End what runs."""
         while self.running:

@@ -62,10 +62,7 @@ def test_a_finite_space_ends_when_what_is_allowed_is_used_up() -> None:
         space, "loss", "min", parameter_constraints=["a != 1"], seed=0, background=False
     )
     driver = Driver(search, slots=1)
-    for _ in range(4):
-        driver.fill()
-        driver.end_one(1.0)
-    driver.fill()
+    driver.use_up(4)
     assert driver.finished
     assert sorted((c["a"], c["b"]) for c in driver.configs) == [(0, 0), (0, 1), (0, 2), (2, 0)]
 

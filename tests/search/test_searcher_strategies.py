@@ -83,10 +83,7 @@ def test_a_grid_is_used_up_and_ends_the_search() -> None:
     searcher = BoTorchSearch(space, "loss", "min", strategy="grid", seed=0)
     assert not searcher.background  # it takes no time
     driver = Driver(searcher, slots=1)
-    for _ in range(10):
-        driver.fill()
-        driver.end_one(1.0)
-    driver.fill()
+    driver.use_up(10)
     assert driver.finished
     found = sorted({round(config["lr"], 10) for config in driver.configs})
     assert found == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1])
@@ -99,10 +96,7 @@ def test_points_beside_the_grid_come_first_and_leave_it_whole() -> None:
         space, "loss", "min", strategy="grid", seed=0, points_to_evaluate=[{"x": 0.33}, {"x": 0.5}]
     )
     driver = Driver(searcher, slots=1)
-    for _ in range(6):
-        driver.fill()
-        driver.end_one(1.0)
-    driver.fill()
+    driver.use_up(6)
     assert driver.finished
     assert [config["x"] for config in driver.configs[:2]] == [0.33, 0.5]
     assert sorted(config["x"] for config in driver.configs) == [0, 0.25, 0.33, 0.5, 0.75, 1]

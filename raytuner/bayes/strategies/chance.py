@@ -47,8 +47,4 @@ class RandomProposer:
     def _draw(self) -> np.ndarray:
         rng = np.random.default_rng([self._seed, self._place])
         self._place += 1
-        point = self._seen.unused(rng, 1)
-        if not len(point):  # there are no others
-            point = self._space.snap(self._space.draw(rng, 1))
-        self._seen.add(point)
-        return point
+        return self._seen.use_random(rng)

@@ -100,12 +100,7 @@ class EvolutionProposer:
             if self._seen.new(point)[0]:
                 self._seen.add(point)
                 return point
-        rng = np.random.default_rng(seed)
-        point = self._seen.unused(rng, 1)
-        if not len(point):  # there are no others
-            point = self._space.snap(self._space.draw(rng, 1))
-        self._seen.add(point)
-        return point
+        return self._seen.use_random(np.random.default_rng(seed))
 
     def _evolved(self) -> CatCMAwM:
         """The distribution after all generations that have ended."""
