@@ -40,6 +40,12 @@ if TYPE_CHECKING:
 @click.option("--strategy", help="bayes, evolution, random, grid, ... (docs/search.md)")
 @click.option("--time-budget-s", type=float, help="Seconds for the search.")
 @click.option("--gpu-hours", type=float, help="GPU-hours for the search.")
+@click.option("--max-silence-s", type=float, help="Seconds after which a silent trial is ended.")
+@click.option(
+    "--on-silence",
+    type=click.Choice(["retry", "fail", "warn"]),
+    help="What becomes of it.  [default: retry]",
+)
 @click.option("--cpus", type=float, help="CPUs of one trial.  [default: 1]")
 @click.option("--gpus", type=float, help="GPUs of one trial, such as 0.5.  [default: 0]")
 @click.option("--max-concurrent", type=int, help="Trials at a time.  [default: as many as fit]")

@@ -13,6 +13,8 @@ storage = "results"
 seed = 0
 max_concurrent = 8
 reuse_actors = false
+max_silence = "10min"      # a trial that has not reported for so long is ended, by the rule
+on_silence = "retry"       # or "fail" or "warn"
 parameter_constraints = ["layers * units <= 1024"]
 strategy = "bayes"         # docs/search.md has the others
 earlier = ["results/last-year"]  # studies to start from: their folders
@@ -70,6 +72,8 @@ _TOP: dict[str, tuple[str, tuple[type, ...]]] = {
     "seed": ("seed", (int,)),
     "max_concurrent": ("max_concurrent", (int,)),
     "reuse_actors": ("reuse_actors", (bool,)),
+    "max_silence": ("max_silence_s", (*_NUMBER, str)),
+    "on_silence": ("on_silence", (str,)),
     "points": ("points_to_evaluate", (list,)),
     "parameter_constraints": ("parameter_constraints", (list,)),
     "strategy": ("strategy", (str,)),
@@ -142,8 +146,9 @@ def read_study(path: Path) -> dict[str, Any]:
                 found["param_space"] = Space.from_spec(value)
             except SpaceError as error:
                 raise SpaceError(f"{path}: {error}") from error
-    if isinstance(found.get("time_budget_s"), str):
-        found["time_budget_s"] = seconds(found["time_budget_s"], f"{path}: budget.time")
+    for name, key in (("time_budget_s", "budget.time"), ("max_silence_s", "max_silence")):
+        if isinstance(found.get(name), str):
+            found[name] = seconds(found[name], f"{path}: {key}")
     return found
 
 

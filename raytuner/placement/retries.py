@@ -2,6 +2,8 @@
 
 - Its node was lost: it goes on from its last checkpoint, elsewhere.
 - It shared a GPU, whose memory was too small for all on it: it goes on alone on a whole one, once.
+- It had stopped reporting, and was killed for it (:mod:`raytuner.placement.silence`): it goes on
+  from its last checkpoint, once.
 """
 
 from __future__ import annotations
@@ -35,23 +37,32 @@ class Retries(Callback):
     preempted.
 
     Args:
-        note: Called with "nodes_lost" or "out_of_memory", the trial's id and how often by now.
+        note: Called with "nodes_lost", "out_of_memory" or "silences", the trial's id and how often
+            by now.
     """
 
     def __init__(self, note: Callable[[str, str, int], None] | None = None) -> None:
         self._note = note
+        self._taken_up = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The trials of a restored experiment are Ray's again.
+        return {**self.__dict__, "_taken_up": 0}
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Take up the trials that are new."""
+        if len(trials) == self._taken_up:
+            return
+        self._taken_up = len(trials)
         for trial in trials:
-            if not isinstance(trial, _Resilient):
+            if not isinstance(trial, Resilient):
                 # Ray makes the trials and asks each what to do after an error: there is no other
                 # place to answer. It is as it was in all else, and is pickled like any other.
-                trial.__class__ = _Resilient
+                trial.__class__ = Resilient
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Give a trial that is about to be tried again its larger share, and say so."""
-        if not isinstance(trial, _Resilient) or trial.retried_for is None:
+        if not isinstance(trial, Resilient) or trial.retried_for is None:
             return
         what, trial.retried_for = trial.retried_for, None
         if what == "out_of_memory":
@@ -62,24 +73,34 @@ class Retries(Callback):
             self._note(what, trial.trial_id, count)
 
 
-class _Resilient(Trial):
+class Resilient(Trial):
     """A trial that does not count what it is not to blame for as its failure.
 
     Attributes:
         nodes_lost: How often it has lost its node.
         out_of_memory: How often the GPU that it shared was full.
+        silences: How often it was killed since it did not report.
         retried_for: Which of them has just happened.
+        killed_for: Why it was killed, if it was: what Ray has of that is no reason.
+        goes_on: Whether it is to go on after it was killed.
     """
 
     nodes_lost: int = 0
     out_of_memory: int = 0
+    silences: int = 0
     retried_for: str | None = None
+    killed_for: str | None = None
+    goes_on: bool = False
 
     def handle_error(self, exc: Any = None) -> None:
         """Take note of an error. Ray asks `should_recover` next."""
         counted = self.run_metadata.num_failures
+        forgiven: str | None
         super().handle_error(exc)
-        if is_loss(exc):
+        if self.killed_for is not None and self.goes_on:
+            self.silences += 1
+            self.killed_for, forgiven = None, "silences"
+        elif is_loss(exc):
             self.nodes_lost += 1
             forgiven = "nodes_lost" if self.nodes_lost <= MOST_LOSSES else None
         elif is_out_of_memory(exc) and shares_gpu(self.placement_group_factory):

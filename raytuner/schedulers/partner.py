@@ -40,6 +40,26 @@ class RecordKeeper(Protocol):
         """Every report of the search so far, `(trial_id, t, metrics)`, oldest first."""
 
 
+class LateEnd(Protocol):
+    """How a trial ended after Ray had last saved it."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it had failed."""
+
+    @property
+    def report(self) -> Mapping[str, float]:
+        """What is known of its last report."""
+
+
+@runtime_checkable
+class EndKeeper(Protocol):
+    """A searcher that knows which trials were over when their driver died."""
+
+    def end_again(self, trial_id: str) -> LateEnd | None:
+        """How a trial had ended that Ray is about to run again; None if it had not. Asked once."""
+
+
 @runtime_checkable
 class GoalKeeper(Protocol):
     """A searcher that knows what the search is after, which may be more than one metric."""

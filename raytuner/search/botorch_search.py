@@ -43,7 +43,7 @@ from raytuner.search.priors import from_json as priors_from_json
 from raytuner.search.priors import to_json as priors_json
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
-from raytuner.search.restore import RECORD_FILE, reconciled
+from raytuner.search.restore import RECORD_FILE, LateEnd, reconciled
 from raytuner.search.tune_space import has_domains, space_from_tune, without_conditional
 from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
@@ -211,6 +211,7 @@ class BoTorchSearch(Searcher):
         self._stopped: dict[str, str] = {}
         self._invalid: dict[str, str] = {}
         self._heard_at: dict[str, float] = {}
+        self._ended_late: set[str] = set()  # Ray was killed before it saved so
         self._constraints = parameter_constraints
         self._space = None if space is None else self._constrained(_as_space(space))
         self._history: History | None = None
@@ -414,6 +415,7 @@ class BoTorchSearch(Searcher):
             if all(name in result for name in history.goal.metrics):
                 self.on_trial_invalid(trial_id, str(error))
             return
+        self._reopen(history, trial_id)
         pauses = history[trial_id].state is TrialState.PAUSED  # Ray says so before this report
         record(history, trial_id, t, metrics)
         if pauses:
@@ -428,6 +430,7 @@ class BoTorchSearch(Searcher):
         history = self._ready()
         if trial_id not in history:
             return
+        self._reopen(history, trial_id)
         outcome = Outcome(
             error=error,
             result=result or None,
@@ -496,6 +499,20 @@ class BoTorchSearch(Searcher):
         """
         record(self.history, trial_id, t, metrics)
         return self.history.space, self.history.snapshot()
+
+    def end_again(self, trial_id: str) -> LateEnd | None:
+        """How a trial had ended that Ray, killed before it saved so, is about to run again.
+
+        None if it has not ended, as far as the record goes. Asked once: the trial is over then.
+        """
+        if trial_id not in self._ended_late:
+            return None
+        self._ended_late.discard(trial_id)
+        history = self.history
+        report: dict[str, Any] = {}
+        if (last := history.last(trial_id)) is not None:
+            report = {history.time_attr: last[0], **history.metrics_at(trial_id, last[0])}
+        return LateEnd(history[trial_id].state is TrialState.FAILED, report)
 
     def on_trial_stopped(self, trial_id: str, reason: str) -> None:
         """The scheduler is about to stop the trial before ``max_t``."""
@@ -591,7 +608,8 @@ class BoTorchSearch(Searcher):
         machine did not), nothing is lost: see :func:`raytuner.search.restore.reconciled`.
         """
         path = Path(checkpoint_path)
-        history = reconciled(path, self._space)
+        history, ended = reconciled(path, self._space)
+        self._ended_late = set(ended)
         self._proposer_state = history.get_meta("proposer")
         self._space = history.space
         self._goal = history.goal
@@ -628,6 +646,12 @@ class BoTorchSearch(Searcher):
         for point in self._evaluated:
             tell(self._history, point)
         self._evaluated.clear()
+
+    def _reopen(self, history: History, trial_id: str) -> None:
+        """Ray runs a trial that had ended: nobody has kept it from that."""
+        if trial_id in self._ended_late:
+            self._ended_late.discard(trial_id)
+            history.reopen(trial_id)
 
     def _constrained(self, space: Space) -> Space:
         return space.constrained(self._constraints)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from raytuner.errors import HistoryError
 from raytuner.history import History, TrialState
@@ -14,14 +16,27 @@ logger = logging.getLogger(__name__)
 RECORD_FILE = "raytuner-record.sqlite"
 
 
-def reconciled(saved_path: Path, space: Space | None) -> History:
-    """The record to continue from.
+class LateEnd(NamedTuple):
+    """How a trial ended after Ray had last saved it.
+
+    Attributes:
+        failed: Whether it had failed.
+        report: What of its last report is on record: the ``time_attr`` and the metrics.
+    """
+
+    failed: bool
+    report: Mapping[str, float]
+
+
+def reconciled(saved_path: Path, space: Space | None) -> tuple[History, frozenset[str]]:
+    """The record to continue from, and the trials of which it knows an end that Ray does not.
 
     Ray saves the experiment from time to time; the record is written as things happen. After a kill
     the record knows more than Ray does, and Ray runs again what it does not know to have ended:
 
-    - A trial that Ray's state holds as live is live, whatever came after; its values stay, and the
+    - A trial that Ray's state holds as live goes on, if it had not ended; its values stay, and the
       iterations that it repeats are recorded once.
+    - One that had ended since stays so, unless Ray runs it all the same.
     - A trial that Ray's state does not hold is lost to Ray: it keeps its values, and is REMOVED if
       it had not ended.
 
@@ -36,16 +51,17 @@ def reconciled(saved_path: Path, space: Space | None) -> History:
     saved = History.read(saved_path, space)
     live = live_record(saved, space)
     if live is None:
-        return saved
+        return saved, frozenset()
     known = {trial.trial_id: trial.state for trial in saved.trials}
+    late = set()
     for trial in live.trials:
         state = known.get(trial.trial_id)
         if state is None and trial.state.is_live:
             live.end(trial.trial_id, TrialState.REMOVED, "its driver died before Ray saved it")
         elif state is not None and state.is_live and not trial.state.is_live:
-            live.reopen(trial.trial_id)
+            late.add(trial.trial_id)
     live.set_meta("proposer", saved.get_meta("proposer"))
-    return live
+    return live, frozenset(late)
 
 
 def live_record(

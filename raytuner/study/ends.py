@@ -36,7 +36,8 @@ class Ends(Callback):
         """Write down what was raised. Called after the searcher has recorded the end."""
         history: History = self._search.history
         if trial.trial_id in history:
-            reason = reason_of(_error_of(trial))
+            # Of a process that was killed, Ray knows only that.
+            reason = getattr(trial, "killed_for", None) or reason_of(_error_of(trial))
             if reason:
                 history.end(trial.trial_id, TrialState.FAILED, reason)
 

@@ -81,6 +81,8 @@ class Placeable(Callback):
         Raises:
             PlacementError: One can never be placed.
         """
+        if len(trials) == len(self._seen):
+            return
         for trial in trials:
             if trial.trial_id in self._seen:
                 continue
@@ -98,8 +100,8 @@ class Placeable(Callback):
 class NoteRetries:
     """Writes to the record which trials went on after an error that was not theirs.
 
-    Under ``nodes_lost`` and ``out_of_memory`` it has how often, by trial id. A class, since Ray
-    pickles it.
+    Under ``nodes_lost``, ``out_of_memory`` and ``silences`` it has how often, by trial id. A class,
+    since Ray pickles it.
 
     Args:
         search: The searcher, which has the record as ``history``.

@@ -21,7 +21,10 @@ from raytuner.placement.cluster import connect
 from raytuner.placement.gpu_memory import wants_fit
 from raytuner.placement.request import Resources, recorded
 from raytuner.placement.retries import Retries
+from raytuner.placement.silence import Rule as SilenceRule
+from raytuner.placement.silence import Silence, check_silence
 from raytuner.schedulers import ASHAScheduler
+from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import DEFAULT_STRATEGY
 from raytuner.search.restore import RECORD_FILE
@@ -78,6 +81,8 @@ def tune(
     reduction_factor: int = 3,
     time_budget_s: float | None = None,
     gpu_hours: float | None = None,
+    max_silence_s: float | None = None,
+    on_silence: SilenceRule = "retry",
     storage_path: str | Path | None = None,
     name: str | None = None,
     seed: int | None = None,
@@ -126,6 +131,11 @@ def tune(
         time_budget_s: Seconds after which the study ends, however many trials are left.
         gpu_hours: The study ends when its trials have held GPUs for so long, counted by what they
             request in ``resources``.
+        max_silence_s: A trial that has not reported for so many seconds is ended by the rule of
+            ``on_silence``. None: it is only told of, once it has taken ten times as long as any
+            before, and at least ten minutes.
+        on_silence: "retry" kills its process and lets it go on from its last checkpoint, once;
+            "fail" kills it, and the trial has failed; "warn" says so and waits.
         storage_path: Folder that the study's own folder is made in; default
             ``~/raytuner_results``.
         name: The study's own folder; default: the function's name and the time.
@@ -164,6 +174,7 @@ def tune(
     """
     check_count(num_samples, time_budget_s, gpu_hours)
     check_trainable(trainable)
+    check_silence(max_silence_s, on_silence)
     if max_concurrent is not None and max_concurrent < 1:
         raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
     for_a_new_one = {
@@ -227,6 +238,8 @@ def tune(
             "time_attr": time_attr,
             "resources": recorded(resources),
             "max_concurrent": max_concurrent,
+            "max_silence_s": max_silence_s,
+            "on_silence": on_silence,
             "reuse_actors": reuse_actors,
             "seed": seed,
         },
@@ -241,6 +254,7 @@ def tune(
         resources=resources,
         time_budget_s=time_budget_s,
         gpu_hours=gpu_hours,
+        silence=Silence(max_silence_s, on_silence),
         max_concurrent=max_concurrent,
         reuse_actors=reuse_actors,
         callbacks=callbacks,
@@ -258,6 +272,7 @@ def _run(
     resources: Resources | None,
     time_budget_s: float | None,
     gpu_hours: float | None,
+    silence: Silence,
     max_concurrent: int | None,
     reuse_actors: bool,
     callbacks: Sequence[Any],
@@ -266,6 +281,8 @@ def _run(
     """Run ``num_samples`` trials in an experiment of Ray's own in the study's folder."""
     history = searcher.history
     before = len(history)
+    if scheduler is None:
+        scheduler = RestoringScheduler()  # type: ignore[no-untyped-call]
     history.set_meta("num_samples", num_samples)
     history.set_meta("time_budget_s", time_budget_s)
     history.set_meta("finished", False)
@@ -274,6 +291,7 @@ def _run(
     ours: list[Any] = [
         *([] if budget is None else [budget]),
         Placeable(),
+        silence,
         Retries(NoteRetries(searcher)),
         Ends(searcher, budget),
     ]
@@ -425,6 +443,7 @@ def extend(
         resources=resources,
         time_budget_s=time_budget_s,
         gpu_hours=None if gpu_hours is None else used + gpu_hours,
+        silence=Silence(settings.get("max_silence_s"), settings.get("on_silence", "retry")),
         max_concurrent=settings["max_concurrent"] if max_concurrent is None else max_concurrent,
         reuse_actors=settings["reuse_actors"],
         callbacks=callbacks,

@@ -553,7 +553,7 @@ def test_the_live_record_knows_more_than_ray_saved(tmp_path: Path) -> None:
     record = again.history
     assert {trial.trial_id: (trial.state, trial.t) for trial in record.trials} == {
         "done": (TrialState.COMPLETED, 9),
-        "ends": (TrialState.PENDING, 3),  # Ray runs it again
+        "ends": (TrialState.STOPPED_EARLY, 3),
         "runs": (TrialState.RUNNING, 1),
         "waits": (TrialState.PENDING, 0),
         "lost": (TrialState.REMOVED, 0),
@@ -561,12 +561,13 @@ def test_the_live_record_knows_more_than_ray_saved(tmp_path: Path) -> None:
         "lost_done": (TrialState.COMPLETED, 9),
     }
     assert "Ray saved it" in record["lost"].reason
-    assert len(record.snapshot().pending) == 3
+    assert len(record.snapshot().pending) == 2
     best = record.best()
     assert best is not None
     assert best.trial_id == "lost_done"
     assert record.path is None  # in memory until it is known where
 
+    # Ray runs it again, since no scheduler has asked:
     for t in (1, 2):
         again.on_trial_result("ends", report(t, 1 / t))
     # Stopped by a scheduler of Ray's at t = 3, as before: not its end, though t = 3 is known.
@@ -576,6 +577,25 @@ def test_the_live_record_knows_more_than_ray_saved(tmp_path: Path) -> None:
     # Ended by itself after its last report, which had come before the kill:
     again.on_trial_complete("runs", report(1, 2.0))
     assert record["runs"].state is TrialState.COMPLETED
+
+
+def test_what_ended_after_rays_last_save_is_known(tmp_path: Path) -> None:
+    searcher = search(record=tmp_path / "record", max_t=9)
+    for name in ("ends", "fails", "runs"):
+        searcher.suggest(name)
+    searcher.save(str(tmp_path / "saved"))
+    searcher.on_trial_result("ends", report(9, 0.5))
+    searcher.on_trial_complete("ends", report(9, 0.5))
+    searcher.on_trial_complete("fails", error=True)
+    ended_at = searcher.history["ends"].ended_at
+
+    again = search()
+    again.restore(str(tmp_path / "saved"))
+    assert again.end_again("ends") == (False, {"training_iteration": 9, "loss": 0.5})
+    assert again.end_again("fails") == (True, {})
+    assert again.end_again("runs") is None
+    assert again.end_again("ends") is None  # it is over now, for Ray too
+    assert again.history["ends"].ended_at == ended_at
 
 
 def test_restoring_without_the_live_record(tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""What a study has lost, by its trials' ledgers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import raytuner
+from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.study import MAX_T, NUM_SAMPLES
+from raytuner.errors import HistoryError
+from raytuner.history import TrialState
+
+_RANK = re.compile(r"of (\d+) at rung (\d+)")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one study.
+
+    Attributes:
+        acknowledged: Reports that the search had taken.
+        lost: Of these, those that its results lack.
+        wrong: Results that no trial sent.
+        repeated: Reports that were sent again although they had been acknowledged.
+        twice: Trials that trained to the end twice.
+        ended: Whether the study came to an end, with as many trials as were asked for.
+        inconsistent: What contradicts itself in a record of raytuner's, in words.
+    """
+
+    acknowledged: int
+    lost: int
+    wrong: int
+    repeated: int
+    twice: int
+    ended: bool
+    inconsistent: tuple[str, ...] = ()
+
+
+def judge(folder: Path, ledger: Ledger, *, ended: bool) -> Verdict:
+    """Hold what is in a study's folder to its ledger.
+
+    Args:
+        folder: The study's.
+        ledger: What its trials saw.
+        ended: Whether its last process came to its end by itself.
+    """
+    try:
+        study: raytuner.Study | None = raytuner.load(folder)
+    except HistoryError:
+        study = None
+    kept = of_ray(folder) if study is None else of_record(study)
+    lost = [key for key, value in ledger.acknowledged.items() if kept.get(key) != value]
+    return Verdict(
+        acknowledged=len(ledger.acknowledged),
+        lost=len(lost),
+        wrong=sum(key not in ledger.sent for key in kept),
+        repeated=sum(times - 1 for key, times in ledger.sent.items() if key in ledger.acknowledged),
+        twice=sum(times > 1 for (_, t), times in ledger.sent.items() if t == MAX_T),
+        ended=ended and len({trial_id for trial_id, _ in kept}) >= NUM_SAMPLES,
+        inconsistent=() if study is None else tuple(contradictions(study)),
+    )
+
+
+def of_record(study: raytuner.Study) -> Mapping[tuple[str, int], float]:
+    """The reports in a record of raytuner's."""
+    return {(one.trial_id, int(t)): value for one in study.trials for t, value in one.values}
+
+
+def of_ray(folder: Path) -> Mapping[tuple[str, int], float]:
+    """The reports in the files that Ray writes of each trial."""
+    kept = {}
+    for path in folder.glob("*/result.json"):
+        for line in path.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # torn
+            kept[row["trial_id"], row["t"]] = row["loss"]
+    return kept
+
+
+def contradictions(study: raytuner.Study) -> list[str]:
+    """What cannot be, in the record of a study that has ended."""
+    found = []
+    if (live := study.history.live()) and not study.interrupted:
+        found.append(f"{len(live)} trials are live")
+    ended = [one for one in study.trials if one.state is TrialState.COMPLETED]
+    if short := [one.trial_id for one in ended if one.t != MAX_T]:
+        found.append(f"complete before t = {MAX_T}: {', '.join(short)}")
+    best = min((one.value for one in ended if one.value is not None), default=None)
+    if best is not None and (study.best is None or study.best.value != best):
+        found.append(f"the best is {study.best} and not {best}")
+    configs = [json.dumps(one.config, sort_keys=True) for one in study.trials]
+    if len(set(configs)) < len(configs):
+        found.append("a configuration was tried twice")
+    # Every trial that comes to a rung is one more there: a rung that was lost counts anew.
+    counts: dict[str, list[int]] = defaultdict(list)
+    for one in study.trials:
+        if (match := _RANK.search(one.reason)) is not None:
+            counts[match[2]].append(int(match[1]))
+    for rung, numbers in counts.items():
+        came = sum(one.t >= int(rung) for one in study.trials)
+        if len(set(numbers)) < len(numbers) or max(numbers) > came:
+            found.append(f"rung {rung}, where {came} came, counted {sorted(numbers)}")
+    return found

@@ -1,0 +1,83 @@
+"""Trials that hang, on a real cluster."""
+
+from __future__ import annotations
+
+import ctypes
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray import tune
+
+import raytuner
+from raytuner.history import TrialState
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+MAX_SILENCE_S = 6.0
+
+
+def test_a_trial_that_hangs_is_ended_and_its_slot_is_free(tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        begin = 1
+        if (checkpoint := tune.get_checkpoint()) is not None:
+            with checkpoint.as_directory() as place:
+                begin = int(Path(place, "t").read_text()) + 1
+        for t in range(begin, 4):
+            if t == 3 and (
+                config["hangs"] == "always" or (config["hangs"] == "once" and t != begin)
+            ):
+                # As code in C may: not even Python's other threads run on.
+                ctypes.PyDLL(None).sleep(1000)
+            with tempfile.TemporaryDirectory() as place:
+                Path(place, "t").write_text(str(t))
+                checkpoint = tune.Checkpoint.from_directory(place)
+                tune.report({"loss": 1 / t}, checkpoint=checkpoint)
+
+    study = raytuner.tune(
+        train,
+        {"hangs": tune.choice(["never", "once", "always"])},
+        metric="loss",
+        mode="min",
+        num_samples=3,
+        max_silence_s=MAX_SILENCE_S,
+        max_concurrent=1,  # the trial that hangs is in the way of all others
+        storage_path=tmp_path,
+        seed=0,
+        progress=False,
+    )
+    states = {trial.config["hangs"]: trial for trial in study.trials}
+    assert states["never"].state is TrialState.COMPLETED
+    assert states["once"].state is TrialState.COMPLETED
+    assert [t for t, _ in states["once"].values] == [1, 2, 3]
+    assert states["always"].state is TrialState.FAILED
+    assert "it has not reported for" in states["always"].reason
+    silences = study.history.get_meta("silences")
+    assert silences == {states["once"].trial_id: 1, states["always"].trial_id: 1}
+
+
+def test_a_study_of_trials_that_hang_ends_in_time(tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        tune.report({"loss": config["x"]})
+        ctypes.PyDLL(None).sleep(1000)
+
+    start = time.monotonic()
+    study = raytuner.tune(
+        train,
+        {"x": tune.uniform(0, 1)},
+        metric="loss",
+        mode="min",
+        num_samples=-1,
+        time_budget_s=6,
+        storage_path=tmp_path,
+        progress=False,
+    )
+    assert time.monotonic() - start < 120  # and not the thousand seconds of a trial
+    assert not study.interrupted
+    assert study.trials
+    assert {trial.state for trial in study.trials} <= {
+        TrialState.STOPPED_EARLY,
+        TrialState.REMOVED,
+    }
