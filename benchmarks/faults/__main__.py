@@ -111,8 +111,10 @@ def main() -> None:
             for method in given.methods.split(","):
                 for seed in range(given.studies):
                     with TemporaryDirectory() as place:
-                        folder = Path(place) if given.keep is None else given.keep / str(seed)
-                        folder.mkdir(parents=True, exist_ok=True)
+                        folder = Path(place)
+                        if given.keep is not None:
+                            folder = given.keep / injury / method / str(seed)
+                            folder.mkdir(parents=True)
                         found = hurt(injury, method, seed, nodes, folder)
                     with RAW.open("a") as file:
                         file.write(json.dumps(found) + "\n")

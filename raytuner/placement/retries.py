@@ -2,6 +2,7 @@
 
 - Its node was lost: it goes on from its last checkpoint, elsewhere.
 - It shared a GPU, whose memory was too small for all on it: it goes on alone on a whole one, once.
+- The disk was full: it goes on from its last checkpoint, as the study does once there is room.
 - It had stopped reporting, and was killed for it (:mod:`raytuner.placement.silence`): it goes on
   from its last checkpoint, once.
 """
@@ -20,9 +21,11 @@ from ray.tune.experiment import Trial
 logger = logging.getLogger(__name__)
 
 MOST_LOSSES = 10
-"""So often a trial may lose its node. One that brings its node down each time does fail then."""
+"""So often a trial may lose its node, or find the disk full. One that is itself the cause does fail
+then."""
 
 _NODE_DIED = "node has died"  # Ray has no type for it, except where the node said it would go
+_NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded")
 # Of PyTorch, CUDA itself, JAX and TensorFlow.
 _NO_MEMORY = re.compile(
     r"torch\.(cuda\.)?OutOfMemoryError|CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY"
@@ -37,8 +40,8 @@ class Retries(Callback):
     preempted.
 
     Args:
-        note: Called with "nodes_lost", "out_of_memory" or "silences", the trial's id and how often
-            by now.
+        note: Called with "nodes_lost", "out_of_memory", "disk_full" or "silences", the trial's id
+            and how often by now.
     """
 
     def __init__(self, note: Callable[[str, str, int], None] | None = None) -> None:
@@ -79,6 +82,7 @@ class Resilient(Trial):
     Attributes:
         nodes_lost: How often it has lost its node.
         out_of_memory: How often the GPU that it shared was full.
+        disk_full: How often it could not write.
         silences: How often it was killed since it did not report.
         retried_for: Which of them has just happened.
         killed_for: Why it was killed, if it was: what Ray has of that is no reason.
@@ -87,6 +91,7 @@ class Resilient(Trial):
 
     nodes_lost: int = 0
     out_of_memory: int = 0
+    disk_full: int = 0
     silences: int = 0
     retried_for: str | None = None
     killed_for: str | None = None
@@ -103,6 +108,9 @@ class Resilient(Trial):
         elif is_loss(exc):
             self.nodes_lost += 1
             forgiven = "nodes_lost" if self.nodes_lost <= MOST_LOSSES else None
+        elif is_disk_full(exc):
+            self.disk_full += 1
+            forgiven = "disk_full" if self.disk_full <= MOST_LOSSES else None
         elif is_out_of_memory(exc) and shares_gpu(self.placement_group_factory):
             self.out_of_memory += 1
             forgiven = "out_of_memory" if self.out_of_memory == 1 else None
@@ -133,6 +141,11 @@ def is_out_of_memory(error: object) -> bool:
         False
     """
     return isinstance(error, RayTaskError) and _NO_MEMORY.search(str(error)) is not None
+
+
+def is_disk_full(error: object) -> bool:
+    """Whether a trial could not write since there was no room on a disk."""
+    return isinstance(error, RayTaskError) and _NO_ROOM.search(str(error)) is not None
 
 
 def shares_gpu(request: Any) -> bool:

@@ -100,8 +100,8 @@ class Placeable(Callback):
 class NoteRetries:
     """Writes to the record which trials went on after an error that was not theirs.
 
-    Under ``nodes_lost``, ``out_of_memory`` and ``silences`` it has how often, by trial id. A class,
-    since Ray pickles it.
+    Under ``nodes_lost``, ``out_of_memory``, ``disk_full`` and ``silences`` it has how often, by
+    trial id. A class, since Ray pickles it.
 
     Args:
         search: The searcher, which has the record as ``history``.

@@ -10,7 +10,7 @@ from ray.tune import PlacementGroupFactory
 from raytuner.errors import PlacementError, SettingError
 from raytuner.history import History
 from raytuner.placement.gpu_memory import Probe, nvidia_smi, wants_fit, with_gpus
-from raytuner.placement.retries import alone, is_loss, is_out_of_memory, shares_gpu
+from raytuner.placement.retries import alone, is_disk_full, is_loss, is_out_of_memory, shares_gpu
 from raytuner.space import Float, Space
 from raytuner.study.fit import first_config, fitted
 
@@ -45,6 +45,13 @@ def test_a_lost_node_is_no_failure() -> None:
 def test_a_full_gpu_is_told_from_other_errors(error: Exception, is_one: bool) -> None:
     assert is_out_of_memory(raised(error)) == is_one
     assert not is_out_of_memory(error)
+
+
+def test_a_full_disk_is_told_from_other_errors() -> None:
+    assert is_disk_full(raised(OSError(28, "No space left on device", "checkpoint_000001")))
+    assert is_disk_full(raised(OSError("[Errno 122] Error writing bytes: Disk quota exceeded")))
+    assert not is_disk_full(raised(OSError(2, "No such file or directory", "data")))
+    assert not is_disk_full(OSError(28, "No space left on device"))
 
 
 def test_a_whole_gpu_for_each_part_of_one() -> None:
