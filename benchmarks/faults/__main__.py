@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--injuries", default=",".join(INJURIES), help="comma-separated")
     parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated")
     parser.add_argument("--studies", type=int, default=2, help="of each; default 2")
+    parser.add_argument("--first", type=int, default=0, help="number of the first; default 0")
     parser.add_argument("--keep", type=Path, help="keep the folders of the studies here")
     parser.add_argument("--page", action="store_true", help="write the page from what is stored")
     given = parser.parse_args()
@@ -109,7 +110,7 @@ def main() -> None:
     with cluster() as nodes:
         for injury in given.injuries.split(","):
             for method in given.methods.split(","):
-                for seed in range(given.studies):
+                for seed in range(given.first, given.first + given.studies):
                     with TemporaryDirectory() as place:
                         folder = Path(place)
                         if given.keep is not None:
