@@ -24,19 +24,33 @@ class Seen:
 
     def __init__(self, space: Space, points: FloatArray) -> None:
         self._space = space
+        self._points = points
         self._keys = set(self._key(points))
+        self._added: set[bytes] = set()  # and not in the above
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._keys) + len(self._added)
 
     @property
     def exhausted(self) -> bool:
         """Whether the space has no other configuration left."""
-        return len(self._keys) >= self._space.cardinality
+        return len(self) >= self._space.cardinality
 
     def add(self, points: FloatArray) -> None:
         """Use up ``(n, d)`` more."""
-        self._keys.update(self._key(points))
+        self._added.update(key for key in self._key(points) if key not in self._keys)
+
+    def become(self, points: FloatArray) -> None:
+        """The points that are used up are these from now on, and no other.
+
+        Where they are those from before and more, only these take time.
+        """
+        before = len(self._points)
+        if len(points) < before or not np.array_equal(points[:before], self._points):
+            self._keys, before = set(), 0
+        self._keys.update(self._key(points[before:]))
+        self._points = points
+        self._added.clear()
 
     def new(self, points: FloatArray) -> np.ndarray:
         """``(n,)`` mask of the points that may be tried; repeats among them count once.
@@ -46,7 +60,7 @@ class Seen:
         fresh = np.zeros(len(points), dtype=bool)
         here: set[bytes] = set()
         for row, key in enumerate(self._key(points)):
-            fresh[row] = key not in self._keys and key not in here
+            fresh[row] = not (key in self._keys or key in self._added or key in here)
             here.add(key)
         if self._space.constraints:
             fresh[fresh] = self._space.allowed(np.asarray(points)[fresh])

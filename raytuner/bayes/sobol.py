@@ -45,7 +45,7 @@ class SobolProposer:
 
     def tell(self, snapshot: Snapshot) -> None:
         """Note which configurations are used up."""
-        self._seen = Seen(self._space, snapshot.points)
+        self._seen.become(snapshot.points)
         self._next = len(snapshot.trial_ids)
 
     def ask(self, n: int) -> list[Proposal]:

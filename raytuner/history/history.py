@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from raytuner.errors import HistoryError, MetricError
 from raytuner.history.change import Change
 from raytuner.history.fronts import non_dominated
 from raytuner.history.goal import Goal, Mode
-from raytuner.history.snapshot import FloatArray, Snapshot
+from raytuner.history.pieces import Pieces
+from raytuner.history.snapshot import BoolArray, FloatArray, IntArray, Snapshot
 from raytuner.history.stand_in import with_stand_ins
 from raytuner.history.store import Store
 from raytuner.history.trial import Origin, Trial, TrialState
@@ -30,6 +31,7 @@ from raytuner.space import Config, Space
 class _Entry:
     """A trial being written: the head of its record, its values by t, and its encoded point."""
 
+    row: int
     head: Trial  # its ``values`` and ``others`` stay empty here
     point: np.ndarray
     values: dict[float, float] = field(default_factory=dict)
@@ -45,6 +47,19 @@ class _Entry:
             values=tuple(sorted(self.values.items())),
             others={metric: tuple(curve) for metric, curve in others.items()},
         )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A stretch of trials as the arrays of a :class:`Snapshot`."""
+
+    states: tuple[TrialState, ...]
+    points: FloatArray
+    trial: IntArray
+    t: FloatArray
+    outcomes: FloatArray
+    final: BoolArray
+    cost: FloatArray
 
 
 class History:
@@ -123,7 +138,7 @@ class History:
             proposed_at=time.time(),
             ended_at=None,
         )
-        self._enter(_Entry(head, self.space.encode([config])[0]))
+        self._enter(_Entry(len(self._entries), head, self.space.encode([config])[0]))
         self._write(head)
 
     def report(
@@ -198,6 +213,7 @@ class History:
             for entry, point in zip(self._entries.values(), points, strict=True):
                 entry.point = point
                 self._write(entry.head)
+        self._parts = Pieces(self._part)
 
     # -- what is known --------------------------------------------------------------------------
 
@@ -220,6 +236,7 @@ class History:
     def max_t(self, max_t: float | None) -> None:
         self._max_t = max_t
         self._store.set_meta("max_t", max_t)
+        self._parts = Pieces(self._part)  # costs follow from it
 
     @property
     def path(self) -> Path | None:
@@ -274,7 +291,7 @@ class History:
 
     def points(self, start: int = 0) -> FloatArray:
         """``(k, d)`` encoded configurations of the trials from number ``start`` on."""
-        points = [entry.point for entry in islice(self._entries.values(), start, None)]
+        points = [entry.point for entry in self._rows[start:]]
         return np.array(points, dtype=np.float64).reshape(len(points), self.space.dim)
 
     def last(self, trial_id: str) -> tuple[float, float] | None:
@@ -341,34 +358,22 @@ class History:
 
     def snapshot(self) -> Snapshot:
         """The record as frozen arrays; see :class:`Snapshot`."""
-        trial: list[int] = []
-        t: list[float] = []
-        outcomes: list[tuple[float, ...]] = []
-        final: list[bool] = []
-        for row, entry in enumerate(self._entries.values()):
-            steps = sorted(entry.values)
-            trial += [row] * len(steps)
-            t += steps
-            outcomes += [self.goal.outcomes(self._values_at(entry, step)) for step in steps]
-            final += [False] * len(steps)
-            if steps and entry.head.state is TrialState.COMPLETED:
-                final[-1] = True
-        width = self.goal.n_objectives + len(self.goal.constraints)
-        Y = np.array(outcomes, dtype=np.float64).reshape(len(t), width)
+        parts = self._parts.all(len(self._rows)) or [self._part(0, 0)]
+        Y = np.concatenate([part.outcomes for part in parts])
         return Snapshot(
             trial_ids=tuple(self._entries),
-            states=tuple(entry.head.state for entry in self._entries.values()),
-            points=self.points(),
-            trial=np.array(trial, dtype=np.int64),
-            t=np.array(t, dtype=np.float64),
+            states=tuple(chain.from_iterable(part.states for part in parts)),
+            points=np.concatenate([part.points for part in parts]),
+            trial=np.concatenate([part.trial for part in parts]),
+            t=np.concatenate([part.t for part in parts]),
             y=Y[:, 0].copy(),
-            final=np.array(final, dtype=np.bool_),
+            final=np.concatenate([part.final for part in parts]),
             max_t=self.max_t,
-            others=None if width == 1 else Y[:, 1:].copy(),
+            others=None if Y.shape[1] == 1 else Y[:, 1:].copy(),
             n_objectives=self.goal.n_objectives,
             cost=None
             if self.goal.cost is None
-            else np.array([*map(self._cost, self._entries.values())]),
+            else np.concatenate([part.cost for part in parts]),
         )
 
     # -- what has changed -----------------------------------------------------------------------
@@ -511,7 +516,8 @@ class History:
                     proposed_at=head[6],
                     ended_at=head[7],
                 )
-                history._enter(_Entry(trial, space.encode([full])[0]))
+                row = len(history._entries)
+                history._enter(_Entry(row, trial, space.encode([full])[0]))
             further: dict[tuple[str, float], dict[str, float]] = {}
             for trial_id, t, metric, value in store.others():
                 further.setdefault((trial_id, t), {})[metric] = value
@@ -559,9 +565,37 @@ class History:
         """Every metric of the goal at a t at which the trial has reported."""
         return {**entry.others.get(t, {}), self.metric: entry.values[t]}
 
+    def _part(self, start: int, stop: int) -> _Part:
+        """The trials in these rows as arrays; see :meth:`snapshot`."""
+        entries = self._rows[start:stop]
+        trial: list[int] = []
+        t: list[float] = []
+        outcomes: list[tuple[float, ...]] = []
+        final: list[bool] = []
+        for entry in entries:
+            steps = sorted(entry.values)
+            trial += [entry.row] * len(steps)
+            t += steps
+            outcomes += [self.goal.outcomes(self._values_at(entry, step)) for step in steps]
+            final += [False] * len(steps)
+            if steps and entry.head.state is TrialState.COMPLETED:
+                final[-1] = True
+        width = self.goal.n_objectives + len(self.goal.constraints)
+        return _Part(
+            states=tuple(entry.head.state for entry in entries),
+            points=np.array([entry.point for entry in entries]).reshape(-1, self.space.dim),
+            trial=np.array(trial, dtype=np.int64),
+            t=np.array(t, dtype=np.float64),
+            outcomes=np.array(outcomes, dtype=np.float64).reshape(len(t), width),
+            final=np.array(final, dtype=np.bool_),
+            cost=np.array([] if self.goal.cost is None else [*map(self._cost, entries)]),
+        )
+
     def _forget(self) -> None:
         """Begin with no trial. What follows from the entries is kept up to date beside them."""
         self._entries: dict[str, _Entry] = {}
+        self._rows: list[_Entry] = []
+        self._parts = Pieces(self._part)
         self._counts: Counter[TrialState] = Counter()
         self._live: set[str] = set()
         self._has_values = False
@@ -571,18 +605,21 @@ class History:
 
     def _enter(self, entry: _Entry) -> None:
         self._entries[entry.head.trial_id] = entry
-        self._place(entry.head)
+        self._rows.append(entry)
+        self._place(entry)
 
     def _set(self, entry: _Entry, **changes: Any) -> None:
         before = entry.head.state
         self._counts[before] -= 1
         self._live.discard(entry.head.trial_id)
         entry.head = replace(entry.head, **changes)
-        self._place(entry.head, before)
+        self._place(entry, before)
         self._write(entry.head)
 
-    def _place(self, head: Trial, before: TrialState | None = None) -> None:
+    def _place(self, entry: _Entry, before: TrialState | None = None) -> None:
         """Count a trial where it is now."""
+        head = entry.head
+        self._parts.touch(entry.row)
         self._counts[head.state] += 1
         if head.state.is_live:
             self._live.add(head.trial_id)
@@ -593,6 +630,7 @@ class History:
     def _note(self, entry: _Entry, t: float, value: float, others: dict[str, float]) -> None:
         """Keep what was reported at a t."""
         entry.values[t] = value
+        self._parts.touch(entry.row)
         if others:
             entry.others[t] = others
         self._largest_t = max(self._largest_t, t)

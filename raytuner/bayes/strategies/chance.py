@@ -28,7 +28,7 @@ class RandomProposer:
 
     def tell(self, snapshot: Snapshot) -> None:
         """Note which configurations are used up."""
-        self._seen = Seen(self._space, snapshot.points)
+        self._seen.become(snapshot.points)
         self._place = len(snapshot.points)
 
     def ask(self, n: int) -> list[Proposal]:

@@ -71,7 +71,7 @@ class EvolutionProposer:
     def tell(self, snapshot: Snapshot) -> None:
         """Learn from the record. Cheap: it is gone through when it is asked."""
         self._snapshot = snapshot
-        self._seen = Seen(self._space, snapshot.points)
+        self._seen.become(snapshot.points)
         self._place = len(snapshot.points)
         self._optimiser = None
 

@@ -1,0 +1,83 @@
+"""What is measured: seconds in hooks, and memory, for each stretch of a search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+HOOKS = {
+    "searcher": ("suggest", "on_trial_result", "on_trial_complete"),
+    "scheduler": ("on_trial_add", "on_trial_result", "on_trial_complete", "choose_trial_to_run"),
+}
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Of a search, the time from one number of trials to the next.
+
+    Attributes:
+        trials: How many had been proposed at its end.
+        decisions: Calls of hooks within it.
+        decision_us: Mean microseconds of the processor for one of them, of the thread that calls.
+        trial_ms: Milliseconds of the whole process for one trial, hooks and loop and all.
+        memory_mib: The process's resident memory at its end.
+        wall_s: Seconds since the search began.
+    """
+
+    trials: int
+    decisions: int
+    decision_us: float
+    trial_ms: float
+    memory_mib: float
+    wall_s: float
+
+
+class Meter:
+    """Measures one search in stretches of ``every`` trials."""
+
+    def __init__(self, every: int) -> None:
+        self.stretches: list[Stretch] = []
+        self._every = every
+        self._trials = 0
+        self._begin = time.perf_counter()
+        self._start()
+
+    def _start(self) -> None:
+        self._calls, self._seconds, self._cpu = 0, 0.0, time.process_time()
+
+    def watch(self, who: Any, hooks: tuple[str, ...]) -> None:
+        """Measure these methods of an object from now on."""
+        for name in hooks:
+            setattr(who, name, self._timed(getattr(who, name), counts=name == "suggest"))
+
+    def _timed(self, hook: Callable[..., Any], *, counts: bool) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.thread_time()
+            answer = hook(*args, **kwargs)
+            self._seconds += time.thread_time() - start
+            self._calls += 1
+            if counts and isinstance(answer, dict):
+                self._proposed()
+            return answer
+
+        return timed
+
+    def _proposed(self) -> None:
+        self._trials += 1
+        if self._trials % self._every:
+            return
+        self.stretches.append(
+            Stretch(
+                trials=self._trials,
+                decisions=self._calls,
+                decision_us=1e6 * self._seconds / max(1, self._calls),
+                trial_ms=1e3 * (time.process_time() - self._cpu) / self._every,
+                memory_mib=psutil.Process().memory_info().rss / 2**20,
+                wall_s=time.perf_counter() - self._begin,
+            )
+        )
+        self._start()
