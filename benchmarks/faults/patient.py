@@ -16,7 +16,7 @@ import psutil
 
 from benchmarks.faults.ledger import Ledger, read
 
-PATIENCE_S = 180.0
+PATIENCE_S = 600.0
 """A study that takes longer, with all its lives together, hangs."""
 
 
