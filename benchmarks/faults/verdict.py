@@ -62,7 +62,7 @@ def judge(folder: Path, ledger: Ledger, *, ended: bool) -> Verdict:
         repeated=sum(times - 1 for key, times in ledger.sent.items() if key in ledger.acknowledged),
         twice=sum(times > 1 for (_, t), times in ledger.sent.items() if t == MAX_T),
         ended=ended and len({trial_id for trial_id, _ in kept}) >= NUM_SAMPLES,
-        inconsistent=() if study is None else tuple(contradictions(study)),
+        inconsistent=() if study is None else tuple(contradictions(study, ended=ended)),
     )
 
 
@@ -84,15 +84,15 @@ def of_ray(folder: Path) -> Mapping[tuple[str, int], float]:
     return kept
 
 
-def contradictions(study: raytuner.Study) -> list[str]:
-    """What cannot be, in the record of a study that has ended."""
+def contradictions(study: raytuner.Study, *, ended: bool) -> list[str]:
+    """What cannot be, in the record of a study."""
     found = []
-    if (live := study.history.live()) and not study.interrupted:
+    if ended and (live := study.history.live()):
         found.append(f"{len(live)} trials are live")
-    ended = [one for one in study.trials if one.state is TrialState.COMPLETED]
-    if short := [one.trial_id for one in ended if one.t != MAX_T]:
+    full = [one for one in study.trials if one.state is TrialState.COMPLETED]
+    if short := [one.trial_id for one in full if one.t != MAX_T]:
         found.append(f"complete before t = {MAX_T}: {', '.join(short)}")
-    best = min((one.value for one in ended if one.value is not None), default=None)
+    best = min((one.value for one in full if one.value is not None), default=None)
     if best is not None and (study.best is None or study.best.value != best):
         found.append(f"the best is {study.best} and not {best}")
     configs = [json.dumps(one.config, sort_keys=True) for one in study.trials]

@@ -29,7 +29,7 @@ def objective(config: dict[str, Any]) -> Curve:
 
 
 def ours(strategy: str) -> tuple[Any, Any]:
-    """raytuner's searcher, by this strategy and inside of the loop, and its scheduler."""
+    """Our searcher, by this strategy and inside of the loop, and our scheduler."""
     searcher = raytuner.BoTorchSearch(seed=0, strategy=strategy, background=False)
     return searcher, raytuner.ASHAScheduler(max_t=MAX_T, seed=0)
 

@@ -371,9 +371,7 @@ class History:
             max_t=self.max_t,
             others=None if Y.shape[1] == 1 else Y[:, 1:].copy(),
             n_objectives=self.goal.n_objectives,
-            cost=None
-            if self.goal.cost is None
-            else np.concatenate([part.cost for part in parts]),
+            cost=None if self.goal.cost is None else np.concatenate([part.cost for part in parts]),
         )
 
     # -- what has changed -----------------------------------------------------------------------

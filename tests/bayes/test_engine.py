@@ -169,6 +169,25 @@ class TestSeen:
         assert seen.exhausted
         assert len(seen.unused(np.random.default_rng(1), 5)) == 0
 
+    def test_becoming_a_record_forgets_what_is_not_in_it(self) -> None:
+        space = Space({"x": Float(0, 1)})
+        points = np.array([[0.1], [0.2], [0.3], [0.4]])
+
+        def used(seen: Seen) -> list[bool]:
+            return [not bool(seen.new(point[None])[0]) for point in points]
+
+        seen = Seen(space, points[:1])
+        seen.add(points[2:3])
+        assert (used(seen), len(seen)) == ([True, False, True, False], 2)
+        seen.become(points[:2])  # it has grown
+        assert (used(seen), len(seen)) == ([True, True, False, False], 2)
+        seen.add(points[1:2])
+        assert len(seen) == 2  # it is used up already
+        seen.become(points[1:3])  # it is another
+        assert used(seen) == [False, True, True, False]
+        seen.become(points[3:])
+        assert used(seen) == [False, False, False, True]
+
     def test_repeats_within_a_batch_are_new_once(self) -> None:
         space = Space({"x": Float(0, 1)})
         seen = Seen(space, np.array([[0.5]]))

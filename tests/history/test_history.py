@@ -3,11 +3,14 @@
 import dataclasses
 import math
 import pickle
+import random
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from raytuner.errors import ConfigError, HistoryError, MetricError
 from raytuner.history import History, Origin, Snapshot, TrialState, note_start, starts
@@ -191,6 +194,31 @@ def test_what_is_live_is_pending(state: TrialState) -> None:
         record.end("a", state)
     assert record["a"].state is state
     assert len(record.snapshot().pending) == (1 if state.is_live else 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(1, 300))
+def test_a_snapshot_is_the_same_whenever_others_were_taken(rng: random.Random, events: int) -> None:
+    record = history(max_t=9)
+    for number in range(rng.randrange(200)):
+        ended(record, f"before {number}", TrialState.COMPLETED, 1.0, lr=0.5)
+    for number in range(events):
+        known = [trial.trial_id for trial in record.heads()]
+        what = rng.choice(["add", "report", "end", "reopen", "look"])
+        if what == "add" or not known:
+            record.add(str(number), config(rng.random()))
+        elif what == "report":
+            record.report(rng.choice(known), rng.randint(1, 9), rng.random())
+        elif what == "end":
+            record.end(rng.choice(known), rng.choice([s for s in TrialState if not s.is_live]))
+        elif what == "reopen":
+            record.reopen(rng.choice(known))
+        else:
+            record.snapshot()
+    again = pickle.loads(pickle.dumps(record))  # which has taken none
+    for one in dataclasses.fields(Snapshot):
+        mine, theirs = (getattr(r.snapshot(), one.name) for r in (record, again))
+        assert np.array_equal(mine, theirs) if isinstance(mine, np.ndarray) else mine == theirs
 
 
 def test_a_snapshot_is_frozen() -> None:

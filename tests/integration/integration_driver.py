@@ -109,6 +109,8 @@ def main() -> None:
     commands: dict[str, Callable[[Path], None]] = {
         "drop_in": _drop_in,
         "drop_in_restore": _drop_in_restore,
+        "saving": partial(_drop_in, train=saving),
+        "saving_restore": partial(_drop_in_restore, train=saving),
         "promotion": partial(_drop_in, train=saving, type="promotion"),
         "promotion_restore": partial(_drop_in_restore, train=saving),
         "tune": _tune,

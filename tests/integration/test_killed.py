@@ -30,12 +30,12 @@ _PATIENCE_S = 120
 
 
 @contextmanager
-def driver(command: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def driver(command: str, folder: Path, save_every_s: float = 1) -> Iterator[subprocess.Popen[str]]:
     """A process that runs ``command``; Ray ends its trials when it dies."""
     environment = {
         **os.environ,
         "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
-        "TUNE_GLOBAL_CHECKPOINT_S": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": str(save_every_s),
     }
     process = subprocess.Popen(
         [sys.executable, str(_DRIVER), command, str(folder)],
@@ -91,9 +91,19 @@ def some_wait(study: Study) -> bool:
     return study.counts[TrialState.PAUSED] >= 2 and study.counts[TrialState.RUNNING] >= 1
 
 
-def kill(command: str, folder: Path, ready: Callable[[Study], bool] = under_way) -> Study:
+def first_has_ended(study: Study) -> bool:
+    """The first trial, which Ray's first save has, is over."""
+    return bool(study.trials) and not study.trials[0].state.is_live
+
+
+def kill(
+    command: str,
+    folder: Path,
+    ready: Callable[[Study], bool] = under_way,
+    save_every_s: float = 1,
+) -> Study:
     """Kill ``command`` while it is under way; what it left behind."""
-    with driver(command, folder) as process:
+    with driver(command, folder, save_every_s) as process:
         wait_until(ready, folder, process)
         os.killpg(process.pid, signal.SIGKILL)
     study = raytuner.load(folder)
@@ -165,6 +175,29 @@ def test_a_killed_tuner_with_paused_trials_is_restored(tmp_path: Path) -> None:
     for trial in at_rung:
         if trial not in went_on and trial.state is not TrialState.REMOVED:
             assert f"of {len(at_rung)} at rung {GRACE}" in trial.reason
+
+
+def test_what_ended_after_rays_last_save_is_not_trained_again(tmp_path: Path) -> None:
+    folder = tmp_path / "saving"
+    before = kill("saving", folder, first_has_ended, save_every_s=3600)
+    ended = {one.trial_id: one for one in before.trials if not one.state.is_live}
+    killed_at = time.time()
+    assert finished("saving_restore", folder) == NUM_SAMPLES
+    after = raytuner.load(folder)
+    found = [one for one in ExperimentAnalysis(str(folder)).trials if one.trial_id in ended]
+    assert before.trials[0].trial_id in {one.trial_id for one in found}
+    for of_ray in found:
+        trial = ended[of_ray.trial_id]
+        assert of_ray.status == "TERMINATED"
+        assert of_ray.last_result.get("timestamp", 0) < killed_at  # and has not reported since
+        assert of_ray.last_result["loss"] == trial.value
+        assert after.history[trial.trial_id] == trial
+        # The checkpoint is the one that came with the last value.
+        checkpoint = of_ray.checkpoint
+        assert checkpoint is not None
+        with checkpoint.as_directory() as place:
+            t = int(Path(place, "t").read_text())
+        assert t == trial.t
 
 
 def test_a_killed_study_is_resumed(tmp_path: Path) -> None:
