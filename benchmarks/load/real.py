@@ -18,6 +18,7 @@ from benchmarks.load.meter import Stretch
 from benchmarks.load.virtual import MAX_T, SPACE
 
 SLOTS = 8
+SEARCHES = ("raytuner", "Ray's random search + ASHA")
 
 
 class Watch(Callback):
@@ -53,7 +54,7 @@ class Watch(Callback):
 
 
 def train(config: dict[str, Any]) -> None:
-    """Nothing is trained."""
+    """Reports, and trains nothing."""
     floor = sum((config[f"x{i}"] - 0.3) ** 2 for i in range(8))
     for t in range(1, MAX_T + 1):
         tune.report({"loss": floor + 1 / t})
@@ -70,7 +71,7 @@ def run(search: str, trials: int, every: int) -> list[Stretch]:
     )
     watch = Watch(every)
     with tempfile.TemporaryDirectory() as folder:
-        if search == "raytuner":
+        if search == SEARCHES[0]:
             raytuner.tune(
                 train,
                 SPACE,

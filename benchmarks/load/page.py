@@ -1,0 +1,85 @@
+"""The page of many trials, from what is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load.real import SLOTS
+from benchmarks.load.virtual import MAX_T, WORKERS
+from benchmarks.race.table import markdown_table
+
+_HEAD = f"""\
+# Many trials
+
+What a driver takes in memory and time as trials add up, by `python -m benchmarks.load`: the first
+and the last twentieth of each search. "virtual": on the virtual clock, {WORKERS} workers, trials of
+up to {MAX_T} reports, early stopping. "real": on a real Ray with {SLOTS} slots and as many
+processes, which are used again; a training reports {MAX_T} numbers and does nothing else.
+
+A decision is a call of the searcher's or scheduler's hooks: microseconds of the processor, of the
+thread that calls. For a trial, milliseconds of the whole driver, Ray's or the simulator's loop
+included. On a real Ray the hooks are not timed apart: a decision there is a report, with all that
+the driver does for it.
+
+![Memory and time over trials](plots/load.svg)
+"""
+
+
+def write(raw: Path, page: Path, plot: Path) -> None:
+    """Write the page and its plot from the stored runs."""
+    runs = [json.loads(line) for line in raw.read_text().splitlines()]
+    page.write_text(as_markdown(runs))
+    draw(runs, plot)
+
+
+def as_markdown(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The page."""
+    head = [
+        "where", "search", "trials", "us a decision", "ms a trial", "memory MiB", "KiB a trial",
+        "trials a s",
+    ]  # fmt: skip
+    return "\n".join([_HEAD, *markdown_table(head, map(_row, runs))]) + "\n"
+
+
+def _row(run: Mapping[str, Any]) -> list[str]:
+    first, last = run["stretches"][0], run["stretches"][-1]
+    grown = last["memory_mib"] - first["memory_mib"]
+    more = last["trials"] - first["trials"]
+    return [
+        run["where"],
+        run["search"],
+        f"{last['trials']:,}",
+        _span(first, last, "decision_us", ".0f"),
+        _span(first, last, "trial_ms", ".1f"),
+        _span(first, last, "memory_mib", ".0f"),
+        f"{1024 * grown / more:.1f}" if more else "",
+        f"{last['trials'] / last['wall_s']:.1f}",
+    ]
+
+
+def _span(first: Mapping[str, Any], last: Mapping[str, Any], name: str, form: str) -> str:
+    return f"{first[name]:{form}} to {last[name]:{form}}"
+
+
+def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Memory, and milliseconds a trial, over the trials of each run."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "load"
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for run in runs:
+        trials = [one["trials"] for one in run["stretches"]]
+        name = f"{run['search']}, {run['where']}"
+        left.plot(trials, [one["memory_mib"] for one in run["stretches"]], label=name)
+        right.plot(trials, [one["trial_ms"] for one in run["stretches"]], label=name)
+    left.set(xlabel="trials", ylabel="memory of the driver, MiB", xscale="log")
+    right.set(xlabel="trials", ylabel="its processor, ms a trial", xscale="log", yscale="log")
+    right.legend(fontsize=7)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
