@@ -81,7 +81,7 @@ def hurt(injury: str, method: str, seed: int, nodes: Nodes, folder: Path) -> dic
         except Hangs:
             hangs = True
     ended = not hangs and patient.lives[-1][0] == 0
-    verdict = judge(patient.folder, read(patient.ledger), ended=ended)
+    verdict = judge(patient.folder, read(patient.ledger), patient.in_full, ended=ended)
     return {
         "injury": injury,
         "method": method,

@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.faults.ledger import Ledger, read
+from benchmarks.faults.study import MAX_T
+from benchmarks.faults.verdict import results
 
 PATIENCE_S = 600.0
 """A study that takes longer, with all its lives together, hangs."""
@@ -34,6 +36,8 @@ class Patient:
         ledger: The folder of its trials' ledgers.
         address: Of the Ray cluster.
         lives: How each of its processes ended: the exit code, and what it printed last.
+        in_full: By trial that its results had in full after one of its lives, how often it had sent
+            its last report by then.
     """
 
     method: str
@@ -41,6 +45,7 @@ class Patient:
     ledger: Path
     address: str
     lives: list[tuple[int, str]] = field(default_factory=list)
+    in_full: dict[str, int] = field(default_factory=dict)
 
     @contextmanager
     def alive(self, **environment: str) -> Iterator[Life]:
@@ -67,6 +72,10 @@ class Patient:
             output, _ = process.communicate()
             said = (output.strip().splitlines() or [""])[-1]
             self.lives.append((process.returncode, said))
+            sent = life.seen().sent
+            for trial_id, t in results(self.folder):
+                if t == MAX_T:
+                    self.in_full.setdefault(trial_id, sent[trial_id, t])
 
     def finish(self, environment: Mapping[str, str] | None = None) -> bool:
         """Let it go on until it ends; whether it came to its end by itself."""

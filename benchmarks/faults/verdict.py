@@ -41,29 +41,40 @@ class Verdict:
     inconsistent: tuple[str, ...] = ()
 
 
-def judge(folder: Path, ledger: Ledger, *, ended: bool) -> Verdict:
+def judge(folder: Path, ledger: Ledger, in_full: Mapping[str, int], *, ended: bool) -> Verdict:
     """Hold what is in a study's folder to its ledger.
 
     Args:
         folder: The study's.
         ledger: What its trials saw.
+        in_full: By trial that the results once had in full, how often it had sent its last report
+            by then.
         ended: Whether its last process came to its end by itself.
     """
-    try:
-        study: raytuner.Study | None = raytuner.load(folder)
-    except HistoryError:
-        study = None
-    kept = of_ray(folder) if study is None else of_record(study)
+    study, kept = _study(folder), results(folder)
     lost = [key for key, value in ledger.acknowledged.items() if kept.get(key) != value]
     return Verdict(
         acknowledged=len(ledger.acknowledged),
         lost=len(lost),
         wrong=sum(key not in ledger.sent for key in kept),
         repeated=sum(times - 1 for key, times in ledger.sent.items() if key in ledger.acknowledged),
-        twice=sum(times > 1 for (_, t), times in ledger.sent.items() if t == MAX_T),
+        twice=sum(ledger.sent[one, MAX_T] > times for one, times in in_full.items()),
         ended=ended and len({trial_id for trial_id, _ in kept}) >= NUM_SAMPLES,
         inconsistent=() if study is None else tuple(contradictions(study, ended=ended)),
     )
+
+
+def results(folder: Path) -> Mapping[tuple[str, int], float]:
+    """By trial and t, the reports that a study's folder has: a record's, or else Ray's own."""
+    study = _study(folder)
+    return of_ray(folder) if study is None else of_record(study)
+
+
+def _study(folder: Path) -> raytuner.Study | None:
+    try:
+        return raytuner.load(folder)
+    except HistoryError:
+        return None
 
 
 def of_record(study: raytuner.Study) -> Mapping[tuple[str, int], float]:

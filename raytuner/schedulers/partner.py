@@ -53,8 +53,14 @@ class LateEnd(Protocol):
 
 
 @runtime_checkable
-class EndKeeper(Protocol):
-    """A searcher that knows which trials were over when their driver died."""
+class ProgressKeeper(Protocol):
+    """A searcher that knows how far trials had come when their driver died."""
+
+    def last_checkpoint(self, trial_id: str) -> Mapping[str, Any] | None:
+        """Of the report that a trial's last checkpoint came with, what Ray keeps of progress.
+
+        ``checkpoint_dir_name``, ``training_iteration`` and so on; None if there is none.
+        """
 
     def end_again(self, trial_id: str) -> LateEnd | None:
         """How a trial had ended that Ray is about to run again; None if it had not. Asked once."""

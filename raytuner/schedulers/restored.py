@@ -1,25 +1,22 @@
-"""Trials that had ended when their driver was killed, though Ray had not saved so by then.
+"""Where restored trials had been when their driver was killed, though Ray had not saved it by then.
 
-Ray saves an experiment every ten seconds or less often, and restored it runs again, to the end,
-whatever ended since. A raytuner searcher's record knows of these.
+Ray saves an experiment every ten seconds or less often. Restored, trials begin again from where
+they were at the time, those that ended since among them. A raytuner searcher's record knows better.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from pyarrow.fs import FileSelector
+from pyarrow.fs import FileType
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
-from raytuner.schedulers.partner import EndKeeper, innermost_searcher
+from raytuner.schedulers.partner import ProgressKeeper, innermost_searcher
 from raytuner.schedulers.slots import count_out
-
-_CHECKPOINT = re.compile(r"checkpoint_(\d+)")
 
 
 class RestoringScheduler(FIFOScheduler):
@@ -29,55 +26,54 @@ class RestoringScheduler(FIFOScheduler):
     """
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Leave a trial out that had ended before the experiment was restored."""
-        end_again(tune_controller, trial)
+        """Bring a restored trial to where it was."""
+        catch_up(tune_controller, trial)
 
 
-def end_again(tune_controller: Any, trial: Trial) -> bool:
-    """End a restored trial that the searcher's record says is over.
+def catch_up(tune_controller: Any, trial: Trial) -> bool:
+    """Bring a restored trial to where the searcher's record says it was.
 
-    Only in ``on_trial_add``, and before Ray has entered the trial anywhere, can it be told so.
+    It goes on from its last checkpoint, or is over, with its last result. Only in ``on_trial_add``,
+    before Ray has entered the trial anywhere, can it be told so.
 
     Args:
         tune_controller: Ray's controller.
         trial: The trial that is added, new or restored.
 
     Returns:
-        Whether it is over. Its last result is then what the record has of it, and its last
-        checkpoint the last one in its folder: it was whole before the report that came with it.
+        Whether it is over.
     """
     searcher = innermost_searcher(tune_controller)
-    if trial.status != Trial.PENDING or not isinstance(searcher, EndKeeper):
+    if trial.status != Trial.PENDING or not isinstance(searcher, ProgressKeeper):
         return False
+    progress = searcher.last_checkpoint(trial.trial_id) or {}
     end = searcher.end_again(trial.trial_id)
+    report = {} if end is None else end.report
+    if progress:
+        _take_checkpoint(trial, {**trial.last_result, **progress, **report})
     if end is None:
         return False
-    _take_last_checkpoint(trial, end.report)
-    if end.report:
-        result = {**trial.last_result, **end.report, "done": True}
+    if report:
+        result = {**trial.last_result, **progress, **report, "done": True}
         trial.update_last_result(result)  # type: ignore[no-untyped-call]
     trial.set_status(Trial.ERROR if end.failed else Trial.TERMINATED)  # type: ignore[no-untyped-call]
     count_out(tune_controller.search_alg, trial.trial_id)
     return True
 
 
-def _take_last_checkpoint(trial: Trial, report: Mapping[str, float]) -> None:
-    """Tell a trial of the checkpoint that it saved after Ray had last saved the trial.
+def _take_checkpoint(trial: Trial, result: Mapping[str, Any]) -> None:
+    """Tell a trial of a later checkpoint than it knows of, if that is still there.
 
     By Ray's private result and numbering: there is no public way to hand a trial a checkpoint.
     """
     storage: Any = trial.storage
-    folder = FileSelector(storage.trial_fs_path, allow_not_found=True)
-    numbered = [
-        (info.mtime_ns or 0, int(match[1]), info.path)
-        for info in storage.storage_filesystem.get_file_info(folder)
-        if (match := _CHECKPOINT.fullmatch(info.base_name)) is not None
-        and int(match[1]) > storage.current_checkpoint_index
-    ]
-    if numbered:
-        # By its time: a trial that was killed before, and went on from an earlier one, may have
-        # left one with a larger number.
-        _, number, path = max(numbered)
-        storage.current_checkpoint_index = number - 1  # the hook adds one
-        checkpoint = Checkpoint(path, storage.storage_filesystem)
-        trial.on_checkpoint(_TrainingResult(checkpoint, {**trial.last_result, **report}))
+    name = str(result["checkpoint_dir_name"])
+    number = int(name.rpartition("_")[2])
+    path = f"{storage.trial_fs_path}/{name}"
+    if number <= storage.current_checkpoint_index:
+        return
+    if storage.storage_filesystem.get_file_info(path).type is not FileType.Directory:
+        return
+    storage.current_checkpoint_index = number - 1  # the hook adds one
+    checkpoint = Checkpoint(path, storage.storage_filesystem)
+    trial.on_checkpoint(_TrainingResult(checkpoint, dict(result)))

@@ -22,6 +22,7 @@ from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
 from raytuner.history.goal import names_of
 from raytuner.ray_report import read_metrics, read_number
 from raytuner.search.background import Background, StartProcess
+from raytuner.search.checkpoints import last_checkpoint, note_checkpoint
 from raytuner.search.earlier import (
     EARLIER,
     EarlierStudy,
@@ -418,6 +419,7 @@ class BoTorchSearch(Searcher):
         self._reopen(history, trial_id)
         pauses = history[trial_id].state is TrialState.PAUSED  # Ray says so before this report
         record(history, trial_id, t, metrics)
+        note_checkpoint(history, trial_id, result)
         if pauses:
             history.pause(trial_id)
         self._heard_at[trial_id] = t
@@ -442,6 +444,7 @@ class BoTorchSearch(Searcher):
         state, reason, report = ending(history, trial_id, outcome)
         if report is not None:
             record(history, trial_id, *report)
+            note_checkpoint(history, trial_id, result or {})
         history.end(trial_id, state, reason)
         correct(history)
         self._turn()
@@ -513,6 +516,10 @@ class BoTorchSearch(Searcher):
         if (last := history.last(trial_id)) is not None:
             report = {history.time_attr: last[0], **history.metrics_at(trial_id, last[0])}
         return LateEnd(history[trial_id].state is TrialState.FAILED, report)
+
+    def last_checkpoint(self, trial_id: str) -> Mapping[str, Any] | None:
+        """See :func:`raytuner.search.checkpoints.last_checkpoint`."""
+        return last_checkpoint(self.history, trial_id)
 
     def on_trial_stopped(self, trial_id: str, reason: str) -> None:
         """The scheduler is about to stop the trial before ``max_t``."""

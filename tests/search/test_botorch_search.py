@@ -584,6 +584,9 @@ def test_what_ended_after_rays_last_save_is_known(tmp_path: Path) -> None:
     for name in ("ends", "fails", "runs"):
         searcher.suggest(name)
     searcher.save(str(tmp_path / "saved"))
+    saves = {"checkpoint_dir_name": "checkpoint_000004", "time_total_s": 2.5, "pid": 7}
+    searcher.on_trial_result("runs", {**report(5, 0.5), **saves})
+    searcher.on_trial_result("runs", {**report(6, 0.5), "checkpoint_dir_name": None})
     searcher.on_trial_result("ends", report(9, 0.5))
     searcher.on_trial_complete("ends", report(9, 0.5))
     searcher.on_trial_complete("fails", error=True)
@@ -596,6 +599,12 @@ def test_what_ended_after_rays_last_save_is_known(tmp_path: Path) -> None:
     assert again.end_again("runs") is None
     assert again.end_again("ends") is None  # it is over now, for Ray too
     assert again.history["ends"].ended_at == ended_at
+    assert again.last_checkpoint("ends") is None
+    assert again.last_checkpoint("runs") == {
+        "checkpoint_dir_name": "checkpoint_000004",
+        "training_iteration": 5,
+        "time_total_s": 2.5,
+    }
 
 
 def test_restoring_without_the_live_record(tmp_path: Path) -> None:
