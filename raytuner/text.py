@@ -38,6 +38,15 @@ def count(n: float, noun: str) -> str:
     return f"{n:g} {noun}" if n == 1 else f"{n:g} {noun}s"
 
 
+def printable(words: str) -> str:
+    """Text that a terminal shows as it is: what would steer it is written out.
+
+    >>> printable(chr(27) + "[31m") == chr(92) + "x1b[31m"
+    True
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+
+
 def value(item: Any) -> str:
     """A hyperparameter's value, floats to four digits.
 

@@ -17,6 +17,7 @@ from raytuner.cli.common import BAD_INPUT, INTERRUPTED, NOTHING_USABLE
 from raytuner.cli.demo import demo
 from raytuner.cli.export import export
 from raytuner.cli.look import best, list_, show
+from raytuner.cli.recover import recover
 from raytuner.cli.report import report
 from raytuner.cli.run import confirm, extend, resume, run
 from raytuner.cli.simulate import simulate
@@ -60,6 +61,7 @@ for _command in (
     best,
     report,
     export,
+    recover,
     simulate,
 ):
     main.add_command(_command)

@@ -232,7 +232,7 @@ def test_a_newer_format_is_an_error_that_names_both(tmp_path: Path, reader: obje
     [
         "UPDATE trial SET state = 'ASLEEP'",
         "UPDATE trial SET config = '{'",
-        "INSERT INTO value VALUES ('nobody', 1, 1, 1)",
+        "INSERT INTO value VALUES ('nobody', 1, 1, 1, 1)",
         "DROP TABLE value",
     ],
 )
