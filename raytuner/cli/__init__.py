@@ -33,7 +33,9 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except RaytunerError as error:
-            click.echo(f"Error: {error}", err=True)
+            from raytuner.text import printable  # what was received stands in it as it came
+
+            click.echo(f"Error: {printable(str(error))}", err=True)
             ctx.exit(BAD_INPUT)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerError
+from raytuner.history.beside import is_time, misshapen
 from raytuner.history.change import Change
 from raytuner.history.fronts import non_dominated
 from raytuner.history.goal import Goal, Mode
@@ -508,8 +509,12 @@ class History:
             )
             history._time_attr = store.get_meta("time_attr", None)
             history._max_t = store.get_meta("max_t", None)
+            if (odd := misshapen(store.all_meta())) is not None:
+                raise ValueError(odd)
             history._forget()
             for head in store.trials():
+                if not (is_time(head[6]) and is_time(head[7] or 0.0)):
+                    raise ValueError(f"the times of trial {head[0]!r} are none")
                 full = space.load(json.loads(head[2]))
                 trial = Trial(
                     trial_id=head[0],
@@ -527,6 +532,8 @@ class History:
             for trial_id, t, metric, value in store.others():
                 further.setdefault((trial_id, t), {})[metric] = value
             for trial_id, t, value in store.values():
+                if not math.isfinite(t):
+                    raise ValueError(f"trial {trial_id!r} reported at t = {t}")
                 others = further.get((trial_id, t), {})
                 history._note(history._entries[trial_id], t, value, others)
         except _UNREADABLE as error:

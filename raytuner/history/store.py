@@ -112,7 +112,7 @@ class Store:
                 for kind, name, sql in self._db.execute("SELECT type, name, sql FROM sqlite_master")
                 if not (kind in ("table", "index") and str(name).startswith("sqlite_"))
             }
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise HistoryError(
                 f"{self.source} is not a record of a search, or no longer: {error}. If it was one,"
                 f" {_HINT}"

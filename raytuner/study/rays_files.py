@@ -86,7 +86,7 @@ def _end(
     raised = trial / "error.txt"
     if raised.is_file():
         said = raised.read_text(encoding="utf-8", errors="replace")
-        return TrialState.FAILED.value, reason_of(said) or "it raised"
+        return TrialState.FAILED.value, text.without_secrets(reason_of(said)) or "it raised"
     if last_t == 0.0:
         return TrialState.REMOVED.value, _UNKNOWN_END
     if rows[-1].get("done") in (True, "True") or (max_t is not None and last_t >= max_t):

@@ -46,8 +46,8 @@ def record(
     history.close()
     store = Store.open(path)
     heads = {head[0]: head for head in store.trials()}
-    for trial_id, t, value in list(store.values()):
-        store.put_value(trial_id, t, value, dict(rows)[trial_id] + startup + t * seconds)
+    for trial_id, at, value in list(store.values()):
+        store.put_value(trial_id, at, value, dict(rows)[trial_id] + startup + at * seconds)
     for (trial_id, begin), (_, reports, _) in zip(rows, trials, strict=True):
         ended_at = begin + startup + reports * seconds
         store.put_trial((*heads[trial_id][:6], begin, ended_at))
