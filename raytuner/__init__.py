@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from raytuner.search import when as when
     from raytuner.study import Study as Study
     from raytuner.study import load as load
+    from raytuner.study import recover as recover
     from raytuner.study import tune as tune
 
 # Public name -> the room it lives in. Loaded on first use, so that `import raytuner` stays quick
@@ -32,6 +33,7 @@ _ROOMS = {
     "check": "raytuner.placement",
     "load": "raytuner.study",
     "near": "raytuner.search",
+    "recover": "raytuner.study",
     "tune": "raytuner.study",
     "when": "raytuner.search",
 }
@@ -46,6 +48,7 @@ __all__ = [
     "check",
     "load",
     "near",
+    "recover",
     "tune",
     "when",
 ]

@@ -91,12 +91,15 @@ def _number(value: object) -> float | None:
 
 def _metrics(result: Mapping[str, Any]) -> str:
     """The user's own keys of a report, for a message."""
-    keys = [k for k in result if k not in _RAYS_OWN and not k.startswith(_RAYS_OWN_PREFIXES)]
+    keys = [k for k in result if k not in _RAYS_OWN and not str(k).startswith(_RAYS_OWN_PREFIXES)]
     if not keys:
         return "no metrics at all"
-    return "the metrics " + ", ".join(repr(key) for key in sorted(keys))
+    return "the metrics " + ", ".join(sorted(map(repr, keys)))
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # the user's own object may raise anything here
+        return "something that cannot be shown"
     return text if len(text) <= 60 else text[:57] + "..."

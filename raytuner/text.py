@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,13 +40,56 @@ def count(n: float, noun: str) -> str:
     return f"{n:g} {noun}" if n == 1 else f"{n:g} {noun}s"
 
 
+def printable(words: str) -> str:
+    """Text that a terminal shows as it is: what would steer it is written out.
+
+    >>> printable(chr(27) + "[31m") == chr(92) + "x1b[31m"
+    True
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+
+
+_SECRET = r"(?i:secret|passw|token(?!s|i)|credential|(?:api|access|private)[_-]?key)"
+_IN_URI = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_OPTION = re.compile(
+    rf"(?P<name>[\w.-]*{_SECRET}[\w.-]*['\"]?\s*[=:]\s*|--?[\w-]*{_SECRET}[\w-]*\s+)\S+"
+)
+_MASK = "***"
+_SHORTEST = 6  # characters of a secret: "1" or "true" in the environment is none
+
+
+def without_secrets(words: str, environment: Mapping[str, str] | None = None) -> str:
+    """Text to be kept or shown, without the secrets that a process knows.
+
+    Masked are user and password in a URI, the value of an option or setting that is called a
+    secret, a token, a password or a key, and, wherever it stands, what such a variable of the
+    environment holds.
+
+    Args:
+        words: The text.
+        environment: Variables by name; None: those of this process.
+
+    Example:
+        >>> without_secrets("run.py --storage s3://key:hidden@bucket/x --api-key abc", {})
+        'run.py --storage s3://***@bucket/x --api-key ***'
+        >>> without_secrets("401 for hunter22", {"DB_PASSWORD": "hunter22"})
+        '401 for ***'
+    """
+    known = os.environ if environment is None else environment
+    held = {v for name, v in known.items() if re.search(_SECRET, name) and len(v) >= _SHORTEST}
+    for secret in sorted(held, key=len, reverse=True):
+        words = words.replace(secret, _MASK)
+    words = _IN_URI.sub(_MASK, words)
+    return _OPTION.sub(lambda found: found["name"] + _MASK, words)
+
+
 def value(item: Any) -> str:
     """A hyperparameter's value, floats to four digits.
 
     >>> value(0.000123456), value("adam"), value(None)
     ('0.0001235', 'adam', 'None')
     """
-    return f"{item:.4g}" if isinstance(item, float) else str(item)
+    return f"{item:.4g}" if isinstance(item, float) else printable(str(item))
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -66,7 +111,7 @@ def one_line(config: Mapping[str, Any]) -> str:
     >>> one_line({"lr": 0.001, "optimizer": "adam"})
     'lr=0.001 optimizer=adam'
     """
-    return " ".join(f"{key}={value(item)}" for key, item in flat(config))
+    return " ".join(f"{printable(str(key))}={value(item)}" for key, item in flat(config))
 
 
 def states(counts: Mapping[TrialState, int]) -> str:

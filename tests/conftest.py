@@ -3,7 +3,13 @@
 import logging
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+collect_ignore = ["fuzz/guided.py"]  # a program; what it needs is not installed beside the tests
+
+# pytest --hypothesis-profile=fuzz: two hundred times the examples of CI's.
+hypothesis.settings.register_profile("fuzz", max_examples=20_000, print_blob=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,6 +17,7 @@ from raytuner.cli.common import BAD_INPUT, INTERRUPTED, NOTHING_USABLE
 from raytuner.cli.demo import demo
 from raytuner.cli.export import export
 from raytuner.cli.look import best, list_, show
+from raytuner.cli.recover import recover
 from raytuner.cli.report import report
 from raytuner.cli.run import confirm, extend, resume, run
 from raytuner.cli.simulate import simulate
@@ -32,7 +33,9 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except RaytunerError as error:
-            click.echo(f"Error: {error}", err=True)
+            from raytuner.text import printable  # what was received stands in it as it came
+
+            click.echo(f"Error: {printable(str(error))}", err=True)
             ctx.exit(BAD_INPUT)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
@@ -60,6 +63,7 @@ for _command in (
     best,
     report,
     export,
+    recover,
     simulate,
 ):
     main.add_command(_command)

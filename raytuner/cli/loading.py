@@ -87,7 +87,7 @@ def load_space(path: Path) -> Space:
 
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise SpaceError(f"{path} cannot be read as TOML: {error}") from error
     spec = content.get("space", content)
     try:

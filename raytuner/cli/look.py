@@ -26,8 +26,10 @@ def list_(folder: Path | None) -> None:
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    from raytuner.errors import HistoryError
+    from raytuner import text
+    from raytuner.errors import RaytunerError
     from raytuner.study.arguments import DEFAULT_STORAGE
 
     place = DEFAULT_STORAGE.expanduser() if folder is None else folder
@@ -36,7 +38,7 @@ def list_(folder: Path | None) -> None:
         try:
             if path.is_dir():
                 found.append(load(path))
-        except HistoryError:
+        except RaytunerError:
             continue  # something else
     if not found:
         click.echo(f"There is no study in {place}.", err=True)
@@ -51,10 +53,10 @@ def list_(folder: Path | None) -> None:
     for study in found:
         best = study.best
         table.add_row(
-            study.path.name,
+            Text(text.printable(study.path.name)),
             str(len(study.history)),
             str(len(study.failures)),
-            "-" if best is None else f"{study.metric} {best.value:.5g}",
+            Text("-" if best is None else text.printable(f"{study.metric} {best.value:.5g}")),
             standing(study),
             time.strftime("%Y-%m-%d %H:%M", time.localtime(last_news(study))),
         )
@@ -67,6 +69,7 @@ def show(folder: Path) -> None:
     """Show how a study stands: its best configuration and trials."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from raytuner import text
     from raytuner.study.summary import summary
@@ -79,7 +82,7 @@ def show(folder: Path) -> None:
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("trial", study.metric, study.history.time_attr):
-        table.add_column(name, justify="right")
+        table.add_column(Text(text.printable(name)), justify="right")
     table.add_column("state")
     table.add_column("configuration", overflow="fold")
     varies = {column.name for column in study.history.space.columns}
@@ -90,7 +93,7 @@ def show(folder: Path) -> None:
             f"{trial.value:.5g}",
             f"{trial.t:g}",
             text.WORDS[trial.state],
-            text.one_line(config),
+            Text(text.one_line(config)),
         )
     console.print()
     console.print(table)
@@ -108,12 +111,14 @@ def show(folder: Path) -> None:
 )
 def best(folder: Path, form: str) -> None:
     """Print the best configuration, to pipe on."""
+    from raytuner import text
     from raytuner.report.page import configuration_as_json, configuration_as_toml
 
     study = load(folder)
     trial = study.best
     if trial is None:
-        click.echo(f"no trial of {folder} reported a usable {study.metric}", err=True)
+        said = f"no trial of {folder} reported a usable {study.metric}"
+        click.echo(text.printable(said), err=True)
         raise SystemExit(NOTHING_USABLE)
     write = configuration_as_json if form == "json" else configuration_as_toml
     click.echo(write(trial.config).rstrip())

@@ -56,7 +56,9 @@ def simulate(
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    from raytuner import text
     from raytuner.simulate import Workload, predict
 
     subject = _subject(study)
@@ -64,7 +66,7 @@ def simulate(
     table = Table(box=None, header_style="bold")
     columns = ["workers", "time", "worker-hours", *(["cost"] if price_per_hour else [])]
     for column in [*columns, "utilisation", f"best {metric}"]:
-        table.add_column(column, justify="right")
+        table.add_column(Text(text.printable(column)), justify="right")
     for count in workers:
         found = predict(
             subject,

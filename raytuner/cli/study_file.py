@@ -115,7 +115,7 @@ def read_study(path: Path) -> dict[str, Any]:
 
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingError(f"{path} cannot be read as TOML: {error}") from error
     except OSError as error:
         raise SettingError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,17 +1,19 @@
 """The record of a search: trials, their states, their values by resource, and what is pending.
 
 The one mutable store is :class:`History`; everything that learns from it reads a frozen
-:class:`Snapshot`. The file format is described in :mod:`raytuner.history.store`.
+:class:`Snapshot`. The file format is described in :mod:`raytuner.history.format`.
 """
 
 from raytuner.history.change import Change
+from raytuner.history.format import FORMAT_VERSION
 from raytuner.history.fronts import fronts, non_dominated, spread
 from raytuner.history.goal import Goal, Objective, OutcomeConstraint
 from raytuner.history.history import History
+from raytuner.history.recovery import Remains, Salvage, salvaged
 from raytuner.history.snapshot import Snapshot
 from raytuner.history.stand_in import StandIn
 from raytuner.history.started import note_start, starts
-from raytuner.history.store import FORMAT_VERSION, Store
+from raytuner.history.store import Store, set_aside
 from raytuner.history.trial import Origin, Trial, TrialState
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "Objective",
     "Origin",
     "OutcomeConstraint",
+    "Remains",
+    "Salvage",
     "Snapshot",
     "StandIn",
     "Store",
@@ -30,6 +34,8 @@ __all__ = [
     "fronts",
     "non_dominated",
     "note_start",
+    "salvaged",
+    "set_aside",
     "spread",
     "starts",
 ]

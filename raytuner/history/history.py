@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,16 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from raytuner.errors import HistoryError, MetricError
+from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerError
+from raytuner.history.beside import is_time, misshapen
 from raytuner.history.change import Change
 from raytuner.history.fronts import non_dominated
 from raytuner.history.goal import Goal, Mode
 from raytuner.history.pieces import Pieces
 from raytuner.history.snapshot import BoolArray, FloatArray, IntArray, Snapshot
 from raytuner.history.stand_in import with_stand_ins
-from raytuner.history.store import Store
+from raytuner.history.store import Store, damaged
 from raytuner.history.trial import Origin, Trial, TrialState
 from raytuner.space import Config, Space
+
+# What the content of a record can bring up that nobody wrote through a History.
+_UNREADABLE = (
+    *(KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError),
+    *(MetricError, ConfigError),
+)
 
 
 @dataclass
@@ -466,7 +472,12 @@ class History:
             HistoryError: No file there, or no record in it.
             SpaceError: The space cannot be rebuilt and was not given.
         """
-        return cls._of(Store.open(path), space)
+        store = Store.open(path)
+        try:
+            return cls.of_store(store, space)
+        except RaytunerError:
+            store.close()
+            raise
 
     @classmethod
     def read(cls, path: Path, space: Space | None = None, *, stand_ins: bool = False) -> History:
@@ -481,10 +492,11 @@ class History:
         Raises:
             HistoryError, SpaceError: As for :meth:`open`.
         """
-        return cls._of(Store.read(path), space, stand_ins=stand_ins)
+        return cls.of_store(Store.read(path), space, stand_ins=stand_ins)
 
     @classmethod
-    def _of(cls, store: Store, space: Space | None, *, stand_ins: bool = False) -> History:
+    def of_store(cls, store: Store, space: Space | None, *, stand_ins: bool = False) -> History:
+        """The record that a store holds; raises as :meth:`open`."""
         history = cls.__new__(cls)
         history._store = store
         try:
@@ -500,8 +512,12 @@ class History:
             )
             history._time_attr = store.get_meta("time_attr", None)
             history._max_t = store.get_meta("max_t", None)
+            if (odd := misshapen(store.all_meta())) is not None:
+                raise ValueError(odd)
             history._forget()
             for head in store.trials():
+                if not (is_time(head[6]) and is_time(head[7] or 0.0)):
+                    raise ValueError(f"the times of trial {head[0]!r} are none")
                 full = space.load(json.loads(head[2]))
                 trial = Trial(
                     trial_id=head[0],
@@ -520,10 +536,12 @@ class History:
             for trial_id, t, metric, value in store.others():
                 further.setdefault((trial_id, t), {})[metric] = value
             for trial_id, t, value in store.values():
+                if not math.isfinite(t):
+                    raise ValueError(f"trial {trial_id!r} reported at t = {t}")
                 others = further.get((trial_id, t), {})
                 history._note(history._entries[trial_id], t, value, others)
-        except (KeyError, ValueError, TypeError, MetricError, sqlite3.DatabaseError) as error:
-            raise HistoryError(f"the record {store.path} is damaged: {error!r}") from error
+        except _UNREADABLE as error:
+            raise damaged(store.source, repr(error)) from error
         return history
 
     def __getstate__(self) -> dict[str, Any]:
@@ -532,7 +550,7 @@ class History:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         store = Store.from_bytes(state["record"])
-        self.__dict__.update(History._of(store, state["space"]).__dict__)
+        self.__dict__.update(History.of_store(store, state["space"]).__dict__)
 
     # -- inside ---------------------------------------------------------------------------------
 

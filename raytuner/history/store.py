@@ -1,53 +1,27 @@
 """The file a record is kept in: one SQLite database, written as things happen.
 
-Format version 2. Four tables:
-
-``meta(key TEXT PRIMARY KEY, value TEXT)``
-    JSON values. ``format`` (this version), ``space`` (its spec), ``metric``, ``mode`` (of the
-    first objective), ``goal`` (if there is more to it), ``time_attr``, ``max_t``, and whatever a
-    study or searcher keeps beside them.
-``trial(trial_id TEXT PRIMARY KEY, number INTEGER, config TEXT, state TEXT, reason TEXT,
-origin TEXT, proposed_at REAL, ended_at REAL)``
-    ``config`` is the JSON object of the hyperparameters that vary (``Space.dump``); times are
-    Unix seconds.
-``value(trial_id TEXT, t REAL, value REAL, reported_at REAL, PRIMARY KEY (trial_id, t))``
-    The metric as reported; NULL stands for NaN.
-``other(trial_id TEXT, t REAL, metric TEXT, value REAL, PRIMARY KEY (trial_id, t, metric))``
-    Further metrics of the goal at the same t. Format 1 lacked it: such a record is read, and
-    becomes one of format 2 when it is opened to be written to.
-
-Each event is one transaction, so a killed process loses at most the event it was in. Whoever only
-wants to look can open the file with any SQLite client, also while the search runs.
+What is in it: :mod:`raytuner.history.format`. Each event is one transaction, so a killed process
+loses at most the event it was in. Whoever only wants to look can open the file with any SQLite
+client, also while the search runs; what is changed by hand fails its check.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from raytuner.errors import HistoryError
+from raytuner.history.format import FORMAT_VERSION, Row, as_kept, crc_of, has_checks, schema
 
-FORMAT_VERSION = 2
-
-_OTHER = (
-    "CREATE TABLE IF NOT EXISTS other (trial_id TEXT NOT NULL, t REAL NOT NULL,"
-    " metric TEXT NOT NULL, value REAL, PRIMARY KEY (trial_id, t, metric)) WITHOUT ROWID"
-)
-_SCHEMA = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    "CREATE TABLE trial (trial_id TEXT PRIMARY KEY, number INTEGER NOT NULL,"
-    " config TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL,"
-    " proposed_at REAL NOT NULL, ended_at REAL)",
-    "CREATE TABLE value (trial_id TEXT NOT NULL, t REAL NOT NULL, value REAL,"
-    " reported_at REAL NOT NULL, PRIMARY KEY (trial_id, t)) WITHOUT ROWID",
-    _OTHER,
-)
+_HINT = "`raytuner recover FOLDER` saves what can be saved"
 
 TrialRow = tuple[str, int, str, str, str, str, float, float | None]
 
@@ -65,13 +39,11 @@ class Store:
     def __init__(self, path: Path | None = None) -> None:
         if path is not None and path.exists():
             raise HistoryError(f"{path} exists already; History.open goes on with a record")
-        self.path = path
+        self.path = self.source = path
         self._db = _connect(":memory:" if path is None else str(path), path)
         self._make_durable()
         with self.event():
-            for statement in _SCHEMA:
-                self._db.execute(statement)
-            self.set_meta("format", FORMAT_VERSION)
+            self._make_tables()
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -83,11 +55,18 @@ class Store:
         """
         store = cls._on(path, "rw")
         try:
+            for table in schema(FORMAT_VERSION).keys() & store._tables():
+                for _ in store._rows(table, "1"):  # before anything is written
+                    pass
             store._make_durable()
-            store._update()
+            with _readable(path):
+                store._update()
         except sqlite3.OperationalError as error:
             store._db.close()
             raise HistoryError(f"cannot write to the record {path}: {error}") from error
+        except HistoryError:
+            store._db.close()
+            raise
         return store
 
     @classmethod
@@ -97,9 +76,11 @@ class Store:
         Neither disturbs nor waits for a process that writes to it.
         """
         file, memory = cls._on(path, "ro"), cls()
-        with closing(file._db):
+        memory.source = path
+        with closing(file._db), _readable(path):
             file._db.backup(memory._db)
-        memory._update()
+            memory._is_checked = file._is_checked
+            memory._update()
         return memory
 
     @classmethod
@@ -107,27 +88,79 @@ class Store:
         if not path.is_file():
             raise HistoryError(f"there is no record of a search at {path}")
         store = cls.__new__(cls)
-        store.path = path
+        store.path = store.source = path
         store._db = _connect(f"{path.resolve().as_uri()}?mode={access}", path)
         try:
-            found = store.get_meta("format", None)
-        except (sqlite3.DatabaseError, ValueError) as error:
+            store._require_record()
+        except BaseException:
             store._db.close()
-            raise HistoryError(f"{path} is not a record of a search: {error}") from error
-        if found not in range(1, FORMAT_VERSION + 1):
-            store._db.close()
-            raise HistoryError(
-                f"{path} is a record of format {found}; this raytuner reads formats 1 to"
-                f" {FORMAT_VERSION}"
-            )
+            raise
         return store
+
+    def _require_record(self) -> None:
+        """Read nothing of a file before it is known to be a whole record.
+
+        Its tables must be those of a record, and nothing else: a view or a trigger of somebody
+        else's could do anything, or never end.
+        """
+        try:
+            # Not what a file says of its own functions, nor cells that reach out of their page.
+            self._db.execute("PRAGMA trusted_schema = OFF")
+            self._db.execute("PRAGMA cell_size_check = ON")
+            found = {
+                name: sql
+                for kind, name, sql in self._db.execute("SELECT type, name, sql FROM sqlite_master")
+                if not (kind in ("table", "index") and str(name).startswith("sqlite_"))
+            }
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise HistoryError(
+                f"{self.source} is not a record of a search, or no longer: {error}. If it was one,"
+                f" {_HINT}"
+            ) from error
+        if not str(found.get("meta")).startswith("CREATE TABLE meta ("):
+            raise HistoryError(
+                f"{self.source} is not a record of a search: it has no table of raytuner's. If it"
+                f" was one, {_HINT}"
+            )
+        self._is_checked = found["meta"] == schema(FORMAT_VERSION)["meta"]
+        with _readable(self.source):
+            version = self.get_meta("format", None)
+            if not isinstance(version, int) or version < 1:
+                raise damaged(self.source, f"its format is {version!r}")
+            if version > FORMAT_VERSION:
+                raise HistoryError(
+                    f"{self.source} is a record of format {version}; this raytuner reads formats 1"
+                    f" to {FORMAT_VERSION}"
+                )
+            if found != schema(version):
+                raise damaged(self.source, f"its tables are not those of format {version}")
+            said = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if said != "ok":
+                raise damaged(self.source, str(said))
 
     def _update(self) -> None:
         """Bring a record of an earlier format to this one."""
-        if self.get_meta("format", None) != FORMAT_VERSION:
-            with self.event():
-                self._db.execute(_OTHER)
-                self.set_meta("format", FORMAT_VERSION)
+        if self.get_meta("format", None) == FORMAT_VERSION:
+            return
+        tables = [table for table in schema(FORMAT_VERSION) if table in self._tables()]
+        rows = {table: list(self._db.execute(f"SELECT * FROM {table}")) for table in tables}
+        with self.event():
+            for table in tables:
+                self._db.execute(f"DROP TABLE {table}")
+            self._make_tables()
+            for table in tables:
+                for row in rows[table]:
+                    if row[0] != "format":
+                        self._put(table, row)
+
+    def _tables(self) -> set[str]:
+        return {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
+
+    def _make_tables(self) -> None:
+        for statement in schema(FORMAT_VERSION).values():
+            self._db.execute(statement)
+        self._is_checked = has_checks(FORMAT_VERSION)
+        self.set_meta("format", FORMAT_VERSION)
 
     def _make_durable(self) -> None:
         # A write-ahead log survives the death of the process with one write an event.
@@ -137,13 +170,16 @@ class Store:
     @contextmanager
     def event(self) -> Iterator[None]:
         """What is written inside is there after a kill as a whole or not at all."""
-        self._db.execute("BEGIN")
+        with _writable(self.path):
+            self._db.execute("BEGIN")
         try:
             yield
+            with _writable(self.path):
+                self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite itself takes back what finds the disk full
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def close(self) -> None:
         """Write everything out and let go of the file, which then is one self-contained file."""
@@ -156,18 +192,20 @@ class Store:
     def move_to(self, path: Path) -> None:
         """Keep the record in the file ``path`` from now on, in the place of a record there.
 
-        A kill on the way leaves ``path`` with the old record or with the whole new one.
+        A kill on the way leaves ``path`` with the old record or with the whole new one. What is
+        there and cannot be read is kept beside it (:func:`set_aside`).
         """
         try:
             store = Store.open(path) if path.exists() else Store(path)
         except HistoryError:  # not a record: nothing that a connection could be writing to
+            set_aside(path)
             self.copy_to(path)
             store = Store.open(path)
         # In one transaction, not by replacing the file: another connection may have it open, and
         # SQLite would then mix up the two files' write-ahead logs.
         self._db.backup(store._db)
         self.close()
-        self.path, self._db = path, store._db
+        self.path, self.source, self._db = path, path, store._db
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy of the whole record to ``path``, replacing what is there.
@@ -176,7 +214,7 @@ class Store:
         """
         draft = path.with_name(f".{path.name}.draft")
         draft.unlink(missing_ok=True)
-        with closing(_connect(str(draft), path)) as target:
+        with _writable(path), closing(_connect(str(draft), path)) as target:
             self._db.backup(target)
             # One self-contained file: a copy must not depend on a -wal file beside it.
             target.execute("PRAGMA journal_mode = DELETE")
@@ -194,66 +232,134 @@ class Store:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Store:
-        """A store in memory from :meth:`to_bytes`."""
+        """A store in memory from :meth:`to_bytes`.
+
+        Raises:
+            HistoryError: It is not one of this format, or damaged.
+        """
         store = cls()
-        with closing(sqlite3.connect(":memory:")) as source:
+        with closing(sqlite3.connect(":memory:")) as source, _readable(None):
             source.deserialize(data)
             source.backup(store._db)
+            store._require_record()
+            store._update()
         return store
 
     def get_meta(self, key: str, default: Any) -> Any:
-        """The JSON value kept under ``key``, or ``default``."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if row is None else json.loads(row[0])
+        """The JSON value kept under ``key``, or ``default``.
+
+        Raises:
+            HistoryError: It is damaged.
+        """
+        columns = "key, value, crc" if self._is_checked else "key, value"
+        with _readable(self.source):
+            row = self._db.execute(f"SELECT {columns} FROM meta WHERE key = ?", (key,)).fetchone()
+            return default if row is None else json.loads(self._checked("meta", row)[1])
 
     def set_meta(self, key: str, value: Any) -> None:
         """Keep a JSON-able value under ``key``."""
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+        self._put("meta", (key, json.dumps(value)))
+
+    def all_meta(self) -> dict[str, Any]:
+        """Every JSON value by its key."""
+        return {key: json.loads(value) for key, value in self._rows("meta", "key")}
 
     def put_trial(self, row: TrialRow) -> None:
         """Insert or replace one trial."""
-        self._db.execute("INSERT OR REPLACE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._put("trial", row)
 
     def put_value(self, trial_id: str, t: float, value: float, reported_at: float) -> None:
         """Insert or replace one value."""
-        stored = None if math.isnan(value) else value
-        self._db.execute(
-            "INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?)", (trial_id, t, stored, reported_at)
-        )
+        self._put("value", (trial_id, t, value, reported_at))
 
     def put_other(self, trial_id: str, t: float, metric: str, value: float) -> None:
         """Insert or replace one value of a further metric."""
-        stored = None if math.isnan(value) else value
-        self._db.execute(
-            "INSERT OR REPLACE INTO other VALUES (?, ?, ?, ?)", (trial_id, t, metric, stored)
-        )
+        self._put("other", (trial_id, t, metric, value))
 
     def trials(self) -> Iterator[TrialRow]:
         """All trials in the order of proposal."""
-        yield from self._db.execute(
-            "SELECT trial_id, number, config, state, reason, origin, proposed_at, ended_at"
-            " FROM trial ORDER BY number"
-        )
+        yield from self._rows("trial", "number")
 
     def values(self) -> Iterator[tuple[str, float, float]]:
         """All values: trial id, t, value, in ascending t."""
-        for trial_id, t, value in self._db.execute(
-            "SELECT trial_id, t, value FROM value ORDER BY trial_id, t"
-        ):
+        for trial_id, t, value, _ in self._rows("value", "trial_id, t"):
             yield trial_id, t, math.nan if value is None else value
 
     def others(self) -> Iterator[tuple[str, float, str, float]]:
         """All values of further metrics: trial id, t, metric, value, in ascending t."""
-        for trial_id, t, metric, value in self._db.execute(
-            "SELECT trial_id, t, metric, value FROM other ORDER BY trial_id, t"
-        ):
+        for trial_id, t, metric, value in self._rows("other", "trial_id, t, metric"):
             yield trial_id, t, metric, math.nan if value is None else value
 
     def report_times(self) -> Iterator[tuple[str, float, float]]:
         """When each value was reported: trial id, t, Unix seconds, in ascending t."""
-        yield from self._db.execute(
-            "SELECT trial_id, t, reported_at FROM value ORDER BY trial_id, t"
-        )
+        for trial_id, t, _, reported_at in self._rows("value", "trial_id, t"):
+            yield trial_id, t, reported_at
+
+    def _put(self, table: str, row: Sequence[Any]) -> None:
+        kept = as_kept(table, row)
+        marks = ", ".join("?" * (len(kept) + 1))
+        with _writable(self.path):
+            self._db.execute(
+                f"INSERT OR REPLACE INTO {table} VALUES ({marks})", (*kept, crc_of(table, kept))
+            )
+
+    def _rows(self, table: str, order: str) -> Iterator[Any]:
+        with _readable(self.source):
+            for row in self._db.execute(f"SELECT * FROM {table} ORDER BY {order}"):
+                yield self._checked(table, row)
+
+    def _checked(self, table: str, row: Row) -> Row:
+        if not self._is_checked:
+            return row
+        if crc_of(table, row[:-1]) != row[-1]:
+            raise damaged(self.source, f"a row of the table {table} fails its check: {row[:2]!r}")
+        return row[:-1]
+
+
+def damaged(path: Path | None, what: str) -> HistoryError:
+    """The error for a record that was whole once."""
+    return HistoryError(f"the record {path or 'in memory'} is damaged: {what}; {_HINT}")
+
+
+def set_aside(path: Path) -> Path | None:
+    """Keep a file that cannot be read, and its write-ahead log, under another name beside it.
+
+    Returns:
+        The copy, such as ``record.sqlite.damaged``; None if there is nothing in the file.
+    """
+    if not path.is_file() or path.stat().st_size == 0:
+        return None
+    names = (f"{path.name}.damaged{'' if n == 1 else f'-{n}'}" for n in itertools.count(1))
+    copy = next(path.with_name(name) for name in names if not path.with_name(name).exists())
+    for end in ("-wal", ""):  # the log first: the copy is whole once it has its name
+        if path.with_name(path.name + end).is_file():
+            shutil.copy2(path.with_name(path.name + end), copy.with_name(copy.name + end))
+    return copy
+
+
+@contextmanager
+def _readable(path: Path | None) -> Iterator[None]:
+    """What SQLite or a row's content brings up while a record is read, as one clear error."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise HistoryError(f"cannot use the record {path}: {error}") from error
+        raise damaged(path, str(error)) from error
+    except (sqlite3.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise damaged(path, str(error)) from error
+
+
+@contextmanager
+def _writable(path: Path | None) -> Iterator[None]:
+    """What SQLite brings up while a record is written, as one clear error."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise HistoryError(
+            f"cannot write to the record {path}: {error}. What was written before is kept: mend"
+            " that, and go on with `raytuner resume FOLDER` or Tuner.restore"
+        ) from error
 
 
 def _connect(target: str, path: Path | None) -> sqlite3.Connection:

@@ -31,6 +31,8 @@ STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 ACCELERATOR = "accelerator_type:"
 # Each node has 1 of its accelerator's type, so that so small a share asks for the type alone.
 _TYPE_SHARE = 0.001
+_TOO_MUCH = 1e18  # of anything
+_MOST_WORKERS = 10_000  # of one trial
 _GRAIN = 0.0001  # Ray counts resources in these; less is nothing
 _NAMES = {"cpu": "CPU", "gpu": "GPU", "cpus": "CPU", "gpus": "GPU"}
 _BINARY = {"k": 1, "m": 2, "g": 3, "t": 4}
@@ -270,8 +272,10 @@ def _workers(written: Any, where: str) -> tuple[Bundle, ...]:
             " such as {'workers': 2, 'gpu': 1}"
         )
     count = written["workers"]
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise SettingError(f"{place}['workers'] is {count!r}; it must be a whole number above 0")
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST_WORKERS:
+        raise SettingError(
+            f"{place}['workers'] is {count!r}; it must be a whole number from 1 to {_MOST_WORKERS}"
+        )
     each = _bundle({key: n for key, n in written.items() if key != "workers"}, place)
     if not each:
         raise SettingError(f"{place} asks for nothing for its workers; name an amount")
@@ -281,7 +285,7 @@ def _workers(written: Any, where: str) -> tuple[Bundle, ...]:
 def _number(amount: Any, place: str) -> float:
     if isinstance(amount, bool) or not isinstance(amount, int | float):
         raise SettingError(f"{place} is {amount!r}; it must be a number >= 0")
-    if not (amount >= 0 and math.isfinite(amount)):
+    if not 0 <= amount < _TOO_MUCH:
         raise SettingError(f"{place} is {amount!r}; it must be a number >= 0")
     return float(amount)
 
@@ -294,7 +298,7 @@ def _bytes(amount: Any, place: str) -> float:
     if found is None:
         raise SettingError(f"{place} is {amount!r}; write bytes, or such as '8GiB' or '500MB'")
     base = 1024 if found[3] else 1000
-    return math.floor(float(found[1]) * base ** _BINARY[found[2].lower()])
+    return math.floor(_number(float(found[1]) * base ** _BINARY[found[2].lower()], place))
 
 
 def _written(bundle: Bundle) -> dict[str, Any]:

@@ -114,11 +114,16 @@ class Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     server_version = "raytuner"
+    timeout = 30.0  # seconds for a request to come in whole: a thread waits for it
     sys_version = ""
 
     def do_GET(self) -> None:
         """Answer with the page or, for a page that is open, with what has changed."""
-        url = urlsplit(self.path)
+        try:
+            url = urlsplit(self.path)
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
         if not self._may(parse_qs(url.query).get("token", [""])[0]):
             self.send_error(HTTPStatus.FORBIDDEN, "Give the token that raytuner printed")
             return
@@ -150,7 +155,10 @@ class _Handler(BaseHTTPRequestHandler):
             return hmac.compare_digest(token.encode(), self.server.token.encode())
         # Without a token, only under a name of this machine: a page from elsewhere could otherwise
         # have its own name resolve to this address and read along (DNS rebinding).
-        name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        try:
+            name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        except ValueError:  # no name at all, such as "[::1"
+            return False
         return name in _LOOPBACK
 
     def log_message(self, format: str, *args: object) -> None:

@@ -118,7 +118,8 @@ def configuration_as_toml(config: dict[str, Any]) -> str:
     TOML has no null: hyperparameters that are None are left out, with a comment that says so.
     """
     missing = [key for key, value in text.flat(config) if value is None]
-    note = "".join(f"# {key} is None, which TOML does not have\n" for key in missing)
+    names = map(text.printable, missing)
+    note = "".join(f"# {name} is None, which TOML does not have\n" for name in names)
     return note + tomli_w.dumps(_for_toml(config))
 
 

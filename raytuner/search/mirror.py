@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from raytuner.bayes import Proposer, SobolProposer
+from raytuner.errors import HistoryError
 from raytuner.history import Change, Goal, History, Origin, Snapshot, TrialState
 from raytuner.space import Space
 
@@ -34,10 +35,20 @@ class Setup:
     make_design: Callable[[Space, int | None], SobolProposer] = SobolProposer
 
     def proposer(self, state: dict[str, Any] | None) -> Proposer:
-        """A new proposer, which goes on from ``state`` if there is one."""
+        """A new proposer, which goes on from ``state`` if there is one.
+
+        Raises:
+            HistoryError: The state is not one of a proposer of this kind.
+        """
         proposer = self.make_proposer(self.space, self.seed)
-        if state is not None:
-            proposer.load_state_dict(state)
+        try:
+            if state is not None:
+                proposer.load_state_dict(state)
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise HistoryError(
+                f"the proposer's state in the record cannot be read ({error!r}); it must be what"
+                " state_dict() gave"
+            ) from error
         return proposer
 
 

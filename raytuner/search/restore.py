@@ -86,6 +86,14 @@ def live_record(
     return live if live.get_meta("search_id") == saved.get_meta("search_id") else None
 
 
+def saved_copies(folder: Path) -> list[Path]:
+    """Copies of the record among Ray's own files: the newest, named by the time, is the last.
+
+    They are called pickles, as Ray calls the states of all searchers, and are databases.
+    """
+    return sorted(path for path in folder.glob("searcher-state-*.pkl") if path.is_file())
+
+
 def record_in(folder: Path) -> History:
     """The record of the study in a folder, as it is now, in memory.
 
@@ -95,8 +103,7 @@ def record_in(folder: Path) -> History:
     folder = folder.resolve()
     if (folder / RECORD_FILE).is_file():
         return History.read(folder / RECORD_FILE, stand_ins=True)
-    # Copies of the record among Ray's own files: the newest, named by the time, is the last.
-    saved = sorted(folder.glob("searcher-state-*.pkl"))
+    saved = saved_copies(folder)
     if not saved:
         raise HistoryError(
             f"{folder} holds no study: there is neither {RECORD_FILE} nor a searcher state of Ray's"

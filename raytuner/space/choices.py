@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
+_TOO_LONG = 1024  # bits: a float overflows
+
 _PRIMITIVES = (str, int, float, bool, type(None))
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a real number; True and False are not."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+    """Whether `value` is a real number; True, False and what no float can hold are not."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value.bit_length() < _TOO_LONG
+    return isinstance(value, Real)
 
 
 def is_primitive(value: Any) -> bool:

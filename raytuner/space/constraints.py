@@ -136,7 +136,15 @@ def constraint(rule: Any, leaves: Mapping[str, Any]) -> Constraint:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise SpaceError(f"the constraint {rule!r} cannot be read: {error}") from None
     reader = _Reader(rule, by_stand_in, leaves)
-    if reader.kind(tree) != "truth":
+    try:
+        kind = reader.kind(tree)
+        # It is evaluated the same way down.
+        ast.unparse(tree)
+    except RecursionError:
+        raise SpaceError(
+            f"the constraint {rule[:40]!r}... is too long; a function can say the same"
+        ) from None
+    if kind != "truth":
         raise SpaceError(f"the constraint {rule!r} compares nothing; write such as 'a + b <= 1'")
     if not any(_varies(leaves[name]) for name in reader.names):
         raise SpaceError(

@@ -422,8 +422,11 @@ class Space:
         """
         if not isinstance(spec, Mapping):
             raise SpaceError(f"a spec is a table, received {spec!r}")
-        spec, constraints = specs.parted(spec)
-        return cls(specs.from_spec(spec), constraints)
+        try:
+            spec, constraints = specs.parted(spec)
+            return cls(specs.from_spec(spec), constraints)
+        except RecursionError:
+            raise SpaceError("the spec is nested too deep to be read") from None
 
     def dump(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """What varies in a configuration, as JSON, by column name; what does not exist is left out.
@@ -685,7 +688,8 @@ def _is_item(key: str | int, value: Any) -> bool:
 
 def _equal(constant: Any, value: Any) -> bool:
     if is_number(constant) and is_number(value):
-        return math.isclose(constant, value, rel_tol=REL_TOL)
+        both_nan = math.isnan(constant) and math.isnan(value)
+        return both_nan or math.isclose(constant, value, rel_tol=REL_TOL)
     return same(constant, value, strict=False)
 
 

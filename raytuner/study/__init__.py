@@ -1,6 +1,7 @@
 """The one call: compose searcher, scheduler and Ray's Tuner; run, load and resume a study."""
 
+from raytuner.study.recovery import Recovered, recover
 from raytuner.study.run import tune
 from raytuner.study.study import Study, load
 
-__all__ = ["Study", "load", "tune"]
+__all__ = ["Recovered", "Study", "load", "recover", "tune"]

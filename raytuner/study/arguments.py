@@ -14,8 +14,11 @@ from ray import tune as ray_tune
 
 from raytuner.errors import SettingError, TrainableError
 from raytuner.placement.request import Resources, for_ray
+from raytuner.text import without_secrets
 
 DEFAULT_STORAGE = Path("~/raytuner_results")
+
+_LONGEST = 200  # bytes of a name: file systems take 255, and Ray's own names are added to it
 
 # A training function or class, or the name of a registered one; Ray's own type is as wide.
 Trainable = Callable[..., Any] | type | str
@@ -33,16 +36,18 @@ def check_count(
         raise SettingError(f"num_samples is {num_samples!r}; it must be at least 1, or -1")
     if num_samples == 0:
         raise SettingError("num_samples is 0; it must be at least 1, or -1 for no limit")
-    if time_budget_s is not None and not time_budget_s > 0:
+    if time_budget_s is not None and not _is_above_0(time_budget_s):
         raise SettingError(f"time_budget_s is {time_budget_s!r}; it must be above 0 seconds")
-    if gpu_hours is not None and (
-        isinstance(gpu_hours, bool) or not isinstance(gpu_hours, int | float) or not gpu_hours > 0
-    ):
+    if gpu_hours is not None and not _is_above_0(gpu_hours):
         raise SettingError(f"gpu_hours is {gpu_hours!r}; it must be a number above 0")
     if num_samples == -1 and time_budget_s is None and gpu_hours is None:
         raise SettingError(
             "num_samples is -1 (no limit) and there is no time_budget_s or gpu_hours to end it"
         )
+
+
+def _is_above_0(amount: object) -> bool:
+    return isinstance(amount, int | float) and not isinstance(amount, bool) and amount > 0
 
 
 def check_trainable(trainable: object) -> None:
@@ -98,16 +103,22 @@ def folder_for(trainable: Trainable, storage_path: str | Path | None, name: str 
     text = str(DEFAULT_STORAGE if storage_path is None else storage_path)
     if "://" in text:
         raise SettingError(
-            f"storage_path is {text!r}; in this release a study is kept in a folder of a file"
-            " system (local or shared), not behind a URI"
+            f"storage_path is {without_secrets(text)!r}; in this release a study is kept in a"
+            " folder of a file system (local or shared), not behind a URI"
         )
-    storage = Path(text).expanduser().resolve()
+    try:
+        storage = Path(text).expanduser().resolve()
+    except (ValueError, RuntimeError, OSError) as error:
+        raise SettingError(f"storage_path is {text!r}, which no folder can be: {error}") from error
     if name is None:
         stem = f"{name_of(trainable)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
         again = (f"{stem}_{number}" for number in itertools.count(2))
         name = next(n for n in itertools.chain([stem], again) if not (storage / n).exists())
-    if not name or Path(name).name != name:
-        raise SettingError(f"name is {name!r}; it must be a plain folder name")
+    is_plain = isinstance(name, str) and name.isprintable() and Path(name).name == name
+    if not is_plain or name in ("", "..") or len(name.encode()) > _LONGEST:
+        raise SettingError(
+            f"name is {name!r}; it must be a plain folder name of {_LONGEST} bytes at most"
+        )
     path = storage / name
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise SettingError(

@@ -12,6 +12,7 @@ from ray.tune import Callback
 
 from raytuner.history import History, TrialState, note_start
 from raytuner.study.gpu_hours import GpuHours
+from raytuner.text import without_secrets
 
 
 class Ends(Callback):
@@ -37,7 +38,8 @@ class Ends(Callback):
         history: History = self._search.history
         if trial.trial_id in history:
             # Of a process that was killed, Ray knows only that.
-            reason = getattr(trial, "killed_for", None) or reason_of(_error_of(trial))
+            raised = getattr(trial, "killed_for", None) or reason_of(_error_of(trial))
+            reason = without_secrets(raised)
             if reason:
                 history.end(trial.trial_id, TrialState.FAILED, reason)
 
@@ -55,7 +57,8 @@ class Ends(Callback):
             if trial.trial_id not in live or not trial.is_finished():
                 continue
             if trial.status == trial.ERROR:
-                state, reason = TrialState.FAILED, reason_of(_error_of(trial))
+                state = TrialState.FAILED
+                reason = without_secrets(reason_of(_error_of(trial)))
             else:
                 reported = history.last(trial.trial_id) is not None
                 state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED

@@ -22,7 +22,7 @@ from raytuner.placement.cluster import nodes
 from raytuner.placement.request import Request
 from raytuner.placement.room import fits
 from raytuner.study.metrics import RayMetrics
-from raytuner.text import clock, count, one_line, states
+from raytuner.text import clock, count, one_line, printable, states
 
 REFRESH_S = 0.25
 """Seconds between two pictures in a terminal."""
@@ -175,7 +175,7 @@ def as_text(standing: Standing) -> str:
     """
     lines = as_lines(standing)
     named = [f"{title}: {line}" for title, line in lines.items() if title not in ("time", "trials")]
-    return " | ".join([lines["time"], lines["trials"], *named])
+    return printable(" | ".join([lines["time"], lines["trials"], *named]))
 
 
 def as_picture(standing: Standing) -> Group:
@@ -191,7 +191,7 @@ def as_picture(standing: Standing) -> Group:
     table.add_column()
     table.add_row("", bar)
     for title, line in lines.items():
-        table.add_row(title, Text(line))
+        table.add_row(title, Text(printable(line)))
     return Group(table, Text())
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from raytuner.history import History
+from raytuner.text import without_secrets
 
 _PACKAGES = ("raytuner", "ray", "torch", "botorch", "gpytorch", "numpy")
 
@@ -38,6 +39,8 @@ def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
 def command() -> str | None:
     """The command line of this process; None where it says nothing, as in a notebook.
 
+    Secrets are masked (:func:`raytuner.text.without_secrets`).
+
     >>> command() is None or isinstance(command(), str)
     True
     """
@@ -45,7 +48,8 @@ def command() -> str | None:
     if program is None or program.name == "ipykernel_launcher.py":
         return None
     words = [program.name, *sys.argv[1:]]
-    return shlex.join(["python", *words] if program.suffix == ".py" else words)
+    line = shlex.join(["python", *words] if program.suffix == ".py" else words)
+    return without_secrets(line)
 
 
 def note_settings(history: History, settings: Mapping[str, Any]) -> None:

@@ -56,8 +56,8 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
         parts += [_front(study, front), Text()]
     if study.best is not None:
         title = f"Best configuration by {study.metric}" if several else "Best configuration"
-        parts += [Text(title, style="bold"), _grid(study.best.config), Text()]
-    parts.append(_table({title: Text(line) for title, line in lines.items()}))
+        parts += [Text(text.printable(title), style="bold"), _grid(study.best.config), Text()]
+    parts.append(_table({title: Text(text.printable(line)) for title, line in lines.items()}))
     return Group(*parts)
 
 
@@ -65,7 +65,7 @@ def _front(study: Study, front: Sequence[Trial]) -> Table:
     """The front's trials by their metrics."""
     table = Table(box=None, header_style="bold", padding=(0, 2))
     for name in ("trial", *study.goal.metrics):
-        table.add_column(name, justify="right")
+        table.add_column(Text(text.printable(name)), justify="right")
     for trial in front[:_ON_FRONT]:
         values = study.history.metrics_of(trial).values()
         table.add_row(str(trial.number + 1), *(f"{value:.5g}" for value in values))
@@ -128,5 +128,5 @@ def _table(rows: Mapping[str, Text]) -> Table:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for title, row in rows.items():
-        table.add_row(title, row)
+        table.add_row(Text(text.printable(title)), row)
     return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raytuner.study.study import Study
@@ -15,7 +15,8 @@ def write_table(study: Study, path: Path, form: str) -> None:
     """Write :attr:`Study.results` to a file.
 
     Values that neither format has (lists, objects) are written as text, and so is a column in which
-    text and numbers are mixed.
+    text and numbers are mixed. In CSV, text that a spreadsheet would run as a formula has a '
+    before it.
 
     Args:
         study: The study.
@@ -31,6 +32,13 @@ def write_table(study: Study, path: Path, form: str) -> None:
         ):
             frame[name] = frame[name].map(lambda item: None if item is None else str(item))
     if form == "csv":
+        frame = frame.map(_plain).rename(columns=_plain)
         frame.to_csv(path, index=False)
     else:
         frame.to_parquet(path, index=False)
+
+
+def _plain(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula (OWASP, "CSV injection")."""
+    is_formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{cell}" if is_formula else cell

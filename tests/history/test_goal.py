@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -120,27 +119,6 @@ def test_changes_bring_another_record_to_the_same() -> None:
     for change in history.changes(0):
         other.apply(change)
     np.testing.assert_equal(other.snapshot().outcomes, history.snapshot().outcomes)
-
-
-def test_a_record_of_format_1_is_read_and_written_on(tmp_path: Path) -> None:
-    """As the release before several objectives left it."""
-    path = tmp_path / "record"
-    history = History(SPACE, metric="loss", mode="min", path=path)
-    history.add("a", {"x": 0.5})
-    history.report("a", 1, 3.0)
-    history.close()
-    with sqlite3.connect(path) as file:
-        file.execute("DROP TABLE other")
-        file.execute("DELETE FROM meta WHERE key = 'goal'")
-        file.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
-    file.close()
-    before = path.read_bytes()
-    assert History.read(path)["a"].value == 3.0
-    assert path.read_bytes() == before
-    again = History.open(path)
-    again.report("a", 2, 2.0)
-    again.close()
-    assert History.read(path)["a"].values == ((1.0, 3.0), (2.0, 2.0))
 
 
 rows = st.lists(

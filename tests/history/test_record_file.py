@@ -66,6 +66,35 @@ def killed_writer(path: Path, after: int) -> int:
     return last
 
 
+def test_a_full_disk_is_one_clear_error_and_what_was_written_stays(tmp_path: Path) -> None:
+    record = History(SPACE, metric="loss", mode="min", path=tmp_path / "record")
+    record.add("a", config(0.5))
+    database = record._store._db
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(
+        f"PRAGMA max_page_count = {pages}"
+    )  # SQLite's own word for no room is the same
+    reported = 0
+    full = ""
+    while not full:
+        try:
+            record.report("a", reported, 0.5)
+            reported += 1
+        except HistoryError as error:
+            full = str(error)
+    assert "disk is full" in full
+    assert "raytuner resume" in full
+    assert reported > 1
+    with pytest.raises(HistoryError, match="disk is full"):
+        record.end("a", TrialState.COMPLETED, "for a reason" * 1000)
+    database.execute(f"PRAGMA max_page_count = {2 * pages}")  # there is room again
+    record.report("a", reported, 0.25)
+    record.end("a", TrialState.COMPLETED)
+    again = History.read(tmp_path / "record", SPACE)
+    assert again["a"] == record["a"]
+    assert [t for t, _ in again["a"].values] == list(range(reported + 1))
+
+
 def test_what_happened_is_there_after_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "record"
     last = killed_writer(path, after=50)
@@ -232,7 +261,7 @@ def test_a_newer_format_is_an_error_that_names_both(tmp_path: Path, reader: obje
     [
         "UPDATE trial SET state = 'ASLEEP'",
         "UPDATE trial SET config = '{'",
-        "INSERT INTO value VALUES ('nobody', 1, 1, 1)",
+        "INSERT INTO value VALUES ('nobody', 1, 1, 1, 1)",
         "DROP TABLE value",
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -81,6 +82,58 @@ def test_elsewhere_it_asks_for_its_token() -> None:
         assert server.url.endswith(f"/?token={server.token}")
         assert get(server, "/")[0] == get(server, "/body?token=guess")[0] == 403
         assert get(server, f"/body?token={server.token}", Host="worker.example")[0] == 200
+
+
+def raw(server: Server, request: bytes) -> bytes:
+    """The first line of the answer to bytes that no browser would send."""
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as connection:
+        connection.sendall(request)
+        return connection.makefile("rb").readline()
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "code"),
+    [
+        ("/../../etc/passwd", "localhost", b" 404 "),
+        ("/%2e%2e/%2e%2e/etc/passwd", "localhost", b" 404 "),
+        ("http://[", "localhost", b" 400 "),
+        ("/body", "[::1", b" 403 "),
+        ("/body", "", b" 403 "),
+        ("/body", "localhost.evil.example", b" 403 "),
+        ("/body", "127.0.0.1@evil.example", b" 403 "),
+    ],
+)
+def test_only_the_page_is_served_and_only_to_this_machine(
+    path: str, host: str, code: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with served(study(1)) as server:
+        assert code in raw(server, f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(a: bytes, b: bytes) -> bool:
+        compared.append((a, b))
+        return a == b
+
+    monkeypatch.setattr("raytuner.report.live.hmac.compare_digest", compare)
+    with served(study(1), host="0.0.0.0") as server:
+        assert get(server, "/body?token=guess")[0] == 403
+        assert get(server, "/body?token=%ff%00")[0] == 403
+        assert server.token is not None
+        assert len(server.token) >= 24
+        assert [a for a, _ in compared] == [b"guess", "\ufffd\0".encode()]
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "127.0.0.2"])
+def test_at_any_other_address_there_is_a_token(host: str) -> None:
+    with Server(lambda: study(1), Path("/x"), host=host) as server:
+        assert server.token is not None
+    with Server(lambda: study(1), Path("/x")) as server:
+        assert server.token is None
+        assert server.server_address[0] == "127.0.0.1"
 
 
 def test_a_port_that_is_taken_is_one_clear_error() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +13,7 @@ from ray.tune.search.searcher import Searcher
 
 from raytuner.cli import main
 from raytuner.errors import HistoryError, MetricError, SettingError
-from raytuner.history import History, TrialState
+from raytuner.history import History, Store, TrialState
 from raytuner.simulate import Curve, Settings, Workload, predict
 from raytuner.simulate.replay import Replay, recorded_seconds
 from raytuner.space import Float, Space
@@ -46,16 +44,14 @@ def record(
         history.end(trial_id, state)
         now += startup + reports * seconds
     history.close()
-    with closing(sqlite3.connect(path)) as file, file:
-        for (trial_id, begin), (_, reports, _) in zip(rows, trials, strict=True):
-            file.execute(
-                "UPDATE value SET reported_at = ? + t * ? WHERE trial_id = ?",
-                (begin + startup, seconds, trial_id),
-            )
-            file.execute(
-                "UPDATE trial SET proposed_at = ?, ended_at = ? WHERE trial_id = ?",
-                (begin, begin + startup + reports * seconds, trial_id),
-            )
+    store = Store.open(path)
+    heads = {head[0]: head for head in store.trials()}
+    for trial_id, at, value in list(store.values()):
+        store.put_value(trial_id, at, value, dict(rows)[trial_id] + startup + at * seconds)
+    for (trial_id, begin), (_, reports, _) in zip(rows, trials, strict=True):
+        ended_at = begin + startup + reports * seconds
+        store.put_trial((*heads[trial_id][:6], begin, ended_at))
+    store.close()
     return History.open(path)
 
 
@@ -163,8 +159,11 @@ def test_a_failed_trial_fails_again(tmp_path: Path) -> None:
 def test_a_pause_in_the_record_is_no_training_time(tmp_path: Path) -> None:
     history = record(tmp_path / "r", [(0.2, 9, TrialState.COMPLETED)])
     history.close()
-    with closing(sqlite3.connect(tmp_path / "r")) as file, file:
-        file.execute("UPDATE value SET reported_at = reported_at + 5000 WHERE t > 4")
+    store = Store.open(tmp_path / "r")
+    values = {(trial_id, t): value for trial_id, t, value in store.values()}
+    for trial_id, t, at in list(store.report_times()):
+        store.put_value(trial_id, t, values[trial_id, t], at + 5000 * (t > 4))
+    store.close()
     curve = Replay.of(History.open(tmp_path / "r"))({"x": 0.2})
     assert [curve.duration(t) for t in range(1, 10)] == pytest.approx([10.0] * 9)
 

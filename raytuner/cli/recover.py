@@ -1,0 +1,43 @@
+"""`raytuner recover`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from raytuner.cli.common import FOLDER
+from raytuner.cli.loading import load_space
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    metavar="NEW",
+    help="A new folder to write the record to.  [default: FOLDER; the damaged file is kept there]",
+)
+@click.option(
+    "--space",
+    "space_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file of the search space, if nothing else says it any more.",
+)
+@click.option("--metric", help="Its metric, likewise.")
+@click.option("--mode", type=click.Choice(["min", "max"]), help="And whether that is to be small.")
+def recover(
+    folder: Path, to: Path | None, space_file: Path | None, metric: str | None, mode: str | None
+) -> None:
+    """Save what can be saved of a study whose record is damaged or gone.
+
+    What is left of the record is completed by Ray's own files beside it. Stop the study first, if
+    it runs.
+    """
+    from raytuner import text
+    from raytuner.study import recover
+
+    space = None if space_file is None else load_space(space_file)
+    found = recover(folder, to, param_space=space, metric=metric, mode=mode)
+    for line in found.lines():
+        click.echo(text.printable(line))

@@ -1,0 +1,87 @@
+"""What is kept beside the trials, by key, and the shape it has.
+
+A record may come from elsewhere (see docs/trust.md), and pages and commands are made from these:
+they are looked at once, when the record is read. Keys that are not named here may hold anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+LATEST = 253_402_300_800.0  # the year 10000, in Unix seconds: the last that calendars can say
+
+_Shape = Callable[[Any], bool]
+
+
+def is_time(value: Any) -> bool:
+    """Whether a value is a moment that a calendar can say."""
+    return _number(value) and 0 <= value < LATEST
+
+
+def misshapen(meta: Mapping[str, Any]) -> str | None:
+    """The key of the first value that is not what it should be, in words; None if all are.
+
+    >>> misshapen({"finished": True, "runs": "many"})
+    "what it keeps as 'runs' is not what a study keeps"
+    """
+    for key, value in meta.items():
+        shape = is_time if key.startswith("started/") else _SHAPES.get(key)
+        if shape is not None and value is not None and not shape(value):
+            return f"what it keeps as {key!r} is not what a study keeps"
+    return None
+
+
+def _is(*types: type) -> _Shape:
+    return lambda value: isinstance(value, types)
+
+
+def _number(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < 1e300 and not math.isnan(value)
+
+
+def _all(shape: _Shape) -> _Shape:
+    return lambda value: isinstance(value, list) and all(map(shape, value))
+
+
+def _by_name(shape: _Shape) -> _Shape:
+    return lambda value: isinstance(value, dict) and all(map(shape, value.values()))
+
+
+def _run(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("what"), str)
+        and is_time(value.get("at"))
+        and isinstance(value.get("command"), str | None)
+        and isinstance(value.get("folder"), str)
+        and _all(_is(str))(value.get("changes", []))
+        and _by_name(_is(str))(value.get("versions"))
+    )
+
+
+def _settings(value: Any) -> bool:
+    resources = value.get("resources") if isinstance(value, dict) else {}
+    gpu = resources.get("gpu", 0) if isinstance(resources, dict) else 0
+    return isinstance(value, dict) and _number(gpu)
+
+
+_SHAPES: dict[str, _Shape] = {
+    "time_attr": _is(str),
+    "max_t": _number,
+    "runs": _all(_run),
+    "settings": _settings,
+    "finished": _is(bool),
+    "trainable": _is(str),
+    "num_samples": _is(int),
+    "time_budget_s": _number,
+    "gpu_hours_used": _number,
+    "live": _is(str),
+    "search_id": _is(str),
+    "search_space": _is(dict),
+    "confirmed": _by_name(_all(_is(int, float))),
+    "earlier": _is(list),
+    "priors": _is(dict),
+}

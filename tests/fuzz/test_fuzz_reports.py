@@ -1,0 +1,229 @@
+"""Reports with anything in them, and states that somebody has changed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import checks
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.tune.schedulers import TrialScheduler
+from test_fuzz import JSON, few
+
+from raytuner.bayes import SobolProposer
+from raytuner.errors import MetricError, RaytunerError
+from raytuner.history import History
+from raytuner.schedulers import ASHAScheduler
+from raytuner.search import BoTorchSearch
+from raytuner.space import Categorical, Float, Space
+
+SPACE = Space({"lr": Float(0.0, 1.0), "opt": Categorical(["sgd", None])})
+
+
+class Rude:
+    """An object that does not even show itself."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+ODD = st.sampled_from(
+    [
+        *(None, True, "0.5", b"1", [1.0], {"a": 1}, 1j, 10**400, -(10**400), Decimal("0.5")),
+        *(Fraction(1, 2), np.float32(0.25), np.int64(2), np.bool_(True), np.array(0.5)),
+        *(
+            np.array([1.0]),
+            np.array("x"),
+            torch.tensor(0.5),
+            torch.tensor([1.0, 2.0]),
+            Rude(),
+            print,
+        ),
+        *(math.nan, math.inf, -math.inf, 0, -1, 1e308, 5e-324),
+    ]
+)
+VALUE = ODD | st.floats() | st.integers(-3, 10) | st.integers(-3, 10).map(float)
+REPORT = st.fixed_dictionaries(
+    {}, optional={"loss": VALUE, "training_iteration": VALUE, "other": ODD, 7: ODD, "": ODD}
+)
+
+
+def number(value: Any) -> float | None:
+    """What a report's value is to be taken for; None for no number."""
+    if isinstance(value, torch.Tensor | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool | np.bool_ | complex) or not isinstance(
+        value, int | float | Fraction | np.floating | np.integer
+    ):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+@few(60)
+@given(st.lists(st.tuples(st.sampled_from("abc"), REPORT), max_size=12), st.booleans())
+def test_whatever_is_reported_is_recorded_as_it_is_or_told(
+    reports: list[tuple[str, dict[Any, Any]]], ends: bool
+) -> None:
+    search = BoTorchSearch(
+        SPACE, metric="loss", mode="min", proposer=SobolProposer, background=False, seed=0
+    )
+    expected: dict[str, dict[float, float]] = {name: {} for name in "abcz"}
+    for name in expected:
+        search.suggest(name)
+    search.on_trial_result("z", {"loss": 1.0, "training_iteration": 1})
+    expected["z"] = {1.0: 1.0}
+    for name, report in reports:
+        search.on_trial_result(name, report)
+        t, value = number(report.get("training_iteration")), number(report.get("loss"))
+        if t is not None and math.isfinite(t) and value is not None:
+            expected[name][t] = value
+    for name, values in expected.items():
+        assert repr(dict(search.history[name].values)) == repr(dict(sorted(values.items())))
+    if ends:
+        for name, report in reports:
+            search.on_trial_complete(name, report)
+        assert not {name for name, _ in reports} & {*search.history.live()}
+    search.suggest("last")
+    search.close()
+
+
+@few(60)
+@given(st.lists(st.tuples(st.sampled_from("abc"), REPORT), min_size=1, max_size=12))
+def test_a_scheduler_decides_on_whatever_is_reported(
+    reports: list[tuple[str, dict[Any, Any]]],
+) -> None:
+    scheduler = ASHAScheduler(metric="loss", mode="min", max_t=9, grace_period=1, seed=0)
+    controller = SimpleNamespace(search_alg=None, get_trials=list)
+    trials = {name: trial(name) for name in "abcz"}
+    for one in trials.values():
+        scheduler.on_trial_add(controller, one)
+    scheduler.on_trial_result(controller, trials["z"], {"loss": 1.0, "training_iteration": 1})
+    for name, report in reports:
+        said = scheduler.on_trial_result(controller, trials[name], report)
+        assert said in (TrialScheduler.CONTINUE, TrialScheduler.STOP)
+        t = number(report.get("training_iteration"))
+        if t is None or not math.isfinite(t) or number(report.get("loss")) is None or t >= 9:
+            assert said == TrialScheduler.STOP
+    scheduler.debug_string()
+    json.loads(json.dumps(scheduler.state_dict()))
+
+
+def trial(name: str) -> Any:
+    return SimpleNamespace(
+        trial_id=name,
+        status="RUNNING",
+        last_result={},
+        checkpoint=None,
+        get_trainable_cls=lambda: None,
+        set_status=lambda status: None,
+    )
+
+
+def test_before_anything_was_reported_right_it_is_one_error() -> None:
+    reports: list[dict[Any, Any]] = [{"loss": Rude()}, {7: 1}, {"": None}, {"loss": None, 7: 1}]
+    for report in reports:
+        search = BoTorchSearch(
+            SPACE, metric="loss", mode="min", proposer=SobolProposer, background=False
+        )
+        search.suggest("a")
+        with pytest.raises(MetricError):
+            search.on_trial_result("a", {"training_iteration": 1, **report})
+
+
+PATHS = st.lists(st.integers(0, 20), max_size=5)
+
+
+def changed(state: Any, path: list[int], value: Any) -> Any:
+    """A copy of a state with another value at some place in it."""
+    state = copy.deepcopy(state)
+    at, key = {"state": state}, "state"
+    whole = at
+    for number in path:
+        inner: Any = at[key]
+        if isinstance(inner, dict) and inner:
+            at, key = inner, list(inner)[number % len(inner)]
+        elif isinstance(inner, list) and inner:
+            at, key = inner, number % len(inner)  # type: ignore[assignment]
+        else:
+            break
+    at[key] = value
+    return whole["state"]
+
+
+@few(80)
+@given(PATHS, JSON)
+def test_a_schedulers_state_is_taken_whole_or_refused(path: list[int], value: Any) -> None:
+    def make() -> ASHAScheduler:
+        return ASHAScheduler(metric="loss", mode="min", max_t=9, grace_period=1, seed=0)
+
+    scheduler, controller = make(), SimpleNamespace(search_alg=None, get_trials=list)
+    trials = {name: trial(name) for name in "abcd"}
+    for i, one in enumerate(trials.values()):
+        scheduler.on_trial_add(controller, one)
+        for t in (1, 3):
+            scheduler.on_trial_result(controller, one, {"loss": i / t, "training_iteration": t})
+    again = make()
+    before = again.state_dict()
+    try:
+        again.load_state_dict(changed(json.loads(json.dumps(scheduler.state_dict())), path, value))
+    except RaytunerError as error:
+        checks.said(error)
+        assert again.state_dict() == before
+        return
+    again.on_trial_add(controller, one)
+    again.on_trial_result(controller, one, {"loss": 0.5, "training_iteration": 4})
+    json.loads(json.dumps(again.state_dict()))
+    again.debug_string()
+
+
+@few(10)
+@given(
+    st.sampled_from(["proposer", "priors", "earlier", "runs", "live", "finished"]),
+    PATHS,
+    JSON,
+)
+def test_a_searchers_state_is_taken_whole_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, key: str, path: list[int], value: Any
+) -> None:
+    def make() -> BoTorchSearch:
+        return BoTorchSearch(
+            SPACE, metric="loss", mode="min", n_initial=2, background=False, seed=0
+        )
+
+    search = make()
+    for i in range(3):
+        search.suggest(f"t{i}")
+        search.on_trial_complete(f"t{i}", {"loss": 1.0 + i, "training_iteration": 1})
+    saved: Path = tmp_path_factory.mktemp("state") / "searcher-state.pkl"
+    search.save(str(saved))
+    history = History.open(saved)
+    history.set_meta(key, changed(history.get_meta(key), path, value))
+    history.close()
+    again = make()
+    try:
+        again.restore(str(saved))
+        config = again.suggest("next")
+    except RaytunerError as error:
+        checks.said(error)
+        return
+    assert isinstance(config, dict)
+    SPACE.validate(config)
+    assert [t.value for t in again.history.trials][:3] == [1.0, 2.0, 3.0]

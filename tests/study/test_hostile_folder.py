@@ -1,0 +1,234 @@
+"""A study's folder that somebody means ill with: looking at it runs nothing, and shows it as it is.
+
+What trust a folder asks for is said in docs/trust.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import html
+import json
+import os
+import pickle
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import raytuner
+from raytuner.cli import BAD_INPUT, main
+from raytuner.errors import RaytunerError, SettingError
+from raytuner.history import History, Store, TrialState
+from raytuner.search.restore import RECORD_FILE
+from raytuner.space import Categorical, Float, Space
+from raytuner.study.arguments import folder_for
+
+PACKAGE = Path(raytuner.__file__).parent
+TAG = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
+ESCAPE = "\x1b]0;owned\x07\x1b[2J"
+MARKUP = "[red]x[/red][/nothing][link=http://evil.example]y[/link]"
+FORMULA = "=cmd|'/C calc'!A0"
+SHELL = "$(touch marker); `touch marker` && touch marker"
+NASTY = [TAG, ESCAPE, MARKUP, FORMULA, SHELL, "a\nb\r\n# c = 1", "../../etc/passwd", "\u202egnp"]
+
+
+_RUNS = re.compile(r"(pickle\.loads?|torch\.load|^eval|^exec|yaml\.load|__import__|runpy\..*)$")
+
+
+class Marker:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "marker"
+    yield path
+    assert not path.exists()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil_module.py").write_text(f"import os\nos.mkdir({str(marker)!r})\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "results" / MARKUP.replace("/", "|")
+    folder.mkdir(parents=True)
+    space = Space({TAG: Float(0.0, 1.0), "x": {MARKUP: Categorical(NASTY), ESCAPE: None}})
+    history = History(space, metric=f"{FORMULA}{ESCAPE}", mode="min", max_t=3)
+    history.set_meta("trainable", "evil_module:train")
+    history.set_meta("live", "../../../etc/passwd")
+    run = {"what": TAG, "at": 1e9, "command": SHELL, "folder": TAG, "changes": [TAG]}
+    history.set_meta("runs", [{**run, "versions": {TAG: TAG}}])
+    history.set_meta("settings", {TAG: SHELL, "resources": {TAG: TAG}, "scheduler": None})
+    history.set_meta("search_space", {TAG: TAG})
+    for i, nasty in enumerate(NASTY * 2):
+        config = {TAG: i / 16, "x": {MARKUP: nasty, ESCAPE: None}}
+        trial = f"{i}{nasty}"
+        history.add(trial, config)
+        for t in range(1, 3 + i % 2):
+            history.report(trial, t, i + 1 / t)
+        state = [TrialState.COMPLETED, TrialState.STOPPED_EARLY, TrialState.FAILED][i % 3]
+        history.end(trial, state, f"{nasty}: {SHELL}")
+    history.copy_to(folder / RECORD_FILE)
+    pickled = pickle.dumps(Marker(marker))
+    text = json.dumps({"_type": "CLOUDPICKLE_FALLBACK", "value": pickled.hex()})
+    place = folder / "train_1"
+    (place / "checkpoint_000000").mkdir(parents=True)
+    for file in (
+        *(folder / name for name in ("tuner.pkl", "trainable.pkl", "searcher-state-1.pkl")),
+        *(folder / name for name in ("search_gen_state-1.json", "scheduler-state-1.pkl")),
+        *(place / name for name in ("params.pkl", "error.pkl", "checkpoint_000000/data.pkl")),
+    ):
+        file.write_bytes(pickled)
+    (folder / "experiment_state-1.json").write_text(
+        json.dumps({"trial_data": [[text, text]], "runner_data": json.loads(text)})
+    )
+    (place / "params.json").write_text(json.dumps({TAG: 0.5, "x": {MARKUP: TAG, ESCAPE: None}}))
+    (place / "result.json").write_text(text + "\n" + '{"trial_id": ["no text"], "config": 3}\n')
+    return folder
+
+
+def invoke(*args: object) -> Result:
+    return CliRunner(env={"COLUMNS": "200"}).invoke(main, [str(arg) for arg in args])
+
+
+def plain(said: str) -> None:
+    """A terminal shows it as it is."""
+    assert not re.findall(
+        r"[^\x20-\x7e\n\u00a0-\u02ff\u2000-\u200a\u2010-\u2027\u2500-\u25ff]", said
+    )
+
+
+@pytest.mark.usefixtures("marker")
+def test_looking_runs_nothing_and_shows_it_as_it_is(folder: Path, tmp_path: Path) -> None:
+    before = {*tmp_path.rglob("*")}
+    for args in (("list", folder.parent), ("show", folder), ("best", folder)):
+        result = invoke(*args)
+        assert result.exit_code == 0, (args, result.output, result.exception)
+        plain(result.output)
+    assert MARKUP in invoke("show", folder).output
+    assert json.loads(invoke("best", folder).stdout)["x"][MARKUP] in NASTY
+    toml = invoke("best", folder, "--format", "toml").stdout
+    plain(toml)
+    assert tomllib.loads(toml)["x"][MARKUP] in NASTY
+    assert "evil_module" not in sys.modules
+    assert {*tmp_path.rglob("*")} == before
+
+
+@pytest.mark.usefixtures("marker")
+def test_the_report_shows_markup_as_text(folder: Path, tmp_path: Path) -> None:
+    result = invoke("report", folder, "-o", tmp_path / "page.html")
+    assert result.exit_code == 0, result.exception
+    page = (tmp_path / "page.html").read_text()
+    assert html.escape(TAG) in page
+    assert TAG not in page
+    assert "<img src=x" not in page
+    body = page[page.index("<main") :]
+    assert body.count("</script>") == body.count("<script")
+    assert "evil_module" not in sys.modules
+
+
+@pytest.mark.usefixtures("marker")
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.db"])
+def test_an_export_holds_no_formula(folder: Path, tmp_path: Path, name: str) -> None:
+    result = invoke("export", folder, tmp_path / name)
+    assert result.exit_code == 0, result.exception
+    if name == "t.csv":
+        with (tmp_path / name).open(newline="") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert f"'{FORMULA}" in cells
+        assert not [c for c in cells if c.startswith(("=", "+", "@", "\t")) or c[:2] == "-c"]
+
+
+@pytest.mark.usefixtures("marker")
+def test_recovering_unpickles_nothing(folder: Path) -> None:
+    record = folder / RECORD_FILE
+    record.write_bytes(record.read_bytes()[:-4096])
+    result = invoke("recover", folder)
+    assert result.exit_code in (0, BAD_INPUT), result.exception
+    plain(result.output)
+    record.write_bytes(b"no record")
+    result = invoke("recover", folder)
+    assert result.exit_code == BAD_INPUT
+    plain(result.output)
+
+
+@pytest.mark.usefixtures("marker")
+def test_pickles_in_the_place_of_the_record_are_not_opened(folder: Path) -> None:
+    (folder / RECORD_FILE).unlink()
+    for args in (("show", folder), ("list", folder.parent), ("recover", folder)):
+        result = invoke(*args)
+        assert result.exit_code in (1, BAD_INPUT), result.exception
+        plain(result.output)
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "", "../up", "a/b", "/etc", "a\0b", "a\nb", ESCAPE, "n" * 300]
+)
+def test_a_name_stays_in_its_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="a plain folder name"):
+        folder_for("train", tmp_path / "results", name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("runs", [{"what": "run"}]),
+        ("runs", [{"what": "run", "at": 1e300, "folder": "", "versions": {}}]),
+        ("runs", {"a": 1}),
+        ("settings", [1]),
+        ("settings", {"resources": {"gpu": "x"}}),
+        ("finished", "no"),
+        ("confirmed", {"a": "b"}),
+        ("started/a", "then"),
+        ("time_attr", 3),
+        ("max_t", "x"),
+        ("goal", {"objectives": 3}),
+        ("metric", [1]),
+        ("mode", "up"),
+        ("space", {"lr": {"type": "float", "low": 1, "high": 0}}),
+        ("space", {"lr": {"type": "choice", "values": 3}}),
+    ],
+)
+def test_what_no_study_keeps_is_one_clear_line(key: str, value: object, tmp_path: Path) -> None:
+    record = tmp_path / RECORD_FILE
+    history = History(Space({"lr": Float(0.0, 1.0)}), metric="loss", mode="min", path=record)
+    history.add("a", {"lr": 0.5})
+    history.close()
+    store = Store.open(record)  # with a check that is right
+    store.set_meta(key, value)
+    store.close()
+    with pytest.raises(RaytunerError):
+        raytuner.load(tmp_path)
+    for command in ("show", "report", "best"):
+        result = invoke(command, tmp_path)
+        assert result.exit_code == BAD_INPUT, result.exception
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_what_the_package_unpickles_and_listens_at() -> None:
+    """docs/trust.md names these places, with what each of them reads."""
+    runs, listens = set(), set()
+    for path in PACKAGE.rglob("*.py"):
+        file = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and _RUNS.search(ast.unparse(node.func)):
+                runs.add(file)
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [getattr(node, "module", None), *(alias.name for alias in node.names)]
+                if {"socket", "socketserver", "http.server", "asyncio"} & {*names}:
+                    listens.add(file)
+    assert runs == {"study/ends.py", "integrations/sklearn/trials.py"}
+    assert listens == {"report/live.py"}
