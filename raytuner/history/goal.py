@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from raytuner.errors import MetricError
@@ -183,6 +183,10 @@ class Goal:
         for slack in self.outcomes(values)[self.n_objectives :]:
             total += math.inf if math.isnan(slack) else max(0.0, -slack)
         return total
+
+    def with_cost(self, cost: str) -> Goal:
+        """The same goal, what a trial costs being said by ``cost`` unless it was said before."""
+        return self if self.cost is not None else replace(self, cost=cost)
 
     def to_json(self) -> dict[str, Any]:
         """As data for JSON."""

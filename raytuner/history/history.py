@@ -74,7 +74,12 @@ class History:
         3.0
         >>> history.snapshot().y.tolist()
         [-3.0]
+
+    Attributes:
+        left: So many more trials are to be proposed, if that is known; not kept on disk.
     """
+
+    left: int | None = None
 
     def __init__(
         self,
@@ -124,6 +129,8 @@ class History:
             ended_at=None,
         )
         self._enter(_Entry(head, self.space.encode([config])[0]))
+        if self.left is not None:
+            self.left = max(self.left - 1, 0)
         self._write(head)
 
     def report(
@@ -288,14 +295,16 @@ class History:
         Before any trial completes, the trial whose last value is best. A FAILED trial is never
         the incumbent, nor is a value that is not finite. None while there is no value at all.
 
-        With outcome constraints, the best of those that keep them; while none does, the one that
-        breaks them least. Of several objectives the weighted sum counts, or without weights the
+        Where hyperparameters are fidelities, trials at full fidelity only. With outcome
+        constraints, the best of those that keep them; while none does, the one that breaks them
+        least. Of several objectives the weighted sum counts, or without weights the
         first (see :meth:`pareto`).
         """
         best: tuple[bool, float, float] | None = None
         winner: _Entry | None = None
-        for entry in self._entries.values():
-            if not entry.values or entry.head.state is TrialState.FAILED:
+        full = self.space.is_full(self.points())
+        for entry, is_full in zip(self._entries.values(), full, strict=True):
+            if not is_full or not entry.values or entry.head.state is TrialState.FAILED:
                 continue
             merit = self._merit(entry.head.state, self._values_at(entry, max(entry.values)))
             if math.isfinite(merit[-1]) and (best is None or merit > best):
@@ -305,6 +314,10 @@ class History:
     def merit(self, trial: Trial) -> tuple[bool, float, float]:
         """What makes one trial better than another, larger being better; see :meth:`best`."""
         return self._merit(trial.state, self.metrics_of(trial))
+
+    def is_full(self, trial: Trial) -> bool:
+        """Whether the trial is at full fidelity; each is where no hyperparameter is a fidelity."""
+        return bool(self.space.is_full(self._entry(trial.trial_id).point[None])[0])
 
     def is_feasible(self, trial: Trial) -> bool:
         """Whether the trial's last values keep all outcome constraints."""
@@ -369,6 +382,7 @@ class History:
             cost=None
             if self.goal.cost is None
             else np.array([*map(self._cost, self._entries.values())]),
+            left=self.left,
         )
 
     # -- what has changed -----------------------------------------------------------------------

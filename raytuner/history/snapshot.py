@@ -37,6 +37,7 @@ class Snapshot:
         n_objectives: How many objectives there are, ``y`` included.
         cost: ``(k,)`` what each trial would cost in full, by what it has cost so far; NaN where
             nothing is known. None: costs play no part.
+        left: How many more trials are to be proposed, if that is known.
     """
 
     trial_ids: tuple[str, ...]
@@ -50,6 +51,7 @@ class Snapshot:
     others: FloatArray | None = None
     n_objectives: int = 1
     cost: FloatArray | None = None
+    left: int | None = None
 
     def __post_init__(self) -> None:
         k, m = len(self.trial_ids), len(self.trial)

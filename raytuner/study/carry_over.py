@@ -108,7 +108,7 @@ def _reopened(history: History, former: float | None, max_t: float) -> list[Tria
     for trial in found:
         reason = f"it reached max_t, which was {former:g} and became {max_t:g}"
         history.end(trial.trial_id, TrialState.STOPPED_EARLY, reason)
-    return sorted(found, key=lambda trial: sign * trial.value)
+    return sorted(filter(history.is_full, found), key=lambda trial: sign * trial.value)
 
 
 def _moved(searched: Space, within: Space, trials: Sequence[Trial]) -> list[Config]:
