@@ -446,7 +446,24 @@ class Space:
                 f"{tried} keeps {names} {', '.join(c.name for c in self.constraints)}; is it what"
                 " you mean? Widen a range, or loosen it"
             )
+        if self.fidelities:
+            self._check_full_is_allowed()
         return self.snap(found)
+
+    def _check_full_is_allowed(self) -> None:
+        if math.prod(c.n_levels or math.inf for c in self.columns) <= _LISTABLE:
+            tried, found = "no configuration", bool(self.is_full(self.listed()).any())
+        else:
+            tried, rng = f"none of {_DRAWS} draws", np.random.default_rng(0)
+            parts = (rng.random((_AT_ONCE, self.dim)) for _ in range(_DRAWS // _AT_ONCE))
+            found = any(self.allowed(self.in_full(part)).any() for part in parts)
+        if not found:
+            raise SpaceError(
+                f"{tried} at full fidelity"
+                f" ({', '.join(self.columns[j].name for j in self.fidelities)}) keeps"
+                f" {', '.join(c.name for c in self.constraints)}; the answer is looked for there:"
+                " loosen it, or lower the fidelity's upper end"
+            )
 
     def to_spec(self) -> dict[str, Any]:
         """The space as data for JSON or TOML, in the format of `raytuner.space.spec`."""

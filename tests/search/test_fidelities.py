@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from processes import Polled
+from processes import TOLD, Counting, Polled
 from ray import tune
 from searcher_conformance import PARAM_SPACE, Driver, Make, SearcherConformance, inner
 
 import raytuner
 from raytuner import ASHAScheduler, BoTorchSearch, PredictiveTerminationScheduler
 from raytuner.errors import MetricError, RaytunerError, SettingError, SpaceError
-from raytuner.history import History, TrialState
-from raytuner.search.mirror import Mirror, Request
+from raytuner.history import Goal, History, TrialState
+from raytuner.search.mirror import Mirror, Request, Setup
 from raytuner.simulate import Cluster, Curve, Simulation, simulate
+from raytuner.space import Float, Space
 
 MARKED = {**PARAM_SPACE, "width": raytuner.fidelity(tune.choice([8, 16, 32, 64]))}
 
@@ -152,20 +153,14 @@ def test_in_a_process_of_its_own() -> None:
 
 
 def test_the_process_knows_how_many_trials_are_left() -> None:
-    searcher = BoTorchSearch(SPACE, "loss", "min", background=False, seed=0, n_initial=3)
-    driver = Driver(searcher)
-    for value in (1.0, 0.5, 0.7, 0.6, 0.9, 0.8):
-        driver.fill()
-        driver.end_one(value)
-    history, proposals = searcher.history, {}
-    for left in (None, 1):
-        mirror = Mirror(searcher._setup(history))
-        reply = mirror.answer(
-            Request(0, history.version, history.changes(0), None, (), n=1, left=left)
-        )
-        proposals[left] = history.space.load(reply.proposals[0][0])
-    assert is_full(proposals[1])
-    assert not is_full(proposals[None])
+    TOLD.clear()
+    space = Space({"x": Float(0, 1)})
+    mirror = Mirror(Setup(space, Goal.of("loss", "min"), Counting, 0))
+    promised = ({"x": 0.25}, {"x": 0.75})
+    mirror.answer(Request(0, 0, (), None, promised, n=1, left=5))
+    assert TOLD[-1].left == 3
+    mirror.answer(Request(0, 0, (), None, (), n=1))
+    assert TOLD[-1].left is None
 
 
 def test_it_goes_on_after_a_save(tmp_path: Path) -> None:

@@ -141,6 +141,13 @@ def test_what_cannot_be_a_fidelity(template: dict[str, Any], message: str) -> No
         Space(template)
 
 
+def test_constraints_must_leave_something_at_full_fidelity() -> None:
+    template = {"n": Integer(1, 8), "width": fidelity(Integer(1, 8))}
+    assert Space(template, ["n * width <= 8"]).is_full(np.array([[0.0, 1.0]])).all()
+    with pytest.raises(SpaceError, match=r"no configuration at full fidelity \(width\) keeps"):
+        Space(template, ["n * width <= 7"])
+
+
 def test_a_fidelity_with_one_value_is_a_constant() -> None:
     space = Space({"x": Float(0, 1), "n": fidelity(Integer(4, 4))})
     assert space.fidelities == ()
