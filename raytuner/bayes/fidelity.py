@@ -78,7 +78,7 @@ class Frugal:
         self._space = space
         self._has_fidelity = has_fidelity
         self._posterior = Posterior(models.objective)
-        self._noise = models.objective.likelihood.noise.detach()
+        self._noise = self._posterior.noise
         self._feasibility = Feasibility(models.constraints, seed) if models.constraints else None
         self._cost = cost
         self._snapshot = snapshot

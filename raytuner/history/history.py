@@ -357,12 +357,15 @@ class History:
         trial: list[int] = []
         t: list[float] = []
         outcomes: list[tuple[float, ...]] = []
+        errors: list[float] = []
+        error_name = self.goal.standard_error
         final: list[bool] = []
         for row, entry in enumerate(self._entries.values()):
             steps = sorted(entry.values)
             trial += [row] * len(steps)
             t += steps
             outcomes += [self.goal.outcomes(self._values_at(entry, step)) for step in steps]
+            errors += [entry.others.get(step, {}).get(str(error_name), math.nan) for step in steps]
             final += [False] * len(steps)
             if steps and entry.head.state is TrialState.COMPLETED:
                 final[-1] = True
@@ -382,6 +385,7 @@ class History:
             cost=None
             if self.goal.cost is None
             else np.array([*map(self._cost, self._entries.values())]),
+            standard_error=None if error_name is None else np.array(errors, dtype=np.float64),
             left=self.left,
         )
 

@@ -100,6 +100,9 @@ class BoTorchSearch(Searcher):
             "time_total_s": proposals then promise the largest improvement per unit of cost, which
             is learned from the trials. None: all count as equally dear; where there are fidelities,
             "time_total_s".
+        standard_error: Key of a report that says the metric's standard error (of a mean over folds,
+            say; NaN if it is not known): the surer a value, the more it counts. None: all count as
+            equally sure.
         weights: One number above 0 for each of several metrics: the objective is the sum of these,
             each times its weight, and taken negative where its mode is "min".
         max_t: A trial's full resource in units of ``time_attr``. None takes it from a raytuner
@@ -152,6 +155,7 @@ class BoTorchSearch(Searcher):
         outcome_constraints: Sequence[str] = (),
         weights: Sequence[float] | None = None,
         cost: str | None = None,
+        standard_error: str | None = None,
         points_to_evaluate: Sequence[Config] | None = None,
         parameter_constraints: Sequence[Rule] = (),
         time_attr: str = "training_iteration",
@@ -179,7 +183,7 @@ class BoTorchSearch(Searcher):
             raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
         check_earlier(earlier)
         self._bounds = tuple(outcome_constraints)
-        self._weights, self._cost = weights, cost
+        self._weights, self._cost, self._standard_error = weights, cost, standard_error
         super().__init__(metric=_listed("metric", metric), mode=_listed("mode", mode))
         self._goal = self._known_goal()
         if proposer is not None and strategy != DEFAULT_STRATEGY:
@@ -813,6 +817,7 @@ class BoTorchSearch(Searcher):
             outcome_constraints=self._bounds,
             weights=self._weights,
             cost=self._cost,
+            standard_error=self._standard_error,
         )
 
     def _read(self, result: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
