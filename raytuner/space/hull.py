@@ -65,9 +65,10 @@ def _hull(a: Any, b: Any, path: Path) -> Any:
             raise SpaceError(f"{path_name(path)}: the two spaces differ in when it is there")
         return When(_hull(a.node, b.node, path), a.conditions)
     if isinstance(a, Fidelity) or isinstance(b, Fidelity):
-        if not (isinstance(a, Fidelity) and isinstance(b, Fidelity)):
+        if isinstance(a, Domain) or isinstance(b, Domain):
             raise SpaceError(f"{path_name(path)}: it is a fidelity in one of the two spaces only")
-        return Fidelity(_hull(a.domain, b.domain, path))
+        domains = (node.domain if isinstance(node, Fidelity) else node for node in (a, b))
+        return Fidelity(_hull(*domains, path))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         for one, other in ((a, b), (b, a)):
             for key in one:

@@ -209,6 +209,11 @@ def test_batches_under_outcome_constraints(n: int) -> None:
     assert np.median(points[:, 0]) < 0.4
 
 
+def test_the_first_trial_is_a_full_one() -> None:
+    points = SPACE.encode([proposal.config for proposal in BayesProposer(SPACE, 0).ask(4)])
+    np.testing.assert_array_equal(SPACE.is_full(points), [True, False, False, False])
+
+
 def test_learning_curves_and_fidelities_go_together() -> None:
     """Some trials were stopped early: time is a fidelity too."""
     history = History(SPACE, goal=GOAL, max_t=9)
