@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         PredictiveTerminationScheduler as PredictiveTerminationScheduler,
     )
     from raytuner.search import BoTorchSearch as BoTorchSearch
+    from raytuner.search import fidelity as fidelity
     from raytuner.search import near as near
     from raytuner.search import when as when
     from raytuner.study import Study as Study
@@ -31,6 +32,7 @@ _ROOMS = {
     "PredictiveTerminationScheduler": "raytuner.schedulers",
     "Study": "raytuner.study",
     "check": "raytuner.placement",
+    "fidelity": "raytuner.search",
     "load": "raytuner.study",
     "near": "raytuner.search",
     "recover": "raytuner.study",
@@ -46,6 +48,7 @@ __all__ = [
     "Study",
     "__version__",
     "check",
+    "fidelity",
     "load",
     "near",
     "recover",

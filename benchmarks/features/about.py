@@ -96,4 +96,12 @@ ABOUT: dict[str, About] = {
     "prior-wrong": About(
         "prior that is wrong", _PRIOR.format("half of the range off in each dimension")
     ),
+    "fidelity": About(
+        "fidelity",
+        "Hartmann's function in six dimensions, augmented: at a fidelity of less than 1 it is a"
+        " little wrong, and an evaluation costs 0.1 of a full one and 0.9 times its fidelity. "
+        + _REGRET.format("value at full fidelity")
+        + " The evaluations are what full ones cost; Optuna, Ax, random search and raytuner without"
+        " the feature make full ones only.",
+    ),
 }

@@ -19,10 +19,12 @@ _LOSS = "loss"
 
 
 class WithFeature(Player):
-    """raytuner told of objectives, constraints, conditions, priors and earlier studies."""
+    """raytuner told of objectives, constraints, conditions, fidelities and what is known."""
 
     def __init__(self, problem: FeatureProblem, seed: int) -> None:
+        self._problem = problem
         self._numbers = count()
+        self._configs: dict[str, Config] = {}
         self._search = BoTorchSearch(
             _space(problem),
             **_objectives(problem),
@@ -34,11 +36,15 @@ class WithFeature(Player):
 
     def ask(self) -> tuple[str, Config]:
         """One trial."""
-        return _asked(self._search, next(self._numbers))
+        trial_id, config = _asked(self._search, next(self._numbers))
+        self._configs[trial_id] = config
+        return trial_id, config
 
     def tell(self, handle: str, outcomes: Outcomes) -> None:
         """Complete the trial."""
-        self._search.on_trial_complete(handle, {**outcomes, "training_iteration": 1})
+        seconds = self._problem.cost(self._configs[handle])
+        report = {**outcomes, "training_iteration": 1, "time_total_s": seconds}
+        self._search.on_trial_complete(handle, report)
 
     def best(self) -> Config:
         """By its model; the best value told while there is none."""
@@ -105,6 +111,7 @@ def has_switch(problem: FeatureProblem) -> bool:
         or problem.noise_sd
         or problem.earlier
         or problem.guess
+        or problem.fidelity
     )
 
 
@@ -159,6 +166,8 @@ def _space(problem: FeatureProblem) -> dict[str, Any]:
             parent, value = problem.conditions[parameter.name]
             domain = raytuner.when(domain, **{parent: value})
         space[parameter.name] = domain
+    if problem.fidelity is not None:
+        space[problem.fidelity.name] = raytuner.fidelity(_domain(problem.fidelity))
     return space
 
 

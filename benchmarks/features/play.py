@@ -35,30 +35,34 @@ def play(method: FeatureMethod, problem: FeatureProblem, seed: int) -> Run:
     """Run a method once: the oldest of the pending trials is evaluated next.
 
     A run's regrets are the problem's losses after each twentieth of the evaluations: ``final`` of
-    what the method has to show, ``any`` of all that it has evaluated, which is the same but for
-    problems with noise.
+    what the method has to show, ``any`` of all that it has evaluated in full, which is the same but
+    for problems with noise.
     """
     import torch
 
     torch.set_num_threads(1)
     seed_everything(seed)
-    noise = np.random.default_rng(seed).normal(0.0, problem.noise_sd, problem.evaluations)
+    rng, budget = np.random.default_rng(seed), problem.evaluations
     asking, telling = _Clock(), _Clock()
     start = time.perf_counter()
     player = method.make(problem, seed)
     pending: deque[tuple[Any, Config]] = deque()
     evaluated: list[Outcomes] = []
+    trials, spent = 0, 0.0
     final: Steps = []
     any_: Steps = []
-    for number in range(1, problem.evaluations + 1):
-        while len(pending) < min(problem.pending, problem.evaluations - len(evaluated)):
+    while spent < budget:
+        while len(pending) < min(problem.pending, ceil(budget - spent)):
             pending.append(asking(player.ask))
         handle, config = pending.popleft()
         outcomes = problem.evaluate(config)
-        telling(player.tell, handle, _told(outcomes, noise[number - 1]))
-        evaluated.append(outcomes)
-        if _is_shown(number, problem.evaluations):
-            share = round(number / problem.evaluations, 5)
+        telling(player.tell, handle, _told(outcomes, rng.normal(0.0, problem.noise_sd)))
+        trials, spent = trials + 1, spent + problem.cost(config)
+        if problem.is_full(config):
+            evaluated.append(outcomes)
+        upcoming = problem.cost(pending[0][1]) if pending else 1.0
+        if _is_shown(spent, upcoming, budget):
+            share = round(min(spent / budget, 1.0), 5)
             any_.append((share, round(problem.loss(evaluated), 5)))
             shown = _shown(player, problem) if problem.noise_sd else any_[-1][1]
             final.append((share, round(shown, 5)))
@@ -70,8 +74,8 @@ def play(method: FeatureMethod, problem: FeatureProblem, seed: int) -> Run:
         budget=float(problem.evaluations),
         final=final,
         any=any_,
-        trials={"COMPLETED": len(evaluated)},
-        units=len(evaluated),
+        trials={"COMPLETED": trials},
+        units=trials,
         utilisation=1.0,
         suggest_median_s=brief(float(np.median(asking.seconds))),
         suggest_worst_s=brief(max(asking.seconds)),
@@ -94,6 +98,6 @@ def _shown(player: Player, problem: FeatureProblem) -> float:
     return problem.loss([problem.evaluate(player.best())])
 
 
-def _is_shown(number: int, evaluations: int) -> bool:
+def _is_shown(spent: float, upcoming: float, budget: float) -> bool:
     """Whether it is the last evaluation of a twentieth."""
-    return ceil(20 * number / evaluations) < ceil(20 * (number + 1) / evaluations)
+    return ceil(20 * spent / budget) < ceil(20 * (spent + upcoming) / budget)

@@ -75,7 +75,10 @@ class FeatureProblem:
         noise_sd: Standard deviation of what is added to the outcomes that are told.
         earlier: Studies of other problems on the same space.
         guess: Where the optimum is expected.
-        evaluations: How many there are.
+        fidelity: A hyperparameter more, for those who can choose it: only at its upper end, where
+            all others evaluate, an outcome counts.
+        cost: Of an evaluation, in units of one at full fidelity.
+        evaluations: How many there are; at lower fidelity more, for the same cost.
         pending: Trials at a time.
     """
 
@@ -90,6 +93,8 @@ class FeatureProblem:
     noise_sd: float = 0.0
     earlier: tuple[Earlier, ...] = ()
     guess: Guess | None = None
+    fidelity: Range | None = None
+    cost: Callable[[Config], float] = lambda config: 1.0
     evaluations: int
     pending: int = 4
 
@@ -104,6 +109,12 @@ class FeatureProblem:
             return True
         parent, value = self.conditions[name]
         return bool(config.get(parent) == value)
+
+    def is_full(self, config: Mapping[str, Any]) -> bool:
+        """Whether a configuration is at full fidelity."""
+        if self.fidelity is None:
+            return True
+        return bool(config.get(self.fidelity.name, self.fidelity.high) == self.fidelity.high)
 
     def evaluate(self, config: Config) -> Outcomes:
         """The outcomes; of a configuration that is not allowed, how far it is from that alone."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from botorch.test_functions.multi_fidelity import AugmentedHartmann
 from botorch.test_functions.multi_objective import DTLZ2, ZDT1
 from botorch.test_functions.synthetic import Branin, ConstrainedHartmann, Hartmann
 
@@ -311,6 +312,25 @@ def _prior(which: str, centre: list[float]) -> FeatureProblem:
     )
 
 
+def fidelity() -> FeatureProblem:
+    """Hartmann's function, of which cheaper evaluations are a little wrong (Wu et al., 2020)."""
+    function, names = AugmentedHartmann(), _numbered(6)
+
+    def outcomes(config: Config) -> Outcomes:
+        point = _point({"s": 1.0, **config}, [*names, "s"])
+        return {"f": float(function.evaluate_true(point))}
+
+    return _judged(
+        HARTMANN_BEST,
+        name="features/fidelity",
+        parameters=_unit(names),
+        function=outcomes,
+        fidelity=Range("s", 0.0, 1.0, whole=False, log=False),
+        cost=lambda config: 0.1 + 0.9 * float(config.get("s", 1.0)),
+        evaluations=30,
+    )
+
+
 PROBLEMS: dict[str, Callable[[], FeatureProblem]] = {
     "constrained": constrained,
     "parameter-constrained": parameter_constrained,
@@ -322,4 +342,5 @@ PROBLEMS: dict[str, Callable[[], FeatureProblem]] = {
     "high-dimensional": high_dimensional,
     "prior-right": prior_right,
     "prior-wrong": prior_wrong,
+    "fidelity": fidelity,
 }

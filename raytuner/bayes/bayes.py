@@ -12,11 +12,12 @@ from botorch.utils.sampling import manual_seed
 
 from raytuner.bayes.acquisition import Acquisition, LogExpectedImprovement, PosteriorAcquisition
 from raytuner.bayes.belief import Belief, Beliefs
-from raytuner.bayes.cost import CostModel, LogAcquisition
+from raytuner.bayes.cost import Cost, CostModel, LogAcquisition, PerCost
 from raytuner.bayes.dataset import Dataset, dataset, least_trials
 from raytuner.bayes.design import Design
 from raytuner.bayes.earlier import Earlier, Task, Trend, best_in_turn
 from raytuner.bayes.feasibility import Feasibility
+from raytuner.bayes.fidelity import Frugal
 from raytuner.bayes.maximise import maximise, unused_candidates
 from raytuner.bayes.models import Fits, Models
 from raytuner.bayes.proposer import Proposal
@@ -60,7 +61,8 @@ class BayesProposer:
     are outcome constraints, the improvement is over the best that keeps them and counts by the
     chance to keep them. Several objectives are made one, by other weights for each proposal
     (:func:`raytuner.bayes.scalarise.chebyshev`). Where the record has costs, it is the improvement
-    per unit of cost.
+    per unit of cost. Where hyperparameters are fidelities, such a configuration and the best so far
+    are then tried as cheaply as tells most per cost (:class:`raytuner.bayes.fidelity.Frugal`).
 
     Args:
         space: The search space, d columns.
@@ -177,6 +179,10 @@ class BayesProposer:
         if self._view is None or self._place < self.n_initial:
             return None
         data = dataset(self._view.of_outcome(0))
+        if self._space.fidelities:
+            # Wherever they were tried, they are compared at full fidelity.
+            in_full = np.unique(self._space.in_full(data.evaluated), axis=0)
+            data = replace(data, evaluated=in_full)
         # Two distinct evaluated configurations are the least that says anything about a slope.
         return data if len(data.evaluated) >= 2 else None
 
@@ -204,11 +210,12 @@ class BayesProposer:
     ) -> np.ndarray:
         """Up to ``n`` configurations at which an acquisition function is highest, ``(n, d)``."""
         assert self._view is not None
-        acquisition = self._costs.per_cost(
-            self._made(make, learned, data), self._view, self._space.columns
-        )
+        acquisition = self._made(make, learned, data)
+        cost = self._costs(self._view, self._space.columns)
+        if cost is not None:
+            acquisition = PerCost(acquisition, cost)
         seen = Seen(self._space, np.vstack([self._view.points, self._asked]))
-        if self._view.is_plain:
+        if self._view.is_plain and not self._space.fidelities:
             best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : self._space.dim]
         else:
             order = learned.models.order(data.evaluated, has_fidelity=data.has_fidelity)
@@ -216,22 +223,42 @@ class BayesProposer:
         if self._beliefs is not None and learned.favour is not None:
             # Candidates where it is believed to be, too.
             best = np.vstack([best, self._beliefs.at_mode(best[:1])])
+        frugal = self._frugal(learned, data, cost) if self._space.fidelities else None
         chosen = np.empty((0, self._space.dim))
         for i in range(min(n, _CLIMBED)):
             rng = np.random.default_rng(self._seed_of(self._place + i))
             point = maximise(acquisition, self._space, best, seen, rng, local=acquisition.is_local)
             if point is None:
                 return chosen
+            if frugal is not None:
+                point = frugal.choose(point, np.vstack([self._asked, chosen]), seen)
             chosen = np.vstack([chosen, point])
             seen.add(point[None])
             if i + 1 < n:
-                acquisition.add_pending(point)
+                acquisition.add_pending(self._space.in_full(point[None])[0])
         if n > len(chosen):
             rng = np.random.default_rng(self._seed_of(self._place + len(chosen)))
             candidates = unused_candidates(self._space, best, seen, rng)
             more = acquisition.choose(candidates, min(n - len(chosen), len(candidates)))
-            chosen = np.vstack([chosen, more])
+            for point in more:
+                if frugal is not None:
+                    point = frugal.choose(point, np.vstack([self._asked, chosen]), seen)
+                    seen.add(point[None])
+                chosen = np.vstack([chosen, point])
         return chosen
+
+    def _frugal(self, learned: Learned, data: Dataset, cost: Cost | None) -> Frugal:
+        """What chooses the fidelity."""
+        assert self._view is not None
+        return Frugal(
+            self._space,
+            learned.models,
+            has_fidelity=data.has_fidelity,
+            evaluated=data.evaluated,
+            snapshot=self._view,
+            cost=cost,
+            seed=self._seed_of(self._place),
+        )
 
     def _made(
         self, make: Callable[..., PosteriorAcquisition], learned: Learned, data: Dataset
@@ -242,7 +269,7 @@ class BayesProposer:
         return make(
             models.objective,
             evaluated=data.evaluated,
-            pending=np.vstack([self._view.pending, self._asked]),
+            pending=self._space.in_full(np.vstack([self._view.pending, self._asked])),
             has_fidelity=data.has_fidelity,
             seed=seed,
             feasibility=Feasibility(models.constraints, seed) if models.constraints else None,

@@ -35,25 +35,22 @@ class CostModel:
     def __init__(self) -> None:
         self._fit = WarmFit()
 
-    def per_cost(
-        self, acquisition: LogAcquisition, snapshot: Snapshot, columns: Sequence[Column]
-    ) -> LogAcquisition:
-        """The acquisition function per unit of cost; as it is while too little is known of costs.
+    def __call__(self, snapshot: Snapshot, columns: Sequence[Column]) -> Cost | None:
+        """What trials cost; None while too little is known of it.
 
         Args:
-            acquisition: The logarithm of an improvement.
             snapshot: The record, with costs.
             columns: The space's d columns.
         """
         if snapshot.cost is None:
-            return acquisition
+            return None
         known = np.flatnonzero(np.isfinite(snapshot.cost) & (snapshot.cost > 0))
         if len(known) < _LEAST:
-            return acquisition
+            return None
         X, raw = snapshot.points[known], np.log(snapshot.cost[known])
         data = Dataset(X, standardise(raw), raw, X, has_fidelity=False, known=len(known))
         posterior = Posterior(self._fit(data, columns))
-        return PerCost(acquisition, posterior, float(raw.std()))
+        return Cost(posterior, float(raw.mean()), float(raw.std()))
 
     def state_dict(self) -> dict[str, Any]:
         """What the next fit starts from."""
@@ -64,6 +61,25 @@ class CostModel:
         self._fit.load_state_dict(state)
 
 
+class Cost:
+    """What a full training is expected to cost.
+
+    Args:
+        posterior: Of the standardised logarithm of costs.
+        mean: The mean of that logarithm.
+        scale: Its standard deviation.
+    """
+
+    def __init__(self, posterior: Posterior, mean: float, scale: float) -> None:
+        self._posterior = posterior
+        self._mean = mean
+        self._scale = scale
+
+    def log(self, X: Tensor) -> Tensor:
+        """``(...)`` logarithms at ``(..., d)`` configurations."""
+        return self._mean + self._scale * self._posterior.mean_at(X)
+
+
 class PerCost:
     """The logarithm of an improvement, less that of the cost that is expected.
 
@@ -72,19 +88,17 @@ class PerCost:
 
     Args:
         acquisition: The logarithm of an improvement.
-        posterior: Of the standardised logarithm of costs.
-        scale: The standard deviation of that logarithm.
+        cost: Of a full training.
     """
 
-    def __init__(self, acquisition: LogAcquisition, posterior: Posterior, scale: float) -> None:
+    def __init__(self, acquisition: LogAcquisition, cost: Cost) -> None:
         self.is_local = acquisition.is_local
         self._acquisition = acquisition
-        self._posterior = posterior
-        self._scale = scale
+        self._cost = cost
 
     def __call__(self, X: Tensor) -> Tensor:
-        """``(...)`` values of ``(..., d)`` configurations, up to a constant."""
-        return self._acquisition(X) - self._scale * self._posterior.mean_at(X)
+        """``(...)`` values of ``(..., d)`` configurations."""
+        return self._acquisition(X) - self._cost.log(X)
 
     def add_pending(self, point: FloatArray) -> None:
         """One more configuration, ``(d,)``, is on its way."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from raytuner.bayes.outcome import scale_slack, standardise, warp_worse_half
+from raytuner.bayes.outcome import scale_slack, standardise, stretch, warp_worse_half
 from raytuner.history import Snapshot, TrialState
 from raytuner.history.snapshot import FloatArray, IntArray
 from raytuner.space import Space
@@ -16,6 +16,8 @@ from raytuner.space import Space
 # epochs say nearly the same, and the cost of a Gaussian process grows with the cube of its rows.
 _THINNING = 2.0
 MAX_ROWS = 500
+
+_WORTHLESS = 1e3  # a standard error in standard deviations of all values: more makes no difference
 
 
 # Where d is large few columns matter, and their lengthscales' prior makes do with few trials: to
@@ -40,6 +42,7 @@ class Dataset:
             incumbent.
         has_fidelity: Whether ``X`` has the fidelity column.
         known: How many rows there were to choose from: all of them, unless they are too many.
+        noise: ``(n,)`` variances of ``y`` by what was reported of them; None: nothing was.
     """
 
     X: FloatArray
@@ -48,13 +51,15 @@ class Dataset:
     evaluated: FloatArray
     has_fidelity: bool
     known: int
+    noise: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, rows: IntArray) -> Dataset:
         """Those rows of it, in that order; the evaluated configurations are all."""
-        return replace(self, X=self.X[rows], y=self.y[rows], raw=self.raw[rows])
+        noise = None if self.noise is None else self.noise[rows]
+        return replace(self, X=self.X[rows], y=self.y[rows], raw=self.raw[rows], noise=noise)
 
 
 def fidelity(t: FloatArray, least_t: float, max_t: float) -> FloatArray:
@@ -113,18 +118,33 @@ def dataset(snapshot: Snapshot, *, curves: bool = False, slack: bool = False) ->
         s = np.concatenate([s, np.ones(int(failed.sum()))])
     # First to a scale whose squares are finite, whatever was reported.
     scale = np.abs(raw).max(initial=0.0) or 1.0
+    y = _transformed(raw / scale, slack=slack) if len(raw) else raw
     return Dataset(
         X=np.column_stack([X, s]) if has_fidelity else X,
-        y=_transformed(raw / scale, slack=slack) if len(raw) else raw,
+        y=y,
         raw=raw,
         evaluated=evaluated,
         has_fidelity=has_fidelity,
         known=known,
+        noise=_noise(snapshot, rows, raw / scale, y, scale),
     )
 
 
 def _transformed(raw: FloatArray, *, slack: bool) -> FloatArray:
     return scale_slack(raw) if slack else standardise(warp_worse_half(raw))
+
+
+def _noise(
+    snapshot: Snapshot, rows: IntArray, raw: FloatArray, y: FloatArray, scale: float
+) -> FloatArray | None:
+    """``(n,)`` variances of ``y``; 0 for failed trials, which come last, and what says none."""
+    if snapshot.standard_error is None or not len(raw):
+        return None
+    error = np.zeros(len(raw))
+    reported = snapshot.standard_error[rows]
+    error[: len(rows)] = np.where(np.isfinite(reported), np.abs(reported), 0.0)
+    with np.errstate(over="ignore"):
+        return np.minimum(stretch(raw, y) * (error / scale), _WORTHLESS) ** 2
 
 
 def _thinned(snapshot: Snapshot, rows: np.ndarray, max_t: float) -> np.ndarray:

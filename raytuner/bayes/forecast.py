@@ -22,7 +22,8 @@ class Forecast:
 
     Attributes:
         trial_id: The trial.
-        rival: The trial that is most likely the best of the others: it has completed, or goes on.
+        rival: The trial that is most likely the best of the others at full fidelity: it has
+            completed, or goes on.
         chance: Posterior probability that the trial's value is the better one of the two.
     """
 
@@ -65,7 +66,7 @@ class Forecaster:
         row = snapshot.trial_ids.index(trial_id)
         going = [state for state in TrialState if state.is_live or state is TrialState.COMPLETED]
         others = np.intersect1d(with_values, snapshot.rows(*going))
-        others = others[others != row]
+        others = others[(others != row) & self._space.is_full(snapshot.points[others])]
         if not len(others):
             return None
         data = dataset(snapshot, curves=True)

@@ -4,6 +4,8 @@ Three moves, each batched over all restarts: a wide screening of candidates, gra
 columns that are continuous or nearly so (a whole number of many), and steps from level to level.
 Each candidate that is compared is one the space can represent: a climb ends on a level.
 
+Where hyperparameters are fidelities, only configurations at full fidelity are compared.
+
 Under constraints each of them keeps these too: a climb that leaves what is allowed is pulled back
 to its border, and a fourth move, random steps of all sizes, goes along the border.
 """
@@ -59,7 +61,8 @@ def maximise(
     """
     candidates = unused_candidates(space, best, seen, rng)
     if not len(candidates):
-        candidates = seen.unused(rng, _RESTARTS)
+        candidates = space.in_full(seen.unused(rng, _RESTARTS))
+        candidates = candidates[seen.new(candidates)]
         if not len(candidates):
             return None
     values = _evaluate(acquisition, candidates)
@@ -70,8 +73,9 @@ def maximise(
         X, value = candidates[starts], values[starts]
 
     columns = space.columns
-    smooth = np.array([i for i, c in enumerate(columns) if _is_smooth(c)], dtype=np.int64)
-    stepped = np.array([i for i, c in enumerate(columns) if c.n_levels is not None], dtype=np.int64)
+    searched = [(i, c) for i, c in enumerate(columns) if not c.is_fidelity]
+    smooth = np.array([i for i, c in searched if _is_smooth(c)], dtype=np.int64)
+    stepped = np.array([i for i, c in searched if c.n_levels is not None], dtype=np.int64)
     for _ in range(_ROUNDS):
         before = value.copy()
         if len(smooth):
@@ -100,10 +104,10 @@ def unused_candidates(
     space: Space, best: FloatArray, seen: Seen, rng: np.random.Generator
 ) -> FloatArray:
     """``(c, d)`` distinct configurations over the space and around the best; see `maximise`."""
-    candidates = space.snap(_candidates(space, best, rng))
+    candidates = space.in_full(space.snap(_candidates(space, best, rng)))
     fresh = candidates[seen.new(candidates)]
     if space.constraints and len(fresh) < _SHARE_ALLOWED * len(candidates):
-        fresh = np.vstack([fresh, seen.unused(rng, _NEARBY)])
+        fresh = np.vstack([fresh, space.in_full(seen.unused(rng, _NEARBY))])
         return fresh[seen.new(fresh)]
     return fresh
 
@@ -187,7 +191,7 @@ def _stride(
         size = np.exp(rng.uniform(np.log(_LEAST_STRIDE), np.log(0.5), size=(n, _STRIDES, 1)))
         moved = rng.random((n, _STRIDES, d)) < rng.uniform(1.0 / d, 1.0, size=(n, _STRIDES, 1))
         steps = np.where(moved, size * rng.normal(size=(n, _STRIDES, d)), 0.0)
-        around = space.snap(np.clip(X[:, None] + steps, 0.0, 1.0).reshape(-1, d))
+        around = space.in_full(space.snap(np.clip(X[:, None] + steps, 0.0, 1.0).reshape(-1, d)))
         gains = _evaluate_allowed(acquisition, space, around).reshape(n, _STRIDES)
         top = gains.argmax(axis=1)
         best = around.reshape(n, _STRIDES, d)[np.arange(n), top]

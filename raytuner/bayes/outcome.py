@@ -43,6 +43,24 @@ def warp_worse_half(y: FloatArray) -> FloatArray:
     return warped
 
 
+def stretch(raw: FloatArray, y: FloatArray) -> float:
+    """How much longer differences are after a transform that is affine in the better half.
+
+    Args:
+        raw: ``(n,)`` objectives.
+        y: ``(n,)`` what became of them, in the same order.
+
+    Example:
+        >>> stretch(np.array([1.0, 3.0, 2.0]), np.array([-1.5, 0.5, -0.5]))
+        1.0
+    """
+    best, middle = int(np.argmax(raw)), int(np.argsort(raw)[len(raw) // 2])
+    if raw[best] == raw[middle]:
+        middle = int(np.argmin(raw))
+    rise = float(raw[best] - raw[middle])
+    return float(y[best] - y[middle]) / rise if rise > 0 else 0.0
+
+
 def scale_slack(slack: FloatArray) -> FloatArray:
     """Bring slacks of an outcome constraint to one scale, so that 0 stays the bound.
 

@@ -26,6 +26,7 @@ class Posterior:
         y: ``(n,)`` its targets, less the mean.
         L: ``(n, n)`` lower Cholesky factor of the covariance of ``y``.
         white_y: ``(n, 1)`` targets by the inverse of ``L``.
+        noise: Variance of one more observation, a scalar: the rows' median.
     """
 
     def __init__(self, model: SingleTaskGP) -> None:
@@ -36,6 +37,7 @@ class Posterior:
             self.y = model.train_targets - self.mean
             noise = model.likelihood.noise.detach()
             K = self.covariance(self.X, self.X)
+            self.noise = noise.median()
             self.L = psd_safe_cholesky(K + noise * torch.eye(len(K), dtype=K.dtype))
             self.white_y = self._whiten(self.y[:, None])
 

@@ -12,6 +12,7 @@ from raytuner.space import Space
 def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
     """The COMPLETED trial of which a Gaussian process over all trials expects most in full.
 
+    Of trials at full fidelity, where hyperparameters are fidelities.
     The best of noisy values is the best partly by luck; what neighbours came to corrects for it.
     Trials come first that keep the outcome constraints by the models' means; of several objectives
     the first counts, unless weights have made one of them.
@@ -29,6 +30,7 @@ def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
         stable model fits.
     """
     rows = snapshot.rows(TrialState.COMPLETED)
+    rows = rows[space.is_full(snapshot.points[rows])]
     data = dataset(snapshot.of_outcome(0))
     if not len(rows) or len(data.evaluated) < 2:
         return None

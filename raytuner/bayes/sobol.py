@@ -23,7 +23,8 @@ class SobolProposer:
     """Points of a scrambled Sobol sequence: random search that leaves no holes.
 
     The unit cube's coordinates are the cumulative distributions of the hyperparameters, so a
-    Sobol point follows the same law as a random draw from the space.
+    Sobol point follows the same law as a random draw from the space. Where hyperparameters are
+    fidelities, the first point is at full fidelity: whatever comes, there is an answer.
 
     Source: I. M. Sobol (1967), "On the distribution of points in a cube and the approximate
     evaluation of integrals"; A. B. Owen (1998), "Scrambling Sobol' and Niederreiter-Xing points".
@@ -71,7 +72,9 @@ class SobolProposer:
         """``(1, d)`` the point at a place; ``(0, d)`` if none is found there."""
         if self._sequence is None:
             self._sequence = _Sequence(self._space, self.seed)
-        return self._sequence(place)
+        point = self._sequence(place)
+        full = self._space.in_full(point)
+        return full if place == 0 and self._space.allowed(full).all() else point
 
     def state_dict(self) -> dict[str, Any]:
         """The seed: the place in the sequence follows from the record."""

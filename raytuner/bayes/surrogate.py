@@ -14,7 +14,7 @@ from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from gpytorch.constraints import GreaterThan
-from gpytorch.likelihoods import GaussianLikelihood
+from gpytorch.likelihoods import FixedNoiseGaussianLikelihood, GaussianLikelihood
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import LogNormalPrior
 from linear_operator.utils.cholesky import psd_safe_cholesky
@@ -57,13 +57,21 @@ def numerics() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _likelihood() -> GaussianLikelihood:
-    """Noise of unknown size; it may be next to nothing, for objectives without any."""
+def _likelihood(data: Dataset) -> GaussianLikelihood | FixedNoiseGaussianLikelihood:
+    """Noise of unknown size; it may be next to nothing, for objectives without any.
+
+    What is reported of it comes on top, row by row: a standard error says what a trial saw of its
+    noise (over folds, say), not what it did not (its own seed).
+    """
     prior = LogNormalPrior(-4.0, 1.0)
-    return GaussianLikelihood(
-        noise_prior=prior,
-        noise_constraint=GreaterThan(_LEAST_NOISE, transform=None, initial_value=prior.mode),
-    )
+    unknown = {
+        "noise_prior": prior,
+        "noise_constraint": GreaterThan(_LEAST_NOISE, transform=None, initial_value=prior.mode),
+    }
+    if data.noise is None:
+        return GaussianLikelihood(**unknown)
+    reported = torch.as_tensor(data.noise, dtype=torch.double)
+    return FixedNoiseGaussianLikelihood(reported, learn_additional_noise=True, **unknown)
 
 
 def fit(
@@ -142,7 +150,7 @@ def _model(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
         torch.as_tensor(data.X, dtype=torch.double),
         torch.as_tensor(data.y, dtype=torch.double).unsqueeze(-1),
         covar_module=ConfigurationKernel(columns, data.has_fidelity),
-        likelihood=_likelihood(),
+        likelihood=_likelihood(data),
         outcome_transform=None,
     )
 

@@ -6,6 +6,7 @@ mode = "min"
 # or several: metric = ["loss", "ms"], mode = ["min", "min"], and weights = [1, 0.1] to add them
 outcome_constraints = ["latency_ms <= 20"]
 cost = "time_total_s"      # improvement per second
+standard_error = "loss_se" # of the metric, in each report
 max_t = 27                 # optional, as is all below but the budget and the space
 time_attr = "training_iteration"
 name = "first"
@@ -65,6 +66,7 @@ _TOP: dict[str, tuple[str, tuple[type, ...]]] = {
     "outcome_constraints": ("outcome_constraints", (list,)),
     "weights": ("weights", (list,)),
     "cost": ("cost", (str,)),
+    "standard_error": ("standard_error", (str,)),
     "max_t": ("max_t", _NUMBER),
     "time_attr": ("time_attr", (str,)),
     "name": ("name", (str,)),

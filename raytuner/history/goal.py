@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from raytuner.errors import MetricError
@@ -91,6 +91,8 @@ class Goal:
             objectives, each with the sign of its mode, times their weights.
         cost: Name of what a report says the trial has cost so far, such as Ray's "time_total_s";
             None: all trials count as equally dear.
+        standard_error: Name of what a report says the objective's standard error is; None: it does
+            not say.
 
     Example:
         >>> goal = Goal.of(["accuracy", "ms"], ["max", "min"], outcome_constraints=["ms <= 20"])
@@ -104,6 +106,7 @@ class Goal:
     constraints: tuple[OutcomeConstraint, ...] = ()
     weights: tuple[float, ...] | None = None
     cost: str | None = None
+    standard_error: str | None = None
 
     @classmethod
     def of(
@@ -114,6 +117,7 @@ class Goal:
         outcome_constraints: Sequence[str] = (),
         weights: Sequence[float] | None = None,
         cost: str | None = None,
+        standard_error: str | None = None,
     ) -> Goal:
         """The goal that a user describes.
 
@@ -138,6 +142,11 @@ class Goal:
                     f"outcome_constraints is {list(outcome_constraints)!r}; give {pair[0]}"
                     f" {pair[1]} one bound"
                 )
+        if standard_error is not None and len(metrics) > 1:
+            raise MetricError(
+                f"standard_error is {standard_error!r} and metric is {metric!r}; it is that of one"
+                " metric: name one, or leave it out"
+            )
         return cls(
             tuple(
                 Objective(name, "max" if one == "max" else "min")
@@ -146,13 +155,14 @@ class Goal:
             constraints,
             None if weights is None else _weights(weights, metrics),
             None if cost is None else names_of("cost", cost)[0],
+            None if standard_error is None else names_of("standard_error", standard_error)[0],
         )
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """What every report must have, the first objective first, each once."""
         names = [one.metric for one in self.objectives] + [c.metric for c in self.constraints]
-        names += [] if self.cost is None else [self.cost]
+        names += [name for name in (self.cost, self.standard_error) if name is not None]
         return tuple(dict.fromkeys(names))
 
     @property
@@ -163,7 +173,8 @@ class Goal:
     @property
     def is_plain(self) -> bool:
         """Whether there is one metric, and no more to it."""
-        return len(self.objectives) == 1 and not self.constraints and self.cost is None
+        more = self.constraints or self.cost is not None or self.standard_error is not None
+        return len(self.objectives) == 1 and not more
 
     def outcomes(self, values: Mapping[str, float]) -> tuple[float, ...]:
         """What is to be large: the objectives, then the slack of each constraint.
@@ -184,6 +195,10 @@ class Goal:
             total += math.inf if math.isnan(slack) else max(0.0, -slack)
         return total
 
+    def with_cost(self, cost: str) -> Goal:
+        """The same goal, what a trial costs being said by ``cost`` unless it was said before."""
+        return self if self.cost is not None else replace(self, cost=cost)
+
     def to_json(self) -> dict[str, Any]:
         """As data for JSON."""
         return asdict(self)
@@ -196,10 +211,11 @@ class Goal:
             tuple(OutcomeConstraint(**one) for one in data["constraints"]),
             None if data["weights"] is None else tuple(data["weights"]),
             data.get("cost"),
+            data.get("standard_error"),
         )
 
 
-def names_of(what: Literal["metric", "mode", "cost"], given: object) -> list[str]:
+def names_of(what: Literal["metric", "mode", "cost", "standard_error"], given: object) -> list[str]:
     """One metric or mode, or several, as a list.
 
     Raises:

@@ -66,6 +66,7 @@ class _Part:
     outcomes: FloatArray
     final: BoolArray
     cost: FloatArray
+    standard_error: FloatArray
 
 
 class History:
@@ -95,7 +96,12 @@ class History:
         3.0
         >>> history.snapshot().y.tolist()
         [-3.0]
+
+    Attributes:
+        left: So many more trials are to be proposed, if that is known; not kept on disk.
     """
+
+    left: int | None = None
 
     def __init__(
         self,
@@ -145,6 +151,8 @@ class History:
             ended_at=None,
         )
         self._enter(_Entry(len(self._entries), head, self.space.encode([config])[0]))
+        if self.left is not None:
+            self.left = max(self.left - 1, 0)
         self._write(head)
 
     def report(
@@ -311,14 +319,16 @@ class History:
         Before any trial completes, the trial whose last value is best. A FAILED trial is never
         the incumbent, nor is a value that is not finite. None while there is no value at all.
 
-        With outcome constraints, the best of those that keep them; while none does, the one that
-        breaks them least. Of several objectives the weighted sum counts, or without weights the
+        Where hyperparameters are fidelities, trials at full fidelity only. With outcome
+        constraints, the best of those that keep them; while none does, the one that breaks them
+        least. Of several objectives the weighted sum counts, or without weights the
         first (see :meth:`pareto`).
         """
         best: tuple[bool, float, float] | None = None
         winner: _Entry | None = None
-        for entry in self._entries.values():
-            if not entry.values or entry.head.state is TrialState.FAILED:
+        full = self.space.is_full(self.points())
+        for entry, is_full in zip(self._entries.values(), full, strict=True):
+            if not is_full or not entry.values or entry.head.state is TrialState.FAILED:
                 continue
             merit = self._merit(entry.head.state, self._values_at(entry, max(entry.values)))
             if math.isfinite(merit[-1]) and (best is None or merit > best):
@@ -328,6 +338,10 @@ class History:
     def merit(self, trial: Trial) -> tuple[bool, float, float]:
         """What makes one trial better than another, larger being better; see :meth:`best`."""
         return self._merit(trial.state, self.metrics_of(trial))
+
+    def is_full(self, trial: Trial) -> bool:
+        """Whether the trial is at full fidelity; each is where no hyperparameter is a fidelity."""
+        return bool(self.space.is_full(self._entry(trial.trial_id).point[None])[0])
 
     def is_feasible(self, trial: Trial) -> bool:
         """Whether the trial's last values keep all outcome constraints."""
@@ -378,6 +392,10 @@ class History:
             others=None if Y.shape[1] == 1 else Y[:, 1:].copy(),
             n_objectives=self.goal.n_objectives,
             cost=None if self.goal.cost is None else np.concatenate([part.cost for part in parts]),
+            standard_error=None
+            if self.goal.standard_error is None
+            else np.concatenate([part.standard_error for part in parts]),
+            left=self.left,
         )
 
     # -- what has changed -----------------------------------------------------------------------
@@ -587,12 +605,15 @@ class History:
         trial: list[int] = []
         t: list[float] = []
         outcomes: list[tuple[float, ...]] = []
+        errors: list[float] = []
+        error_name = str(self.goal.standard_error)
         final: list[bool] = []
         for entry in entries:
             steps = sorted(entry.values)
             trial += [entry.row] * len(steps)
             t += steps
             outcomes += [self.goal.outcomes(self._values_at(entry, step)) for step in steps]
+            errors += [entry.others.get(step, {}).get(error_name, math.nan) for step in steps]
             final += [False] * len(steps)
             if steps and entry.head.state is TrialState.COMPLETED:
                 final[-1] = True
@@ -605,6 +626,7 @@ class History:
             outcomes=np.array(outcomes, dtype=np.float64).reshape(len(t), width),
             final=np.array(final, dtype=np.bool_),
             cost=np.array([] if self.goal.cost is None else [*map(self._cost, entries)]),
+            standard_error=np.array(errors, dtype=np.float64),
         )
 
     def _forget(self) -> None:

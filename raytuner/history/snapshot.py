@@ -37,6 +37,8 @@ class Snapshot:
         n_objectives: How many objectives there are, ``y`` included.
         cost: ``(k,)`` what each trial would cost in full, by what it has cost so far; NaN where
             nothing is known. None: costs play no part.
+        standard_error: ``(m,)`` of ``y``, as reported; None: it is not.
+        left: How many more trials are to be proposed, if that is known.
     """
 
     trial_ids: tuple[str, ...]
@@ -50,6 +52,8 @@ class Snapshot:
     others: FloatArray | None = None
     n_objectives: int = 1
     cost: FloatArray | None = None
+    standard_error: FloatArray | None = None
+    left: int | None = None
 
     def __post_init__(self) -> None:
         k, m = len(self.trial_ids), len(self.trial)
@@ -87,7 +91,8 @@ class Snapshot:
     def of_outcome(self, column: int) -> Snapshot:
         """The same record of one column of ``outcomes`` alone."""
         y = np.ascontiguousarray(self.outcomes[:, column])
-        return replace(self, y=y, others=None, n_objectives=1)
+        error = None if column else self.standard_error
+        return replace(self, y=y, others=None, n_objectives=1, standard_error=error)
 
     def rows(self, *states: TrialState) -> IntArray:
         """Rows of ``points`` whose trial is in one of ``states``."""

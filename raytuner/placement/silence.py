@@ -12,7 +12,6 @@ from ray.tune import Callback
 
 from raytuner.errors import SettingError
 from raytuner.placement.retries import Resilient
-from raytuner.space.choices import is_number
 
 logger = logging.getLogger(__name__)
 
@@ -117,13 +116,14 @@ class Silence(Callback):
             ray.kill(actor)
 
 
-def check_silence(max_s: object, rule: object) -> None:
+def check_silence(max_s: Any, rule: object) -> None:
     """Check what a user has said of silent trials.
 
     Raises:
         SettingError: It cannot be.
     """
-    if max_s is not None and not (is_number(max_s) and float(max_s) > 0):  # type: ignore[arg-type]
+    is_number = isinstance(max_s, int | float) and not isinstance(max_s, bool)
+    if max_s is not None and not (is_number and max_s > 0):
         raise SettingError(f"max_silence_s is {max_s!r}; it must be a number of seconds above 0")
     if rule not in RULES:
         raise SettingError(f"on_silence is {rule!r}; it must be one of {', '.join(RULES)}")

@@ -22,7 +22,7 @@ class Event:
         value: The metric.
         spent: Resource that all trials had spent by then.
         final: Whether it is the last report of a COMPLETED trial.
-        feasible: Whether it keeps the outcome constraints.
+        eligible: Whether it may be the best: at full fidelity, within the outcome constraints.
     """
 
     at: float
@@ -31,7 +31,7 @@ class Event:
     value: float
     spent: float
     final: bool
-    feasible: bool = True
+    eligible: bool = True
 
 
 def events(history: History) -> tuple[Event, ...]:
@@ -47,13 +47,15 @@ def events(history: History) -> tuple[Event, ...]:
     found.sort(key=lambda row: row[:3])
     spent = np.cumsum([row[4] for row in found])
     return tuple(
-        Event(at, trial, t, value, float(total), final, _is_feasible(history, trial, t))
+        Event(at, trial, t, value, float(total), final, _is_eligible(history, trial, t))
         for (at, _, t, value, _, trial, final), total in zip(found, spent, strict=True)
     )
 
 
-def _is_feasible(history: History, trial: Trial, t: float) -> bool:
+def _is_eligible(history: History, trial: Trial, t: float) -> bool:
     goal = history.goal
+    if not history.is_full(trial):
+        return False
     return not goal.constraints or goal.violation(history.metrics_at(trial.trial_id, t)) == 0
 
 
@@ -69,7 +71,7 @@ def improvements(happened: tuple[Event, ...], minimise: bool, *, final: bool) ->
     for event in happened:
         value = event.value if minimise else -event.value
         counts = event.final if final else event.trial.state is not TrialState.FAILED
-        if counts and event.feasible and value < best:  # never true of NaN
+        if counts and event.eligible and value < best:  # never true of NaN
             best = value
             steps.append(event)
     return tuple(steps)

@@ -63,7 +63,8 @@ def summary(history: History, surrogate: Surrogate | None, use: Use, seconds: fl
     said = [f"{text.count(len(history), 'trial')} in {text.clock(seconds)}: {text.states(counts)}."]
     best = history.best()
     if best is None:
-        said.append(f"No trial has reported a usable {history.metric} yet.")
+        where = " at full fidelity" if history.space.fidelities else ""
+        said.append(f"No trial has reported a usable {history.metric}{where} yet.")
         return said
     word = "lowest" if history.mode == "min" else "highest"
     end = "" if best.state is TrialState.COMPLETED else ", though it was not trained to its end"

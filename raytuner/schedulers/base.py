@@ -19,6 +19,7 @@ from raytuner.history.goal import names_of
 from raytuner.ray_report import read_metrics, read_number
 from raytuner.schedulers.checkpoints import check_can_checkpoint, has_checkpoint
 from raytuner.schedulers.partner import (
+    FidelityKeeper,
     GoalKeeper,
     PauseListener,
     RecordKeeper,
@@ -45,6 +46,9 @@ class JudgingScheduler(FIFOScheduler):
     Every paused trial is in the end resumed, or ended with its reason told to the searcher: when
     no other will come and nothing runs, and one by one if nothing else lets the search go on (a
     searcher that gives no trial while others are paused).
+
+    Where the searcher has fidelities, trials at the full one are judged, among each other. What a
+    cheaper trial reports is of another kind, and it runs to its end.
 
     Args:
         judge: Who decides.
@@ -179,6 +183,9 @@ class JudgingScheduler(FIFOScheduler):
         self._heard_valid = True
         if t >= self.max_t:
             return self.STOP
+        searcher = innermost_searcher(tune_controller)
+        if isinstance(searcher, FidelityKeeper) and not searcher.is_full(trial.trial_id):
+            return self.CONTINUE
         decision = self._judge.judge(trial.trial_id, t, value)
         if decision is None or decision.action is Action.CONTINUE:
             self._promoted.pop(trial.trial_id, None)  # it was promoted before it was paused

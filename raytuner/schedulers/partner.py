@@ -37,7 +37,7 @@ class RecordKeeper(Protocol):
     """A searcher that knows what was reported before this process began."""
 
     def reports(self) -> Iterable[tuple[str, float, Mapping[str, float]]]:
-        """Every report of the search so far, `(trial_id, t, metrics)`, oldest first."""
+        """Every report of trials at full fidelity, `(trial_id, t, metrics)`, oldest first."""
 
 
 class LateEnd(Protocol):
@@ -73,6 +73,14 @@ class GoalKeeper(Protocol):
     @property
     def goal(self) -> Goal:
         """Objectives and outcome constraints."""
+
+
+@runtime_checkable
+class FidelityKeeper(Protocol):
+    """A searcher whose trials may have less of the real thing than others."""
+
+    def is_full(self, trial_id: str) -> bool:
+        """Whether the trial is at full fidelity."""
 
 
 @runtime_checkable

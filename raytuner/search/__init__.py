@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from raytuner.search.botorch_search import BoTorchSearch as BoTorchSearch
     from raytuner.search.priors import near as near
+    from raytuner.search.tune_space import fidelity as fidelity
     from raytuner.search.tune_space import space_from_tune as space_from_tune
     from raytuner.search.tune_space import when as when
 
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 # is to be ready before the first trial has ended.
 _MODULES = {
     "BoTorchSearch": "raytuner.search.botorch_search",
+    "fidelity": "raytuner.search.tune_space",
     "near": "raytuner.search.priors",
     "space_from_tune": "raytuner.search.tune_space",
     "when": "raytuner.search.tune_space",
 }
 
-__all__ = ["BoTorchSearch", "near", "space_from_tune", "when"]
+__all__ = ["BoTorchSearch", "fidelity", "near", "space_from_tune", "when"]
 
 
 def __getattr__(name: str) -> Any:

@@ -244,6 +244,7 @@ class Background:
             max_t=history.max_t,
             promised=tuple(history.space.dump(ready.proposal.config) for ready in promised),
             n=n,
+            left=history.left,
         )
         self._process.send(request)
         self._told_version = history.version

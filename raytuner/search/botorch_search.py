@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from raytuner.bayes import Proposer, best_by_model
 from raytuner.bayes.seen import Seen
-from raytuner.bayes.strategies import check_goal
+from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
 from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
@@ -53,6 +53,9 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_STRATEGY = "bayes"
 
+# What Ray says in every report that a trial has cost so far, in seconds.
+_RAYS_COST = "time_total_s"
+
 # Name of the folder in which Ray gathers an experiment's state before it uploads it.
 _STAGING = "driver_artifacts"
 
@@ -75,6 +78,9 @@ class BoTorchSearch(Searcher):
     Outcome constraints hold for what a trial reports: proposals are where they will likely be kept,
     and the best is the best that keeps them.
 
+    Hyperparameters that are fidelities (:func:`raytuner.fidelity`): most trials are cheap ones, by
+    what is learned of the real thing per cost, and the best is the best at full fidelity.
+
     Configurations are unique as long as the space has others; a finite space that is used up ends
     the search.
 
@@ -93,7 +99,11 @@ class BoTorchSearch(Searcher):
             have these metrics too.
         cost: Key of a report that says what the trial has cost so far, such as Ray's
             "time_total_s": proposals then promise the largest improvement per unit of cost, which
-            is learned from the trials. None: all count as equally dear.
+            is learned from the trials. None: all count as equally dear; where there are fidelities,
+            "time_total_s".
+        standard_error: Key of a report that says the metric's standard error (of a mean over folds,
+            say; NaN if it is not known): the surer a value, the more it counts. None: all count as
+            equally sure.
         weights: One number above 0 for each of several metrics: the objective is the sum of these,
             each times its weight, and taken negative where its mode is "min".
         max_t: A trial's full resource in units of ``time_attr``. None takes it from a raytuner
@@ -146,6 +156,7 @@ class BoTorchSearch(Searcher):
         outcome_constraints: Sequence[str] = (),
         weights: Sequence[float] | None = None,
         cost: str | None = None,
+        standard_error: str | None = None,
         points_to_evaluate: Sequence[Config] | None = None,
         parameter_constraints: Sequence[Rule] = (),
         time_attr: str = "training_iteration",
@@ -173,7 +184,7 @@ class BoTorchSearch(Searcher):
             raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
         check_earlier(earlier)
         self._bounds = tuple(outcome_constraints)
-        self._weights, self._cost = weights, cost
+        self._weights, self._cost, self._standard_error = weights, cost, standard_error
         super().__init__(metric=_listed("metric", metric), mode=_listed("mode", mode))
         self._goal = self._known_goal()
         if proposer is not None and strategy != DEFAULT_STRATEGY:
@@ -380,6 +391,7 @@ class BoTorchSearch(Searcher):
         if again is not None:
             return self._hand_out(trial_id, again, Origin.AGAIN)
         correct(history)
+        history.left = self._lookahead.left()
         searched = self._searched()
         if self._seen(searched).exhausted:
             logger.info("All %g configurations are used.", searched.space.cardinality)
@@ -477,7 +489,7 @@ class BoTorchSearch(Searcher):
         return self.history.goal
 
     def reports(self) -> list[tuple[str, float, dict[str, float]]]:
-        """Every report of this search so far, ``(trial_id, t, metrics)``, oldest first.
+        """Every report so far at full fidelity, ``(trial_id, t, metrics)``, oldest first.
 
         A restored scheduler, of which Ray saves nothing, takes up its rungs from them.
         """
@@ -485,10 +497,15 @@ class BoTorchSearch(Searcher):
         found = sorted(
             (times[trial.trial_id][t], trial.trial_id, t)
             for trial in history.trials
-            if trial.origin is not Origin.EVALUATED
+            if trial.origin is not Origin.EVALUATED and history.is_full(trial)
             for t, _ in trial.values
         )
         return [(trial_id, t, history.metrics_at(trial_id, t)) for _, trial_id, t in found]
+
+    def is_full(self, trial_id: str) -> bool:
+        """Whether a trial is at full fidelity; each is where no hyperparameter is a fidelity."""
+        history = self._ready()
+        return trial_id not in history or history.is_full(history[trial_id])
 
     def curves_with(
         self, trial_id: str, t: float, metrics: Mapping[str, float]
@@ -636,6 +653,9 @@ class BoTorchSearch(Searcher):
         assert self._space is not None
         assert self._goal is not None
         check_goal(self._strategy, self._goal)
+        if self._space.fidelities:
+            self._check_fidelities(self._space, self._goal)
+            self._goal = self._goal.with_cost(_RAYS_COST)
         self._check_initial(self._space)
         self._history = History(
             self._space,
@@ -662,6 +682,37 @@ class BoTorchSearch(Searcher):
 
     def _constrained(self, space: Space) -> Space:
         return space.constrained(self._constraints)
+
+    def _check_fidelities(self, space: Space, goal: Goal) -> None:
+        """Whether trials of any fidelity can be searched among.
+
+        Raises:
+            SettingError: Something was asked for that cannot be beside fidelities.
+        """
+        names = ", ".join(space.columns[j].name for j in space.fidelities)
+        what = f"{names} {'is a fidelity' if len(space.fidelities) == 1 else 'are fidelities'}"
+        if goal.n_objectives > 1:
+            raise SettingError(
+                f"{what}, and there are several objectives"
+                f" ({', '.join(o.metric for o in goal.objectives)}); give one, or weights, which"
+                " make one of them"
+            )
+        if self._own_proposer is None and not find_strategy(self._strategy).costs:
+            able = ", ".join(name for name, known in STRATEGIES.items() if known.costs)
+            raise SettingError(
+                f"{what}, which strategy {self._strategy!r} cannot choose; use one of {able}, or"
+                " leave raytuner.fidelity out"
+            )
+        if self._earlier_items:
+            raise SettingError(
+                f"{what}, and earlier studies were given, whose values are of one fidelity; leave"
+                " one of them out"
+            )
+        if believed := [n for n in self._priors if n in names.split(", ")]:
+            raise SettingError(
+                f"priors names {', '.join(believed)}: {what}, and the best is looked for at the"
+                " full one; a prior says where among the others the optimum lies"
+            )
 
     def _use_earlier(self, space: Space, history: History) -> None:
         """Take from earlier studies what has a place in the space, and keep it in the record."""
@@ -797,6 +848,7 @@ class BoTorchSearch(Searcher):
             outcome_constraints=self._bounds,
             weights=self._weights,
             cost=self._cost,
+            standard_error=self._standard_error,
         )
 
     def _read(self, result: Mapping[str, Any]) -> tuple[float, dict[str, float]]:

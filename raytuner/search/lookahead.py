@@ -103,6 +103,14 @@ class Lookahead:
         trials = controller.get_live_trials()
         return sum(trial.status in (Trial.PENDING, Trial.RUNNING) for trial in trials)
 
+    def left(self) -> int | None:
+        """How many trials the loop has yet to ask for, this one included; None if unknown."""
+        controller = self._controller()
+        asked = getattr(getattr(controller, "search_alg", None), "total_samples", None)
+        if asked is None or asked >= sys.maxsize:  # as many as a budget allows
+            return None
+        return max(asked - len(controller.get_trials()), 0)
+
     def raise_cap(self, bound: int) -> None:
         """Let the loop ask again though ``bound`` trials may be pending: the answer keeps to it."""
         controller = self._controller()

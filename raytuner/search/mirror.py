@@ -61,6 +61,7 @@ class Request:
         version: The version that the changes lead to.
         changes: What has happened in between.
         max_t: A trial's full resource, if known.
+        left: How many more trials are to be proposed, if known.
         promised: Configurations (as ``Space.dump`` gives them) that are about to be handed out.
         n: How many proposals; 0 to be told only.
     """
@@ -71,6 +72,7 @@ class Request:
     max_t: float | None
     promised: tuple[dict[str, Any], ...]
     n: int
+    left: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Mirror:
         self._version = request.version
         if self._record.max_t != request.max_t:
             self._record.max_t = request.max_t
+        self._record.left = request.left
         space, proposals = self._record.space, []
         if request.n:
             promised = [space.load(config) for config in request.promised]
@@ -131,4 +134,5 @@ def _with_pending(snapshot: Snapshot, points: np.ndarray) -> Snapshot:
         trial_ids=snapshot.trial_ids + tuple(f"promised_{i}" for i in range(len(points))),
         states=snapshot.states + (TrialState.PENDING,) * len(points),
         points=np.vstack([snapshot.points, points]),
+        left=None if snapshot.left is None else max(snapshot.left - len(points), 0),
     )

@@ -39,4 +39,5 @@ class Narrowed:
         self._version = history.version
         if (self._copy.time_attr, self._copy.max_t) != (history.time_attr, history.max_t):
             self._copy.time_attr, self._copy.max_t = history.time_attr, history.max_t
+        self._copy.left = history.left
         return self._copy

@@ -44,7 +44,7 @@ def ending(
     has not been seen in ``on_trial_result``; the last result of a training that returns has. So:
 
     - FAILED: an error, a report that cannot be used, no report at all, NaN or an infinity at the
-      end.
+      end (in a standard error it says that it is not known).
     - STOPPED_EARLY: a raytuner scheduler said so; or, beside another scheduler, the result is new
       and its t is below ``max_t`` (below the largest t any trial reached, if ``max_t`` is unknown:
       see :func:`correct`); or the trial was stopped while it waited, after it had reported.
@@ -65,7 +65,7 @@ def ending(
             return TrialState.COMPLETED, "", None
         return TrialState.FAILED, f"it ended without a report: {error}", None
     for name, value in metrics.items():
-        if not math.isfinite(value):
+        if name != history.goal.standard_error and not math.isfinite(value):
             return TrialState.FAILED, f"{name} is {value} at its end", (t, metrics)
     if outcome.stopped is not None:
         return TrialState.STOPPED_EARLY, outcome.stopped, (t, metrics)

@@ -17,7 +17,19 @@ from typing import Any
 from ray.tune.search import sample
 
 from raytuner.errors import SpaceError
-from raytuner.space import Categorical, Domain, Float, Integer, Normal, Ordinal, Path, Space, When
+from raytuner.space import (
+    Categorical,
+    Domain,
+    Fidelity,
+    Float,
+    Integer,
+    Normal,
+    Ordinal,
+    Path,
+    Space,
+    When,
+)
+from raytuner.space import fidelity as space_fidelity
 from raytuner.space import when as space_when
 from raytuner.space.choices import is_number
 from raytuner.space.domains import is_monotone
@@ -43,7 +55,7 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
 
     Args:
         param_space: Nested dicts, lists and tuples of Tune's domains, `{"grid_search": [...]}`,
-            raytuner's own domains, `raytuner.when` and constants.
+            raytuner's own domains, `raytuner.when`, `raytuner.fidelity` and constants.
 
     `choice` and `grid_search` become `Ordinal` when their values are at least three numbers that
     strictly increase or decrease, since a model can learn from the order that the user wrote
@@ -64,21 +76,23 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
     return Space(_translated(param_space, ()))
 
 
-class Conditional(sample.Domain):
-    """Part of a `param_space` under conditions, in the guise of a domain: see :func:`when`.
+class _Disguised(sample.Domain):
+    """Part of a `param_space` that only raytuner knows, in the guise of a domain.
 
     On the way to a searcher Ray replaces every object that it does not know by a token, and what is
     inside of it would be lost. Its own domains it leaves as they are.
 
     Attributes:
-        when: The part and its conditions.
+        node: The part.
     """
 
-    def __init__(self, when: When) -> None:
-        self.when = when
+    _what: str
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
 
     def __repr__(self) -> str:
-        return repr(self.when)
+        return repr(self.node)
 
     def sample(self, *args: Any, **settings: Any) -> Any:
         """Ray draws by itself only without a searcher.
@@ -87,9 +101,21 @@ class Conditional(sample.Domain):
             SpaceError: Always.
         """
         raise SpaceError(
-            f"Ray's own random search knows no conditions, received {self!r}; set search_alg to"
+            f"Ray's own random search knows no {self._what}, received {self!r}; set search_alg to"
             " raytuner.BoTorchSearch()"
         )
+
+
+class Conditional(_Disguised):
+    """A part under conditions, a :class:`raytuner.space.When`; see :func:`when`."""
+
+    _what = "conditions"
+
+
+class Faithful(_Disguised):
+    """A fidelity, a :class:`raytuner.space.Fidelity`; see :func:`fidelity`."""
+
+    _what = "fidelities"
 
 
 def when(node: Any, /, **conditions: Any) -> Conditional:
@@ -106,8 +132,22 @@ def when(node: Any, /, **conditions: Any) -> Conditional:
     ... ).columns[1].name
     'momentum'
     """
-    inner = node.when if isinstance(node, Conditional) else node
+    inner = node.node if isinstance(node, Conditional) else node
     return Conditional(space_when(inner, **conditions))
+
+
+def fidelity(domain: Any, /) -> Faithful:
+    """A hyperparameter of a `param_space` that says how much of the real thing a trial is.
+
+    See :func:`raytuner.space.fidelity`, of which this is the form that passes through Ray's Tuner.
+
+    >>> from ray import tune
+    >>> space_from_tune(
+    ...     {"lr": tune.loguniform(1e-4, 1), "width": fidelity(tune.choice([64, 128, 256]))}
+    ... ).columns[1].is_fidelity
+    True
+    """
+    return Faithful(space_fidelity(domain))
 
 
 def without_conditional(param_space: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +167,7 @@ def has_domains(node: Any) -> bool:
     (True, False)
     """
     if (
-        isinstance(node, sample.Domain | Domain | When)
+        isinstance(node, sample.Domain | Domain | When | Fidelity)
         or _is_function(node)
         or _is_grid_search(node)
     ):
@@ -145,10 +185,12 @@ def _translated(node: Any, path: Path) -> Any:
             "a domain such as tune.uniform or tune.choice instead and compute the value from the "
             "config inside the trainable"
         )
-    if isinstance(node, Conditional):
-        node = node.when
+    if isinstance(node, _Disguised):
+        node = node.node
     if isinstance(node, When):
         return When(_translated(node.node, path), node.conditions)
+    if isinstance(node, Fidelity):
+        return Fidelity(_translated(node.domain, path))
     if _is_grid_search(node):
         return _choice(node["grid_search"], path, "tune.grid_search")
     if isinstance(node, Mapping):

@@ -34,6 +34,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 from ray.tune.stopper import Stopper
 
+from raytuner.schedulers.partner import FidelityKeeper
 from raytuner.search import BoTorchSearch
 from raytuner.simulate import ray_private
 from raytuner.simulate.clock import CLUSTER_KINDS, Clock, Kind
@@ -116,7 +117,8 @@ class VirtualController:
         while self._ended is None and not self.is_finished():
             self._step()
         self._workers.close(self._clock.now)
-        counts = getattr(self._innermost_searcher(), "proposal_counts", {})
+        searcher = self._innermost_searcher()
+        counts = getattr(searcher, "proposal_counts", {})
         return self._log.frozen(
             list(self._runs.values()),
             self._workers,
@@ -126,6 +128,7 @@ class VirtualController:
             self._suggest,
             self._hooks,
             self._scheduling,
+            searcher.is_full if isinstance(searcher, FidelityKeeper) else lambda trial_id: True,
         )
 
     # -- what schedulers call -------------------------------------------------------------------

@@ -45,11 +45,16 @@ def incumbent(
     points: Iterable[Step]
     if final:
         ended = (t for t in trials if t.state is TrialState.COMPLETED and t.ended_at is not None)
+        ended = (t for t in ended if t.is_full)
         points = sorted(
             Step(t.ended_at or 0.0, t.value, t.number) for t in ended if t.value is not None
         )
     else:
-        points = (Step(e.time, e.value, e.trial) for e in events if e.value is not None)
+        points = (
+            Step(e.time, e.value, e.trial)
+            for e in events
+            if e.value is not None and trials[e.trial].is_full
+        )
     steps: list[Step] = []
     best = -math.inf
     for point in points:

@@ -92,6 +92,7 @@ class Log:
         suggest: Stopwatch,
         hooks: Stopwatch,
         scheduler: Stopwatch,
+        is_full: Callable[[str], bool],
     ) -> Simulation:
         """The record."""
         reached = max((max(run.values) for run in runs if run.values), default=0.0)
@@ -99,7 +100,9 @@ class Log:
             metric=self.metric,
             mode=self._mode,
             events=tuple(self._events),
-            trials=tuple(_simulated(run, self._max_t, reached) for run in runs),
+            trials=tuple(
+                _simulated(run, self._max_t, reached, is_full(run.trial.trial_id)) for run in runs
+            ),
             end_s=end_s,
             ended=ended,
             workers=tuple(workers.present),
@@ -112,7 +115,7 @@ class Log:
         )
 
 
-def _simulated(run: Run, max_t: float | None, reached: float) -> SimulatedTrial:
+def _simulated(run: Run, max_t: float | None, reached: float, is_full: bool) -> SimulatedTrial:
     values = tuple(sorted(run.values.items()))
     return SimulatedTrial(
         number=run.number,
@@ -126,6 +129,7 @@ def _simulated(run: Run, max_t: float | None, reached: float) -> SimulatedTrial:
         proposed_at=run.proposed_at,
         started_at=run.started_at,
         ended_at=run.ended_at,
+        is_full=is_full,
     )
 
 

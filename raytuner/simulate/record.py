@@ -71,6 +71,7 @@ class SimulatedTrial:
         proposed_at: Virtual seconds.
         started_at: Virtual seconds of its first start; None: never.
         ended_at: Virtual seconds; None while it is live.
+        is_full: Whether it is at full fidelity, by a searcher that knows of fidelities.
     """
 
     number: int
@@ -84,6 +85,7 @@ class SimulatedTrial:
     proposed_at: float
     started_at: float | None
     ended_at: float | None
+    is_full: bool = True
 
     @property
     def value(self) -> float | None:
@@ -149,7 +151,7 @@ class Simulation:
     _held: npt.NDArray[np.float64] = field(repr=False, compare=False)
 
     def incumbent(self, *, final: bool = True) -> tuple[Step, ...]:
-        """The best value so far, each time it improved.
+        """The best value so far of trials at full fidelity, each time it improved.
 
         Args:
             final: Only last values of COMPLETED trials count; False: every value ever reported.

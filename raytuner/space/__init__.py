@@ -1,9 +1,9 @@
 """Search spaces: typed hyperparameters, and the one encoder between configurations and [0, 1]^d.
 
 Describe what varies with `Float`, `Integer`, `Normal`, `Categorical` and `Ordinal`, say with `when`
-what exists only beside certain values of others, put it in a `Space` with the constraints that
-every configuration keeps, and `encode` and `decode` between configurations and points of the unit
-cube.
+what exists only beside certain values of others and with `fidelity` what a cheap trial has less of,
+put it in a `Space` with the constraints that every configuration keeps, and `encode` and `decode`
+between configurations and points of the unit cube.
 """
 
 from raytuner.space.conditions import When, when
@@ -18,6 +18,7 @@ from raytuner.space.domains import (
     Normal,
     Ordinal,
 )
+from raytuner.space.fidelity import Fidelity, fidelity
 from raytuner.space.hull import differences, hull
 from raytuner.space.space import ABSENT, Column, Config, Space, value_at
 from raytuner.space.spec import Path
@@ -30,6 +31,7 @@ __all__ = [
     "Config",
     "Constraint",
     "Domain",
+    "Fidelity",
     "Float",
     "Integer",
     "Kind",
@@ -40,6 +42,7 @@ __all__ = [
     "Space",
     "When",
     "differences",
+    "fidelity",
     "hull",
     "value_at",
     "when",

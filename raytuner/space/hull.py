@@ -10,6 +10,7 @@ from raytuner.errors import SpaceError
 from raytuner.space.choices import is_number, same
 from raytuner.space.conditions import When
 from raytuner.space.domains import Categorical, Domain, Float, Integer, Normal, Ordinal
+from raytuner.space.fidelity import Fidelity
 from raytuner.space.space import Space, like
 from raytuner.space.spec import Path, path_name
 
@@ -63,6 +64,11 @@ def _hull(a: Any, b: Any, path: Path) -> Any:
         if not (isinstance(a, When) and isinstance(b, When) and a.conditions == b.conditions):
             raise SpaceError(f"{path_name(path)}: the two spaces differ in when it is there")
         return When(_hull(a.node, b.node, path), a.conditions)
+    if isinstance(a, Fidelity) or isinstance(b, Fidelity):
+        if isinstance(a, Domain) or isinstance(b, Domain):
+            raise SpaceError(f"{path_name(path)}: it is a fidelity in one of the two spaces only")
+        one, other = (node.domain if isinstance(node, Fidelity) else node for node in (a, b))
+        return Fidelity(_hull(one, other, path))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         for one, other in ((a, b), (b, a)):
             for key in one:

@@ -19,6 +19,7 @@ from raytuner.space.choices import is_number, is_primitive, same
 from raytuner.space.conditions import Activity, Requirement, When, candidates, holds
 from raytuner.space.constraints import Constraint, Rule, constraint, pulled_back
 from raytuner.space.domains import LISTABLE_LEVELS, REL_TOL, Domain, Kind
+from raytuner.space.fidelity import Fidelity, ordered
 from raytuner.space.spec import Path, path_name
 
 Config = dict[str, Any]
@@ -29,6 +30,8 @@ Matrix = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 _MISSING = object()
+
+_SAME_LEVEL = 1e-9
 
 # The coordinate of a hyperparameter that does not exist in a configuration.
 ABSENT = 0.5
@@ -48,12 +51,14 @@ class Column:
         name: The path's keys joined by "/".
         domain: What it may be.
         requires: Conditions, all of which must hold for it to exist; empty if it always does.
+        is_fidelity: Whether it says how much of the real thing a trial is (see `fidelity`).
     """
 
     path: Path
     name: str
     domain: Domain
     requires: tuple[Requirement, ...] = ()
+    is_fidelity: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -73,20 +78,23 @@ class Space:
         template: A configuration with domains in the place of what varies. Dicts, lists and
             tuples may be nested; every other value is a constant. A domain with one value is a
             constant too. What is under conditions (see `when`) is left out of configurations in
-            which they do not hold; its coordinate is then `ABSENT`.
+            which they do not hold; its coordinate is then `ABSENT`. What is marked (see
+            `fidelity`) says how much of the real thing a trial is.
         constraints: What every configuration must keep: strings such as `"layers * units <= 1024"`
             or functions of the full configuration (see `raytuner.space.constraints`).
 
     Raises:
         SpaceError: Nothing varies, two hyperparameters have the same name, a value cannot be
-            used, or a condition is on something unknown, on itself or never true: named with the
-            key path. A constraint cannot be read, or no configuration keeps all of them: none of
+            used, a condition is on something unknown, on itself or never true, or a fidelity has
+            no order or is under conditions: named with the key path. All that varies are
+            fidelities. A constraint cannot be read, or no configuration keeps all of them: none of
             a finite space, or none of 100,000 draws.
 
     Attributes:
         columns: What varies, in the order of definition; the d dimensions of the unit cube.
         constraints: What every configuration keeps.
         dim: d.
+        fidelities: Positions of the columns that are fidelities.
 
     >>> from raytuner.space import Categorical, Float
     >>> space = Space(
@@ -110,7 +118,12 @@ class Space:
             raise SpaceError(f"a space is made from a dict, received {template!r}")
         self._template = _checked(template, ())
         leaves = self.leaves()
-        columns = [Column(path, path_name(path), x) for path, x in leaves.items() if _varies(x)]
+        marked = {path for path, node in _walk(self._template, ()) if isinstance(node, Fidelity)}
+        columns = [
+            Column(path, path_name(path), x, is_fidelity=path in marked)
+            for path, x in leaves.items()
+            if _varies(x)
+        ]
         if not columns:
             raise SpaceError(
                 f"nothing varies in {dict(template)!r}: a space needs at least one "
@@ -134,6 +147,9 @@ class Space:
         self.columns: tuple[Column, ...] = tuple(
             replace(column, requires=self._requirements_of(column.path)) for column in columns
         )
+        self.fidelities = tuple(j for j, c in enumerate(self.columns) if c.is_fidelity)
+        self._full = np.array([self.columns[j].domain.snap(np.ones(1))[0] for j in self.fidelities])
+        self._check_fidelities()
         self._by_name = {column.name: column for column in self.columns}
         self._activity = Activity([column.requires for column in self.columns], names)
         # Paths of everything that varies or holds what does.
@@ -262,6 +278,21 @@ class Space:
         """
         return self._activity(self._levels(X))
 
+    def in_full(self, X: Matrix) -> Matrix:
+        """`X`, `n x d`-dim, with every fidelity at the full one."""
+        if not self.fidelities:
+            return X
+        full = np.array(X, dtype=np.float64)
+        full[:, self.fidelities] = self._full
+        return full
+
+    def is_full(self, X: Matrix) -> Mask:
+        """Whether points, `n x d`-dim, are at full fidelity, `n`-dim; all are without one."""
+        full = np.ones(len(X), dtype=bool)
+        for j, unit in zip(self.fidelities, self._full, strict=True):
+            full &= np.abs(self.columns[j].domain.snap(np.asarray(X)[:, j]) - unit) < _SAME_LEVEL
+        return full
+
     @property
     def template(self) -> Mapping[str, Any]:
         """What the space was made from; not to be changed."""
@@ -273,7 +304,7 @@ class Space:
         return {
             path: node
             for path, node in _walk(self._template, ())
-            if not isinstance(node, When | Mapping | list | tuple)
+            if not isinstance(node, When | Fidelity | Mapping | list | tuple)
         }
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
@@ -384,6 +415,20 @@ class Space:
                 return f"received {received}, expected to keep the constraint {one.name}"
         return None
 
+    def _check_fidelities(self) -> None:
+        for j in self.fidelities:
+            if self.columns[j].requires:
+                raise SpaceError(
+                    f"{self.columns[j].name}: a fidelity must be there in every configuration, and"
+                    " this one is under conditions; leave them out"
+                )
+        if len(self.fidelities) == self.dim:
+            names = ", ".join(column.name for column in self.columns)
+            raise SpaceError(
+                f"all that varies are fidelities ({names}): there is nothing to search; mark those"
+                " only that a larger training has more of"
+            )
+
     def _find_allowed(self) -> Matrix:
         """A point that keeps the constraints, `1 x d`-dim."""
         if not self.constraints:
@@ -401,7 +446,24 @@ class Space:
                 f"{tried} keeps {names} {', '.join(c.name for c in self.constraints)}; is it what"
                 " you mean? Widen a range, or loosen it"
             )
+        if self.fidelities:
+            self._check_full_is_allowed()
         return self.snap(found)
+
+    def _check_full_is_allowed(self) -> None:
+        if math.prod(c.n_levels or math.inf for c in self.columns) <= _LISTABLE:
+            tried, found = "no configuration", bool(self.is_full(self.listed()).any())
+        else:
+            tried, rng = f"none of {_DRAWS} draws", np.random.default_rng(0)
+            parts = (rng.random((_AT_ONCE, self.dim)) for _ in range(_DRAWS // _AT_ONCE))
+            found = any(self.allowed(self.in_full(part)).any() for part in parts)
+        if not found:
+            raise SpaceError(
+                f"{tried} at full fidelity"
+                f" ({', '.join(self.columns[j].name for j in self.fidelities)}) keeps"
+                f" {', '.join(c.name for c in self.constraints)}; the answer is looked for there:"
+                " loosen it, or lower the fidelity's upper end"
+            )
 
     def to_spec(self) -> dict[str, Any]:
         """The space as data for JSON or TOML, in the format of `raytuner.space.spec`."""
@@ -514,6 +576,8 @@ class Space:
         name = path_name(path) or "the configuration"
         if isinstance(node, When):
             self._validate(node.node, value, path)
+        elif isinstance(node, Fidelity):
+            self._validate(node.domain, value, path)
         elif isinstance(node, Domain):
             if not node.contains(value):
                 raise ConfigError(_unfit(name, value, node))
@@ -564,6 +628,8 @@ def _checked(node: Any, path: Path) -> Any:
                 " conditions; an item of a list cannot be left out"
             )
         return When(_checked(node.node, path), node.conditions)
+    if isinstance(node, Fidelity):
+        return Fidelity(ordered(node.domain, path_name(path)))
     if isinstance(node, list | tuple):
         items = [_checked(item, (*path, i)) for i, item in enumerate(node)]
         return like(node, items)
@@ -595,6 +661,8 @@ def _walk(node: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     yield path, node
     if isinstance(node, When):
         yield from _walk(node.node, path)
+    elif isinstance(node, Fidelity):
+        yield path, node.domain
     elif isinstance(node, Mapping):
         for key, value in node.items():
             yield from _walk(value, (*path, key))
@@ -646,6 +714,8 @@ def _filled(node: Any, path: Path, values: Iterator[Any], absent: Collection[Pat
     """
     if isinstance(node, When):
         return _filled(node.node, path, values, absent)
+    if isinstance(node, Fidelity):
+        return _filled(node.domain, path, values, absent)
     if isinstance(node, Mapping):
         filled = {key: _filled(value, (*path, key), values, absent) for key, value in node.items()}
         return {key: value for key, value in filled.items() if (*path, key) not in absent}

@@ -9,6 +9,10 @@ A table with a string `type` is a hyperparameter:
     batch    = { type = "ordinal", values = [32, 64, 256] }
 
 Any other table is a group of such, any other value a constant, and a list may hold all of these.
+One that is a fidelity (see `raytuner.space.fidelity`) says so:
+
+    width    = { type = "int", low = 16, high = 256, fidelity = true }
+
 What exists only beside certain values of others says so (see `raytuner.space.when`); a group or a
 constant does in a table of type "when":
 
@@ -43,6 +47,7 @@ from raytuner.errors import SpaceError
 from raytuner.space.choices import is_primitive, same, unwrap
 from raytuner.space.conditions import When, when
 from raytuner.space.domains import Categorical, Domain, Float, Integer, Normal, Ordinal
+from raytuner.space.fidelity import Fidelity, fidelity
 
 Path = tuple[str | int, ...]
 
@@ -78,9 +83,11 @@ def to_spec(node: Any) -> Any:
     """The spec of a template: nested dicts, lists and tuples of domains and constants."""
     if isinstance(node, When):
         spec, conditions = to_spec(node.node), _conditions_spec(node)
-        if isinstance(node.node, Domain):
+        if isinstance(node.node, Domain | Fidelity):
             return {**spec, "when": conditions}
         return {"type": "when", "of": spec, "when": conditions}
+    if isinstance(node, Fidelity):
+        return {**_domain_spec(node.domain), "fidelity": True}
     if isinstance(node, Domain):
         return _domain_spec(node)
     if isinstance(node, Mapping):
@@ -147,6 +154,12 @@ def _typed(spec: Mapping[str, Any], path: Path) -> Any:
         else:
             node = _typed({name: v for name, v in spec.items() if name != "when"}, path)
         return _conditional(node, spec["when"], where)
+    if "fidelity" in spec and kind in _DOMAINS:
+        mark = spec["fidelity"]
+        if not isinstance(mark, bool):
+            raise SpaceError(f"{where}: fidelity must be true or false, received {mark!r}")
+        node = _typed({name: v for name, v in spec.items() if name != "fidelity"}, path)
+        return fidelity(node) if mark else node
     if kind in _DOMAINS:
         make, required, optional = _DOMAINS[kind]
     elif kind in _OTHERS:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
+
 from raytuner.errors import ConfigError, SettingError, SpaceError
 from raytuner.history import History, Trial, TrialState
 from raytuner.space import Config, Domain, Space, differences, hull, value_at
@@ -64,6 +66,7 @@ def carry_over(
             whole = hull(history.space, space)
         except SpaceError as error:
             raise SpaceError(f"the study cannot go on in this search space: {error}") from error
+        _check_fidelities(whole, space)
     changes = differences(searched, within)
     former = history.max_t
     if max_t is not None and not 0 < max_t < math.inf:
@@ -93,6 +96,17 @@ def carry_over(
     )
 
 
+def _check_fidelities(whole: Space, within: Space) -> None:
+    (full,) = within.decode(within.in_full(np.full((1, within.dim), 0.5)))
+    for column in (whole.columns[j] for j in whole.fidelities):
+        found, top = value_at(full, column.path), column.domain.from_unit(1.0)
+        if found != top:
+            raise SpaceError(
+                f"{column.name}: the full fidelity would be {found!r}, and is {top!r} for the"
+                " trials there are; it can only become larger"
+            )
+
+
 def searched_space(history: History) -> Space:
     """The space that a study searches: its record's, or less."""
     spec = history.get_meta(SEARCH_SPACE)
@@ -108,7 +122,7 @@ def _reopened(history: History, former: float | None, max_t: float) -> list[Tria
     for trial in found:
         reason = f"it reached max_t, which was {former:g} and became {max_t:g}"
         history.end(trial.trial_id, TrialState.STOPPED_EARLY, reason)
-    return sorted(found, key=lambda trial: sign * trial.value)
+    return sorted(filter(history.is_full, found), key=lambda trial: sign * trial.value)
 
 
 def _moved(searched: Space, within: Space, trials: Sequence[Trial]) -> list[Config]:

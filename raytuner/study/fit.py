@@ -23,10 +23,13 @@ GPU_PROBE = "gpu_probe"
 def first_config(
     space: Space, points_to_evaluate: Sequence[Config] | None, seed: int | None
 ) -> Config:
-    """The configuration to find a trial's memory with: the first to be evaluated, else any."""
+    """The configuration to find a trial's memory with: the first to be evaluated, else any.
+
+    A trial at full fidelity takes the most.
+    """
     if points_to_evaluate:
         return completed(space, points_to_evaluate[0])
-    return space.sample(np.random.default_rng(seed), 1)[0]
+    return space.decode(space.in_full(space.draw(np.random.default_rng(seed), 1)))[0]
 
 
 def fitted(

@@ -75,6 +75,7 @@ def tune(
     outcome_constraints: Sequence[str] = (),
     weights: Sequence[float] | None = None,
     cost: str | None = None,
+    standard_error: str | None = None,
     resources: Resources | None = None,
     max_t: float | None = None,
     grace_period: float = 1,
@@ -117,6 +118,8 @@ def tune(
             objective; see :class:`BoTorchSearch`.
         cost: Key of a report that says what a trial has cost so far ("time_total_s"): proposals
             promise the largest improvement per cost.
+        standard_error: Key of a report that says the metric's standard error; see
+            :class:`BoTorchSearch`.
         num_samples: Number of trials; -1 for as many as a budget allows.
         resources: What one trial needs, such as ``{"cpu": 2, "gpu": 0.5}``, all that
             :meth:`raytuner.placement.Request.of` reads, or a function of the configuration that
@@ -183,6 +186,7 @@ def tune(
         "outcome_constraints": outcome_constraints or None,
         "weights": weights,
         "cost": cost,
+        "standard_error": standard_error,
         "strategy": strategy,
         "earlier": earlier or None,
         "priors": priors or None,
@@ -206,6 +210,7 @@ def tune(
             outcome_constraints=outcome_constraints,
             weights=weights,
             cost=cost,
+            standard_error=standard_error,
             points_to_evaluate=points_to_evaluate,
             parameter_constraints=parameter_constraints or (),
             strategy=strategy or DEFAULT_STRATEGY,

@@ -74,7 +74,7 @@ class Study:
 
     @property
     def best(self) -> Trial | None:
-        """The incumbent (see :meth:`History.best`); None if nothing was ever reported."""
+        """The incumbent (see :meth:`History.best`); None if nothing was ever reported in full."""
         return self.history.best()
 
     @property
@@ -114,13 +114,17 @@ class Study:
 
     @property
     def ranked(self) -> tuple[Trial, ...]:
-        """Trials that have a value and did not fail, the best first.
+        """Trials that have a value at full fidelity and did not fail, the best first.
 
         COMPLETED trials come before the others, whose values are not final; then those that keep
         the outcome constraints. Of several objectives the weighted sum counts, or the first.
         """
         usable = [
-            t for t in self.trials if math.isfinite(t.value) and t.state is not TrialState.FAILED
+            t
+            for t in self.trials
+            if math.isfinite(t.value)
+            and t.state is not TrialState.FAILED
+            and self.history.is_full(t)
         ]
         return tuple(sorted(usable, key=self.history.merit, reverse=True))
 

@@ -77,7 +77,8 @@ def _front(study: Study, front: Sequence[Trial]) -> Table:
 def _best(study: Study, unit: str) -> str:
     best = study.best
     if best is None:
-        return f"no trial reported a usable {study.metric}"
+        where = " at full fidelity" if study.history.space.fidelities else ""
+        return f"no trial reported a usable {study.metric}{where}"
     end = f"{study.metric} {best.value:.5g} in trial {best.number + 1}"
     if best.state is TrialState.COMPLETED:
         return f"{end}, after {text.count(best.t, unit)}"

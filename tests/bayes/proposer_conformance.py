@@ -10,7 +10,17 @@ import pytest
 
 from raytuner.bayes import Proposal, Proposer
 from raytuner.history import History, TrialState
-from raytuner.space import Categorical, Config, Float, Integer, Normal, Ordinal, Space, when
+from raytuner.space import (
+    Categorical,
+    Config,
+    Float,
+    Integer,
+    Normal,
+    Ordinal,
+    Space,
+    fidelity,
+    when,
+)
 
 Make = Callable[[Space, int], Proposer]
 
@@ -45,6 +55,15 @@ SPACES = {
             "slope": when(Float(0, 1), act="relu"),
         },
         ["x * n <= 4", "x + slope <= 1", lambda config: config["act"] == "relu" or config["n"] > 3],
+    ),
+    "fidelities": Space(
+        {
+            "lr": Float(1e-5, 1, log=True),
+            "act": Categorical(["relu", "tanh", "gelu"]),
+            "width": fidelity(Integer(8, 64)),
+            "data": fidelity(Ordinal([0.1, 0.3, 1.0])),
+        },
+        ["lr * width <= 16"],
     ),
     "hardly allowed": Space(
         {f"x{i}": Float(0, 1) for i in range(3)}, ["x0 + x1 + x2 <= 0.15", "x0 >= x1"]

@@ -13,5 +13,5 @@ PAGE = Path(__file__).parents[2] / "docs" / "objectives.md"
 def test_its_python_runs(
     ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    namespace = run_page(PAGE, tmp_path, monkeypatch, examples=5)
+    namespace = run_page(PAGE, tmp_path, monkeypatch, examples=6)
     assert len(namespace["checked"]) == 2

@@ -21,6 +21,6 @@ def test_every_strategy_is_on_the_page() -> None:
 def test_its_python_runs(
     ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    namespace = run_page(PAGE, tmp_path, monkeypatch, examples=3)
+    namespace = run_page(PAGE, tmp_path, monkeypatch, examples=4)
     assert len(namespace["results"]) == 8
     assert namespace["results"].num_errors == 0

@@ -107,6 +107,16 @@ def test_a_search_on_ray(
     assert not study.failures
 
 
+def test_the_transformers_answer_was_trained_in_full(ray_cluster: None, tmp_path: Path) -> None:
+    arguments = ["--trials", "8", "--sequences", "60", "--storage-path", str(tmp_path)]
+    study = load("transformer_fidelity").main(arguments)
+    assert study.best is not None
+    assert study.best.config["width"] == 64
+    assert study.best.config["data"] == 1.0
+    assert not study.failures
+    assert not all(map(study.history.is_full, study.trials))
+
+
 def test_the_boosted_tree_on_ray(ray_cluster: None) -> None:
     found = load("boosted_tree").main(["--candidates", "2", "--trees", "4", "--steps", "2"])
     assert found.best_score_ > 0.8

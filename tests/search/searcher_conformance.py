@@ -101,6 +101,7 @@ class Driver:
             "loss": value,
             "training_iteration": t,
             "trial_id": trial_id,
+            "time_total_s": float(t),
             "done": False,
             "config/epochs": 3,
         }

@@ -9,7 +9,7 @@ import pytest
 
 from raytuner.errors import RaytunerError
 from raytuner.history import History, TrialState
-from raytuner.space import Categorical, Float, Space, when
+from raytuner.space import Categorical, Float, Integer, Space, fidelity, when
 from raytuner.study.carry_over import SEARCH_SPACE, carry_over, searched_space
 
 SPACE = Space({"x": Float(0, 1), "kind": Categorical(["a", "b"]), "epochs": 9})
@@ -141,3 +141,34 @@ def test_constraints_that_come_and_go(tmp_path: Path) -> None:
     assert [one.name for one in within.constraints] == ["x <= 0.35"]
     assert carry(history, SPACE, None).changes == ["constraint x <= 0.35: kept, now not"]
     assert history.get_meta(SEARCH_SPACE) is None
+
+
+def of_width(most: Any) -> Space:
+    return Space({"x": Float(0, 1), "width": fidelity(Integer(1, most))})
+
+
+def test_the_full_fidelity_can_only_grow(tmp_path: Path) -> None:
+    history = History(of_width(8), metric="loss", mode="min", path=tmp_path / "record")
+    for number, width in enumerate((8, 2)):
+        history.add(str(number), {"x": 0.5, "width": width})
+        history.report(str(number), 1, 1.0)
+        history.end(str(number), TrialState.COMPLETED)
+    for less in (of_width(4), Space({"x": Float(0, 1), "width": 4})):
+        with pytest.raises(RaytunerError, match="width: the full fidelity would be 4, and is 8"):
+            carry(history, less, None)
+    carry(history, Space({"x": Float(0, 1), "width": 8}), None)  # full trials from now on
+    best = history.best()
+    assert best is not None
+    assert best.trial_id == "0"
+    carry(history, of_width(16), None)
+    assert history.best() is None  # none has been tried in full yet
+    assert history.space.fidelities == (1,)
+
+
+def test_only_full_trials_go_again(tmp_path: Path) -> None:
+    history = History(of_width(8), metric="loss", mode="min", max_t=9, path=tmp_path / "record")
+    for number, width in enumerate((8, 2, 4)):
+        history.add(str(number), {"x": number / 10, "width": width})
+        history.report(str(number), 9, float(width))
+        history.end(str(number), TrialState.COMPLETED)
+    assert carry(history, None, 27).again == [{"x": 0.0, "width": 8}]

@@ -38,7 +38,7 @@ class KnowledgeGradient(PosteriorAcquisition):
     _samples = 1
 
     def __init__(self, model: SingleTaskGP, **known: Any) -> None:
-        self._noise = model.likelihood.noise.detach()
+        self._noise = model.likelihood.noise.detach().median()
         middles = (torch.arange(_NODES, dtype=torch.double) + 0.5) / _NODES
         self._nodes = torch.special.ndtri(middles)
         super().__init__(model, **known)

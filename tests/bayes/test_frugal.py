@@ -1,0 +1,315 @@
+"""Searches among trials of any fidelity: what is tried how cheaply, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from botorch.models import SingleTaskGP
+from botorch.test_functions.multi_fidelity import AugmentedHartmann
+
+from raytuner.bayes import BayesProposer, Forecaster, Proposer, best_by_model
+from raytuner.bayes.cost import CostModel
+from raytuner.bayes.dataset import dataset
+from raytuner.bayes.fidelity import Frugal
+from raytuner.bayes.models import Fits
+from raytuner.bayes.seen import Seen
+from raytuner.bayes.surrogate import numerics
+from raytuner.history import Goal, History, TrialState
+from raytuner.space import Config, Domain, Fidelity, Float, Integer, Space, fidelity
+
+SPACE = Space({"x": Float(0, 1), "s": fidelity(Float(0, 1))})
+GOAL = Goal.of("loss", "min", cost="seconds")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something to be minimised at full fidelity."""
+
+    space: Space
+    loss: Callable[[Config], float]
+    cost: Callable[[Config], float]
+
+
+def valley(config: Config) -> float:
+    """Best at x = 0.3; a cheap trial is wrong by a little, more so on one side."""
+    error = 0.05 * (1 - config["s"]) * (1 + config["x"])
+    return float((config["x"] - 0.3) ** 2 + error)
+
+
+def price(config: Config) -> float:
+    return 0.05 + 0.95 * float(config["s"]) ** 2
+
+
+VALLEY = Problem(SPACE, valley, price)
+
+
+def told(history: History, problem: Problem, config: Config) -> str:
+    """A trial of this configuration, all of it."""
+    trial_id = str(len(history))
+    history.add(trial_id, config)
+    history.report(trial_id, 1, problem.loss(config), {"seconds": problem.cost(config)})
+    history.end(trial_id, TrialState.COMPLETED)
+    return trial_id
+
+
+def record(problem: Problem, points: list[list[float]], goal: Goal = GOAL) -> History:
+    history = History(problem.space, goal=goal)
+    for config in problem.space.decode(np.array(points)):
+        told(history, problem, config)
+    return history
+
+
+class TestTheBest:
+    def test_it_is_at_full_fidelity(self) -> None:
+        history = record(VALLEY, [[0.9, 1.0], [0.3, 0.9], [0.7, 1.0], [0.3, 0.0]])
+        best = history.best()
+        assert best is not None
+        assert best.config == {"x": 0.7, "s": 1.0}
+        assert history.is_full(best)
+        assert best_by_model(SPACE, history.snapshot()) == best.trial_id
+
+    def test_there_is_none_before_a_trial_at_full_fidelity(self) -> None:
+        history = record(VALLEY, [[0.9, 0.5], [0.3, 0.9]])
+        assert history.best() is None
+        assert best_by_model(SPACE, history.snapshot()) is None
+
+    def test_a_forecasts_rival_is_at_full_fidelity(self) -> None:
+        history = record(VALLEY, [[0.9, 1.0], [0.3, 0.9], [0.7, 1.0], [0.3, 0.0], [0.8, 1.0]])
+        history.max_t = 2
+        history.add("going", {"x": 0.5, "s": 1.0})
+        history.report("going", 1, 0.04, {"seconds": 0.5})
+        forecast = Forecaster(SPACE)(history.snapshot(), "going")
+        assert forecast is not None
+        rival = history[forecast.rival]
+        assert history.is_full(rival)
+
+
+def frugal(history: History, *, with_cost: bool = True) -> Frugal:
+    """What would choose the next fidelity by this record."""
+    snapshot, space = history.snapshot(), history.space
+    data = dataset(snapshot.of_outcome(0))
+    evaluated = np.unique(space.in_full(data.evaluated), axis=0)
+    with numerics():
+        return Frugal(
+            space,
+            Fits()(snapshot, data, space.columns),
+            has_fidelity=data.has_fidelity,
+            evaluated=evaluated,
+            snapshot=snapshot,
+            cost=CostModel()(snapshot, space.columns) if with_cost else None,
+            seed=0,
+        )
+
+
+def choice(history: History, x: float, asked: list[list[float]] | None = None) -> np.ndarray:
+    on_the_way = np.array(asked or []).reshape(-1, 2)
+    seen = Seen(history.space, np.vstack([history.points(), on_the_way]))
+    return frugal(history).choose(np.array([x, 1.0]), on_the_way, seen)
+
+
+WIDE = [[0.1, 1.0], [0.5, 0.5], [0.9, 0.2], [0.7, 0.8], [0.25, 0.1]]
+
+
+class TestTheChoice:
+    def test_a_cheap_trial_where_it_says_enough(self) -> None:
+        history = record(VALLEY, [*WIDE, [0.9, 1.0]])
+        x, s = choice(history, 0.35)
+        assert s < 0.7
+        assert x == 0.35 or x in history.points()[:, 0]
+
+    def test_without_costs_nothing_tells_more_than_full_fidelity(self) -> None:
+        chosen = frugal(record(VALLEY, WIDE), with_cost=False).choose(
+            np.array([0.35, 1.0]), np.empty((0, 2)), Seen(SPACE, np.array(WIDE))
+        )
+        assert chosen[1] == 1.0
+
+    def test_what_looks_best_is_tried_in_full_once_as_much_was_spent_on_cheap_trials(self) -> None:
+        cheap = [[0.3, 0.6], [0.32, 0.5], [0.6, 0.45]]
+        history = record(VALLEY, [*WIDE, [0.9, 1.0], *cheap])
+        assert sum(price(t.config) for t in history.trials[-3:]) < 1.0
+        told(history, VALLEY, {"x": 0.28, "s": 0.5})
+        assert sum(price(t.config) for t in history.trials[-4:]) > 1.0
+        x, s = choice(history, 0.8)
+        assert s == 1.0
+        assert abs(x - 0.3) < 0.05
+        assert tuple(choice(history, 0.8, asked=[[x, s]])) != (x, s)
+
+    def test_the_last_trials_are_full(self) -> None:
+        history = record(VALLEY, [*WIDE, [0.9, 1.0], [0.3, 0.3]])
+        assert choice(history, 0.45)[1] < 1.0
+        history.left = 1
+        best = choice(history, 0.45)
+        assert best[1] == 1.0
+        assert abs(best[0] - 0.3) < 0.1
+        # Once the best are confirmed, what promises most.
+        for x in (best[0], 0.3, 0.25):
+            if not (history.points() == [x, 1.0]).all(axis=1).any():
+                told(history, VALLEY, {"x": float(x), "s": 1.0})
+        np.testing.assert_array_equal(choice(history, 0.45), [0.45, 1.0])
+
+    def test_what_is_on_its_way_is_not_asked_again(self) -> None:
+        history = record(VALLEY, [*WIDE, [0.9, 1.0]])
+        first = choice(history, 0.35)
+        history.add("pending", SPACE.decode(first[None])[0])
+        again = choice(history, 0.35)
+        assert abs(again - first).max() > 1e-6
+
+    def test_the_gain_is_that_of_models_that_were_told(self) -> None:
+        """What a trial is worth, against telling the model each value that it may come to."""
+        history = record(VALLEY, [*WIDE, [0.9, 1.0]])
+        chooser = frugal(history, with_cost=False)
+        options, configs = np.array([[0.35, 0.4], [0.8, 0.1], [0.35, 1.0]]), np.array([[0.35, 1.0]])
+        found = np.exp(chooser.values(options, configs, np.empty((0, 2))))
+        snapshot = history.snapshot()
+        data = dataset(snapshot.of_outcome(0))
+        with numerics():
+            model: SingleTaskGP = Fits()(snapshot, data, SPACE.columns).objective
+        full = np.unique(np.vstack([SPACE.in_full(snapshot.points), configs]), axis=0)
+        nodes = np.linspace(-6, 6, 49)
+        for option, gain in zip(options, found, strict=True):
+            x = torch.as_tensor(option[None])
+            now = model.posterior(torch.as_tensor(full)).mean.max().item()
+            law: Any = model.posterior(x, observation_noise=True)
+            values = law.mean.item() + law.variance.sqrt().item() * nodes
+            after = [
+                model.condition_on_observations(x, torch.tensor([[y]], dtype=torch.double))
+                .posterior(torch.as_tensor(full))
+                .mean.max()
+                .item()
+                for y in values
+            ]
+            expected = np.average(after, weights=np.exp(-0.5 * nodes**2)) - now
+            assert gain == pytest.approx(expected, rel=0.02)
+
+
+def bounded(config: Config) -> float:
+    return 1.0 - float(config["x"])  # x is to be at most 0.2
+
+
+@pytest.mark.parametrize("n", [1, 3, 7])
+def test_batches_under_outcome_constraints(n: int) -> None:
+    goal = Goal.of("loss", "min", outcome_constraints=["room >= 0.8"], cost="seconds")
+    history = History(SPACE, goal=goal)
+    for number, config in enumerate(SPACE.sample(np.random.default_rng(0), 9)):
+        history.add(str(number), config)
+        outcomes = {"seconds": price(config), "room": bounded(config)}
+        history.report(str(number), 1, valley(config), outcomes)
+        history.end(str(number), TrialState.COMPLETED)
+    proposer = BayesProposer(SPACE, 0)
+    proposer.tell(history.snapshot())
+    proposals = proposer.ask(n)
+    points = SPACE.encode([proposal.config for proposal in proposals])
+    assert len(np.unique(points, axis=0)) == n
+    assert np.median(points[:, 0]) < 0.4
+
+
+def test_the_first_trial_is_a_full_one() -> None:
+    points = SPACE.encode([proposal.config for proposal in BayesProposer(SPACE, 0).ask(4)])
+    np.testing.assert_array_equal(SPACE.is_full(points), [True, False, False, False])
+
+
+def test_learning_curves_and_fidelities_go_together() -> None:
+    """Some trials were stopped early: time is a fidelity too."""
+    history = History(SPACE, goal=GOAL, max_t=9)
+    for number, config in enumerate(SPACE.sample(np.random.default_rng(1), 10)):
+        history.add(str(number), config)
+        last = 3 if number % 2 else 9
+        for t in (1, 3, 9)[: 2 if last == 3 else 3]:
+            value = valley(config) + 0.3 / t
+            history.report(str(number), t, value, {"seconds": price(config) * t})
+        history.end(str(number), TrialState.STOPPED_EARLY if last == 3 else TrialState.COMPLETED)
+    proposer = BayesProposer(SPACE, 0)
+    proposer.tell(history.snapshot())
+    for proposal in proposer.ask(3):
+        SPACE.validate(proposal.config)
+
+
+def spend(
+    problem: Problem, make: Callable[[Space], Proposer], budget: float, workers: int = 2
+) -> History:
+    """Search until the trials have cost so much, each taking as long as it costs."""
+    history = History(problem.space, goal=GOAL)
+    proposer = make(problem.space)
+    running: list[tuple[float, int]] = []
+    now, asked = 0.0, 0
+    while True:
+        while len(running) < workers:
+            proposer.tell(history.snapshot())
+            (proposal,) = proposer.ask(1)
+            history.add(str(asked), proposal.config, proposal.origin)
+            running.append((now + problem.cost(proposal.config), asked))
+            asked += 1
+        now, number = min(running)
+        if now * workers > budget:
+            return history
+        running.remove((now, number))
+        config = history[str(number)].config
+        values = {"seconds": problem.cost(config)}
+        history.report(str(number), 1, problem.loss(config), values)
+        history.end(str(number), TrialState.COMPLETED)
+
+
+_HARTMANN = AugmentedHartmann()
+
+
+def hartmann(config: Config) -> float:
+    point = [*(config[f"x{i}"] for i in range(6)), config["s"]]
+    return float(_HARTMANN.evaluate_true(torch.tensor([point], dtype=torch.double)))
+
+
+HARTMANN = Problem(
+    Space({**{f"x{i}": Float(0, 1) for i in range(6)}, "s": fidelity(Float(0, 1))}),
+    hartmann,
+    price,
+)
+
+
+def without_marks(space: Space) -> Space:
+    """The space of those who know of no fidelities, and always train the real thing."""
+    return Space(
+        {k: 1.0 if isinstance(v, Fidelity) else v for k, v in space.template.items()},
+    )
+
+
+def reached(problem: Problem, seed: int) -> float:
+    history = spend(problem, partial(BayesProposer, seed=seed), budget=15.0)
+    best = history.best()
+    return np.inf if best is None else best.value + 3.32237
+
+
+def test_much_more_is_found_for_fifteen_full_trainings() -> None:
+    with_them = [reached(HARTMANN, seed) for seed in range(2)]
+    ignored = [
+        reached(replace(HARTMANN, space=without_marks(HARTMANN.space)), seed) for seed in range(2)
+    ]
+    assert max(with_them) < 0.4
+    assert min(ignored) > 0.8
+
+
+def test_several_fidelities_are_searched_among() -> None:
+    space = Space(
+        {
+            "x": Float(0, 1),
+            **{f"s{i}": fidelity(Integer(1, 8) if i % 2 else Float(0.1, 1)) for i in range(4)},
+        }
+    )
+
+    def loss(config: Config) -> float:
+        missing = sum(1 - v for v in space.encode([config])[0][list(space.fidelities)])
+        return float((config["x"] - 0.3) ** 2 + 0.02 * missing)
+
+    def cost(config: Config) -> float:
+        return 0.02 + float(np.prod(space.encode([config])[0][list(space.fidelities)]))
+
+    history = spend(Problem(space, loss, cost), partial(BayesProposer, seed=0), budget=5.0)
+    best = history.best()
+    assert best is not None
+    assert abs(best.config["x"] - 0.3) < 0.1
+    domains: list[Domain] = [space.columns[j].domain for j in space.fidelities]
+    assert [best.config[f"s{i}"] for i in range(4)] == [d.from_unit(1.0) for d in domains]
