@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from raytuner.history.trial import TrialState
+
 LATEST = 253_402_300_800.0  # the year 10000, in Unix seconds: the last that calendars can say
 
 _Shape = Callable[[Any], bool]
@@ -68,6 +70,36 @@ def _settings(value: Any) -> bool:
     return isinstance(value, dict) and _number(gpu)
 
 
+def _belief(value: Any) -> bool:
+    """A density over a unit interval: as many masses and widths as places."""
+    if not isinstance(value, dict):
+        return False
+    parts: list[Any] = [value.get(k) for k in ("units", "widths", "mass")]
+    return all(map(_all(_number), parts)) and len({len(part) for part in parts}) == 1
+
+
+def _earlier(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and (value.get("max_t") is None or _number(value["max_t"]))
+        and _all(_ran)(value.get("trials"))
+    )
+
+
+def _ran(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("values"), dict)
+        and value.get("state") in [*TrialState]
+        and _all(_pair)(value.get("curve"))
+    )
+
+
+def _pair(value: Any) -> bool:
+    return _all(_is(int, float))(value) and len(value) == 2
+
+
 _SHAPES: dict[str, _Shape] = {
     "time_attr": _is(str),
     "max_t": _number,
@@ -82,6 +114,6 @@ _SHAPES: dict[str, _Shape] = {
     "search_id": _is(str),
     "search_space": _is(dict),
     "confirmed": _by_name(_all(_is(int, float))),
-    "earlier": _is(list),
-    "priors": _is(dict),
+    "earlier": _all(_earlier),
+    "priors": _by_name(_belief),
 }

@@ -17,7 +17,7 @@ from raytuner.bayes import Proposer, best_by_model
 from raytuner.bayes.seen import Seen
 from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
-from raytuner.errors import ConfigError, MetricError, SettingError, SpaceError
+from raytuner.errors import ConfigError, HistoryError, MetricError, SettingError, SpaceError
 from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
 from raytuner.history.goal import names_of
 from raytuner.ray_report import read_metrics, read_number
@@ -776,7 +776,7 @@ class BoTorchSearch(Searcher):
         make = BayesFactory(
             self._n_initial,
             tasks_within(self._earlier, space, history.mode),
-            priors_from_json(record.get_meta(PRIORS, {}), record.space, space),
+            priors_from_json(record.get_meta(PRIORS) or {}, record.space, space),
         )
         return Setup(space, goal, make, self._seed, make.design)
 
@@ -898,9 +898,14 @@ class BoTorchSearch(Searcher):
 
 def _earlier_of(history: History) -> tuple[EarlierStudy, ...]:
     """What a record has of earlier studies."""
-    return earlier_from_json(
-        history.get_meta(EARLIER, []), history.space, history.metric, history.mode
-    )
+    try:
+        return earlier_from_json(
+            history.get_meta(EARLIER) or [], history.space, history.metric, history.mode
+        )
+    except (KeyError, ConfigError) as error:
+        raise HistoryError(
+            f"what the record keeps of earlier studies does not fit its space: {error}"
+        ) from error
 
 
 def _as_space(space: Mapping[str, Any] | Space) -> Space:

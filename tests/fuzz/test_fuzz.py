@@ -346,3 +346,16 @@ def _one_record(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 SMALL: tuple[bytes, dict[str, str]]
+
+
+def test_what_was_found_once() -> None:
+    """Each of these was a traceback, or refused what it had made itself."""
+    for huge in (10**400, -(10**400)):
+        checks.config(SPACE, {"lr": huge, "n": 3, "q": 0.5, "opt": None, "net": {}})
+        checks.spec({"lr": {"type": "float", "low": 0, "high": huge}})
+        checks.study_file(f"[resources]\ncpu = {abs(huge)}")
+    checks.study_file(f"[resources]\nmemory = '{'9' * 400}GB'")
+    constant = checks.spec({"k": float("nan"), "lr": {"type": "float", "low": 0, "high": 1}})
+    assert constant is not None
+    data, written = SMALL
+    checks.record(data.replace(b"CREATE TABLE meta", b"\x80REATE TABLE meta"), written)

@@ -194,7 +194,7 @@ def test_a_schedulers_state_is_taken_whole_or_refused(path: list[int], value: An
     again.debug_string()
 
 
-@few(10)
+@few(40)
 @given(
     st.sampled_from(["proposer", "priors", "earlier", "runs", "live", "finished"]),
     PATHS,
@@ -205,7 +205,7 @@ def test_a_searchers_state_is_taken_whole_or_refused(
 ) -> None:
     def make() -> BoTorchSearch:
         return BoTorchSearch(
-            SPACE, metric="loss", mode="min", n_initial=2, background=False, seed=0
+            SPACE, metric="loss", mode="min", n_initial=9, background=False, seed=0
         )
 
     search = make()
