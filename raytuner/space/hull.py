@@ -67,8 +67,8 @@ def _hull(a: Any, b: Any, path: Path) -> Any:
     if isinstance(a, Fidelity) or isinstance(b, Fidelity):
         if isinstance(a, Domain) or isinstance(b, Domain):
             raise SpaceError(f"{path_name(path)}: it is a fidelity in one of the two spaces only")
-        domains = (node.domain if isinstance(node, Fidelity) else node for node in (a, b))
-        return Fidelity(_hull(*domains, path))
+        one, other = (node.domain if isinstance(node, Fidelity) else node for node in (a, b))
+        return Fidelity(_hull(one, other, path))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         for one, other in ((a, b), (b, a)):
             for key in one:
