@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -551,15 +552,11 @@ def _normalise(domain: Domain, to: Callable[[str, Any], Any], *names: str) -> No
 
 
 def _real(where: str, value: Any) -> float:
-    if not is_number(value):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise SpaceError(f"{where} must be a number, received {value!r}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
+    if not is_number(value) or not math.isfinite(value):
         raise SpaceError(f"{where} must be finite, received {value!r}")
-    return number
+    return float(value)
 
 
 def _whole(where: str, value: Any) -> int:
