@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,25 +17,39 @@ RAW = HERE / "results" / "load.jsonl"
 PAGE = HERE / "LOAD.md"
 PLOT = HERE / "plots" / "load.svg"
 
-Run = Callable[[str, int, int], list[Stretch]]
-WHERE: dict[str, Run] = {"virtual": virtual.run, "real": real.run}
+
+def measured(where: str, search: str, trials: int, every: int, minutes: float) -> list[Stretch]:
+    """What one search takes: many trials at once, or (``soak``) many slots for long."""
+    if where == "virtual":
+        return virtual.run(search, trials, every)
+    if where == "real":
+        return real.run(search, trials, every)
+    budget = 60.0 * minutes
+    return real.run(
+        search, -1, every, slots=real.SOAK_SLOTS, seconds=real.SOAK_SECONDS, time_budget_s=budget
+    )
 
 
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("where", choices=[*WHERE, "page"], help="page: from what is stored")
+    parser.add_argument("where", choices=["virtual", "real", "soak", "page"])
     parser.add_argument("search", nargs="?", help=", ".join([*virtual.SEARCHES, *real.SEARCHES]))
-    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--trials", type=int, default=2000, help="but for a soak")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of a soak")
     parser.add_argument("--every", type=int, help="trials a stretch; default a twentieth")
     given = parser.parse_args()
+    known = {"virtual": tuple(virtual.SEARCHES), "page": (None,)}.get(given.where, real.SEARCHES)
+    if given.search not in known:
+        parser.error(
+            f"{given.where} has no search {given.search!r}; it has {', '.join(map(str, known))}"
+        )
     if given.where != "page":
         every = given.every or max(1, given.trials // 20)
-        stretches = WHERE[given.where](given.search, given.trials, every)
+        stretches = measured(given.where, given.search, given.trials, every, given.minutes)
         found = {
             "where": given.where,
             "search": given.search,
-            "trials": given.trials,
             "python": platform.python_version(),
             "stretches": [asdict(one) for one in stretches],
         }

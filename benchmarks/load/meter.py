@@ -20,7 +20,7 @@ class Stretch:
     """Of a search, the time from one number of trials to the next.
 
     Attributes:
-        trials: How many had been proposed at its end.
+        trials: How many there had been at its end.
         decisions: Calls of hooks within it.
         decision_us: Mean microseconds of the processor for one of them, of the thread that calls.
         trial_ms: Milliseconds of the whole process for one trial, hooks and loop and all.
@@ -52,7 +52,7 @@ class Meter:
     def watch(self, who: Any, hooks: tuple[str, ...]) -> None:
         """Measure these methods of an object from now on."""
         for name in hooks:
-            setattr(who, name, self._timed(getattr(who, name), counts=name == "suggest"))
+            setattr(who, name, self._timed(getattr(who, name), counts=name == "on_trial_add"))
 
     def _timed(self, hook: Callable[..., Any], *, counts: bool) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -60,13 +60,13 @@ class Meter:
             answer = hook(*args, **kwargs)
             self._seconds += time.thread_time() - start
             self._calls += 1
-            if counts and isinstance(answer, dict):
-                self._proposed()
+            if counts:
+                self._added()
             return answer
 
         return timed
 
-    def _proposed(self) -> None:
+    def _added(self) -> None:
         self._trials += 1
         if self._trials % self._every:
             return

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load.real import SLOTS
+from benchmarks.load.real import SLOTS, SOAK_SECONDS, SOAK_SLOTS
 from benchmarks.load.virtual import MAX_T, WORKERS
 from benchmarks.race.table import markdown_table
 
@@ -17,7 +17,8 @@ _HEAD = f"""\
 What a driver takes in memory and time as trials add up, by `python -m benchmarks.load`: the first
 and the last twentieth of each search. "virtual": on the virtual clock, {WORKERS} workers, trials of
 up to {MAX_T} reports, early stopping. "real": on a real Ray with {SLOTS} slots and as many
-processes, which are used again; a training reports {MAX_T} numbers and does nothing else.
+processes, which are used again; a training reports {MAX_T} numbers and does nothing else. "soak":
+the same with {SOAK_SLOTS} slots, for long, and {SOAK_SECONDS:g} s of sleep before each report.
 
 A decision is a call of the searcher's or scheduler's hooks: microseconds of the processor, of the
 thread that calls. For a trial, milliseconds of the whole driver, Ray's or the simulator's loop

@@ -1,4 +1,4 @@
-"""Many trials on a real Ray: trainings that report three numbers and end."""
+"""Many trials on a real Ray: trainings that report numbers, and may sleep in between."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from benchmarks.load.meter import Stretch
 from benchmarks.load.virtual import MAX_T, SPACE
 
 SLOTS = 8
+SOAK_SLOTS, SOAK_SECONDS = 64, 2.0
 SEARCHES = ("raytuner", "Ray's random search + ASHA")
 
 
@@ -53,31 +54,51 @@ class Watch(Callback):
         self._results, self._cpu = 0, now
 
 
-def train(config: dict[str, Any]) -> None:
-    """Reports, and trains nothing."""
+def train(config: dict[str, Any], seconds: float) -> None:
+    """Reports, and sleeps for so long before each."""
     floor = sum((config[f"x{i}"] - 0.3) ** 2 for i in range(8))
     for t in range(1, MAX_T + 1):
+        time.sleep(seconds)
         tune.report({"loss": floor + 1 / t})
 
 
-def run(search: str, trials: int, every: int) -> list[Stretch]:
-    """Run a search of so many trials, in processes that are used again."""
+def run(
+    search: str,
+    trials: int,
+    every: int,
+    *,
+    slots: int = SLOTS,
+    seconds: float = 0.0,
+    time_budget_s: float | None = None,
+) -> list[Stretch]:
+    """Run a search in processes that are used again.
+
+    Args:
+        search: One of ``SEARCHES``.
+        trials: How many; -1 for as many as the time allows.
+        every: Trials a stretch.
+        slots: Trials at a time.
+        seconds: That a trial sleeps before each of its reports.
+        time_budget_s: Seconds for the search.
+    """
     ray.init(
         address="local",
-        num_cpus=SLOTS,
+        num_cpus=slots,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
     watch = Watch(every)
+    runnable = tune.with_parameters(train, seconds=seconds)
     with tempfile.TemporaryDirectory() as folder:
         if search == SEARCHES[0]:
             raytuner.tune(
-                train,
+                runnable,
                 SPACE,
                 metric="loss",
                 mode="min",
                 num_samples=trials,
+                time_budget_s=time_budget_s,
                 max_t=MAX_T,
                 reuse_actors=True,
                 seed=0,
@@ -87,12 +108,13 @@ def run(search: str, trials: int, every: int) -> list[Stretch]:
             )
         else:
             tune.Tuner(
-                train,
+                runnable,
                 param_space=SPACE,
                 tune_config=tune.TuneConfig(
                     metric="loss",
                     mode="min",
                     num_samples=trials,
+                    time_budget_s=time_budget_s,
                     scheduler=RaysASHA(max_t=MAX_T, grace_period=1, reduction_factor=3),
                     reuse_actors=True,
                 ),
