@@ -24,7 +24,8 @@ scheduler, results are those in the files that Ray keeps of each trial.
 
 *Lost*: acknowledged reports that the results lack. *Sent again*: acknowledged reports that a
 trial had to train for again. *Twice to the end*: trials that were trained in full, and then again.
-*Unended*: studies that hung, or never came to the number of trials that was asked for.
+*Failed*: trials that count as failed; all of them could have been trained. *Unended*: studies that
+hung, or gave up three times.
 *Contradictions*: records in which trials are live after the end, a rung has counted anew, a
 configuration comes twice, or the best is not the best.
 """
@@ -43,7 +44,7 @@ def as_markdown(found: Sequence[Mapping[str, Any]]) -> str:
         groups[one["injury"], one["method"]].append(one)
     head = [
         "fault", "search", "studies", "faults", "reports", "lost", "made up", "sent again",
-        "twice to the end", "unended", "contradictions",
+        "twice to the end", "failed", "unended", "contradictions",
     ]  # fmt: skip
     rows = [_row(*key, group) for key, group in sorted(groups.items(), key=_order)]
     lines = [_HEAD, *markdown_table(head, rows)]
@@ -67,6 +68,8 @@ def _row(injury: str, method: str, group: Sequence[Mapping[str, Any]]) -> list[s
         sum(one[name] for one in group)
         for name in ("times", "acknowledged", "lost", "wrong", "repeated", "twice")
     ]
+    # The first studies were run before it was looked at.
+    failed = sum(one["failed"] for one in group) if all("failed" in one for one in group) else ""
     unended = sum(not one["ended"] for one in group)
     odd = sum(bool(one["inconsistent"]) for one in group)
-    return [injury, method, *map(str, [len(group), *sums, unended, odd])]
+    return [injury, method, *map(str, [len(group), *sums, failed, unended, odd])]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import raytuner
 from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.study import MAX_T, NUM_SAMPLES
+from benchmarks.faults.study import MAX_T
 from raytuner.errors import HistoryError
 from raytuner.history import TrialState
 
@@ -28,7 +28,8 @@ class Verdict:
         wrong: Results that no trial sent.
         repeated: Reports that were sent again although they had been acknowledged.
         twice: Trials that trained to the end twice.
-        ended: Whether the study came to an end, with as many trials as were asked for.
+        failed: Trials that the search counts as failed.
+        ended: Whether the study came to its end by itself.
         inconsistent: What contradicts itself in a record of raytuner's, in words.
     """
 
@@ -37,6 +38,7 @@ class Verdict:
     wrong: int
     repeated: int
     twice: int
+    failed: int
     ended: bool
     inconsistent: tuple[str, ...] = ()
 
@@ -59,7 +61,10 @@ def judge(folder: Path, ledger: Ledger, in_full: Mapping[str, int], *, ended: bo
         wrong=sum(key not in ledger.sent for key in kept),
         repeated=sum(times - 1 for key, times in ledger.sent.items() if key in ledger.acknowledged),
         twice=sum(ledger.sent[one, MAX_T] > times for one, times in in_full.items()),
-        ended=ended and len({trial_id for trial_id, _ in kept}) >= NUM_SAMPLES,
+        failed=len(list(folder.glob("*/error.txt")))
+        if study is None
+        else study.counts[TrialState.FAILED],
+        ended=ended,
         inconsistent=() if study is None else tuple(contradictions(study, ended=ended)),
     )
 

@@ -55,7 +55,7 @@ REPORTS = NUM_SAMPLES * MAX_T
 
 
 def test_a_study_that_lost_nothing(tmp_path: Path) -> None:
-    assert Played(tmp_path).judged() == Verdict(REPORTS, 0, 0, 0, 0, True)
+    assert Played(tmp_path).judged() == Verdict(REPORTS, 0, 0, 0, 0, 0, True)
 
 
 def test_a_report_that_is_not_there_is_lost_and_one_that_nobody_sent_is_wrong(
@@ -82,6 +82,8 @@ def test_what_is_trained_again_is_counted(tmp_path: Path) -> None:
 def test_a_study_that_did_not_end(tmp_path: Path) -> None:
     one = Played(tmp_path)
     assert not one.judged(ended=False).ended
+    one.history.end("trial5", TrialState.FAILED)
+    assert one.judged().failed == 1
     one.history.reopen("trial5")
     assert one.judged().inconsistent == ("1 trials are live",)
     assert one.judged(ended=False).inconsistent == ()
@@ -104,8 +106,9 @@ def test_rays_own_files_are_held_to_the_same(tmp_path: Path) -> None:
             for t in range(1 + (number == 0), MAX_T + 1)  # the first has lost its first row
         ]
         (folder / "result.json").write_text("\n".join(json.dumps(row) for row in rows) + '\n{"tor')
+    (folder / "error.txt").write_text("it was killed")
     ledger = read(played.folder / "ledger")
-    assert judge(tmp_path, ledger, {}, ended=True) == Verdict(REPORTS, 1, 0, 0, 0, True)
+    assert judge(tmp_path, ledger, {}, ended=True) == Verdict(REPORTS, 1, 0, 0, 0, 1, True)
 
 
 def test_a_torn_line_of_a_ledger_is_passed_over(tmp_path: Path) -> None:
@@ -126,6 +129,7 @@ def test_the_page_adds_up_what_was_found(inconsistent: list[str]) -> None:
             "wrong": 0,
             "repeated": 2,
             "twice": 0,
+            "failed": 3,
             "ended": seed == 0,
             "inconsistent": inconsistent,
         }
@@ -133,5 +137,5 @@ def test_the_page_adds_up_what_was_found(inconsistent: list[str]) -> None:
     ]
     page = as_markdown(found)
     odd = 2 if inconsistent else 0
-    assert f"| driver killed | raytuner.tune | 2 | 8 | 20 | 1 | 0 | 4 | 0 | 1 | {odd} |" in page
+    assert f"| driver killed | raytuner.tune | 2 | 8 | 20 | 1 | 0 | 4 | 0 | 6 | 1 | {odd} |" in page
     assert ("study 1: 2 trials are live" in page) == bool(inconsistent)
