@@ -37,7 +37,9 @@ processor are beside, with BLAS on one thread. Every method has the same workers
 budget.
 
 Elsewhere: whether slots wait for the searcher, and Ray's loop for its hooks, in [BUSY.md](BUSY.md);
-whether forecasts of trials come true, in [FORECASTS.md](FORECASTS.md).
+whether forecasts of trials come true, in [FORECASTS.md](FORECASTS.md); what is lost when something
+dies, in [FAULTS.md](FAULTS.md); the driver's memory and time over many trials, in
+[LOAD.md](LOAD.md).
 """
 
 _ABOUT_PENDING = """\
