@@ -188,7 +188,10 @@ def test_every_method_runs_where_it_can(method: FeatureMethod, name: str) -> Non
     if reason := missing(method.modules) or method.lacks(problem):
         pytest.skip(reason)
     run = play(method, problem, seed=1)
-    assert run.units == run.suggestions == 8
+    assert run.units == run.suggestions
+    # Who can choose cheap evaluations makes more of them for the same cost.
+    chooses = problem.fidelity is not None and method.name == "ours"
+    assert run.suggestions > 8 if chooses else run.suggestions == 8
     assert [share for share, _ in run.final][-1] == 1.0
     assert np.isfinite([loss for _, loss in run.final]).all()
     if not problem.noise_sd:
