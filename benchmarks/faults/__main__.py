@@ -26,7 +26,7 @@ from benchmarks.faults.study import METHODS
 from benchmarks.faults.verdict import judge
 
 HERE = Path(__file__).parents[1]
-RAW = HERE / "results" / "faults.jsonl"
+RAW = HERE / "results" / "faults" / "studies.jsonl"
 PAGE = HERE / "FAULTS.md"
 
 
@@ -107,6 +107,7 @@ def main() -> None:
     if given.page:
         write(RAW, PAGE)
         return
+    RAW.parent.mkdir(parents=True, exist_ok=True)
     with cluster() as nodes:
         for injury in given.injuries.split(","):
             for method in given.methods.split(","):

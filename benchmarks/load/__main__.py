@@ -13,7 +13,7 @@ from benchmarks.load.meter import Stretch
 from benchmarks.load.page import write
 
 HERE = Path(__file__).parents[1]
-RAW = HERE / "results" / "load.jsonl"
+RAW = HERE / "results" / "load" / "searches.jsonl"
 PAGE = HERE / "LOAD.md"
 PLOT = HERE / "plots" / "load.svg"
 
@@ -53,6 +53,7 @@ def main() -> None:
             "python": platform.python_version(),
             "stretches": [asdict(one) for one in stretches],
         }
+        RAW.parent.mkdir(parents=True, exist_ok=True)
         with RAW.open("a") as file:
             file.write(json.dumps(found) + "\n")
     write(RAW, PAGE, PLOT)
