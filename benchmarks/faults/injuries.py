@@ -61,20 +61,20 @@ def driver(ward: Ward) -> int:
 
 def trial(ward: Ward) -> int:
     """SIGKILL of the process in which a trial trains."""
-    done = 0
-    with ward.patient.alive() as life:
-        while done < TIMES and ward.moment(life):
-            done += _kill_one(list(life.seen().pids.values()), ward.rng)
-        life.wait()
-    return done
+    return _kill_some(ward, lambda life: list(life.seen().pids.values()))
 
 
 def proposer(ward: Ward) -> int:
     """SIGKILL of the process in which proposals are computed."""
+    return _kill_some(ward, lambda _: [one.pid for one in ray_processes("RaytunerProposer")])
+
+
+def _kill_some(ward: Ward, pids: Callable[[Life], list[int]]) -> int:
+    """Kill one of these processes at random moments of one life."""
     done = 0
     with ward.patient.alive() as life:
         while done < TIMES and ward.moment(life):
-            done += _kill_one([one.pid for one in ray_processes("RaytunerProposer")], ward.rng)
+            done += _kill_one(pids(life), ward.rng)
         life.wait()
     return done
 
