@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.faults.ledger import Ledger, read
-from benchmarks.faults.study import MAX_T
+from benchmarks.faults.study import LEDGER, MAX_T
 from benchmarks.faults.verdict import results
 
 PATIENCE_S = 600.0
@@ -56,7 +56,7 @@ class Patient:
             env={
                 **os.environ,
                 "RAY_ADDRESS": self.address,
-                "FAULTS_LEDGER": str(self.ledger),
+                LEDGER: str(self.ledger),
                 **environment,
             },
             stdout=subprocess.PIPE,

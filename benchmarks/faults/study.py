@@ -28,6 +28,8 @@ NUM_SAMPLES = 24
 MAX_T = 9
 SECONDS_A_REPORT = 0.1
 SPACE: dict[str, Any] = {"x": tune.uniform(-1, 1), "lr": tune.loguniform(1e-4, 1e-1)}
+LEDGER = "FAULTS_LEDGER"
+"""Environment: the folder of the trials' ledgers, not on the study's disk."""
 JUMP = "FAULTS_CLOCK_JUMP"
 """Environment: ``after_s:by_s``, how long after its start the driver's clock jumps, and how far."""
 
@@ -63,7 +65,7 @@ def _one_call(folder: Path) -> str:
     except HistoryError:
         raytuner.tune(
             train,
-            {**SPACE, "ledger": _ledger(folder)},
+            {**SPACE, "ledger": os.environ[LEDGER]},
             metric="loss",
             mode="min",
             num_samples=NUM_SAMPLES,
@@ -108,7 +110,7 @@ def _tuner(folder: Path, searcher: Callable[[], Any], scheduler: Callable[[], An
         return "resumed"
     tune.Tuner(
         train,
-        param_space={**SPACE, "ledger": _ledger(folder)},
+        param_space={**SPACE, "ledger": os.environ[LEDGER]},
         tune_config=tune.TuneConfig(
             metric="loss",
             mode="min",
@@ -126,11 +128,6 @@ METHODS: dict[str, Callable[[Path], str]] = {
     "BoTorchSearch + ASHAScheduler": _two_lines,
     "Ray's OptunaSearch + ASHA": _rays,
 }
-
-
-def _ledger(folder: Path) -> str:
-    """Beside the study, on a disk of its own."""
-    return os.environ["FAULTS_LEDGER"]
 
 
 def _let_the_clock_jump() -> None:

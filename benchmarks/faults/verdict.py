@@ -53,7 +53,8 @@ def judge(folder: Path, ledger: Ledger, in_full: Mapping[str, int], *, ended: bo
             by then.
         ended: Whether its last process came to its end by itself.
     """
-    study, kept = _study(folder), results(folder)
+    study = _study(folder)
+    kept = _kept(study, folder)
     lost = [key for key, value in ledger.acknowledged.items() if kept.get(key) != value]
     return Verdict(
         acknowledged=len(ledger.acknowledged),
@@ -71,7 +72,10 @@ def judge(folder: Path, ledger: Ledger, in_full: Mapping[str, int], *, ended: bo
 
 def results(folder: Path) -> Mapping[tuple[str, int], float]:
     """By trial and t, the reports that a study's folder has: a record's, or else Ray's own."""
-    study = _study(folder)
+    return _kept(_study(folder), folder)
+
+
+def _kept(study: raytuner.Study | None, folder: Path) -> Mapping[tuple[str, int], float]:
     return of_ray(folder) if study is None else of_record(study)
 
 

@@ -36,6 +36,29 @@ class Stretch:
     wall_s: float
 
 
+def stretch(
+    trials: int, every: int, decisions: int, decided_s: float, driver_s: float, begin: float
+) -> Stretch:
+    """The stretch that ends now.
+
+    Args:
+        trials: How many there have been.
+        every: How many of them within it.
+        decisions: Calls of hooks within it.
+        decided_s: Seconds of the processor for these.
+        driver_s: The whole process's within it.
+        begin: When the search began, by ``time.perf_counter``.
+    """
+    return Stretch(
+        trials=trials,
+        decisions=decisions,
+        decision_us=1e6 * decided_s / max(1, decisions),
+        trial_ms=1e3 * driver_s / every,
+        memory_mib=psutil.Process().memory_info().rss / 2**20,
+        wall_s=time.perf_counter() - begin,
+    )
+
+
 class Meter:
     """Measures one search in stretches of ``every`` trials."""
 
@@ -70,14 +93,7 @@ class Meter:
         self._trials += 1
         if self._trials % self._every:
             return
-        self.stretches.append(
-            Stretch(
-                trials=self._trials,
-                decisions=self._calls,
-                decision_us=1e6 * self._seconds / max(1, self._calls),
-                trial_ms=1e3 * (time.process_time() - self._cpu) / self._every,
-                memory_mib=psutil.Process().memory_info().rss / 2**20,
-                wall_s=time.perf_counter() - self._begin,
-            )
-        )
+        driver_s = time.process_time() - self._cpu
+        made = stretch(self._trials, self._every, self._calls, self._seconds, driver_s, self._begin)
+        self.stretches.append(made)
         self._start()

@@ -7,14 +7,13 @@ import tempfile
 import time
 from typing import Any
 
-import psutil
 import ray
 from ray import tune
 from ray.tune import Callback
 from ray.tune.schedulers import ASHAScheduler as RaysASHA
 
 import raytuner
-from benchmarks.load.meter import Stretch
+from benchmarks.load.meter import Stretch, stretch
 from benchmarks.load.virtual import MAX_T, SPACE
 
 SLOTS = 8
@@ -41,16 +40,9 @@ class Watch(Callback):
         if self._ended % self._every:
             return
         now = time.process_time()
-        self.stretches.append(
-            Stretch(
-                trials=self._ended,
-                decisions=self._results,
-                decision_us=1e6 * (now - self._cpu) / max(1, self._results),
-                trial_ms=1e3 * (now - self._cpu) / self._every,
-                memory_mib=psutil.Process().memory_info().rss / 2**20,
-                wall_s=time.perf_counter() - self._begin,
-            )
-        )
+        driver_s = now - self._cpu
+        made = stretch(self._ended, self._every, self._results, driver_s, driver_s, self._begin)
+        self.stretches.append(made)
         self._results, self._cpu = 0, now
 
 

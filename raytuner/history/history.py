@@ -303,9 +303,9 @@ class History:
         """The largest resource that any trial has reached; 0 before the first report."""
         return self._largest_t
 
-    def points(self, start: int = 0) -> FloatArray:
-        """``(k, d)`` encoded configurations of the trials from number ``start`` on."""
-        points = [entry.point for entry in self._rows[start:]]
+    def points(self, start: int = 0, stop: int | None = None) -> FloatArray:
+        """``(k, d)`` encoded configurations of the trials from ``start`` to before ``stop``."""
+        points = [entry.point for entry in self._rows[start:stop]]
         return np.array(points, dtype=np.float64).reshape(len(points), self.space.dim)
 
     def last(self, trial_id: str) -> tuple[float, float] | None:
@@ -326,9 +326,10 @@ class History:
         """
         best: tuple[bool, float, float] | None = None
         winner: _Entry | None = None
-        full = self.space.is_full(self.points())
-        for entry, is_full in zip(self._entries.values(), full, strict=True):
-            if not is_full or not entry.values or entry.head.state is TrialState.FAILED:
+        for entry in self._rows:
+            if not entry.values or entry.head.state is TrialState.FAILED:
+                continue
+            if not self._is_full(entry):
                 continue
             merit = self._merit(entry.head.state, self._values_at(entry, max(entry.values)))
             if math.isfinite(merit[-1]) and (best is None or merit > best):
@@ -341,7 +342,7 @@ class History:
 
     def is_full(self, trial: Trial) -> bool:
         """Whether the trial is at full fidelity; each is where no hyperparameter is a fidelity."""
-        return bool(self.space.is_full(self._entry(trial.trial_id).point[None])[0])
+        return self._is_full(self._entry(trial.trial_id))
 
     def is_feasible(self, trial: Trial) -> bool:
         """Whether the trial's last values keep all outcome constraints."""
@@ -586,6 +587,9 @@ class History:
         violation = self.goal.violation(values) if self.goal.constraints else 0.0
         return state is TrialState.COMPLETED, -violation, self.goal.outcomes(values)[0]
 
+    def _is_full(self, entry: _Entry) -> bool:
+        return not self.space.fidelities or bool(self.space.is_full(entry.point[None])[0])
+
     def _cost(self, entry: _Entry) -> float:
         """What a trial would cost in full, by its last report; NaN if that cannot be said."""
         t = max(entry.values, default=0.0)
@@ -606,21 +610,22 @@ class History:
         t: list[float] = []
         outcomes: list[tuple[float, ...]] = []
         errors: list[float] = []
-        error_name = str(self.goal.standard_error)
+        error_name = self.goal.standard_error
         final: list[bool] = []
         for entry in entries:
             steps = sorted(entry.values)
             trial += [entry.row] * len(steps)
             t += steps
             outcomes += [self.goal.outcomes(self._values_at(entry, step)) for step in steps]
-            errors += [entry.others.get(step, {}).get(error_name, math.nan) for step in steps]
+            if error_name is not None:
+                errors += [entry.others.get(step, {}).get(error_name, math.nan) for step in steps]
             final += [False] * len(steps)
             if steps and entry.head.state is TrialState.COMPLETED:
                 final[-1] = True
         width = self.goal.n_objectives + len(self.goal.constraints)
         return _Part(
             states=tuple(entry.head.state for entry in entries),
-            points=np.array([entry.point for entry in entries]).reshape(-1, self.space.dim),
+            points=self.points(start, stop),
             trial=np.array(trial, dtype=np.int64),
             t=np.array(t, dtype=np.float64),
             outcomes=np.array(outcomes, dtype=np.float64).reshape(len(t), width),

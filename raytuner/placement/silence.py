@@ -49,13 +49,10 @@ class Silence(Callback):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        check_silence(max_s, rule)
+        _check(max_s, rule)
         self._max_s = max_s
         self._rule: Rule = "warn" if max_s is None else rule
         self._clock = clock
-        self._begin()
-
-    def _begin(self) -> None:
         self._heard: dict[str, tuple[Any, float]] = {}  # the trials that run, and when of each
         self._told: set[str] = set()
         self._longest = 0.0
@@ -116,12 +113,7 @@ class Silence(Callback):
             ray.kill(actor)
 
 
-def check_silence(max_s: Any, rule: object) -> None:
-    """Check what a user has said of silent trials.
-
-    Raises:
-        SettingError: It cannot be.
-    """
+def _check(max_s: Any, rule: object) -> None:
     is_number = isinstance(max_s, int | float) and not isinstance(max_s, bool)
     if max_s is not None and not (is_number and max_s > 0):
         raise SettingError(f"max_silence_s is {max_s!r}; it must be a number of seconds above 0")

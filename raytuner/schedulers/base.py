@@ -26,7 +26,7 @@ from raytuner.schedulers.partner import (
     find_partner,
     innermost_searcher,
 )
-from raytuner.schedulers.restored import catch_up
+from raytuner.schedulers.restored import bring_up_to_date
 from raytuner.schedulers.slots import Slots, count_in, count_out, max_concurrent_of
 
 logger = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class JudgingScheduler(FIFOScheduler):
             partner.join_schedule(time_attr=self._time_attr, max_t=self.max_t)
         if is_new:
             self._catch_up(tune_controller, trial)
-            if catch_up(tune_controller, trial):
+            if bring_up_to_date(tune_controller, trial):
                 return
             if trial.status == Trial.PENDING and self._judge.waits(trial.trial_id):
                 # Restored: Ray lets all that had not ended run. Here, and only before Ray has

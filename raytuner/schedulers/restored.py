@@ -27,10 +27,10 @@ class RestoringScheduler(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Bring a restored trial to where it was."""
-        catch_up(tune_controller, trial)
+        bring_up_to_date(tune_controller, trial)
 
 
-def catch_up(tune_controller: Any, trial: Trial) -> bool:
+def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:
     """Bring a restored trial to where the searcher's record says it was.
 
     It goes on from its last checkpoint, or is over, with its last result. Only in ``on_trial_add``,

@@ -505,7 +505,9 @@ class BoTorchSearch(Searcher):
     def is_full(self, trial_id: str) -> bool:
         """Whether a trial is at full fidelity; each is where no hyperparameter is a fidelity."""
         history = self._ready()
-        return trial_id not in history or history.is_full(history[trial_id])
+        if not history.space.fidelities or trial_id not in history:
+            return True
+        return history.is_full(history[trial_id])
 
     def curves_with(
         self, trial_id: str, t: float, metrics: Mapping[str, float]

@@ -37,9 +37,7 @@ class Ends(Callback):
         """Write down what was raised. Called after the searcher has recorded the end."""
         history: History = self._search.history
         if trial.trial_id in history:
-            # Of a process that was killed, Ray knows only that.
-            raised = getattr(trial, "killed_for", None) or reason_of(_error_of(trial))
-            reason = without_secrets(raised)
+            reason = _why(trial)
             if reason:
                 history.end(trial.trial_id, TrialState.FAILED, reason)
 
@@ -57,8 +55,7 @@ class Ends(Callback):
             if trial.trial_id not in live or not trial.is_finished():
                 continue
             if trial.status == trial.ERROR:
-                state = TrialState.FAILED
-                reason = without_secrets(reason_of(_error_of(trial)))
+                state, reason = TrialState.FAILED, _why(trial)
             else:
                 reported = history.last(trial.trial_id) is not None
                 state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
@@ -71,6 +68,12 @@ class Ends(Callback):
         """Let go of the file and of the searcher's process, after Ray's last save."""
         self._search.close()
         self._search.history.close()
+
+
+def _why(trial: Any) -> str:
+    """Why a trial has failed; empty if nothing is known."""
+    # Of a process that was killed, Ray knows only that.
+    return without_secrets(getattr(trial, "killed_for", None) or reason_of(_error_of(trial)))
 
 
 def reason_of(error: BaseException | str | None) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from raytuner import text
 from raytuner.errors import RaytunerError
 from raytuner.history import Goal, Origin, Remains, TrialState
+from raytuner.history.beside import is_time
 from raytuner.ray_report import read_metrics, read_number
 from raytuner.space import Space
 from raytuner.study.ends import reason_of
@@ -55,7 +55,7 @@ def reports_in(
             continue
         rows = [row for row in _reports(trial.parent) if isinstance(row.get("trial_id"), str)]
         if rows:
-            found.append((_number(rows[0].get("timestamp")), dumped, trial.parent, rows))
+            found.append((_time(rows[0].get("timestamp")), dumped, trial.parent, rows))
     found.sort(key=lambda one: one[0])
     for number, (begun, dumped, trial, rows) in enumerate(found):
         trial_id, last_t = rows[0]["trial_id"], 0.0
@@ -65,14 +65,14 @@ def reports_in(
                 metrics = read_metrics(row, goal.metrics)
             except RaytunerError:
                 continue  # a report without the metric is none to the record either
-            at = _number(row.get("timestamp"))
+            at = _time(row.get("timestamp"))
             first, *others = goal.metrics
             remains.keep("value", (trial_id, t, metrics[first], at))
             for name in others:
                 remains.keep("other", (trial_id, t, name, metrics[name]))
             last_t = max(last_t, t)
         state, reason = _end(trial, rows, last_t, max_t)
-        ended_at = _number(rows[-1].get("timestamp"))
+        ended_at = _time(rows[-1].get("timestamp"))
         remains.keep(
             "trial",
             (trial_id, number, dumped, state, reason, Origin.RECOVERED.value, begun, ended_at),
@@ -130,7 +130,6 @@ def _cell(key: str, cell: Any) -> Any:
         return cell
 
 
-def _number(value: Any) -> float:
+def _time(value: Any) -> float:
     """A time of Ray's; 0 where it is none."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) and abs(value) < 1e15 else 0.0
+    return float(value) if is_time(value) else 0.0

@@ -110,27 +110,26 @@ def recover(
     remains = Remains.of(record)
     from_copies = sum(_fill(remains, copy) for copy in reversed(copies))
     _say(remains, _told(param_space, metric, mode, time_attr))
-    history, lost, values = _whole(remains, place)
-    reports, unread = reports_in(
-        place, history.space, history.goal, history.time_attr, history.max_t
-    )
+    found = salvaged(remains, place)
+    known = found.history
+    reports, unread = reports_in(place, known.space, known.goal, known.time_attr, known.max_t)
     from_reports = remains.fill(reports)
     if from_reports:
-        history, lost, values = _whole(remains, place)
+        found = salvaged(remains, place)
     is_whole = _is_whole(record) and not from_copies and not from_reports
     kept = None
     if to is not None or not is_whole:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             kept = set_aside(record) if to is None else None
-            history.copy_to(target)
+            found.history.copy_to(target)
         except OSError as error:
             raise SettingError(f"cannot write to {target.parent}: {error.strerror}") from error
     return Recovered(
         target,
-        len(history),
-        values,
-        (*lost, *unread),
+        len(found.history),
+        found.values,
+        (*found.lost, *unread),
         from_copies,
         from_reports,
         remains.is_checked,
@@ -160,11 +159,6 @@ def _say(remains: Remains, told: Mapping[str, Any]) -> None:
     for key, value in told.items():
         if remains.meta(key) is None:
             remains.keep("meta", (key, json.dumps(value)))
-
-
-def _whole(remains: Remains, place: Path) -> tuple[History, tuple[str, ...], int]:
-    found = salvaged(remains, place)
-    return found.history, found.lost, found.values
 
 
 def _fill(remains: Remains, copy: Path) -> int:

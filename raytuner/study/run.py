@@ -22,7 +22,7 @@ from raytuner.placement.gpu_memory import wants_fit
 from raytuner.placement.request import Resources, recorded
 from raytuner.placement.retries import Retries
 from raytuner.placement.silence import Rule as SilenceRule
-from raytuner.placement.silence import Silence, check_silence
+from raytuner.placement.silence import Silence
 from raytuner.schedulers import ASHAScheduler
 from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.search import BoTorchSearch
@@ -177,7 +177,7 @@ def tune(
     """
     check_count(num_samples, time_budget_s, gpu_hours)
     check_trainable(trainable)
-    check_silence(max_silence_s, on_silence)
+    silence = Silence(max_silence_s, on_silence)
     if max_concurrent is not None and max_concurrent < 1:
         raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
     for_a_new_one = {
@@ -259,7 +259,7 @@ def tune(
         resources=resources,
         time_budget_s=time_budget_s,
         gpu_hours=gpu_hours,
-        silence=Silence(max_silence_s, on_silence),
+        silence=silence,
         max_concurrent=max_concurrent,
         reuse_actors=reuse_actors,
         callbacks=callbacks,
