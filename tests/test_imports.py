@@ -28,8 +28,8 @@ ALLOWED: dict[str, set[str]] = {
     "ray_report": {"errors"},
     "text": {"history"},
     "search": {"errors", "ray_report", "space", "history", "bayes"},
-    "schedulers": {"errors", "ray_report", "space", "history", "bayes", "halving"},
     "placement": {"errors"},
+    "schedulers": {"errors", "ray_report", "space", "history", "bayes", "halving", "placement"},
     "report": {"", "errors", "text", "space", "history", "bayes"},
     "study": _ADAPTERS | {"text", "report", "placement"},
     "simulate": _ADAPTERS | {"study"},  # to read a study that ran

@@ -22,7 +22,8 @@ class Stretch:
     Attributes:
         trials: How many there had been at its end.
         decisions: Calls of hooks within it.
-        decision_us: Mean microseconds of the processor for one of them, of the thread that calls.
+        decision_us: Mean microseconds for one of them: by the clock where hooks are timed apart,
+            since asking for a thread's processor time can take longer than a hook.
         trial_ms: Milliseconds of the whole process for one trial, hooks and loop and all.
         memory_mib: The process's resident memory at its end.
         wall_s: Seconds since the search began.
@@ -45,7 +46,7 @@ def stretch(
         trials: How many there have been.
         every: How many of them within it.
         decisions: Calls of hooks within it.
-        decided_s: Seconds of the processor for these.
+        decided_s: Seconds for these.
         driver_s: The whole process's within it.
         begin: When the search began, by ``time.perf_counter``.
     """
@@ -79,9 +80,9 @@ class Meter:
 
     def _timed(self, hook: Callable[..., Any], *, counts: bool) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
-            start = time.thread_time()
+            start = time.perf_counter()
             answer = hook(*args, **kwargs)
-            self._seconds += time.thread_time() - start
+            self._seconds += time.perf_counter() - start
             self._calls += 1
             if counts:
                 self._added()

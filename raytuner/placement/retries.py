@@ -1,6 +1,9 @@
 """Trials that have not failed, though Ray has an error of theirs: they go on, and are not counted.
 
 - Its node was lost: it goes on from its last checkpoint, elsewhere.
+- Its process was killed, by a signal or since the node's memory was full: it goes on from its last
+  checkpoint, as long as it gets further each time. A training that kills itself at some place does
+  not.
 - It shared a GPU, whose memory was too small for all on it: it goes on alone on a whole one, once.
 - The disk was full: it goes on from its last checkpoint, as the study does once there is room.
 - It had stopped reporting, and was killed for it (:mod:`raytuner.placement.silence`): it goes on
@@ -14,15 +17,22 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import (
+    ActorUnavailableError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.experiment import Trial
+from ray.tune.result import TRAINING_ITERATION  # type: ignore[attr-defined]
 
 logger = logging.getLogger(__name__)
 
 MOST_LOSSES = 10
-"""So often a trial may lose its node, or find the disk full. One that is itself the cause does fail
-then."""
+"""So often a trial may lose its node or its process, or find the disk full. One that is itself the
+cause does fail then."""
 
 _NODE_DIED = "node has died"  # Ray has no type for it, except where the node said it would go
 _NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded")
@@ -34,17 +44,16 @@ _NO_MEMORY = re.compile(
 
 
 class Retries(Callback):
-    """Lets trials go on whose error was not theirs. What a training raises else fails it as ever.
+    """Lets trials go on whose error was not theirs, beside a scheduler that does not see to it.
 
-    Ray counts either as a failure, which by default ends the trial, unless its node was drained as
-    preempted.
+    What a training raises else fails it as ever. Ray counts either as a failure, which by default
+    ends the trial, unless its node was drained as preempted.
 
     Args:
-        note: Called with "nodes_lost", "out_of_memory", "disk_full" or "silences", the trial's id
-            and how often by now.
+        note: Called with what `taken_again` says, and the trial's id between.
     """
 
-    def __init__(self, note: Callable[[str, str, int], None] | None = None) -> None:
+    def __init__(self, note: Callable[[str, str, int], None]) -> None:
         self._note = note
         self._taken_up = 0
 
@@ -58,22 +67,40 @@ class Retries(Callback):
             return
         self._taken_up = len(trials)
         for trial in trials:
-            if not isinstance(trial, Resilient):
-                # Ray makes the trials and asks each what to do after an error: there is no other
-                # place to answer. It is as it was in all else, and is pickled like any other.
-                trial.__class__ = Resilient
+            take_up(trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Give a trial that is about to be tried again its larger share, and say so."""
-        if not isinstance(trial, Resilient) or trial.retried_for is None:
-            return
-        what, trial.retried_for = trial.retried_for, None
-        if what == "out_of_memory":
-            trial.update_resources(alone(trial.placement_group_factory))
-        count: int = getattr(trial, what)
-        logger.info("Trial %s goes on: %s, %d so far.", trial.trial_id, what, count)
-        if self._note is not None:
+        """A trial is about to be tried again."""
+        if (again := taken_again(trial)) is not None:
+            what, count = again
             self._note(what, trial.trial_id, count)
+
+
+def take_up(trial: Trial) -> None:
+    """Make a trial of Ray's one that does not count what it is not to blame for.
+
+    Ray makes the trials and asks each what to do after an error: there is no other place to answer.
+    It is as it was in all else, and is pickled like any other.
+    """
+    if type(trial) is Trial:
+        trial.__class__ = Resilient
+
+
+def taken_again(trial: Trial) -> tuple[str, int] | None:
+    """Give a trial that is about to be tried again its larger share, and say so. Heard once.
+
+    Returns:
+        "nodes_lost", "processes_killed", "out_of_memory", "disk_full" or "silences", and how often
+        by now; None: the trial is not tried again for any of them.
+    """
+    if not isinstance(trial, Resilient) or trial.retried_for is None:
+        return None
+    what, trial.retried_for = trial.retried_for, None
+    if what == "out_of_memory":
+        trial.update_resources(alone(trial.placement_group_factory))
+    count: int = getattr(trial, what)
+    logger.info("Trial %s goes on: %s, %d so far.", trial.trial_id, what, count)
+    return what, count
 
 
 class Resilient(Trial):
@@ -81,6 +108,8 @@ class Resilient(Trial):
 
     Attributes:
         nodes_lost: How often it has lost its node.
+        processes_killed: How often its process was killed, and its node was not lost.
+        killed_at: The most iterations that it had done when its process was killed.
         out_of_memory: How often the GPU that it shared was full.
         disk_full: How often it could not write.
         silences: How often it was killed since it did not report.
@@ -90,6 +119,8 @@ class Resilient(Trial):
     """
 
     nodes_lost: int = 0
+    processes_killed: int = 0
+    killed_at: int = -1
     out_of_memory: int = 0
     disk_full: int = 0
     silences: int = 0
@@ -108,6 +139,12 @@ class Resilient(Trial):
         elif is_loss(exc):
             self.nodes_lost += 1
             forgiven = "nodes_lost" if self.nodes_lost <= MOST_LOSSES else None
+        elif self.killed_for is None and is_killed(exc):
+            self.processes_killed += 1
+            done = int((self.last_result or {}).get(TRAINING_ITERATION, 0))
+            goes_on = done > self.killed_at and self.processes_killed <= MOST_LOSSES
+            self.killed_at = max(done, self.killed_at)
+            forgiven = "processes_killed" if goes_on else None
         elif is_disk_full(exc):
             self.disk_full += 1
             forgiven = "disk_full" if self.disk_full <= MOST_LOSSES else None
@@ -131,6 +168,17 @@ def is_loss(error: object) -> bool:
     if isinstance(error, ActorUnavailableError):
         return True  # what is heard of a lost node at first: it does not answer
     return isinstance(error, RayActorError) and (error.preempted or _NODE_DIED in str(error))
+
+
+def is_killed(error: object) -> bool:
+    """Whether the trial's process ended without the training's having raised anything.
+
+    A signal, a fault in compiled code, or Ray, to save a node whose memory was full. Not: its
+    node was lost, or the process could not be set up.
+    """
+    if isinstance(error, RayActorError):
+        return not error.actor_init_failed and not is_loss(error)
+    return isinstance(error, WorkerCrashedError | OutOfMemoryError)
 
 
 def is_out_of_memory(error: object) -> bool:

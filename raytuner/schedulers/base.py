@@ -26,7 +26,7 @@ from raytuner.schedulers.partner import (
     find_partner,
     innermost_searcher,
 )
-from raytuner.schedulers.restored import bring_up_to_date
+from raytuner.schedulers.restored import bring_up_to_date, go_on
 from raytuner.schedulers.slots import Slots, count_in, count_out, max_concurrent_of
 
 logger = logging.getLogger(__name__)
@@ -131,6 +131,7 @@ class JudgingScheduler(FIFOScheduler):
         """
         self._ask_for_goal(tune_controller)
         self._required_goal()
+        go_on(tune_controller, trial)
         is_new = trial.trial_id not in self._trials
         self._trials[trial.trial_id] = trial
         if is_new and self._judge.pauses:

@@ -67,6 +67,17 @@ class ProgressKeeper(Protocol):
 
 
 @runtime_checkable
+class RetryListener(Protocol):
+    """A searcher that notes which trials went on after an error that was not theirs."""
+
+    def on_trial_retried(self, what: str, trial_id: str, count: int) -> None:
+        """It has happened to the trial so often by now.
+
+        What it can be is said by :func:`raytuner.placement.retries.taken_again`.
+        """
+
+
+@runtime_checkable
 class GoalKeeper(Protocol):
     """A searcher that knows what the search is after, which may be more than one metric."""
 

@@ -1,7 +1,9 @@
-"""Where restored trials had been when their driver was killed, though Ray had not saved it by then.
+"""Where trials are that something befell: their driver was killed, or their own process.
 
 Ray saves an experiment every ten seconds or less often. Restored, trials begin again from where
 they were at the time, those that ended since among them. A raytuner searcher's record knows better.
+
+And a trial whose node is lost has failed, to Ray, unless the user has said how often it may.
 """
 
 from __future__ import annotations
@@ -15,19 +17,35 @@ from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
-from raytuner.schedulers.partner import ProgressKeeper, innermost_searcher
+from raytuner.placement.retries import take_up, taken_again
+from raytuner.schedulers.partner import ProgressKeeper, RetryListener, innermost_searcher
 from raytuner.schedulers.slots import count_out
 
 
 class RestoringScheduler(FIFOScheduler):
     """Runs all trials in full, in the order in which they come, and none of them twice.
 
-    Ray's default scheduler, but for restored experiments.
+    Ray's default scheduler, but for restored experiments and for errors that are no trial's own.
     """
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Bring a restored trial to where it was."""
+        """Bring a restored trial to where it was. A retry comes here again."""
+        go_on(tune_controller, trial)
         bring_up_to_date(tune_controller, trial)
+
+
+def go_on(tune_controller: Any, trial: Trial) -> None:
+    """Let a trial that is added go on from now on whenever it is not to blame for its error.
+
+    See :mod:`raytuner.placement.retries`. The searcher notes it where that has just happened.
+    """
+    take_up(trial)
+    if (again := taken_again(trial)) is None:
+        return
+    searcher = innermost_searcher(tune_controller)
+    if isinstance(searcher, RetryListener):
+        what, count = again
+        searcher.on_trial_retried(what, trial.trial_id, count)
 
 
 def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:

@@ -548,6 +548,13 @@ class BoTorchSearch(Searcher):
         """The trial sent a report that cannot be used, or its training raised ``reason``."""
         self._invalid[trial_id] = reason
 
+    def on_trial_retried(self, what: str, trial_id: str, count: int) -> None:
+        """The trial goes on after an error that was not its own, for ``what`` so often by now.
+
+        The record has it under ``what``, as ``{trial_id: count}``.
+        """
+        self.history.set_meta(what, {**self.history.get_meta(what, {}), trial_id: count})
+
     # -- what the search knows ------------------------------------------------------------------
 
     @property

@@ -95,22 +95,3 @@ class Placeable(Callback):
             except PlacementError as error:
                 raise PlacementError(f"{error}. The configuration: {trial.config!r}") from None
             self._known.add(asked)
-
-
-class NoteRetries:
-    """Writes to the record which trials went on after an error that was not theirs.
-
-    Under ``nodes_lost``, ``out_of_memory``, ``disk_full`` and ``silences`` it has how often, by
-    trial id. A class, since Ray pickles it.
-
-    Args:
-        search: The searcher, which has the record as ``history``.
-    """
-
-    def __init__(self, search: Any) -> None:
-        self._search = search
-
-    def __call__(self, what: str, trial_id: str, count: int) -> None:
-        """Note that it has happened to a trial so often by now."""
-        history = self._search.history
-        history.set_meta(what, {**history.get_meta(what, {}), trial_id: count})

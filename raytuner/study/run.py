@@ -50,7 +50,7 @@ from raytuner.study.confirm import (
 from raytuner.study.ends import Ends
 from raytuner.study.fit import first_config, fitted
 from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
-from raytuner.study.placeable import NoteRetries, Placeable, require_room, trials_at_once
+from raytuner.study.placeable import Placeable, require_room, trials_at_once
 from raytuner.study.progress import FIGURES_FILE, Progress
 from raytuner.study.provenance import note_run, note_settings
 from raytuner.study.study import Study
@@ -297,7 +297,7 @@ def _run(
         *([] if budget is None else [budget]),
         Placeable(),
         silence,
-        Retries(NoteRetries(searcher)),
+        Retries(searcher.on_trial_retried),  # a scheduler of ours needs none
         Ends(searcher, budget),
     ]
     total = num_samples if num_samples < 0 else before + num_samples

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+)
+from ray.train._internal.storage import StorageContext
 from ray.tune import PlacementGroupFactory
+from ray.tune.experiment import Trial
 
 from raytuner.errors import PlacementError, SettingError
 from raytuner.history import History
 from raytuner.placement.gpu_memory import Probe, nvidia_smi, wants_fit, with_gpus
-from raytuner.placement.retries import alone, is_disk_full, is_loss, is_out_of_memory, shares_gpu
+from raytuner.placement.retries import (
+    MOST_LOSSES,
+    Resilient,
+    alone,
+    is_disk_full,
+    is_killed,
+    is_loss,
+    is_out_of_memory,
+    shares_gpu,
+    take_up,
+    taken_again,
+)
 from raytuner.space import Float, Space
 from raytuner.study.fit import first_config, fitted
 
@@ -30,6 +51,63 @@ def test_a_lost_node_is_no_failure() -> None:
     assert not is_loss(RayActorError(error_msg="The worker process has died: exit code 1"))
     assert not is_loss(raised(ValueError("my node has died")))
     assert not is_loss(None)
+
+
+def test_a_killed_process_is_told_from_other_errors() -> None:
+    assert is_killed(ActorDiedError())  # a signal
+    assert is_killed(OutOfMemoryError("Task was killed due to the node running low on memory"))  # type: ignore[no-untyped-call]
+    assert not is_killed(RayActorError(error_msg="The actor died because its node has died."))
+    assert not is_killed(ActorDiedError(raised(ValueError("in the set-up"))))
+    assert not is_killed(raised(ValueError("in the training")))
+    assert not is_killed(None)
+
+
+@pytest.fixture
+def trial(tmp_path: Path, ray_cluster: None) -> Trial:
+    """One of Ray's own."""
+    storage = StorageContext(str(tmp_path), "study")
+    made = Trial("train", config={}, stub=True, storage=storage)
+    made.init_local_path()  # type: ignore[no-untyped-call]
+    return made
+
+
+def test_a_killed_trial_goes_on_while_it_gets_further(trial: Trial) -> None:
+    take_up(trial)
+    assert isinstance(trial, Resilient)
+
+    def killed_after(iterations: int) -> tuple[str, int] | None:
+        if iterations:
+            trial.update_last_result({"training_iteration": iterations})  # type: ignore[no-untyped-call]
+        trial.handle_error(ActorDiedError())
+        goes_on = taken_again(trial)
+        assert trial.should_recover() == (goes_on is not None)  # type: ignore[no-untyped-call]
+        return goes_on
+
+    assert killed_after(0) == ("processes_killed", 1)
+    assert killed_after(3) == ("processes_killed", 2)
+    assert taken_again(trial) is None  # heard once
+    assert killed_after(5) == ("processes_killed", 3)
+    assert killed_after(5) is None  # where it was killed before
+
+
+def test_a_trial_that_is_killed_again_and_again_has_failed(trial: Trial) -> None:
+    take_up(trial)
+    for iteration in range(1, MOST_LOSSES + 1):
+        trial.update_last_result({"training_iteration": iteration})  # type: ignore[no-untyped-call]
+        trial.handle_error(ActorDiedError())
+        assert trial.run_metadata.num_failures == 0
+    trial.update_last_result({"training_iteration": MOST_LOSSES + 1})  # type: ignore[no-untyped-call]
+    trial.handle_error(ActorDiedError())
+    assert trial.run_metadata.num_failures == 1
+
+
+def test_somebody_elses_trial_is_left_alone() -> None:
+    class Theirs(Trial):
+        pass
+
+    trial = Theirs("train", config={}, stub=True)
+    take_up(trial)
+    assert type(trial) is Theirs
 
 
 @pytest.mark.parametrize(
