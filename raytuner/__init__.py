@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from raytuner.search import near as near
     from raytuner.search import when as when
     from raytuner.study import Study as Study
+    from raytuner.study import cross_validate as cross_validate
     from raytuner.study import load as load
     from raytuner.study import recover as recover
     from raytuner.study import tune as tune
@@ -32,6 +33,7 @@ _ROOMS = {
     "PredictiveTerminationScheduler": "raytuner.schedulers",
     "Study": "raytuner.study",
     "check": "raytuner.placement",
+    "cross_validate": "raytuner.study",
     "fidelity": "raytuner.search",
     "load": "raytuner.study",
     "near": "raytuner.search",
@@ -48,6 +50,7 @@ __all__ = [
     "Study",
     "__version__",
     "check",
+    "cross_validate",
     "fidelity",
     "load",
     "near",

@@ -17,7 +17,7 @@ from benchmarks.load.meter import Stretch, stretch
 from benchmarks.load.virtual import MAX_T, SPACE
 
 SLOTS = 8
-SOAK_SLOTS, SOAK_SECONDS = 64, 2.0
+SOAK_SLOTS, SOAK_SECONDS = 64, 20.0
 SEARCHES = ("raytuner", "Ray's random search + ASHA")
 
 

@@ -13,9 +13,11 @@ from hyperopt.pyll.base import Literal, dfs
 
 from raytuner.errors import SpaceError
 from raytuner.integrations.translated import Translated
-from raytuner.space import Categorical, Config, Domain, Float, Integer, Normal, Space
+from raytuner.space import Categorical, Config, Domain, Float, Integer, Normal, Space, when
+from raytuner.space.conditions import When
 
 Back = Callable[[Any], Any]
+_Branches = dict[str, frozenset[int]]
 
 
 def space_from_hyperopt(space: Any) -> Translated:
@@ -23,8 +25,9 @@ def space_from_hyperopt(space: Any) -> Translated:
 
     Its ``params`` gives what ``hyperopt.space_eval`` gives: the expression with the values in it,
     whatever lies in between (``hp.choice`` of spaces, ``scope.int``, arithmetic). What belongs to
-    a branch of a choice that was not taken is a hyperparameter of ours all the same, without
-    effect there.
+    branches of a choice is there under conditions (:func:`raytuner.when`), on the number of the
+    branch. Of what stands at several places, only the conditions that all of these share: where
+    ours has it all the same, it has no effect.
 
     Args:
         space: What was given to ``fmin(space=...)``.
@@ -38,12 +41,19 @@ def space_from_hyperopt(space: Any) -> Translated:
         >>> ours = space_from_hyperopt({"lr": hp.loguniform("rate", -5, 0)})
         >>> ours.params({"rate": 0.1})
         {'lr': 0.1}
+    >>> space_from_hyperopt(
+    ...     hp.choice("model", [{"c": hp.uniform("c", 0, 1)}, {"depth": hp.randint("depth", 9)}])
+    ... ).space.decode([[0.1, 0.5, 0.5]])
+    [{'model': 0, 'c': 0.5}]
     """
     expression = as_apply(space)
-    template: dict[str, Domain] = {}
+    needed = _conditions(expression)
+    template: dict[str, Domain | When] = {}
     back: dict[str, Back] = {}
     for label, law, args in _hyperparameters(expression):
-        template[label], way_back = _domain(label, law, args)
+        domain, way_back = _domain(label, law, args)
+        needs = {chooser: sorted(branches) for chooser, branches in needed.get(label, {}).items()}
+        template[label] = when(domain, **needs) if needs else domain
         if way_back is not None:
             back[label] = way_back
     return Translated(Space(template), _Evaluated(expression, back))
@@ -76,6 +86,31 @@ def _hyperparameters(expression: Any) -> Iterator[tuple[str, str, list[Any]]]:
                 " them a hyperparameter of its own"
             )
         yield label, law.name, [value.obj for value in inputs]
+
+
+def _conditions(expression: Any) -> dict[str, _Branches]:
+    """Of each label, the branches of which choices lead to it, if every way to it takes one."""
+    found: dict[str, _Branches] = {}
+
+    def visit(node: Any, taken: _Branches) -> None:
+        if node.name == "hyperopt_param":
+            label = node.pos_args[0].obj
+            before = found.get(label, taken)
+            found[label] = {c: before[c] | taken[c] for c in before.keys() & taken.keys()}
+            return
+        if node.name == "switch" and node.pos_args[0].name == "hyperopt_param":
+            chooser, *branches = node.pos_args
+            visit(chooser, taken)
+            label = chooser.pos_args[0].obj
+            for number, branch in enumerate(branches):
+                if number in taken.get(label, {number}):
+                    visit(branch, {**taken, label: frozenset({number})})
+            return
+        for inner in node.inputs():
+            visit(inner, taken)
+
+    visit(expression, {})
+    return found
 
 
 def _domain(label: str, law: str, args: list[Any]) -> tuple[Domain, Back | None]:

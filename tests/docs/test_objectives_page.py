@@ -13,5 +13,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "objectives.md"
 def test_its_python_runs(
     ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    namespace = run_page(PAGE, tmp_path, monkeypatch, examples=6)
+    namespace = run_page(PAGE, tmp_path, monkeypatch, examples=7)
     assert len(namespace["checked"]) == 2
+    assert namespace["validated"].best.t == 5

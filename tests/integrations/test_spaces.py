@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytuner.errors import SpaceError
+from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import Domain, Space
 
 units = st.floats(0, 1)
@@ -148,12 +148,59 @@ def test_hyperopts_nested_choices_evaluate_to_their_branch() -> None:
     )
     space = space_from_hyperopt(nested)
     assert {column.name for column in space.space.columns} == {"C", "depth", "model"}
-    config = {"model": 1, "C": 0.0, "depth": 4}
-    assert space.params(config) == {"kind": "tree", "depth": 4}
-    assert space.params({**config, "model": 0}) == {"kind": "svm", "C": 1.0}
+    assert space.params({"model": 1, "depth": 4}) == {"kind": "tree", "depth": 4}
+    assert space.params({"model": 0, "C": 0.0}) == {"kind": "svm", "C": 1.0}
     varied = {"a": hp.uniform("a", 0, hp.uniform("b", 1, 2))}
     with pytest.raises(SpaceError, match="a: the parameters of uniform are not plain numbers"):
         space_from_hyperopt(varied)
+
+
+@st.composite
+def trees(draw: st.DrawFn, place: str = "p", depth: int = 0) -> Any:
+    """Nested choices; each leaf is there with its label."""
+    from hyperopt import hp
+
+    if depth == 3 or draw(st.booleans()):
+        return {place: hp.uniform(place, 0, 1)}
+    branches = [draw(trees(f"{place}{i}", depth + 1)) for i in range(draw(st.integers(2, 3)))]
+    return {place: hp.choice(place, [{"took": i, **b} for i, b in enumerate(branches)])}
+
+
+def labels(evaluated: Any) -> set[str]:
+    """What has had a part in it."""
+    found = set()
+    for key, value in evaluated.items():
+        if key != "took":
+            found |= {key} | (labels(value) if isinstance(value, dict) else set())
+    return found
+
+
+@quick
+@given(data=st.data(), seed=seeds)
+def test_a_hyperopt_branch_that_is_not_taken_is_not_there(data: Any, seed: int) -> None:
+    pytest.importorskip("hyperopt", reason="Hyperopt is not installed")
+    from raytuner.integrations.hyperopt import space_from_hyperopt
+
+    space = space_from_hyperopt(data.draw(trees()))
+    for config in space.space.sample(np.random.default_rng(seed), 20):
+        assert labels(space.params(config)) == config.keys()
+
+
+def test_a_hyperopt_label_in_several_branches_is_there_in_each() -> None:
+    hyperopt = pytest.importorskip("hyperopt", reason="Hyperopt is not installed")
+    from raytuner.integrations.hyperopt import space_from_hyperopt
+
+    hp = hyperopt.hp
+    lr, depth = hp.uniform("lr", 0, 1), hp.randint("depth", 4)
+    inner = hp.choice("inner", [{"lr": lr}, {"none": 0}])
+    outer = hp.choice("outer", [{"lr": lr}, {"depth": depth}, {"both": [depth, inner]}])
+    space = space_from_hyperopt({"model": outer, "always": hp.uniform("always", 0, 1)})
+    for config in space.space.sample(np.random.default_rng(0), 100):
+        space.params(config)
+        assert ("depth" in config) == (config["outer"] in (1, 2))
+        assert ("inner" in config) == (config["outer"] == 2)
+        # There if outer is 0, or outer is 2 and inner is 0: what both have in common is outer.
+        assert ("lr" in config) == (config["outer"] in (0, 2))
 
 
 # -- ConfigSpace --------------------------------------------------------------------------------
@@ -194,7 +241,7 @@ def test_configspace_both_ways_over_the_whole_support() -> None:
         assert params["epochs"] == 3
     sizes = ["s", "m", "l"]
     for drawn in map(dict, theirs.sample_configuration(100)):
-        values = {"momentum": 0.5, **drawn, "size": sizes.index(drawn["size"])}
+        values = {**drawn, "size": sizes.index(drawn["size"])}
         del values["epochs"]
         [again] = ours.space.decode(ours.space.encode([values]))
         back = ours.params(again)
@@ -202,12 +249,91 @@ def test_configspace_both_ways_over_the_whole_support() -> None:
         assert all(back[k] == pytest.approx(v, rel=1e-6) for k, v in drawn.items())
 
 
-def test_configspaces_forbidden_clauses_are_refused() -> None:
-    theirs = configuration_space()
-    from ConfigSpace import ForbiddenEqualsClause
+@st.composite
+def conditional_spaces(draw: st.DrawFn) -> Any:
+    """A ConfigurationSpace with conditions of all kinds, and perhaps a forbidden clause."""
+    cs = pytest.importorskip("ConfigSpace", reason="ConfigSpace is not installed")
+    space = cs.ConfigurationSpace(seed=draw(seeds))
+    # Each with values that conditions are on; of what is ordered, none at its ends.
+    kind = (cs.Categorical("kind", ["a", "b", "c"]), ["a", "b", "c"])
+    ordered = [
+        (cs.OrdinalHyperparameter("size", ["s", "m", "l"]), ["m"]),
+        (cs.Integer("count", (1, 4)), [2, 3]),
+        (cs.Float("rate", (0.0, 1.0)), [0.25, 0.5]),
+    ]
+    space.add(*(parent for parent, _ in [kind, *ordered]))
+
+    def condition(child: Any) -> Any:
+        if draw(st.booleans()):
+            parent, values = draw(st.sampled_from(ordered))
+            law = draw(st.sampled_from([cs.GreaterThanCondition, cs.LessThanCondition]))
+            return law(child, parent, draw(st.sampled_from(values)))
+        parent, values = draw(st.sampled_from([kind, *ordered[:2]]))
+        if draw(st.booleans()):
+            some = draw(st.lists(st.sampled_from(values), min_size=1, unique=True))
+            return cs.InCondition(child, parent, some)
+        law = draw(st.sampled_from([cs.EqualsCondition, cs.NotEqualsCondition]))
+        return law(child, parent, draw(st.sampled_from(values)))
+
+    for number in range(draw(st.integers(1, 3))):
+        child = cs.Categorical(f"child{number}", ["x", "y"])
+        space.add(child)
+        first, second = condition(child), condition(child)
+        joined = draw(st.sampled_from([None, cs.AndConjunction, cs.OrConjunction]))
+        if joined is None or first.parent == second.parent:
+            space.add(first)
+        else:
+            space.add(joined(first, second))
+    # A chain. ConfigSpace is at odds with itself about inequalities and joined conditions on what
+    # is not there.
+    last = cs.Categorical("last", ["x", "y"])
+    space.add(last)
+    space.add(cs.EqualsCondition(last, space["child0"], draw(st.sampled_from(["x", "y"]))))
+    if draw(st.booleans()):
+        space.add(
+            cs.ForbiddenAndConjunction(
+                cs.ForbiddenEqualsClause(space["count"], 4),
+                cs.ForbiddenInClause(space["child0"], ["y"]),
+            )
+        )
+    return space
+
+
+@quick
+@given(theirs=conditional_spaces())
+def test_configspaces_conditions_and_forbidden_clauses_hold_in_ours(theirs: Any) -> None:
+    from ConfigSpace import Configuration, OrConjunction
 
     from raytuner.integrations.configspace import space_from_configspace
 
-    theirs.add(ForbiddenEqualsClause(theirs["layers"], 5))
-    with pytest.raises(SpaceError, match=r"forbids .*layers"):
-        space_from_configspace(theirs)
+    ours = space_from_configspace(theirs)
+    # A condition on a float, and either of two hyperparameters, ours may leave out.
+    exact = not any(
+        isinstance(one, OrConjunction) or "rate" in str(one) for one in theirs.conditions
+    )
+    for config in ours.space.sample(np.random.default_rng(0), 30):
+        params = ours.params(config)
+        Configuration(theirs, values=params).check_valid_configuration()
+        assert config.keys() >= params.keys()
+        if exact:
+            assert config.keys() == params.keys()
+    sizes = ["s", "m", "l"]
+    for drawn in map(dict, theirs.sample_configuration(30)):
+        values = {**drawn, "size": sizes.index(drawn["size"])}
+        if exact:
+            ours.space.validate(values)
+            [again] = ours.space.decode(ours.space.encode([values]))
+            assert ours.params(again) == pytest.approx(drawn)
+
+
+def test_what_a_configspace_forbids_is_no_configuration_of_ours() -> None:
+    cs = pytest.importorskip("ConfigSpace", reason="ConfigSpace is not installed")
+    from raytuner.integrations.configspace import space_from_configspace
+
+    theirs = cs.ConfigurationSpace({"n": (1, 4), "kind": ["a", "b"]})
+    theirs.add(cs.ForbiddenEqualsClause(theirs["n"], 1))
+    theirs.add(cs.ForbiddenGreaterThanEqualsClause(theirs["n"], 3))
+    space = space_from_configspace(theirs).space
+    assert {config["n"] for config in space.sample(np.random.default_rng(0), 20)} == {2}
+    with pytest.raises(ConfigError, match=r"not \(Forbidden: n == 1; Forbidden: n >= 3\)"):
+        space.validate({"n": 3, "kind": "a"})

@@ -1,0 +1,116 @@
+"""Cross-validation as a trial, with folds as its resource."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from raytuner.errors import SettingError, TrainableError
+from raytuner.ray_report import read_number
+
+Evaluate = Callable[[dict[str, Any], int], Mapping[str, Any]]
+
+_FILE = "folds.json"
+
+
+def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]], None]]:
+    """Make a training function out of one that trains and scores on a single fold.
+
+    A trial goes from fold to fold, in the same order in each, and reports after each the mean of
+    every metric so far, and beside it the standard error of that mean (``loss``, ``loss_se``; NaN
+    after the first). So with ``max_t=folds`` a hopeless configuration is stopped after a fold, and
+    with ``standard_error="loss_se"`` the model knows how sure a mean is. Each report has a
+    checkpoint: a trial that is paused, or dies, goes on with the fold that comes next.
+
+    Args:
+        folds: How many there are, at least 2.
+
+    Returns:
+        A decorator for a function of a configuration and the number of a fold, from 0, which
+        returns the metrics on that fold by name.
+
+    Raises:
+        SettingError: ``folds`` is no whole number of at least 2.
+        TrainableError: In the trial: what the function returned are no metrics, or others than on
+            the fold before.
+
+    Example:
+        .. code-block:: python
+
+            @raytuner.cross_validate(folds=5)
+            def train(config, fold):
+                fitting, validating = splits[fold]
+                ...
+                return {"loss": loss}
+
+            raytuner.tune(train, space, metric="loss", mode="min", standard_error="loss_se",
+                          num_samples=50, max_t=5)
+    """
+    if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
+        raise SettingError(f"folds is {folds!r}; it must be a whole number of at least 2")
+
+    def decorate(evaluate: Evaluate) -> Callable[[dict[str, Any]], None]:
+        def train(config: dict[str, Any]) -> None:
+            scores = _evaluated()
+            for fold in range(len(scores), folds):
+                scores.append(_score(evaluate(config, fold), scores, fold))
+                with tempfile.TemporaryDirectory() as place:
+                    Path(place, _FILE).write_text(json.dumps(scores))
+                    tune.report(means(scores), checkpoint=tune.Checkpoint.from_directory(place))
+
+        # Its name, by which a study finds it again; not its signature, which is another.
+        train.__module__, train.__doc__ = evaluate.__module__, evaluate.__doc__
+        train.__name__ = getattr(evaluate, "__name__", "train")
+        train.__qualname__ = getattr(evaluate, "__qualname__", "<cross_validate>")
+        return train
+
+    return decorate
+
+
+def means(scores: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each metric over the folds, and under ``..._se`` the mean's standard error.
+
+    Example:
+        >>> means([{"loss": 1.0}, {"loss": 3.0}])
+        {'loss': 2.0, 'loss_se': 1.0}
+    """
+    report: dict[str, float] = {}
+    for name in scores[0]:
+        values = [score[name] for score in scores]
+        report[name] = sum(values) / len(values)  # NaN and the infinities as such
+        can_vary = len(values) > 1 and all(map(math.isfinite, values))
+        deviation = statistics.stdev(values) if can_vary else math.nan
+        report[f"{name}_se"] = deviation / math.sqrt(len(values))
+    return report
+
+
+def _evaluated() -> list[dict[str, float]]:
+    """Of a trial that goes on: the scores of the folds that it has behind it."""
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        return []
+    with checkpoint.as_directory() as place:
+        scores: list[dict[str, float]] = json.loads(Path(place, _FILE).read_text())
+    return scores
+
+
+def _score(given: object, before: list[dict[str, float]], fold: int) -> dict[str, float]:
+    if not isinstance(given, Mapping) or not given:
+        raise TrainableError(
+            f"on fold {fold} the function returned {given!r}; it must return the metrics by name, "
+            'such as {"loss": 0.3}'
+        )
+    score = {str(name): read_number(given, name, role="metric") for name in given}
+    if before and score.keys() != before[0].keys():
+        raise TrainableError(
+            f"on fold {fold} the function returned {sorted(score)}, and on fold 0 "
+            f"{sorted(before[0])}; it must return the same metrics on each"
+        )
+    return score
