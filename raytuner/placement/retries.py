@@ -28,6 +28,8 @@ from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.tune.result import TRAINING_ITERATION  # type: ignore[attr-defined]
 
+from raytuner.placement.known import KnownTrials
+
 logger = logging.getLogger(__name__)
 
 MOST_LOSSES = 10
@@ -55,18 +57,11 @@ class Retries(Callback):
 
     def __init__(self, note: Callable[[str, str, int], None]) -> None:
         self._note = note
-        self._taken_up = 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The trials of a restored experiment are Ray's again.
-        return {**self.__dict__, "_taken_up": 0}
+        self._known = KnownTrials()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Take up the trials that are new."""
-        if len(trials) == self._taken_up:
-            return
-        self._taken_up = len(trials)
-        for trial in trials:
+        for trial in self._known.new(trials):
             take_up(trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

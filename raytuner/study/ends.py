@@ -11,6 +11,7 @@ from ray.exceptions import RayActorError
 from ray.tune import Callback
 
 from raytuner.history import History, TrialState, note_start
+from raytuner.placement.known import KnownTrials
 from raytuner.study.gpu_hours import GpuHours
 from raytuner.text import without_secrets
 
@@ -26,6 +27,7 @@ class Ends(Callback):
     def __init__(self, search: Any, gpu_hours: GpuHours | None = None) -> None:
         self._search = search
         self._gpu_hours = gpu_hours
+        self._known = KnownTrials()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write down when it began to run: until then it waits for its slot and its process."""
@@ -48,11 +50,9 @@ class Ends(Callback):
         used again (``reuse_actors``).
         """
         history: History = self._search.history
-        live = set(history.live())
-        if not live:
-            return
-        for trial in trials:
-            if trial.trial_id not in live or not trial.is_finished():
+        self._known.new(trials)
+        for trial in self._known.among(history.live()):
+            if not trial.is_finished():
                 continue
             if trial.status == trial.ERROR:
                 state, reason = TrialState.FAILED, _why(trial)

@@ -9,6 +9,7 @@ from ray.tune import Callback, PlacementGroupFactory
 
 from raytuner.errors import PlacementError, SettingError
 from raytuner.placement.cluster import look
+from raytuner.placement.known import KnownTrials
 from raytuner.placement.preflight import preflight
 from raytuner.placement.request import Request
 
@@ -72,8 +73,8 @@ class Placeable(Callback):
     """
 
     def __init__(self) -> None:
-        self._known: set[PlacementGroupFactory] = set()
-        self._seen: set[str] = set()
+        self._placed: set[PlacementGroupFactory] = set()
+        self._known = KnownTrials()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Look at the trials that are new.
@@ -81,17 +82,12 @@ class Placeable(Callback):
         Raises:
             PlacementError: One can never be placed.
         """
-        if len(trials) == len(self._seen):
-            return
-        for trial in trials:
-            if trial.trial_id in self._seen:
-                continue
-            self._seen.add(trial.trial_id)
+        for trial in self._known.new(trials):
             asked = trial.placement_group_factory
-            if trial.is_finished() or asked is None or asked in self._known:
+            if trial.is_finished() or asked is None or asked in self._placed:
                 continue
             try:
                 preflight(Request.of(asked), look()).require()
             except PlacementError as error:
                 raise PlacementError(f"{error}. The configuration: {trial.config!r}") from None
-            self._known.add(asked)
+            self._placed.add(asked)

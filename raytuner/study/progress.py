@@ -397,7 +397,7 @@ def _front_of(history: History) -> int | None:
 
 def last_failures(history: History) -> tuple[str, ...]:
     """Why the last trials failed, a line each, the latest first."""
-    failed = [trial for trial in history.trials if trial.state is TrialState.FAILED]
+    failed = [trial for trial in history.heads() if trial.state is TrialState.FAILED]
     failed.sort(key=lambda trial: trial.ended_at or 0.0, reverse=True)
     return tuple(
         f"trial {trial.number + 1}: {next(iter(trial.reason.splitlines()), 'unknown')}"
