@@ -284,9 +284,8 @@ class JudgingScheduler(FIFOScheduler):
     def _next_to_run(self, tune_controller: Any) -> Trial | None:
         if (trial := self._next_promoted()) is not None:
             return trial
-        for trial in tune_controller.get_trials():
-            if trial.status == Trial.PENDING:
-                return trial
+        if (trial := self._slots.first_pending()) is not None:
+            return trial
         if not self._judge.pauses:
             return None
         # The searcher was asked just now and had nothing.

@@ -19,19 +19,29 @@ from ray.tune.schedulers import FIFOScheduler
 
 from raytuner.placement.retries import take_up, taken_again
 from raytuner.schedulers.partner import ProgressKeeper, RetryListener, innermost_searcher
-from raytuner.schedulers.slots import count_out
+from raytuner.schedulers.slots import Slots, count_out
 
 
 class RestoringScheduler(FIFOScheduler):
     """Runs all trials in full, in the order in which they come, and none of them twice.
 
-    Ray's default scheduler, but for restored experiments and for errors that are no trial's own.
+    Ray's default scheduler, but for restored experiments and for errors that are no trial's own,
+    and at the same pace after many trials. Nothing is paused here.
     """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._slots = Slots()
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Bring a restored trial to where it was. A retry comes here again."""
         go_on(tune_controller, trial)
-        bring_up_to_date(tune_controller, trial)
+        if not bring_up_to_date(tune_controller, trial) and trial.status == Trial.PENDING:
+            self._slots.enter(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The first that is pending."""
+        return self._slots.first_pending()
 
 
 def go_on(tune_controller: Any, trial: Trial) -> None:

@@ -19,13 +19,25 @@ class Slots:
 
     def __init__(self) -> None:
         self._trials: dict[str, Trial] = {}
+        self._resumed: set[str] = set()  # of these, those that Ray has yet to take up
         self._most = 0
         self._freed = False
         self._limit: int | None = None
 
     def enter(self, trial: Trial) -> None:
         """A trial is about to wait for a slot. When it has none any more, its status says so."""
-        self._trials[trial.trial_id] = trial
+        self._trials.pop(trial.trial_id, None)
+        if trial.status == Trial.PAUSED:  # to be resumed: it waits before all others
+            self._resumed.add(trial.trial_id)
+            self._trials = {trial.trial_id: trial, **self._trials}
+        else:
+            self._trials[trial.trial_id] = trial
+
+    def first_pending(self) -> Trial | None:
+        """Who has waited longest. Ray's own way to it looks at all trials there have ever been."""
+        self._counts()
+        waiting = (one for one in self._trials.values() if one.status == Trial.PENDING)
+        return next(waiting, None)
 
     def taken(self) -> int:
         """How many trials hold a slot or wait for one."""
@@ -58,12 +70,17 @@ class Slots:
 
     def _counts(self) -> tuple[int, int]:
         """How many trials run, and how many are pending."""
-        live = (Trial.RUNNING, Trial.PENDING)
         before = len(self._trials)
-        self._trials = {i: trial for i, trial in self._trials.items() if trial.status in live}
+        self._trials = {i: trial for i, trial in self._trials.items() if self._is_in(trial)}
         self._freed = self._freed or len(self._trials) < before
         running = sum(trial.status == Trial.RUNNING for trial in self._trials.values())
         return running, len(self._trials) - running
+
+    def _is_in(self, trial: Trial) -> bool:
+        if trial.status == Trial.PAUSED:
+            return trial.trial_id in self._resumed
+        self._resumed.discard(trial.trial_id)
+        return trial.status in (Trial.RUNNING, Trial.PENDING)
 
 
 def max_concurrent_of(search_alg: Any) -> int | None:

@@ -287,7 +287,7 @@ def _run(
     history = searcher.history
     before = len(history)
     if scheduler is None:
-        scheduler = RestoringScheduler()  # type: ignore[no-untyped-call]
+        scheduler = RestoringScheduler()
     history.set_meta("num_samples", num_samples)
     history.set_meta("time_budget_s", time_budget_s)
     history.set_meta("finished", False)

@@ -319,9 +319,18 @@ def test_starts_waiting_trials_in_order_and_resumes_none() -> None:
     scheduler: Any = ASHAScheduler(metric="acc", mode="max")
     statuses = ["TERMINATED", "PAUSED", "RUNNING", "PENDING", "PENDING"]
     trials = [FakeTrial(str(i), status) for i, status in enumerate(statuses)]
-    assert scheduler.choose_trial_to_run(FakeController(trials=trials)) is trials[3]
-    assert scheduler.choose_trial_to_run(FakeController(trials=trials)) is trials[3]
-    assert scheduler.choose_trial_to_run(FakeController(trials=trials[:3])) is None
+    controller = FakeController(trials=trials)
+    for trial in trials:
+        scheduler.on_trial_add(controller, trial)
+    assert scheduler.choose_trial_to_run(controller) is trials[3]
+    assert scheduler.choose_trial_to_run(controller) is trials[3]
+    trials[3].status = "RUNNING"
+    assert scheduler.choose_trial_to_run(controller) is trials[4]
+    trials[3].status = "PENDING"  # tried again: Ray puts it last, and adds it once more
+    scheduler.on_trial_add(controller, trials[3])
+    assert scheduler.choose_trial_to_run(controller) is trials[4]
+    trials[3].status = trials[4].status = "RUNNING"
+    assert scheduler.choose_trial_to_run(controller) is None
 
 
 def test_pickles_as_constructed_and_in_the_middle() -> None:
