@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from sklearn.datasets import load_iris, make_classification
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, SGDClassifier
-from sklearn.metrics import accuracy_score
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.metrics import accuracy_score, check_scoring
+from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -167,11 +168,23 @@ def test_it_is_an_estimator_of_its_own_in_a_pipeline() -> None:
         ({"param_distributions": []}, "is empty"),
         ({"param_distributions": DRAWN, "early_stopping": "partial_fit"}, "can go by 'warm_start'"),
         (
+            {"param_distributions": DRAWN, "scheduler": raytuner.ASHAScheduler(max_t=27)},
+            "early_stopping is False; say what",
+        ),
+        (
+            {
+                "param_distributions": DRAWN,
+                "early_stopping": "folds",
+                "scheduler": raytuner.ASHAScheduler(max_t=27),
+            },
+            "max_t is 27, and a whole evaluation has 5 steps",
+        ),
+        (
             {"param_distributions": DRAWN, "early_stopping": True, "parallel_folds": True},
             "leave one out",
         ),
     ],
-    ids=["neither", "both", "empty", "no partial_fit", "parallel folds"],
+    ids=["neither", "both", "empty", "no steps", "no stopping", "other end", "parallel folds"],
 )
 def test_what_cannot_be_is_refused_before_any_fit(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
@@ -199,7 +212,7 @@ def folds_of(estimator: Any, scoring: str = "accuracy") -> Folds:
 )
 def test_an_ensemble_that_grew_to_its_end_scores_as_one_of_a_piece(estimator: Any) -> None:
     folds = folds_of(estimator, "neg_log_loss")
-    steps = list(folds.grown({"max_features": 3}, "warm_start", 4))
+    steps = [found for found, _ in folds.grown({"max_features": 3}, "warm_start", 4)]
     assert len(steps) == 4
     for key in ("test_scores", "train_scores"):
         grown = [scored[key] for scored in steps[-1]]
@@ -210,7 +223,7 @@ def test_an_ensemble_that_grew_to_its_end_scores_as_one_of_a_piece(estimator: An
 
 def test_passes_over_the_data_are_those_of_partial_fit() -> None:
     folds = folds_of(SGDClassifier(random_state=0))
-    steps = list(folds.grown({"alpha": 0.01}, "partial_fit", 3))
+    steps = [found for found, _ in folds.grown({"alpha": 0.01}, "partial_fit", 3)]
     train, test = folds.splits[1]
     model = SGDClassifier(random_state=0, alpha=0.01)
     for found in steps:
@@ -220,7 +233,7 @@ def test_passes_over_the_data_are_those_of_partial_fit() -> None:
 
 def test_a_solver_gets_its_share_of_iterations_at_each_step() -> None:
     folds = folds_of(MLPClassifier((4,), max_iter=7, random_state=0))
-    steps = list(folds.grown({}, "warm_start", 3))
+    steps = [found for found, _ in folds.grown({}, "warm_start", 3)]
     assert len(steps) == 3
     assert all(scored["fit_error"] is None for found in steps for scored in found)
     times = [found[0]["fit_time"] for found in steps]
@@ -228,14 +241,14 @@ def test_a_solver_gets_its_share_of_iterations_at_each_step() -> None:
 
 
 def test_a_step_that_fails_is_the_last() -> None:
-    [found] = folds_of(SGDClassifier()).grown({"alpha": -1.0}, "partial_fit", 3)
+    [(found, _)] = folds_of(SGDClassifier()).grown({"alpha": -1.0}, "partial_fit", 3)
     assert "InvalidParameterError" in found[0]["fit_error"]
     assert np.isnan(found[0]["test_scores"])
 
 
 def test_folds_are_run_one_after_the_other() -> None:
     folds = folds_of(logistic())
-    steps = list(folds.grown({"C": 1.0}, "folds", 2))
+    steps = [found for found, _ in folds.grown({"C": 1.0}, "folds", 2)]
     assert [len(found) for found in steps] == [1, 2]
     assert steps[1][1]["test_scores"] == folds.fit({"C": 1.0}, 1)["test_scores"]
 
@@ -290,3 +303,64 @@ def test_on_ray_bad_candidates_are_stopped_and_none_of_them_is_best(
     [path] = search.study_paths_
     study = raytuner.load(path)
     assert [trial.t for trial in study.trials] == results["n_steps"].tolist()
+
+
+def test_on_ray_candidates_are_paused_and_the_best_go_on_as_if_they_had_not_been(
+    ray_cluster: None, tmp_path: Path
+) -> None:
+    search = RayTunerSearchCV(
+        SGDClassifier(random_state=0),
+        param_grid={"alpha": [1e-4, 1e-2, 1.0, 100.0]},
+        cv=2,
+        early_stopping="partial_fit",
+        max_t=3,
+        scheduler=raytuner.ASHAScheduler(max_t=3, grace_period=1, type="promotion"),
+        random_state=0,
+        storage_path=tmp_path,
+    ).fit(X, y)
+    results = search.cv_results_
+    assert sorted(set(results["n_steps"])) == [1, 3]
+    [path] = search.study_paths_
+    assert {trial.state.value for trial in raytuner.load(path).trials} == {
+        "COMPLETED",
+        "STOPPED_EARLY",
+    }
+    straight = RayTunerSearchCV(
+        SGDClassifier(random_state=0),
+        param_grid={"alpha": [search.best_params_["alpha"]]},
+        cv=2,
+        early_stopping="partial_fit",
+        max_t=3,
+    ).fit(X, y)
+    assert straight.best_score_ == search.best_score_
+    # The scheduler that was given is as it was, for another search.
+    [[rung]] = search.get_params()["scheduler"].state_dict()["judge"]["rungs"]
+    assert rung["values"] == {}
+
+
+@pytest.mark.parametrize("steps", ["partial_fit", "warm_start", "folds"])
+def test_a_candidate_goes_on_from_any_step(steps: Any) -> None:
+    cases: dict[str, tuple[Any, dict[str, Any]]] = {
+        "partial_fit": (SGDClassifier(random_state=0), {"alpha": 0.01}),
+        "warm_start": (GradientBoostingClassifier(random_state=0), {"n_estimators": 6}),
+        "folds": (logistic(), {"C": 1.0}),
+    }
+    estimator, params = cases[steps]
+    cv = list(StratifiedKFold(3).split(X, y))
+    folds = Folds(
+        estimator=estimator,
+        X=X,
+        y=y,
+        splits=cv,
+        scorer=check_scoring(estimator),
+        fit_params={},
+        score_params={},
+        return_train_score=False,
+        error_score=np.nan,
+    )
+    whole = [mean_score(found, None) for found, _ in folds.grown(params, steps, 3)]
+    for until in (1, 2):
+        *_, (_, state) = islice(folds.grown(params, steps, 3), until)
+        begun = pickle.loads(pickle.dumps((until, state)))
+        rest = [mean_score(found, None) for found, _ in folds.grown(params, steps, 3, begun)]
+        assert rest == whole[until:]

@@ -92,7 +92,13 @@ class Folds:
             | ({"train_scores": scores} if self.return_train_score else {})
         )
 
-    def grown(self, params: Mapping[str, Any], steps: Steps, max_t: int) -> Iterator[list[Scored]]:
+    def grown(
+        self,
+        params: Mapping[str, Any],
+        steps: Steps,
+        max_t: int,
+        begun: tuple[int, Sequence[Any]] = (0, ()),
+    ) -> Iterator[tuple[list[Scored], list[Any]]]:
         """Fit all folds a step at a time; after each step, what they score.
 
         Args:
@@ -100,17 +106,24 @@ class Folds:
             steps: What a step is: a ``partial_fit`` on all of the training part, a ``max_t``-th of
                 the training by ``warm_start``, or one more fold.
             max_t: So many steps are the whole.
+            begun: To go on: how many steps were done, and what came with the scores of the last.
+
+        Returns:
+            With the scores, what is needed to go on from there; valid until the next step.
         """
+        t, state = begun
         if steps == "folds":
-            done: list[Scored] = []
-            for fold in range(len(self.splits)):
+            done: list[Scored] = list(state)
+            for fold in range(t, len(self.splits)):
                 done.append(self.fit(params, fold))
-                yield list(done)
+                yield list(done), done
             return
         models = [_Model(self, params, fold, steps, max_t) for fold in range(len(self.splits))]
-        for t in range(1, max_t + 1):
-            found = [model.step(t) for model in models]
-            yield found
+        for model, reached in zip(models, state, strict=False):
+            model.go_on(*reached)
+        for step in range(t + 1, max_t + 1):
+            found = [model.step(step) for model in models]
+            yield found, [model.reached for model in models]
             if any(scored["fit_error"] is not None for scored in found):
                 return
 
@@ -138,6 +151,17 @@ class _Model:
             self._key = next(key for key in GROWS if key in self._model.get_params())
             self._full = self._model.get_params()[self._key]
             self._model.set_params(warm_start=True)
+
+    @property
+    def reached(self) -> tuple[Any, float]:
+        """The estimator as it is now, and the seconds that went into it."""
+        return self._model, self._spent
+
+    def go_on(self, model: Any, spent: float) -> None:
+        """From where another had come."""
+        self._model, self._spent = model, spent
+        if self._steps == "partial_fit":
+            self._fit_params.pop("classes", None)  # it knows them
 
     def step(self, t: int) -> Scored:
         """Train to step ``t`` and score."""

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from joblib import parallel_config
+from ray.tune.schedulers import TrialScheduler
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 from sklearn.model_selection._search import BaseSearchCV  # what all of its searches derive from
@@ -73,6 +75,9 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             ``completed`` how far each one came; ``best_index_`` is of one that was completed.
             Scores are of the last step; those of folds that were not run are NaN.
         max_t: How many steps are a whole evaluation.
+        scheduler: Who stops early in ASHA's place: a scheduler of raytuner's or Ray's with the same
+            ``max_t``. ``raytuner.ASHAScheduler(max_t=27, type="promotion")`` pauses candidates and
+            goes on with the best of them. With it, fitted estimators are kept at each step.
         parallel_folds: Run the folds of a candidate at the same time, each in a process of its own
             that gets ``resources``. For few candidates on many processors.
         resources: What one fit needs, ``{"cpu": 2, "gpu": 0.5}`` say; None for one CPU.
@@ -107,6 +112,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         "random_state": ["random_state"],
         "early_stopping": ["boolean", StrOptions({"partial_fit", "warm_start", "folds"})],
         "max_t": [Interval(Integral, 1, None, closed="left")],
+        "scheduler": [TrialScheduler, None],
         "parallel_folds": ["boolean"],
         "resources": [dict, None],
         "time_budget_s": [Interval(Real, 0, None, closed="neither"), None],
@@ -131,6 +137,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         return_train_score: bool = False,
         early_stopping: bool | str = False,
         max_t: int = 27,
+        scheduler: TrialScheduler | None = None,
         parallel_folds: bool = False,
         resources: Mapping[str, float] | None = None,
         time_budget_s: float | None = None,
@@ -153,6 +160,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         self.random_state = random_state
         self.early_stopping = early_stopping
         self.max_t = max_t
+        self.scheduler = scheduler
         self.parallel_folds = parallel_folds
         self.resources = resources
         self.time_budget_s = time_budget_s
@@ -189,13 +197,13 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         """What scikit-learn's search asks of its children: propose, and have them evaluated."""
         parts, seeds = self._parts(), check_random_state(self.random_state)
         seed = [int(seeds.randint(2**31 - 1)) for _ in parts]
+        steps = self._steps()
+        max_t = self.n_splits_ if steps == "folds" else self.max_t
+        self._check_scheduler(max_t)
         if self._here:
             for part, its in zip(parts, seed, strict=True):
                 self._search_here(part, its, evaluate_candidates)
             return
-        steps, max_t = self._steps(), self.max_t
-        if steps == "folds":
-            max_t = self.n_splits_
         with TemporaryDirectory(prefix="raytuner-", ignore_cleanup_errors=True) as scratch:
             path = Path(scratch if self.storage_path is None else self.storage_path)
             found: list[Found] = []
@@ -278,6 +286,21 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             )
         return asked
 
+    def _check_scheduler(self, max_t: int) -> None:
+        """Raises SettingError: it has nothing to stop, or another end in mind."""
+        if self.scheduler is None:
+            return
+        if self.early_stopping is False:
+            raise SettingError(
+                "a scheduler was given, and early_stopping is False; say what it is to go by:"
+                ' early_stopping=True, or "partial_fit", "warm_start" or "folds"'
+            )
+        if (its_own := getattr(self.scheduler, "max_t", max_t)) != max_t:
+            raise SettingError(
+                f"the scheduler's max_t is {its_own}, and a whole evaluation has"
+                f" {max_t} steps; give both the same"
+            )
+
     # -- how it is evaluated --------------------------------------------------------------------
 
     def _metric(self) -> str | None:
@@ -330,6 +353,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             metric=self._metric(),
             steps=steps,
             max_t=max_t,
+            scheduler=deepcopy(self.scheduler),  # it remembers the trials that it has seen
             parallel_folds=self.parallel_folds,
             resources=self.resources,
             settings=settings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
@@ -20,6 +21,7 @@ from raytuner.space import Config, Space
 SCORE = "mean_test_score"
 _FOLDS = "folds"
 _ERROR = "raised"
+_STATE = "state.pickle"
 
 Params = dict[str, Any]
 
@@ -49,6 +51,7 @@ def run_trials(
     metric: str | None,
     steps: Steps | None,
     max_t: int,
+    scheduler: Any,
     parallel_folds: bool,
     resources: Mapping[str, float] | None,
     settings: Mapping[str, Any],
@@ -63,6 +66,7 @@ def run_trials(
         metric: Which score is to be large.
         steps: What early stopping goes by; None for none.
         max_t: So many steps are a whole evaluation.
+        scheduler: What stops or pauses early; None for ASHA.
         parallel_folds: Whether a trial's folds run at the same time, each in a process.
         resources: What one fit needs; None for one CPU.
         settings: Further arguments of :func:`raytuner.tune`.
@@ -89,6 +93,7 @@ def run_trials(
             metric=metric,
             steps=steps,
             max_t=max_t,
+            keeps=scheduler is not None,
             each=each if parallel_folds else None,
         ),
         space,
@@ -96,6 +101,7 @@ def run_trials(
         mode="max",
         resources=request,
         max_t=None if steps is None else max_t,
+        scheduler=scheduler,
         storage_path=storage_path,
         callbacks=[kept],
         **settings,
@@ -130,14 +136,23 @@ def _evaluate(
     metric: str | None,
     steps: Steps | None,
     max_t: int,
+    keeps: bool,
     each: Mapping[str, float] | None,
 ) -> None:
     """Evaluate one candidate; runs in a trial's process."""
     params = params_of(config)
     try:
         if steps is not None:
-            for found in folds.grown(params, steps, max_t):
-                tune.report({SCORE: mean_score(found, metric), _FOLDS: found})
+            t, state = begun = _begun()
+            for found, state in folds.grown(params, steps, max_t, begun):
+                t += 1
+                report = {SCORE: mean_score(found, metric), _FOLDS: found}
+                if keeps:
+                    with TemporaryDirectory() as place:
+                        Path(place, _STATE).write_bytes(_pickled((t, state)))
+                        tune.report(report, checkpoint=tune.Checkpoint.from_directory(place))
+                else:
+                    tune.report(report)
         else:
             found = _whole(folds, params, each)
             tune.report({SCORE: mean_score(found, metric), _FOLDS: found})
@@ -147,9 +162,20 @@ def _evaluate(
         tune.report({SCORE: float("nan"), _ERROR: _pickled(error)})
 
 
-def _pickled(error: Exception) -> bytes:
+def _begun() -> tuple[int, list[Any]]:
+    """Of a trial that goes on: the steps it has behind it, and what it came to."""
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        return 0, []
+    with checkpoint.as_directory() as place:
+        # This search has just written it: none is gone on with in another.
+        begun: tuple[int, list[Any]] = cloudpickle.loads(Path(place, _STATE).read_bytes())
+    return begun
+
+
+def _pickled(anything: object) -> bytes:
     dumps: Callable[[Any], bytes] = cloudpickle.dumps  # Ray's has no types
-    return dumps(error)
+    return dumps(anything)
 
 
 def _whole(folds: Folds, params: Params, each: Mapping[str, float] | None) -> list[Scored]:
