@@ -83,6 +83,15 @@ def test_the_networks_learn(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         module.build({**space.decode(np.full((1, space.dim), corner))[0], "kind": kind})
 
 
+def test_a_wider_network_takes_longer() -> None:
+    module = load("tradeoff")
+    digit = module.torch.zeros(1, 64)
+    narrow, wide = (
+        module.latency_us(module.build({"layers": 3, "width": width}), digit) for width in (8, 1024)
+    )
+    assert 0 < narrow < wide
+
+
 def test_q_learning_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
     module = load("reinforcement")
     reports: list[dict[str, Any]] = []
@@ -97,6 +106,7 @@ def test_q_learning_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("networks", ["dense", "--trials", "2", "--epochs", "2"]),
         ("reinforcement", ["--trials", "2", "--rounds", "2"]),
+        ("tradeoff", ["--trials", "3", "--epochs", "1"]),
     ],
 )
 def test_a_search_on_ray(
@@ -104,6 +114,7 @@ def test_a_search_on_ray(
 ) -> None:
     study = load(name).main([*arguments, "--storage-path", str(tmp_path)])
     assert study.best is not None
+    assert study.pareto
     assert not study.failures
 
 
