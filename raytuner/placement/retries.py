@@ -2,8 +2,7 @@
 
 - Its node was lost: it goes on from its last checkpoint, elsewhere.
 - Its process was killed, by a signal or since the node's memory was full: it goes on from its last
-  checkpoint, as long as it gets further each time. A training that kills itself at some place does
-  not.
+  checkpoint, unless that has happened three times at the same place. Then it is its own doing.
 - It shared a GPU, whose memory was too small for all on it: it goes on alone on a whole one, once.
 - The disk was full: it goes on from its last checkpoint, as the study does once there is room.
 - It had stopped reporting, and was killed for it (:mod:`raytuner.placement.silence`): it goes on
@@ -35,6 +34,8 @@ logger = logging.getLogger(__name__)
 MOST_LOSSES = 10
 """So often a trial may lose its node or its process, or find the disk full. One that is itself the
 cause does fail then."""
+
+_TIMES_THERE = 3  # an end at the same place can be chance twice: memory that others had taken
 
 _NODE_DIED = "node has died"  # Ray has no type for it, except where the node said it would go
 _NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded")
@@ -105,6 +106,7 @@ class Resilient(Trial):
         nodes_lost: How often it has lost its node.
         processes_killed: How often its process was killed, and its node was not lost.
         killed_at: The most iterations that it had done when its process was killed.
+        killed_there: How often it was killed without having got further than that.
         out_of_memory: How often the GPU that it shared was full.
         disk_full: How often it could not write.
         silences: How often it was killed since it did not report.
@@ -116,6 +118,7 @@ class Resilient(Trial):
     nodes_lost: int = 0
     processes_killed: int = 0
     killed_at: int = -1
+    killed_there: int = 0
     out_of_memory: int = 0
     disk_full: int = 0
     silences: int = 0
@@ -137,8 +140,9 @@ class Resilient(Trial):
         elif self.killed_for is None and is_killed(exc):
             self.processes_killed += 1
             done = int((self.last_result or {}).get(TRAINING_ITERATION, 0))
-            goes_on = done > self.killed_at and self.processes_killed <= MOST_LOSSES
+            self.killed_there = 1 if done > self.killed_at else self.killed_there + 1
             self.killed_at = max(done, self.killed_at)
+            goes_on = self.killed_there < _TIMES_THERE and self.processes_killed <= MOST_LOSSES
             forgiven = "processes_killed" if goes_on else None
         elif is_disk_full(exc):
             self.disk_full += 1

@@ -87,7 +87,10 @@ def test_a_killed_trial_goes_on_while_it_gets_further(trial: Trial) -> None:
     assert killed_after(3) == ("processes_killed", 2)
     assert taken_again(trial) is None  # heard once
     assert killed_after(5) == ("processes_killed", 3)
-    assert killed_after(5) is None  # where it was killed before
+    assert killed_after(5) == ("processes_killed", 4)
+    assert killed_after(6) == ("processes_killed", 5)
+    assert killed_after(4) == ("processes_killed", 6)  # it had begun anew
+    assert killed_after(6) is None  # for the third time
 
 
 def test_a_trial_that_is_killed_again_and_again_has_failed(trial: Trial) -> None:
