@@ -22,13 +22,15 @@ what each trial's own process has written down: a report is *acknowledged* once 
 training go on after it, which is when searcher and scheduler have it. For Ray's own searcher and
 scheduler, results are those in the files that Ray keeps of each trial.
 
-Last run on 2026-11-26 on two cores at a load of 6 to 16 by others' work, Python 3.11, ray 2.60.0,
+Last run on 2026-11-26 on two cores at a load of 6 to 27 by others' work, Python 3.11, ray 2.60.0,
 optuna 5.0.0; studies are numbered from 0, and the number seeds the moments, not the machine's pace.
 
 *Lost*: acknowledged reports that the results lack. *Sent again*: acknowledged reports that a
 trial had to train for again. *Twice to the end*: trials that were trained in full, and then again.
 *Failed*: trials that count as failed; all of them could have been trained. *Unended*: studies that
 hung, or gave up three times.
+What failed of `raytuner.tune` with a trial's process killed was killed twice without a report in
+between; since then it takes three times.
 *Contradictions*: records in which trials are live after the end, a rung has counted anew, a
 configuration comes twice, or the best is not the best.
 """

@@ -20,13 +20,13 @@ up to {MAX_T} reports, early stopping. "real": on a real Ray with {SLOTS} slots 
 processes, which are used again; a training reports {MAX_T} numbers and does nothing else. "soak":
 the same with {SOAK_SLOTS} slots, for long, and {SOAK_SECONDS:g} s of sleep before each report.
 
-Last run on 2026-11-26 on two cores at a load of 6 to 10 by others' work, which is in the times
-though not in the memory; Python 3.11, ray 2.60.0, seed 0. The hour of a soak has not been run yet.
+Last run on 2026-11-26 on two cores beside others' work (a load of 6 to 27), which is in the times
+though not in the memory; Python 3.11, ray 2.60.0, seed 0.
 
-A decision is a call of the searcher's or scheduler's hooks: microseconds of the processor, of the
-thread that calls. For a trial, milliseconds of the whole driver, Ray's or the simulator's loop
-included. On a real Ray the hooks are not timed apart: a decision there is a report, with all that
-the driver does for it.
+A decision is a call of the searcher's or scheduler's hooks, by the clock: at 1,000 us, a driver
+takes 1,000 results a second. For a trial, milliseconds of the whole driver's processor, Ray's or the
+simulator's loop included. On a real Ray the hooks are not timed apart: a decision there is a report,
+with all that the driver does for it.
 
 ![Memory and time over trials](plots/load.svg)
 """
