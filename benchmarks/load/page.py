@@ -24,9 +24,15 @@ Last run on 2026-11-26 on two cores beside others' work (a load of 6 to 27), whi
 though not in the memory; Python 3.11, ray 2.60.0, seed 0.
 
 A decision is a call of the searcher's or scheduler's hooks, by the clock: at 1,000 us, a driver
-takes 1,000 results a second. For a trial, milliseconds of the whole driver's processor, Ray's or the
-simulator's loop included. On a real Ray the hooks are not timed apart: a decision there is a report,
-with all that the driver does for it.
+takes 1,000 results a second. For a trial, milliseconds of the whole driver's processor, Ray's or
+the simulator's loop included. On a real Ray the hooks are not timed apart: a decision there is a
+report, with all that the driver does for it.
+
+What grows: memory, by what is kept of each trial. In "virtual", raytuner's proposals are computed
+inside of `suggest`, from arrays of the whole record, which are put together anew each time; in
+"real" and "soak" another process does that. The 10,000 trials on a real Ray took ever longer (42
+to 127 ms a trial): callbacks and schedulers of ours, and Ray's own, looked at all trials at each
+turn. Ours look at those that live since then, and the soak was run with that.
 
 ![Memory and time over trials](plots/load.svg)
 """
