@@ -29,8 +29,6 @@ optuna 5.0.0; studies are numbered from 0, and the number seeds the moments, not
 trial had to train for again. *Twice to the end*: trials that were trained in full, and then again.
 *Failed*: trials that count as failed; all of them could have been trained. *Unended*: studies that
 hung, or gave up three times.
-What failed of `raytuner.tune` with a trial's process killed was killed twice without a report in
-between; since then it takes three times.
 *Contradictions*: records in which trials are live after the end, a rung has counted anew, a
 configuration comes twice, or the best is not the best.
 """
