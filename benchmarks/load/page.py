@@ -17,11 +17,13 @@ _HEAD = f"""\
 What a driver takes in memory and time as trials add up, by `python -m benchmarks.load`: the first
 and the last twentieth of each search. "virtual": on the virtual clock, {WORKERS} workers, trials of
 up to {MAX_T} reports, early stopping. "real": on a real Ray with {SLOTS} slots and as many
-processes, which are used again; a training reports {MAX_T} numbers and does nothing else. "soak":
-the same with {SOAK_SLOTS} slots, for long, and {SOAK_SECONDS:g} s of sleep before each report.
+processes, which Ray uses again where another trial is at hand; a training reports {MAX_T} numbers
+and does nothing else. "soak": the same with {SOAK_SLOTS} slots, for long, and
+{SOAK_SECONDS:g} s of sleep before each report.
 
 Last run on 2026-11-26 on two cores beside others' work (a load of 6 to 27), which is in the times
-though not in the memory; Python 3.11, ray 2.60.0, seed 0.
+though not in the memory; Python 3.11, ray 2.60.0, seed 0. By its reports, 30 of the soak's slots
+trained on average: two cores could not start processes fast enough for the others.
 
 A decision is a call of the searcher's or scheduler's hooks, by the clock: at 1,000 us, a driver
 takes 1,000 results a second. For a trial, milliseconds of the whole driver's processor, Ray's or

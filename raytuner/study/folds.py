@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import math
 import statistics
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
-
-from ray import tune
 
 from raytuner.errors import SettingError, TrainableError
 from raytuner.ray_report import read_number
+from raytuner.study.kept import kept, report_with
 
 Evaluate = Callable[[dict[str, Any], int], Mapping[str, Any]]
-
-_FILE = "folds.json"
 
 
 def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]], None]]:
@@ -58,12 +53,11 @@ def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]]
 
     def decorate(evaluate: Evaluate) -> Callable[[dict[str, Any]], None]:
         def train(config: dict[str, Any]) -> None:
-            scores = _evaluated()
+            before = kept()
+            scores: list[dict[str, float]] = [] if before is None else json.loads(before)
             for fold in range(len(scores), folds):
                 scores.append(_score(evaluate(config, fold), scores, fold))
-                with tempfile.TemporaryDirectory() as place:
-                    Path(place, _FILE).write_text(json.dumps(scores))
-                    tune.report(means(scores), checkpoint=tune.Checkpoint.from_directory(place))
+                report_with(means(scores), json.dumps(scores).encode())
 
         # Its name, by which a study finds it again; not its signature, which is another.
         train.__module__, train.__doc__ = evaluate.__module__, evaluate.__doc__
@@ -89,16 +83,6 @@ def means(scores: list[dict[str, float]]) -> dict[str, float]:
         deviation = statistics.stdev(values) if can_vary else math.nan
         report[f"{name}_se"] = deviation / math.sqrt(len(values))
     return report
-
-
-def _evaluated() -> list[dict[str, float]]:
-    """Of a trial that goes on: the scores of the folds that it has behind it."""
-    checkpoint = tune.get_checkpoint()
-    if checkpoint is None:
-        return []
-    with checkpoint.as_directory() as place:
-        scores: list[dict[str, float]] = json.loads(Path(place, _FILE).read_text())
-    return scores
 
 
 def _score(given: object, before: list[dict[str, float]], fold: int) -> dict[str, float]:

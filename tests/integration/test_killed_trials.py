@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
+from befallen import MAX_T, SPACE, befallen
 from ray import tune
 
 import raytuner
@@ -16,39 +15,21 @@ from raytuner.history import TrialState
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
-MAX_T = 3
-
 
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_it_goes_on_from_its_last_checkpoint_unless_it_does_so_again(
     tmp_path: Path, early_stopping: bool
 ) -> None:
-    def train(config: dict[str, Any]) -> None:
-        begin = 1
-        if (checkpoint := tune.get_checkpoint()) is not None:
-            with checkpoint.as_directory() as place:
-                begin = int(Path(place, "t").read_text()) + 1
-        for t in range(begin, MAX_T + 1):
-            if t == MAX_T and (
-                config["dies"] == "always" or (config["dies"] == "once" and t != begin)
-            ):
-                os.kill(os.getpid(), signal.SIGKILL)
-            with tempfile.TemporaryDirectory() as place:
-                Path(place, "t").write_text(str(t))
-                checkpoint = tune.Checkpoint.from_directory(place)
-                tune.report({"loss": 1 / t, "began": begin}, checkpoint=checkpoint)
-
-    space = {"dies": tune.choice(["never", "once", "always"])}
+    train = befallen(lambda: os.kill(os.getpid(), signal.SIGKILL))
     if early_stopping:
-        searcher = raytuner.BoTorchSearch(seed=0)
         tuner = tune.Tuner(
             train,
-            param_space=space,
+            param_space=SPACE,
             tune_config=tune.TuneConfig(
                 metric="loss",
                 mode="min",
                 num_samples=3,
-                search_alg=searcher,
+                search_alg=raytuner.BoTorchSearch(seed=0),
                 # No rung before the end: no trial is stopped before it dies.
                 scheduler=raytuner.ASHAScheduler(max_t=MAX_T, grace_period=MAX_T),
             ),
@@ -58,7 +39,7 @@ def test_it_goes_on_from_its_last_checkpoint_unless_it_does_so_again(
     else:
         raytuner.tune(
             train,
-            space,
+            SPACE,
             metric="loss",
             mode="min",
             num_samples=3,
@@ -68,7 +49,7 @@ def test_it_goes_on_from_its_last_checkpoint_unless_it_does_so_again(
             progress=False,
         )
     study = raytuner.load(tmp_path / "study")
-    trials = {trial.config["dies"]: trial for trial in study.trials}
+    trials = {trial.config["befallen"]: trial for trial in study.trials}
     assert trials["never"].state is TrialState.COMPLETED
     assert trials["once"].state is TrialState.COMPLETED
     assert [t for t, _ in trials["once"].values] == [1, 2, 3]

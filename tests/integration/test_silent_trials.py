@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from befallen import SPACE, befallen
 from ray import tune
 
 import raytuner
@@ -20,25 +20,11 @@ MAX_SILENCE_S = 6.0
 
 
 def test_a_trial_that_hangs_is_ended_and_its_slot_is_free(tmp_path: Path) -> None:
-    def train(config: dict[str, Any]) -> None:
-        begin = 1
-        if (checkpoint := tune.get_checkpoint()) is not None:
-            with checkpoint.as_directory() as place:
-                begin = int(Path(place, "t").read_text()) + 1
-        for t in range(begin, 4):
-            if t == 3 and (
-                config["hangs"] == "always" or (config["hangs"] == "once" and t != begin)
-            ):
-                # As code in C may: not even Python's other threads run on.
-                ctypes.PyDLL(None).sleep(1000)
-            with tempfile.TemporaryDirectory() as place:
-                Path(place, "t").write_text(str(t))
-                checkpoint = tune.Checkpoint.from_directory(place)
-                tune.report({"loss": 1 / t}, checkpoint=checkpoint)
-
+    # As code in C may hang: not even Python's other threads run on.
+    train = befallen(lambda: ctypes.PyDLL(None).sleep(1000))
     study = raytuner.tune(
         train,
-        {"hangs": tune.choice(["never", "once", "always"])},
+        SPACE,
         metric="loss",
         mode="min",
         num_samples=3,
@@ -48,7 +34,7 @@ def test_a_trial_that_hangs_is_ended_and_its_slot_is_free(tmp_path: Path) -> Non
         seed=0,
         progress=False,
     )
-    states = {trial.config["hangs"]: trial for trial in study.trials}
+    states = {trial.config["befallen"]: trial for trial in study.trials}
     assert states["never"].state is TrialState.COMPLETED
     assert states["once"].state is TrialState.COMPLETED
     assert [t for t, _ in states["once"].values] == [1, 2, 3]

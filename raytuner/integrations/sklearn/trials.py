@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
@@ -17,11 +16,11 @@ from raytuner.errors import TrainableError
 from raytuner.history import Trial, TrialState
 from raytuner.integrations.sklearn.folds import Folds, Scored, Steps, mean_score
 from raytuner.space import Config, Space
+from raytuner.study.kept import kept, report_with
 
 SCORE = "mean_test_score"
 _FOLDS = "folds"
 _ERROR = "raised"
-_STATE = "state.pickle"
 
 Params = dict[str, Any]
 
@@ -143,14 +142,14 @@ def _evaluate(
     params = params_of(config)
     try:
         if steps is not None:
-            t, state = begun = _begun()
-            for found, state in folds.grown(params, steps, max_t, begun):
-                t += 1
+            # This search has just written it: none is gone on with in another.
+            before = kept()
+            begun = (0, ()) if before is None else cloudpickle.loads(before)
+            grown = folds.grown(params, steps, max_t, begun)
+            for t, (found, state) in enumerate(grown, start=begun[0] + 1):
                 report = {SCORE: mean_score(found, metric), _FOLDS: found}
                 if keeps:
-                    with TemporaryDirectory() as place:
-                        Path(place, _STATE).write_bytes(_pickled((t, state)))
-                        tune.report(report, checkpoint=tune.Checkpoint.from_directory(place))
+                    report_with(report, _pickled((t, state)))
                 else:
                     tune.report(report)
         else:
@@ -160,17 +159,6 @@ def _evaluate(
         if folds.error_score != "raise":
             raise
         tune.report({SCORE: float("nan"), _ERROR: _pickled(error)})
-
-
-def _begun() -> tuple[int, list[Any]]:
-    """Of a trial that goes on: the steps it has behind it, and what it came to."""
-    checkpoint = tune.get_checkpoint()
-    if checkpoint is None:
-        return 0, []
-    with checkpoint.as_directory() as place:
-        # This search has just written it: none is gone on with in another.
-        begun: tuple[int, list[Any]] = cloudpickle.loads(Path(place, _STATE).read_bytes())
-    return begun
 
 
 def _pickled(anything: object) -> bytes:
