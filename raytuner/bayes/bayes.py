@@ -72,7 +72,7 @@ class BayesProposer:
         acquisition: What a proposal maximises.
         earlier: Earlier searches (:class:`Earlier`). The best of their configurations, in turn, are
             tried before any quasi-random one, and ``n_initial`` is by default one for each, and
-            three or more. They are of the first objective.
+            three or more.
         beliefs: Where the optimum is believed to be (:class:`Beliefs`).
 
     Raises:

@@ -15,14 +15,17 @@ from torch import Tensor
 from raytuner.bayes.dataset import Dataset, dataset, telling
 from raytuner.bayes.posterior import Posterior
 from raytuner.bayes.ranking import Ranking
+from raytuner.bayes.scalarise import chebyshev
 from raytuner.bayes.surrogate import WarmFit, fit
 from raytuner.history import Snapshot
-from raytuner.history.snapshot import BoolArray, FloatArray
+from raytuner.history.snapshot import BoolArray, FloatArray, IntArray
 from raytuner.space import Column
 from raytuner.space.space import ABSENT
 
 # Of each earlier search so many rows at most: its model is asked at every step of a climb.
 _ROWS = 200
+# Fewer where it is fitted anew for each proposal.
+_WEIGHTED_ROWS = 80
 # Of each, at most so many of the best configurations, and no more than a quarter, are tried first.
 _FIRST = 8
 _LEAST_WEIGHT = 0.01
@@ -37,7 +40,7 @@ class Task:
 
     Attributes:
         name: What to call it.
-        snapshot: Its record, its points encoded in this space.
+        snapshot: Its record, its points encoded in this space, with this search's objectives.
         shared: ``(d,)`` which columns it had. In the others its points are ``ABSENT``.
     """
 
@@ -45,12 +48,41 @@ class Task:
     snapshot: Snapshot
     shared: BoolArray
 
+    @property
+    def is_weighted(self) -> bool:
+        """Whether it has several objectives, which each proposal weights otherwise."""
+        return self.snapshot.n_objectives > 1
+
+    def weighted(self, seed: int) -> Task:
+        """With one objective: several are weighted as this search's are for the same seed."""
+        if not self.is_weighted:
+            return self
+        return replace(self, snapshot=chebyshev(self.snapshot, seed))
+
     def best(self) -> FloatArray:
-        """``(e, d)`` the best of its configurations by their final values, the best first."""
-        data = dataset(self.snapshot)
+        """``(e, d)`` the best of its configurations by their final values, the best first.
+
+        Of several objectives, the best by one weighting after the other: they spread over the
+        Pareto front.
+        """
+        data, order = self._ranked(0)
+        n = min(_FIRST, -(-len(order) // 4))
+        if not self.is_weighted:
+            return data.X[order[:n], : self.snapshot.dim]
+        chosen: dict[bytes, FloatArray] = {}
+        for seed in range(n):
+            data, order = self._ranked(seed)
+            points = data.X[order, : self.snapshot.dim]
+            new = next((x for x in points if x.tobytes() not in chosen), None)
+            if new is not None:
+                chosen[new.tobytes()] = new
+        return np.array(list(chosen.values())).reshape(len(chosen), self.snapshot.dim)
+
+    def _ranked(self, seed: int) -> tuple[Dataset, IntArray]:
+        """Its rows, and those of them that are final, the best first."""
+        data = dataset(self.weighted(seed).snapshot)
         ended = np.flatnonzero(data.X[:, -1] == 1.0) if data.has_fidelity else np.arange(len(data))
-        order = ended[np.argsort(-data.y[ended], kind="stable")]
-        return data.X[order[: min(_FIRST, -(-len(order) // 4))], : self.snapshot.dim]
+        return data, ended[np.argsort(-data.y[ended], kind="stable")]
 
 
 def best_in_turn(tasks: Sequence[Task]) -> FloatArray | None:
@@ -69,11 +101,12 @@ class TaskModel:
     Args:
         task: The search.
         columns: This space's d columns.
+        seed: Of the weights of several objectives.
     """
 
-    def __init__(self, task: Task, columns: Sequence[Column]) -> None:
-        data = dataset(task.snapshot)
-        data = data.take(telling(data.y, _ROWS))
+    def __init__(self, task: Task, columns: Sequence[Column], seed: int = 0) -> None:
+        data = dataset(task.weighted(seed).snapshot)
+        data = data.take(telling(data.y, _WEIGHTED_ROWS if task.is_weighted else _ROWS))
         self._posterior = Posterior(fit(data, columns))
         self._shared = torch.as_tensor(task.shared)
         self._d = len(columns)
@@ -121,6 +154,9 @@ class Earlier:
     is the prior mean here: a Gaussian process of this search learns the rest. So a search that has
     nothing to do with this one loses its weight as soon as values contradict it.
 
+    Of several objectives, each proposal has weights of its own
+    (:func:`raytuner.bayes.scalarise.chebyshev`), and what the earlier searches say is of these.
+
     Ranks are compared between rows of the same fidelity. An earlier search of which trials were
     stopped early has a model over configurations and fidelities, as this one's has.
 
@@ -140,6 +176,7 @@ class Earlier:
         self._columns = columns
         self._models: list[TaskModel] | None = None
         self._fit = WarmFit()
+        self._is_weighted = any(task.is_weighted for task in tasks)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_models": None}  # they follow from the tasks
@@ -152,32 +189,28 @@ class Earlier:
         Args:
             model: The model of ``data`` by itself.
             data: This search's rows.
-            seed: Seed of the samples.
+            seed: Seed of the samples, and of the weights of several objectives.
 
         Returns:
             The model of what is left, and the trend; ``model`` and None if they say nothing.
         """
-        weights = self.weights(model, data, seed)[:-1]
+        models = self._ready(seed)
+        weights = _weights(models, Ranking(model, data, len(self._columns), seed))[:-1]
         weights = np.where(weights < _LEAST_WEIGHT, 0.0, weights)
         if not weights.any():
             return model, None
         with torch.no_grad():
-            said = Trend(self._ready(), weights, 1.0)(torch.as_tensor(data.X)).numpy()
+            said = Trend(models, weights, 1.0)(torch.as_tensor(data.X)).numpy()
         scale = _scale(said, data.y)
         rest = replace(data, y=data.y - scale * said)
-        return self._fit(rest, self._columns), Trend(self._ready(), weights, scale)
+        trend = Trend(models, weights, scale)
+        if self._is_weighted:  # this objective is another than the last
+            return fit(rest, self._columns), trend
+        return self._fit(rest, self._columns), trend
 
     def weights(self, model: SingleTaskGP, data: Dataset, seed: int) -> FloatArray:
         """``(k + 1,)`` the weights of the k earlier searches and, last, of this one's own model."""
-        ranking = Ranking(model, data, len(self._columns), seed)
-        with torch.no_grad():
-            samples = [task.samples(ranking.X, ranking.draws) for task in self._ready()]
-        losses = torch.stack([*(ranking.wrong(sample) for sample in samples), ranking.own])
-        dilutes = losses.median(dim=1).values > losses[-1].quantile(0.95)
-        losses[dilutes] = torch.inf
-        best = (losses == losses.min(dim=0).values).double()
-        weights: FloatArray = (best / best.sum(dim=0)).mean(dim=1).numpy()
-        return weights
+        return _weights(self._ready(seed), Ranking(model, data, len(self._columns), seed))
 
     def state_dict(self) -> dict[str, Any]:
         """What the next fit of the rest starts from; the earlier models follow from their data."""
@@ -187,11 +220,25 @@ class Earlier:
         """Continue from :meth:`state_dict`."""
         self._fit.load_state_dict(state)
 
-    def _ready(self) -> list[TaskModel]:
-        if self._models is None:
-            with torch.enable_grad():
+    def _ready(self, seed: int) -> list[TaskModel]:
+        with torch.enable_grad():
+            if self._is_weighted:
+                return [TaskModel(task, self._columns, seed) for task in self._tasks]
+            if self._models is None:
                 self._models = [TaskModel(task, self._columns) for task in self._tasks]
         return self._models
+
+
+def _weights(models: Sequence[TaskModel], ranking: Ranking) -> FloatArray:
+    """``(k + 1,)`` how often each of k models, and last the search's own, ranks best."""
+    with torch.no_grad():
+        samples = [model.samples(ranking.X, ranking.draws) for model in models]
+    losses = torch.stack([*(ranking.wrong(sample) for sample in samples), ranking.own])
+    dilutes = losses.median(dim=1).values > losses[-1].quantile(0.95)
+    losses[dilutes] = torch.inf
+    best = (losses == losses.min(dim=0).values).double()
+    weights: FloatArray = (best / best.sum(dim=0)).mean(dim=1).numpy()
+    return weights
 
 
 def _scale(said: FloatArray, y: FloatArray) -> float:

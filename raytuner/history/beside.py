@@ -92,12 +92,13 @@ def _ran(value: Any) -> bool:
         isinstance(value, dict)
         and isinstance(value.get("values"), dict)
         and value.get("state") in [*TrialState]
-        and _all(_pair)(value.get("curve"))
+        and _all(_reached)(value.get("curve"))
     )
 
 
-def _pair(value: Any) -> bool:
-    return _all(_is(int, float))(value) and len(value) == 2
+def _reached(value: Any) -> bool:
+    """A resource and the objectives there, of which some may lack."""
+    return _all(_is(int, float, type(None)))(value) and len(value) >= 2 and value[0] is not None
 
 
 _SHAPES: dict[str, _Shape] = {

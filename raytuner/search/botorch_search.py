@@ -23,16 +23,10 @@ from raytuner.history.goal import names_of
 from raytuner.ray_report import read_metrics, read_number
 from raytuner.search.background import Background, StartProcess
 from raytuner.search.checkpoints import last_checkpoint, note_checkpoint
-from raytuner.search.earlier import (
-    EARLIER,
-    EarlierStudy,
-    check_earlier,
-    read_earlier,
-    task_of,
-    tasks_within,
-)
+from raytuner.search.earlier import EARLIER, tasks_within, within
 from raytuner.search.earlier import from_json as earlier_from_json
 from raytuner.search.earlier import to_json as earlier_json
+from raytuner.search.earlier_study import EarlierStudy, check_earlier, read_earlier
 from raytuner.search.evaluated import Evaluated, completed, tell
 from raytuner.search.factory import BayesFactory, StrategyFactory
 from raytuner.search.lookahead import Lookahead, ahead
@@ -125,9 +119,10 @@ class BoTorchSearch(Searcher):
         proposer: Makes a proposer of your own for a space and a seed.
         earlier: Earlier studies to start from: folders of studies, studies, or tables (pandas) of
             hyperparameters by name, nested ones joined by "/", with or without ``config/`` before
-            it, and a column of the metric. Their space may be another one (:func:`task_of`). The
-            best of their configurations are tried first, and their models are this search's prior
-            mean as long as they rank its values well (:class:`raytuner.bayes.earlier.Earlier`).
+            it, and a column of each metric. Their space may be another one
+            (:func:`raytuner.search.earlier.task_of`). The best of their configurations are tried
+            first, and their models are this search's prior mean as long as they rank its values
+            well (:class:`raytuner.bayes.earlier.Earlier`).
         priors: Where the optimum is believed to be, by name of a hyperparameter (nested ones joined
             by "/"): ``raytuner.near(value)``, weights by value of a choice (a dict), or a frozen
             distribution of SciPy's over its values. The first configuration is the likeliest, and
@@ -725,16 +720,11 @@ class BoTorchSearch(Searcher):
 
     def _use_earlier(self, space: Space, history: History) -> None:
         """Take from earlier studies what has a place in the space, and keep it in the record."""
-        if self._earlier_items and history.goal.n_objectives > 1:
-            raise SettingError(
-                "earlier was given beside several objectives"
-                f" ({', '.join(o.metric for o in history.goal.objectives)}); earlier studies help"
-                " where there is one"
-            )
-        studies = read_earlier(self._earlier_items, history.metric)
-        tasks = [task_of(study, space, history.metric, history.mode) for study in studies]
-        if tasks:
-            history.set_meta(EARLIER, earlier_json(tasks, space, history.mode))
+        goal = history.goal
+        read = read_earlier(self._earlier_items, [one.metric for one in goal.objectives])
+        used = [within(study, space, goal) for study in read]
+        if used:
+            history.set_meta(EARLIER, earlier_json(used, space, goal))
         self._earlier = _earlier_of(history)
         self._earlier_items.clear()
 
@@ -784,7 +774,7 @@ class BoTorchSearch(Searcher):
         record = self._ready()
         make = BayesFactory(
             self._n_initial,
-            tasks_within(self._earlier, space, history.mode),
+            tasks_within(self._earlier, space, goal),
             priors_from_json(record.get_meta(PRIORS) or {}, record.space, space),
         )
         return Setup(space, goal, make, self._seed, make.design)
@@ -908,10 +898,8 @@ class BoTorchSearch(Searcher):
 def _earlier_of(history: History) -> tuple[EarlierStudy, ...]:
     """What a record has of earlier studies."""
     try:
-        return earlier_from_json(
-            history.get_meta(EARLIER) or [], history.space, history.metric, history.mode
-        )
-    except (KeyError, ConfigError) as error:
+        return earlier_from_json(history.get_meta(EARLIER) or [], history.space, history.goal)
+    except (KeyError, ValueError, ConfigError) as error:
         raise HistoryError(
             f"what the record keeps of earlier studies does not fit its space: {error}"
         ) from error

@@ -1,23 +1,22 @@
-"""Earlier studies, read and brought into the space of this search."""
+"""Earlier studies brought into the space of this search."""
 
 from __future__ import annotations
 
-import difflib
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from raytuner.bayes.dataset import dataset
 from raytuner.bayes.earlier import Task
-from raytuner.errors import ConfigError, MetricError, SettingError
-from raytuner.history import History, Snapshot, TrialState
-from raytuner.search.restore import record_in
-from raytuner.space import ABSENT, Column, Domain, Space, value_at
+from raytuner.errors import ConfigError, MetricError
+from raytuner.history import Goal, Snapshot, TrialState
+from raytuner.search.earlier_study import EarlierStudy, Ran
+from raytuner.space import ABSENT, Column, Domain, Space
 from raytuner.space.choices import is_number, same
 from raytuner.space.spec import path_name
 
@@ -26,85 +25,10 @@ logger = logging.getLogger(__name__)
 EARLIER = "earlier"
 """Under this key the record has what was used of earlier studies."""
 
-_PREFIX = "config/"
 _MISSING = object()
 
 
-@dataclass(frozen=True)
-class Ran:
-    """A trial of an earlier study.
-
-    Attributes:
-        values: Its hyperparameters and constants by name, nested ones joined by "/".
-        state: How it ended.
-        curve: Pairs ``(t, metric)``, ascending in t.
-    """
-
-    values: Mapping[str, Any]
-    state: TrialState
-    curve: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
-class EarlierStudy:
-    """An earlier study as it was.
-
-    Attributes:
-        name: What to call it.
-        metric: What was optimised.
-        mode: "min" or "max"; None if that is not known.
-        max_t: A trial's full resource, if known.
-        trials: Its trials.
-    """
-
-    name: str
-    metric: str
-    mode: str | None
-    max_t: float | None
-    trials: tuple[Ran, ...]
-
-    @property
-    def names(self) -> list[str]:
-        """Every name that has a value in some trial."""
-        return list(dict.fromkeys(name for trial in self.trials for name in trial.values))
-
-
-def read_earlier(items: Iterable[Any], metric: str) -> tuple[EarlierStudy, ...]:
-    """Read earlier studies.
-
-    Args:
-        items: Folders of studies, studies, records (:class:`History`) or tables (see
-            :class:`raytuner.BoTorchSearch`).
-        metric: The metric of this search, by which a table's is found.
-
-    Raises:
-        HistoryError: A folder holds no study.
-        MetricError: A table has no column of that name.
-        SettingError: Something else was received.
-    """
-    return tuple(_read(item, metric, f"earlier[{number}]") for number, item in enumerate(items))
-
-
-def check_earlier(items: Any) -> None:
-    """Check what can be known of ``earlier=`` before the metric is.
-
-    Raises:
-        SettingError: It is no list, or holds what is no study.
-    """
-    if isinstance(items, str | Path | Mapping) or not isinstance(items, Sequence):
-        raise SettingError(
-            f"earlier is {type(items).__name__}; it must be a list of studies, folders of studies"
-            " or tables"
-        )
-    for number, item in enumerate(items):
-        if not (isinstance(item, str | Path) or _record(item) is not None or _is_table(item)):
-            raise SettingError(
-                f"earlier[{number}] is {item!r} ({type(item).__name__}); it must be the folder of"
-                " a study, a raytuner.Study or a pandas.DataFrame"
-            )
-
-
-def task_of(study: EarlierStudy, space: Space, metric: str, mode: str) -> Task:
+def task_of(study: EarlierStudy, space: Space, goal: Goal) -> Task:
     """What an earlier study knows of a search.
 
     A column of the space that the study has no value of is left out of its model, and so is what
@@ -112,84 +36,81 @@ def task_of(study: EarlierStudy, space: Space, metric: str, mode: str) -> Task:
     are left out, and so are those that lack one.
 
     Raises:
-        MetricError: The study has another metric or mode.
+        MetricError: The study lacks a metric of the goal, or optimised it the other way.
         ConfigError: It shares no hyperparameter with the space, or too few of its trials lie in it.
     """
-    if study.metric != metric or study.mode not in (None, mode):
-        found = f"{study.metric!r} with mode {study.mode!r}"
-        raise MetricError(
-            f"{study.name} optimised {found}, and this search {metric!r} with mode {mode!r}; give"
-            " studies of the same metric and mode, or a table with a column of this metric"
-        )
-    shared = _shared(space, set(study.names))
-    if not shared.any():
-        raise ConfigError(
-            f"{study.name} has values of {', '.join(study.names) or 'nothing'}, and this search"
-            f" varies {', '.join(c.name for c in space.columns)}; they share no hyperparameter:"
-            " rename those that are the same"
-        )
-    task, reasons = _fitting(study, space, mode, shared)
-    if not _says_anything(task):
-        why = "; ".join(f"{n} left out: {reason}" for reason, n in reasons.most_common(3))
-        raise ConfigError(
-            f"{study.name}: of {len(study.trials)} trials, fewer than two lie in this search space"
-            f" and ended with a value of {metric!r}{f' ({why})' if why else ''}; give a study that"
-            " has some, or leave it out"
-        )
-    _tell_used(study, space, task, reasons)
-    return task
+    return _brought(study, space, goal)[0]
 
 
-def tasks_within(studies: Iterable[EarlierStudy], space: Space, mode: str) -> tuple[Task, ...]:
+def within(study: EarlierStudy, space: Space, goal: Goal) -> EarlierStudy:
+    """What of an earlier study has a place in a space, with values of the space's own.
+
+    Raises:
+        MetricError, ConfigError: As :func:`task_of`.
+    """
+    task, kept = _brought(study, space, goal)
+    points = task.snapshot.points
+    # Column by column: the others of a configuration may be unknown.
+    values = [c.domain.from_units(points[:, j]) for j, c in enumerate(space.columns)]
+    there = space.active(points) & task.shared
+    trials = tuple(
+        replace(
+            ran,
+            values={c.name: values[j][i] for j, c in enumerate(space.columns) if there[i, j]},
+        )
+        for i, ran in enumerate(kept)
+    )
+    return replace(study, trials=trials)
+
+
+def tasks_within(studies: Iterable[EarlierStudy], space: Space, goal: Goal) -> tuple[Task, ...]:
     """As :func:`task_of`; studies of which too little lies in the space are left out."""
-    found = (_fitting(s, space, mode, _shared(space, set(s.names)))[0] for s in studies)
+    found = (_fitting(s, space, goal, _shared(space, set(s.names)))[0] for s in studies)
     return tuple(task for task in found if _says_anything(task))
 
 
-def to_json(tasks: Sequence[Task], space: Space, mode: str) -> list[dict[str, Any]]:
-    """What was used of earlier studies, for the record."""
-    sign = 1.0 if mode == "max" else -1.0
-    found = []
-    for task in tasks:
-        known = task.snapshot
-        # Column by column: the others of a configuration may be unknown.
-        values = [c.domain.from_units(known.points[:, j]) for j, c in enumerate(space.columns)]
-        there = space.active(known.points) & task.shared
-        curves: list[list[list[float]]] = [[] for _ in known.trial_ids]
-        for row, t, y in zip(known.trial, known.t, known.y, strict=True):
-            curves[row].append([float(t), float(sign * y)])
-        trials = [
-            {
-                "values": {
-                    c.name: c.domain.to_json(values[j][i])
-                    for j, c in enumerate(space.columns)
-                    if there[i, j]
-                },
-                "state": known.states[i].value,
-                "curve": curves[i],
-            }
-            for i in range(len(known.trial_ids))
-        ]
-        found.append({"name": task.name, "max_t": known.max_t, "trials": trials})
-    return found
+def to_json(studies: Sequence[EarlierStudy], space: Space, goal: Goal) -> list[dict[str, Any]]:
+    """What was used of earlier studies (:func:`within`), for the record."""
+    domains = {column.name: column.domain for column in space.columns}
+    return [
+        {
+            "name": study.name,
+            "max_t": study.max_t,
+            "trials": [
+                {
+                    "values": {k: domains[k].to_json(v) for k, v in ran.values.items()},
+                    "state": ran.state.value,
+                    "curve": [
+                        [t, *(_or_null(reached.get(one.metric)) for one in goal.objectives)]
+                        for t, reached in ran.curve
+                    ],
+                }
+                for ran in study.trials
+            ],
+        }
+        for study in studies
+    ]
 
 
 def from_json(
-    data: Sequence[Mapping[str, Any]], space: Space, metric: str, mode: str
+    data: Sequence[Mapping[str, Any]], space: Space, goal: Goal
 ) -> tuple[EarlierStudy, ...]:
-    """What :func:`to_json` wrote of studies, in the record's own space."""
+    """What :func:`to_json` wrote of studies, in the record's own space and goal."""
     domains = {column.name: column.domain for column in space.columns}
+    modes = {one.metric: one.mode for one in goal.objectives}
     return tuple(
         EarlierStudy(
             name=study["name"],
-            metric=metric,
-            mode=mode,
+            modes=modes,
             max_t=study["max_t"],
             trials=tuple(
                 Ran(
                     {k: domains[k].from_json(v) for k, v in trial["values"].items()},
                     TrialState(trial["state"]),
-                    tuple((t, value) for t, value in trial["curve"]),
+                    tuple(
+                        (t, dict(zip(modes, map(_or_nan, reached), strict=True)))
+                        for t, *reached in trial["curve"]
+                    ),
                 )
                 for trial in study["trials"]
             ),
@@ -198,85 +119,42 @@ def from_json(
     )
 
 
-# -- reading --------------------------------------------------------------------------------------
+def _or_null(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
 
 
-def _read(item: Any, metric: str, where: str) -> EarlierStudy:
-    if isinstance(item, str | Path):
-        folder = Path(item).expanduser()
-        return _of_record(record_in(folder), f"{where} ({folder})")
-    record = _record(item)
-    if record is not None:
-        return _of_record(record, where)
-    return _of_table(item, metric, where)
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
-def _record(item: Any) -> History | None:
-    """The record of what has one: a study, or a searcher."""
-    record = item if isinstance(item, History) else getattr(item, "history", None)
-    return record if isinstance(record, History) else None
-
-
-def _is_table(item: Any) -> bool:
-    import pandas as pd
-
-    return isinstance(item, pd.DataFrame)
-
-
-def _of_record(record: History, name: str) -> EarlierStudy:
-    paths = {path_name(path): path for path in record.space.leaves()}
-    trials = []
-    for trial in record.trials:
-        found = {key: value_at(trial.config, path, _MISSING) for key, path in paths.items()}
-        values = {key: value for key, value in found.items() if value is not _MISSING}
-        trials.append(Ran(values, trial.state, trial.values))
-    return EarlierStudy(name, record.metric, record.mode, record.max_t, tuple(trials))
-
-
-def _of_table(table: Any, metric: str, where: str) -> EarlierStudy:
-    """A table of final values; one made of a study's ``results`` says more."""
-    name = f"{where}, a table of {len(table)} rows,"
-    columns = [str(column) for column in table.columns]
-    if metric not in columns:
-        close = difflib.get_close_matches(metric, columns, n=1)
-        hint = f"; is it {close[0]!r}? Rename it" if close else ""
-        raise MetricError(f"{name} has no column {metric!r}; it has {', '.join(columns)}{hint}")
-    are_results = any(column.startswith(_PREFIX) for column in columns)
-    if are_results:
-        names = {c: c.removeprefix(_PREFIX) for c in columns if c.startswith(_PREFIX)}
-    else:
-        names = {c: c for c in columns if c != metric}
-    trials = []
-    for row in table.set_axis(columns, axis=1).to_dict("records"):
-        values = {names[c]: row[c] for c in names if not _is_blank(row[c])}
-        state, t = TrialState.COMPLETED, 1.0
-        if are_results and {"state", "t"} <= row.keys():
-            state, t = _state(row["state"], name), float(row["t"])
-        value = row[metric]
-        is_blank = value is None or _is_blank(value)
-        if not is_blank and not is_number(value):
-            raise MetricError(f"{name} has {value!r} in column {metric!r}; it must hold numbers")
-        curve = () if is_blank else ((t, float(value)),)
-        trials.append(Ran(values, state, curve))
-    return EarlierStudy(name.rstrip(","), metric, None, None, tuple(trials))
-
-
-def _state(text: Any, name: str) -> TrialState:
-    try:
-        return TrialState(text)
-    except ValueError:
-        known = ", ".join(state.value for state in TrialState)
-        raise SettingError(f"{name} has {text!r} in column 'state'; it may be {known}") from None
-
-
-def _is_blank(value: Any) -> bool:
-    """Whether a cell of a table is empty. None may be a choice like any other."""
-    import pandas as pd
-
-    return value is not None and bool(pd.api.types.is_scalar(value) and pd.isna(value))
-
-
-# -- into the space -------------------------------------------------------------------------------
+def _brought(study: EarlierStudy, space: Space, goal: Goal) -> tuple[Task, list[Ran]]:
+    """The task, and the trials that it consists of."""
+    for one in goal.objectives:
+        if study.modes.get(one.metric, "lacking") not in (None, one.mode):
+            had = ", ".join(f"{m!r} with mode {mode!r}" for m, mode in study.modes.items())
+            wants = ", ".join(f"{o.metric!r} with mode {o.mode!r}" for o in goal.objectives)
+            raise MetricError(
+                f"{study.name} optimised {had}, and this search {wants}; give studies of the same"
+                " metrics and modes, or a table with a column of each"
+            )
+    shared = _shared(space, set(study.names))
+    if not shared.any():
+        raise ConfigError(
+            f"{study.name} has values of {', '.join(study.names) or 'nothing'}, and this search"
+            f" varies {', '.join(c.name for c in space.columns)}; they share no hyperparameter:"
+            " rename those that are the same"
+        )
+    task, kept, reasons = _fitting(study, space, goal, shared)
+    if not _says_anything(task):
+        why = "; ".join(f"{n} left out: {reason}" for reason, n in reasons.most_common(3))
+        names = " and ".join(repr(one.metric) for one in goal.objectives)
+        raise ConfigError(
+            f"{study.name}: of {len(study.trials)} trials, fewer than two lie in this search space"
+            f" and ended with a value of {names}{f' ({why})' if why else ''}; give a study that"
+            " has some, or leave it out"
+        )
+    _tell_used(study, space, task, reasons)
+    return task, kept
 
 
 def _shared(space: Space, names: set[str]) -> np.ndarray:
@@ -314,8 +192,8 @@ def _encoded(space: Space, values: Mapping[str, Any], shared: np.ndarray) -> np.
 
 
 def _fitting(
-    study: EarlierStudy, space: Space, mode: str, shared: np.ndarray
-) -> tuple[Task, Counter[str]]:
+    study: EarlierStudy, space: Space, goal: Goal, shared: np.ndarray
+) -> tuple[Task, list[Ran], Counter[str]]:
     """Those of its trials that have a place in the space, and why the others have none."""
     points, kept, reasons = [], [], Counter[str]()
     for trial in study.trials:
@@ -325,7 +203,8 @@ def _fitting(
         else:
             points.append(found)
             kept.append(trial)
-    return Task(study.name, _snapshot(kept, points, space.dim, mode, study.max_t), shared), reasons
+    snapshot = _snapshot(kept, points, space.dim, goal, study.max_t)
+    return Task(study.name, snapshot, shared), kept, reasons
 
 
 def _says_anything(task: Task) -> bool:
@@ -343,19 +222,20 @@ def _snapshot(
     trials: Sequence[Ran],
     points: Sequence[np.ndarray],
     dim: int,
-    mode: str,
+    goal: Goal,
     max_t: float | None,
 ) -> Snapshot:
-    sign = 1.0 if mode == "max" else -1.0
-    rows = [(row, t, value) for row, ran in enumerate(trials) for t, value in ran.curve]
+    rows = [(row, t, reached) for row, ran in enumerate(trials) for t, reached in ran.curve]
     last = [i + 1 == len(rows) or rows[i + 1][0] != row for i, (row, _, _) in enumerate(rows)]
+    m = goal.n_objectives
+    outcomes = np.array([goal.outcomes(reached)[:m] for _, _, reached in rows]).reshape(-1, m)
     return Snapshot(
         trial_ids=tuple(str(row) for row in range(len(trials))),
         states=tuple(ran.state for ran in trials),
         points=np.array(points).reshape(len(points), dim),
         trial=np.array([row for row, _, _ in rows], dtype=np.int64),
         t=np.array([t for _, t, _ in rows], dtype=np.float64),
-        y=np.array([sign * value for _, _, value in rows], dtype=np.float64),
+        y=outcomes[:, 0].copy(),
         final=np.array(
             [
                 is_last and trials[row].state is TrialState.COMPLETED
@@ -364,6 +244,8 @@ def _snapshot(
             dtype=np.bool_,
         ),
         max_t=max_t,
+        others=outcomes[:, 1:].copy() if m > 1 else None,
+        n_objectives=m,
     )
 
 

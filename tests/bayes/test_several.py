@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,12 +19,13 @@ from botorch.utils.multi_objective.hypervolume import Hypervolume
 from raytuner.bayes import BayesProposer, Proposer, SobolProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
 from raytuner.bayes.dataset import dataset
+from raytuner.bayes.earlier import Task
 from raytuner.bayes.feasibility import Feasibility
 from raytuner.bayes.models import Fits
 from raytuner.bayes.outcome import scale_slack
 from raytuner.bayes.scalarise import chebyshev
 from raytuner.bayes.surrogate import numerics
-from raytuner.history import Goal, History, Origin, TrialState
+from raytuner.history import Goal, History, Origin, TrialState, non_dominated
 from raytuner.space import Categorical, Config, Float, Integer, Space, when
 
 SPACE = Space(
@@ -116,11 +118,46 @@ def test_under_a_constraint_the_best_that_keeps_it_is_found() -> None:
 def test_the_hypervolume_grows_faster_than_by_chance() -> None:
     volumes = {}
     for name, make in (("bayes", bayes), ("sobol", SobolProposer)):
-        front = run(make, TWO, 28).pareto()
-        Y = torch.tensor([[-trial.value, trial.value_of("g")] for trial in front])
-        volumes[name] = Hypervolume(torch.tensor([-1.2, -0.2])).compute(Y)
+        volumes[name] = volume(run(make, TWO, 28))
     ideal = 1.2 * 1.2  # what no front can dominate more than
     assert volumes["sobol"] < volumes["bayes"] < ideal
+
+
+def earlier(seed: int) -> Task:
+    """A quasi-random search of two objectives that has ended."""
+    history = run(SobolProposer, TWO, 30, seed=seed)
+    return Task(f"seed {seed}", history.snapshot(), np.ones(SPACE.dim, dtype=bool))
+
+
+def volume(history: History) -> float:
+    front = history.pareto()
+    Y = torch.tensor([[-trial.value, trial.value_of("g")] for trial in front])
+    return Hypervolume(torch.tensor([-1.2, -0.2])).compute(Y)
+
+
+def test_earlier_searches_save_a_part_of_the_way_to_the_front() -> None:
+    tasks = [earlier(9), earlier(11)]
+    with_them, alone = (
+        np.mean([
+            volume(run(partial(BayesProposer, earlier=known), TWO, 10, seed=seed))
+            for seed in range(3)
+        ])
+        for known in (tasks, [])
+    )  # fmt: skip
+    assert with_them > alone + 0.03
+
+
+def test_an_earlier_search_hands_over_points_all_along_its_front() -> None:
+    task = earlier(9)
+    best = task.best()
+    assert len(np.unique(best, axis=0)) == len(best) == 6  # a quarter of those that ended
+    snapshot = task.snapshot
+    ended = snapshot.outcomes[snapshot.final]
+    rows = [int(np.flatnonzero((snapshot.points == point).all(axis=1))[0]) for point in best]
+    reached = [snapshot.outcomes[(snapshot.trial == row) & snapshot.final][0] for row in rows]
+    front = ended[non_dominated(ended)]
+    assert sum(bool((y == front).all(axis=1).any()) for y in reached) >= 3
+    assert (np.ptp(reached, axis=0) > 0.5 * np.ptp(front, axis=0)).all()
 
 
 def test_a_constraint_nothing_keeps_is_searched_for_what_breaks_it_least() -> None:

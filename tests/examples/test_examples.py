@@ -4,9 +4,12 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.utils import Bunch
 
 from raytuner.cli.loading import load_function, load_space
 from raytuner.cli.study_file import read_study
@@ -68,19 +71,51 @@ def test_the_classifier_has_all_scores(data: str) -> None:
     assert all(0 < score <= 1 for score in found.values())
 
 
-@pytest.mark.parametrize("kind", ["dense", "convolution", "transformer"])
-def test_the_networks_learn(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def enlarged(*_: Any, **__: Any) -> Any:
+    """As OpenML sends MNIST: of 28 x 28 pixels, here scikit-learn's digits three times as large."""
+    digits = load_digits()
+    images = np.pad(np.kron(digits.images * 15, np.ones((1, 3, 3))), ((0, 0), (2, 2), (2, 2)))
+    return Bunch(data=images.reshape(len(images), -1), target=digits.target.astype(str))
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("dense", "digits"),
+        ("dense", "mnist"),
+        ("convolution", "digits"),
+        ("convolution", "mnist"),
+        ("transformer", "digits"),
+    ],
+)
+def test_the_networks_learn(kind: str, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = load("networks")
+    monkeypatch.setattr(module, "fetch_openml", enlarged)
     space = space_from_tune(module.SPACES[kind])
     config = space.decode(np.full((1, space.dim), 0.7))[0] | {"lr": 0.01}
     reports: list[dict[str, Any]] = []
     monkeypatch.setattr(module.tune, "report", reports.append)
-    module.train({**config, "kind": kind, "epochs": 6})
+    module.train({**config, "kind": kind, "data": data, "epochs": 6})
     assert len(reports) == 6
     chance = 1 / 8 if kind == "transformer" else 1 / 10
     assert reports[-1]["accuracy"] > 2 * chance
     for corner in (0.0, 1.0):  # all that the space has can be built
-        module.build({**space.decode(np.full((1, space.dim), corner))[0], "kind": kind})
+        corner_config = space.decode(np.full((1, space.dim), corner))[0]
+        module.build({**corner_config, "kind": kind, "data": data})
+
+
+def test_mnist_that_openml_does_not_send_is_said_before_any_trial(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = load("networks")
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(module, "fetch_openml", fails)
+    with pytest.raises(SystemExit):
+        module.main(["dense", "--data", "mnist"])
+    assert "OpenML did not send MNIST (<urlopen error no network>)" in capsys.readouterr().err
 
 
 def test_a_wider_network_takes_longer() -> None:

@@ -35,11 +35,13 @@ def _by_value() -> None:
     register(sys.modules[__name__])
 
 
-def search(train: Any, folder: Path, metric: str, mode: str = "min", **settings: Any) -> Any:
+def search(
+    train: Any, folder: Path, metric: str, mode: str = "min", space: Any = RATE, **settings: Any
+) -> Any:
     """Three trials, of which one goes on after two epochs."""
     study = raytuner.tune(
         train,
-        RATE,
+        space,
         metric=metric,
         mode=mode,
         num_samples=3,
@@ -315,14 +317,16 @@ def train_torch_trainer(config: dict[str, Any]) -> None:
 
 
 def test_ray_trains_torch_trainer(tmp_path: Path) -> None:
-    """The trial itself takes no processor: the trainer asks for its own."""
+    """The trial itself takes no processor: the trainer asks for its own.
+
+    It ends by itself: Ray frees the workers of a trial that is stopped only with a dashboard.
+    """
     study = raytuner.tune(
         train_torch_trainer,
         {**RATE, "folder": str(tmp_path / "trains")},
         metric="loss",
         mode="min",
         num_samples=2,
-        max_t=_EPOCHS,
         time_attr="epoch",
         resources={"cpu": 0.1},
         max_concurrent=1,
@@ -333,3 +337,23 @@ def test_ray_trains_torch_trainer(tmp_path: Path) -> None:
     assert not study.failures
     assert max(trial.t for trial in study.trials) == _EPOCHS
     assert study.best is not None
+
+
+def test_rllibs_algorithm(tmp_path: Path) -> None:
+    """By its name, with its own configuration as the space, and its own checkpoints."""
+    pytest.importorskip("gymnasium", reason="RLlib is not installed")
+    from ray.rllib.algorithms import ppo
+
+    make: Any = ppo.PPOConfig  # untyped
+    settings = (
+        make()
+        .environment("CartPole-v1")
+        .env_runners(num_env_runners=0)
+        .training(lr=tune.loguniform(1e-5, 1e-2), train_batch_size_per_learner=400, num_epochs=2)
+    )
+    study = search("PPO", tmp_path, "env_runners/episode_return_mean", "max", space=settings)
+    whole = max(study.trials, key=lambda trial: trial.t)
+    # What an algorithm has learned from goes through its checkpoint.
+    steps = [row["num_env_steps_sampled_lifetime"] for row in rows(study, whole)]
+    assert steps == [400, 800, 1200, 1600]
+    assert 1e-5 <= whole.config["lr"] <= 1e-2

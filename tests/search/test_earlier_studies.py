@@ -17,9 +17,10 @@ from searcher_conformance import PARAM_SPACE, Driver, Make, SearcherConformance,
 from raytuner.bayes import SobolProposer
 from raytuner.bayes.earlier import Task
 from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerError, SettingError
-from raytuner.history import History, Origin, TrialState
+from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.search import BoTorchSearch
-from raytuner.search.earlier import EARLIER, read_earlier, task_of
+from raytuner.search.earlier import EARLIER, task_of
+from raytuner.search.earlier_study import read_earlier
 from raytuner.search.priors import near
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import ABSENT, Categorical, Float, Integer, Space, when
@@ -85,7 +86,7 @@ def test_from_wherever_they_are(tmp_path: Path, form: str) -> None:
 
 
 def test_a_table_of_results_keeps_what_was_stopped_apart() -> None:
-    (read,) = read_earlier([Study(Path("."), record()).results], "loss")
+    (read,) = read_earlier([Study(Path("."), record()).results], ["loss"])
     assert [trial.state for trial in read.trials[-2:]] == [
         TrialState.STOPPED_EARLY,
         TrialState.FAILED,
@@ -111,8 +112,8 @@ def test_it_says_what_it_used(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def _task(earlier: Any, space: Space) -> Task:
-    (read,) = read_earlier([earlier], "loss")
-    return task_of(read, space, "loss", "min")
+    (read,) = read_earlier([earlier], ["loss"])
+    return task_of(read, space, Goal.of("loss", "min"))
 
 
 def test_a_space_that_has_grown_and_shrunk() -> None:
@@ -277,3 +278,68 @@ def test_priors_are_kept_in_the_record_and_restored(tmp_path: Path) -> None:
         search([], priors={"lt": near(0.1)})
     with pytest.raises(SettingError, match="priors was given beside a proposer"):
         BoTorchSearch(priors=priors, proposer=SobolProposer)
+
+
+TWO = Goal.of(["loss", "size"], ["min", "max"])
+
+
+def several(n: int = 12) -> History:
+    """Random trials with two objectives, of which one lacks the second."""
+    space = BoTorchSearch(PARAM_SPACE, "loss", "min", background=False).history.space
+    history = History(space, goal=TWO, max_t=1)
+    for i, config in enumerate(space.sample(np.random.default_rng(0), n)):
+        history.add(str(i), config)
+        size = float(config["net"]["layers"]) if i else float("nan")
+        history.report(str(i), 1, objective(config), {"size": size})
+        history.end(str(i), TrialState.COMPLETED)
+    return history
+
+
+def two(earlier: list[Any], **settings: Any) -> BoTorchSearch:
+    settings = {"seed": 0, "background": False, **settings}
+    return BoTorchSearch(PARAM_SPACE, ["loss", "size"], ["min", "max"], earlier=earlier, **settings)
+
+
+@pytest.mark.parametrize("form", ["record", "table"])
+def test_several_objectives_come_along_and_outlive_a_restore(tmp_path: Path, form: str) -> None:
+    known = several()
+    item = known if form == "record" else Study(Path("."), known).results
+    searcher = two([item])
+    config = searcher.suggest("a")
+    assert isinstance(config, dict)
+    assert searcher.history["a"].origin is Origin.EARLIER
+    searcher.save(str(tmp_path / "state"))
+    other = BoTorchSearch(background=False)
+    other.restore(str(tmp_path / "state"))
+    configs = [searcher.suggest("b"), other.suggest("b")]
+    assert configs[0] == configs[1]
+    (used,) = other.history.get_meta(EARLIER)
+    assert used["trials"][0]["curve"] == [[1.0, known["0"].value, None]]
+    assert [trial["curve"][0][1:] for trial in used["trials"][1:]] == [
+        [trial.value, trial.value_of("size")] for trial in known.trials[1:]
+    ]
+
+
+def test_weights_make_one_objective_of_earlier_values_too() -> None:
+    (read,) = read_earlier([several()], ["loss", "size"])
+    goal = Goal.of(["loss", "size"], ["min", "max"], weights=[2.0, 0.5])
+    searcher = two([several()], weights=[2.0, 0.5])
+    task = task_of(read, searcher.history.space, goal)
+    assert task.snapshot.n_objectives == 1
+    trials = several().trials
+    expected = [-2.0 * t.value + 0.5 * t.value_of("size") for t in trials]
+    assert task.snapshot.y[1:] == pytest.approx(expected[1:])
+    best = task.best()[0]
+    order = int(np.nanargmax(expected))
+    assert best == pytest.approx(searcher.history.space.encode([trials[order].config])[0])
+
+
+def test_an_earlier_study_that_lacks_an_objective_is_named() -> None:
+    with pytest.raises(MetricError, match=r"earlier\[0\] optimised 'loss'.*'size' with mode 'max'"):
+        two([record()])
+    with pytest.raises(MetricError, match=r"no column 'size'"):
+        two([Study(Path("."), record()).results])
+    wrong_way = BoTorchSearch(PARAM_SPACE, ["loss", "size"], ["min", "min"], background=False)
+    (read,) = read_earlier([several()], ["loss", "size"])
+    with pytest.raises(MetricError, match="'size' with mode 'min'"):
+        task_of(read, wrong_way.history.space, wrong_way.history.goal)

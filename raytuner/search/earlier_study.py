@@ -1,0 +1,185 @@
+"""Earlier studies as they were, read from wherever they are."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raytuner.errors import MetricError, SettingError
+from raytuner.history import History, Trial, TrialState
+from raytuner.search.restore import record_in
+from raytuner.space import value_at
+from raytuner.space.choices import is_number
+from raytuner.space.spec import path_name
+
+_PREFIX = "config/"
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A trial of an earlier study.
+
+    Attributes:
+        values: Its hyperparameters and constants by name, nested ones joined by "/".
+        state: How it ended.
+        curve: Pairs ``(t, metrics by name)``, ascending in t.
+    """
+
+    values: Mapping[str, Any]
+    state: TrialState
+    curve: tuple[tuple[float, Mapping[str, float]], ...]
+
+
+@dataclass(frozen=True)
+class EarlierStudy:
+    """An earlier study as it was.
+
+    Attributes:
+        name: What to call it.
+        modes: The metrics that it has, each with what it was optimised for, "min" or "max"; None:
+            it was only bounded, or nobody knows.
+        max_t: A trial's full resource, if known.
+        trials: Its trials.
+    """
+
+    name: str
+    modes: Mapping[str, str | None]
+    max_t: float | None
+    trials: tuple[Ran, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Every name that has a value in some trial."""
+        return list(dict.fromkeys(name for trial in self.trials for name in trial.values))
+
+
+def read_earlier(items: Iterable[Any], metrics: Sequence[str]) -> tuple[EarlierStudy, ...]:
+    """Read earlier studies.
+
+    Args:
+        items: Folders of studies, studies, records (:class:`History`) or tables (see
+            :class:`raytuner.BoTorchSearch`).
+        metrics: The metrics that this search optimises, by which a table's are found.
+
+    Raises:
+        HistoryError: A folder holds no study.
+        MetricError: A table has no column of such a name.
+        SettingError: Something else was received.
+    """
+    return tuple(_read(item, metrics, f"earlier[{number}]") for number, item in enumerate(items))
+
+
+def check_earlier(items: Any) -> None:
+    """Check what can be known of ``earlier=`` before the metric is.
+
+    Raises:
+        SettingError: It is no list, or holds what is no study.
+    """
+    if isinstance(items, str | Path | Mapping) or not isinstance(items, Sequence):
+        raise SettingError(
+            f"earlier is {type(items).__name__}; it must be a list of studies, folders of studies"
+            " or tables"
+        )
+    for number, item in enumerate(items):
+        if not (isinstance(item, str | Path) or _record(item) is not None or _is_table(item)):
+            raise SettingError(
+                f"earlier[{number}] is {item!r} ({type(item).__name__}); it must be the folder of"
+                " a study, a raytuner.Study or a pandas.DataFrame"
+            )
+
+
+def _read(item: Any, metrics: Sequence[str], where: str) -> EarlierStudy:
+    if isinstance(item, str | Path):
+        folder = Path(item).expanduser()
+        return _of_record(record_in(folder), f"{where} ({folder})")
+    record = _record(item)
+    if record is not None:
+        return _of_record(record, where)
+    return _of_table(item, metrics, where)
+
+
+def _record(item: Any) -> History | None:
+    """The record of what has one: a study, or a searcher."""
+    record = item if isinstance(item, History) else getattr(item, "history", None)
+    return record if isinstance(record, History) else None
+
+
+def _is_table(item: Any) -> bool:
+    import pandas as pd
+
+    return isinstance(item, pd.DataFrame)
+
+
+def _of_record(record: History, name: str) -> EarlierStudy:
+    paths = {path_name(path): path for path in record.space.leaves()}
+    trials = []
+    for trial in record.trials:
+        found = {key: value_at(trial.config, path, _MISSING) for key, path in paths.items()}
+        values = {key: value for key, value in found.items() if value is not _MISSING}
+        trials.append(Ran(values, trial.state, _curve(record, trial)))
+    modes: dict[str, str | None] = dict.fromkeys(c.metric for c in record.goal.constraints)
+    modes |= {one.metric: one.mode for one in record.goal.objectives}
+    return EarlierStudy(name, modes, record.max_t, tuple(trials))
+
+
+def _curve(record: History, trial: Trial) -> tuple[tuple[float, dict[str, float]], ...]:
+    others = {name: dict(curve) for name, curve in trial.others.items()}
+    return tuple(
+        (t, {record.metric: value, **{k: curve.get(t, math.nan) for k, curve in others.items()}})
+        for t, value in trial.values
+    )
+
+
+def _of_table(table: Any, metrics: Sequence[str], where: str) -> EarlierStudy:
+    """A table of final values; one made of a study's ``results`` says more."""
+    name = f"{where}, a table of {len(table)} rows,"
+    columns = [str(column) for column in table.columns]
+    for metric in metrics:
+        if metric not in columns:
+            close = difflib.get_close_matches(metric, columns, n=1)
+            hint = f"; is it {close[0]!r}? Rename it" if close else ""
+            raise MetricError(f"{name} has no column {metric!r}; it has {', '.join(columns)}{hint}")
+    are_results = any(column.startswith(_PREFIX) for column in columns)
+    if are_results:
+        names = {c: c.removeprefix(_PREFIX) for c in columns if c.startswith(_PREFIX)}
+    else:
+        names = {c: c for c in columns if c not in metrics}
+    trials = []
+    for row in table.set_axis(columns, axis=1).to_dict("records"):
+        values = {names[c]: row[c] for c in names if not _is_blank(row[c])}
+        state, t = TrialState.COMPLETED, 1.0
+        if are_results and {"state", "t"} <= row.keys():
+            state, t = _state(row["state"], name), float(row["t"])
+        reached = {metric: _number(row[metric], metric, name) for metric in metrics}
+        is_blank = all(math.isnan(value) for value in reached.values())
+        trials.append(Ran(values, state, () if is_blank else ((t, reached),)))
+    return EarlierStudy(name.rstrip(","), dict.fromkeys(metrics), None, tuple(trials))
+
+
+def _number(cell: Any, metric: str, name: str) -> float:
+    """A cell of a metric's column; NaN for an empty one."""
+    if cell is None or _is_blank(cell):
+        return math.nan
+    if not is_number(cell):
+        raise MetricError(f"{name} has {cell!r} in column {metric!r}; it must hold numbers")
+    return float(cell)
+
+
+def _state(text: Any, name: str) -> TrialState:
+    try:
+        return TrialState(text)
+    except ValueError:
+        known = ", ".join(state.value for state in TrialState)
+        raise SettingError(f"{name} has {text!r} in column 'state'; it may be {known}") from None
+
+
+def _is_blank(value: Any) -> bool:
+    """Whether a cell of a table is empty. None may be a choice like any other."""
+    import pandas as pd
+
+    return value is not None and bool(pd.api.types.is_scalar(value) and pd.isna(value))
