@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from raytuner.bayes.ranking import Ranking
 from raytuner.bayes.scalarise import chebyshev
 from raytuner.bayes.surrogate import WarmFit, fit
 from raytuner.history import Snapshot
-from raytuner.history.snapshot import BoolArray, FloatArray, IntArray
+from raytuner.history.snapshot import BoolArray, FloatArray
 from raytuner.space import Column
 from raytuner.space.space import ABSENT
 
@@ -65,24 +66,22 @@ class Task:
         Of several objectives, the best by one weighting after the other: they spread over the
         Pareto front.
         """
-        data, order = self._ranked(0)
-        n = min(_FIRST, -(-len(order) // 4))
+        ranked = self._ranked(0)
+        n = min(_FIRST, -(-len(ranked) // 4))
         if not self.is_weighted:
-            return data.X[order[:n], : self.snapshot.dim]
+            return ranked[:n]
         chosen: dict[bytes, FloatArray] = {}
         for seed in range(n):
-            data, order = self._ranked(seed)
-            points = data.X[order, : self.snapshot.dim]
-            new = next((x for x in points if x.tobytes() not in chosen), None)
-            if new is not None:
-                chosen[new.tobytes()] = new
-        return np.array(list(chosen.values())).reshape(len(chosen), self.snapshot.dim)
+            new = (x for x in self._ranked(seed) if x.tobytes() not in chosen)
+            chosen |= {x.tobytes(): x for x in islice(new, 1)}
+        return np.array(list(chosen.values())).reshape(-1, self.snapshot.dim)
 
-    def _ranked(self, seed: int) -> tuple[Dataset, IntArray]:
-        """Its rows, and those of them that are final, the best first."""
+    def _ranked(self, seed: int) -> FloatArray:
+        """``(k, d)`` its configurations with a final value, the best first."""
         data = dataset(self.weighted(seed).snapshot)
         ended = np.flatnonzero(data.X[:, -1] == 1.0) if data.has_fidelity else np.arange(len(data))
-        return data, ended[np.argsort(-data.y[ended], kind="stable")]
+        order = ended[np.argsort(-data.y[ended], kind="stable")]
+        return data.X[order, : self.snapshot.dim]
 
 
 def best_in_turn(tasks: Sequence[Task]) -> FloatArray | None:
@@ -148,14 +147,14 @@ class Trend:
 class Earlier:
     """Earlier searches as the prior mean of this one's model.
 
-    Each has a Gaussian process of its own, fitted once. Its weight is how often, among samples from
+    Each has a Gaussian process of its own. Its weight is how often, among samples from
     all of the models and from this search's (leave-one-out), its sample ranks the values of this
     search best. The weighted sum of the means, what is left of the weight being this search's own,
     is the prior mean here: a Gaussian process of this search learns the rest. So a search that has
     nothing to do with this one loses its weight as soon as values contradict it.
 
     Of several objectives, each proposal has weights of its own
-    (:func:`raytuner.bayes.scalarise.chebyshev`), and what the earlier searches say is of these.
+    (:func:`raytuner.bayes.scalarise.chebyshev`), and the processes are fitted anew for these.
 
     Ranks are compared between rows of the same fidelity. An earlier search of which trials were
     stopped early has a model over configurations and fidelities, as this one's has.

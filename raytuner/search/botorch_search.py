@@ -120,7 +120,7 @@ class BoTorchSearch(Searcher):
         earlier: Earlier studies to start from: folders of studies, studies, or tables (pandas) of
             hyperparameters by name, nested ones joined by "/", with or without ``config/`` before
             it, and a column of each metric. Their space may be another one
-            (:func:`raytuner.search.earlier.task_of`). The best of their configurations are tried
+            (:func:`raytuner.search.earlier.within`). The best of their configurations are tried
             first, and their models are this search's prior mean as long as they rank its values
             well (:class:`raytuner.bayes.earlier.Earlier`).
         priors: Where the optimum is believed to be, by name of a hyperparameter (nested ones joined

@@ -28,8 +28,8 @@ EARLIER = "earlier"
 _MISSING = object()
 
 
-def task_of(study: EarlierStudy, space: Space, goal: Goal) -> Task:
-    """What an earlier study knows of a search.
+def within(study: EarlierStudy, space: Space, goal: Goal) -> EarlierStudy:
+    """What of an earlier study says something of a search, with values of the search's own space.
 
     A column of the space that the study has no value of is left out of its model, and so is what
     exists only under conditions on such a one. Trials with a value that the space does not allow
@@ -39,16 +39,31 @@ def task_of(study: EarlierStudy, space: Space, goal: Goal) -> Task:
         MetricError: The study lacks a metric of the goal, or optimised it the other way.
         ConfigError: It shares no hyperparameter with the space, or too few of its trials lie in it.
     """
-    return _brought(study, space, goal)[0]
-
-
-def within(study: EarlierStudy, space: Space, goal: Goal) -> EarlierStudy:
-    """What of an earlier study has a place in a space, with values of the space's own.
-
-    Raises:
-        MetricError, ConfigError: As :func:`task_of`.
-    """
-    task, kept = _brought(study, space, goal)
+    for one in goal.objectives:
+        if study.modes.get(one.metric, "lacking") not in (None, one.mode):
+            had = ", ".join(f"{m!r} with mode {mode!r}" for m, mode in study.modes.items())
+            wants = ", ".join(f"{o.metric!r} with mode {o.mode!r}" for o in goal.objectives)
+            raise MetricError(
+                f"{study.name} optimised {had}, and this search {wants}; give studies of the same"
+                " metrics and modes, or a table with a column of each"
+            )
+    shared = _shared(space, set(study.names))
+    if not shared.any():
+        raise ConfigError(
+            f"{study.name} has values of {', '.join(study.names) or 'nothing'}, and this search"
+            f" varies {', '.join(c.name for c in space.columns)}; they share no hyperparameter:"
+            " rename those that are the same"
+        )
+    task, kept, reasons = _fitting(study, space, goal, shared)
+    if not _says_anything(task):
+        why = "; ".join(f"{n} left out: {reason}" for reason, n in reasons.most_common(3))
+        names = " and ".join(repr(one.metric) for one in goal.objectives)
+        raise ConfigError(
+            f"{study.name}: of {len(study.trials)} trials, fewer than two lie in this search space"
+            f" and ended with a value of {names}{f' ({why})' if why else ''}; give a study that"
+            " has some, or leave it out"
+        )
+    _tell_used(study, space, task, reasons)
     points = task.snapshot.points
     # Column by column: the others of a configuration may be unknown.
     values = [c.domain.from_units(points[:, j]) for j, c in enumerate(space.columns)]
@@ -64,7 +79,10 @@ def within(study: EarlierStudy, space: Space, goal: Goal) -> EarlierStudy:
 
 
 def tasks_within(studies: Iterable[EarlierStudy], space: Space, goal: Goal) -> tuple[Task, ...]:
-    """As :func:`task_of`; studies of which too little lies in the space are left out."""
+    """Earlier studies as a proposer takes them, without those of which too little lies in a space.
+
+    The space may be a narrower one than that which they were brought :func:`within`.
+    """
     found = (_fitting(s, space, goal, _shared(space, set(s.names)))[0] for s in studies)
     return tuple(task for task in found if _says_anything(task))
 
@@ -125,36 +143,6 @@ def _or_null(value: float | None) -> float | None:
 
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _brought(study: EarlierStudy, space: Space, goal: Goal) -> tuple[Task, list[Ran]]:
-    """The task, and the trials that it consists of."""
-    for one in goal.objectives:
-        if study.modes.get(one.metric, "lacking") not in (None, one.mode):
-            had = ", ".join(f"{m!r} with mode {mode!r}" for m, mode in study.modes.items())
-            wants = ", ".join(f"{o.metric!r} with mode {o.mode!r}" for o in goal.objectives)
-            raise MetricError(
-                f"{study.name} optimised {had}, and this search {wants}; give studies of the same"
-                " metrics and modes, or a table with a column of each"
-            )
-    shared = _shared(space, set(study.names))
-    if not shared.any():
-        raise ConfigError(
-            f"{study.name} has values of {', '.join(study.names) or 'nothing'}, and this search"
-            f" varies {', '.join(c.name for c in space.columns)}; they share no hyperparameter:"
-            " rename those that are the same"
-        )
-    task, kept, reasons = _fitting(study, space, goal, shared)
-    if not _says_anything(task):
-        why = "; ".join(f"{n} left out: {reason}" for reason, n in reasons.most_common(3))
-        names = " and ".join(repr(one.metric) for one in goal.objectives)
-        raise ConfigError(
-            f"{study.name}: of {len(study.trials)} trials, fewer than two lie in this search space"
-            f" and ended with a value of {names}{f' ({why})' if why else ''}; give a study that"
-            " has some, or leave it out"
-        )
-    _tell_used(study, space, task, reasons)
-    return task, kept
 
 
 def _shared(space: Space, names: set[str]) -> np.ndarray:

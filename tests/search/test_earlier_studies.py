@@ -19,7 +19,7 @@ from raytuner.bayes.earlier import Task
 from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerError, SettingError
 from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.search import BoTorchSearch
-from raytuner.search.earlier import EARLIER, task_of
+from raytuner.search.earlier import EARLIER, tasks_within, within
 from raytuner.search.earlier_study import read_earlier
 from raytuner.search.priors import near
 from raytuner.search.restore import RECORD_FILE
@@ -113,7 +113,9 @@ def test_it_says_what_it_used(caplog: pytest.LogCaptureFixture) -> None:
 
 def _task(earlier: Any, space: Space) -> Task:
     (read,) = read_earlier([earlier], ["loss"])
-    return task_of(read, space, Goal.of("loss", "min"))
+    goal = Goal.of("loss", "min")
+    (task,) = tasks_within([within(read, space, goal)], space, goal)
+    return task
 
 
 def test_a_space_that_has_grown_and_shrunk() -> None:
@@ -324,14 +326,15 @@ def test_weights_make_one_objective_of_earlier_values_too() -> None:
     (read,) = read_earlier([several()], ["loss", "size"])
     goal = Goal.of(["loss", "size"], ["min", "max"], weights=[2.0, 0.5])
     searcher = two([several()], weights=[2.0, 0.5])
-    task = task_of(read, searcher.history.space, goal)
+    space = searcher.history.space
+    (task,) = tasks_within([within(read, space, goal)], space, goal)
     assert task.snapshot.n_objectives == 1
     trials = several().trials
     expected = [-2.0 * t.value + 0.5 * t.value_of("size") for t in trials]
     assert task.snapshot.y[1:] == pytest.approx(expected[1:])
     best = task.best()[0]
     order = int(np.nanargmax(expected))
-    assert best == pytest.approx(searcher.history.space.encode([trials[order].config])[0])
+    assert best == pytest.approx(space.encode([trials[order].config])[0])
 
 
 def test_an_earlier_study_that_lacks_an_objective_is_named() -> None:
@@ -342,4 +345,4 @@ def test_an_earlier_study_that_lacks_an_objective_is_named() -> None:
     wrong_way = BoTorchSearch(PARAM_SPACE, ["loss", "size"], ["min", "min"], background=False)
     (read,) = read_earlier([several()], ["loss", "size"])
     with pytest.raises(MetricError, match="'size' with mode 'min'"):
-        task_of(read, wrong_way.history.space, wrong_way.history.goal)
+        within(read, wrong_way.history.space, wrong_way.history.goal)
