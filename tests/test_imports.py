@@ -21,21 +21,23 @@ _ADAPTERS = _ENGINE | {"ray_report", "search", "schedulers"}
 # Each room, and the rooms of ours it may import. A room is a folder or a module of the package.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "secret": set(),
+    "folders": {"errors", "secret"},
     "space": {"errors"},
-    "history": {"errors", "space"},
+    "history": {"errors", "folders", "space"},
     "bayes": {"errors", "space", "history"},
     "halving": {"errors", "history"},
     "ray_report": {"errors"},
     "text": {"history"},
-    "search": {"errors", "ray_report", "space", "history", "bayes"},
+    "search": {"errors", "folders", "ray_report", "space", "history", "bayes"},
     "placement": {"errors"},
     "schedulers": {"errors", "ray_report", "space", "history", "bayes", "halving", "placement"},
-    "report": {"", "errors", "text", "space", "history", "bayes"},
-    "study": _ADAPTERS | {"text", "report", "placement"},
+    "report": {"", "errors", "folders", "text", "space", "history", "bayes"},
+    "study": _ADAPTERS | {"folders", "secret", "text", "report", "placement"},
     "simulate": _ADAPTERS | {"study"},  # to read a study that ran
-    "integrations": {"", "errors", "space", "history", "search", "schedulers", "study"},
-    "demo": {"errors", "space", "history", "search", "schedulers", "study"},
-    "cli": _ADAPTERS | {"", "text", "study", "report", "placement", "simulate", "demo"},
+    "integrations": {"", "errors", "folders", "space", "history", "search", "schedulers", "study"},
+    "demo": {"errors", "folders", "space", "history", "search", "schedulers", "study"},
+    "cli": _ADAPTERS | {"", "folders", "text", "study", "report", "placement", "simulate", "demo"},
     # The package itself names its rooms for type checkers only, and imports them when asked.
     "": {"placement", "schedulers", "search", "study"},
 }

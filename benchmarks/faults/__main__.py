@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import random
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlencode
 
 import ray
 from ray.cluster_utils import Cluster
@@ -22,12 +24,15 @@ from benchmarks.faults.injuries import INJURIES, Ward
 from benchmarks.faults.ledger import read
 from benchmarks.faults.page import write
 from benchmarks.faults.patient import Hangs, Patient
-from benchmarks.faults.study import METHODS
+from benchmarks.faults.study import IN_S3, METHODS
 from benchmarks.faults.verdict import judge
+from raytuner.folders import folder_of
 
 HERE = Path(__file__).parents[1]
 RAW = HERE / "results" / "faults" / "studies.jsonl"
 PAGE = HERE / "FAULTS.md"
+S3 = "FAULTS_S3"
+"""Environment: the URI of a bucket, for studies that keep their results in one."""
 
 
 class Nodes(Cluster):
@@ -49,6 +54,24 @@ class Nodes(Cluster):
 
 
 @contextmanager
+def s3() -> Iterator[None]:
+    """An S3 server of this machine; ``FAULTS_S3`` says where."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow.fs import S3FileSystem
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = {"endpoint_override": f"{host}:{port}", "scheme": "http", "region": "us-east-1"}
+    some = S3FileSystem(access_key="a", secret_key="b", allow_bucket_creation=True, **options)
+    some.create_dir("faults")
+    os.environ[S3] = f"s3://a:b@faults/?{urlencode(options)}"
+    yield
+    server.stop()
+
+
+@contextmanager
 def cluster() -> Iterator[Nodes]:
     """A cluster of its own, connected to."""
     nodes = Nodes()
@@ -64,7 +87,8 @@ def hurt(injury: str, method: str, seed: int, nodes: Nodes, folder: Path) -> dic
     """One study, hurt; what was found, as it is stored."""
     (folder / "results").mkdir()
     (folder / "ledger").mkdir()
-    patient = Patient(method, folder / "results" / "study", folder / "ledger", nodes.address)
+    results = folder_of(os.environ[S3]) / folder.name if method == IN_S3 else folder / "results"
+    patient = Patient(method, results / "study", folder / "ledger", nodes.address)
     ward = Ward(patient, nodes, random.Random(f"{injury} {method} {seed}"))
     start, times = time.monotonic(), 0
     try:
@@ -98,7 +122,7 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--injuries", default=",".join(INJURIES), help="comma-separated")
-    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated")
+    parser.add_argument("--methods", default=";".join(METHODS), help="with semicolons between")
     parser.add_argument("--studies", type=int, default=2, help="of each; default 2")
     parser.add_argument("--first", type=int, default=0, help="number of the first; default 0")
     parser.add_argument("--keep", type=Path, help="keep the folders of the studies here")
@@ -108,9 +132,10 @@ def main() -> None:
         write(RAW, PAGE)
         return
     RAW.parent.mkdir(parents=True, exist_ok=True)
-    with cluster() as nodes:
+    methods = given.methods.split(";")
+    with s3() if IN_S3 in methods else nullcontext(), cluster() as nodes:
         for injury in given.injuries.split(","):
-            for method in given.methods.split(","):
+            for method in methods:
                 for seed in range(given.first, given.first + given.studies):
                     with TemporaryDirectory() as place:
                         folder = Path(place)

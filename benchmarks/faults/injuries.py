@@ -37,6 +37,14 @@ class Ward:
     cluster: Any
     rng: random.Random
 
+    @property
+    def local_folder(self) -> Path:
+        """The study's folder, of which the files can be hurt."""
+        folder = self.patient.folder
+        if not isinstance(folder, Path):
+            raise ValueError(f"{self.patient.method!r} has no disk of its own that could be hurt")
+        return folder
+
     def moment(self, life: Life) -> bool:
         """Wait for a random moment; whether the study still runs then."""
         life.get_going()
@@ -50,11 +58,22 @@ Injury = Callable[[Ward], int]
 
 def driver(ward: Ward) -> int:
     """SIGKILL of the study's own process, which is then gone on with."""
+    return _kill_drivers(ward)
+
+
+def head(ward: Ward) -> int:
+    """The same, and what Ray keeps on the head's own disk is gone too."""
+    session = Path(ward.cluster.head_node.get_session_dir_path())
+    return _kill_drivers(ward, lambda: shutil.rmtree(session / "artifacts", ignore_errors=True))
+
+
+def _kill_drivers(ward: Ward, then: Callable[[], object] = lambda: None) -> int:
     for done in range(TIMES):
         with ward.patient.alive() as life:
             if not ward.moment(life):
                 return done
             life.kill()
+        then()
     ward.patient.finish()
     return TIMES
 
@@ -94,8 +113,9 @@ def node(ward: Ward) -> int:
 def disk(ward: Ward) -> int:
     """The disk of the results is full, and later it is not; the study is gone on with."""
     done = 0
-    with small_disk(ward.patient.folder.parent):
-        filler = ward.patient.folder.parent / "filler"
+    folder = ward.local_folder
+    with small_disk(folder.parent):
+        filler = folder.parent / "filler"
         while done < TIMES:
             with ward.patient.alive() as life:
                 if not ward.moment(life):
@@ -109,8 +129,8 @@ def disk(ward: Ward) -> int:
                 break
         else:
             ward.patient.finish()
-        shutil.copytree(ward.patient.folder, ward.patient.ledger.parent / "kept")
-    shutil.move(ward.patient.ledger.parent / "kept", ward.patient.folder)
+        shutil.copytree(folder, ward.patient.ledger.parent / "kept")
+    shutil.move(ward.patient.ledger.parent / "kept", folder)
     return done
 
 
@@ -120,7 +140,7 @@ def checkpoint(ward: Ward) -> int:
     with ward.patient.alive() as life:
         while done < TIMES and ward.moment(life):
             for trial_id, t in _latest(life).items():
-                for folder in ward.patient.folder.glob(f"*{trial_id}*"):
+                for folder in ward.local_folder.glob(f"*{trial_id}*"):
                     for number in range(t + 1, t + 4):
                         path = folder / f"checkpoint_{number:06d}"
                         if not path.exists():
@@ -139,6 +159,7 @@ def clock(ward: Ward) -> int:
 
 INJURIES: dict[str, Injury] = {
     "driver killed": driver,
+    "the head lost": head,
     "a trial's process killed": trial,
     "the proposer killed": proposer,
     "a node lost": node,

@@ -17,6 +17,7 @@ import psutil
 from benchmarks.faults.ledger import Ledger, read
 from benchmarks.faults.study import LEDGER, MAX_T
 from benchmarks.faults.verdict import results
+from raytuner.folders import Folder, location
 
 PATIENCE_S = 600.0
 """A study that takes longer, with all its lives together, hangs."""
@@ -32,7 +33,7 @@ class Patient:
 
     Attributes:
         method: How it searches; see :mod:`benchmarks.faults.study`.
-        folder: Its own folder.
+        folder: Its own folder; behind a URI, if it keeps its results in an object store.
         ledger: The folder of its trials' ledgers.
         address: Of the Ray cluster.
         lives: How each of its processes ended: the exit code, and what it printed last.
@@ -41,7 +42,7 @@ class Patient:
     """
 
     method: str
-    folder: Path
+    folder: Folder
     ledger: Path
     address: str
     lives: list[tuple[int, str]] = field(default_factory=list)
@@ -52,7 +53,7 @@ class Patient:
         """Begin it, or go on with it; it is killed at the latest when this ends."""
         log = self.ledger.parent / f"{self.folder.name}.{len(self.lives)}.log"
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.faults.study", self.method, str(self.folder)],
+            [sys.executable, "-m", "benchmarks.faults.study", self.method, location(self.folder)],
             env={
                 **os.environ,
                 "RAY_ADDRESS": self.address,

@@ -1,7 +1,8 @@
 """The program that is hurt: one study, begun or gone on with.
 
-``python -m benchmarks.faults.study METHOD FOLDER``, with RAY_ADDRESS set. It goes on with what is
-in the folder, by whatever the method offers for that. The last line that it prints says how.
+``python -m benchmarks.faults.study METHOD FOLDER-OR-URI``, with RAY_ADDRESS set. It goes on with
+what is in the folder, by whatever the method offers for that. The last line that it prints says
+how.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from ray.tune.search.optuna import OptunaSearch
 import raytuner
 from benchmarks.faults.ledger import Pen
 from raytuner.errors import HistoryError
+from raytuner.folders import Folder, folder_of, location
 
+IN_S3 = "raytuner.tune, results in S3"
 NUM_SAMPLES = 24
 MAX_T = 9
 SECONDS_A_REPORT = 0.1
@@ -58,7 +61,7 @@ def train(config: dict[str, Any]) -> None:
             pen.note("acknowledged", t, value)
 
 
-def _one_call(folder: Path) -> str:
+def _one_call(folder: Folder) -> str:
     """``raytuner.tune``; then ``resume``, or ``extend`` where Ray has saved nothing."""
     try:
         study = raytuner.load(folder)
@@ -86,7 +89,7 @@ def _one_call(folder: Path) -> str:
         return "extended"
 
 
-def _two_lines(folder: Path) -> str:
+def _two_lines(folder: Folder) -> str:
     """A Tuner with raytuner's searcher and scheduler."""
     return _tuner(
         folder,
@@ -95,7 +98,7 @@ def _two_lines(folder: Path) -> str:
     )
 
 
-def _rays(folder: Path) -> str:
+def _rays(folder: Folder) -> str:
     """A Tuner with Ray's searcher for Optuna and Ray's ASHA."""
     return _tuner(
         folder,
@@ -104,9 +107,9 @@ def _rays(folder: Path) -> str:
     )
 
 
-def _tuner(folder: Path, searcher: Callable[[], Any], scheduler: Callable[[], Any]) -> str:
-    if tune.Tuner.can_restore(str(folder)):
-        tune.Tuner.restore(str(folder), train).fit()
+def _tuner(folder: Folder, searcher: Callable[[], Any], scheduler: Callable[[], Any]) -> str:
+    if tune.Tuner.can_restore(location(folder)):
+        tune.Tuner.restore(location(folder), train).fit()
         return "resumed"
     tune.Tuner(
         train,
@@ -118,13 +121,16 @@ def _tuner(folder: Path, searcher: Callable[[], Any], scheduler: Callable[[], An
             search_alg=searcher(),
             scheduler=scheduler(),
         ),
-        run_config=tune.RunConfig(name=folder.name, storage_path=str(folder.parent), verbose=0),
+        run_config=tune.RunConfig(
+            name=folder.name, storage_path=location(folder.parent), verbose=0
+        ),
     ).fit()
     return "begun"
 
 
-METHODS: dict[str, Callable[[Path], str]] = {
+METHODS: dict[str, Callable[[Folder], str]] = {
     "raytuner.tune": _one_call,
+    IN_S3: _one_call,
     "BoTorchSearch + ASHAScheduler": _two_lines,
     "Ray's OptunaSearch + ASHA": _rays,
 }
@@ -144,7 +150,7 @@ def main() -> None:
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
     ray.cloudpickle.register_pickle_by_value(sys.modules[Pen.__module__])  # type: ignore[no-untyped-call]
     ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    print(METHODS[sys.argv[1]](Path(sys.argv[2])))
+    print(METHODS[sys.argv[1]](folder_of(sys.argv[2])))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import raytuner
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.study import MAX_T
 from raytuner.errors import HistoryError
+from raytuner.folders import Folder
 from raytuner.history import TrialState
 
 _RANK = re.compile(r"of (\d+) at rung (\d+)")
@@ -43,7 +45,7 @@ class Verdict:
     inconsistent: tuple[str, ...] = ()
 
 
-def judge(folder: Path, ledger: Ledger, in_full: Mapping[str, int], *, ended: bool) -> Verdict:
+def judge(folder: Folder, ledger: Ledger, in_full: Mapping[str, int], *, ended: bool) -> Verdict:
     """Hold what is in a study's folder to its ledger.
 
     Args:
@@ -62,7 +64,7 @@ def judge(folder: Path, ledger: Ledger, in_full: Mapping[str, int], *, ended: bo
         wrong=sum(key not in ledger.sent for key in kept),
         repeated=sum(times - 1 for key, times in ledger.sent.items() if key in ledger.acknowledged),
         twice=sum(ledger.sent[one, MAX_T] > times for one, times in in_full.items()),
-        failed=len(list(folder.glob("*/error.txt")))
+        failed=len(list(_local(folder).glob("*/error.txt")))
         if study is None
         else study.counts[TrialState.FAILED],
         ended=ended,
@@ -70,16 +72,21 @@ def judge(folder: Path, ledger: Ledger, in_full: Mapping[str, int], *, ended: bo
     )
 
 
-def results(folder: Path) -> Mapping[tuple[str, int], float]:
+def results(folder: Folder) -> Mapping[tuple[str, int], float]:
     """By trial and t, the reports that a study's folder has: a record's, or else Ray's own."""
     return _kept(_study(folder), folder)
 
 
-def _kept(study: raytuner.Study | None, folder: Path) -> Mapping[tuple[str, int], float]:
-    return of_ray(folder) if study is None else of_record(study)
+def _kept(study: raytuner.Study | None, folder: Folder) -> Mapping[tuple[str, int], float]:
+    return of_ray(_local(folder)) if study is None else of_record(study)
 
 
-def _study(folder: Path) -> raytuner.Study | None:
+def _local(folder: Folder) -> Path:
+    """Where Ray's own files are; without a record, nothing of an object store's is counted."""
+    return folder if isinstance(folder, Path) else Path(os.devnull)
+
+
+def _study(folder: Folder) -> raytuner.Study | None:
     try:
         return raytuner.load(folder)
     except HistoryError:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from raytuner.folders import Folder, folder_of
+
 if TYPE_CHECKING:
     from raytuner.study import Study
 
@@ -18,7 +20,27 @@ NOTHING_USABLE = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+class FolderType(click.ParamType):  # type: ignore[type-arg]  # of newer versions only
+    """A folder of a file system, or one behind a URI."""
+
+    name = "directory"
+
+    def __init__(self, *, exists: bool) -> None:
+        self._local = click.Path(exists=exists, file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """What a person named.
+
+        Raises:
+            SettingError: It is a URI of no file system.
+        """
+        if isinstance(value, str) and "://" in value:
+            return folder_of(value)
+        return self._local.convert(value, param, ctx)
+
+
+FOLDER = FolderType(exists=True)
 """The type of an argument that names a study's folder."""
 
 
@@ -33,15 +55,16 @@ def search_options(command: _Command) -> _Command:
         click.option("--seed", type=int, help="Seed of the search."),
         click.option(
             "--storage-path",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Folder that the results' own folder is made in.  [default: ~/raytuner_results]",
+            type=FolderType(exists=False),
+            help="Folder that the results' own folder is made in, or its URI, such as"
+            " s3://bucket/runs.  [default: ~/raytuner_results]",
         ),
     ):
         command = option(command)
     return command
 
 
-def load(folder: Path) -> Study:
+def load(folder: Folder) -> Study:
     """The study in a folder.
 
     Raises:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from raytuner.cli.common import exit_as, quieten_ray, search_options
 from raytuner.errors import SettingError
+from raytuner.folders import Folder
 
 
 @click.command()
@@ -32,7 +31,7 @@ def demo(
     time_budget_s: float,
     num_samples: int,
     seed: int | None,
-    storage_path: Path | None,
+    storage_path: Folder | None,
 ) -> None:
     """Tune a network that reads handwritten digits, in about two minutes on two cores."""
     try:

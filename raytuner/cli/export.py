@@ -8,6 +8,7 @@ import click
 
 from raytuner.cli.common import FOLDER, load
 from raytuner.errors import SettingError
+from raytuner.folders import Folder
 
 _FORMATS = {".csv": "csv", ".parquet": "parquet", ".db": "optuna", ".sqlite3": "optuna"}
 
@@ -21,7 +22,7 @@ _FORMATS = {".csv": "csv", ".parquet": "parquet", ".db": "optuna", ".sqlite3": "
     type=click.Choice(["csv", "parquet", "optuna"]),
     help="What to write.  [default: by the name of OUTPUT]",
 )
-def export(folder: Path, output: Path, form: str | None) -> None:
+def export(folder: Folder, output: Path, form: str | None) -> None:
     """Write the trials of a study to OUTPUT.
 
     CSV (.csv) and Parquet (.parquet) hold a row a trial. An Optuna storage (.db) holds learning

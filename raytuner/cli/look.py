@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from raytuner.cli.common import FOLDER, NOTHING_USABLE, load
+from raytuner.folders import Folder, folders_in
 
 if TYPE_CHECKING:
     from raytuner.study import Study
@@ -19,7 +19,7 @@ _SHOWN = 10
 
 @click.command("list")
 @click.argument("folder", type=FOLDER, required=False)
-def list_(folder: Path | None) -> None:
+def list_(folder: Folder | None) -> None:
     """List the studies in a folder.
 
     FOLDER is where studies have their own folders; ~/raytuner_results if none is given.
@@ -29,15 +29,18 @@ def list_(folder: Path | None) -> None:
     from rich.text import Text
 
     from raytuner import text
-    from raytuner.errors import RaytunerError
+    from raytuner.errors import RaytunerError, SettingError
     from raytuner.study.arguments import DEFAULT_STORAGE
 
     place = DEFAULT_STORAGE.expanduser() if folder is None else folder
+    try:
+        folders = folders_in(place)
+    except OSError as error:
+        raise SettingError(f"{place} is out of reach: {error}") from error
     found = []
-    for path in sorted(place.iterdir()) if place.is_dir() else []:
+    for path in folders:
         try:
-            if path.is_dir():
-                found.append(load(path))
+            found.append(load(path))
         except RaytunerError:
             continue  # something else
     if not found:
@@ -65,7 +68,7 @@ def list_(folder: Path | None) -> None:
 
 @click.command()
 @click.argument("folder", type=FOLDER)
-def show(folder: Path) -> None:
+def show(folder: Folder) -> None:
     """Show how a study stands: its best configuration and trials."""
     from rich.console import Console
     from rich.table import Table
@@ -109,7 +112,7 @@ def show(folder: Path) -> None:
     show_default=True,
     help="How to write it.",
 )
-def best(folder: Path, form: str) -> None:
+def best(folder: Folder, form: str) -> None:
     """Print the best configuration, to pipe on."""
     from raytuner import text
     from raytuner.report.page import configuration_as_json, configuration_as_toml

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from raytuner.cli.common import FOLDER, load
+from raytuner.folders import Folder
 
 
 @click.command()
@@ -22,7 +23,7 @@ from raytuner.cli.common import FOLDER, load
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port.  [default: any free]")
 @click.option("--open", "opens", is_flag=True, help="Open it in a browser.")
 def report(
-    folder: Path, output: Path | None, live: bool, host: str, port: int, opens: bool
+    folder: Folder, output: Path | None, live: bool, host: str, port: int, opens: bool
 ) -> None:
     """Make a page that shows and explains a study.
 
@@ -40,7 +41,7 @@ def report(
         click.launch(str(file))
 
 
-def _serve(folder: Path, host: str, port: int, opens: bool) -> None:
+def _serve(folder: Folder, host: str, port: int, opens: bool) -> None:
     study = load(folder)  # bad input shows before anything is served
 
     from raytuner.report.live import Server

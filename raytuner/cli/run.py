@@ -12,6 +12,7 @@ from raytuner.cli.common import FOLDER, conclude, load, quieten_ray, search_opti
 from raytuner.cli.loading import load_function, load_space
 from raytuner.cli.study_file import read_study
 from raytuner.errors import SettingError, TrainableError
+from raytuner.folders import Folder
 
 if TYPE_CHECKING:
     from raytuner.study import Study
@@ -57,7 +58,7 @@ def run(
     space_file: Path | None,
     cpus: float | None,
     gpus: float | None,
-    earlier: tuple[Path, ...],
+    earlier: tuple[Folder, ...],
     **options: Any,
 ) -> None:
     """Tune a training function of your own.
@@ -103,7 +104,7 @@ def run(
 @click.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--trainable", metavar="MODULE:FUNCTION", help="The training function, if it moved.")
-def resume(folder: Path, trainable: str | None) -> None:
+def resume(folder: Folder, trainable: str | None) -> None:
     """Go on with an interrupted study.
 
     Trials that ran go on from their last checkpoints; what was left to do is done.
@@ -132,7 +133,7 @@ def resume(folder: Path, trainable: str | None) -> None:
 @click.option("--max-concurrent", type=int, help="Trials at a time.  [default: as before]")
 @click.option("--trainable", metavar="MODULE:FUNCTION", help="The training function, if it moved.")
 def extend(
-    folder: Path,
+    folder: Folder,
     num_samples: int | None,
     max_t: float | None,
     space_file: Path | None,
@@ -179,7 +180,7 @@ def extend(
 @click.option("--seed", type=int, help="Seed of these seeds.")
 @click.option("--max-concurrent", type=int, help="Trainings at a time.  [default: as many as fit]")
 @click.option("--trainable", metavar="MODULE:FUNCTION", help="The training function, if it moved.")
-def confirm(folder: Path, trainable: str | None, **options: Any) -> None:
+def confirm(folder: Folder, trainable: str | None, **options: Any) -> None:
     """Train the best few again, so that the winner is not the luckiest."""
     study = load(folder)
     quieten_ray()

@@ -106,7 +106,7 @@ def _subject(study: str) -> Study | Workload:
     """What a person named: a folder goes before a function."""
     import raytuner
 
-    if Path(study).is_dir():
+    if "://" in study or Path(study).is_dir():
         return raytuner.load(study)
     if ":" not in study:
         raise click.UsageError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -15,11 +14,12 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from raytuner.demo.digits import MAX_T, METRIC, SPACE, train
 from raytuner.demo.watch import Watch
+from raytuner.folders import Folder, location
 from raytuner.history import History
 from raytuner.study.progress import Progress
 
 
-def random_search(*, seconds: float, seed: int, folder: Path) -> History:
+def random_search(*, seconds: float, seed: int, folder: Folder) -> History:
     """Search by Ray alone for so many seconds; the record of it.
 
     Args:
@@ -52,7 +52,7 @@ def run_watched(
     scheduler: Any,
     *,
     seconds: float,
-    folder: Path,
+    folder: Folder,
     callbacks: Sequence[Callback] = (),
 ) -> None:
     """Tune the digits by a plain Tuner: any searcher and scheduler, for so many seconds.
@@ -84,7 +84,7 @@ def run_watched(
         ),
         run_config=tune.RunConfig(
             name=folder.name,
-            storage_path=str(folder.parent),
+            storage_path=location(folder.parent),
             verbose=0,
             callbacks=[watch, *callbacks],
         ),

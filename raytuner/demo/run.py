@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from raytuner.demo.baseline import random_search
 from raytuner.demo.digits import MAX_T, METRIC, SPACE, Scores, load_data, retrain, train
+from raytuner.folders import Folder
 from raytuner.history import History, TrialState
 from raytuner.study import Study, tune
 from raytuner.study.summary import summary
@@ -24,7 +24,7 @@ def run_demo(
     seed: int = 0,
     time_budget_s: float = 90.0,
     num_samples: int = 60,
-    storage_path: Path | None = None,
+    storage_path: Folder | None = None,
 ) -> Study:
     """Tune the digits network and say what came out.
 

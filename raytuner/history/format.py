@@ -43,6 +43,9 @@ COLUMNS = {
     "other": ("text", "real", "text", "real?"),
 }
 
+# Table -> how many of its first columns tell a row apart.
+KEYS = {"meta": 1, "trial": 1, "value": 2, "other": 3}
+
 _SQL = {
     "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL{crc})",
     "trial": "CREATE TABLE trial (trial_id TEXT PRIMARY KEY, number INTEGER NOT NULL,"

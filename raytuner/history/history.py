@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerError
+from raytuner.folders import Folder
 from raytuner.history.beside import is_time, misshapen
 from raytuner.history.change import Change
 from raytuner.history.fronts import non_dominated
@@ -253,8 +254,8 @@ class History:
         self._parts = Pieces(self._part)  # costs follow from it
 
     @property
-    def path(self) -> Path | None:
-        """The file the record is written to, if any."""
+    def path(self) -> Folder | None:
+        """The file, or folder behind a URI, that the record is written to, if any."""
         return self._store.path
 
     def __len__(self) -> int:
@@ -461,8 +462,8 @@ class History:
 
     # -- where it is kept -----------------------------------------------------------------------
 
-    def move_to(self, path: Path) -> None:
-        """Write to ``path`` from now on, starting with all that is known.
+    def move_to(self, path: Folder) -> None:
+        """Write to ``path``, a file or a folder behind a URI, starting with all that is known.
 
         What is there is replaced, as a whole or (killed on the way) not at all.
         """
@@ -472,6 +473,14 @@ class History:
         """Write a consistent copy of the record to ``path``."""
         self._store.copy_to(path)
 
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all that happened is where a killed process leaves it.
+
+        Returns:
+            Whether it is: at once in a file, after an upload behind a URI.
+        """
+        return self._store.flush(timeout_s)
+
     def close(self) -> None:
         """Let go of the file. The record stays readable in memory."""
         data = self._store.to_bytes()
@@ -479,11 +488,11 @@ class History:
         self._store = Store.from_bytes(data)
 
     @classmethod
-    def open(cls, path: Path, space: Space | None = None) -> History:
+    def open(cls, path: Folder, space: Space | None = None) -> History:
         """Read a record back and go on writing to it.
 
         Args:
-            path: The database file.
+            path: The database file, or the folder of the journal behind a URI.
             space: The search space; None rebuilds it from the record (possible unless a choice
                 is an object that JSON cannot hold).
 
@@ -499,11 +508,11 @@ class History:
             raise
 
     @classmethod
-    def read(cls, path: Path, space: Space | None = None, *, stand_ins: bool = False) -> History:
+    def read(cls, path: Folder, space: Space | None = None, *, stand_ins: bool = False) -> History:
         """Read a record back to look at it, in memory; it may be written to at the same time.
 
         Args:
-            path: The database file.
+            path: The database file, or the folder of the journal behind a URI.
             space: As for :meth:`open`.
             stand_ins: Show objects that only Python has by their ``repr`` (:class:`StandIn`) where
                 the space has to be rebuilt.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from raytuner.errors import ConfigError, HistoryError
-from raytuner.history.format import COLUMNS, Row, as_kept, crc_of
+from raytuner.history.format import COLUMNS, KEYS, Row, as_kept, crc_of
 from raytuner.history.history import History
 from raytuner.history.pages import rows_in
 from raytuner.history.stand_in import with_stand_ins
@@ -22,7 +22,6 @@ from raytuner.history.store import Store
 from raytuner.history.trial import Origin, TrialState
 from raytuner.space import Space
 
-_KEYS = {"meta": 1, "trial": 1, "value": 2, "other": 3}  # so many columns tell rows apart
 _ESSENTIAL = ("space", "metric", "mode", "time_attr")
 _UNLOADABLE = (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
@@ -36,7 +35,7 @@ class Remains:
         is_checked: Whether every row has passed a check.
     """
 
-    tables: dict[str, dict[Row, Row]] = field(default_factory=lambda: {name: {} for name in _KEYS})
+    tables: dict[str, dict[Row, Row]] = field(default_factory=lambda: {name: {} for name in KEYS})
     is_checked: bool = True
 
     @classmethod
@@ -58,7 +57,7 @@ class Remains:
     def keep(self, table: str, row: Sequence[Any]) -> None:
         """Keep a row, in the place of one with the same key."""
         kept = as_kept(table, row)
-        self.tables[table][kept[: _KEYS[table]]] = kept
+        self.tables[table][kept[: KEYS[table]]] = kept
 
     def fill(self, other: Remains) -> int:
         """Take from ``other`` what is not here; returns how many trials and values that was."""

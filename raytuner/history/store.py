@@ -1,8 +1,11 @@
-"""The file a record is kept in: one SQLite database, written as things happen.
+"""Where a record is kept: in one SQLite database, written as things happen.
 
 What is in it: :mod:`raytuner.history.format`. Each event is one transaction, so a killed process
 loses at most the event it was in. Whoever only wants to look can open the file with any SQLite
 client, also while the search runs; what is changed by hand fails its check.
+
+Behind a URI no database can be written to. It is in memory then, and each event goes into a journal
+(:mod:`raytuner.history.journal`), which is what a killed process leaves.
 """
 
 from __future__ import annotations
@@ -15,11 +18,21 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from raytuner.errors import HistoryError
-from raytuner.history.format import FORMAT_VERSION, Row, as_kept, crc_of, has_checks, schema
+from raytuner.folders import Folder, RemoteFolder
+from raytuner.history.format import (
+    COLUMNS,
+    FORMAT_VERSION,
+    Row,
+    as_kept,
+    crc_of,
+    has_checks,
+    schema,
+)
+from raytuner.history.journal import Journal, Line, read_pieces
 
 _HINT = "`raytuner recover FOLDER` saves what can be saved"
 
@@ -39,20 +52,28 @@ class Store:
     def __init__(self, path: Path | None = None) -> None:
         if path is not None and path.exists():
             raise HistoryError(f"{path} exists already; History.open goes on with a record")
-        self.path = self.source = path
+        self.path: Folder | None = path
+        self.source: Folder | None = path
+        self._journal: Journal | None = None
+        self._lines: list[Line] = []  # of the event under way, for the journal
         self._db = _connect(":memory:" if path is None else str(path), path)
         self._make_durable()
         with self.event():
             self._make_tables()
 
     @classmethod
-    def open(cls, path: Path) -> Store:
+    def open(cls, path: Folder) -> Store:
         """A store that goes on writing to the record at ``path``.
 
         Raises:
             HistoryError: There is no file, it is no record of a search, or one of another format.
                 The file is as it was then.
         """
+        if isinstance(path, RemoteFolder):
+            pieces, lines = read_pieces(path)
+            store = cls._of_lines(path, lines)
+            store.path, store._journal = path, Journal(path, pieces)
+            return store
         store = cls._on(path, "rw")
         try:
             for table in schema(FORMAT_VERSION).keys() & store._tables():
@@ -70,11 +91,13 @@ class Store:
         return store
 
     @classmethod
-    def read(cls, path: Path) -> Store:
+    def read(cls, path: Folder) -> Store:
         """A store in memory with what is in the record at ``path`` now; raises as :meth:`open`.
 
         Neither disturbs nor waits for a process that writes to it.
         """
+        if isinstance(path, RemoteFolder):
+            return cls._of_lines(path, read_pieces(path)[1])
         file, memory = cls._on(path, "ro"), cls()
         memory.source = path
         with closing(file._db), _readable(path):
@@ -84,11 +107,25 @@ class Store:
         return memory
 
     @classmethod
+    def _of_lines(cls, source: RemoteFolder, lines: list[Line]) -> Store:
+        memory = cls()
+        memory.source = source
+        with _readable(source), memory.event():
+            for table, row in lines:
+                memory._insert(table, row)
+        memory._require_record()
+        for table in COLUMNS:
+            for _ in memory._rows(table, "1"):  # each passes its check
+                pass
+        return memory
+
+    @classmethod
     def _on(cls, path: Path, access: str) -> Store:
         if not path.is_file():
             raise HistoryError(f"there is no record of a search at {path}")
         store = cls.__new__(cls)
         store.path = store.source = path
+        store._journal, store._lines = None, []
         store._db = _connect(f"{path.resolve().as_uri()}?mode={access}", path)
         try:
             store._require_record()
@@ -179,22 +216,45 @@ class Store:
         except BaseException:
             if self._db.in_transaction:  # SQLite itself takes back what finds the disk full
                 self._db.execute("ROLLBACK")
+            self._lines.clear()
             raise
+        self._tell_journal()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all events are where a killed process leaves them; whether they are."""
+        return self._journal is None or self._journal.flush(timeout_s)
 
     def close(self) -> None:
-        """Write everything out and let go of the file, which then is one self-contained file."""
+        """Write everything out and let go of the file, which then is one self-contained file.
+
+        Raises:
+            HistoryError: The last of it cannot be written behind the URI. All of it is in a file
+                that the error names.
+        """
+        if self._journal is not None:
+            try:
+                self._journal.close()
+            except HistoryError as error:
+                kept = Path(mkdtemp(prefix="raytuner-")) / "record.sqlite"
+                self.copy_to(kept)
+                raise HistoryError(f"{error}. The whole record is kept as {kept}") from error
+            self._db.close()
+            return
         # A file marked as having a write-ahead log cannot be read in a folder that cannot be
         # written to. The mark stays while someone else has the file open.
         with suppress(sqlite3.OperationalError):
             self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
 
-    def move_to(self, path: Path) -> None:
-        """Keep the record in the file ``path`` from now on, in the place of a record there.
+    def move_to(self, path: Folder) -> None:
+        """Keep the record at ``path`` from now on, in the place of a record there.
 
         A kill on the way leaves ``path`` with the old record or with the whole new one. What is
-        there and cannot be read is kept beside it (:func:`set_aside`).
+        in a file there and cannot be read is kept beside it (:func:`set_aside`).
         """
+        if isinstance(path, RemoteFolder):
+            self._move_behind(path)
+            return
         try:
             store = Store.open(path) if path.exists() else Store(path)
         except HistoryError:  # not a record: nothing that a connection could be writing to
@@ -206,6 +266,24 @@ class Store:
         self._db.backup(store._db)
         self.close()
         self.path, self.source, self._db = path, path, store._db
+
+    def _move_behind(self, folder: RemoteFolder) -> None:
+        try:
+            journal = Journal(folder, read_pieces(folder)[0] if folder.exists() else ())
+            journal.replace_by(self._all_lines())
+        except OSError as error:
+            raise HistoryError(f"the record cannot be written to {folder}: {error}") from error
+        if self.path is not None:
+            memory = Store()
+            self._db.backup(memory._db)
+            self.close()
+            self._db = memory._db
+        self.path, self.source, self._journal = folder, folder, journal
+
+    def _all_lines(self) -> Iterator[Line]:
+        for table in COLUMNS:
+            for row in self._db.execute(f"SELECT * FROM {table}"):
+                yield table, row
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy of the whole record to ``path``, replacing what is there.
@@ -297,11 +375,22 @@ class Store:
 
     def _put(self, table: str, row: Sequence[Any]) -> None:
         kept = as_kept(table, row)
-        marks = ", ".join("?" * (len(kept) + 1))
+        row = (*kept, crc_of(table, kept))
         with _writable(self.path):
-            self._db.execute(
-                f"INSERT OR REPLACE INTO {table} VALUES ({marks})", (*kept, crc_of(table, kept))
-            )
+            self._insert(table, row)
+        if self._journal is not None:
+            self._lines.append((table, row))
+            if not self._db.in_transaction:
+                self._tell_journal()
+
+    def _insert(self, table: str, row: Row) -> None:
+        marks = ", ".join("?" * (len(COLUMNS[table]) + 1))
+        self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)
+
+    def _tell_journal(self) -> None:
+        if self._journal is not None and self._lines:
+            self._journal.put(self._lines)
+            self._lines = []
 
     def _rows(self, table: str, order: str) -> Iterator[Any]:
         with _readable(self.source):
@@ -316,7 +405,7 @@ class Store:
         return row[:-1]
 
 
-def damaged(path: Path | None, what: str) -> HistoryError:
+def damaged(path: Folder | None, what: str) -> HistoryError:
     """The error for a record that was whole once."""
     return HistoryError(f"the record {path or 'in memory'} is damaged: {what}; {_HINT}")
 
@@ -338,7 +427,7 @@ def set_aside(path: Path) -> Path | None:
 
 
 @contextmanager
-def _readable(path: Path | None) -> Iterator[None]:
+def _readable(path: Folder | None) -> Iterator[None]:
     """What SQLite or a row's content brings up while a record is read, as one clear error."""
     try:
         yield
@@ -351,7 +440,7 @@ def _readable(path: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def _writable(path: Path | None) -> Iterator[None]:
+def _writable(path: Folder | None) -> Iterator[None]:
     """What SQLite brings up while a record is written, as one clear error."""
     try:
         yield

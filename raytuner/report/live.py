@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from raytuner.errors import RaytunerError, SettingError
+from raytuner.folders import Folder
 from raytuner.history import History
 from raytuner.report.figures import Figures
 from raytuner.report.page import body, render
@@ -33,7 +33,7 @@ class Content:
         folder: The study's folder.
     """
 
-    def __init__(self, read: Callable[[], History], folder: Path) -> None:
+    def __init__(self, read: Callable[[], History], folder: Folder) -> None:
         self._read = read
         self._folder = folder
         self._lock = threading.Lock()
@@ -86,7 +86,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, read: Callable[[], History], folder: Path, *, host: str = "127.0.0.1", port: int = 0
+        self, read: Callable[[], History], folder: Folder, *, host: str = "127.0.0.1", port: int = 0
     ) -> None:
         self.content = Content(read, folder)
         self.token = None if host in _LOOPBACK else secrets.token_urlsafe(18)

@@ -17,6 +17,7 @@ from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
 from raytuner import __version__, text
+from raytuner.folders import Folder
 from raytuner.history import History, Trial
 from raytuner.report import look, words
 from raytuner.report.events import use
@@ -26,7 +27,7 @@ _FRONT = 50  # trials of the front that the table holds
 _EXAMPLES = 12  # trials that a group names
 
 
-def render(figures: Figures, folder: Path, *, live: str | None = None) -> str:
+def render(figures: Figures, folder: Folder, *, live: str | None = None) -> str:
     """The whole page.
 
     Args:
@@ -49,7 +50,7 @@ def render(figures: Figures, folder: Path, *, live: str | None = None) -> str:
     )
 
 
-def body(figures: Figures, folder: Path) -> Markup:
+def body(figures: Figures, folder: Folder) -> Markup:
     """What changes while a study runs: the sections and the data that the page's script draws."""
     history = figures.history
     best = history.best()

@@ -18,6 +18,7 @@ from raytuner.bayes.seen import Seen
 from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.errors import ConfigError, HistoryError, MetricError, SettingError, SpaceError
+from raytuner.folders import Folder, RemoteFolder, folder_of
 from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
 from raytuner.history.goal import names_of
 from raytuner.ray_report import read_metrics, read_number
@@ -52,6 +53,9 @@ _RAYS_COST = "time_total_s"
 
 # Name of the folder in which Ray gathers an experiment's state before it uploads it.
 _STAGING = "driver_artifacts"
+
+# Seconds that Ray's loop may wait for the record's last piece before Ray saves the experiment.
+_FLUSH_S = 5.0
 
 
 class BoTorchSearch(Searcher):
@@ -111,8 +115,9 @@ class BoTorchSearch(Searcher):
         seed: Seed of all that is random; None draws one.
         n_initial: Quasi-random configurations before the first model; None: ``d + 1``, at least 5
             and at most 20.
-        record: File to keep the record of the search in (see :mod:`raytuner.history.store`). None
-            keeps it beside Ray's own state of the experiment.
+        record: File to keep the record of the search in (see :mod:`raytuner.history.store`), or
+            the URI of a folder for it (:mod:`raytuner.history.journal`). None keeps it beside Ray's
+            own state of the experiment.
         strategy: How to search, by name (:data:`raytuner.bayes.strategies.STRATEGIES`): "bayes", or
             "hedge", "ei", "pi", "ucb", "kg", "thompson", "gradient" (with a model), "evolution",
             "sobol", "random", "grid" (without; computed inside ``suggest`` in no time).
@@ -160,7 +165,7 @@ class BoTorchSearch(Searcher):
         background_gpus: float = 0.0,
         seed: int | None = None,
         n_initial: int | None = None,
-        record: str | Path | None = None,
+        record: str | Folder | None = None,
         strategy: str = DEFAULT_STRATEGY,
         proposer: Callable[[Space, int | None], Proposer] | None = None,
         earlier: Sequence[Any] = (),
@@ -207,7 +212,7 @@ class BoTorchSearch(Searcher):
         self._time_attr = time_attr
         self._max_t = max_t
         self._seed = seed
-        self._record = None if record is None else Path(record)
+        self._record = None if record is None else _record_place(record)
         self._live: Path | None = None  # where the record is kept if no file was asked for
         self._initial = list(points_to_evaluate or [])
         self._evaluated: list[Evaluated] = []
@@ -294,9 +299,9 @@ class BoTorchSearch(Searcher):
         """Hand out these configurations first, though the record has trials of them."""
         self._again = (list(configs), len(self._ready()))
 
-    def keep_record_in(self, path: str | Path) -> None:
+    def keep_record_in(self, path: str | Folder) -> None:
         """Keep the record in the file ``path`` from the first suggestion on (as ``record=``)."""
-        self._record = Path(path)
+        self._record = _record_place(path)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Keep to a bound on the trials that run at the same time (from a ConcurrencyLimiter).
@@ -624,7 +629,10 @@ class BoTorchSearch(Searcher):
         if history.path is None or history.path != (self._record or self._live):
             self._settle_record()
         history.set_meta("proposer", self._source().state_dict())
-        history.set_meta("live", None if history.path is None else str(history.path.resolve()))
+        live = history.path
+        history.set_meta("live", str(live.resolve()) if isinstance(live, Path) else None)
+        # What is saved knows no more than what is live: a machine may be lost in between.
+        history.flush(_FLUSH_S)
         history.copy_to(path)
         if self._lookahead.is_last_save():
             self.close()
@@ -636,7 +644,8 @@ class BoTorchSearch(Searcher):
         machine did not), nothing is lost: see :func:`raytuner.search.restore.reconciled`.
         """
         path = Path(checkpoint_path)
-        history, ended = reconciled(path, self._space)
+        behind = self._record if isinstance(self._record, RemoteFolder) else None
+        history, ended = reconciled(path, self._space, behind)
         self._ended_late = set(ended)
         self._proposer_state = history.get_meta("proposer")
         self._space = history.space
@@ -822,14 +831,15 @@ class BoTorchSearch(Searcher):
         path = self._record or self._live
         if path is None:
             return
-        if self._record is not None and path.exists():
+        if self._record is not None and _is_there(path):
             other = History.read(path, stand_ins=True)
             if other.get_meta("search_id") != self.history.get_meta("search_id"):
                 raise SettingError(
                     f"{path} holds the record of another search ({len(other)} trials); name"
                     " another file, or remove it"
                 )
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(path, Path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         self.history.move_to(path)
 
     def _running(self, history: History) -> int:
@@ -903,6 +913,20 @@ def _earlier_of(history: History) -> tuple[EarlierStudy, ...]:
         raise HistoryError(
             f"what the record keeps of earlier studies does not fit its space: {error}"
         ) from error
+
+
+def _record_place(record: str | Folder) -> Folder:
+    """Where a record is to be kept; a path is taken as it is, relative to where the search runs."""
+    if isinstance(record, RemoteFolder) or "://" in str(record):
+        return folder_of(record)
+    return Path(record)
+
+
+def _is_there(record: Folder) -> bool:
+    try:
+        return record.exists()
+    except OSError as error:
+        raise HistoryError(f"{record} is out of reach: {error}") from error
 
 
 def _as_space(space: Mapping[str, Any] | Space) -> Space:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from raytuner.errors import MetricError, SettingError
+from raytuner.folders import RemoteFolder, folder_of
 from raytuner.history import History, Trial, TrialState
 from raytuner.search.restore import record_in
 from raytuner.space import value_at
@@ -80,13 +81,17 @@ def check_earlier(items: Any) -> None:
     Raises:
         SettingError: It is no list, or holds what is no study.
     """
-    if isinstance(items, str | Path | Mapping) or not isinstance(items, Sequence):
+    if isinstance(items, str | Path | RemoteFolder | Mapping) or not isinstance(items, Sequence):
         raise SettingError(
             f"earlier is {type(items).__name__}; it must be a list of studies, folders of studies"
             " or tables"
         )
     for number, item in enumerate(items):
-        if not (isinstance(item, str | Path) or _record(item) is not None or _is_table(item)):
+        if not (
+            isinstance(item, str | Path | RemoteFolder)
+            or _record(item) is not None
+            or _is_table(item)
+        ):
             raise SettingError(
                 f"earlier[{number}] is {item!r} ({type(item).__name__}); it must be the folder of"
                 " a study, a raytuner.Study or a pandas.DataFrame"
@@ -94,8 +99,8 @@ def check_earlier(items: Any) -> None:
 
 
 def _read(item: Any, metrics: Sequence[str], where: str) -> EarlierStudy:
-    if isinstance(item, str | Path):
-        folder = Path(item).expanduser()
+    if isinstance(item, str | Path | RemoteFolder):
+        folder = folder_of(item)
         return _of_record(record_in(folder), f"{where} ({folder})")
     record = _record(item)
     if record is not None:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from raytuner.errors import HistoryError
-from raytuner.history import History, TrialState
+from raytuner.folders import Folder, RemoteFolder
+from raytuner.history import History, TrialState, journal
 from raytuner.space import Space
 
 logger = logging.getLogger(__name__)
 
 RECORD_FILE = "raytuner-record.sqlite"
+
+
+def record_at(folder: Folder) -> Folder:
+    """Where the record of the study in a folder is: a file, or a folder of pieces behind a URI."""
+    return folder / (RECORD_FILE if isinstance(folder, Path) else journal.FOLDER)
+
+
+_SAVED = "searcher-state-*.pkl"
 
 
 class LateEnd(NamedTuple):
@@ -28,7 +39,9 @@ class LateEnd(NamedTuple):
     report: Mapping[str, float]
 
 
-def reconciled(saved_path: Path, space: Space | None) -> tuple[History, frozenset[str]]:
+def reconciled(
+    saved_path: Path, space: Space | None, behind: RemoteFolder | None = None
+) -> tuple[History, frozenset[str]]:
     """The record to continue from, and the trials of which it knows an end that Ray does not.
 
     Ray saves the experiment from time to time; the record is written as things happen. After a kill
@@ -43,13 +56,14 @@ def reconciled(saved_path: Path, space: Space | None) -> tuple[History, frozense
     Args:
         saved_path: The copy of the record that belongs to Ray's state.
         space: The search space, or None to rebuild it from the record.
+        behind: Where the live record is, if that is behind a URI.
 
     Returns:
         The live record where that is still to be found, else the saved copy, in memory. It is
         written to a file again once the searcher knows one.
     """
     saved = History.read(saved_path, space)
-    live = live_record(saved, space)
+    live = live_record(saved, space, behind=behind)
     if live is None:
         return saved, frozenset()
     known = {trial.trial_id: trial.state for trial in saved.trials}
@@ -65,20 +79,25 @@ def reconciled(saved_path: Path, space: Space | None) -> tuple[History, frozense
 
 
 def live_record(
-    saved: History, space: Space | None = None, *, stand_ins: bool = False
+    saved: History,
+    space: Space | None = None,
+    *,
+    behind: RemoteFolder | None = None,
+    stand_ins: bool = False,
 ) -> History | None:
     """The record that was being written when ``saved`` was; None if it is not to be found.
 
     Args:
         saved: What the searcher saved.
         space: As for :meth:`History.read`.
+        behind: Its folder, if it is behind a URI.
         stand_ins: As for :meth:`History.read`.
     """
-    path = saved.get_meta("live")
-    if path is None or not Path(path).is_file():
+    path = behind or Path(saved.get_meta("live") or "")
+    if isinstance(path, Path) and not path.is_file():
         return None
     try:
-        live = History.read(Path(path), space, stand_ins=stand_ins)
+        live = History.read(path, space, stand_ins=stand_ins)
     except HistoryError as error:
         logger.warning("The record at %s cannot be read (%s); Ray's copy is used.", path, error)
         return None
@@ -91,22 +110,45 @@ def saved_copies(folder: Path) -> list[Path]:
 
     They are called pickles, as Ray calls the states of all searchers, and are databases.
     """
-    return sorted(path for path in folder.glob("searcher-state-*.pkl") if path.is_file())
+    return sorted(path for path in folder.glob(_SAVED) if path.is_file())
 
 
-def record_in(folder: Path) -> History:
+def record_in(folder: Folder) -> History:
     """The record of the study in a folder, as it is now, in memory.
 
     Raises:
         HistoryError: There is none.
     """
+    if isinstance(folder, RemoteFolder):
+        return _record_behind(folder)
     folder = folder.resolve()
     if (folder / RECORD_FILE).is_file():
         return History.read(folder / RECORD_FILE, stand_ins=True)
     saved = saved_copies(folder)
     if not saved:
-        raise HistoryError(
-            f"{folder} holds no study: there is neither {RECORD_FILE} nor a searcher state of Ray's"
-        )
+        raise _no_study(folder)
     history = History.read(saved[-1], stand_ins=True)
     return live_record(history, stand_ins=True) or history
+
+
+def _record_behind(folder: RemoteFolder) -> History:
+    """The same behind a URI; without a journal (the two-line drop-in), as Ray has saved it."""
+    try:
+        if record_at(folder).exists():
+            return History.read(record_at(folder), stand_ins=True)
+        saved = [name for name in folder.files() if fnmatch(name, _SAVED)]
+        if not saved:
+            raise _no_study(folder)
+        with TemporaryDirectory() as place:
+            copy = Path(place) / saved[-1]
+            copy.write_bytes(folder.read(saved[-1]))
+            return History.read(copy, stand_ins=True)
+    except OSError as error:
+        raise HistoryError(f"{folder} is out of reach: {error}") from error
+
+
+def _no_study(folder: Folder) -> HistoryError:
+    return HistoryError(
+        f"{folder} holds no study: there is neither {record_at(folder).name} nor a searcher state"
+        " of Ray's"
+    )

@@ -13,11 +13,13 @@ from typing import Any
 from ray import tune as ray_tune
 
 from raytuner.errors import SettingError, TrainableError
+from raytuner.folders import Folder, RemoteFolder, folder_of
 from raytuner.placement.request import Resources, for_ray
-from raytuner.text import without_secrets
+from raytuner.secret import without_secrets
 
 DEFAULT_STORAGE = Path("~/raytuner_results")
 
+_TRIED = ".raytuner-can-write"
 _LONGEST = 200  # bytes of a name: file systems take 255, and Ray's own names are added to it
 
 # A training function or class, or the name of a registered one; Ray's own type is as wide.
@@ -94,22 +96,23 @@ def with_resources(trainable: Trainable, resources: Resources | None) -> Any:
     return ray_tune.with_resources(trainable, request)
 
 
-def folder_for(trainable: Trainable, storage_path: str | Path | None, name: str | None) -> Path:
+def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: str | None) -> Folder:
     """The folder of a new study: ``storage_path / name``.
 
     Raises:
-        SettingError: There is something in it already, or it is not a local folder.
+        SettingError: There is something in it already, or nothing can be written there.
     """
-    text = str(DEFAULT_STORAGE if storage_path is None else storage_path)
-    if "://" in text:
-        raise SettingError(
-            f"storage_path is {without_secrets(text)!r}; in this release a study is kept in a"
-            " folder of a file system (local or shared), not behind a URI"
-        )
+    given = DEFAULT_STORAGE if storage_path is None else storage_path
     try:
-        storage = Path(text).expanduser().resolve()
+        storage = folder_of(given)
+        if isinstance(storage, RemoteFolder):
+            _try_to_write(storage)
+    except SettingError:
+        raise
     except (ValueError, RuntimeError, OSError) as error:
-        raise SettingError(f"storage_path is {text!r}, which no folder can be: {error}") from error
+        raise SettingError(
+            f"storage_path is {without_secrets(str(given))!r}, which no folder can be: {error}"
+        ) from error
     if name is None:
         stem = f"{name_of(trainable)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
         again = (f"{stem}_{number}" for number in itertools.count(2))
@@ -120,12 +123,24 @@ def folder_for(trainable: Trainable, storage_path: str | Path | None, name: str 
             f"name is {name!r}; it must be a plain folder name of {_LONGEST} bytes at most"
         )
     path = storage / name
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+    if _has_content(path):
         raise SettingError(
             f"{path} holds a study or something else already; choose another name, or go on with"
             " raytuner.load(path).resume()"
         )
     return path
+
+
+def _has_content(path: Folder) -> bool:
+    if isinstance(path, RemoteFolder):
+        return path.exists()
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
+def _try_to_write(storage: RemoteFolder) -> None:
+    """Before Ray starts: a network's own errors come late, and one for each trial."""
+    storage.write(_TRIED, b"")
+    storage.delete(_TRIED)
 
 
 def name_of(trainable: Trainable) -> str:

@@ -15,6 +15,7 @@ from ray import tune as ray_tune
 from ray.tune.search import Searcher
 
 from raytuner.errors import HistoryError, RaytunerWarning, SettingError
+from raytuner.folders import location
 from raytuner.history import History, Trial, TrialState
 from raytuner.space import Config
 
@@ -141,7 +142,7 @@ def run_again(
         ),
         run_config=ray_tune.RunConfig(
             name=f"confirm_{time.strftime('%Y-%m-%d_%H-%M-%S')}",
-            storage_path=str(study.path),
+            storage_path=location(study.path),
             verbose=0,
             stop=stop,
         ),

@@ -12,8 +12,8 @@ from ray.tune import Callback
 
 from raytuner.history import History, TrialState, note_start
 from raytuner.placement.known import KnownTrials
+from raytuner.secret import without_secrets
 from raytuner.study.gpu_hours import GpuHours
-from raytuner.text import without_secrets
 
 
 class Ends(Callback):

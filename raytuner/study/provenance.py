@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from raytuner.history import History
-from raytuner.text import without_secrets
+from raytuner.secret import without_secrets
 
 _PACKAGES = ("raytuner", "ray", "torch", "botorch", "gpytorch", "numpy")
 
@@ -39,7 +39,7 @@ def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
 def command() -> str | None:
     """The command line of this process; None where it says nothing, as in a notebook.
 
-    Secrets are masked (:func:`raytuner.text.without_secrets`).
+    Secrets are masked (:func:`raytuner.secret.without_secrets`).
 
     >>> command() is None or isinstance(command(), str)
     True

@@ -17,6 +17,7 @@ from raytuner.errors import RaytunerError
 from raytuner.history import Goal, Origin, Remains, TrialState
 from raytuner.history.beside import is_time
 from raytuner.ray_report import read_metrics, read_number
+from raytuner.secret import without_secrets
 from raytuner.space import Space
 from raytuner.study.ends import reason_of
 
@@ -86,7 +87,7 @@ def _end(
     raised = trial / "error.txt"
     if raised.is_file():
         said = raised.read_text(encoding="utf-8", errors="replace")
-        return TrialState.FAILED.value, text.without_secrets(reason_of(said)) or "it raised"
+        return TrialState.FAILED.value, without_secrets(reason_of(said)) or "it raised"
     if last_t == 0.0:
         return TrialState.REMOVED.value, _UNKNOWN_END
     if rows[-1].get("done") in (True, "True") or (max_t is not None and last_t >= max_t):

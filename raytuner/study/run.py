@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ray import tune as ray_tune
 
 from raytuner.errors import HistoryError, RaytunerError, SettingError, SpaceError
+from raytuner.folders import Folder, location
 from raytuner.history import History, TrialState
 from raytuner.history.stand_in import StandIn
 from raytuner.placement.cluster import connect
@@ -27,7 +29,7 @@ from raytuner.schedulers import ASHAScheduler
 from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import DEFAULT_STRATEGY
-from raytuner.search.restore import RECORD_FILE
+from raytuner.search.restore import RECORD_FILE, record_at
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Rule, Space
 from raytuner.study.arguments import (
@@ -84,7 +86,7 @@ def tune(
     gpu_hours: float | None = None,
     max_silence_s: float | None = None,
     on_silence: SilenceRule = "retry",
-    storage_path: str | Path | None = None,
+    storage_path: str | Folder | None = None,
     name: str | None = None,
     seed: int | None = None,
     points_to_evaluate: Sequence[Config] | None = None,
@@ -139,7 +141,8 @@ def tune(
             before, and at least ten minutes.
         on_silence: "retry" kills its process and lets it go on from its last checkpoint, once;
             "fail" kills it, and the trial has failed; "warn" says so and waits.
-        storage_path: Folder that the study's own folder is made in; default
+        storage_path: Folder that the study's own folder is made in, or the URI of one, such as
+            ``s3://bucket/runs`` (:class:`raytuner.folders.RemoteFolder`); default
             ``~/raytuner_results``.
         name: The study's own folder; default: the function's name and the time.
         seed: Makes proposals repeatable for the same order of results.
@@ -227,7 +230,7 @@ def tune(
             config = first_config(searcher.history.space, points_to_evaluate, seed)
             resources = fitted(trainable, resources, config, searcher.history)
         runnable = with_resources(trainable, resources)
-    searcher.keep_record_in(path / RECORD_FILE)
+    searcher.keep_record_in(record_at(path))
     searcher.history.set_meta("trainable", _where(trainable))
     note_settings(
         searcher.history,
@@ -269,7 +272,7 @@ def tune(
 
 def _run(
     runnable: Any,
-    path: Path,
+    path: Folder,
     searcher: BoTorchSearch,
     scheduler: Any,
     *,
@@ -307,7 +310,7 @@ def _run(
         total,
         history.max_t,
         time_budget_s,
-        figures_file=path / FIGURES_FILE,
+        figures_file=path / FIGURES_FILE if isinstance(path, Path) else None,
         study=path.name,
         quiet=not progress,
     )
@@ -331,7 +334,7 @@ def _run(
             ),
             run_config=ray_tune.RunConfig(
                 name=path.name,
-                storage_path=str(path.parent),
+                storage_path=location(path.parent),
                 verbose=0,
                 stop=budget,
                 callbacks=[shows, *ours, *callbacks],
@@ -354,15 +357,15 @@ def resume(study: Study, trainable: Trainable, resources: Resources | None = Non
         )
     runnable = with_resources(trainable, resources)
     with _ray_session():
-        if not ray_tune.Tuner.can_restore(str(study.path)):
+        if not study.can_resume:
             raise HistoryError(
                 f"{study.path} holds no state of Ray's to go on from, only the record: start a new"
                 " study"
             )
-        with closing(History.open(study.path / RECORD_FILE, study.history.space)) as history:
+        with closing(History.open(record_at(study.path), study.history.space)) as history:
             note_run(history, "resumed")
         require_room(runnable)
-        tuner = ray_tune.Tuner.restore(str(study.path), runnable)
+        tuner = ray_tune.Tuner.restore(location(study.path), runnable)
         num_samples = study.history.get_meta("num_samples", -1)
         finished = _fit(tuner, num_samples, study.history.get_meta("time_budget_s"))
     return _settled(study.path, study.history.space, finished)
@@ -400,8 +403,9 @@ def extend(
         )
     if resources is None:
         resources = _known_resources(settings, "study.extend(n, resources=...)")
-    if not (study.path / RECORD_FILE).is_file():
-        raise HistoryError(f"there is no record to go on from at {study.path / RECORD_FILE}")
+    record = record_at(study.path)
+    if not record.exists():
+        raise HistoryError(f"there is no record to go on from at {record}")
     runnable = with_resources(trainable, resources)
     space = _next_space(study, param_space, parameter_constraints)
     with closing(_record_of(study, space)) as history:
@@ -424,8 +428,11 @@ def extend(
         seed=settings["seed"],
         strategy=settings.get("strategy", DEFAULT_STRATEGY),
     )
-    searcher.restore(str(study.path / RECORD_FILE))
-    searcher.keep_record_in(study.path / RECORD_FILE)
+    searcher.keep_record_in(record)
+    with TemporaryDirectory() as place:
+        copy = Path(place) / RECORD_FILE
+        History.read(record, history.space).copy_to(copy)
+        searcher.restore(str(copy))
     _prepare(searcher, {}, None, None)
     if carried.within is not None:
         searcher.search_within(carried.within)
@@ -481,8 +488,8 @@ def confirm(
             study, runnable, repeated(trials, repeats, seed_key, seed), max_concurrent
         )
     note(study.history, trials, values)
-    if (study.path / RECORD_FILE).is_file():
-        with closing(History.open(study.path / RECORD_FILE, study.history.space)) as history:
+    if record_at(study.path).exists():
+        with closing(History.open(record_at(study.path), study.history.space)) as history:
             history.set_meta(CONFIRMED, study.history.get_meta(CONFIRMED))
     return confirmed(study.history)
 
@@ -531,7 +538,7 @@ def _record_of(study: Study, space: Space | None) -> History:
         SpaceError: It has objects that no file can hold, and ``space`` is not the space that has
             them.
     """
-    path = study.path / RECORD_FILE
+    path = record_at(study.path)
     try:
         return History.open(path)
     except SpaceError:
@@ -593,9 +600,9 @@ def _own_error(error: BaseException) -> BaseException:
     return error
 
 
-def _settled(path: Path, space: Space, finished: bool) -> Study:
+def _settled(path: Folder, space: Space, finished: bool) -> Study:
     """The study after a run."""
-    history = History.open(path / RECORD_FILE, space)
+    history = History.open(record_at(path), space)
     if finished:
         history.set_meta("finished", True)
     history.close()

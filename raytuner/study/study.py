@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytuner.errors import HistoryError, SettingError, TrainableError
+from raytuner.folders import Folder, folder_of, location
 from raytuner.history import Goal, History, Trial, TrialState
 from raytuner.search.restore import record_in
 from raytuner.space import Config
@@ -28,13 +29,14 @@ class Study:
     Made by :func:`raytuner.tune` and :func:`raytuner.load`.
 
     Attributes:
-        path: The folder of the results: the record and, beside it, Ray's own files.
+        path: The folder of the results: the record and, beside it, Ray's own files. Behind a URI, a
+            :class:`raytuner.folders.RemoteFolder`.
         history: The record.
         interrupted: Whether the run ended before it was done (Ctrl-C, a kill); :meth:`resume` goes
             on with it.
     """
 
-    def __init__(self, path: Path, history: History) -> None:
+    def __init__(self, path: Folder, history: History) -> None:
         self.path = path
         self.history = history
 
@@ -133,7 +135,7 @@ class Study:
         """Whether Ray has saved what :meth:`resume` goes on from."""
         from ray.tune import Tuner
 
-        return bool(Tuner.can_restore(str(self.path)))
+        return bool(Tuner.can_restore(location(self.path)))
 
     @property
     def counts(self) -> Counter[TrialState]:
@@ -285,7 +287,8 @@ class Study:
         """Write the report, one HTML page that opens without a network.
 
         Args:
-            path: The file; default ``report.html`` in the study's folder.
+            path: The file; default ``report.html`` in the study's folder, or ``NAME-report.html``
+                in the current one, where the study is behind a URI.
 
         Returns:
             The file.
@@ -295,7 +298,12 @@ class Study:
         """
         from raytuner.report import render
 
-        file = self.path / "report.html" if path is None else Path(path).expanduser()
+        if path is not None:
+            file = Path(path).expanduser()
+        elif isinstance(self.path, Path):
+            file = self.path / "report.html"
+        else:
+            file = Path(f"{self.path.name}-report.html").resolve()
         try:
             file.write_text(render(self.figures, self.path), encoding="utf-8")
         except OSError as error:
@@ -366,12 +374,12 @@ class Study:
         return extend(self, trainable, num_samples=num_samples, **settings)
 
 
-def load(path: str | Path) -> Study:
+def load(path: str | Folder) -> Study:
     """Read a study back from its folder (also one that a killed process left behind).
 
     Args:
         path: The folder, as printed at the end of a run, or that of any Ray Tune experiment that
-            used :class:`raytuner.BoTorchSearch`.
+            used :class:`raytuner.BoTorchSearch`; or its URI.
 
     Raises:
         HistoryError: There is no record in it.
@@ -379,7 +387,7 @@ def load(path: str | Path) -> Study:
     The record is read as it is now and kept in memory: loading a study that runs does not disturb
     it.
     """
-    folder = Path(path).expanduser().resolve()
+    folder = folder_of(path)
     return Study(folder, record_in(folder))
 
 

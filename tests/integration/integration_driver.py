@@ -1,6 +1,6 @@
 """Training functions, and a program that runs a study with them, to be killed or interrupted.
 
-Usage: integration_driver.py COMMAND FOLDER, with RAY_ADDRESS set to the cluster to connect to.
+Usage: integration_driver.py COMMAND FOLDER-OR-URI, with RAY_ADDRESS set to the cluster to use.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import ray
 from ray import tune
 
 import raytuner
+from raytuner.folders import Folder, folder_of, location
 
 SPACE: dict[str, Any] = {"x": tune.uniform(-1, 1), "opt": {"lr": tune.loguniform(1e-4, 1e-1)}}
 # Ray's workers cannot import the tests: they get the functions themselves.
@@ -59,7 +60,7 @@ def saving(config: dict[str, Any]) -> None:
             tune.report({"loss": loss(config, t)}, checkpoint=checkpoint)
 
 
-def _drop_in(folder: Path, train: Any = slow, **asha: Any) -> None:
+def _drop_in(folder: Folder, train: Any = slow, **asha: Any) -> None:
     tune.Tuner(
         train,
         param_space=SPACE,
@@ -70,16 +71,18 @@ def _drop_in(folder: Path, train: Any = slow, **asha: Any) -> None:
             search_alg=raytuner.BoTorchSearch(seed=0),
             scheduler=raytuner.ASHAScheduler(max_t=MAX_T, grace_period=GRACE, seed=0, **asha),
         ),
-        run_config=tune.RunConfig(name=folder.name, storage_path=str(folder.parent), verbose=0),
+        run_config=tune.RunConfig(
+            name=folder.name, storage_path=location(folder.parent), verbose=0
+        ),
     ).fit()
 
 
-def _drop_in_restore(folder: Path, train: Any = slow) -> None:
-    results = tune.Tuner.restore(str(folder), train).fit()
+def _drop_in_restore(folder: Folder, train: Any = slow) -> None:
+    results = tune.Tuner.restore(location(folder), train).fit()
     print(json.dumps(len(results)))
 
 
-def _tune(folder: Path) -> None:
+def _tune(folder: Folder) -> None:
     study = raytuner.tune(
         slow,
         SPACE,
@@ -96,7 +99,7 @@ def _tune(folder: Path) -> None:
     print(json.dumps({"interrupted": study.interrupted, "best": best}))
 
 
-def _resume(folder: Path) -> None:
+def _resume(folder: Folder) -> None:
     study = raytuner.load(folder)
     assert study.interrupted
     study = study.resume(slow)
@@ -105,8 +108,8 @@ def _resume(folder: Path) -> None:
 
 def main() -> None:
     ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    command, folder = sys.argv[1], Path(sys.argv[2])
-    commands: dict[str, Callable[[Path], None]] = {
+    command, folder = sys.argv[1], folder_of(sys.argv[2])
+    commands: dict[str, Callable[[Folder], None]] = {
         "drop_in": _drop_in,
         "drop_in_restore": _drop_in_restore,
         "saving": partial(_drop_in, train=saving),

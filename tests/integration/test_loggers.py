@@ -59,6 +59,7 @@ def test_tensorboard_and_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     uri = (tmp_path / "mlruns").as_uri()
     logger = MLflowLoggerCallback(tracking_uri=uri, experiment_name="mine")
     study = search(tmp_path, [logger])
+    assert isinstance(study.path, Path)
 
     # TensorBoard's files need no callback: Ray writes them for every trial.
     for trial in study.trials:

@@ -67,6 +67,7 @@ def test_no_secret_is_written_and_what_is_lost_is_recovered(
         name="study",
         progress=False,
     )
+    assert isinstance(study.path, Path)
     study.report()
     for name in ("trials.csv", "trials.db"):
         said = CliRunner().invoke(main, ["export", str(study.path), str(study.path / name)])

@@ -24,6 +24,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_method_params
 
 from raytuner.errors import SettingError
+from raytuner.folders import Folder, RemoteFolder, folder_of, folders_in, location
 from raytuner.integrations.distributions import translated
 from raytuner.integrations.sklearn.answers import Answers
 from raytuner.integrations.sklearn.folds import GROWS, Folds, Steps
@@ -82,8 +83,8 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             that gets ``resources``. For few candidates on many processors.
         resources: What one fit needs, ``{"cpu": 2, "gpu": 0.5}`` say; None for one CPU.
         time_budget_s: Seconds after which no more candidates are tried.
-        storage_path: Folder to keep the studies in; ``study_paths_`` then says where they are.
-            None keeps none.
+        storage_path: Folder to keep the studies in, or its URI; ``study_paths_`` then says where
+            they are. None keeps none.
 
     Raises:
         SettingError, SpaceError: In ``fit``, before anything is fitted: bad input.
@@ -116,7 +117,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         "parallel_folds": ["boolean"],
         "resources": [dict, None],
         "time_budget_s": [Interval(Real, 0, None, closed="neither"), None],
-        "storage_path": [str, Path, None],
+        "storage_path": [str, Path, RemoteFolder, None],
     }
 
     def __init__(
@@ -141,7 +142,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         parallel_folds: bool = False,
         resources: Mapping[str, float] | None = None,
         time_budget_s: float | None = None,
-        storage_path: str | Path | None = None,
+        storage_path: str | Folder | None = None,
     ) -> None:
         super().__init__(
             estimator=estimator,
@@ -205,15 +206,15 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                 self._search_here(part, its, evaluate_candidates)
             return
         with TemporaryDirectory(prefix="raytuner-", ignore_cleanup_errors=True) as scratch:
-            path = Path(scratch if self.storage_path is None else self.storage_path)
+            path = folder_of(scratch if self.storage_path is None else self.storage_path)
             found: list[Found] = []
-            before = set(path.glob("*"))
+            before = set(folders_in(path))
             for part, its in zip(parts, seed, strict=True):
                 if found and self._time_left() == 0:
                     break
                 found += self._search_on_ray(part, its, steps, max_t, path)
             if self.storage_path is not None:
-                self.study_paths_ = [str(made) for made in sorted(set(path.glob("*")) - before)]
+                self.study_paths_ = [location(one) for one in folders_in(path) if one not in before]
         more = None
         if steps is not None:
             more = {
@@ -327,7 +328,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             search.on_trial_complete(str(number), {SCORE: float(score), "training_iteration": 1})
 
     def _search_on_ray(
-        self, part: _Part, seed: int, steps: Steps | None, max_t: int, path: Path
+        self, part: _Part, seed: int, steps: Steps | None, max_t: int, path: Folder
     ) -> list[Found]:
         settings: dict[str, Any] = {
             "num_samples": part.count,

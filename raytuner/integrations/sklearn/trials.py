@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,6 +12,7 @@ from ray.tune import Callback, PlacementGroupFactory
 
 import raytuner
 from raytuner.errors import TrainableError
+from raytuner.folders import Folder
 from raytuner.history import Trial, TrialState
 from raytuner.integrations.sklearn.folds import Folds, Scored, Steps, mean_score
 from raytuner.space import Config, Space
@@ -54,7 +54,7 @@ def run_trials(
     parallel_folds: bool,
     resources: Mapping[str, float] | None,
     settings: Mapping[str, Any],
-    storage_path: Path,
+    storage_path: Folder,
 ) -> list[Found]:
     """Search on Ray: a trial fits and scores one candidate.
 

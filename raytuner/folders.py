@@ -1,0 +1,172 @@
+"""Where studies are kept: a folder of a file system, or one behind a URI."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from raytuner.errors import SettingError
+from raytuner.secret import without_secrets
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """A folder of an object store, or of any other file system that has a URI.
+
+    Read and written by pyarrow, as Ray does: ``s3://bucket/runs``, ``gs://bucket/runs``,
+    ``abfss://...``, ``hdfs://...`` and, by fsspec's file systems, ``fsspec+NAME://...``. What a
+    file system has to know beside the path stands in the query
+    (``s3://bucket/runs?endpoint_override=minio:9000&scheme=http``).
+
+    What is asked of it raises OSError where it is out of reach, and SettingError where its URI
+    names no file system.
+
+    Attributes:
+        uri: The URI, with a user and password if they stand in it; text made of the folder hides
+            them.
+    """
+
+    uri: str
+
+    def __str__(self) -> str:
+        return without_secrets(self.uri)
+
+    def __repr__(self) -> str:
+        return f"RemoteFolder({str(self)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteFolder, (self.uri,)  # without the connection
+
+    @property
+    def name(self) -> str:
+        """The last part of the path; empty for the root of a bucket."""
+        _, path, _ = self._parts
+        return path.rpartition("/")[2] if "/" in path else ""
+
+    @property
+    def parent(self) -> RemoteFolder:
+        """The folder that this one is in.
+
+        >>> RemoteFolder("s3://bucket/runs/first?scheme=http").parent.uri
+        's3://bucket/runs?scheme=http'
+        """
+        scheme, path, query = self._parts
+        return RemoteFolder(scheme + path.rpartition("/")[0] + query)
+
+    def __truediv__(self, name: str) -> RemoteFolder:
+        """The folder of this name in it.
+
+        >>> (RemoteFolder("s3://bucket?scheme=http") / "first").uri
+        's3://bucket/first?scheme=http'
+        """
+        scheme, path, query = self._parts
+        return RemoteFolder(f"{scheme}{path}/{name}{query}")
+
+    @property
+    def _parts(self) -> tuple[str, str, str]:
+        """Scheme, bucket with path, and query; urllib knows too few schemes to join them again."""
+        rest, mark, query = self.uri.partition("?")
+        scheme, colon, path = rest.partition("://")
+        return scheme + colon, path.rstrip("/"), mark + query
+
+    def exists(self) -> bool:
+        """Whether anything is in it."""
+        return bool(self._infos())
+
+    def files(self) -> list[str]:
+        """Names of the files in it, sorted."""
+        return sorted(info.base_name for info in self._infos() if info.is_file)
+
+    def folders(self) -> list[RemoteFolder]:
+        """The folders in it, sorted."""
+        return [self / info.base_name for info in self._infos() if not info.is_file]
+
+    def read(self, file: str) -> bytes:
+        """What is in a file of it; FileNotFoundError if there is none."""
+        system, path = self._place
+        with system.open_input_stream(f"{path}/{file}", compression=None) as stream:
+            data: bytes = stream.read()
+        return data
+
+    def write(self, file: str, data: bytes) -> None:
+        """Put a file there, as a whole, in the place of one of this name."""
+        system, path = self._place
+        try:
+            stream = system.open_output_stream(f"{path}/{file}", compression=None)
+        except FileNotFoundError:  # a file system that has folders, unlike an object store
+            system.create_dir(path)
+            stream = system.open_output_stream(f"{path}/{file}", compression=None)
+        with stream:
+            stream.write(data)
+
+    def delete(self, file: str) -> None:
+        """Remove a file; FileNotFoundError if there is none."""
+        system, path = self._place
+        system.delete_file(f"{path}/{file}")
+
+    def _infos(self) -> list[Any]:
+        from pyarrow.fs import FileSelector
+
+        system, path = self._place
+        infos = system.get_file_info(FileSelector(path, allow_not_found=True))
+        return sorted(infos, key=lambda info: str(info.base_name))
+
+    @cached_property
+    def _place(self) -> tuple[Any, str]:
+        from pyarrow.fs import FileSystem
+
+        try:
+            system, path = FileSystem.from_uri(self.uri)
+        except (ValueError, ImportError) as error:  # ArrowInvalid is a ValueError
+            said = without_secrets(str(error))
+            raise SettingError(
+                f"{str(self)!r} names no file system that can be used ({said}); write a folder, or"
+                " a URI that pyarrow knows, such as s3://bucket/runs"
+            ) from error
+        return system, path.rstrip("/")
+
+
+Folder = Path | RemoteFolder
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def folder_of(place: str | Path | RemoteFolder) -> Folder:
+    """The folder that a path or URI names.
+
+    Nothing is asked of it yet.
+
+    Raises:
+        SettingError: It was a URI before it became a Path.
+
+    Example:
+        >>> folder_of("file:///tmp/runs")
+        PosixPath('/tmp/runs')
+        >>> folder_of("s3://bucket/runs/").name
+        'runs'
+    """
+    if isinstance(place, RemoteFolder):
+        return place
+    if isinstance(place, Path) and place.parts and _SCHEME.fullmatch(place.parts[0]):
+        raise SettingError(f"{place!r} has lost a slash of its URI; give the URI as a string")
+    if isinstance(place, Path) or "://" not in place:
+        return Path(place).expanduser().resolve()
+    if place.startswith("file://"):
+        return Path(unquote(urlsplit(place).path))
+    return RemoteFolder("".join(RemoteFolder(place)._parts))
+
+
+def folders_in(folder: Folder) -> list[Folder]:
+    """The folders in a folder, sorted; OSError if it cannot be reached."""
+    if isinstance(folder, RemoteFolder):
+        return list[Folder](folder.folders())
+    return list[Folder](sorted(path for path in folder.glob("*") if path.is_dir()))
+
+
+def location(folder: Folder) -> str:
+    """The folder as Ray is told of it."""
+    return str(folder) if isinstance(folder, Path) else folder.uri

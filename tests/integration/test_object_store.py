@@ -1,0 +1,183 @@
+"""Studies whose results are in S3: an S3 server of this machine, on a real cluster."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from drivers import check, check_ranks, finished, kill
+from integration_driver import GRACE, MAX_T, SPACE, loss, saving, train
+from moto.server import ThreadedMotoServer
+from pyarrow.fs import S3FileSystem
+from ray import tune
+
+import raytuner
+from raytuner.errors import HistoryError, SettingError
+from raytuner.folders import RemoteFolder
+from raytuner.history import TrialState
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+ray.cloudpickle.register_pickle_by_value(sys.modules["integration_driver"])  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Host and port of an S3 server with an empty bucket."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    s3 = S3FileSystem(
+        access_key="someone",
+        secret_key="hidden",
+        endpoint_override=f"{host}:{port}",
+        scheme="http",
+        region="us-east-1",
+        allow_bucket_creation=True,
+    )
+    s3.create_dir("bucket")
+    yield f"{host}:{port}"
+    moto.stop()
+
+
+@pytest.fixture
+def storage(server: str, request: pytest.FixtureRequest) -> RemoteFolder:
+    """A folder of it; key and endpoint stand in the URI, so that Ray's processes have them too."""
+    name = request.node.name
+    return RemoteFolder(
+        f"s3://someone:hidden@bucket/{name}?endpoint_override={server}&scheme=http&region=us-east-1"
+    )
+
+
+def test_a_study_is_run_and_gone_on_with(storage: RemoteFolder, tmp_path: Path) -> None:
+    study = raytuner.tune(
+        saving,
+        SPACE,
+        metric="loss",
+        mode="min",
+        num_samples=4,
+        scheduler=raytuner.ASHAScheduler(max_t=MAX_T, grace_period=GRACE, type="promotion", seed=0),
+        storage_path=storage.uri,
+        name="first",
+        seed=0,
+        progress=False,
+    )
+    assert study.path == storage / "first"
+    assert not study.interrupted
+    # What was paused in a trial's process went on in another from its checkpoint in the bucket.
+    ended = [trial for trial in study.trials if trial.state is TrialState.COMPLETED]
+    assert ended
+    assert all([t for t, _ in trial.values] == list(range(1, MAX_T + 1)) for trial in ended)
+    loaded = raytuner.load((storage / "first").uri)
+    assert loaded.trials == study.trials
+    assert loaded.best == study.best
+
+    more = loaded.extend(
+        2, saving, scheduler=raytuner.ASHAScheduler(max_t=MAX_T, seed=0), progress=False
+    )
+    assert len(more.trials) == 6
+    assert more.trials[:4] == study.trials
+    (again,) = more.confirm(1, 1, train)
+    assert again.values == (loss(again.trial.config, MAX_T),)
+    assert raytuner.load(more.path).confirmed == (again,)
+    next_one = raytuner.BoTorchSearch(SPACE, "loss", "min", earlier=[more.path.uri])  # type: ignore[union-attr]
+    assert next_one.suggest("first") == more.best.config  # type: ignore[union-attr]
+
+    with pytest.raises(SettingError, match="holds a study or something else already"):
+        raytuner.tune(
+            train,
+            SPACE,
+            metric="loss",
+            mode="min",
+            num_samples=1,
+            storage_path=storage,
+            name="first",
+        )
+    assert not any("hidden" in line for line in _commands(storage, tmp_path))
+
+
+def _commands(storage: RemoteFolder, folder: Path) -> Iterator[str]:
+    """What the command line says of the study."""
+    study = (storage / "first").uri
+    for command in (["list", storage.uri], ["show", study], ["best", study], ["report", study]):
+        found = subprocess.run(
+            [sys.executable, "-c", "from raytuner.cli import main; main()", *command],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        yield found.stdout + found.stderr
+    assert "first" in (folder / "first-report.html").read_text()
+
+
+def test_a_killed_study_is_resumed_elsewhere(storage: RemoteFolder, tmp_path: Path) -> None:
+    folder = storage / "killed"
+    before = kill("tune", folder, tmp_path)
+    said = finished("resume", folder, tmp_path)
+    after = raytuner.load(folder)
+    assert said == {"interrupted": False, "trials": len(after.trials)}
+    check(before, after)
+    check_ranks(after)
+
+
+def test_the_drop_in_is_read_as_ray_has_saved_it(storage: RemoteFolder) -> None:
+    tune.Tuner(
+        train,
+        param_space=SPACE,
+        tune_config=tune.TuneConfig(
+            metric="loss", mode="min", num_samples=2, search_alg=raytuner.BoTorchSearch(seed=0)
+        ),
+        run_config=tune.RunConfig(name="drop_in", storage_path=storage.uri, verbose=0),
+    ).fit()
+    study = raytuner.load(storage / "drop_in")
+    assert study.counts == {TrialState.COMPLETED: 2}
+    assert study.best is not None
+
+
+def test_the_drop_in_keeps_its_record_there_if_asked(storage: RemoteFolder) -> None:
+    record = storage / "drop_in" / "raytuner-record"
+    tune.Tuner(
+        train,
+        param_space=SPACE,
+        tune_config=tune.TuneConfig(
+            metric="loss",
+            mode="min",
+            num_samples=2,
+            search_alg=raytuner.BoTorchSearch(seed=0, record=record.uri),
+        ),
+        run_config=tune.RunConfig(name="drop_in", storage_path=storage.uri, verbose=0),
+    ).fit()
+    deadline = time.monotonic() + 10  # nobody closes the record of a drop-in
+    while raytuner.load(storage / "drop_in").history.live() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert raytuner.load(storage / "drop_in").counts == {TrialState.COMPLETED: 2}
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        (
+            "s3://someone:hidden@nobucket/x?{}",
+            "NoSuchBucket|No such bucket|does not exist|[Bb]ucket",
+        ),
+        ("nosuch://bucket/x", "names no file system"),
+    ],
+)
+def test_bad_storage_is_told_of_before_any_trial(server: str, uri: str, message: str) -> None:
+    uri = uri.format(f"endpoint_override={server}&scheme=http&region=us-east-1")
+    with pytest.raises(SettingError, match=message) as caught:
+        raytuner.tune(train, SPACE, metric="loss", mode="min", num_samples=1, storage_path=uri)
+    assert "hidden" not in str(caught.value)
+
+
+def test_no_study_is_told_of(storage: RemoteFolder) -> None:
+    with pytest.raises(HistoryError, match="holds no study"):
+        raytuner.load(storage)
