@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 import ray
 from ray.cluster_utils import Cluster
 
-from benchmarks.faults.injuries import INJURIES, Ward
+from benchmarks.faults.injuries import INJURIES, OF_A_FOLDER, Ward
 from benchmarks.faults.ledger import read
 from benchmarks.faults.page import write
 from benchmarks.faults.patient import Hangs, Patient
@@ -136,6 +136,8 @@ def main() -> None:
     with s3() if IN_S3 in methods else nullcontext(), cluster() as nodes:
         for injury in given.injuries.split(","):
             for method in methods:
+                if method == IN_S3 and injury in OF_A_FOLDER:
+                    continue
                 for seed in range(given.first, given.first + given.studies):
                     with TemporaryDirectory() as place:
                         folder = Path(place)

@@ -168,6 +168,9 @@ INJURIES: dict[str, Injury] = {
     "the clock jumps": clock,
 }
 
+OF_A_FOLDER = {"the disk full", "checkpoints unwritable"}
+"""Those that need a folder of a file system."""
+
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:

@@ -20,7 +20,8 @@ stopping. Each fault comes at a random moment of a study, up to four times in on
 study is gone on with, by `resume`, or `Tuner.restore`, until it ends. What is lost is counted by
 what each trial's own process has written down: a report is *acknowledged* once Ray has let the
 training go on after it, which is when searcher and scheduler have it. For Ray's own searcher and
-scheduler, results are those in the files that Ray keeps of each trial.
+scheduler, results are those in the files that Ray keeps of each trial. *Results in S3*: in a server
+on the same machine (moto); where the head is lost, so is what Ray keeps on its disk.
 
 Last run on 2026-11-26 on two cores at a load of 6 to 27 by others' work, Python 3.11, ray 2.60.0,
 optuna 5.0.0; studies are numbered from 0, and the number seeds the moments, not the machine's pace.

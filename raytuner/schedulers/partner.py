@@ -7,7 +7,7 @@ alone, so that this room need not import the searchers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from raytuner.history import Goal, Snapshot
@@ -64,6 +64,9 @@ class ProgressKeeper(Protocol):
 
     def end_again(self, trial_id: str) -> LateEnd | None:
         """How a trial had ended that Ray is about to run again; None if it had not. Asked once."""
+
+    def end_unknown(self, known: Container[str]) -> None:
+        """These are Ray's trials: others that its searcher takes for live were lost to it."""
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ And a trial whose node is lost has failed, to Ray, unless the user has said how 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from pyarrow.fs import FileType
@@ -32,15 +32,21 @@ class RestoringScheduler(FIFOScheduler):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._slots = Slots()
+        self._added: set[str] = set()
+        self._has_begun = False
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Bring a restored trial to where it was. A retry comes here again."""
         go_on(tune_controller, trial)
+        self._added.add(trial.trial_id)
         if not bring_up_to_date(tune_controller, trial) and trial.status == Trial.PENDING:
             self._slots.enter(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The first that is pending."""
+        if not self._has_begun:
+            self._has_begun = True
+            end_unknown(tune_controller, self._added)
         return self._slots.first_pending()
 
 
@@ -56,6 +62,17 @@ def go_on(tune_controller: Any, trial: Trial) -> None:
     if isinstance(searcher, RetryListener):
         what, count = again
         searcher.on_trial_retried(what, trial.trial_id, count)
+
+
+def end_unknown(tune_controller: Any, known: Container[str]) -> None:
+    """Tell the searcher, before the first trial runs, which trials there are.
+
+    What Ray saves of an experiment is several files. Where a machine was lost between two of them,
+    its searcher may know of trials that Ray does not: nobody runs them.
+    """
+    searcher = innermost_searcher(tune_controller)
+    if isinstance(searcher, ProgressKeeper):
+        searcher.end_unknown(known)
 
 
 def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:

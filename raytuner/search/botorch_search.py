@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +39,7 @@ from raytuner.search.priors import from_json as priors_from_json
 from raytuner.search.priors import to_json as priors_json
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
-from raytuner.search.restore import RECORD_FILE, LateEnd, reconciled
+from raytuner.search.restore import RECORD_FILE, UNKNOWN_TO_RAY, LateEnd, reconciled
 from raytuner.search.tune_space import has_domains, space_from_tune, without_conditional
 from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
@@ -224,6 +224,7 @@ class BoTorchSearch(Searcher):
         self._invalid: dict[str, str] = {}
         self._heard_at: dict[str, float] = {}
         self._ended_late: set[str] = set()  # Ray was killed before it saved so
+        self._begun_late: set[str] = set()  # likewise
         self._constraints = parameter_constraints
         self._space = None if space is None else self._constrained(_as_space(space))
         self._history: History | None = None
@@ -527,6 +528,8 @@ class BoTorchSearch(Searcher):
 
         None if it has not ended, as far as the record goes. Asked once: the trial is over then.
         """
+        if trial_id in self._begun_late:
+            self._reopen(self.history, trial_id)
         if trial_id not in self._ended_late:
             return None
         self._ended_late.discard(trial_id)
@@ -535,6 +538,12 @@ class BoTorchSearch(Searcher):
         if (last := history.last(trial_id)) is not None:
             report = {history.time_attr: last[0], **history.metrics_at(trial_id, last[0])}
         return LateEnd(history[trial_id].state is TrialState.FAILED, report)
+
+    def end_unknown(self, known: Container[str]) -> None:
+        """Ray runs no trials but these: others that live in the record were lost to it."""
+        for trial_id in self.history.live():
+            if trial_id not in known:
+                self.history.end(trial_id, TrialState.REMOVED, UNKNOWN_TO_RAY)
 
     def last_checkpoint(self, trial_id: str) -> Mapping[str, Any] | None:
         """See :func:`raytuner.search.checkpoints.last_checkpoint`."""
@@ -645,8 +654,8 @@ class BoTorchSearch(Searcher):
         """
         path = Path(checkpoint_path)
         behind = self._record if isinstance(self._record, RemoteFolder) else None
-        history, ended = reconciled(path, self._space, behind)
-        self._ended_late = set(ended)
+        history, ended, begun = reconciled(path, self._space, behind)
+        self._ended_late, self._begun_late = set(ended), set(begun)
         self._proposer_state = history.get_meta("proposer")
         self._space = history.space
         self._goal = history.goal
@@ -689,8 +698,9 @@ class BoTorchSearch(Searcher):
 
     def _reopen(self, history: History, trial_id: str) -> None:
         """Ray runs a trial that had ended: nobody has kept it from that."""
-        if trial_id in self._ended_late:
+        if trial_id in self._ended_late | self._begun_late:
             self._ended_late.discard(trial_id)
+            self._begun_late.discard(trial_id)
             history.reopen(trial_id)
 
     def _constrained(self, space: Space) -> Space:

@@ -24,6 +24,9 @@ def record_at(folder: Folder) -> Folder:
     return folder / (RECORD_FILE if isinstance(folder, Path) else journal.FOLDER)
 
 
+UNKNOWN_TO_RAY = "its driver died before Ray saved it"
+"""Why a trial is REMOVED that was lost to Ray."""
+
 _SAVED = "searcher-state-*.pkl"
 
 
@@ -39,9 +42,24 @@ class LateEnd(NamedTuple):
     report: Mapping[str, float]
 
 
+class Reconciled(NamedTuple):
+    """A record to continue from, and where it and Ray's state may differ.
+
+    Attributes:
+        history: The record.
+        ended: Trials that had ended since Ray's state was saved.
+        begun: Trials that had begun since then. They count as REMOVED, unless Ray has them after
+            all: its state is of several files, and a machine may be lost between two of them.
+    """
+
+    history: History
+    ended: frozenset[str] = frozenset()
+    begun: frozenset[str] = frozenset()
+
+
 def reconciled(
     saved_path: Path, space: Space | None, behind: RemoteFolder | None = None
-) -> tuple[History, frozenset[str]]:
+) -> Reconciled:
     """The record to continue from, and the trials of which it knows an end that Ray does not.
 
     Ray saves the experiment from time to time; the record is written as things happen. After a kill
@@ -59,23 +77,24 @@ def reconciled(
         behind: Where the live record is, if that is behind a URI.
 
     Returns:
-        The live record where that is still to be found, else the saved copy, in memory. It is
+        With the live record where that is still to be found, else the saved copy, in memory. It is
         written to a file again once the searcher knows one.
     """
     saved = History.read(saved_path, space)
     live = live_record(saved, space, behind=behind)
     if live is None:
-        return saved, frozenset()
+        return Reconciled(saved)
     known = {trial.trial_id: trial.state for trial in saved.trials}
-    late = set()
+    ended, begun = set(), set()
     for trial in live.trials:
         state = known.get(trial.trial_id)
         if state is None and trial.state.is_live:
-            live.end(trial.trial_id, TrialState.REMOVED, "its driver died before Ray saved it")
+            live.end(trial.trial_id, TrialState.REMOVED, UNKNOWN_TO_RAY)
+            begun.add(trial.trial_id)
         elif state is not None and state.is_live and not trial.state.is_live:
-            late.add(trial.trial_id)
+            ended.add(trial.trial_id)
     live.set_meta("proposer", saved.get_meta("proposer"))
-    return live, frozenset(late)
+    return Reconciled(live, frozenset(ended), frozenset(begun))
 
 
 def live_record(

@@ -13,6 +13,7 @@ from raytuner.errors import HistoryError, SettingError
 from raytuner.history import Goal, History, Remains, salvaged, set_aside
 from raytuner.search.restore import RECORD_FILE, saved_copies
 from raytuner.search.tune_space import space_from_tune
+from raytuner.secret import without_secrets
 from raytuner.space import Space
 from raytuner.study.rays_files import reports_in
 
@@ -99,6 +100,10 @@ def recover(
             for line in raytuner.recover("results/first").lines():
                 print(line)
     """
+    if "://" in str(folder):
+        raise SettingError(
+            f"{without_secrets(str(folder))} is behind a URI; copy it to a folder, and recover that"
+        )
     place = Path(folder).expanduser().resolve()
     record = place / RECORD_FILE
     target = record if to is None else _new_folder(Path(to).expanduser().resolve()) / RECORD_FILE

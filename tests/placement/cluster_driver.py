@@ -233,11 +233,79 @@ def memory() -> Any:
     }
 
 
+def with_trainer(config: dict[str, Any]) -> None:
+    """A training on two processes that Ray Train places by itself."""
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.tune.integration import ray_train
+
+    report: Any = ray_train.TuneReportCallback  # Ray's types do not fit one another here
+
+    def loop(given: dict[str, Any]) -> None:
+        import ray.train
+        import torch.distributed
+
+        for epoch in range(1, 4):
+            both = torch.ones(1)
+            torch.distributed.all_reduce(both)  # both workers are there
+            ray.train.report(
+                {"loss": given["x"] ** 2 + 1 / epoch, "epoch": epoch, "of": both.item()}
+            )
+            time.sleep(1)
+
+    TorchTrainer(
+        loop,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}),
+        run_config=RunConfig(
+            name=str(tune.get_context().get_trial_id()),
+            storage_path=config["folder"],
+            callbacks=[report()],
+        ),
+    ).fit()
+
+
+class Busiest(tune.Callback):
+    """How many trials ran at the same time."""
+
+    most = 0
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.most = max(self.most, sum(trial.status == "RUNNING" for trial in trials))
+
+
+def trainers() -> Any:
+    """A study whose trials make trainers: five fit by themselves, two with their workers."""
+    ray.init("local", num_cpus=5, num_gpus=0, log_to_driver=False)  # with the dashboard
+    busiest = Busiest()
+    study = search(
+        name="trainers",
+        space={**SPACE, "folder": str(Path("trains").resolve())},
+        num_samples=6,
+        max_t=3,
+        time_attr="epoch",
+        resources={"cpu": 1, "trainer": {"workers": 2, "cpu": 0.5}},
+        trainable=with_trainer,
+        callbacks=[busiest],
+    )
+    results = tune.ExperimentAnalysis(str(study.path)).results
+    available: Callable[[], dict[str, float]] = ray.available_resources
+    deadline = time.monotonic() + 60
+    while available().get("CPU", 0) < 5 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return {
+        "at_once": busiest.most,
+        "workers": sorted({result["of"] for result in results.values()}),
+        "free": available()["CPU"],
+    }
+
+
 def main() -> None:
     commands: dict[str, Callable[[], Any]] = {
         "placed": placed,
         "killed": killed,
         "memory": memory,
+        "trainers": trainers,
     }
     print(json.dumps(commands[sys.argv[1]]()))
     sys.stdout.flush()

@@ -109,3 +109,14 @@ def test_trials_share_a_gpu_as_their_memory_allows(tmp_path: Path) -> None:
     assert "out of memory" in never.reason.lower()
     assert said["out_of_memory"] == {grows.trial_id: 1, never.trial_id: 1}
     assert "right answer" in wrong.reason
+
+
+@pytest.mark.slow
+def test_trials_with_trainers_leave_one_another_room(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp_cors", reason="Ray's dashboard is not installed: ray[default]")
+    said = found("trainers", tmp_path)
+    assert said == {"at_once": 2, "workers": [2.0], "free": 5.0}
+    study = raytuner.load(tmp_path / "trainers")
+    assert study.counts.keys() == {TrialState.COMPLETED, TrialState.STOPPED_EARLY}
+    for trial in study.trials:
+        assert trial.values == tuple((t, trial.config["x"] ** 2 + 1 / t) for t, _ in trial.values)

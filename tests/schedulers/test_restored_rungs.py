@@ -10,6 +10,8 @@ from scheduler_fakes import FakeController, FakeTrial, ListeningSearcher
 
 from raytuner import ASHAScheduler, BoTorchSearch
 from raytuner.bayes import SobolProposer
+from raytuner.history import TrialState
+from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.space import Float, Space
 
 
@@ -48,6 +50,22 @@ def test_rungs_are_taken_up_from_the_record(mode: str) -> None:
     assert [second.halving.verdict(n) for n in values] == [first.halving.verdict(n) for n in values]
     assert sum(rung.recorded for rung in second.halving.rungs) > len(values)
     assert second.debug_string() == first.debug_string()
+
+
+@pytest.mark.parametrize("make", [RestoringScheduler, lambda: scheduler("min")])
+def test_trials_that_ray_has_lost_are_over_before_the_first_runs(make: Any) -> None:
+    searcher, one = search("min"), make()
+    controller = cast(Any, FakeController(searcher))
+    for name in ("a", "b", "c"):
+        searcher.suggest(name)
+    for name in ("a", "b"):
+        one.on_trial_add(controller, trial(name))
+    one.choose_trial_to_run(controller)
+    states = [one.state for one in searcher.history.trials]
+    assert states == [TrialState.PENDING, TrialState.PENDING, TrialState.REMOVED]
+    searcher.suggest("d")  # what comes later has its own time
+    one.choose_trial_to_run(controller)
+    assert searcher.history["d"].state is TrialState.PENDING
 
 
 def test_a_searcher_without_a_record_is_only_told() -> None:

@@ -607,6 +607,40 @@ def test_what_ended_after_rays_last_save_is_known(tmp_path: Path) -> None:
     }
 
 
+def test_what_ray_has_after_all_goes_on(tmp_path: Path) -> None:
+    """Ray's state is several files; those of a lost machine need not be of one moment."""
+    searcher = search(record=tmp_path / "record", max_t=9)
+    searcher.suggest("before")
+    searcher.save(str(tmp_path / "saved"))
+    for name in ("rays", "reports", "nobodys"):
+        searcher.suggest(name)
+
+    again = search()
+    again.restore(str(tmp_path / "saved"))
+    assert again.history["rays"].state is TrialState.REMOVED
+    assert again.end_again("rays") is None
+    assert again.history["rays"].state is TrialState.PENDING
+    again.on_trial_result("reports", report(1, 0.5))  # no scheduler has asked
+    assert again.history["reports"].state is TrialState.RUNNING
+    assert again.history["nobodys"].state is TrialState.REMOVED
+
+
+def test_what_ray_does_not_have_is_over(tmp_path: Path) -> None:
+    searcher = search(record=tmp_path / "record", max_t=9)
+    for name in ("rays", "nobodys", "done"):
+        searcher.suggest(name)
+    searcher.on_trial_complete("done", report(9, 0.5))
+    searcher.save(str(tmp_path / "saved"))
+
+    again = search()
+    again.restore(str(tmp_path / "saved"))
+    again.end_unknown({"rays": None})
+    assert again.history["rays"].state is TrialState.PENDING
+    assert again.history["nobodys"].state is TrialState.REMOVED
+    assert "Ray saved it" in again.history["nobodys"].reason
+    assert again.history["done"].state is TrialState.COMPLETED
+
+
 def test_restoring_without_the_live_record(tmp_path: Path) -> None:
     searcher = search(record=tmp_path / "record")
     searcher.suggest("a")
