@@ -143,6 +143,16 @@ def check(before: Study, after: Study) -> None:
     assert len(set(configs)) == len(configs)
 
 
+def check_resumption(folder: Folder, logs: Path) -> None:
+    """Kill a study of ``raytuner.tune`` while it is under way, and go on with it to its end."""
+    before = kill("tune", folder, logs)
+    said = finished("resume", folder, logs)
+    after = raytuner.load(folder)
+    assert said == {"interrupted": False, "trials": len(after.trials)}
+    check(before, after)
+    check_ranks(after)
+
+
 def check_ranks(study: Study) -> None:
     """Trials were ranked among all that had come to the rung before, also before the kill."""
     at_rung = {

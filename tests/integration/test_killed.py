@@ -12,6 +12,7 @@ from drivers import (
     PATIENCE_S,
     check,
     check_ranks,
+    check_resumption,
     driver,
     finished,
     first_has_ended,
@@ -77,13 +78,7 @@ def test_what_ended_after_rays_last_save_is_not_trained_again(tmp_path: Path) ->
 
 
 def test_a_killed_study_is_resumed(tmp_path: Path) -> None:
-    folder = tmp_path / "study"
-    before = kill("tune", folder, tmp_path)
-    said = finished("resume", folder, tmp_path)
-    after = raytuner.load(folder)
-    assert said == {"interrupted": False, "trials": len(after.trials)}
-    check(before, after)
-    check_ranks(after)
+    check_resumption(tmp_path / "study", tmp_path)
 
 
 def test_ctrl_c_gives_the_best_so_far(tmp_path: Path) -> None:

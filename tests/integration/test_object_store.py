@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from drivers import check, check_ranks, finished, kill
+from drivers import check_resumption
 from integration_driver import GRACE, MAX_T, SPACE, loss, saving, train
 from moto.server import ThreadedMotoServer
 from pyarrow.fs import S3FileSystem
@@ -119,13 +119,7 @@ def _commands(storage: RemoteFolder, folder: Path) -> Iterator[str]:
 
 
 def test_a_killed_study_is_resumed_elsewhere(storage: RemoteFolder, tmp_path: Path) -> None:
-    folder = storage / "killed"
-    before = kill("tune", folder, tmp_path)
-    said = finished("resume", folder, tmp_path)
-    after = raytuner.load(folder)
-    assert said == {"interrupted": False, "trials": len(after.trials)}
-    check(before, after)
-    check_ranks(after)
+    check_resumption(storage / "killed", tmp_path)
 
 
 def test_the_drop_in_is_read_as_ray_has_saved_it(storage: RemoteFolder) -> None:
