@@ -16,11 +16,14 @@ from integration_driver import GRACE, MAX_T, SPACE, loss, saving, train
 from moto.server import ThreadedMotoServer
 from pyarrow.fs import S3FileSystem
 from ray import tune
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
 
 import raytuner
 from raytuner.errors import HistoryError, SettingError
 from raytuner.folders import RemoteFolder
 from raytuner.history import TrialState
+from raytuner.integrations.sklearn import RayTunerSearchCV
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -120,6 +123,20 @@ def _commands(storage: RemoteFolder, folder: Path) -> Iterator[str]:
 
 def test_a_killed_study_is_resumed_elsewhere(storage: RemoteFolder, tmp_path: Path) -> None:
     check_resumption(storage / "killed", tmp_path)
+
+
+def test_a_scikit_learn_search_says_where_its_studies_are(storage: RemoteFolder) -> None:
+    X, y = load_iris(return_X_y=True)
+    search = RayTunerSearchCV(
+        LogisticRegression(),
+        {"C": tune.loguniform(1e-3, 1e3)},
+        n_iter=2,
+        cv=2,
+        random_state=0,
+        storage_path=storage.uri,
+    ).fit(X, y)
+    (path,) = search.study_paths_
+    assert len(raytuner.load(path).trials) == 2
 
 
 def test_the_drop_in_is_read_as_ray_has_saved_it(storage: RemoteFolder) -> None:
