@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,31 +90,34 @@ class RemoteFolder:
     def read(self, file: str) -> bytes:
         """What is in a file of it; FileNotFoundError if there is none."""
         system, path = self._place
-        with system.open_input_stream(f"{path}/{file}", compression=None) as stream:
+        with _reached(), system.open_input_stream(f"{path}/{file}", compression=None) as stream:
             data: bytes = stream.read()
         return data
 
     def write(self, file: str, data: bytes) -> None:
         """Put a file there, as a whole, in the place of one of this name."""
         system, path = self._place
-        try:
-            stream = system.open_output_stream(f"{path}/{file}", compression=None)
-        except FileNotFoundError:  # a file system that has folders, unlike an object store
-            system.create_dir(path)
-            stream = system.open_output_stream(f"{path}/{file}", compression=None)
-        with stream:
-            stream.write(data)
+        with _reached():
+            try:
+                stream = system.open_output_stream(f"{path}/{file}", compression=None)
+            except FileNotFoundError:  # a file system that has folders, unlike an object store
+                system.create_dir(path)
+                stream = system.open_output_stream(f"{path}/{file}", compression=None)
+            with stream:
+                stream.write(data)
 
     def delete(self, file: str) -> None:
         """Remove a file; FileNotFoundError if there is none."""
         system, path = self._place
-        system.delete_file(f"{path}/{file}")
+        with _reached():
+            system.delete_file(f"{path}/{file}")
 
     def _infos(self) -> list[Any]:
         from pyarrow.fs import FileSelector
 
         system, path = self._place
-        infos = system.get_file_info(FileSelector(path, allow_not_found=True))
+        with _reached():
+            infos = system.get_file_info(FileSelector(path, allow_not_found=True))
         return sorted(infos, key=lambda info: str(info.base_name))
 
     @cached_property
@@ -128,6 +133,17 @@ class RemoteFolder:
                 " a URI that pyarrow knows, such as s3://bucket/runs"
             ) from error
         return system, path.rstrip("/")
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """What a file system brings up, as OSError: those of fsspec raise what their clients raise."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(without_secrets(f"{type(error).__name__}: {error}")) from error
 
 
 Folder = Path | RemoteFolder

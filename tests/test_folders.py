@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from raytuner.errors import SettingError
 from raytuner.folders import RemoteFolder, folder_of, folders_in, location
@@ -62,6 +63,27 @@ def test_paths_stay_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "file").touch()
     assert folders_in(tmp_path) == [tmp_path / "one"]
     assert folders_in(tmp_path / "none") == []
+
+
+def test_what_a_file_system_raises_is_an_oserror(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsspec's raise what their clients raise."""
+
+    def refuse(*args: object, **settings: object) -> None:
+        raise RuntimeError("denied at s3://key:hidden@bucket")
+
+    for name in ("open", "_open", "find", "rm", "info"):
+        monkeypatch.setattr(MemoryFileSystem, name, refuse)
+    folder = RemoteFolder("fsspec+memory:///folders/denied")
+    for ask in (
+        folder.files,
+        folder.exists,
+        lambda: folder.read("a"),
+        lambda: folder.write("a", b""),
+        lambda: folder.delete("a"),
+    ):
+        with pytest.raises(OSError, match="denied") as caught:
+            ask()
+        assert "hidden" not in str(caught.value)
 
 
 @pytest.mark.parametrize("uri", ["nosuch://bucket/x", "fsspec+nosuch://x", "s3 ://x"])

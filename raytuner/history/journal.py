@@ -98,7 +98,7 @@ class Journal:
         self._error: OSError | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        atexit.register(self.flush, _END_S)
+        atexit.register(self._at_exit)
 
     def put(self, lines: Iterable[Line]) -> None:
         """Have rows written; returns at once."""
@@ -146,12 +146,20 @@ class Journal:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        atexit.unregister(self.flush)
+        atexit.unregister(self._at_exit)
         if not is_whole:
-            raise HistoryError(
-                f"the last of the record could not be written to {self.folder} within"
-                f" {_END_S:g} s: {self._error or 'it takes longer'}"
-            )
+            raise HistoryError(self._what_is_left())
+
+    def _at_exit(self) -> None:
+        """The process ends by an error, or a search of which nobody has said that it is over."""
+        if not self.flush(_END_S):
+            logger.error("At the end of the process, %s.", self._what_is_left())
+
+    def _what_is_left(self) -> str:
+        return (
+            f"the last of the record could not be written to {self.folder} within {_END_S:g} s:"
+            f" {self._error or 'it takes longer'}"
+        )
 
     # -- the thread -----------------------------------------------------------------------------
 
@@ -172,9 +180,8 @@ class Journal:
                 self._in_flight = False
                 self._changed.notify_all()
                 if failures:
-                    self._changed.wait_for(
-                        lambda: self._is_closed, min(_EVERY_S * 2**failures, _RETRY_S)
-                    )
+                    longer = _EVERY_S * 2 ** min(failures, 10)
+                    self._changed.wait_for(lambda: self._is_closed, min(longer, _RETRY_S))
                     if self._is_closed:
                         return  # whoever closed it has said so
                 self._changed.wait_for(lambda: self._is_urgent or self._is_closed, pause)
