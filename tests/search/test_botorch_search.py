@@ -617,12 +617,15 @@ def test_what_ray_has_after_all_goes_on(tmp_path: Path) -> None:
 
     again = search()
     again.restore(str(tmp_path / "saved"))
-    assert again.history["rays"].state is TrialState.REMOVED
+    assert again.history.live() == ("before",)
     assert again.end_again("rays") is None
-    assert again.history["rays"].state is TrialState.PENDING
     again.on_trial_result("reports", report(1, 0.5))  # no scheduler has asked
-    assert again.history["reports"].state is TrialState.RUNNING
-    assert again.history["nobodys"].state is TrialState.REMOVED
+    assert {trial.trial_id: trial.state for trial in again.history.trials} == {
+        "before": TrialState.PENDING,
+        "rays": TrialState.PENDING,
+        "reports": TrialState.RUNNING,
+        "nobodys": TrialState.REMOVED,
+    }
 
 
 def test_what_ray_does_not_have_is_over(tmp_path: Path) -> None:
