@@ -34,7 +34,8 @@ Regrets above 1 count as 1, and so does having no fully trained trial yet. Every
 same. Intervals: 95 % bootstrap over seeds, the problems kept. Ranks: over the contests that all
 methods with runs on every problem have run. Proposing costs no virtual time; its seconds of the
 processor are beside, with BLAS on one thread. Every method has the same workers and the same
-budget.
+budget. By the seed, most methods begin with the same configurations on all problems: at the first
+marks a figure rests on as many draws as there are seeds.
 
 Elsewhere: whether slots wait for the searcher, and Ray's loop for its hooks, in [BUSY.md](BUSY.md);
 whether forecasts of trials come true, in [FORECASTS.md](FORECASTS.md); what is lost when something
