@@ -151,6 +151,15 @@ Folder = Path | RemoteFolder
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
+def is_uri(place: object) -> bool:
+    """Whether text names a place by a URI, and not by a path.
+
+    >>> is_uri("s3://bucket/runs"), is_uri("runs/first"), is_uri("module:function")
+    (True, False, False)
+    """
+    return isinstance(place, str) and "://" in place
+
+
 def folder_of(place: str | Path | RemoteFolder) -> Folder:
     """The folder that a path or URI names.
 
@@ -169,7 +178,7 @@ def folder_of(place: str | Path | RemoteFolder) -> Folder:
         return place
     if isinstance(place, Path) and place.parts and _SCHEME.fullmatch(place.parts[0]):
         raise SettingError(f"{place!r} has lost a slash of its URI; give the URI as a string")
-    if isinstance(place, Path) or "://" not in place:
+    if isinstance(place, Path) or not is_uri(place):
         return Path(place).expanduser().resolve()
     if place.startswith("file://"):
         return Path(unquote(urlsplit(place).path))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import random
 import sys
 import time
@@ -15,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlencode
 
 import ray
 from ray.cluster_utils import Cluster
@@ -26,13 +24,12 @@ from benchmarks.faults.page import write
 from benchmarks.faults.patient import Hangs, Patient
 from benchmarks.faults.study import IN_S3, METHODS
 from benchmarks.faults.verdict import judge
-from raytuner.folders import folder_of
+from benchmarks.s3 import bucket
+from raytuner.folders import Folder
 
 HERE = Path(__file__).parents[1]
 RAW = HERE / "results" / "faults" / "studies.jsonl"
 PAGE = HERE / "FAULTS.md"
-S3 = "FAULTS_S3"
-"""Environment: the URI of a bucket, for studies that keep their results in one."""
 
 
 class Nodes(Cluster):
@@ -54,24 +51,6 @@ class Nodes(Cluster):
 
 
 @contextmanager
-def s3() -> Iterator[None]:
-    """An S3 server of this machine; ``FAULTS_S3`` says where."""
-    from moto.server import ThreadedMotoServer
-    from pyarrow.fs import S3FileSystem
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = {"endpoint_override": f"{host}:{port}", "scheme": "http", "region": "us-east-1"}
-    some = S3FileSystem(access_key="a", secret_key="b", allow_bucket_creation=True, **options)
-    some.create_dir("faults")
-    os.environ[S3] = f"s3://a:b@faults/?{urlencode(options)}"
-    yield
-    server.stop()
-
-
-@contextmanager
 def cluster() -> Iterator[Nodes]:
     """A cluster of its own, connected to."""
     nodes = Nodes()
@@ -83,11 +62,12 @@ def cluster() -> Iterator[Nodes]:
         nodes.shutdown()  # type: ignore[no-untyped-call]
 
 
-def hurt(injury: str, method: str, seed: int, nodes: Nodes, folder: Path) -> dict[str, Any]:
+def hurt(
+    injury: str, method: str, seed: int, nodes: Nodes, folder: Path, results: Folder
+) -> dict[str, Any]:
     """One study, hurt; what was found, as it is stored."""
-    (folder / "results").mkdir()
-    (folder / "ledger").mkdir()
-    results = folder_of(os.environ[S3]) / folder.name if method == IN_S3 else folder / "results"
+    for local in (folder / "results", folder / "ledger"):
+        local.mkdir()
     patient = Patient(method, results / "study", folder / "ledger", nodes.address)
     ward = Ward(patient, nodes, random.Random(f"{injury} {method} {seed}"))
     start, times = time.monotonic(), 0
@@ -133,7 +113,7 @@ def main() -> None:
         return
     RAW.parent.mkdir(parents=True, exist_ok=True)
     methods = given.methods.split(";")
-    with s3() if IN_S3 in methods else nullcontext(), cluster() as nodes:
+    with bucket() if IN_S3 in methods else nullcontext() as remote, cluster() as nodes:
         for injury in given.injuries.split(","):
             for method in methods:
                 if method == IN_S3 and injury in OF_A_FOLDER:
@@ -144,7 +124,11 @@ def main() -> None:
                         if given.keep is not None:
                             folder = given.keep / injury / method / str(seed)
                             folder.mkdir(parents=True)
-                        found = hurt(injury, method, seed, nodes, folder)
+                        results: Folder = folder / "results"
+                        if method == IN_S3:
+                            assert remote is not None
+                            results = remote / f"{injury} {seed}".replace(" ", "-")
+                        found = hurt(injury, method, seed, nodes, folder, results)
                     with RAW.open("a") as file:
                         file.write(json.dumps(found) + "\n")
                     print(json.dumps(found), file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from raytuner.folders import Folder, folder_of
+from raytuner.folders import Folder, folder_of, is_uri
 
 if TYPE_CHECKING:
     from raytuner.study import Study
@@ -30,12 +30,8 @@ class FolderType(click.ParamType):  # type: ignore[type-arg]  # of newer version
         self._local = click.Path(exists=exists, file_okay=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """What a person named.
-
-        Raises:
-            SettingError: It is a URI of no file system.
-        """
-        if isinstance(value, str) and "://" in value:
+        """The folder that a person named."""
+        if is_uri(value):
             return folder_of(value)
         return self._local.convert(value, param, ctx)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raytuner.cli.loading import load_workload
+from raytuner.folders import is_uri
 
 if TYPE_CHECKING:
     from raytuner.simulate import Workload
@@ -106,7 +107,7 @@ def _subject(study: str) -> Study | Workload:
     """What a person named: a folder goes before a function."""
     import raytuner
 
-    if "://" in study or Path(study).is_dir():
+    if is_uri(study) or Path(study).is_dir():
         return raytuner.load(study)
     if ":" not in study:
         raise click.UsageError(

@@ -26,7 +26,7 @@ from raytuner.schedulers.partner import (
     find_partner,
     innermost_searcher,
 )
-from raytuner.schedulers.restored import bring_up_to_date, end_unknown, go_on
+from raytuner.schedulers.restored import RollCall, bring_up_to_date, go_on
 from raytuner.schedulers.slots import Slots, count_in, count_out, max_concurrent_of
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class JudgingScheduler(FIFOScheduler):
         self._slots = Slots()
         self._promoted: dict[str, None] = {}  # to be resumed, in this order
         self._handed: Trial | None = None  # the last one that Ray was given to resume
-        self._has_begun = False
+        self._roll_call = RollCall()
 
     @property
     def max_t(self) -> float:
@@ -220,9 +220,7 @@ class JudgingScheduler(FIFOScheduler):
 
         Also where the search is brought to its end, since Ray calls this at every turn.
         """
-        if not self._has_begun:
-            self._has_begun = True
-            end_unknown(tune_controller, self._trials)
+        self._roll_call.take(tune_controller, self._trials)
         chosen = self._next_to_run(tune_controller)
         if self._judge.pauses:
             self._slots.ask_for_free_ones(tune_controller, len(self._promoted))

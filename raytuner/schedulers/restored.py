@@ -33,7 +33,7 @@ class RestoringScheduler(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self._slots = Slots()
         self._added: set[str] = set()
-        self._has_begun = False
+        self._roll_call = RollCall()
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Bring a restored trial to where it was. A retry comes here again."""
@@ -44,9 +44,7 @@ class RestoringScheduler(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The first that is pending."""
-        if not self._has_begun:
-            self._has_begun = True
-            end_unknown(tune_controller, self._added)
+        self._roll_call.take(tune_controller, self._added)
         return self._slots.first_pending()
 
 
@@ -64,15 +62,24 @@ def go_on(tune_controller: Any, trial: Trial) -> None:
         searcher.on_trial_retried(what, trial.trial_id, count)
 
 
-def end_unknown(tune_controller: Any, known: Container[str]) -> None:
-    """Tell the searcher, before the first trial runs, which trials there are.
+class RollCall:
+    """Tells the searcher, before the first trial runs, which trials there are.
 
     What Ray saves of an experiment is several files. Where a machine was lost between two of them,
     its searcher may know of trials that Ray does not: nobody runs them.
     """
-    searcher = innermost_searcher(tune_controller)
-    if isinstance(searcher, ProgressKeeper):
-        searcher.end_unknown(known)
+
+    def __init__(self) -> None:
+        self._is_over = False
+
+    def take(self, tune_controller: Any, known: Container[str]) -> None:
+        """At each turn, with all trials that were added; the first time counts."""
+        if self._is_over:
+            return
+        self._is_over = True
+        searcher = innermost_searcher(tune_controller)
+        if isinstance(searcher, ProgressKeeper):
+            searcher.end_unknown(known)
 
 
 def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:

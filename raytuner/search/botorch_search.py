@@ -18,7 +18,7 @@ from raytuner.bayes.seen import Seen
 from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.errors import ConfigError, HistoryError, MetricError, SettingError, SpaceError
-from raytuner.folders import Folder, RemoteFolder, folder_of
+from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
 from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
 from raytuner.history.goal import names_of
 from raytuner.ray_report import read_metrics, read_number
@@ -927,9 +927,7 @@ def _earlier_of(history: History) -> tuple[EarlierStudy, ...]:
 
 def _record_place(record: str | Folder) -> Folder:
     """Where a record is to be kept; a path is taken as it is, relative to where the search runs."""
-    if isinstance(record, RemoteFolder) or "://" in str(record):
-        return folder_of(record)
-    return Path(record)
+    return folder_of(record) if isinstance(record, RemoteFolder) or is_uri(record) else Path(record)
 
 
 def _is_there(record: Folder) -> bool:

@@ -107,8 +107,6 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
         storage = folder_of(given)
         if isinstance(storage, RemoteFolder):
             _try_to_write(storage)
-    except SettingError:
-        raise
     except (ValueError, RuntimeError, OSError) as error:
         raise SettingError(
             f"storage_path is {without_secrets(str(given))!r}, which no folder can be: {error}"

@@ -10,10 +10,10 @@ from typing import Any
 
 from raytuner import text
 from raytuner.errors import HistoryError, SettingError
+from raytuner.folders import Folder, RemoteFolder, folder_of
 from raytuner.history import Goal, History, Remains, salvaged, set_aside
 from raytuner.search.restore import RECORD_FILE, saved_copies
 from raytuner.search.tune_space import space_from_tune
-from raytuner.secret import without_secrets
 from raytuner.space import Space
 from raytuner.study.rays_files import reports_in
 
@@ -63,7 +63,7 @@ class Recovered:
 
 
 def recover(
-    folder: str | Path,
+    folder: str | Folder,
     to: str | Path | None = None,
     *,
     param_space: Mapping[str, Any] | Space | None = None,
@@ -100,11 +100,9 @@ def recover(
             for line in raytuner.recover("results/first").lines():
                 print(line)
     """
-    if "://" in str(folder):
-        raise SettingError(
-            f"{without_secrets(str(folder))} is behind a URI; copy it to a folder, and recover that"
-        )
-    place = Path(folder).expanduser().resolve()
+    place = folder_of(folder)
+    if isinstance(place, RemoteFolder):
+        raise SettingError(f"{place} is behind a URI; copy it to a folder, and recover that")
     record = place / RECORD_FILE
     target = record if to is None else _new_folder(Path(to).expanduser().resolve()) / RECORD_FILE
     copies = saved_copies(place)

@@ -431,7 +431,7 @@ def extend(
     searcher.keep_record_in(record)
     with TemporaryDirectory() as place:
         copy = Path(place) / RECORD_FILE
-        History.read(record, history.space).copy_to(copy)
+        history.copy_to(copy)
         searcher.restore(str(copy))
     _prepare(searcher, {}, None, None)
     if carried.within is not None:

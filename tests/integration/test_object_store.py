@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 import time
@@ -13,13 +12,12 @@ import pytest
 import ray
 from drivers import check_resumption
 from integration_driver import GRACE, MAX_T, SPACE, loss, saving, train
-from moto.server import ThreadedMotoServer
-from pyarrow.fs import S3FileSystem
 from ray import tune
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 import raytuner
+from benchmarks.s3 import bucket
 from raytuner.errors import HistoryError, SettingError
 from raytuner.folders import RemoteFolder
 from raytuner.history import TrialState
@@ -31,32 +29,16 @@ ray.cloudpickle.register_pickle_by_value(sys.modules["integration_driver"])  # t
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Host and port of an S3 server with an empty bucket."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    s3 = S3FileSystem(
-        access_key="someone",
-        secret_key="hidden",
-        endpoint_override=f"{host}:{port}",
-        scheme="http",
-        region="us-east-1",
-        allow_bucket_creation=True,
-    )
-    s3.create_dir("bucket")
-    yield f"{host}:{port}"
-    moto.stop()
+def remote() -> Iterator[RemoteFolder]:
+    """A bucket of an S3 server."""
+    with bucket() as folder:
+        yield folder
 
 
 @pytest.fixture
-def storage(server: str, request: pytest.FixtureRequest) -> RemoteFolder:
-    """A folder of it; key and endpoint stand in the URI, so that Ray's processes have them too."""
-    name = request.node.name
-    return RemoteFolder(
-        f"s3://someone:hidden@bucket/{name}?endpoint_override={server}&scheme=http&region=us-east-1"
-    )
+def storage(remote: RemoteFolder, request: pytest.FixtureRequest) -> RemoteFolder:
+    """A folder of it."""
+    return remote / request.node.name
 
 
 def test_a_study_is_run_and_gone_on_with(storage: RemoteFolder, tmp_path: Path) -> None:
@@ -139,37 +121,30 @@ def test_a_scikit_learn_search_says_where_its_studies_are(storage: RemoteFolder)
     assert len(raytuner.load(path).trials) == 2
 
 
-def test_the_drop_in_is_read_as_ray_has_saved_it(storage: RemoteFolder) -> None:
+def drop_in(storage: RemoteFolder, searcher: raytuner.BoTorchSearch) -> RemoteFolder:
+    """The folder of an experiment of Ray's own with the searcher."""
     tune.Tuner(
         train,
         param_space=SPACE,
-        tune_config=tune.TuneConfig(
-            metric="loss", mode="min", num_samples=2, search_alg=raytuner.BoTorchSearch(seed=0)
-        ),
+        tune_config=tune.TuneConfig(metric="loss", mode="min", num_samples=2, search_alg=searcher),
         run_config=tune.RunConfig(name="drop_in", storage_path=storage.uri, verbose=0),
     ).fit()
-    study = raytuner.load(storage / "drop_in")
+    return storage / "drop_in"
+
+
+def test_the_drop_in_is_read_as_ray_has_saved_it(storage: RemoteFolder) -> None:
+    study = raytuner.load(drop_in(storage, raytuner.BoTorchSearch(seed=0)))
     assert study.counts == {TrialState.COMPLETED: 2}
     assert study.best is not None
 
 
 def test_the_drop_in_keeps_its_record_there_if_asked(storage: RemoteFolder) -> None:
     record = storage / "drop_in" / "raytuner-record"
-    tune.Tuner(
-        train,
-        param_space=SPACE,
-        tune_config=tune.TuneConfig(
-            metric="loss",
-            mode="min",
-            num_samples=2,
-            search_alg=raytuner.BoTorchSearch(seed=0, record=record.uri),
-        ),
-        run_config=tune.RunConfig(name="drop_in", storage_path=storage.uri, verbose=0),
-    ).fit()
+    folder = drop_in(storage, raytuner.BoTorchSearch(seed=0, record=record.uri))
     deadline = time.monotonic() + 10  # nobody closes the record of a drop-in
-    while raytuner.load(storage / "drop_in").history.live() and time.monotonic() < deadline:
+    while raytuner.load(folder).history.live() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert raytuner.load(storage / "drop_in").counts == {TrialState.COMPLETED: 2}
+    assert raytuner.load(folder).counts == {TrialState.COMPLETED: 2}
 
 
 @pytest.mark.parametrize(
@@ -182,8 +157,10 @@ def test_the_drop_in_keeps_its_record_there_if_asked(storage: RemoteFolder) -> N
         ("nosuch://bucket/x", "names no file system"),
     ],
 )
-def test_bad_storage_is_told_of_before_any_trial(server: str, uri: str, message: str) -> None:
-    uri = uri.format(f"endpoint_override={server}&scheme=http&region=us-east-1")
+def test_bad_storage_is_told_of_before_any_trial(
+    remote: RemoteFolder, uri: str, message: str
+) -> None:
+    uri = uri.format(remote.uri.partition("?")[2])
     with pytest.raises(SettingError, match=message) as caught:
         raytuner.tune(train, SPACE, metric="loss", mode="min", num_samples=1, storage_path=uri)
     assert "hidden" not in str(caught.value)
