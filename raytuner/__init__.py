@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from raytuner.placement import check as check
     from raytuner.schedulers import ASHAScheduler as ASHAScheduler
+    from raytuner.schedulers import FreezeThawScheduler as FreezeThawScheduler
     from raytuner.schedulers import HyperBandScheduler as HyperBandScheduler
     from raytuner.schedulers import (
         PredictiveTerminationScheduler as PredictiveTerminationScheduler,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "ASHAScheduler": "raytuner.schedulers",
     "BoTorchSearch": "raytuner.search",
+    "FreezeThawScheduler": "raytuner.schedulers",
     "HyperBandScheduler": "raytuner.schedulers",
     "PredictiveTerminationScheduler": "raytuner.schedulers",
     "Study": "raytuner.study",
@@ -45,6 +47,7 @@ _ROOMS = {
 __all__ = [
     "ASHAScheduler",
     "BoTorchSearch",
+    "FreezeThawScheduler",
     "HyperBandScheduler",
     "PredictiveTerminationScheduler",
     "Study",

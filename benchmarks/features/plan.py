@@ -23,6 +23,11 @@ class Task:
 
     problem: str
 
+    @property
+    def until(self) -> float:
+        """It is run to its end."""
+        return 1.0
+
     def run(self, key: Key) -> Run:
         """The run of this key."""
         return play(METHODS[key.method], PROBLEMS[self.problem](), key.seed)

@@ -63,6 +63,11 @@ def names(context: click.Context, parameter: click.Parameter, value: str | None)
 @click.option("--workers", type=click.IntRange(1), help="Trials at the same time.")
 @click.option("--budget", type=float, help="Mean full trainings a worker.")
 @click.option("--seeds", type=click.IntRange(1), help="Seeds, from 0.")
+@click.option(
+    "--until",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Break runs off after this share of the budget; runs that got further are kept.",
+)
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 2), help="Processes.")
 @click.option("--list", "only_list", is_flag=True, help="List the methods, and run none.")
 def main(
@@ -76,6 +81,7 @@ def main(
     workers: int | None,
     budget: float | None,
     seeds: int | None,
+    until: float | None,
     jobs: int,
     only_list: bool,
 ) -> None:
@@ -97,6 +103,7 @@ def main(
         workers=workers,
         budget=budget,
         seeds=seeds,
+        until=until,
     )
     benchmark = _benchmark(family, data, epochs)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,8 @@ class Summary:
         method: Its name.
         runs: How many there are.
         problems: On how many problems.
-        final: Mean regret at each of `MARKS` of the best fully trained trial.
+        final: Mean regret at each of `MARKS` of the best fully trained trial; NaN where not all
+            runs got there.
         low: Lower ends of the 95 % bootstrap intervals of ``final``.
         high: Upper ends.
         any: Mean regret at each of `MARKS` of the best value reported by any trial at any time.
@@ -52,12 +54,12 @@ class Summary:
 
 
 def summaries(runs: Sequence[Run]) -> list[Summary]:
-    """Each method's figures, the lowest regret at the end first."""
+    """Each method's figures, the lowest regret at the end first; then those that have no end."""
     by_method = grouped(runs)
     ranks = mean_ranks(whole(by_method))
     none = np.full(len(MARKS), np.nan)
     found = [_summary(method, mine, ranks.get(method, none)) for method, mine in by_method.items()]
-    return sorted(found, key=lambda summary: summary.final[-1])
+    return sorted(found, key=lambda summary: (np.isnan(summary.final[-1]), summary.final[-1]))
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -69,9 +71,10 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def whole(by_method: Mapping[str, Sequence[Run]]) -> dict[str, Sequence[Run]]:
-    """The methods that have runs on every problem that any has: their means compare."""
+    """The methods that have runs to the end on every problem that any has: their means compare."""
     every = {run.problem for mine in by_method.values() for run in mine}
-    return {m: mine for m, mine in by_method.items() if {run.problem for run in mine} == every}
+    ended = {m: [run for run in mine if run.until == 1.0] for m, mine in by_method.items()}
+    return {m: mine for m, mine in ended.items() if {run.problem for run in mine} == every}
 
 
 def mean_over_problems(runs: Sequence[Run], values: npt.ArrayLike) -> Floats:
@@ -83,9 +86,12 @@ def mean_over_problems(runs: Sequence[Run], values: npt.ArrayLike) -> Floats:
 
 
 def regrets(runs: Sequence[Run], *, final: bool = True, marks: Sequence[float] = MARKS) -> Floats:
-    """Regrets ``runs x marks``, none above 1: what is worse than the median is no answer yet."""
-    table = [[min(1.0, run.regret(mark, final=final)) for mark in marks] for run in runs]
-    return np.array(table, dtype=np.float64).reshape(-1, len(marks))
+    """Regrets ``runs x marks``, none above 1: what is worse than the median is no answer yet.
+
+    NaN beyond where a run was broken off.
+    """
+    table = [[run.regret(mark, final=final) for mark in marks] for run in runs]
+    return np.minimum(np.array(table, dtype=np.float64).reshape(-1, len(marks)), 1.0)
 
 
 def intervals(
@@ -126,14 +132,17 @@ def time_to_reach(mine: Sequence[Run], theirs: Sequence[Run]) -> float | None:
     """When my mean regret is first as low as theirs at the end.
 
     Returns:
-        A share of the budget; None if it never is.
+        A share of the budget; None if it never is; NaN if runs were broken off before that
+        can be told.
     """
     shares = sorted({share for run in mine for share, _ in run.final if share <= 1.0})
     target = mean_over_problems(theirs, regrets(theirs))[-1]
+    if np.isnan(target):
+        return math.nan
     for share in shares:
-        if mean_over_problems(mine, [min(1.0, run.regret(share)) for run in mine]) <= target:
+        if mean_over_problems(mine, regrets(mine, marks=(share,)))[0] <= target:
             return share
-    return None
+    return math.nan if any(run.until < 1 for run in mine) else None
 
 
 def _summary(method: str, runs: Sequence[Run], rank: Floats) -> Summary:

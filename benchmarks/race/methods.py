@@ -18,6 +18,7 @@ MakeScheduler = Callable[[Contest], Any]
 
 _RAY_ASHA = ("+ray-asha", " + Ray's ASHA", schedulers.ray_asha)
 _OUR_FORECASTS = ("+forecasts", " + predictive termination", schedulers.our_forecasts)
+_OUR_FREEZE_THAW = ("+freeze-thaw", " + freeze-thaw", schedulers.our_freeze_thaw)
 _OUR_ASHA = ("+asha", " + our ASHA", schedulers.our_asha)
 _OUR_PROMOTION = ("+promotion", " + our ASHA, promotion", schedulers.our_promotion)
 _OUR_HYPERBAND = ("+hyperband", " + our HyperBand", schedulers.our_hyperband)
@@ -65,7 +66,7 @@ RACERS: dict[str, Method] = {
             "ours",
             "raytuner",
             ours,
-            also=(_OUR_FORECASTS, _OUR_ASHA, _OUR_PROMOTION, _RAY_ASHA),
+            also=(_OUR_FREEZE_THAW, _OUR_FORECASTS, _OUR_ASHA, _OUR_PROMOTION, _RAY_ASHA),
         ),
         *_with_schedulers(
             "random",

@@ -17,6 +17,7 @@ class Task:
 
     benchmark: Benchmark
     instance: str
+    until: float = 1.0
 
     @property
     def name(self) -> str:
@@ -30,7 +31,7 @@ class Task:
     def run(self, key: Key) -> Run:
         """The run of this key."""
         contest = Contest(self.problem(), key.seed, key.workers, key.budget)
-        return race(METHODS[key.method], contest)
+        return race(METHODS[key.method], contest, self.until)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Plan:
         workers: Trials at the same time.
         budget: Mean full trainings a worker; None: 12, or 3 with 64 workers and more.
         seeds: How many seeds, from 0.
+        until: Share of the budget after which runs are broken off.
     """
 
     methods: tuple[str, ...]
@@ -50,6 +52,7 @@ class Plan:
     workers: int = 8
     budget: float | None = None
     seeds: int = 5
+    until: float = 1.0
 
     def changed(
         self,
@@ -59,6 +62,7 @@ class Plan:
         workers: int | None = None,
         budget: float | None = None,
         seeds: int | None = None,
+        until: float | None = None,
     ) -> Plan:
         """This plan with what is given in place of its own."""
         return replace(
@@ -68,6 +72,7 @@ class Plan:
             workers=workers or self.workers,
             budget=budget or self.budget,
             seeds=seeds or self.seeds,
+            until=until or self.until,
         )
 
     @property
@@ -81,7 +86,7 @@ class Plan:
         return {
             Key(method, task.name, seed, self.workers, self.trainings): task
             for seed in range(self.seeds)
-            for task in (Task(benchmark, instance) for instance in instances)
+            for task in (Task(benchmark, instance, self.until) for instance in instances)
             for method in self.methods
         }
 

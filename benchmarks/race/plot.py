@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.race.figures import MARKS, Floats, mean_over_problems
+from benchmarks.race.figures import MARKS, Floats, mean_over_problems, regrets
 from benchmarks.race.runs import Run
 from benchmarks.race.table import title_of
 
@@ -55,5 +55,4 @@ def draw(by_method: Mapping[str, Sequence[Run]], file: Path) -> None:
 
 def mean_regret(runs: Sequence[Run]) -> Floats:
     """Mean over the runs at evenly spaced shares of the budget, none above 1."""
-    table = [[min(1.0, run.regret(share)) for share in _SHARES] for run in runs]
-    return mean_over_problems(runs, table)
+    return mean_over_problems(runs, regrets(runs, marks=_SHARES.tolist()))

@@ -59,6 +59,7 @@ class Run:
         wall_s: Seconds of the run by the clock on the wall.
         versions: Versions of the method's packages.
         machine: Where it ran.
+        until: Share of the budget at which it was broken off, as planned.
     """
 
     method: str
@@ -80,6 +81,7 @@ class Run:
     wall_s: float
     versions: dict[str, str]
     machine: str
+    until: float = 1.0
 
     @property
     def key(self) -> Key:
@@ -92,13 +94,24 @@ class Run:
         return self.problem.partition("/")[0]
 
     def regret(self, mark: float, *, final: bool = True) -> float:
-        """The incumbent's regret at a share of the budget; 1 while there is none."""
+        """The incumbent's regret at a share of the budget; 1 while there is none.
+
+        NaN beyond where the run was broken off.
+        """
+        if mark > self.until:
+            return math.nan
         reached = [regret for share, regret in (self.final if final else self.any) if share <= mark]
         return reached[-1] if reached else 1.0
 
 
-def race(method: Method, contest: Contest) -> Run:
-    """Run a method once, from a random state of its own."""
+def race(method: Method, contest: Contest, until: float = 1.0) -> Run:
+    """Run a method once, from a random state of its own.
+
+    Args:
+        method: The method.
+        contest: On what.
+        until: Share of the budget after which the run is broken off; the method does not know.
+    """
     seed_everything(contest.seed)
     problem = contest.problem
     start = time.perf_counter()
@@ -112,7 +125,7 @@ def race(method: Method, contest: Contest) -> Run:
         mode=problem.mode,
         num_samples=search.num_samples,
         cluster=Cluster(workers=contest.workers),
-        time_budget_s=contest.budget_s,
+        time_budget_s=contest.budget_s * until,
         max_t=problem.max_t,
         settings=Settings(timer=time.process_time),
         seed=contest.seed,
@@ -139,6 +152,7 @@ def race(method: Method, contest: Contest) -> Run:
         wall_s=brief(wall_s),
         versions=method.versions(),
         machine=this_machine(),
+        until=until,
     )
 
 

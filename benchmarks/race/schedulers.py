@@ -7,7 +7,12 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler as RayASHA
 
 from benchmarks.race.method import Contest
-from raytuner import ASHAScheduler, HyperBandScheduler, PredictiveTerminationScheduler
+from raytuner import (
+    ASHAScheduler,
+    FreezeThawScheduler,
+    HyperBandScheduler,
+    PredictiveTerminationScheduler,
+)
 
 GRACE = 1
 FACTOR = 3
@@ -50,3 +55,8 @@ def our_hyperband(contest: Contest) -> Any:
 def our_forecasts(contest: Contest) -> Any:
     """Ours: stops by the forecast of the final value."""
     return PredictiveTerminationScheduler(max_t=contest.problem.max_t, grace_period=GRACE)
+
+
+def our_freeze_thaw(contest: Contest) -> Any:
+    """Ours: each free slot goes to the trial, old or new, that promises most per second."""
+    return FreezeThawScheduler(max_t=contest.problem.max_t, grace_period=GRACE)

@@ -35,7 +35,7 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
         "",
         *markdown_table(
             ("method", *_marks()),
-            ((title_of(s.method), *(f"{value:.3f}" for value in s.any)) for s in summaries),
+            ((title_of(s.method), *map(_figure, s.any)) for s in summaries),
         ),
     ]
     left_out = list(left_out)
@@ -76,6 +76,10 @@ def _ranks(summary: Summary) -> list[str]:
     return ["-" if np.isnan(rank) else f"{rank:.1f}" for rank in summary.rank]
 
 
+def _figure(regret: float) -> str:
+    return "-" if np.isnan(regret) else f"{regret:.3f}"
+
+
 def _seconds(summary: Summary) -> list[str]:
     return [f"{s:.2g}" for s in (summary.mean_s, summary.median_s, summary.worst_s)]
 
@@ -84,7 +88,7 @@ def _with_intervals(summary: Summary) -> list[str]:
     cells = []
     for mean, low, high in zip(summary.final, summary.low, summary.high, strict=True):
         interval = f" ({low:.2f} to {high:.2f})" if low < high else ""  # one seed has none
-        cells.append(f"{mean:.3f}{interval}")
+        cells.append(f"{_figure(mean)}{interval}")
     return cells
 
 

@@ -19,6 +19,10 @@ Say = Callable[[str], None]
 class Task(Protocol):
     """What another process can run: it is sent there."""
 
+    @property
+    def until(self) -> float:
+        """How much of its budget is wanted, as a share."""
+
     def run(self, key: Key) -> Run:
         """The run of a key."""
 
@@ -44,10 +48,8 @@ def run_all(
     """
     say = say or _to_stderr
     kept = store.runs()
-    done = {run.key for run in kept}
-    todo = {
-        key: task for key, task in tasks.items() if key not in done and key.method not in absent
-    }
+    able = {key: task for key, task in tasks.items() if key.method not in absent}
+    todo = missing_runs(able, kept)
     left_out = [f"{name}: {reason}" for name, reason in absent.items()]
     for line in left_out:
         say(f"left out: {line}")
@@ -58,6 +60,12 @@ def run_all(
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         failures = _work_off(pool, todo, store, Progress(kept, todo, jobs), say)
     return [*left_out, *(f"{name}: {reason}" for name, reason in failures.items())]
+
+
+def missing_runs(tasks: Mapping[Key, Task], kept: Iterable[Run]) -> dict[Key, Task]:
+    """Those of the tasks whose run there is not yet, or not as far as it is wanted."""
+    reached = {run.key: run.until for run in kept}
+    return {key: task for key, task in tasks.items() if reached.get(key, 0.0) < task.until}
 
 
 def _work_off(
@@ -74,7 +82,7 @@ def _work_off(
     while waiting or running:
         while waiting and len(running) < progress.jobs:
             key, task = waiting.popleft()
-            if key in {run.key for run in store.runs(key.method)}:
+            if not missing_runs({key: task}, store.runs(key.method)):
                 say(progress.elsewhere(key))
             else:
                 running[pool.submit(task.run, key)] = key
@@ -119,7 +127,7 @@ class Progress:
     def ended(self, run: Run) -> str:
         """A run has ended."""
         self._seconds[_kind(run.key)].append(run.wall_s)
-        return self._line(run.key, f"regret {run.regret(1.0):.3f} after {run.wall_s:.0f} s")
+        return self._line(run.key, f"regret {run.regret(run.until):.3f} after {run.wall_s:.0f} s")
 
     def elsewhere(self, key: Key) -> str:
         """Another process has run it meanwhile, from another environment."""

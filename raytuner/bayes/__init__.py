@@ -1,7 +1,7 @@
 """The Bayesian engine, ask and tell: what to try next, given the record so far."""
 
 from raytuner.bayes.bayes import BayesProposer
-from raytuner.bayes.forecast import Forecast, Forecaster
+from raytuner.bayes.forecast import Forecast, Forecaster, Outlook
 from raytuner.bayes.proposer import Proposal, Proposer
 from raytuner.bayes.recommend import best_by_model
 from raytuner.bayes.sobol import SobolProposer
@@ -10,6 +10,7 @@ __all__ = [
     "BayesProposer",
     "Forecast",
     "Forecaster",
+    "Outlook",
     "Proposal",
     "Proposer",
     "SobolProposer",

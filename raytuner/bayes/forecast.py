@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.stats import norm
+from torch import Tensor
 
+from raytuner.bayes.acquisition import lifted, log_improvement
+from raytuner.bayes.cost import CostModel
 from raytuner.bayes.dataset import dataset, least_trials
+from raytuner.bayes.maximise import unused_candidates
 from raytuner.bayes.posterior import Posterior
+from raytuner.bayes.seen import Seen
 from raytuner.bayes.surrogate import FIT_ERRORS, WarmFit, numerics
 from raytuner.history import Snapshot, TrialState
+from raytuner.history.snapshot import FloatArray, IntArray
 from raytuner.space import Space
+
+_LEAST_VARIANCE = 1e-12
+# What a new trial promises is looked for around so many of the best, too.
+_BEST = 5
+_LEAST_LEFT = 1e-3  # of a full training: what is about to end costs that much
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,23 @@ class Forecast:
     chance: float
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What paused trials promise, and what a new one does.
+
+    Attributes:
+        chance: Of each trial, by its id: the posterior probability that at full resource it is
+            better than the incumbent.
+        rate: Of each trial: the logarithm of its expected improvement over the incumbent, at full
+            resource, for each unit of cost that it takes to get there.
+        newcomer: The same rate of a new trial; minus infinity if none is to be had.
+    """
+
+    chance: Mapping[str, float]
+    rate: Mapping[str, float]
+    newcomer: float
+
+
 class Forecaster:
     """Forecasts trials with the surrogate over (configuration, log t).
 
@@ -47,6 +76,8 @@ class Forecaster:
     def __init__(self, space: Space) -> None:
         self._space = space
         self._fit = WarmFit()
+        self._costs = CostModel()
+        self._seen: tuple[Snapshot, Posterior] | None = None
         self.least = least_trials(space)
 
     def __call__(self, snapshot: Snapshot, trial_id: str) -> Forecast | None:
@@ -60,36 +91,152 @@ class Forecaster:
             The forecast; None if fewer than ``least`` trials have reported, if there is no rival,
             or if no stable model fits.
         """
-        with_values = np.unique(snapshot.trial[np.isfinite(snapshot.y)])
-        if len(with_values) < self.least:
-            return None
         row = snapshot.trial_ids.index(trial_id)
-        going = [state for state in TrialState if state.is_live or state is TrialState.COMPLETED]
-        others = np.intersect1d(with_values, snapshot.rows(*going))
-        others = others[(others != row) & self._space.is_full(snapshot.points[others])]
+        others = self._in_the_running(snapshot)
+        others = others[others != row]
         if not len(others):
             return None
-        data = dataset(snapshot, curves=True)
         try:
             with numerics(), torch.no_grad():
-                with torch.enable_grad():
-                    model = self._fit(data, self._space.columns)
-                posterior = Posterior(model)
+                posterior = self._posterior(snapshot)
+                if posterior is None:
+                    return None
                 means, _ = posterior.means(_at_full_resource(snapshot.points[others]))
                 rival = int(others[int(means.argmax())])
-                pair = _at_full_resource(snapshot.points[[row, rival]])
-                mean, covariance, _ = posterior.joint(pair)
+                lead, sd = _lead(posterior, snapshot.points[[row]], snapshot.points[rival])
         except FIT_ERRORS:
             return None
-        lead = float(mean[0] - mean[1])
-        variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-        sd = math.sqrt(max(variance, 1e-12))
         return Forecast(
             trial_id=trial_id,
             rival=snapshot.trial_ids[rival],
-            chance=float(norm.cdf(lead / sd)),
+            chance=float(norm.cdf(float(lead / sd))),
         )
 
+    def outlook(
+        self,
+        snapshot: Snapshot,
+        paused: Sequence[str],
+        *,
+        newcomer: str | None = None,
+        is_last: bool = False,
+        seconds: Mapping[str, float] | None = None,
+    ) -> Outlook | None:
+        """What trials that wait promise, beside a new one.
 
-def _at_full_resource(points: np.ndarray) -> torch.Tensor:
-    return torch.as_tensor(np.column_stack([points, np.ones(len(points))]))
+        The incumbent is the trial that is most likely the best of those that have completed or run
+        now; it is one of ``paused`` only if there is no other.
+
+        Args:
+            snapshot: The record.
+            paused: Ids of trials that wait; each has reported.
+            newcomer: Id of the new trial that would have the slot; if there is none in the record,
+                the best of some hundred configurations stands for it.
+            is_last: No new trial is to be had.
+            seconds: What each trial would cost in full, by its id, as far as it is known; None or
+                empty: all the same.
+
+        Returns:
+            The outlook; None if fewer than ``least`` trials have reported, or no stable model fits.
+        """
+        row_of = {trial_id: row for row, trial_id in enumerate(snapshot.trial_ids)}
+        rows = np.array([row_of[trial_id] for trial_id in paused], dtype=np.int64)
+        going = self._in_the_running(snapshot)
+        committed = np.setdiff1d(going, rows)
+        committed = committed if len(committed) else going
+        if not len(committed):
+            return None
+        try:
+            with numerics(), torch.no_grad():
+                posterior = self._posterior(snapshot)
+                if posterior is None:
+                    return None
+                means, _ = posterior.means(_at_full_resource(snapshot.points[committed]))
+                incumbent = snapshot.points[int(committed[int(means.argmax())])]
+                if is_last:
+                    new = np.empty((0, snapshot.dim))
+                elif newcomer not in row_of:
+                    new = self._candidates(snapshot)
+                else:
+                    new = snapshot.points[[row_of[newcomer]]]
+                points = np.vstack([snapshot.points[rows], new])
+                lead, sd = _lead(posterior, points, incumbent)
+                gain = log_improvement(lead / sd) + sd.log()
+                left = np.concatenate([_left(snapshot, rows), np.ones(len(new))])
+                rate = gain.numpy() - np.log(left) - self._log_cost(snapshot, points, seconds)
+                chance = norm.cdf((lead / sd).numpy())
+        except FIT_ERRORS:
+            return None
+        return Outlook(
+            chance=dict(zip(paused, chance.tolist(), strict=False)),
+            rate=dict(zip(paused, rate.tolist(), strict=False)),
+            newcomer=float(rate[len(rows) :].max(initial=-math.inf)),
+        )
+
+    def _in_the_running(self, snapshot: Snapshot) -> IntArray:
+        """Rows of trials that have values at full fidelity, and have completed or may yet."""
+        with_values = np.unique(snapshot.trial[np.isfinite(snapshot.y)])
+        going = [state for state in TrialState if state.is_live or state is TrialState.COMPLETED]
+        rows = np.intersect1d(with_values, snapshot.rows(*going))
+        return rows[self._space.is_full(snapshot.points[rows])]
+
+    def _posterior(self, snapshot: Snapshot) -> Posterior | None:
+        """The surrogate's; None while too few trials have reported. Kept for the same record."""
+        if self._seen is not None and self._seen[0] is snapshot:
+            return self._seen[1]
+        if len(np.unique(snapshot.trial[np.isfinite(snapshot.y)])) < self.least:
+            return None
+        data = dataset(snapshot, curves=True)
+        with torch.enable_grad():
+            model = self._fit(data, self._space.columns)
+        posterior = Posterior(model)
+        self._seen = (snapshot, posterior)
+        return posterior
+
+    def _candidates(self, snapshot: Snapshot) -> FloatArray:
+        """``(c, d)`` configurations that a proposer might come upon."""
+        finite = np.flatnonzero(np.isfinite(snapshot.y))
+        best = finite[np.argsort(-snapshot.y[finite], kind="stable")[:_BEST]]
+        around = snapshot.points[np.unique(snapshot.trial[best])]
+        rng = np.random.default_rng(len(snapshot.y))
+        return unused_candidates(self._space, around, Seen(self._space, snapshot.points), rng)
+
+    def _log_cost(
+        self, snapshot: Snapshot, points: FloatArray, seconds: Mapping[str, float] | None
+    ) -> FloatArray:
+        """``(k,)`` logarithms of what full trainings cost; 0 while that is not known."""
+        known = np.array([(seconds or {}).get(i, math.nan) for i in snapshot.trial_ids])
+        with torch.enable_grad():
+            cost = self._costs(replace(snapshot, cost=known), self._space.columns)
+        if cost is None:
+            return np.zeros(len(points))
+        found: FloatArray = cost.log(torch.as_tensor(points)).numpy()
+        return found
+
+
+def _lead(posterior: Posterior, points: FloatArray, rival: FloatArray) -> tuple[Tensor, Tensor]:
+    """``(k,)`` means and standard deviations of how far trials end above another.
+
+    Args:
+        posterior: The surrogate's.
+        points: ``(k, d)`` configurations of the trials.
+        rival: ``(d,)`` that of the other.
+    """
+    Z = _at_full_resource(np.vstack([rival, points]))
+    mean, cross = posterior.means(Z)
+    shared = posterior.covariance(Z[1:], Z[:1]).squeeze(-1) - cross[:, 1:].mT @ cross[:, 0]
+    own = posterior.kernel.variance - cross.square().sum(0)
+    variance = own[1:] + own[0] - 2 * shared
+    return mean[1:] - mean[0], variance.clamp_min(_LEAST_VARIANCE).sqrt()
+
+
+def _left(snapshot: Snapshot, rows: IntArray) -> FloatArray:
+    """``(k,)`` how much of a full training each trial still needs."""
+    if snapshot.max_t is None:
+        return np.ones(len(rows))
+    reached = np.zeros(len(snapshot.trial_ids))
+    np.maximum.at(reached, snapshot.trial, snapshot.t)
+    return np.maximum(1 - reached[rows] / snapshot.max_t, _LEAST_LEFT)
+
+
+def _at_full_resource(points: FloatArray) -> Tensor:
+    return lifted(torch.as_tensor(points), has_fidelity=True)

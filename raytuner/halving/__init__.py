@@ -4,6 +4,7 @@ Knows nothing of Ray. Inside this room a larger value is always the better one; 
 the sign of a metric that is to be minimised.
 """
 
+from raytuner.halving.freeze_thaw import FreezeThaw
 from raytuner.halving.halving import RungView, SuccessiveHalving
 from raytuner.halving.judge import Decision, Judge
 from raytuner.halving.predictive import PredictiveStopping
@@ -16,6 +17,7 @@ from raytuner.halving.verdict import Action, Verdict
 __all__ = [
     "Action",
     "Decision",
+    "FreezeThaw",
     "Judge",
     "PredictiveStopping",
     "Promotion",

@@ -94,6 +94,15 @@ class Rung:
                 del self._waiting[index]
                 return
 
+    def waiting(self, alive: Callable[[str], bool]) -> list[str]:
+        """The trials that wait, the worst first; those that are not alive are forgotten."""
+        self._waiting = [entry for entry in self._waiting if alive(entry[2])]
+        return [trial_id for _, _, trial_id in self._waiting]
+
+    def forget(self, trial_id: str) -> None:
+        """A trial waits no longer, and does not go on."""
+        self._waiting = [entry for entry in self._waiting if entry[2] != trial_id]
+
     def best_waiting(self, alive: Callable[[str], bool]) -> str | None:
         """The best trial that waits; those that are not alive are forgotten.
 

@@ -379,7 +379,13 @@ class History:
         return tuple(trial for (trial, _), is_in in zip(contenders, on_front, strict=True) if is_in)
 
     def snapshot(self) -> Snapshot:
-        """The record as frozen arrays; see :class:`Snapshot`."""
+        """The record as frozen arrays; see :class:`Snapshot`. The same one until it changes."""
+        moment = (self._parts, len(self._log), self.left, self.goal)
+        if self._taken is None or self._taken[0] != moment:
+            self._taken = (moment, self._take())
+        return self._taken[1]
+
+    def _take(self) -> Snapshot:
         parts = self._parts.all(len(self._rows)) or [self._part(0, 0)]
         Y = np.concatenate([part.outcomes for part in parts])
         return Snapshot(
@@ -652,6 +658,7 @@ class History:
         self._live: set[str] = set()
         self._has_values = False
         self._largest_t = 0.0
+        self._taken: tuple[tuple[object, ...], Snapshot] | None = None  # the last one, and of when
         self._log: list[tuple[str, float | None]] = []  # which trial; at which t, if it reported
         self._ended_version = 0
 

@@ -2,12 +2,14 @@
 
 from raytuner.schedulers.asha import ASHAScheduler
 from raytuner.schedulers.base import JudgingScheduler
+from raytuner.schedulers.freeze_thaw import FreezeThawScheduler
 from raytuner.schedulers.hyperband import HyperBandScheduler
 from raytuner.schedulers.partner import SearchPartner, find_partner
 from raytuner.schedulers.predictive import PredictiveTerminationScheduler
 
 __all__ = [
     "ASHAScheduler",
+    "FreezeThawScheduler",
     "HyperBandScheduler",
     "JudgingScheduler",
     "PredictiveTerminationScheduler",

@@ -106,6 +106,9 @@ class CurveKeeper(Protocol):
     ) -> tuple[Space, Snapshot]:
         """The search space and the record, this report in it though Ray has yet to hand it on."""
 
+    def curves(self) -> tuple[Space, Snapshot]:
+        """The search space and the record as they are."""
+
 
 @runtime_checkable
 class PauseListener(Protocol):

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from typing import Any
-
-from ray.tune.experiment import Trial
-
-from raytuner.bayes import Forecaster
-from raytuner.errors import MetricError
 from raytuner.halving import PredictiveStopping
-from raytuner.schedulers.base import JudgingScheduler, Metric
-from raytuner.schedulers.partner import CurveKeeper, innermost_searcher
-
-logger = logging.getLogger(__name__)
+from raytuner.schedulers.base import Metric
+from raytuner.schedulers.forecasting import ForecastingScheduler
 
 
-class PredictiveTerminationScheduler(JudgingScheduler):
+class PredictiveTerminationScheduler(ForecastingScheduler):
     """Stops a trial when it will hardly be the best at ``max_t``, by its curve and the others'.
 
     Whenever a trial's resource has doubled, a Gaussian process over configurations and learning
@@ -69,12 +59,9 @@ class PredictiveTerminationScheduler(JudgingScheduler):
         self._halving = PredictiveStopping(
             least_chance=least_chance, grace_period=grace_period, max_t=max_t
         )
-        self._searcher: CurveKeeper | None = None
-        self._result: Mapping[str, Any] = {}  # that is being judged
-        self._forecaster: Forecaster | None = None
-        self._warned = False
         super().__init__(
             self._halving,
+            by_rank="stops",
             name="Predictive termination",
             time_attr=time_attr,
             metric=metric,
@@ -86,37 +73,11 @@ class PredictiveTerminationScheduler(JudgingScheduler):
         """Rungs and verdicts, to read. With mode `"min"` its values are negated."""
         return self._halving
 
-    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Take a trial up; see `JudgingScheduler.on_trial_add`."""
-        searcher = innermost_searcher(tune_controller)
-        if isinstance(searcher, CurveKeeper):
-            self._searcher, self._halving.predict = searcher, self._chance
-        elif not self._warned:
-            self._warned = True
-            logger.warning(
-                "PredictiveTerminationScheduler stops trials by rank: %s keeps no record to "
-                "forecast from; BoTorchSearch does.",
-                type(searcher).__name__,
-            )
-        super().on_trial_add(tune_controller, trial)
-        goal = self._required_goal()
-        if goal.n_objectives > 1 or goal.constraints:
-            raise MetricError(
-                "PredictiveTerminationScheduler forecasts one objective without constraints, and"
-                f" the search is after {', '.join(goal.metrics)}; ASHAScheduler takes several"
-            )
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        """Decide whether a trial goes on; see `JudgingScheduler.on_trial_result`."""
-        self._result = result
-        return super().on_trial_result(tune_controller, trial, result)
+    def _begin_to_forecast(self) -> None:
+        self._halving.predict = self._chance
 
     def _chance(self, trial_id: str) -> float | None:
         """See `raytuner.halving.predictive.Predict`."""
-        assert self._searcher is not None
-        t, _ = self._read(self._result)
-        space, snapshot = self._searcher.curves_with(trial_id, t, self._metrics(self._result))
-        if self._forecaster is None:
-            self._forecaster = Forecaster(space)
-        forecast = self._forecaster(snapshot, trial_id)
+        forecaster, snapshot = self._known()
+        forecast = forecaster(snapshot, trial_id)
         return None if forecast is None else forecast.chance

@@ -521,6 +521,10 @@ class BoTorchSearch(Searcher):
             metrics: What, by the metric's name.
         """
         record(self.history, trial_id, t, metrics)
+        return self.curves()
+
+    def curves(self) -> tuple[Space, Snapshot]:
+        """The search space and the record."""
         return self.history.space, self.history.snapshot()
 
     def end_again(self, trial_id: str) -> LateEnd | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
 from raytuner.bayes import Forecaster
 from raytuner.history import History, TrialState
@@ -93,3 +94,58 @@ def test_chances_are_calibrated_on_noisy_curves() -> None:
     assert low.sum() >= 10
     assert won[low].mean() <= 0.1
     assert chance[won].mean() > 2 * chance[~won].mean()
+
+
+def test_of_paused_trials_the_one_that_will_win_promises_most() -> None:
+    history = record({0.0: MAX_T, 0.25: MAX_T, 0.45: MAX_T, 0.9: 9, 1.0: MAX_T, 0.05: 6, 0.62: 9})
+    for trial_id in ("0.9", "0.05", "0.62"):
+        history.pause(trial_id)
+    outlook = Forecaster(history.space).outlook(history.snapshot(), ["0.9", "0.05", "0.62"])
+    assert outlook is not None
+    assert max(outlook.rate, key=outlook.rate.__getitem__) == "0.62"
+    assert outlook.chance["0.62"] > 0.5 > 0.05 > outlook.chance["0.05"]
+    assert outlook.newcomer > outlook.rate["0.05"]
+
+
+def test_a_newcomer_is_weighed_by_its_own_configuration() -> None:
+    history = record({0.0: MAX_T, 0.25: MAX_T, 0.45: 9, 0.7: MAX_T, 1.0: MAX_T})
+    history.pause("0.45")
+    history.add("good", {"x": 0.6})
+    history.add("bad", {"x": 0.02})
+    forecaster, snapshot = Forecaster(history.space), history.snapshot()
+    rates = []
+    for newcomer in ("good", "bad", None):
+        outlook = forecaster.outlook(snapshot, ["0.45"], newcomer=newcomer)
+        assert outlook is not None
+        rates.append(outlook.newcomer)
+    good, bad, any_ = rates
+    assert any_ >= good - 0.1
+    assert good > bad
+    last = forecaster.outlook(snapshot, ["0.45"], is_last=True)
+    assert last is not None
+    assert last.newcomer == -math.inf
+
+
+def test_what_is_nearly_done_or_cheap_promises_more_per_second() -> None:
+    """Two trials of one configuration, but for how far they are or what they cost."""
+    lengths = {0.0: MAX_T, 0.25: MAX_T, 0.45: MAX_T, 0.8: MAX_T, 1.0: MAX_T, 0.58: 3, 0.62: 18}
+    history = record(lengths)
+    for trial_id in ("0.58", "0.62"):
+        history.pause(trial_id)
+    forecaster, snapshot = Forecaster(history.space), history.snapshot()
+    alike = forecaster.outlook(snapshot, ["0.58", "0.62"])
+    # The further right, the dearer.
+    seconds = {str(x): math.exp(8 * x) for x in lengths}
+    dear = forecaster.outlook(snapshot, ["0.58", "0.62"], seconds=seconds)
+    assert alike is not None
+    assert dear is not None
+    assert alike.chance == dear.chance
+    gains = {i: alike.rate[i] + math.log(1 - t / MAX_T) for i, t in (("0.58", 3), ("0.62", 18))}
+    assert alike.rate["0.62"] - gains["0.62"] == pytest.approx(math.log(MAX_T / 9))
+    less = (alike.rate["0.62"] - alike.rate["0.58"]) - (dear.rate["0.62"] - dear.rate["0.58"])
+    assert less == pytest.approx(8 * 0.04, rel=0.3)
+
+
+def test_no_outlook_while_too_little_is_known() -> None:
+    history = record({0.1: 3, 0.3: 3, 0.5: 3, 0.7: 3})
+    assert Forecaster(history.space).outlook(history.snapshot(), ["0.1"]) is None

@@ -9,15 +9,16 @@ import pytest
 from ray import tune
 from tiny import EPOCHS, tiny_problem
 
+from benchmarks.lcbench import LCBenchProblems
 from benchmarks.race.figures import MARKS, intervals, mean_ranks, summaries, time_to_reach
 from benchmarks.race.method import Contest, Method, Search
 from benchmarks.race.methods import METHODS, RACERS
 from benchmarks.race.page import MICRO, PENDING, REASONS, page
 from benchmarks.race.peers.ask_tell import AskTell, Range, ranges
-from benchmarks.race.plan import FULL, QUICK
-from benchmarks.race.runs import Run, Steps, Store, race, thinned
+from benchmarks.race.plan import FULL, QUICK, Task
+from benchmarks.race.runs import Key, Run, Steps, Store, race, thinned
 from benchmarks.race.table import as_markdown
-from benchmarks.race.workers import Progress
+from benchmarks.race.workers import Progress, missing_runs
 
 
 def contest(seed: int = 0, budget: float = 6.0) -> Contest:
@@ -66,6 +67,33 @@ def test_equal_seeds_give_equal_runs() -> None:
     assert first.final == second.final
     assert first.trials == second.trials
     assert race(METHODS["random+ray-asha"], contest(seed=4)).final != first.final
+
+
+def test_a_run_that_is_broken_off_is_the_beginning_of_the_whole() -> None:
+    whole, part = (race(METHODS["random"], contest(), until) for until in (1.0, 0.5))
+    assert part.until == 0.5
+    assert part.final == [step for step in whole.final if step[0] <= 0.5]
+    assert part.regret(0.5) == whole.regret(0.5)
+    assert np.isnan(part.regret(0.75))
+
+
+def test_only_what_has_not_got_so_far_is_run_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    ran: list[float] = []
+
+    class Noting(Task):
+        def run(self, key: Key) -> Run:
+            ran.append(self.until)
+            return replace(a_run(key.method, []), until=self.until)
+
+    key = a_run("random", []).key
+    for until in (0.2, 0.1, 0.2, 1.0, 0.5):
+        task = Noting(LCBenchProblems("no data"), "p", until)
+        todo = missing_runs({key: task}, store.runs())
+        for one in todo:
+            store.add(todo[one].run(one))
+    assert ran == [0.2, 1.0]
+    assert [run.until for run in store.runs()] == [1.0]
 
 
 def test_top_k_trains_the_best_after_all_first_epochs() -> None:
@@ -127,6 +155,23 @@ def test_figures() -> None:
     table = as_markdown([best, worst], ["third: not installed: nothing"])
     assert "| good | 2 |" in table
     assert "- third: not installed: nothing" in table
+
+
+def test_what_was_broken_off_has_figures_as_far_as_it_got() -> None:
+    whole = [a_run("whole", [(0.1, 0.2)], seed=seed) for seed in (0, 1)]
+    part = [replace(a_run("part", [(0.1, 0.1)], seed=seed), until=0.2) for seed in (0, 1)]
+    first, last = summaries([*part, *whole])
+    assert (first.method, last.method) == ("whole", "part")
+    assert last.final[:3].tolist() == [1.0, 0.1, 0.1]
+    assert np.isnan(last.final[3:]).all()
+    assert np.isnan(last.rank).all()
+    assert first.rank.tolist() == [1.0] * len(MARKS)
+    assert "| part | 2 | 1.000 | 0.100 | 0.100 | - | - | - | - |" in as_markdown([first, last])
+    assert time_to_reach(part, [a_run("c", [(0.5, 0.1)])]) == 0.1
+    for one, other in ((part, [a_run("c", [(0.5, 0.05)])]), (whole, part)):
+        share = time_to_reach(one, other)
+        assert share is not None
+        assert np.isnan(share)
 
 
 def test_intervals_hold_the_mean_and_keep_problems() -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from scheduler_conformance import MAX_T, Make, SchedulerConformance
 from scheduler_loop import LIVE, Loop
 
-from raytuner import ASHAScheduler, HyperBandScheduler, PredictiveTerminationScheduler
-from raytuner.bayes import Forecast
+from raytuner import (
+    ASHAScheduler,
+    FreezeThawScheduler,
+    HyperBandScheduler,
+    PredictiveTerminationScheduler,
+)
+from raytuner.bayes import Forecast, Outlook
 from raytuner.history import Snapshot
 
 
@@ -115,11 +122,32 @@ class _Guess:
             return None
         return Forecast(trial_id, rival="another", chance=0.2 * rng.random())
 
+    def outlook(
+        self,
+        snapshot: Snapshot,
+        paused: Sequence[str],
+        *,
+        newcomer: str | None,
+        is_last: bool,
+        seconds: Mapping[str, float],
+    ) -> Outlook | None:
+        assert newcomer is None or newcomer in snapshot.trial_ids
+        assert newcomer is None or not is_last
+        assert all(value > 0 for value in seconds.values())
+        rng = random.Random(f"{len(snapshot.y)} {len(paused)}")
+        if rng.random() < 0.2:
+            return None
+        return Outlook(
+            chance={i: rng.choice([0.0, 0.04, 0.3]) for i in paused},
+            rate={i: rng.random() for i in paused},
+            newcomer=-math.inf if is_last else rng.random(),
+        )
+
 
 class TestPredictiveTermination(RankConformance):
     @pytest.fixture
     def make(self, monkeypatch: pytest.MonkeyPatch) -> Make:
-        monkeypatch.setattr("raytuner.schedulers.predictive.Forecaster", _Guess)
+        monkeypatch.setattr("raytuner.schedulers.forecasting.Forecaster", _Guess)
         return lambda metric=None, mode=None: PredictiveTerminationScheduler(
             metric=metric, mode=mode, max_t=MAX_T
         )
@@ -133,3 +161,30 @@ class TestPredictiveTermination(RankConformance):
             for one, two in zip(rungs, again, strict=True):
                 assert one["values"] == two["values"]
                 assert alive & set(one["went_on"]) <= set(two["went_on"])
+
+
+class TestFreezeThaw(RankConformance):
+    @pytest.fixture
+    def make(self, monkeypatch: pytest.MonkeyPatch) -> Make:
+        monkeypatch.setattr("raytuner.schedulers.forecasting.Forecaster", _Guess)
+        return lambda metric=None, mode=None: FreezeThawScheduler(
+            metric=metric, mode=mode, max_t=MAX_T
+        )
+
+    def check(self, loop: Loop) -> None:
+        """Nobody is paused at the end, nor below the first rung."""
+        super().check(loop)
+        for trial_id, t, decision in loop.decisions:
+            assert decision != "PAUSE" or t < MAX_T, trial_id
+
+    def check_restored(self, loop: Loop, after: Any) -> None:
+        """The same values at the rungs; who is past a rung has gone on from it."""
+        old = loop.scheduler.halving.state_dict()["rungs"]
+        new = after.halving.state_dict()["rungs"]
+        for rungs, again in zip(old, new, strict=True):
+            for one, two in zip(rungs, again, strict=True):
+                # One whose pause failed, and that then got to the next rung, is taken for promoted.
+                more = two["values"].items() - one["values"].items()
+                assert one["values"].items() <= two["values"].items()
+                assert len(more) <= loop.retried
+                assert loop.retried or set(two["went_on"]) <= set(one["went_on"])

@@ -1,0 +1,160 @@
+"""FreezeThawScheduler with real forecasts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray import tune
+
+import raytuner
+from raytuner import BoTorchSearch, FreezeThawScheduler, PredictiveTerminationScheduler
+from raytuner.errors import MetricError
+from raytuner.history import TrialState
+from raytuner.simulate import Cluster, Curve, EventKind, Simulation, simulate
+
+MAX_T = 27
+SPACE = {"x": tune.uniform(0, 1), "rate": tune.uniform(0, 1)}
+
+
+def loss_at(config: Mapping[str, Any], t: int) -> float:
+    """Losses that cross: what falls fast at first ends high. The best end is at x = 0.3."""
+    floor = (config["x"] - 0.3) ** 2
+    start, speed = 1.0 - 0.5 * config["x"], 0.2 + config["rate"]
+    return float(floor + start * math.exp(-speed * t / 3))
+
+
+def objective(config: Mapping[str, Any]) -> Curve:
+    return Curve([{"loss": loss_at(config, t)} for t in range(1, MAX_T + 1)], seconds=1.0)
+
+
+def train(config: dict[str, Any]) -> None:
+    first = 1
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            first = json.loads(Path(folder, "t").read_text()) + 1
+    for t in range(first, MAX_T + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "t").write_text(json.dumps(t))
+            report = {"loss": loss_at(config, t), "epoch": t}
+            tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def run(scheduler: Any, searcher: Any, num_samples: int, **settings: Any) -> Simulation:
+    return simulate(
+        objective,
+        SPACE,
+        searcher=searcher,
+        scheduler=scheduler,
+        metric="loss",
+        mode="min",
+        num_samples=num_samples,
+        cluster=Cluster(workers=4),
+        seed=0,
+        **settings,
+    )
+
+
+def test_it_pauses_most_and_trains_those_that_win() -> None:
+    searcher = BoTorchSearch(background=False, seed=0)
+    simulation = run(FreezeThawScheduler(max_t=MAX_T), searcher, 40)
+    trials = searcher.history.trials
+    assert not searcher.history.live()
+    assert simulation.resource_spent < 0.8 * 40 * MAX_T
+    kinds = Counter((event.trial, event.kind) for event in simulation.events)
+    paused = {trial for trial, kind in kinds if kind is EventKind.PAUSED}
+    resumed = {trial for trial in paused if kinds[trial, EventKind.STARTED] > 1}
+    assert len(paused) >= 10
+    assert 1 <= len(resumed) < len(paused)
+    best = searcher.history.best()
+    assert best is not None
+    assert best.state is TrialState.COMPLETED
+    assert best.value is not None
+    stopped = [t for t in trials if t.state is TrialState.STOPPED_EARLY]
+    assert min(loss_at(t.config, MAX_T) for t in stopped) > best.value - 0.005
+    for trial in stopped:
+        assert "to be the best in the end" in trial.reason
+
+
+def test_within_a_budget_it_is_ahead_of_stopping_by_the_same_forecasts() -> None:
+    """Time for six full trainings on each of four workers; three seeds."""
+    found: dict[type, list[float]] = {}
+    for kind in (FreezeThawScheduler, PredictiveTerminationScheduler):
+        for seed in range(3):
+            searcher = BoTorchSearch(background=False, seed=seed)
+            run(kind(max_t=MAX_T), searcher, -1, time_budget_s=6.0 * MAX_T)
+            best = searcher.history.best()
+            assert best is not None
+            found.setdefault(kind, []).append(best.value or 0.0)
+    ours, stopping = (sorted(losses) for losses in found.values())
+    assert ours[1] <= stopping[1] + 0.002  # the medians; losses range over 0.5
+
+
+def test_equal_seeds_give_equal_studies() -> None:
+    one, other = (
+        run(FreezeThawScheduler(max_t=MAX_T), BoTorchSearch(background=False, seed=1), 14)
+        for _ in range(2)
+    )
+    assert one == other
+
+
+def test_beside_a_searcher_without_a_record_it_promotes_by_rank_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        simulation = run(FreezeThawScheduler(max_t=MAX_T), None, 12)
+    assert simulation.counts[TrialState.STOPPED_EARLY] >= 3
+    warnings = [r.message for r in caplog.records if "promotes trials by rank" in r.message]
+    assert len(warnings) == 1
+    assert "BasicVariantGenerator keeps no record" in warnings[0]
+
+
+def test_several_objectives_are_not_forecast() -> None:
+    searcher = BoTorchSearch(
+        SPACE, metric=["loss", "size"], mode=["min", "min"], background=False, seed=0
+    )
+    with pytest.raises(MetricError, match="FreezeThawScheduler forecasts one objective"):
+        simulate(
+            lambda config: Curve([{"loss": 1.0, "size": 2.0}] * MAX_T, seconds=1.0),
+            searcher=searcher,
+            scheduler=FreezeThawScheduler(max_t=MAX_T),
+            num_samples=2,
+            cluster=Cluster(workers=1),
+        )
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_in_a_real_ray_trials_go_on_from_their_checkpoints(tmp_path: Path) -> None:
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
+    study = raytuner.tune(
+        train,
+        SPACE,
+        metric="loss",
+        mode="min",
+        num_samples=12,
+        scheduler=FreezeThawScheduler(max_t=MAX_T),
+        storage_path=tmp_path,
+        seed=0,
+        progress=False,
+    )
+    history = study.history
+    assert history.counts().total() == 12
+    assert not history.live()
+    stopped = [t for t in history.trials if t.state is TrialState.STOPPED_EARLY]
+    assert stopped
+    for trial in history.trials:
+        # Each epoch was trained once, wherever the trial was paused.
+        assert [t for t, _ in trial.values] == list(range(1, len(trial.values) + 1))
+        assert all(history.metrics_at(trial.trial_id, t)["loss"] == loss_at(trial.config, int(t)) for t, _ in trial.values)
+    assert study.best is not None
+    assert study.best.state is TrialState.COMPLETED
