@@ -4,6 +4,9 @@ A search runs on each development instance of LCBench, on the virtual clock. Whe
 epochs have doubled, the forecaster that `PredictiveTerminationScheduler` asks is asked for the
 trial's chance to end better than its rival. Trials are then stopped by chance, whatever it says, so
 that all kinds of forecasts are seen. The surrogate knows how every trial would have ended.
+
+Then the schedulers that go by forecasts run the same searches, and of each trial that they ended it
+is said whether it would have been the best.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import json
+import math
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,14 +35,16 @@ from ray.tune.schedulers import FIFOScheduler
 from benchmarks import lcbench
 from benchmarks.race.runs import this_machine
 from benchmarks.race.table import markdown_table
-from raytuner import BoTorchSearch
+from raytuner import BoTorchSearch, FreezeThawScheduler, PredictiveTerminationScheduler
 from raytuner.bayes import Forecaster
 from raytuner.halving import rung_levels
+from raytuner.history import TrialState
 from raytuner.simulate import Cluster, simulate
 
 RUNGS = rung_levels(1, lcbench.MAX_T, 2)
 STOP_AT_A_RUNG = 0.3  # whatever the forecast
-LEAST_CHANCE = 0.05  # the scheduler's default
+LEAST_CHANCE = 0.05  # PredictiveTerminationScheduler's default
+HOPELESS = 0.001  # with a lower chance FreezeThawScheduler ends a trial
 BINS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -59,6 +65,38 @@ class Said:
     t: int
     chance: float
     won: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a scheduler made of a search.
+
+    Attributes:
+        scheduler: Its name.
+        instance: The data set.
+        seed: Of the search.
+        trials: How many trials there were.
+        completed: How many were trained in full.
+        epochs: Epochs of all trials, in full trainings.
+        stopped: How many were stopped at a rung.
+        stopped_won: How many of these would have ended better than all that were trained in full.
+        left: How many were paused when the search ended, with too low a chance to go on.
+        left_won: How many of these would have.
+    """
+
+    scheduler: str
+    instance: str
+    seed: int
+    trials: int
+    completed: int
+    epochs: float
+    stopped: int
+    stopped_won: int
+    left: int
+    left_won: int
+
+
+SCHEDULERS = (PredictiveTerminationScheduler, FreezeThawScheduler)
 
 
 class Asking(FIFOScheduler):
@@ -98,9 +136,57 @@ class Asking(FIFOScheduler):
 
 def ask(data: lcbench.LCBench, instance: str, seed: int, trials: int) -> list[Said]:
     """One search, and what was said in it."""
-    problem = data.problem(instance)
     searcher = BoTorchSearch(background=False, seed=seed)
     scheduler = Asking(searcher, seed)
+    search(data, instance, seed, trials, searcher, scheduler)
+    end = ends(data, instance, searcher)
+    return [
+        Said(instance, seed, t, round(chance, 5), end[trial_id] > end[rival])
+        for trial_id, t, chance, rival in scheduler.forecasts
+    ]
+
+
+def end(
+    data: lcbench.LCBench,
+    instance: str,
+    seed: int,
+    trials: int,
+    kind: type[PredictiveTerminationScheduler | FreezeThawScheduler],
+) -> Ended:
+    """One search under a scheduler that goes by forecasts."""
+    searcher = BoTorchSearch(background=False, seed=seed)
+    search(data, instance, seed, trials, searcher, kind(max_t=lcbench.MAX_T))
+    in_the_end = ends(data, instance, searcher)
+    found = searcher.history.trials
+    completed = [t for t in found if t.state is TrialState.COMPLETED]
+    best = max((in_the_end[trial.trial_id] for trial in completed), default=-math.inf)
+    early = [t for t in found if t.state is TrialState.STOPPED_EARLY]
+    paused = [t for t in early if "while it was paused" in t.reason]
+    at_a_rung = [t for t in early if t not in paused]
+    return Ended(
+        scheduler=kind.__name__,
+        instance=instance,
+        seed=seed,
+        trials=len(found),
+        completed=len(completed),
+        epochs=round(sum(t.values[-1][0] for t in found if t.values) / lcbench.MAX_T, 2),
+        stopped=len(at_a_rung),
+        stopped_won=sum(in_the_end[t.trial_id] > best for t in at_a_rung),
+        left=len(paused),
+        left_won=sum(in_the_end[t.trial_id] > best for t in paused),
+    )
+
+
+def search(
+    data: lcbench.LCBench,
+    instance: str,
+    seed: int,
+    trials: int,
+    searcher: BoTorchSearch,
+    scheduler: Any,
+) -> None:
+    """Run a search, to its end."""
+    problem = data.problem(instance)
     simulate(
         problem.objective,
         problem.space,
@@ -113,21 +199,21 @@ def ask(data: lcbench.LCBench, instance: str, seed: int, trials: int) -> list[Sa
         max_t=problem.max_t,
         seed=seed,
     )
-    end = {
+
+
+def ends(data: lcbench.LCBench, instance: str, searcher: BoTorchSearch) -> dict[str, float]:
+    """What each trial comes to, trained in full."""
+    return {
         trial.trial_id: data.predict(
             instance,
-            [problem.max_t],
+            [lcbench.MAX_T],
             [[float(trial.config[name]) for name in lcbench.HYPERPARAMETERS]],
         )[0].item()
         for trial in searcher.history.trials
     }
-    return [
-        Said(instance, seed, t, round(chance, 5), end[trial_id] > end[rival])
-        for trial_id, t, chance, rival in scheduler.forecasts
-    ]
 
 
-def page(said: Sequence[Said], trials: int) -> str:
+def page(said: Sequence[Said], ended: Sequence[Ended], trials: int) -> str:
     """The tables, as Markdown."""
     chance = np.array([s.chance for s in said])
     won = np.array([s.won for s in said])
@@ -141,14 +227,13 @@ def page(said: Sequence[Said], trials: int) -> str:
                 (f"{least:g} to {most:g}", str(these.sum()), f"{chance[these].mean():.3f}", share)
             )
     rungs = []
-    for rung in RUNGS:
-        here = t == rung
-        low = here & (chance < LEAST_CHANCE)
-        lost = f"{won[low].mean():.3f}" if low.any() else ""
-        rungs.append((f"{rung:g}", str(here.sum()), str(low.sum()), str(won[low].sum()), lost))
-    low = chance < LEAST_CHANCE
-    share = f"{won[low].mean():.3f}"
-    rungs.append(("all", str(len(said)), str(low.sum()), str(won[low].sum()), share))
+    for name, here in [*((f"{rung:g}", t == rung) for rung in RUNGS), ("all", t > 0)]:
+        cells = [name, str(here.sum())]
+        for limit in (LEAST_CHANCE, HOPELESS):
+            low = here & (chance < limit)
+            lost = f"{won[low].mean():.3f}" if low.any() else ""
+            cells += [str(low.sum()), str(won[low].sum()), lost]
+        rungs.append(tuple(cells))
     instances = sorted({s.instance for s in said}, key=int)
     seeds = sorted({s.seed for s in said})
     packages = ", ".join(f"{name} {version(name)}" for name in ("raytuner", "torch", "botorch"))
@@ -168,16 +253,55 @@ def page(said: Sequence[Said], trials: int) -> str:
             *markdown_table(("chance", "forecasts", "mean chance", "share that won"), bins),
             "",
             f"Forecasts below {LEAST_CHANCE:g}, which make `PredictiveTerminationScheduler` stop a"
-            " trial, by the epochs that the trial had run:",
+            f" trial, and below {HOPELESS:g}, which make `FreezeThawScheduler` stop it where it"
+            " pauses others, by the epochs that the trial had run:",
             "",
             *markdown_table(
-                ("epochs", "forecasts", "below", "of these would have won", "share"), rungs
+                (
+                    "epochs",
+                    "forecasts",
+                    *(
+                        cell
+                        for limit in (LEAST_CHANCE, HOPELESS)
+                        for cell in (f"below {limit:g}", "of these would have won", "share")
+                    ),
+                ),
+                rungs,
+            ),
+            "",
+            "The schedulers themselves, with as many trials a search: of the trials that they"
+            " ended, those that would have been better than all that the search trained in full."
+            " Left: paused when no new trial was to come, with a chance below"
+            f" {LEAST_CHANCE:g}. Epochs: in full trainings, of all trials together.",
+            "",
+            *markdown_table(
+                (
+                    "scheduler",
+                    "searches",
+                    "trials",
+                    "epochs",
+                    "in full",
+                    "stopped",
+                    "of these would have won",
+                    "left",
+                    "of these would have won",
+                ),
+                [_totals(kind.__name__, ended) for kind in SCHEDULERS],
             ),
             "",
             f"{this_machine()}; {packages}.",
             "",
         ]
     )
+
+
+def _totals(scheduler: str, ended: Sequence[Ended]) -> tuple[str, ...]:
+    mine = [one for one in ended if one.scheduler == scheduler]
+    counts = (
+        sum(getattr(one, name) for one in mine)
+        for name in ("trials", "epochs", "completed", "stopped", "stopped_won", "left", "left_won")
+    )
+    return (f"`{scheduler}`", str(len(mine)), *(f"{count:.0f}" for count in counts))
 
 
 def draw(said: Sequence[Said], file: Path) -> None:
@@ -224,21 +348,25 @@ def draw(said: Sequence[Said], file: Path) -> None:
     default=Path("benchmarks/FORECASTS.md"),
     show_default=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The page; beside it go forecasts.jsonl, what was said, and plots/forecasts.svg.",
+    help="The page; beside it go forecasts.jsonl and stops.jsonl, what was said and how searches"
+    " ended, and plots/forecasts.svg.",
 )
 def main(data: Path, trials: int, seeds: int, out: Path) -> None:
     """Ask for forecasts in searches on the development instances, and hold them to the truth."""
     surrogate = lcbench.load(data)
     said: list[Said] = []
+    ended: list[Ended] = []
     for seed in range(seeds):
         for instance in lcbench.DEVELOPMENT:
             said += ask(surrogate, instance, seed, trials)
+            ended += [end(surrogate, instance, seed, trials, kind) for kind in SCHEDULERS]
             print(f"{instance}, seed {seed}: {len(said)} forecasts so far", file=sys.stderr)
     (out.parent / "plots").mkdir(parents=True, exist_ok=True)
-    raw = out.parent / "forecasts.jsonl"
-    raw.write_text("".join(f"{json.dumps(asdict(s))}\n" for s in said), encoding="utf-8")
+    for name, rows in (("forecasts", said), ("stops", ended)):
+        raw = "".join(f"{json.dumps(asdict(row))}\n" for row in rows)
+        (out.parent / f"{name}.jsonl").write_text(raw, encoding="utf-8")
     draw(said, out.parent / "plots" / "forecasts.svg")
-    out.write_text(page(said, trials), encoding="utf-8")
+    out.write_text(page(said, ended, trials), encoding="utf-8")
     click.echo(f"{out}: {len(said)} forecasts")
 
 

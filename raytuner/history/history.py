@@ -103,6 +103,7 @@ class History:
     """
 
     left: int | None = None
+    _taken: tuple[object, Snapshot] | None  # the last snapshot, and as of when
 
     def __init__(
         self,
@@ -382,7 +383,7 @@ class History:
         """The record as frozen arrays; see :class:`Snapshot`. The same one until it changes."""
         moment = (self._parts, len(self._log), self.left, self.goal)
         if self._taken is None or self._taken[0] != moment:
-            self._taken = (moment, self._take())
+            self._taken = moment, self._take()
         return self._taken[1]
 
     def _take(self) -> Snapshot:
@@ -658,7 +659,7 @@ class History:
         self._live: set[str] = set()
         self._has_values = False
         self._largest_t = 0.0
-        self._taken: tuple[tuple[object, ...], Snapshot] | None = None  # the last one, and of when
+        self._taken = None
         self._log: list[tuple[str, float | None]] = []  # which trial; at which t, if it reported
         self._ended_version = 0
 

@@ -64,7 +64,9 @@ class Snapshot:
         others = self.outcomes[:, 1:]
         if others.shape[0] != m or not 1 <= self.n_objectives <= 1 + others.shape[1]:
             raise ValueError(f"m = {m}: others {others.shape}, {self.n_objectives} objectives")
-        for array in (self.points, self.trial, self.t, self.y, self.final):
+        arrays = [self.points, self.trial, self.t, self.y, self.final]
+        perhaps = (self.others, self.cost, self.standard_error)
+        for array in [*arrays, *(one for one in perhaps if one is not None)]:
             array.flags.writeable = False
 
     @property

@@ -5,6 +5,7 @@ import math
 import pickle
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -204,7 +205,7 @@ def test_a_snapshot_is_the_same_whenever_others_were_taken(rng: random.Random, e
         ended(record, f"before {number}", TrialState.COMPLETED, 1.0, lr=0.5)
     for number in range(events):
         known = [trial.trial_id for trial in record.heads()]
-        what = rng.choice(["add", "report", "end", "reopen", "look"])
+        what = rng.choice(["add", "report", "end", "reopen", "look", "longer"])
         if what == "add" or not known:
             record.add(str(number), config(rng.random()))
         elif what == "report":
@@ -213,12 +214,32 @@ def test_a_snapshot_is_the_same_whenever_others_were_taken(rng: random.Random, e
             record.end(rng.choice(known), rng.choice([s for s in TrialState if not s.is_live]))
         elif what == "reopen":
             record.reopen(rng.choice(known))
+        elif what == "longer":
+            record.max_t = rng.randint(9, 12)
         else:
             record.snapshot()
     again = pickle.loads(pickle.dumps(record))  # which has taken none
     for one in dataclasses.fields(Snapshot):
         mine, theirs = (getattr(r.snapshot(), one.name) for r in (record, again))
         assert np.array_equal(mine, theirs) if isinstance(mine, np.ndarray) else mine == theirs
+
+
+def test_a_snapshot_is_taken_once_until_something_changes() -> None:
+    record = history(max_t=9)
+    record.left = 5
+    seen = record.snapshot()
+    assert record.snapshot() is seen
+    changes: list[Callable[[], object]] = [
+        lambda: record.add("a", config(0.5)),
+        lambda: record.report("a", 1, 0.5),
+        lambda: record.end("a", TrialState.STOPPED_EARLY),
+        lambda: setattr(record, "max_t", 12),
+        lambda: setattr(record, "left", 1),
+    ]
+    for change in changes:
+        change()
+        assert record.snapshot() is not seen
+        seen = record.snapshot()
 
 
 def test_a_snapshot_is_frozen() -> None:
