@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     type=int,
     help="About one trial in so many goes on at each rung.  [default: 3]",
 )
+@click.option("--scheduler", help="asha, promotion, freeze-thaw, ... (docs/search.md)")
 @click.option("--strategy", help="bayes, evolution, random, grid, ... (docs/search.md)")
 @click.option("--time-budget-s", type=float, help="Seconds for the search.")
 @click.option("--gpu-hours", type=float, help="GPU-hours for the search.")

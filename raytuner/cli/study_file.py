@@ -32,6 +32,7 @@ accelerator_type = "A100"  # Ray's name; memory = "8GiB" and custom resources wo
 # or, for a trial of several processes: bundles = [{ cpu = 1 }, { gpu = 1 }], strategy = "PACK"
 
 [scheduler]
+type = "asha"              # promotion, hyperband, predictive-termination, freeze-thaw
 grace_period = 1
 reduction_factor = 3
 
@@ -88,6 +89,7 @@ _TABLES: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
         "gpu_hours": ("gpu_hours", _NUMBER),
     },
     "scheduler": {
+        "type": ("scheduler", (str,)),
         "grace_period": ("grace_period", _NUMBER),
         "reduction_factor": ("reduction_factor", (int,)),
     },

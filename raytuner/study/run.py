@@ -25,7 +25,7 @@ from raytuner.placement.request import Resources, recorded
 from raytuner.placement.retries import Retries
 from raytuner.placement.silence import Rule as SilenceRule
 from raytuner.placement.silence import Silence
-from raytuner.schedulers import ASHAScheduler
+from raytuner.schedulers.named import DEFAULT_SCHEDULER, SCHEDULERS, make_scheduler
 from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import DEFAULT_STRATEGY
@@ -155,7 +155,9 @@ def tune(
             :class:`BoTorchSearch`.
         priors: Where the optimum is believed to be, by hyperparameter; see :class:`BoTorchSearch`.
         searcher: A :class:`BoTorchSearch` with settings of its own; None makes one.
-        scheduler: Any Ray Tune scheduler; None: ASHA if there is a ``max_t``.
+        scheduler: What becomes of trials that have begun: "asha" (None, if there is a ``max_t``),
+            "promotion", "hyperband", "predictive-termination", "freeze-thaw", or any Ray Tune
+            scheduler.
         max_concurrent: At most so many trials at a time; None: as many as the cluster holds.
         reuse_actors: Keep a trial's process for the next trial. Saves seconds a trial; the training
             function must then leave promptly when it is stopped and keep no state in globals.
@@ -199,15 +201,14 @@ def tune(
             raise SettingError(f"{argument} was given beside a searcher; give it to the searcher")
     if not wants_fit(resources):
         runnable = with_resources(trainable, resources)
-    own_scheduler = None if scheduler is None else type(scheduler).__name__
-    if scheduler is None and max_t is not None:
-        scheduler = ASHAScheduler(
-            time_attr,
-            max_t=max_t,
-            grace_period=grace_period,
-            reduction_factor=reduction_factor,
-            seed=seed,
-        )
+    scheduler, scheduler_name = _scheduler(
+        scheduler,
+        time_attr=time_attr,
+        max_t=max_t,
+        grace_period=grace_period,
+        reduction_factor=reduction_factor,
+        seed=seed,
+    )
     if searcher is None:
         searcher = BoTorchSearch(
             outcome_constraints=outcome_constraints,
@@ -242,7 +243,7 @@ def tune(
             "grace_period": grace_period,
             "reduction_factor": reduction_factor,
             "strategy": searcher.strategy,
-            "scheduler": own_scheduler,
+            "scheduler": scheduler_name,
             "time_attr": time_attr,
             "resources": recorded(resources),
             "max_concurrent": max_concurrent,
@@ -268,6 +269,15 @@ def tune(
         callbacks=callbacks,
         progress=progress,
     )
+
+
+def _scheduler(given: Any, **settings: Any) -> tuple[Any, str | None]:
+    """The scheduler, and its name to be kept with the settings: of one that was made, its class."""
+    if given is None and settings["max_t"] is None:
+        return None, None
+    if given is not None and not isinstance(given, str):
+        return given, type(given).__name__
+    return make_scheduler(given or DEFAULT_SCHEDULER, **settings), given
 
 
 def _run(
@@ -396,7 +406,7 @@ def extend(
             f"{study.path} was not run by raytuner.tune: its record does not say with which"
             " settings to go on. Run a new Tuner, and tell its BoTorchSearch of these trials"
         )
-    if scheduler is None and settings["scheduler"] is not None:
+    if scheduler is None and (settings["scheduler"] or DEFAULT_SCHEDULER) not in SCHEDULERS:
         raise SettingError(
             f"the study was run with a {settings['scheduler']} of your own; pass one again:"
             " study.extend(n, scheduler=...)"
@@ -437,14 +447,13 @@ def extend(
     if carried.within is not None:
         searcher.search_within(carried.within)
     searcher.try_again(carried.again)
-    if scheduler is None and settings["max_t"] is not None:
-        scheduler = ASHAScheduler(
-            settings["time_attr"],
-            max_t=settings["max_t"],
-            grace_period=settings["grace_period"],
-            reduction_factor=settings["reduction_factor"],
-            seed=settings["seed"],
-        )
+    scheduler, _ = _scheduler(
+        settings["scheduler"] if scheduler is None else scheduler,
+        **{
+            name: settings[name]
+            for name in ("time_attr", "max_t", "grace_period", "reduction_factor", "seed")
+        },
+    )
     used = searcher.history.get_meta(GPU_HOURS_USED, 0.0)
     return _run(
         runnable,

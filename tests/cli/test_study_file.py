@@ -33,6 +33,7 @@ gpu = 0.5
 tpu = 1
 
 [scheduler]
+type = "freeze-thaw"
 grace_period = 2
 reduction_factor = 4
 
@@ -67,6 +68,7 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         "time_budget_s": 5400,
         "gpu_hours": 0.5,
         "resources": {"cpu": 2, "gpu": 0.5, "tpu": 1},
+        "scheduler": "freeze-thaw",
         "grace_period": 2,
         "reduction_factor": 4,
         "points_to_evaluate": [{"lr": 0.5}],

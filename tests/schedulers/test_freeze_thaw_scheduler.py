@@ -142,7 +142,8 @@ def test_in_a_real_ray_trials_go_on_from_their_checkpoints(tmp_path: Path) -> No
         metric="loss",
         mode="min",
         num_samples=9,
-        scheduler=FreezeThawScheduler(max_t=9),
+        scheduler="freeze-thaw",
+        max_t=9,
         storage_path=tmp_path,
         seed=0,
         progress=False,
@@ -160,3 +161,6 @@ def test_in_a_real_ray_trials_go_on_from_their_checkpoints(tmp_path: Path) -> No
         )
     assert study.best is not None
     assert study.best.state is TrialState.COMPLETED
+    assert study.history.get_meta("settings")["scheduler"] == "freeze-thaw"
+    # Its name is in the record: nobody has to give it again.
+    assert len(study.extend(2, train, progress=False).trials) == 11
