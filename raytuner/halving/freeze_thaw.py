@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from raytuner.errors import SettingError
+from raytuner.halving.predictive import checked_chance
 from raytuner.halving.promotion import Promotion
 from raytuner.halving.rung import Rung
 from raytuner.halving.score import Value, is_finite
@@ -79,13 +79,9 @@ class FreezeThaw(Promotion):
         max_t: float = 100,
         reduction_factor: int = 2,
     ) -> None:
-        if not (isinstance(least_chance, int | float) and 0 <= least_chance < 1):
-            raise SettingError(
-                f"least_chance={least_chance!r} is not a probability below 1 (0.05, say)"
-            )
         super().__init__(grace_period, max_t, reduction_factor, seed=0)
         self.foresee = foresee
-        self._least_chance = float(least_chance)
+        self._least_chance = checked_chance(least_chance)
         self._catching_up = False
         self._chances: Mapping[str, float] = {}  # as they were when a slot was last given
 

@@ -57,13 +57,9 @@ class PredictiveStopping(Stopping):
         max_t: float = 100,
         reduction_factor: int = 2,
     ) -> None:
-        if not (isinstance(least_chance, int | float) and 0 <= least_chance < 1):
-            raise SettingError(
-                f"least_chance={least_chance!r} is not a probability below 1 (0.05, say)"
-            )
         super().__init__(grace_period, max_t, reduction_factor, seed=0)
         self.predict = predict
-        self._least_chance = float(least_chance)
+        self._least_chance = checked_chance(least_chance)
         self._catching_up = False
 
     def _judge_at(self, rung: Rung, trial_id: str, value: Value) -> Verdict:
@@ -89,3 +85,10 @@ class PredictiveStopping(Stopping):
         if action is Action.CONTINUE:
             rung.let_go_on(trial_id)
         return rung.verdict(action, held, max(1, len(rung.values) // self._reduction_factor))
+
+
+def checked_chance(least_chance: object) -> float:
+    """A probability below 1, or a SettingError."""
+    if isinstance(least_chance, int | float) and 0 <= least_chance < 1:
+        return float(least_chance)
+    raise SettingError(f"least_chance={least_chance!r} is not a probability below 1 (0.05, say)")

@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+from crossing import MAX_T, SPACE, loss_at, run
 from ray import tune
 
 import raytuner
 from raytuner import BoTorchSearch, FreezeThawScheduler, PredictiveTerminationScheduler
 from raytuner.errors import MetricError
 from raytuner.history import TrialState
-from raytuner.simulate import Cluster, Curve, EventKind, Simulation, simulate
-
-MAX_T = 27
-SPACE = {"x": tune.uniform(0, 1), "rate": tune.uniform(0, 1)}
-
-
-def loss_at(config: Mapping[str, Any], t: int) -> float:
-    """Losses that cross: what falls fast at first ends high. The best end is at x = 0.3."""
-    floor = (config["x"] - 0.3) ** 2
-    start, speed = 1.0 - 0.5 * config["x"], 0.2 + config["rate"]
-    return float(floor + start * math.exp(-speed * t / 3))
-
-
-def objective(config: Mapping[str, Any]) -> Curve:
-    return Curve([{"loss": loss_at(config, t)} for t in range(1, MAX_T + 1)], seconds=1.0)
+from raytuner.simulate import Cluster, Curve, EventKind, simulate
 
 
 def train(config: dict[str, Any]) -> None:
@@ -48,21 +33,6 @@ def train(config: dict[str, Any]) -> None:
             Path(folder, "t").write_text(json.dumps(t))
             report = {"loss": loss_at(config, t), "epoch": t}
             tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
-
-
-def run(scheduler: Any, searcher: Any, num_samples: int, **settings: Any) -> Simulation:
-    return simulate(
-        objective,
-        SPACE,
-        searcher=searcher,
-        scheduler=scheduler,
-        metric="loss",
-        mode="min",
-        num_samples=num_samples,
-        cluster=Cluster(workers=4),
-        seed=0,
-        **settings,
-    )
 
 
 def test_it_pauses_most_and_trains_those_that_win() -> None:
@@ -135,7 +105,8 @@ def test_several_objectives_are_not_forecast() -> None:
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_in_a_real_ray_trials_go_on_from_their_checkpoints(tmp_path: Path) -> None:
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
+    for module in (__name__, "crossing"):  # Ray's workers cannot import the tests
+        ray.cloudpickle.register_pickle_by_value(sys.modules[module])  # type: ignore[no-untyped-call]
     study = raytuner.tune(
         train,
         SPACE,

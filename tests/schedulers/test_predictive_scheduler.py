@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+from crossing import MAX_T, SPACE, loss_at, run
 from ray import tune
 
 import raytuner
 from raytuner import BoTorchSearch, PredictiveTerminationScheduler
 from raytuner.errors import SettingError
 from raytuner.history import TrialState
-from raytuner.simulate import Cluster, Curve, Simulation, simulate
-
-MAX_T = 27
-SPACE = {"x": tune.uniform(0, 1), "rate": tune.uniform(0, 1)}
-
-
-def loss_at(config: Mapping[str, Any], t: int) -> float:
-    """Losses that cross: what falls fast at first ends high. The best end is at x = 0.3."""
-    floor = (config["x"] - 0.3) ** 2
-    start, speed = 1.0 - 0.5 * config["x"], 0.2 + config["rate"]
-    return float(floor + start * math.exp(-speed * t / 3))
-
-
-def objective(config: Mapping[str, Any]) -> Curve:
-    return Curve([{"loss": loss_at(config, t)} for t in range(1, MAX_T + 1)], seconds=1.0)
 
 
 def train(config: dict[str, Any]) -> None:
@@ -39,24 +23,10 @@ def train(config: dict[str, Any]) -> None:
         tune.report({"loss": loss_at(config, t)})
 
 
-def run(scheduler: Any, searcher: Any, num_samples: int = 40) -> Simulation:
-    return simulate(
-        objective,
-        SPACE,
-        searcher=searcher,
-        scheduler=scheduler,
-        metric="loss",
-        mode="min",
-        num_samples=num_samples,
-        cluster=Cluster(workers=4),
-        seed=0,
-    )
-
-
 def test_it_saves_most_of_the_work_and_loses_no_clear_winner() -> None:
     searcher = BoTorchSearch(background=False, seed=0)
     scheduler = PredictiveTerminationScheduler(max_t=MAX_T)
-    simulation = run(scheduler, searcher)
+    simulation = run(scheduler, searcher, 40)
     trials = searcher.history.trials
     stopped = [t for t in trials if t.state is TrialState.STOPPED_EARLY]
     assert len(stopped) >= 10
@@ -85,7 +55,8 @@ def test_beside_a_searcher_without_a_record_it_stops_by_rank_and_says_so(
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_in_a_real_ray_beside_a_searcher_that_thinks_in_a_process(tmp_path: Path) -> None:
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
+    for module in (__name__, "crossing"):  # Ray's workers cannot import the tests
+        ray.cloudpickle.register_pickle_by_value(sys.modules[module])  # type: ignore[no-untyped-call]
     study = raytuner.tune(
         train,
         SPACE,

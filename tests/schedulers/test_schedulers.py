@@ -172,7 +172,7 @@ class TestFreezeThaw(RankConformance):
         )
 
     def check(self, loop: Loop) -> None:
-        """Nobody is paused at the end, nor below the first rung."""
+        """No trial is paused once it is complete."""
         super().check(loop)
         for trial_id, t, decision in loop.decisions:
             assert decision != "PAUSE" or t < MAX_T, trial_id
