@@ -157,7 +157,7 @@ class Forecaster:
                 elif newcomer not in row_of:
                     new = self._candidates(snapshot)
                 else:
-                    new = snapshot.points[[row_of[newcomer]]]
+                    new = self._space.in_full(snapshot.points[[row_of[newcomer]]])
                 points = np.vstack([snapshot.points[rows], new])
                 lead, sd = _lead(posterior, points, incumbent)
                 gain = log_improvement(lead / sd) + sd.log()

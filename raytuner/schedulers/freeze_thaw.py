@@ -95,7 +95,7 @@ class FreezeThawScheduler(ForecastingScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide whether a trial goes on; see `JudgingScheduler.on_trial_result`."""
         seconds, t = result.get(_SECONDS), result.get(self._time_attr)
-        if isinstance(seconds, int | float) and isinstance(t, int | float) and t > 0 < seconds:
+        if isinstance(seconds, int | float) and isinstance(t, int | float) and min(seconds, t) > 0:
             self._seconds[trial.trial_id] = seconds / t * self.max_t
         return super().on_trial_result(tune_controller, trial, result)
 
