@@ -18,6 +18,7 @@ from raytuner.history.snapshot import FloatArray
 from raytuner.space import Column
 
 _LEAST = 3  # trials of which the cost must be known
+_MOST = 300  # of more, as many from all along the search: each is one of many that say the same
 
 
 class LogAcquisition(Batched, Protocol):
@@ -45,10 +46,13 @@ class CostModel:
         if snapshot.cost is None:
             return None
         known = np.flatnonzero(np.isfinite(snapshot.cost) & (snapshot.cost > 0))
-        if len(known) < _LEAST:
+        n = len(known)
+        if n < _LEAST:
             return None
+        if n > _MOST:
+            known = known[np.linspace(0, n - 1, _MOST).round().astype(np.int64)]
         X, raw = snapshot.points[known], np.log(snapshot.cost[known])
-        data = Dataset(X, standardise(raw), raw, X, has_fidelity=False, known=len(known))
+        data = Dataset(X, standardise(raw), raw, X, has_fidelity=False, known=n)
         posterior = Posterior(self._fit(data, columns))
         return Cost(posterior, float(raw.mean()), float(raw.std()))
 

@@ -313,3 +313,19 @@ def test_several_fidelities_are_searched_among() -> None:
     assert abs(best.config["x"] - 0.3) < 0.1
     domains: list[Domain] = [space.columns[j].domain for j in space.fidelities]
     assert [best.config[f"s{i}"] for i in range(4)] == [d.from_unit(1.0) for d in domains]
+
+
+def test_what_trials_cost_is_learned_from_some_of_a_great_many() -> None:
+    rng = np.random.default_rng(0)
+    history = History(Space({"x": Float(0, 1)}), metric="loss", mode="min")
+    points = rng.random((2000, 1))
+    for i, x in enumerate(points[:, 0]):
+        history.add(str(i), {"x": float(x)})
+    snapshot = replace(history.snapshot(), cost=np.exp(3 * points[:, 0]))
+    model = CostModel()
+    with numerics():
+        cost = model(snapshot, history.space.columns)
+    assert cost is not None
+    assert len(cost._posterior.X) == 300
+    x = torch.linspace(0, 1, 11, dtype=torch.double)[:, None]
+    assert cost.log(x).detach().numpy() == pytest.approx(3 * x[:, 0].numpy(), abs=0.1)
