@@ -29,13 +29,14 @@ PATIENCE_S = 120
 
 @contextmanager
 def driver(
-    command: str, folder: Folder, logs: Path, save_every_s: float = 1
+    command: str, folder: Folder, logs: Path, save_every_s: float = 1, epoch_s: float = 0.15
 ) -> Iterator[subprocess.Popen[str]]:
     """A process that runs ``command``; Ray ends its trials when it dies."""
     environment = {
         **os.environ,
         "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
         "TUNE_GLOBAL_CHECKPOINT_S": str(save_every_s),
+        "EPOCH_S": str(epoch_s),
     }
     process = subprocess.Popen(
         [sys.executable, str(_DRIVER), command, location(folder)],
@@ -102,9 +103,10 @@ def kill(
     logs: Path,
     ready: Callable[[Study], bool] = under_way,
     save_every_s: float = 1,
+    epoch_s: float = 0.15,
 ) -> Study:
     """Kill ``command`` while it is under way; what it left behind."""
-    with driver(command, folder, logs, save_every_s) as process:
+    with driver(command, folder, logs, save_every_s, epoch_s) as process:
         wait_until(ready, folder, process)
         os.killpg(process.pid, signal.SIGKILL)
     study = raytuner.load(folder)
@@ -143,9 +145,9 @@ def check(before: Study, after: Study) -> None:
     assert len(set(configs)) == len(configs)
 
 
-def check_resumption(folder: Folder, logs: Path) -> None:
+def check_resumption(folder: Folder, logs: Path, epoch_s: float = 0.15) -> None:
     """Kill a study of ``raytuner.tune`` while it is under way, and go on with it to its end."""
-    before = kill("tune", folder, logs)
+    before = kill("tune", folder, logs, epoch_s=epoch_s)
     said = finished("resume", folder, logs)
     after = raytuner.load(folder)
     assert said == {"interrupted": False, "trials": len(after.trials)}

@@ -1,12 +1,14 @@
 """Training functions, and a program that runs a study with them, to be killed or interrupted.
 
-Usage: integration_driver.py COMMAND FOLDER-OR-URI, with RAY_ADDRESS set to the cluster to use.
+Usage: integration_driver.py COMMAND FOLDER-OR-URI, with RAY_ADDRESS set to the cluster to use, and
+EPOCH_S to the seconds that a report takes.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -27,6 +29,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[
 
 NUM_SAMPLES = 6
 MAX_T = 9
+EPOCH_S = float(os.environ.get("EPOCH_S", "0.15"))
 GRACE = 3  # the only rung: with a reduction factor of 3, the next would be MAX_T
 
 
@@ -42,7 +45,7 @@ def train(config: dict[str, Any]) -> None:
 
 def slow(config: dict[str, Any]) -> None:
     for t in range(1, MAX_T + 1):
-        time.sleep(0.15)
+        time.sleep(EPOCH_S)
         tune.report({"loss": loss(config, t)})
 
 
@@ -53,7 +56,7 @@ def saving(config: dict[str, Any]) -> None:
         with checkpoint.as_directory() as place:
             begin = int(Path(place, "t").read_text()) + 1
     for t in range(begin, MAX_T + 1):
-        time.sleep(0.15)
+        time.sleep(EPOCH_S)
         with tempfile.TemporaryDirectory() as place:
             Path(place, "t").write_text(str(t))
             checkpoint = tune.Checkpoint.from_directory(place)
