@@ -33,6 +33,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from benchmarks import lcbench
+from benchmarks.problem import Problem
 from benchmarks.race.runs import this_machine
 from benchmarks.race.table import markdown_table
 from raytuner import BoTorchSearch, FreezeThawScheduler, PredictiveTerminationScheduler
@@ -104,12 +105,14 @@ class Asking(FIFOScheduler):
 
     Args:
         searcher: The searcher beside it.
+        metric: What is asked about.
         seed: Of the chance.
     """
 
-    def __init__(self, searcher: BoTorchSearch, seed: int) -> None:
+    def __init__(self, searcher: BoTorchSearch, metric: str, seed: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._searcher = searcher
+        self._about = metric
         self._rng = random.Random(seed)
         self._forecaster: Forecaster | None = None
         self.forecasts: list[tuple[str, int, float, str]] = []  # trial, t, chance, rival
@@ -123,7 +126,8 @@ class Asking(FIFOScheduler):
         t, trial_id = int(result["training_iteration"]), str(trial.trial_id)
         if t not in RUNGS:
             return self.CONTINUE
-        space, snapshot = self._searcher.curves_with(trial_id, t, result[lcbench.METRIC])
+        metrics = {self._about: float(result[self._about])}
+        space, snapshot = self._searcher.curves_with(trial_id, t, metrics)
         self._forecaster = self._forecaster or Forecaster(space)
         forecast = self._forecaster(snapshot, trial_id)
         if forecast is not None:
@@ -137,8 +141,8 @@ class Asking(FIFOScheduler):
 def ask(data: lcbench.LCBench, instance: str, seed: int, trials: int) -> list[Said]:
     """One search, and what was said in it."""
     searcher = BoTorchSearch(background=False, seed=seed)
-    scheduler = Asking(searcher, seed)
-    search(data, instance, seed, trials, searcher, scheduler)
+    scheduler = Asking(searcher, lcbench.METRIC, seed)
+    search(data.problem(instance), seed, trials, searcher, scheduler)
     end = ends(data, instance, searcher)
     return [
         Said(instance, seed, t, round(chance, 5), end[trial_id] > end[rival])
@@ -155,7 +159,7 @@ def end(
 ) -> Ended:
     """One search under a scheduler that goes by forecasts."""
     searcher = BoTorchSearch(background=False, seed=seed)
-    search(data, instance, seed, trials, searcher, kind(max_t=lcbench.MAX_T))
+    search(data.problem(instance), seed, trials, searcher, kind(max_t=lcbench.MAX_T))
     in_the_end = ends(data, instance, searcher)
     found = searcher.history.trials
     completed = [t for t in found if t.state is TrialState.COMPLETED]
@@ -178,15 +182,9 @@ def end(
 
 
 def search(
-    data: lcbench.LCBench,
-    instance: str,
-    seed: int,
-    trials: int,
-    searcher: BoTorchSearch,
-    scheduler: Any,
+    problem: Problem, seed: int, trials: int, searcher: BoTorchSearch, scheduler: Any
 ) -> None:
     """Run a search, to its end."""
-    problem = data.problem(instance)
     simulate(
         problem.objective,
         problem.space,

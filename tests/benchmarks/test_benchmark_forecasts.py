@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny import tiny_problem
 
-from benchmarks.forecasts import RUNGS, Ended, Said, draw, page
+from benchmarks.forecasts import RUNGS, Asking, Ended, Said, draw, page, search
+from raytuner import BoTorchSearch
+from raytuner.history import TrialState
 
 SAID = [
     *(Said("3945", 0, 1, 0.02, False) for _ in range(9)),
@@ -33,6 +36,20 @@ def test_the_tables_count_every_forecast_once() -> None:
     assert "| all | 19 | 10 | 1 | 0.100 | 0 | 0 |  |" in lines
     assert "| `FreezeThawScheduler` | 2 | 200 | 71 | 50 | 70 | 1 | 80 | 3 |" in lines
     assert "| `PredictiveTerminationScheduler` | 1 | 100 | 60 | 50 | 50 | 3 | 0 | 0 |" in lines
+
+
+def test_forecasts_are_asked_for_in_a_search() -> None:
+    problem = tiny_problem()
+    searcher = BoTorchSearch(background=False, seed=0)
+    scheduler = Asking(searcher, problem.metric, seed=0)
+    search(problem, 0, 12, searcher, scheduler)
+    assert searcher.history.counts().total() == 12
+    assert any(trial.state is TrialState.STOPPED_EARLY for trial in searcher.history.trials)
+    assert len(scheduler.forecasts) >= 5
+    for trial_id, t, chance, rival in scheduler.forecasts:
+        assert trial_id != rival
+        assert t in RUNGS
+        assert 0 <= chance <= 1
 
 
 def test_rungs_double() -> None:
