@@ -71,10 +71,16 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def whole(by_method: Mapping[str, Sequence[Run]]) -> dict[str, Sequence[Run]]:
-    """The methods that have runs to the end on every problem that any has: their means compare."""
+    """As :func:`covering`, with runs to the end: their means compare at every mark."""
     every = {run.problem for mine in by_method.values() for run in mine}
     ended = {m: [run for run in mine if run.until == 1.0] for m, mine in by_method.items()}
     return {m: mine for m, mine in ended.items() if {run.problem for run in mine} == every}
+
+
+def covering(by_method: Mapping[str, Sequence[Run]]) -> dict[str, Sequence[Run]]:
+    """The methods that have runs on every problem that any has."""
+    every = {run.problem for mine in by_method.values() for run in mine}
+    return {m: mine for m, mine in by_method.items() if {run.problem for run in mine} == every}
 
 
 def mean_over_problems(runs: Sequence[Run], values: npt.ArrayLike) -> Floats:

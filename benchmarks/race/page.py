@@ -12,7 +12,7 @@ import click
 from benchmarks.features.table import as_section
 from benchmarks.lcbench import DEVELOPMENT
 from benchmarks.micro import table as micro_table
-from benchmarks.race.figures import Summary, grouped, summaries, time_to_reach, whole
+from benchmarks.race.figures import Summary, covering, grouped, summaries, time_to_reach
 from benchmarks.race.methods import RACERS
 from benchmarks.race.plot import draw
 from benchmarks.race.runs import Run, Store
@@ -31,14 +31,15 @@ raytuner against its peers, each on the virtual clock of `raytuner.simulate`. Th
 by `python -m benchmarks.race.page` from the stored runs; the commands in
 [README.md](README.md) make the runs that are missing.
 
-Regrets above 1 count as 1, and so does having no fully trained trial yet. Every problem weighs the
-same. Intervals: 95 % bootstrap over seeds, the problems kept. Ranks: over the contests that all
-methods with runs on every problem have run. Proposing costs no virtual time; its seconds of the
-processor are beside, with BLAS on one thread. Every method has the same workers and the same
-budget. By the seed, most methods begin with the same configurations on all problems: at the first
-marks a figure rests on as many draws as there are seeds. A method that stops most trials after an
-epoch proposes up to 4,400 in a run: where each proposal takes a good part of a second, runs were
-broken off as planned (`--until`), and what comes after that has a dash.
+Regrets above 1 count as 1, and so does having no fully trained trial yet. Every problem weighs
+the same. Intervals: 95 % bootstrap over seeds, the problems kept. Ranks: over the contests that
+all methods with runs on every problem have run. Proposing costs no virtual time; its seconds of
+the processor are beside, with BLAS on one thread. Starting and resuming a trial cost none either,
+which take Ray some two seconds. Every method has the same workers and the same budget. By the
+seed, most methods begin with the same configurations on all problems: at the first marks a figure
+rests on as many draws as there are seeds. A method that stops most trials after an epoch proposes
+up to 4,400 in a run: where each proposal takes a good part of a second, runs were broken off as
+planned (`--until`), and what comes after that has a dash.
 
 Elsewhere: whether slots wait for the searcher, and Ray's loop for its hooks, in [BUSY.md](BUSY.md);
 whether forecasts of trials come true, in [FORECASTS.md](FORECASTS.md); what is lost when something
@@ -120,7 +121,7 @@ def _section(runs: Sequence[Run], plots: Path) -> str:
     benchmark, workers, budget = runs[0].benchmark, runs[0].workers, runs[0].budget
     name = f"{benchmark}-{workers}-workers-{budget:g}-trainings.svg"
     by_method = grouped(runs)
-    draw(whole(by_method), plots / name)
+    draw(covering(by_method), plots / name)
     table = summaries(runs)
     problems = sorted({run.problem for run in runs})
     return "\n".join(

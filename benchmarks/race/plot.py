@@ -32,7 +32,8 @@ def draw(by_method: Mapping[str, Sequence[Run]], file: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(9.0, 5.5), layout="constrained")
     colours = pyplot.get_cmap("tab10")
-    order = sorted(by_method, key=lambda name: mean_regret(by_method[name])[-1])
+    # As good as they were last, and those first that got to the end.
+    order = sorted(by_method, key=lambda name: _last(mean_regret(by_method[name])))
     for number, name in enumerate(order):
         axes.plot(
             _SHARES,
@@ -51,6 +52,11 @@ def draw(by_method: Mapping[str, Sequence[Run]], file: Path) -> None:
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
     pyplot.close(figure)
+
+
+def _last(regret: Floats) -> tuple[bool, float]:
+    known = regret[~np.isnan(regret)]
+    return len(known) < len(regret), float(known[-1])
 
 
 def mean_regret(runs: Sequence[Run]) -> Floats:

@@ -13,7 +13,7 @@ from raytuner.halving.score import Value, is_finite
 from raytuner.halving.verdict import Action, Verdict
 
 # A trial with a lower chance to be the best is ended, not paused. Of those that were forecast less,
-# one in fifty would have won (benchmarks.forecasts).
+# one or two in a hundred would have won (benchmarks.forecasts).
 _HOPELESS = 0.001
 
 

@@ -240,6 +240,7 @@ def test_plans() -> None:
 def test_page_is_made_of_what_is_kept(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     store = Store(tmp_path)
+    store.add(replace(a_run("hebo", [(0.1, 0.15)]), until=0.2))  # it was broken off
     for seed in (0, 1):
         store.add(a_run("ours", [(0.1, 0.2), (0.4, 0.1)], seed=seed))
         store.add(a_run("random", [(0.2, 0.3)], seed=seed))
@@ -270,7 +271,10 @@ def test_page_is_made_of_what_is_kept(tmp_path: Path) -> None:
     absent = text.partition("## Not run")[2]
     assert "Ax (`ax`): not run yet" in absent
     assert "SMAC (`smac`): its wheel is for another system" in absent
-    assert (tmp_path / "lcbench-8-workers-12-trainings.svg").read_text().startswith("<?xml")
+    plot = (tmp_path / "lcbench-8-workers-12-trainings.svg").read_text()
+    assert plot.startswith("<?xml")
+    assert all(name in plot for name in ("raytuner", "random search", "HEBO"))
+    assert "| HEBO | 1 | 1.000 | 0.150 | 0.150 | - | - | - | - |" in text
 
 
 def test_ranges_know_ray_s_bounds() -> None:
