@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,15 +72,19 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 def whole(by_method: Mapping[str, Sequence[Run]]) -> dict[str, Sequence[Run]]:
     """As :func:`covering`, with runs to the end: their means compare at every mark."""
-    every = {run.problem for mine in by_method.values() for run in mine}
+    every = _problems(run for mine in by_method.values() for run in mine)
     ended = {m: [run for run in mine if run.until == 1.0] for m, mine in by_method.items()}
-    return {m: mine for m, mine in ended.items() if {run.problem for run in mine} == every}
+    return {m: mine for m, mine in ended.items() if _problems(mine) == every}
 
 
 def covering(by_method: Mapping[str, Sequence[Run]]) -> dict[str, Sequence[Run]]:
     """The methods that have runs on every problem that any has."""
-    every = {run.problem for mine in by_method.values() for run in mine}
-    return {m: mine for m, mine in by_method.items() if {run.problem for run in mine} == every}
+    every = _problems(run for mine in by_method.values() for run in mine)
+    return {m: mine for m, mine in by_method.items() if _problems(mine) == every}
+
+
+def _problems(runs: Iterable[Run]) -> set[str]:
+    return {run.problem for run in runs}
 
 
 def mean_over_problems(runs: Sequence[Run], values: npt.ArrayLike) -> Floats:

@@ -101,8 +101,7 @@ class Forecaster:
                 posterior = self._posterior(snapshot)
                 if posterior is None:
                     return None
-                means, _ = posterior.means(_at_full_resource(snapshot.points[others]))
-                rival = int(others[int(means.argmax())])
+                rival = _likely_best(posterior, snapshot, others)
                 lead, sd = _lead(posterior, snapshot.points[[row]], snapshot.points[rival])
         except FIT_ERRORS:
             return None
@@ -150,8 +149,7 @@ class Forecaster:
                 posterior = self._posterior(snapshot)
                 if posterior is None:
                     return None
-                means, _ = posterior.means(_at_full_resource(snapshot.points[committed]))
-                incumbent = snapshot.points[int(committed[int(means.argmax())])]
+                incumbent = snapshot.points[_likely_best(posterior, snapshot, committed)]
                 if is_last:
                     new = np.empty((0, snapshot.dim))
                 elif newcomer not in row_of:
@@ -211,6 +209,12 @@ class Forecaster:
             return np.zeros(len(points))
         found: FloatArray = cost.log(torch.as_tensor(points)).numpy()
         return found
+
+
+def _likely_best(posterior: Posterior, snapshot: Snapshot, rows: IntArray) -> int:
+    """The row, of some, with the highest mean at full resource."""
+    means, _ = posterior.means(_at_full_resource(snapshot.points[rows]))
+    return int(rows[int(means.argmax())])
 
 
 def _lead(posterior: Posterior, points: FloatArray, rival: FloatArray) -> tuple[Tensor, Tensor]:

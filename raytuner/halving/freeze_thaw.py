@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -108,15 +109,12 @@ class FreezeThaw(Promotion):
         if outlook is None:
             return super().resume(alive, closing=closing) if rungs else None
         self._chances = {**outlook.chance}
-        best = max(rungs, key=lambda trial_id: outlook.rate[trial_id])
-        if outlook.newcomer > -float("inf"):
-            if outlook.rate[best] <= outlook.newcomer:
-                return None
-        else:
-            hopeful = [i for i in rungs if outlook.chance[i] >= self._least_chance]
-            if not hopeful:
-                return None
-            best = max(hopeful, key=lambda trial_id: outlook.rate[trial_id])
+        able = list(rungs)
+        if outlook.newcomer == -math.inf:  # then it need not be worth more than a new trial
+            able = [i for i in rungs if outlook.chance[i] >= self._least_chance]
+        best = max(able, key=lambda trial_id: outlook.rate[trial_id], default=None)
+        if best is None or outlook.rate[best] <= outlook.newcomer:
+            return None
         self._promote(rungs[best], best)
         return best
 

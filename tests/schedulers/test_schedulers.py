@@ -40,6 +40,17 @@ class RankConformance(SchedulerConformance):
                 )
 
 
+def check_same_values(loop: Loop, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """At each rung of a restored halving are the values there were; nobody else has gone on."""
+    for rungs, again in zip(old["rungs"], new["rungs"], strict=True):
+        for one, two in zip(rungs, again, strict=True):
+            # One whose pause failed, and that then got to the next rung, is taken for promoted.
+            more = two["values"].items() - one["values"].items()
+            assert one["values"].items() <= two["values"].items()
+            assert len(more) <= loop.retried
+            assert loop.retried or set(two["went_on"]) <= set(one["went_on"])
+
+
 class PromotionConformance(RankConformance):
     """What holds of those that promote, too."""
 
@@ -61,13 +72,7 @@ class PromotionConformance(RankConformance):
         """The same values; and whoever was promoted and has not reported since, waits again."""
         before = loop.scheduler.halving
         old, new = before.state_dict(), after.halving.state_dict()
-        for rungs, again in zip(old["rungs"], new["rungs"], strict=True):
-            for one, two in zip(rungs, again, strict=True):
-                # One whose pause failed, and that then got to the next rung, is taken for promoted.
-                more = two["values"].items() - one["values"].items()
-                assert one["values"].items() <= two["values"].items()
-                assert len(more) <= loop.retried
-                assert loop.retried or set(two["went_on"]) <= set(one["went_on"])
+        check_same_values(loop, old, new)
         reported = {trial.trial_id: trial.t for trial in loop.trials}
         for trial_id, was in old["verdicts"].items():
             verdict = new["verdicts"][trial_id]
@@ -179,12 +184,4 @@ class TestFreezeThaw(RankConformance):
 
     def check_restored(self, loop: Loop, after: Any) -> None:
         """The same values at the rungs; who is past a rung has gone on from it."""
-        old = loop.scheduler.halving.state_dict()["rungs"]
-        new = after.halving.state_dict()["rungs"]
-        for rungs, again in zip(old, new, strict=True):
-            for one, two in zip(rungs, again, strict=True):
-                # One whose pause failed, and that then got to the next rung, is taken for promoted.
-                more = two["values"].items() - one["values"].items()
-                assert one["values"].items() <= two["values"].items()
-                assert len(more) <= loop.retried
-                assert loop.retried or set(two["went_on"]) <= set(one["went_on"])
+        check_same_values(loop, loop.scheduler.halving.state_dict(), after.halving.state_dict())
