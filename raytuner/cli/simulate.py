@@ -11,7 +11,7 @@ from raytuner.cli.loading import load_workload
 from raytuner.folders import is_uri
 
 if TYPE_CHECKING:
-    from raytuner.simulate import Workload
+    from raytuner.simulate import Prediction, Workload
     from raytuner.study import Study
 
 
@@ -38,6 +38,15 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Trials at a time and proposed ahead.  [default: one ahead]",
 )
+@click.option(
+    "--scheduler",
+    help="asha, promotion, freeze-thaw, ... (docs/search.md).  [default: the study's]",
+)
+@click.option(
+    "--startup-s",
+    type=click.FloatRange(min=0),
+    help="Seconds of a trial's start.  [default: as recorded]",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search.")
 def simulate(
     study: str,
@@ -46,6 +55,8 @@ def simulate(
     num_samples: int | None,
     time_budget_s: float | None,
     max_concurrent: int | None,
+    scheduler: str | None,
+    startup_s: float | None,
     seed: int,
 ) -> None:
     """Predict the time, cost and utilisation of STUDY on other workers.
@@ -63,10 +74,13 @@ def simulate(
     from raytuner.simulate import Workload, predict
 
     subject = _subject(study)
-    metric = subject.metric if isinstance(subject, Workload) else subject.history.metric
+    if isinstance(subject, Workload):
+        metric, several = subject.metric, False
+    else:
+        metric, several = subject.history.metric, subject.history.goal.n_objectives > 1
     table = Table(box=None, header_style="bold")
     columns = ["workers", "time", "worker-hours", *(["cost"] if price_per_hour else [])]
-    for column in [*columns, "utilisation", f"best {metric}"]:
+    for column in [*columns, "utilisation", "on the front" if several else f"best {metric}"]:
         table.add_column(Text(text.printable(column)), justify="right")
     for count in workers:
         found = predict(
@@ -76,10 +90,10 @@ def simulate(
             num_samples=num_samples,
             time_budget_s=time_budget_s,
             max_concurrent=max_concurrent,
+            scheduler=scheduler,
+            startup_s=startup_s,
             seed=seed,
         )
-        best = found.simulation.best
-        value = None if best is None else best.value
         cost = [f"{found.cost:,.2f}"] if price_per_hour and found.cost is not None else []
         table.add_row(
             str(count),
@@ -87,13 +101,16 @@ def simulate(
             f"{found.worker_hours:,.2f}",
             *cost,
             f"{found.utilisation:.0%}",
-            "-" if value is None else f"{value:.5g}",
+            _outcome(found, several),
         )
     console = Console()
     console.print(table)
-    assumed = f"a trial's start was taken to need {found.startup_s:.1f} s."
+    assumed = (
+        f"a trial's start was taken to need {found.startup_s:.1f} s, and trials were judged by"
+        f" {found.scheduler}."
+    )
     if found.recorded_s is None:
-        console.print(assumed.capitalize(), style="dim")
+        console.print(assumed[0].upper() + assumed[1:], style="dim")
         return
     console.print(
         f"The recorded study took {_duration(found.recorded_s)}; {assumed} In the last row"
@@ -115,6 +132,16 @@ def _subject(study: str) -> Study | Workload:
             " function that gives a raytuner.simulate.Workload"
         )
     return load_workload(study)
+
+
+def _outcome(found: Prediction, several: bool) -> str:
+    """What came of it: the best value, or of several objectives how many trials are on the front.
+
+    Of a weighted sum it is the best trial's first metric.
+    """
+    if several:
+        return str(len(found.pareto))
+    return "-" if found.best is None else f"{found.best.value:.5g}"
 
 
 def _duration(seconds: float) -> str:

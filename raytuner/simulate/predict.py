@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.searcher import Searcher
 
 from raytuner.errors import SettingError
-from raytuner.history import History, TrialState
-from raytuner.schedulers import ASHAScheduler
+from raytuner.history import History, Trial, TrialState
+from raytuner.schedulers.named import DEFAULT_SCHEDULER, SCHEDULERS, make_scheduler
 from raytuner.search import BoTorchSearch
+from raytuner.search.again import begun_again
+from raytuner.search.botorch_search import DEFAULT_STRATEGY
 from raytuner.simulate.objective import Objective
 from raytuner.simulate.record import Simulation
 from raytuner.simulate.replay import Replay, recorded_seconds
@@ -41,6 +44,11 @@ class Prediction:
         utilisation: Share of the workers' time that is training, from the first start on.
         startup_s: Seconds of a trial's start that were assumed.
         recorded_s: Seconds that the recorded study took; None: there is no record.
+        scheduler: Class of the scheduler it is predicted with.
+        best: The best trial of the search as its searcher knows it, by its whole goal; None if
+            there is none, or the searcher is not raytuner's. Of its times, those of the wall are
+            the prediction's own.
+        pareto: The trials that no other dominates; see :meth:`raytuner.history.History.pareto`.
         own: Trials that got their own recorded curve.
         borrowed: Trials whose configuration is not in the record: they got the nearest one's.
     """
@@ -52,7 +60,10 @@ class Prediction:
     cost: float | None
     utilisation: float
     startup_s: float
+    scheduler: str
     recorded_s: float | None = None
+    best: Trial | None = None
+    pareto: tuple[Trial, ...] = ()
     own: int = 0
     borrowed: int = 0
 
@@ -63,7 +74,7 @@ def predict(
     workers: int,
     price_per_hour: float | None = None,
     searcher: Searcher | None = None,
-    scheduler: TrialScheduler | None = None,
+    scheduler: TrialScheduler | str | None = None,
     num_samples: int | None = None,
     time_budget_s: float | None = None,
     max_concurrent: int | None = None,
@@ -73,17 +84,20 @@ def predict(
 ) -> Prediction:
     """Predict a search's time, cost and utilisation on a number of workers.
 
-    A recorded study runs again on a virtual clock: other workers mean other proposals, since each
-    is made from what has been reported by then. See `Replay` for what a trial does.
+    A recorded study runs again on a virtual clock, with its whole goal, strategy and scheduler:
+    other workers mean other proposals, since each is made from what has been reported by then. See
+    `Replay` for what a trial does.
 
     Args:
         search: A study, its folder, or its record; or a `Workload`.
         workers: Trials that run at the same time.
         price_per_hour: Price of one worker for an hour, in any currency.
-        searcher: A new searcher that has its space; None: a `BoTorchSearch` on the search's.
-        scheduler: A new scheduler that has no metric or mode yet; None: FIFO for a record without
-            trials that were stopped early; else an `ASHAScheduler` with the search's ``max_t`` and
-            its own defaults otherwise (a record does not say more).
+        searcher: A new searcher that has its space; None: a `BoTorchSearch` after what the search
+            is after, from no trials.
+        scheduler: A new scheduler that has no metric or mode yet, or the name of one, such as
+            "freeze-thaw" (`raytuner.tune` has the list). None: that of the study, as it was set; an
+            `ASHAScheduler` stands for one of the user's own, which no record can hold, and for what
+            stopped trials in a record that `raytuner.tune` did not make.
         num_samples: Trials; None: as many as were recorded, or as the time budget allows.
         time_budget_s: Seconds after which the search ends; None: never.
         max_concurrent: Trials at a time and proposed ahead; None: Ray's way, one ahead.
@@ -96,11 +110,14 @@ def predict(
 
     Raises:
         HistoryError: There is no record, or nothing was reported in it.
-        SettingError: Nothing would end the search on a workload.
+        SettingError: Nothing would end the search on a workload, or there is no such scheduler.
     """
     played = (
         _of_workload(search, seed) if isinstance(search, Workload) else _of_record(search, seed)
     )
+    searcher = searcher or played.searcher
+    if scheduler is None or isinstance(scheduler, str):
+        scheduler = played.scheduler(scheduler)
     if num_samples is None and played.num_samples is None and time_budget_s is None:
         raise SettingError(
             "nothing would end this search: give num_samples or time_budget_s with a workload"
@@ -109,8 +126,8 @@ def predict(
     simulation = simulate(
         played.objective,
         played.space,
-        searcher=searcher or played.searcher,
-        scheduler=scheduler or played.scheduler,
+        searcher=searcher,
+        scheduler=scheduler,
         metric=played.metric,
         mode=played.mode,
         num_samples=num_samples or played.num_samples or -1,
@@ -122,6 +139,7 @@ def predict(
         seed=seed,
     )
     replay = played.objective if isinstance(played.objective, Replay) else None
+    known = searcher.history if isinstance(searcher, BoTorchSearch) else None
     return Prediction(
         simulation=simulation,
         workers=workers,
@@ -130,6 +148,9 @@ def predict(
         cost=None if price_per_hour is None else simulation.cost(price_per_hour),
         utilisation=simulation.utilisation(),
         startup_s=startup,
+        scheduler=type(scheduler).__name__,
+        best=None if known is None else known.best(),
+        pareto=() if known is None else known.pareto(),
         recorded_s=None if replay is None else recorded_seconds(replay.history),
         own=0 if replay is None else replay.own,
         borrowed=0 if replay is None else replay.borrowed,
@@ -138,14 +159,18 @@ def predict(
 
 @dataclass(frozen=True)
 class _Played:
-    """What is simulated, and by default how; see `simulate`."""
+    """What is simulated, and by default how; see `simulate`.
+
+    Attributes:
+        scheduler: The scheduler of a name; of None, the search's own.
+    """
 
     objective: Objective
     space: Mapping[str, Any] | None
     searcher: Searcher
-    scheduler: TrialScheduler
-    metric: str
-    mode: str
+    scheduler: Callable[[str | None], TrialScheduler]
+    metric: str | list[str]
+    mode: str | list[str]
     max_t: float | None
     num_samples: int | None
     startup_s: float
@@ -156,7 +181,7 @@ def _of_workload(workload: Workload, seed: int | None) -> _Played:
         objective=workload.objective,
         space=workload.space,
         searcher=BoTorchSearch(max_t=workload.max_t, background=False, seed=seed),
-        scheduler=ASHAScheduler(max_t=workload.max_t, seed=seed),
+        scheduler=partial(_scheduler, {"max_t": workload.max_t}, seed=seed),
         metric=workload.metric,
         mode=workload.mode,
         max_t=workload.max_t,
@@ -167,14 +192,18 @@ def _of_workload(workload: Workload, seed: int | None) -> _Played:
 
 def _of_record(study: Study | History | str | Path, seed: int | None) -> _Played:
     history = _history_of(study)
+    settings = history.get_meta("settings") or {}
     replay = Replay.of(history)
+    objectives = history.goal.objectives
     return _Played(
         objective=replay,
         space=None,  # the searcher has it
-        searcher=_searcher_for(history, seed),
-        scheduler=_scheduler_for(history, seed),
-        metric=history.metric,
-        mode=history.mode,
+        searcher=begun_again(
+            history, strategy=settings.get("strategy", DEFAULT_STRATEGY), seed=seed
+        ),
+        scheduler=partial(_scheduler_of, history, settings, seed=seed),
+        metric=[one.metric for one in objectives] if len(objectives) > 1 else history.metric,
+        mode=[one.mode for one in objectives] if len(objectives) > 1 else history.mode,
         max_t=history.max_t,
         num_samples=len(history),
         startup_s=replay.startup_s,
@@ -191,20 +220,36 @@ def _history_of(study: Study | History | str | Path) -> History:
     return study.history
 
 
-def _searcher_for(history: History, seed: int | None) -> Searcher:
-    return BoTorchSearch(
-        history.space,
-        history.metric,
-        history.mode,
-        time_attr=history.time_attr,
-        max_t=history.max_t,
-        background=False,  # a process beside us knows the real clock only
+def _scheduler_of(
+    history: History, settings: Mapping[str, Any], name: str | None, *, seed: int | None
+) -> TrialScheduler:
+    """The scheduler of a name, or that of a recorded study."""
+    name = name or _name_of(history, settings)
+    if name is None:
+        return FIFOScheduler()  # type: ignore[no-untyped-call]
+    known = {"time_attr": history.time_attr, "max_t": history.max_t}
+    return _scheduler({**settings, **known}, name, seed=seed)
+
+
+def _name_of(history: History, settings: Mapping[str, Any]) -> str | None:
+    """What scheduler a recorded study had, or stands for it; None: its trials all ran on."""
+    own = settings.get("scheduler")
+    if own in SCHEDULERS or history.max_t is None:
+        return own if own in SCHEDULERS else None
+    by_default = own is None and settings.get("max_t") is not None
+    stopped = any(trial.state is TrialState.STOPPED_EARLY for trial in history.trials)
+    return DEFAULT_SCHEDULER if by_default or stopped else None
+
+
+def _scheduler(
+    settings: Mapping[str, Any], name: str | None, *, seed: int | None
+) -> TrialScheduler:
+    """The scheduler of a name, as a study with these settings has it."""
+    return make_scheduler(
+        name or DEFAULT_SCHEDULER,
+        time_attr=settings.get("time_attr", "training_iteration"),
+        max_t=settings["max_t"],
+        grace_period=settings.get("grace_period", 1),
+        reduction_factor=settings.get("reduction_factor", 3),
         seed=seed,
     )
-
-
-def _scheduler_for(history: History, seed: int | None) -> TrialScheduler:
-    stopped = any(trial.state is TrialState.STOPPED_EARLY for trial in history.trials)
-    if stopped and history.max_t is not None:
-        return ASHAScheduler(history.time_attr, max_t=history.max_t, seed=seed)
-    return FIFOScheduler()  # type: ignore[no-untyped-call]

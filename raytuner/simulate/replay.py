@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from raytuner.errors import HistoryError
-from raytuner.history import History, Trial, TrialState
+from raytuner.history import Goal, History, Trial, TrialState
 from raytuner.simulate.objective import Curve
+from raytuner.simulate.results import COUNTED
 
 # A gap between two reports this many times the usual one was a pause, a retry or a lost driver.
 _INTERRUPTION = 10.0
@@ -29,14 +30,19 @@ class RecordedTrial:
     Attributes:
         trial: As recorded.
         steps: Resource of each report, ascending.
-        values: The metric of each report.
+        values: What each report says, by metric: all that the search's goal needs.
         seconds: Seconds of training before each report.
     """
 
     trial: Trial
     steps: tuple[float, ...]
-    values: tuple[float, ...]
+    values: tuple[Mapping[str, float], ...]
     seconds: tuple[float, ...]
+
+    def at(self, t: float) -> dict[str, float]:
+        """What it would have reported at ``t``, between two reports on a line."""
+        columns = {metric: [values[metric] for values in self.values] for metric in self.values[0]}
+        return {metric: float(np.interp(t, self.steps, y)) for metric, y in columns.items()}
 
 
 @dataclass
@@ -48,7 +54,8 @@ class Replay:
     the encoded space (Euclidean distance in the unit cube), failures included. Where a trial was
     stopped early and is not stopped now, its curve goes on as that of the nearest recorded trial
     that completed, shifted to meet it and no better than that one (or stays level, if none did), at
-    its own median seconds.
+    its own median seconds. All metrics of the search's goal are replayed so, but the seconds
+    that Ray counts itself.
 
     Attributes:
         history: The record.
@@ -81,7 +88,9 @@ class Replay:
         times = history.report_times()
         usual = _usual_seconds(trials, times)
         replay = cls(history)
-        replay._recorded = [_recorded(trial, times[trial.trial_id], usual) for trial in trials]
+        replay._recorded = [
+            _recorded(trial, history.goal, times[trial.trial_id], usual) for trial in trials
+        ]
         replay._points = history.space.encode([trial.config for trial in trials])
         replay.startup_s = _startup(replay._recorded, times)
         by_point: dict[bytes, deque[int]] = defaultdict(deque)
@@ -106,50 +115,58 @@ class Replay:
     def _curve(self, recorded: RecordedTrial, point: np.ndarray) -> Curve:
         steps, values = list(recorded.steps), list(recorded.values)
         fails_at = None
-        if recorded.trial.state is TrialState.FAILED and math.isfinite(values[-1]):
+        attr, metric = self.history.time_attr, self.history.metric
+        if recorded.trial.state is TrialState.FAILED and math.isfinite(values[-1][metric]):
             fails_at = len(steps) + 1
             steps.append(steps[-1] + 1)
             values.append(values[-1])
         elif recorded.trial.state is not TrialState.COMPLETED:
             self._extend(steps, values, point)
         later = median(recorded.seconds)
-        attr, metric = self.history.time_attr, self.history.metric
         return Curve(
-            [{metric: value, attr: _whole(t)} for t, value in zip(steps, values, strict=True)],
+            [{**reported, attr: _whole(t)} for t, reported in zip(steps, values, strict=True)],
             seconds=[*recorded.seconds, *[later] * (len(steps) - len(recorded.seconds))],
             fails_at=fails_at,
         )
 
-    def _extend(self, steps: list[float], values: list[float], point: np.ndarray) -> None:
+    def _extend(
+        self, steps: list[float], values: list[Mapping[str, float]], point: np.ndarray
+    ) -> None:
         """Let a curve go on to the full resource."""
-        last_t, last_value = steps[-1], values[-1]
+        last_t, last = steps[-1], values[-1]
         distances = ((self._points - point) ** 2).sum(axis=1)
         for row in np.argsort(distances, kind="stable"):
             donor = self._recorded[row]
             later = [
-                (t, value) for t, value in zip(donor.steps, donor.values, strict=True) if t > last_t
+                (t, reported)
+                for t, reported in zip(donor.steps, donor.values, strict=True)
+                if t > last_t
             ]
             # A donor that was stopped itself would leave the curve without an end.
             if later and donor.trial.state is TrialState.COMPLETED:
-                at = float(np.interp(last_t, donor.steps, donor.values))
+                then = donor.at(last_t)
                 steps += [t for t, _ in later]
-                values += [self._gained(last_value, at, value) for _, value in later]
+                values += [self._gained(last, then, reported) for _, reported in later]
                 return
         full = self.history.max_t or self.history.largest_t()
         while steps[-1] < full:
             steps.append(min(full, steps[-1] + 1))
-            values.append(last_value)
+            values.append(last)
 
-    def _gained(self, last: float, donor_then: float, donor_later: float) -> float:
-        """The last value and the donor's gain since, but no better than the donor itself.
+    def _gained(
+        self, last: Mapping[str, float], then: Mapping[str, float], later: Mapping[str, float]
+    ) -> dict[str, float]:
+        """The last report and the donor's gain since, but no better than the donor itself.
 
         A donor that began far behind gained much; added to a good start, that could be more than
-        the metric can be.
+        an objective can be.
         """
-        shifted = last + donor_later - donor_then
-        if self.history.mode == "max":
-            return min(shifted, max(last, donor_later))
-        return max(shifted, min(last, donor_later))
+        gained = {metric: last[metric] + later[metric] - then[metric] for metric in last}
+        for goal in self.history.goal.objectives:
+            if (metric := goal.metric) in gained:
+                limit = max(last[metric], later[metric], key=goal.score)
+                gained[metric] = min(gained[metric], limit, key=goal.score)
+        return gained
 
 
 def recorded_seconds(history: History) -> float:
@@ -161,8 +178,13 @@ def recorded_seconds(history: History) -> float:
     return max([*ends, *reports, begin]) - begin
 
 
-def _recorded(trial: Trial, times: Mapping[float, float], usual: float) -> RecordedTrial:
+def _recorded(
+    trial: Trial, goal: Goal, times: Mapping[float, float], usual: float
+) -> RecordedTrial:
     steps = tuple(t for t, _ in trial.values)
+    metric, *further = goal.metrics
+    curves = {metric: dict(trial.values)}
+    curves |= {name: dict(trial.others.get(name, ())) for name in further if name not in COUNTED}
     gaps = _gaps(steps, times)
     typical = median(gaps) if gaps else None
     seconds = [gap if gap <= _INTERRUPTION * (typical or gap) else typical or gap for gap in gaps]
@@ -171,7 +193,7 @@ def _recorded(trial: Trial, times: Mapping[float, float], usual: float) -> Recor
     return RecordedTrial(
         trial=trial,
         steps=steps,
-        values=tuple(value for _, value in trial.values),
+        values=tuple({m: curve.get(t, math.nan) for m, curve in curves.items()} for t in steps),
         seconds=(first, *seconds),
     )
 

@@ -11,6 +11,11 @@ from raytuner.simulate.workers import Actor
 
 _HOST = {"hostname": "simulated", "node_ip": "127.0.0.1"}
 
+COUNTED = frozenset(
+    {"time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore"}
+)
+"""What :func:`make_result` counts, whatever a report says of it."""
+
 
 def make_result(
     run: Run, actor: Actor, now: float, *, metric: str, checkpoint_every: int | None

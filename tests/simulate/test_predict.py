@@ -13,7 +13,7 @@ from ray.tune.search.searcher import Searcher
 
 from raytuner.cli import main
 from raytuner.errors import HistoryError, MetricError, SettingError
-from raytuner.history import History, Store, TrialState
+from raytuner.history import Goal, History, Store, TrialState
 from raytuner.simulate import Curve, Settings, Workload, predict
 from raytuner.simulate.replay import Replay, recorded_seconds
 from raytuner.space import Float, Space
@@ -105,6 +105,93 @@ def test_the_studys_own_searcher_meets_new_configurations(tmp_path: Path) -> Non
     assert found.simulation.counts[TrialState.STOPPED_EARLY] > 0  # its scheduler is back, too
 
 
+@pytest.mark.parametrize(
+    ("settings", "stopped", "scheduler"),
+    [
+        ({"scheduler": "freeze-thaw", "max_t": 9}, False, "FreezeThawScheduler"),
+        ({"scheduler": "hyperband", "max_t": 9}, False, "HyperBandScheduler"),
+        ({"scheduler": None, "max_t": 9}, False, "ASHAScheduler"),
+        ({"scheduler": None, "max_t": None}, False, "FIFOScheduler"),
+        ({"scheduler": "MedianStoppingRule", "max_t": 9}, True, "ASHAScheduler"),
+        ({"scheduler": "FIFOScheduler", "max_t": 9}, False, "FIFOScheduler"),
+        (None, True, "ASHAScheduler"),
+        (None, False, "FIFOScheduler"),
+    ],
+)
+def test_trials_are_judged_as_they_were(
+    tmp_path: Path, settings: dict[str, object] | None, stopped: bool, scheduler: str
+) -> None:
+    last = (0.9, 3, TrialState.STOPPED_EARLY) if stopped else (0.9, 9, TrialState.COMPLETED)
+    history = record(tmp_path / "r", [*COMPLETE, last])
+    history.set_meta("settings", settings)
+    assert predict(history, workers=2, num_samples=3, settings=QUIET).scheduler == scheduler
+
+
+def test_the_studys_rungs_are_its_own(tmp_path: Path) -> None:
+    history = record(tmp_path / "r", COMPLETE)
+    history.set_meta("settings", {"max_t": 9, "grace_period": 3, "reduction_factor": 3})
+    trials = predict(history, workers=4, num_samples=30, settings=QUIET).simulation.trials
+    assert {t.values[-1][0] for t in trials if t.state is TrialState.STOPPED_EARLY} == {3}
+
+
+def test_another_scheduler_may_be_tried_by_its_name(tmp_path: Path) -> None:
+    history = record(tmp_path / "r", COMPLETE)
+    spent = {
+        name: predict(
+            history, workers=2, num_samples=20, scheduler=name, settings=QUIET
+        ).simulation.resource_spent
+        for name in (None, "asha")
+    }
+    assert spent["asha"] < spent[None] == 20 * 9
+    with pytest.raises(SettingError, match="did you mean 'asha'"):
+        predict(history, workers=2, scheduler="ashs")
+
+
+def several(path: Path, goal: Goal) -> History:
+    """A study whose second metric falls where the first rises; its cost is Ray's own."""
+    history = History(Space({"x": Float(0.0, 1.0)}), goal=goal, max_t=3, path=path)
+    for number in range(8):
+        x = number / 7
+        history.add(str(number), {"x": x})
+        for t in range(1, 4):
+            history.report(str(number), t, x + 1 / t, {"size": 1 - x, "time_total_s": 1e6})
+        history.end(str(number), TrialState.COMPLETED)
+    return history
+
+
+def test_a_study_with_several_objectives_has_its_front(tmp_path: Path) -> None:
+    history = several(tmp_path / "r", Goal.of(["loss", "size"], ["min", "min"]))
+    found = predict(history, workers=4, num_samples=8, settings=QUIET)
+    assert {trial.value_of("size") for trial in found.pareto} <= {1 - n / 7 for n in range(8)}
+    assert len({trial.value for trial in found.pareto}) > 3
+    assert found.best == min(found.pareto, key=lambda trial: trial.value)
+
+
+def test_a_bound_and_a_cost_hold_as_they_did(tmp_path: Path) -> None:
+    goal = Goal.of("loss", "min", outcome_constraints=["size <= 0.42857"], cost="time_total_s")
+    history = several(tmp_path / "r", goal)
+    found = predict(history, workers=2, num_samples=12, settings=QUIET)
+    assert found.best is not None
+    assert found.best.config["x"] > 0.5  # where size is within the bound; the least loss is at 0
+    assert found.best.value_of("time_total_s") < 1e6  # counted by the virtual clock
+
+
+def test_a_stopped_trials_further_metrics_go_on_too(tmp_path: Path) -> None:
+    history = History(
+        Space({"x": Float(0, 1)}), goal=Goal.of("loss", "min", outcome_constraints=["size <= 9"])
+    )
+    for x, end, state in ((0.2, 9, TrialState.COMPLETED), (0.3, 3, TrialState.STOPPED_EARLY)):
+        history.add(str(x), {"x": x})
+        for t in range(1, end + 1):
+            history.report(str(x), t, x + 1 / t, {"size": 10 * x + t})
+        history.end(str(x), state)
+    assert Replay.of(history)({"x": 0.3}).report(9) == {
+        "loss": pytest.approx(0.3 + 1 / 9),
+        "size": pytest.approx(12.0),
+        "training_iteration": 9,
+    }
+
+
 def test_an_unknown_configuration_gets_the_nearest_curve(tmp_path: Path) -> None:
     history = record(tmp_path / "r", COMPLETE)
     replay = Replay.of(history)
@@ -186,6 +273,24 @@ def test_the_command(tmp_path: Path) -> None:
     assert "took 12 min 32 s" in result.output
 
 
+def test_the_command_with_another_scheduler_and_start(tmp_path: Path) -> None:
+    record(tmp_path / "raytuner-record.sqlite", COMPLETE)
+    arguments = ["--workers", "2", "--scheduler", "promotion", "--startup-s", "0.5"]
+    result = CliRunner().invoke(main, ["simulate", str(tmp_path), *arguments])
+    assert result.exit_code == 0, result.output
+    assert "need 0.5 s, and trials were judged by ASHAScheduler" in " ".join(result.output.split())
+
+
+def test_the_command_counts_the_front_of_several_objectives(tmp_path: Path) -> None:
+    goal = Goal.of(["loss", "size"], ["min", "min"])
+    several(tmp_path / "raytuner-record.sqlite", goal).close()
+    result = CliRunner().invoke(main, ["simulate", str(tmp_path), "--workers", "2"])
+    assert result.exit_code == 0, result.output
+    head, row, *_ = result.output.splitlines()
+    assert "on the front" in head
+    assert int(row.split()[-1]) > 3
+
+
 def test_the_command_names_a_folder_without_a_study(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["simulate", str(tmp_path), "--workers", "2"])
     assert result.exit_code == 2
@@ -227,7 +332,8 @@ def test_the_command_on_a_workload(name: str) -> None:
     result = CliRunner().invoke(main, ["simulate", f"{__name__}:{name}", *arguments])
     assert result.exit_code == 0, result.output
     assert "best loss" in result.output.splitlines()[0]
-    assert result.output.splitlines()[-1] == "A trial's start was taken to need 2.0 s."
+    said = "A trial's start was taken to need 2.0 s, and trials were judged by ASHAScheduler."
+    assert said in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(
