@@ -41,7 +41,7 @@ def as_markdown(file: Path) -> str:
             " worst of those after it. The ratio is of the medians, to raytuner's. The other hooks"
             " of a trial are one report and its end: with a proposal, they are what Ray's loop is"
             " held for. Memory is the most that was taken at a time, beyond what the process held"
-            " before.",
+            f" before.{_left_out(cases)}",
             "",
             *markdown_table(
                 _HEAD,
@@ -54,6 +54,17 @@ def as_markdown(file: Path) -> str:
             f"{stored['machine']}; {packages}.",
             "",
         ]
+    )
+
+
+def _left_out(cases: list[dict[str, Any]]) -> str:
+    """Why the peer has fewer rows, if it has."""
+    most = {case["name"]: case["observations"] for case in cases}  # they come in ascending order
+    return "".join(
+        f" {name} was measured up to {count:,} observations (`--peer-up-to`): its time grows with"
+        " their cube."
+        for name, count in most.items()
+        if count < most[OURS]
     )
 
 

@@ -342,6 +342,21 @@ class History:
         """What makes one trial better than another, larger being better; see :meth:`best`."""
         return self._merit(trial.state, self.metrics_of(trial))
 
+    def ranked(self) -> tuple[Trial, ...]:
+        """Trials that have a value at full fidelity and did not fail, the best first.
+
+        COMPLETED trials come before the others, whose values are not final; then those that keep
+        the outcome constraints. Of several objectives the weighted sum counts, or the first.
+        """
+        usable = (
+            trial
+            for trial in self.trials
+            if math.isfinite(trial.value)
+            and trial.state is not TrialState.FAILED
+            and self.is_full(trial)
+        )
+        return tuple(sorted(usable, key=self.merit, reverse=True))
+
     def is_full(self, trial: Trial) -> bool:
         """Whether the trial is at full fidelity; each is where no hyperparameter is a fidelity."""
         return self._is_full(self._entry(trial.trial_id))

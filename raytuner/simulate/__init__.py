@@ -26,16 +26,11 @@ simulate STUDY --workers 64``: time, cost and utilisation on other numbers of wo
 ``tests/simulate/test_fidelity.py`` runs the same searches in Ray and here, and compares.
 """
 
+from raytuner.simulate.events import Event, EventKind, SimulatedTrial
 from raytuner.simulate.figures import Step
 from raytuner.simulate.objective import Curve, Objective, Report
 from raytuner.simulate.predict import Prediction, predict
-from raytuner.simulate.record import (
-    Event,
-    EventKind,
-    SearcherSeconds,
-    SimulatedTrial,
-    Simulation,
-)
+from raytuner.simulate.record import SearcherSeconds, Simulation
 from raytuner.simulate.run import simulate
 from raytuner.simulate.settings import Cluster, NodeLoss, Settings, WorkersJoin
 from raytuner.simulate.workload import Workload

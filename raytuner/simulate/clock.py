@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import heapq
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from raytuner.simulate.workers import Actor
+from raytuner.simulate.trial import Actor
 
 
 class Kind(IntEnum):
@@ -31,7 +29,7 @@ class Kind(IntEnum):
 
 CLUSTER_KINDS = frozenset((Kind.LOSS, Kind.JOIN))  # not events of Ray's loop: they take no turn
 
-_Entry = tuple[float, int, int, "Actor | None", int]
+_Entry = tuple[float, int, int, Actor | None, int]
 
 
 class Clock:

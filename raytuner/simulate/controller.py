@@ -37,15 +37,17 @@ from ray.tune.stopper import Stopper
 from raytuner.schedulers.partner import FidelityKeeper
 from raytuner.search import BoTorchSearch
 from raytuner.simulate import ray_private
+from raytuner.simulate.book import TrialBook, TrialsView
 from raytuner.simulate.clock import CLUSTER_KINDS, Clock, Kind
+from raytuner.simulate.events import EventKind
 from raytuner.simulate.log import Log, Stopwatch
 from raytuner.simulate.objective import Objective, curve_of
-from raytuner.simulate.record import Ended, EventKind, Simulation
+from raytuner.simulate.record import Ended, Simulation
 from raytuner.simulate.results import debug_metrics, flat_of, make_result
 from raytuner.simulate.settings import Cluster, Settings
 from raytuner.simulate.thinking import Thinking
-from raytuner.simulate.trial import Checkpoint, Run, TrialBook, TrialsView
-from raytuner.simulate.workers import Actor, Workers
+from raytuner.simulate.trial import Actor, Checkpoint, Run
+from raytuner.simulate.workers import Workers
 
 _Answer = TypeVar("_Answer")
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from raytuner.history import TrialState
-
-if TYPE_CHECKING:
-    from raytuner.simulate.record import Event, SimulatedTrial
+from raytuner.simulate.events import Event, SimulatedTrial
 
 
 class Step(NamedTuple):

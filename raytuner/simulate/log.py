@@ -11,14 +11,8 @@ import numpy as np
 from ray.tune.experiment import Trial
 
 from raytuner.history import TrialState
-from raytuner.simulate.record import (
-    Ended,
-    Event,
-    EventKind,
-    SearcherSeconds,
-    SimulatedTrial,
-    Simulation,
-)
+from raytuner.simulate.events import Event, EventKind, SimulatedTrial
+from raytuner.simulate.record import Ended, SearcherSeconds, Simulation
 from raytuner.simulate.trial import Run
 from raytuner.simulate.workers import Workers
 

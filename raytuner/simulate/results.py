@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from raytuner.simulate import ray_private
-from raytuner.simulate.trial import Run
-from raytuner.simulate.workers import Actor
+from raytuner.simulate.trial import Actor, Run
 
 _HOST = {"hostname": "simulated", "node_ip": "127.0.0.1"}
 

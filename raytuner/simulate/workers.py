@@ -1,64 +1,14 @@
-"""Workers, and the actors that hold them: the stand-in for Ray's actor manager."""
+"""Workers and who holds them: the stand-in for Ray's actor manager."""
 
 from __future__ import annotations
 
 import heapq
-import math
-import random
 from array import array
 from collections import deque
-from typing import TYPE_CHECKING
 
 from raytuner.simulate.clock import Clock, Kind
 from raytuner.simulate.settings import Cluster
-
-if TYPE_CHECKING:
-    from raytuner.simulate.trial import Run
-
-
-class Actor:
-    """One attempt at a trial, from the request for a worker to its release."""
-
-    __slots__ = (
-        "busy_until",
-        "doomed_after",
-        "doomed_fraction",
-        "epoch",
-        "gone",
-        "held_since",
-        "iteration",
-        "iterations_since_restore",
-        "lost",
-        "ready_at",
-        "rng",
-        "run",
-        "stopping",
-        "time_since_restore",
-        "time_this_iter",
-        "time_total",
-        "trains_since",
-        "worker",
-    )
-
-    def __init__(self, run: Run, rng: random.Random, ready_at: float, failure_rate: float) -> None:
-        self.run = run
-        self.rng = rng
-        self.ready_at = ready_at  # no start before: its configuration is still being thought out
-        self.worker: int | None = None
-        self.held_since = 0.0
-        self.epoch = 0
-        self.lost = False  # its node is dead
-        self.stopping = False
-        self.gone = False
-        self.busy_until = 0.0
-        self.trains_since: float | None = None
-        self.iteration = 0
-        self.iterations_since_restore = 0
-        self.time_total = 0.0
-        self.time_since_restore = 0.0
-        self.time_this_iter = 0.0
-        self.doomed_after = _units_until_failure(rng, failure_rate)
-        self.doomed_fraction = rng.random()
+from raytuner.simulate.trial import Actor
 
 
 class Workers:
@@ -212,10 +162,3 @@ class Workers:
         if time > actor.held_since:
             self.held.append(actor.held_since)
             self.held.append(time)
-
-
-def _units_until_failure(rng: random.Random, rate: float) -> int | None:
-    """How many units succeed before one raises; None: all do."""
-    if rate <= 0.0:
-        return None
-    return int(math.log(1.0 - rng.random()) / math.log1p(-rate))

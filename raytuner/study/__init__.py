@@ -2,7 +2,7 @@
 
 from raytuner.study.folds import cross_validate
 from raytuner.study.recovery import Recovered, recover
-from raytuner.study.run import tune
 from raytuner.study.study import Study, load
+from raytuner.study.tuning import tune
 
 __all__ = ["Recovered", "Study", "cross_validate", "load", "recover", "tune"]

@@ -7,20 +7,24 @@ import statistics
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ray import tune as ray_tune
 from ray.tune.search import Searcher
 
 from raytuner.errors import HistoryError, RaytunerWarning, SettingError
-from raytuner.folders import location
+from raytuner.folders import Folder, location
 from raytuner.history import History, Trial, TrialState
+from raytuner.placement.request import Resources
+from raytuner.search.restore import record_at
 from raytuner.space import Config
-
-if TYPE_CHECKING:
-    from raytuner.study.study import Study
+from raytuner.study.arguments import Trainable, check_trainable, with_resources
+from raytuner.study.placeable import require_room
+from raytuner.study.provenance import known_resources
+from raytuner.study.run import ray_session
 
 CONFIRMED = "confirmed"
 """Under this key the record has the values of repeats, by trial id."""
@@ -79,6 +83,41 @@ class Listed(Searcher):
         """See :meth:`save`."""
 
 
+def confirm(
+    path: Folder,
+    history: History,
+    trainable: Trainable,
+    *,
+    k: int,
+    repeats: int,
+    seed_key: str | None,
+    seed: int | None,
+    resources: Resources | None,
+    max_concurrent: int | None,
+) -> tuple[Confirmed, ...]:
+    """Train a study's best few again; see :meth:`Study.confirm`.
+
+    ``path`` is the study's folder, ``history`` its record.
+    """
+    check_trainable(trainable)
+    trials = chosen(history, k, repeats, seed_key)
+    if resources is None:
+        resources = known_resources(
+            history.get_meta("settings") or {}, "study.confirm(resources=...)"
+        )
+    runnable = with_resources(trainable, resources)
+    with ray_session():
+        require_room(runnable)
+        values = _run_again(
+            path, history, runnable, repeated(trials, repeats, seed_key, seed), max_concurrent
+        )
+    note(history, trials, values)
+    if record_at(path).exists():
+        with closing(History.open(record_at(path), history.space)) as live:
+            live.set_meta(CONFIRMED, history.get_meta(CONFIRMED))
+    return confirmed(history)
+
+
 def confirmed(history: History) -> tuple[Confirmed, ...]:
     """The trials that were confirmed, the best mean first."""
     sign = 1.0 if history.mode == "min" else -1.0
@@ -87,7 +126,7 @@ def confirmed(history: History) -> tuple[Confirmed, ...]:
     return tuple(sorted(found, key=lambda c: (math.isnan(c.mean), sign * c.mean)))
 
 
-def chosen(study: Study, k: int, repeats: int, seed_key: str | None) -> list[Trial]:
+def chosen(history: History, k: int, repeats: int, seed_key: str | None) -> list[Trial]:
     """The trials to confirm: the ``k`` best that completed and keep the outcome constraints.
 
     Raises:
@@ -97,18 +136,18 @@ def chosen(study: Study, k: int, repeats: int, seed_key: str | None) -> list[Tri
     for name, number in (("k", k), ("repeats", repeats)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise SettingError(f"{name} is {number!r}; it must be a whole number of at least 1")
-    if seed_key in {column.path[0] for column in study.history.space.columns}:
+    if seed_key in {column.path[0] for column in history.space.columns}:
         raise SettingError(
             f"seed_key is {seed_key!r}, which is a hyperparameter that is searched; name the key"
             " that the training function takes its seed from"
         )
     found = [
         trial
-        for trial in study.ranked
-        if trial.state is TrialState.COMPLETED and study.history.is_feasible(trial)
+        for trial in history.ranked()
+        if trial.state is TrialState.COMPLETED and history.is_feasible(trial)
     ]
     if not found:
-        raise HistoryError(f"{study.path} has no trial that completed: there is none to confirm")
+        raise HistoryError("the study has no trial that completed: there is none to confirm")
     return found[:k]
 
 
@@ -124,15 +163,18 @@ def repeated(
     ]
 
 
-def run_again(
-    study: Study, runnable: Any, configs: Sequence[Config], max_concurrent: int | None
+def _run_again(
+    path: Folder,
+    history: History,
+    runnable: Any,
+    configs: Sequence[Config],
+    max_concurrent: int | None,
 ) -> list[float]:
     """Train each configuration in full, in an experiment of Ray's own beside the study's.
 
     Returns:
         The metric at the end of each; NaN where there is none.
     """
-    history = study.history
     searcher = Listed(configs)
     stop = None if history.max_t is None else {history.time_attr: history.max_t}
     grid = ray_tune.Tuner(
@@ -142,7 +184,7 @@ def run_again(
         ),
         run_config=ray_tune.RunConfig(
             name=f"confirm_{time.strftime('%Y-%m-%d_%H-%M-%S')}",
-            storage_path=location(study.path),
+            storage_path=location(path),
             verbose=0,
             stop=stop,
         ),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray.util.metrics import Gauge
 
 from raytuner.history import TrialState
-
-if TYPE_CHECKING:
-    from raytuner.study.progress import Standing
+from raytuner.study.standing import Standing
 
 # What each shows, and where it comes from; what is not known is not recorded.
 _FIGURES: dict[str, tuple[str, Callable[[Standing], float | None]]] = {

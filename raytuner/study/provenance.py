@@ -11,7 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from raytuner.errors import SettingError
 from raytuner.history import History
+from raytuner.placement.request import Resources
 from raytuner.secret import without_secrets
 
 _PACKAGES = ("raytuner", "ray", "torch", "botorch", "gpytorch", "numpy")
@@ -55,6 +57,21 @@ def command() -> str | None:
 def note_settings(history: History, settings: Mapping[str, Any]) -> None:
     """Keep what a study was asked; what JSON cannot hold is kept as text."""
     history.set_meta("settings", {key: _plain(value) for key, value in settings.items()})
+
+
+def known_resources(settings: Mapping[str, Any], again: str) -> Resources | None:
+    """What the record says a trial needs.
+
+    Raises:
+        SettingError: It has their text alone (a function, say).
+    """
+    resources = settings.get("resources")
+    if isinstance(resources, str):
+        raise SettingError(
+            f"the study was run with resources={resources}, which the record cannot hold; pass them"
+            f" again: {again}"
+        )
+    return resources
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -11,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytuner.errors import HistoryError, SettingError, TrainableError
-from raytuner.folders import Folder, folder_of, location
+from raytuner.folders import Folder, folder_of
 from raytuner.history import Goal, History, Trial, TrialState
 from raytuner.search.restore import record_in
 from raytuner.space import Config
+from raytuner.study import confirm, continued
+from raytuner.study.confirm import Confirmed
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from raytuner.report import Figures, Prediction, Surrogate
-    from raytuner.study.confirm import Confirmed
 
 
 class Study:
@@ -121,21 +121,12 @@ class Study:
         COMPLETED trials come before the others, whose values are not final; then those that keep
         the outcome constraints. Of several objectives the weighted sum counts, or the first.
         """
-        usable = [
-            t
-            for t in self.trials
-            if math.isfinite(t.value)
-            and t.state is not TrialState.FAILED
-            and self.history.is_full(t)
-        ]
-        return tuple(sorted(usable, key=self.history.merit, reverse=True))
+        return self.history.ranked()
 
     @property
     def can_resume(self) -> bool:
         """Whether Ray has saved what :meth:`resume` goes on from."""
-        from ray.tune import Tuner
-
-        return bool(Tuner.can_restore(location(self.path)))
+        return continued.can_resume(self.path)
 
     @property
     def counts(self) -> Counter[TrialState]:
@@ -261,12 +252,11 @@ class Study:
             SettingError, TrainableError: Bad input.
             HistoryError: No trial has completed.
         """
-        from raytuner.study.run import confirm
-
         if trainable is None:
             trainable = _imported(self.history.get_meta("trainable"))
-        return confirm(
-            self,
+        return confirm.confirm(
+            self.path,
+            self.history,
             trainable,
             k=k,
             repeats=repeats,
@@ -279,9 +269,7 @@ class Study:
     @property
     def confirmed(self) -> tuple[Confirmed, ...]:
         """Trials that were trained again (:meth:`confirm`), the best mean first."""
-        from raytuner.study.confirm import confirmed
-
-        return confirmed(self.history)
+        return confirm.confirmed(self.history)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report, one HTML page that opens without a network.
@@ -327,11 +315,10 @@ class Study:
             SettingError: ``resources`` have to be given again.
             HistoryError: Ray was killed before it saved anything to go on from.
         """
-        from raytuner.study.run import resume
-
         if trainable is None:
             trainable = _imported(self.history.get_meta("trainable"))
-        return resume(self, trainable, resources)
+        history = continued.resume(self.path, self.history, trainable, resources)
+        return Study(self.path, history)
 
     def extend(self, num_samples: int = -1, trainable: Any = None, **settings: Any) -> Study:
         """Go on with a study that has ended: more trials, learned from all there are.
@@ -367,11 +354,12 @@ class Study:
             SettingError: Bad input, or a setting that the record cannot hold is not given again.
             SpaceError: No space holds the study's and ``param_space``.
         """
-        from raytuner.study.run import extend
-
         if trainable is None:
             trainable = _imported(self.history.get_meta("trainable"))
-        return extend(self, trainable, num_samples=num_samples, **settings)
+        history = continued.extend(
+            self.path, self.history, trainable, num_samples=num_samples, **settings
+        )
+        return Study(self.path, history)
 
 
 def load(path: str | Folder) -> Study:

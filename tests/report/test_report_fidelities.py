@@ -41,7 +41,7 @@ def test_only_full_trials_are_ranked() -> None:
     study = Study(Path("nowhere"), record)
     assert [trial.config["width"] for trial in study.ranked] == [8, 8]
     assert study.best == study.ranked[0]
-    assert chosen(study, 5, 1, None) == list(study.ranked)
+    assert chosen(study.history, 5, 1, None) == list(study.ranked)
     steps = improvements(events(record), minimise=True, final=True)
     assert {event.trial.config["width"] for event in steps} == {8}
 

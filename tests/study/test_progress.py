@@ -15,7 +15,8 @@ from raytuner.history import History, TrialState
 from raytuner.space import Float, Space
 from raytuner.study import progress as module
 from raytuner.study.metrics import RayMetrics
-from raytuner.study.progress import Progress, Standing, as_lines, as_picture, as_text
+from raytuner.study.progress import Progress
+from raytuner.study.standing import Standing, as_lines, as_picture, as_text
 
 
 def a_history() -> History:
