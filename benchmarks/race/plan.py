@@ -92,7 +92,7 @@ class Plan:
 
 
 QUICK = Plan(
-    methods=("random", "random+ray-asha", "optuna-tpe", "ours", "ours+asha"),
+    methods=("random", "random+ray-asha", "optuna-tpe", "ours", "ours+asha", "ours+freeze-thaw"),
     instances=("quick",),
     budget=3.0,
     seeds=2,
