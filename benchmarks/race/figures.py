@@ -38,6 +38,7 @@ class Summary:
             when they are told, and some propose several trials at once.
         median_s: Median over the runs of the median seconds of a call that asked for a proposal.
         worst_s: The slowest such call of all.
+        busy: Mean share of the workers' time that was training.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Summary:
     mean_s: float
     median_s: float
     worst_s: float
+    busy: float
 
 
 def summaries(runs: Sequence[Run]) -> list[Summary]:
@@ -170,4 +172,5 @@ def _summary(method: str, runs: Sequence[Run], rank: Floats) -> Summary:
         mean_s=sum(run.suggest_total_s + run.hooks_s for run in runs) / max(1, trials),
         median_s=float(np.median([run.suggest_median_s for run in runs])),
         worst_s=max(run.suggest_worst_s for run in runs),
+        busy=float(mean_over_problems(runs, [run.utilisation for run in runs])),
     )

@@ -79,6 +79,9 @@ RACERS: dict[str, Method] = {
         *_with_schedulers("optuna-tpe", "Optuna TPE", of_ray.optuna_tpe, ("optuna",)),
         *_with_schedulers("hyperopt", "HyperOpt", of_ray.hyperopt, ("hyperopt",)),
         *_with_schedulers("hebo", "HEBO", of_ray.hebo, ("hebo:HEBO",)),
+        *_with_schedulers(
+            "hebo-unbatched", "HEBO, unbatched", of_ray.hebo_unbatched, ("hebo:HEBO",)
+        ),
         *_with_schedulers("ax", "Ax", AxSearcher, ("ax:ax-platform",)),
         *_with_schedulers("smac", "SMAC", SmacSearcher, ("smac",)),
         *_syne("syne-cqr", "CQR", "xgboost"),

@@ -39,7 +39,9 @@ which take Ray some two seconds. Every method has the same workers and the same 
 seed, most methods begin with the same configurations on all problems: at the first marks a figure
 rests on as many draws as there are seeds. A method that stops most trials after an epoch proposes
 up to 4,400 in a run: where each proposal takes a good part of a second, runs were broken off as
-planned (`--until`), and what comes after that has a dash.
+planned (`--until`), and what comes after that has a dash. Ray's HEBOSearch proposes for all
+workers at once and waits until they all have ended; "unbatched" is told of more workers than there
+are, so that none waits.
 
 Elsewhere: whether slots wait for the searcher, and Ray's loop for its hooks, in [BUSY.md](BUSY.md);
 whether forecasts of trials come true, in [FORECASTS.md](FORECASTS.md); what is lost when something

@@ -23,12 +23,12 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
         "",
         *regrets(summaries),
         "",
-        "Mean rank by that value; and processor seconds of the searcher: for each trial, and the"
-        " median and worst of one proposal:",
+        "Mean rank by that value; processor seconds of the searcher: for each trial, and the median"
+        " and worst of one proposal; and the share of the workers' time that was training:",
         "",
         *markdown_table(
-            ("method", *_marks(), "s a trial", "median s", "worst s"),
-            ((title_of(s.method), *_ranks(s), *_seconds(s)) for s in summaries),
+            ("method", *_marks(), "s a trial", "median s", "worst s", "busy"),
+            ((title_of(s.method), *_ranks(s), *_seconds(s), f"{s.busy:.0%}") for s in summaries),
         ),
         "",
         "Mean normalised regret of the best value that any trial has reported at any time:",
