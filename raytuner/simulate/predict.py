@@ -233,12 +233,12 @@ def _scheduler_of(
 
 def _name_of(history: History, settings: Mapping[str, Any]) -> str | None:
     """What scheduler a recorded study had, or stands for it; None: its trials all ran on."""
-    own = settings.get("scheduler")
-    if own in SCHEDULERS or history.max_t is None:
-        return own if own in SCHEDULERS else None
+    own: str | None = settings.get("scheduler")
+    if own in SCHEDULERS:
+        return own
     by_default = own is None and settings.get("max_t") is not None
     stopped = any(trial.state is TrialState.STOPPED_EARLY for trial in history.trials)
-    return DEFAULT_SCHEDULER if by_default or stopped else None
+    return DEFAULT_SCHEDULER if history.max_t is not None and (by_default or stopped) else None
 
 
 def _scheduler(
