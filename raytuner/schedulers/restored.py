@@ -16,6 +16,7 @@ from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import SearchGenerator
 
 from raytuner.placement.retries import take_up, taken_again
 from raytuner.schedulers.partner import ProgressKeeper, RetryListener, innermost_searcher
@@ -63,10 +64,11 @@ def go_on(tune_controller: Any, trial: Trial) -> None:
 
 
 class RollCall:
-    """Tells the searcher, before the first trial runs, which trials there are.
+    """Tells the searcher and its generator, before the first trial runs, which trials there are.
 
     What Ray saves of an experiment is several files. Where a machine was lost between two of them,
-    its searcher may know of trials that Ray does not: nobody runs them.
+    its searcher may know of trials that Ray does not: nobody runs them. And Ray counts the trials
+    that it has asked for in another file than it keeps them in: it would run fewer or more.
     """
 
     def __init__(self) -> None:
@@ -80,6 +82,10 @@ class RollCall:
         searcher = innermost_searcher(tune_controller)
         if isinstance(searcher, ProgressKeeper):
             searcher.end_unknown(known)
+        generator = tune_controller.search_alg
+        if isinstance(generator, SearchGenerator):
+            # There is no public way to set it; public is what it leads to, `is_finished`.
+            generator._counter = len(tune_controller.get_trials())
 
 
 def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:

@@ -152,7 +152,7 @@ def check_resumption(folder: Folder, logs: Path, epoch_s: float = 0.15) -> None:
     before = kill("tune", folder, logs, epoch_s=epoch_s)
     said = finished("resume", folder, logs)
     after = raytuner.load(folder)
-    assert said == {"interrupted": False, "trials": len(after.trials)}
+    assert said == {"interrupted": False, "trials": len(after.trials)}, f"{said}, then {after}"
     check(before, after)
     check_ranks(after)
 

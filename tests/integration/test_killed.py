@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
 from drivers import (
     PATIENCE_S,
     check,
@@ -23,6 +24,7 @@ from drivers import (
 )
 from integration_driver import GRACE, NUM_SAMPLES
 from ray.tune import ExperimentAnalysis
+from ray.tune.search import SearchGenerator
 
 import raytuner
 from raytuner.history import TrialState
@@ -36,6 +38,19 @@ def test_a_killed_tuner_is_restored(tmp_path: Path) -> None:
     assert finished("drop_in_restore", folder, tmp_path) == NUM_SAMPLES
     check(before, raytuner.load(folder))
     check_ranks(raytuner.load(folder))
+
+
+def test_as_many_run_as_were_asked_for_though_rays_files_are_of_two_moments(tmp_path: Path) -> None:
+    folder = tmp_path / "torn"
+    before = kill("tune", folder, tmp_path)
+    (file,) = folder.glob(SearchGenerator.CKPT_FILE_TMPL.format("*"))
+    state = ray.cloudpickle.loads(file.read_bytes())
+    state["counter"] -= 1  # as before the last trial was asked for
+    file.write_bytes(ray.cloudpickle.dumps(state))  # type: ignore[no-untyped-call]
+    said = finished("resume", folder, tmp_path)
+    after = raytuner.load(folder)
+    assert said == {"interrupted": False, "trials": len(after.trials)}
+    check(before, after)
 
 
 def test_a_killed_tuner_with_paused_trials_is_restored(tmp_path: Path) -> None:

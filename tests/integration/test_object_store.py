@@ -105,7 +105,7 @@ def _commands(storage: RemoteFolder, folder: Path) -> Iterator[str]:
 
 def test_a_killed_study_is_resumed_elsewhere(storage: RemoteFolder, tmp_path: Path) -> None:
     # Long enough to be seen under way: a look at a bucket takes a second, and is as old.
-    check_resumption(storage / "killed", tmp_path, epoch_s=0.6)
+    check_resumption(storage / "killed", tmp_path, epoch_s=1.5)
 
 
 def test_a_scikit_learn_search_says_where_its_studies_are(storage: RemoteFolder) -> None:

@@ -131,6 +131,7 @@ def test_a_study_is_watched_interrupted_and_resumed(terminal: Terminal, tmp_path
 
     # Nothing of it in a file: plain lines on standard error, the result on standard output.
     terminal.type("clear; tmux clear-history; raytuner best study 2>err | cat; cat err")
-    seen = terminal.wait(lambda screen: "code=0" in screen)
+    # The screen may still be the last one's when it is first looked at.
+    seen = terminal.wait(lambda screen: "code=0" in screen and "done" not in screen)
     assert '"x": ' in seen
     assert "\x1b" not in seen

@@ -6,6 +6,7 @@ import math
 from typing import Any, cast
 
 import pytest
+from ray.tune.search import SearchGenerator
 from scheduler_fakes import FakeController, FakeTrial, ListeningSearcher
 
 from raytuner import ASHAScheduler, BoTorchSearch
@@ -72,3 +73,18 @@ def test_a_searcher_without_a_record_is_only_told() -> None:
     one = scheduler("min")
     one.on_trial_add(FakeController(ListeningSearcher()), trial("a"))
     assert all(rung.recorded == 0 for rung in one.halving.rungs)
+
+
+@pytest.mark.parametrize("counted", [1, 2, 3])
+@pytest.mark.parametrize("make", [RestoringScheduler, lambda: scheduler("min")])
+def test_ray_goes_on_to_as_many_trials_as_it_was_asked_for(make: Any, counted: int) -> None:
+    generator = SearchGenerator(search("min"))
+    # Of another moment than the two trials that there are.
+    generator.set_state({**generator.get_state(), "total_samples": 3, "counter": counted})
+    judge, trials = make(), [trial("a"), trial("b")]
+    controller = FakeController(generator, trials)
+    for one in trials:
+        judge.on_trial_add(controller, one)
+    judge.choose_trial_to_run(controller)
+    assert generator.get_state()["counter"] == 2
+    assert not generator.is_finished()
