@@ -1,4 +1,4 @@
-"""A recorded search, begun again."""
+"""A recorded search, taken up by a new searcher: from where it is, or from its beginning."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.earlier import EARLIER
 from raytuner.search.priors import PRIORS
 from raytuner.search.restore import RECORD_FILE
+
+
+def take_up(searcher: BoTorchSearch, history: History) -> None:
+    """Let a searcher go on from a record, which is left as it is."""
+    with TemporaryDirectory() as place:
+        copy = Path(place) / RECORD_FILE
+        history.copy_to(copy)
+        searcher.restore(str(copy))
 
 
 def begun_again(history: History, *, strategy: str, seed: int | None) -> BoTorchSearch:
@@ -31,8 +39,5 @@ def begun_again(history: History, *, strategy: str, seed: int | None) -> BoTorch
     for key in (EARLIER, PRIORS):
         blank.set_meta(key, history.get_meta(key))
     searcher = BoTorchSearch(history.space, background=False, seed=seed, strategy=strategy)
-    with TemporaryDirectory() as place:
-        path = Path(place) / RECORD_FILE
-        blank.copy_to(path)
-        searcher.restore(str(path))
+    take_up(searcher, blank)
     return searcher

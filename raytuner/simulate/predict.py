@@ -194,16 +194,15 @@ def _of_record(study: Study | History | str | Path, seed: int | None) -> _Played
     history = _history_of(study)
     settings = history.get_meta("settings") or {}
     replay = Replay.of(history)
-    objectives = history.goal.objectives
+    strategy = settings.get("strategy", DEFAULT_STRATEGY)
+    searcher = begun_again(history, strategy=strategy, seed=seed)
     return _Played(
         objective=replay,
         space=None,  # the searcher has it
-        searcher=begun_again(
-            history, strategy=settings.get("strategy", DEFAULT_STRATEGY), seed=seed
-        ),
+        searcher=searcher,
         scheduler=partial(_scheduler_of, history, settings, seed=seed),
-        metric=[one.metric for one in objectives] if len(objectives) > 1 else history.metric,
-        mode=[one.mode for one in objectives] if len(objectives) > 1 else history.mode,
+        metric=searcher.metric,
+        mode=searcher.mode,
         max_t=history.max_t,
         num_samples=len(history),
         startup_s=replay.startup_s,

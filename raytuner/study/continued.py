@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from ray import tune as ray_tune
@@ -18,8 +16,9 @@ from raytuner.placement.request import Resources
 from raytuner.placement.silence import Silence
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, SCHEDULERS
 from raytuner.search import BoTorchSearch
+from raytuner.search.again import take_up
 from raytuner.search.botorch_search import DEFAULT_STRATEGY
-from raytuner.search.restore import RECORD_FILE, record_at
+from raytuner.search.restore import record_at
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Rule, Space
 from raytuner.study.arguments import Trainable, check_count, check_trainable, with_resources
@@ -122,10 +121,7 @@ def extend(
         strategy=settings.get("strategy", DEFAULT_STRATEGY),
     )
     searcher.keep_record_in(record)
-    with TemporaryDirectory() as place:
-        copy = Path(place) / RECORD_FILE
-        history.copy_to(copy)
-        searcher.restore(str(copy))
+    take_up(searcher, history)
     prepare(searcher, {}, None, None)
     if carried.within is not None:
         searcher.search_within(carried.within)

@@ -116,10 +116,9 @@ class Study:
 
     @property
     def ranked(self) -> tuple[Trial, ...]:
-        """Trials that have a value at full fidelity and did not fail, the best first.
+        """Trials that have a value in full and did not fail, the best first.
 
-        COMPLETED trials come before the others, whose values are not final; then those that keep
-        the outcome constraints. Of several objectives the weighted sum counts, or the first.
+        See :meth:`History.ranked`.
         """
         return self.history.ranked()
 
