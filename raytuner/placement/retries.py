@@ -38,7 +38,7 @@ cause does fail then."""
 _TIMES_THERE = 3  # an end at the same place can be chance twice: memory that others had taken
 
 _NODE_DIED = "node has died"  # Ray has no type for it, except where the node said it would go
-_NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded")
+NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded")
 # Of PyTorch, CUDA itself, JAX and TensorFlow.
 _NO_MEMORY = re.compile(
     r"torch\.(cuda\.)?OutOfMemoryError|CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY"
@@ -192,7 +192,7 @@ def is_out_of_memory(error: object) -> bool:
 
 def is_disk_full(error: object) -> bool:
     """Whether a trial could not write since there was no room on a disk."""
-    return isinstance(error, RayTaskError) and _NO_ROOM.search(str(error)) is not None
+    return isinstance(error, RayTaskError) and NO_ROOM.search(str(error)) is not None
 
 
 def shares_gpu(request: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from ray import tune as ray_tune
+from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from raytuner.errors import HistoryError, RaytunerWarning, SettingError
@@ -22,6 +23,7 @@ from raytuner.placement.request import Resources
 from raytuner.search.restore import record_at
 from raytuner.space import Config
 from raytuner.study.arguments import Trainable, check_trainable, with_resources
+from raytuner.study.callbacks import guarded
 from raytuner.study.placeable import require_room
 from raytuner.study.provenance import known_resources
 from raytuner.study.run import ray_session
@@ -106,11 +108,11 @@ def confirm(
             history.get_meta("settings") or {}, "study.confirm(resources=...)"
         )
     runnable = with_resources(trainable, resources)
+    callbacks = guarded()
     with ray_session():
         require_room(runnable)
-        values = _run_again(
-            path, history, runnable, repeated(trials, repeats, seed_key, seed), max_concurrent
-        )
+        configs = repeated(trials, repeats, seed_key, seed)
+        values = _run_again(path, history, runnable, configs, max_concurrent, callbacks)
     note(history, trials, values)
     if record_at(path).exists():
         with closing(History.open(record_at(path), history.space)) as live:
@@ -169,6 +171,7 @@ def _run_again(
     runnable: Any,
     configs: Sequence[Config],
     max_concurrent: int | None,
+    callbacks: list[Callback],
 ) -> list[float]:
     """Train each configuration in full, in an experiment of Ray's own beside the study's.
 
@@ -187,6 +190,7 @@ def _run_again(
             storage_path=location(path),
             verbose=0,
             stop=stop,
+            callbacks=callbacks,
         ),
     ).fit()
     # In the order in which the trials were made, which is that of the configurations.

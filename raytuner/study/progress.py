@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from raytuner.placement.room import fits
 from raytuner.study.metrics import RayMetrics
 from raytuner.study.standing import Standing, as_figures, as_picture, as_text
 
+logger = logging.getLogger(__name__)
+
 REFRESH_S = 0.25
 """Seconds between two pictures in a terminal."""
 
@@ -30,6 +33,14 @@ FIGURES_FILE = "raytuner-progress.jsonl"
 """Name of the file, in the study's folder, that has the same figures for machines."""
 
 _FAILURES = 3  # so many of the last are shown
+
+
+class Screen(Console):
+    """A console that falls silent when nobody reads it any more; rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Show nothing from now on."""
+        self.quiet = True
 
 
 class Progress(Callback):
@@ -85,6 +96,7 @@ class Progress(Callback):
         self._front: tuple[int, int | None] = (-1, None)  # as of which version of the record
         self._busy: int | None = None
         self._has_looked = False  # at how many slots there are
+        self._has_warned = False
         self._slots: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -139,10 +151,13 @@ class Progress(Callback):
         """Show how it stands at last and let go of the terminal. Harmless when done already."""
         if not self._is_open:
             return
-        self._tell(self._console is not None, self._is_for_machines)
-        if self._live is not None:
-            self._live.stop()
-        self._reset()
+        try:
+            self._tell(self._console is not None, self._is_for_machines)
+        finally:
+            live = self._live
+            self._reset()
+            if live is not None:
+                live.stop()
 
     def _open(self) -> None:
         if self._is_open:
@@ -156,7 +171,7 @@ class Progress(Callback):
             self._metrics = RayMetrics(self._study)
         if self._quiet:
             return
-        self._console = Console(stderr=True)
+        self._console = Screen(stderr=True)
         if self._console.is_terminal:
             self._live = Live(
                 as_picture(self._standing()), console=self._console, auto_refresh=False
@@ -170,25 +185,32 @@ class Progress(Callback):
     def _tell(self, is_shown: bool, is_written: bool) -> None:
         standing = self._standing()
         now = time.monotonic()
+        # The times first: what cannot be shown is tried again as seldom as what can.
+        if is_written:
+            self._written = now
+            self._write(standing)
         if is_shown:
+            self._shown = now
             if self._live is not None:
                 self._live.update(as_picture(standing), refresh=True)
             elif self._console is not None:
                 line = as_text(standing)
                 self._console.print(line, soft_wrap=True, markup=False, highlight=False)
-            self._shown = now
-        if is_written:
-            self._write(standing)
-            self._written = now
 
     def _write(self, standing: Standing) -> None:
-        """The same for machines."""
+        """Write the figures for machines. A full disk is logged once: nothing depends on them."""
         if self._metrics is not None:
             self._metrics.tell(standing)
-        if self._figures_file is not None:
+        if self._figures_file is None:
+            return
+        try:
             self._figures_file.parent.mkdir(parents=True, exist_ok=True)
             with self._figures_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(as_figures(standing), default=str) + "\n")
+        except OSError as error:
+            if not self._has_warned:
+                logger.warning("The figures cannot be written to %s: %s", self._figures_file, error)
+            self._has_warned = True
 
     def _standing(self) -> Standing:
         history = self._history()

@@ -14,18 +14,19 @@ from typing import Any
 
 from ray import tune as ray_tune
 
-from raytuner.errors import RaytunerError, SettingError
+from raytuner.errors import HistoryError, RaytunerError, SettingError
 from raytuner.folders import Folder, location
 from raytuner.history import History
 from raytuner.placement.cluster import connect
 from raytuner.placement.request import Resources
-from raytuner.placement.retries import Retries
+from raytuner.placement.retries import NO_ROOM, Retries
 from raytuner.placement.silence import Silence
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, make_scheduler
 from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import record_at
 from raytuner.space import Space
+from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
 from raytuner.study.ends import Ends
 from raytuner.study.gpu_hours import GpuHours
 from raytuner.study.placeable import Placeable, require_room, trials_at_once
@@ -38,6 +39,7 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     # Ray's newer console output prints a banner even at verbose=0; the older one keeps quiet.
     "RAY_AIR_NEW_OUTPUT": "0",
+    **RAYS_CHOICE,
 }
 
 
@@ -88,16 +90,19 @@ def run(
         Ends(searcher, budget),
     ]
     total = num_samples if num_samples < 0 else before + num_samples
-    shows = Progress(
-        # partial, not lambda: Ray pickles its callbacks.
-        partial(getattr, searcher, "history"),
-        total,
-        history.max_t,
-        time_budget_s,
-        figures_file=path / FIGURES_FILE if isinstance(path, Path) else None,
-        study=path.name,
-        quiet=not progress,
+    shows = Guarded(
+        Progress(
+            # partial, not lambda: Ray pickles its callbacks.
+            partial(getattr, searcher, "history"),
+            total,
+            history.max_t,
+            time_budget_s,
+            figures_file=path / FIGURES_FILE if isinstance(path, Path) else None,
+            study=path.name,
+            quiet=not progress,
+        )
     )
+    theirs = guarded(callbacks)
     with ray_session():
         require_room(runnable)
         max_concurrent = trials_at_once(resources, max_concurrent, gpu_hours=gpu_hours)
@@ -121,13 +126,13 @@ def run(
                 storage_path=location(path.parent),
                 verbose=0,
                 stop=budget,
-                callbacks=[shows, *ours, *callbacks],
+                callbacks=[shows, *ours, *theirs],
             ),
         )
         try:
             finished = fit(tuner, num_samples, time_budget_s)
         finally:
-            shows.close()
+            shows.call("close")
     finished = finished or (budget is not None and budget.spent)
     return settled(path, searcher.history.space, finished)
 
@@ -150,33 +155,38 @@ def prepare(
 
 
 def fit(tuner: ray_tune.Tuner, num_samples: int, time_budget_s: float | None) -> bool:
-    """Run to the end, with raytuner's own errors as they were raised.
+    """Run to the end.
 
     Returns:
         Whether it ran as far as it was asked to, for all that can be seen from here: Ray returns
         from a Ctrl-C as it does from an end.
     """
     start = time.monotonic()
-    try:
-        trials = len(tuner.fit())
-    except Exception as error:
-        raise _own_error(error) from error
+    trials = len(tuner.fit())
     in_time = time_budget_s is None or time.monotonic() - start < time_budget_s
     # After a kill between two files of its state, Ray may run one more than it was asked to.
     return trials >= num_samples > 0 or not in_time
 
 
 def _own_error(error: BaseException) -> BaseException:
-    """The raytuner error that Ray wrapped, if there is one, else the error itself.
+    """Return the raytuner error that Ray wrapped, one for a full disk, or the error itself.
 
     Ray turns what a scheduler or searcher raises into a TuneError with the traceback as its text;
     Python keeps the original as its context.
     """
     inner: BaseException | None = error
-    while inner is not None:
+    chain: list[BaseException] = []
+    while inner is not None and inner not in chain:
         if isinstance(inner, RaytunerError):
             return inner
+        chain.append(inner)
         inner = inner.__cause__ or inner.__context__
+    for one in chain:
+        if isinstance(one, OSError) and NO_ROOM.search(str(one)):
+            return HistoryError(
+                f"the disk is full: {one}. The record has all that was reported until then: make"
+                " room, and go on with `raytuner resume` or study.resume()"
+            )
     return error
 
 
@@ -191,7 +201,10 @@ def settled(path: Folder, space: Space, finished: bool) -> History:
 
 @contextmanager
 def ray_session() -> Iterator[None]:
-    """A connected Ray, its settings for a study, and the caller's Ctrl-C handler back after it."""
+    """Connect to Ray with the settings of a study, and restore the caller's Ctrl-C handler.
+
+    Raises raytuner's own errors as they were raised inside of Ray, and a full disk as one of them.
+    """
     connect()
     before = {key: os.environ.get(key) for key in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
@@ -199,6 +212,8 @@ def ray_session() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGINT) if in_main else None
     try:
         yield
+    except Exception as error:
+        raise _own_error(error) from error
     finally:
         for key, value in before.items():
             if value is None:

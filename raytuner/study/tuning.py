@@ -123,7 +123,8 @@ def tune(
         reuse_actors: Keep a trial's process for the next trial. Saves seconds a trial; the training
             function must then leave promptly when it is stopped and keep no state in globals.
         time_attr: Key of a report that says what a trial has spent.
-        callbacks: Ray Tune callbacks (loggers, say).
+        callbacks: Ray Tune callbacks (loggers, say). An error that one raises is logged once and
+            does not end the study; KeyboardInterrupt, SystemExit and a RaytunerError do.
         progress: Show progress while it runs.
 
     Returns:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 from integration_driver import MAX_T, SPACE, loss, train
+from ray import tune
+from ray.tune.logger import JsonLoggerCallback
 
 import raytuner
+from raytuner.history import TrialState
 from raytuner.study import Study
 
 ray.cloudpickle.register_pickle_by_value(sys.modules["integration_driver"])  # type: ignore[no-untyped-call]
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-def search(folder: Path, callbacks: list[Any]) -> Study:
+def search(folder: Path, callbacks: list[Any], trainable: Any = train) -> Study:
     return raytuner.tune(
-        train,
+        trainable,
         SPACE,
         metric="loss",
         mode="min",
@@ -75,3 +82,62 @@ def test_tensorboard_and_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert {float(run.data.params["x"]) for run in runs} == {t.config["x"] for t in study.trials}
     assert {run.data.metrics["loss"] for run in runs} == {t.value for t in study.trials}
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def strange(config: dict[str, Any]) -> None:
+    """Reports metrics beside the objective that loggers cannot show or Ray cannot save."""
+    for t in range(1, MAX_T + 1):
+        tune.report(
+            {
+                "loss": loss(config, t),
+                "n_params": 2**70,
+                "beyond": 10**400,
+                "complex": 1j,
+                "confusion": {(0, 1): 3},
+                "image": np.zeros((2, 3, 4)),
+                "none": None,
+                "after": 1.0,
+            }
+        )
+
+
+class Broken(tune.Callback):
+    """Raises whenever it is called."""
+
+    def _fail(self, *args: Any, **info: Any) -> None:
+        raise ValueError("the server is away")
+
+    on_step_end = on_trial_start = on_trial_result = on_trial_complete = _fail
+    on_experiment_end = get_state = _fail
+
+
+class BrokenLogger(JsonLoggerCallback):
+    """Cannot write: Ray reads its file after the end."""
+
+    def log_trial_start(self, trial: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_other_metrics_and_broken_callbacks_do_not_end_a_study(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = search(tmp_path, [Broken()], strange)
+    assert isinstance(study.path, Path)
+    assert study.counts == {TrialState.COMPLETED: 3}
+    assert not study.interrupted
+    for trial in study.trials:
+        (file,) = study.path.glob(f"*{trial.trial_id}*/events.out.tfevents.*")
+        tags = {tag for tag, _, _ in scalars(file)}
+        assert {"ray/tune/loss", "ray/tune/n_params", "ray/tune/after"} <= tags
+        (file,) = study.path.glob(f"*{trial.trial_id}*/result.json")
+        reports = [json.loads(line) for line in file.read_text().splitlines()]
+        assert [one["confusion"] for one in reports] == [{"(0, 1)": 3}] * MAX_T
+    said = [record.getMessage() for record in caplog.records if "callback" in record.name]
+    assert sum("Broken failed in on_trial_result" in line for line in said) == 1
+    assert len(said) == len(set(said))
+
+
+def test_a_logger_that_cannot_write_does_not_end_a_study(tmp_path: Path) -> None:
+    study = search(tmp_path, [BrokenLogger()])  # type: ignore[no-untyped-call]
+    assert study.counts == {TrialState.COMPLETED: 3}
+    assert not study.interrupted

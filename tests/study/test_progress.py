@@ -1,21 +1,27 @@
 """What a person sees while a study runs."""
 
+import errno
 import io
 import json
 import pickle
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar, Self
 
 import pytest
+from ray.tune import TuneError
 from rich.console import Console, Group
 
+from raytuner.errors import HistoryError
 from raytuner.history import History, TrialState
 from raytuner.space import Float, Space
 from raytuner.study import progress as module
+from raytuner.study.callbacks import Guarded
 from raytuner.study.metrics import RayMetrics
-from raytuner.study.progress import Progress
+from raytuner.study.progress import Progress, Screen
+from raytuner.study.run import _own_error
 from raytuner.study.standing import Standing, as_lines, as_picture, as_text
 
 
@@ -117,7 +123,7 @@ def test_the_picture_holds_every_line_also_in_a_narrow_terminal(width: int) -> N
 def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Progress]:
     def _make(terminal: bool) -> Progress:
         monkeypatch.setattr(
-            module, "Console", lambda **kwargs: Console(force_terminal=terminal, **kwargs)
+            module, "Screen", lambda **kwargs: Console(force_terminal=terminal, **kwargs)
         )
         return Progress(a_history, num_samples=12, max_t=9, time_budget_s=90)
 
@@ -272,3 +278,91 @@ def test_gauges_hold_what_is_known_and_no_state_that_is_over(
     assert told["raytuner_trials", "mine", "COMPLETED"] == 2
     assert told["raytuner_best", "mine"] == 0.75
     assert (told["raytuner_slots_busy", "mine"], told["raytuner_slots", "mine"]) == (1, 8)
+
+
+class Full(io.StringIO):
+    """A file on a full disk, or a terminal that is gone."""
+
+    error = OSError(errno.ENOSPC, "No space left on device")
+    fails = True
+
+    def write(self, text: str) -> int:
+        if self.fails:
+            raise self.error
+        return super().write(text)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_full_disk_is_logged_once_and_the_figures_go_on_when_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    now, disk = [100.0], Full()
+    monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(Path, "open", lambda *args, **kwargs: disk)
+    shown = Progress(a_history, 12, figures_file=tmp_path / "figures.jsonl", quiet=True)
+    shown.setup()
+    for step in range(60):
+        now[0] += 1
+        disk.fails = step < 35
+        shown.on_step_end(step, [])
+    shown.close()
+    (record,) = caplog.records
+    assert "figures.jsonl: [Errno 28] No space left on device" in record.getMessage()
+    assert [json.loads(line)["elapsed_s"] for line in disk.getvalue().splitlines()] == [
+        40,
+        50,
+        60,
+        60,
+    ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O on closed file")])
+def test_a_terminal_that_is_gone_ends_no_study(
+    terminal: bool, error: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = Full()
+    gone.error = error  # type: ignore[assignment]
+    gone.fails = False
+    screen = Screen(force_terminal=terminal, file=gone)
+    monkeypatch.setattr(module, "Screen", lambda **kwargs: screen)
+    now = [100.0]
+    monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
+    figures = tmp_path / "figures.jsonl"
+    shown = Guarded(Progress(a_history, 12, figures_file=figures))
+    shown.setup()
+    for step in range(30):
+        now[0] += 1
+        gone.fails = step > 5
+        shown.on_step_end(iteration=step, trials=[])
+    shown.call("close")
+    assert len(figures.read_text().splitlines()) >= 3
+
+
+def test_a_full_disk_ends_a_study_with_one_clear_error() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "searcher-state.pkl")
+    with pytest.raises(
+        HistoryError, match=r"disk is full: .*searcher-state\.pkl.*resume"
+    ) as raised:
+        raise _own_error(_in_ray(full))
+    assert "make room" in str(raised.value)
+    ours = HistoryError("cannot write to the record")
+    assert _own_error(_in_ray(ours)) is ours
+    ours.__cause__ = full
+    assert _own_error(_in_ray(ours)) is ours
+    other = OSError(errno.EACCES, "Permission denied")
+    wrapped = _in_ray(other)
+    assert _own_error(wrapped) is wrapped
+
+
+def _in_ray(error: Exception) -> BaseException:
+    """The error as it leaves Ray: the text of a traceback, with the original as its context."""
+    try:
+        try:
+            raise error
+        except Exception:
+            raise TuneError(traceback.format_exc())  # noqa: B904
+    except TuneError as wrapped:
+        return wrapped
