@@ -13,7 +13,11 @@ from raytuner.errors import MetricError
 Mode = Literal["min", "max"]
 
 _MODES = ("min", "max")
-_CONSTRAINT = re.compile(r"\s*(?P<metric>\S.*?)\s*(?P<relation><=|>=)\s*(?P<bound>\S+)\s*")
+_RELATION = re.compile(r"[<>]+=*|=[=<>]+|[!~]=|[≤≥≠]|(?<!\S)=(?!\S)")
+# What makes an expression of a name: some signs anywhere, others and words where they stand alone.
+_OPERATOR = re.compile(
+    r"[,;*^\n]|^[+\-]|(?<!\S)(?:[+\-/%|&]|\|\||&&|and|or|not|if)(?!\S)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -49,28 +53,27 @@ class OutcomeConstraint:
 
     @classmethod
     def of(cls, text: object) -> OutcomeConstraint:
-        """Read ``"latency_ms <= 20"``.
+        """Read one comparison of one metric with one number, such as ``"latency_ms <= 20"``.
 
         Raises:
-            MetricError: It is not of that form.
+            MetricError: The text is anything else.
 
         Example:
             >>> OutcomeConstraint.of("latency_ms <= 20").slack(15.0)
             5.0
         """
-        found = _CONSTRAINT.fullmatch(text) if isinstance(text, str) else None
-        try:
-            if found is None:
-                raise ValueError
-            bound = float(found["bound"])
-            if not math.isfinite(bound):
-                raise ValueError
-        except ValueError:
-            raise MetricError(
-                f"the outcome constraint {text!r} cannot be read; write the name of a metric, <= or"
-                " >=, and a number, such as 'latency_ms <= 20'"
-            ) from None
-        return cls(found["metric"], "<=" if found["relation"] == "<=" else ">=", bound)
+        relation = _RELATION.findall(text) if isinstance(text, str) else []
+        if relation in (["<="], [">="]):
+            metric, bound = (part.strip() for part in str(text).split(relation[0]))
+            number = _number(bound)
+            is_name = metric and _number(metric) is None and not _OPERATOR.search(metric)
+            if is_name and number is not None:
+                return cls(metric, "<=" if relation == ["<="] else ">=", number)
+        raise MetricError(
+            f"the outcome constraint {text!r} cannot be read; write the name of one metric, <= or"
+            " >=, and one finite number, such as 'latency_ms <= 20', and give each bound as a"
+            " constraint of its own: ['latency_ms <= 20', 'memory_mb <= 300']"
+        )
 
     def __str__(self) -> str:
         return f"{self.metric} {self.relation} {self.bound:g}"
@@ -134,6 +137,11 @@ class Goal:
             raise MetricError(f"metric is {metric!r}; name each metric once")
         if isinstance(outcome_constraints, str):
             outcome_constraints = [outcome_constraints]
+        if not isinstance(outcome_constraints, list | tuple):
+            raise MetricError(
+                f"outcome_constraints is {outcome_constraints!r}; give a list of texts, such as"
+                " ['latency_ms <= 20']"
+            )
         constraints = tuple(OutcomeConstraint.of(text) for text in outcome_constraints)
         bounded = [(c.metric, c.relation) for c in constraints]
         for pair in bounded:
@@ -154,8 +162,8 @@ class Goal:
             ),
             constraints,
             None if weights is None else _weights(weights, metrics),
-            None if cost is None else names_of("cost", cost)[0],
-            None if standard_error is None else names_of("standard_error", standard_error)[0],
+            None if cost is None else _name_of("cost", cost),
+            None if standard_error is None else _name_of("standard_error", standard_error),
         )
 
     @property
@@ -215,11 +223,11 @@ class Goal:
         )
 
 
-def names_of(what: Literal["metric", "mode", "cost", "standard_error"], given: object) -> list[str]:
-    """One metric or mode, or several, as a list.
+def names_of(what: Literal["metric", "mode"], given: object) -> list[str]:
+    """Return one metric or mode, or several, as a list.
 
     Raises:
-        MetricError: It is neither.
+        MetricError: ``given`` is neither.
     """
     names: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
     right = [isinstance(n, str) and n != "" and (what != "mode" or n in _MODES) for n in names]
@@ -227,6 +235,21 @@ def names_of(what: Literal["metric", "mode", "cost", "standard_error"], given: o
         expected = "'min' or 'max'" if what == "mode" else "the name of one key of a report"
         raise MetricError(f"{what} is {given!r}; it must be {expected}, or a list of such")
     return names
+
+
+def _name_of(what: Literal["cost", "standard_error"], given: object) -> str:
+    if not isinstance(given, str) or not given:
+        raise MetricError(f"{what} is {given!r}; it must be the name of one key of a report")
+    return given
+
+
+def _number(text: str) -> float | None:
+    """Return the finite number that a text is, or None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _weights(weights: Sequence[float], metrics: Sequence[str]) -> tuple[float, ...]:

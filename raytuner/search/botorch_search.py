@@ -183,7 +183,7 @@ class BoTorchSearch(Searcher):
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
             raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
         check_earlier(earlier)
-        self._bounds = tuple(outcome_constraints)
+        self._bounds = outcome_constraints
         self._weights, self._cost, self._standard_error = weights, cost, standard_error
         super().__init__(metric=_listed("metric", metric), mode=_listed("mode", mode))
         self._goal = self._known_goal()

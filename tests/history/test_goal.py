@@ -48,7 +48,7 @@ ROWS: list[dict[str, float]] = [
         ("a", "down", {}, ["'down'", "'min' or 'max'"]),
         ([], [], {}, ["[]", "the name of one key"]),
         ("a", "min", {"outcome_constraints": ["b < 3"]}, ["'b < 3'", "latency_ms <= 20"]),
-        ("a", "min", {"outcome_constraints": ["b <= nan"]}, ["'b <= nan'", "a number"]),
+        ("a", "min", {"outcome_constraints": ["b <= nan"]}, ["'b <= nan'", "one finite number"]),
         ("a", "min", {"outcome_constraints": ["b <= 3", "b <= 4"]}, ["b <=", "one bound"]),
         (["a", "b"], ["min", "min"], {"weights": [1.0]}, ["[1.0]", "['a', 'b']"]),
         (["a", "b"], ["min", "min"], {"weights": [1.0, -1.0]}, ["-1.0", "above 0"]),
@@ -61,6 +61,82 @@ def test_bad_goals_are_one_clear_error(
         Goal.of(metric, mode, **more)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "relation", "bound"),
+    [
+        ("lat <= 5", "lat", "<=", 5.0),
+        ("lat>=-1.5", "lat", ">=", -1.5),
+        ("  lat <= 1e3\t", "lat", "<=", 1000.0),
+        ("eval/loss <= .5", "eval/loss", "<=", 0.5),
+        ("val loss <= +5", "val loss", "<=", 5.0),
+        ("precision/recall and f1/x >= 0", None, "", 0.0),
+        ("lat (ms) <= 5", "lat (ms)", "<=", 5.0),
+        ("metrics/mAP50-95(B) >= 0.4", "metrics/mAP50-95(B)", ">=", 0.4),
+        ("bbox_mAP(IoU=0.50:0.95|area=all) >= 0.4", "bbox_mAP(IoU=0.50:0.95|area=all)", ">=", 0.4),
+        ("brand <= 3", "brand", "<=", 3.0),  # words inside of a name
+        ("top-1 error <= 0.3", "top-1 error", "<=", 0.3),
+        ("lat <= 5 and mem <= 3", None, "", 0.0),
+        ("lat <= 5, mem <= 3", None, "", 0.0),
+        ("lat <= 5 <= 6", None, "", 0.0),
+        ("1 <= lat <= 5", None, "", 0.0),
+        ("a and b <= 3", None, "", 0.0),
+        ("NOT lat <= 3", None, "", 0.0),
+        ("a, b <= 3", None, "", 0.0),
+        ("a + b <= 3", None, "", 0.0),
+        ("2*lat <= 3", None, "", 0.0),
+        ("-lat <= 3", None, "", 0.0),
+        ("lat <= mem", None, "", 0.0),
+        ("5 >= lat", None, "", 0.0),
+        ("3 <= 5", None, "", 0.0),
+        ("<= 3", None, "", 0.0),
+        ("lat <=", None, "", 0.0),
+        ("lat <= 5 ms", None, "", 0.0),
+        ("lat <= 5 or", None, "", 0.0),
+        ("lat < 5", None, "", 0.0),
+        ("lat > 5", None, "", 0.0),
+        ("lat == 5", None, "", 0.0),
+        ("lat = 5", None, "", 0.0),
+        ("lat != 5", None, "", 0.0),
+        ("lat => 5", None, "", 0.0),
+        ("lat =< 5", None, "", 0.0),
+        ("lat <<= 5", None, "", 0.0),
+        ("lat <== 5", None, "", 0.0),
+        ("lat ≤ 5", None, "", 0.0),
+        ("lat <= inf", None, "", 0.0),
+        ("lat <= -nan", None, "", 0.0),
+        ("lat <= 1e999", None, "", 0.0),
+        ("lat", None, "", 0.0),
+        ("", None, "", 0.0),
+        (("lat", "<=", 5), None, "", 0.0),
+        (None, None, "", 0.0),
+    ],
+)
+def test_a_constraint_is_one_comparison(
+    text: Any, metric: str | None, relation: str, bound: float
+) -> None:
+    if metric is None:
+        with pytest.raises(MetricError) as caught:
+            Goal.of("a", "min", outcome_constraints=[text])
+        assert repr(text) in str(caught.value)
+        assert "'latency_ms <= 20'" in str(caught.value)
+    else:
+        (found,) = Goal.of("a", "min", outcome_constraints=[text]).constraints
+        assert (found.metric, found.relation, found.bound) == (metric, relation, bound)
+
+
+@pytest.mark.parametrize("given", [5, None, {"lat": 5}])
+def test_constraints_that_are_no_list(given: Any) -> None:
+    with pytest.raises(MetricError, match="give a list of texts"):
+        Goal.of("a", "min", outcome_constraints=given)
+
+
+@pytest.mark.parametrize("name", ["cost", "standard_error"])
+@pytest.mark.parametrize("given", [["a", "b"], [], "", 3])
+def test_a_cost_or_a_standard_error_is_one_name(name: str, given: Any) -> None:
+    with pytest.raises(MetricError, match=f"{name} is .*must be the name of one key"):
+        Goal.of("loss", "min", **{name: given})
 
 
 def test_the_front_is_of_what_keeps_the_constraints() -> None:
