@@ -14,13 +14,14 @@ from botorch.utils.multi_objective.hypervolume import Hypervolume, infer_referen
 from raytuner.errors import SettingError
 from raytuner.history import History, Trial, TrialState, non_dominated
 from raytuner.report import look
+from raytuner.space.choices import is_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def hypervolumes(history: History, reference: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """The volume that the front dominated after each trial; see :meth:`Study.hypervolume`.
+    """Return the volume that the front dominated after each trial; see :meth:`Study.hypervolume`.
 
     Source: E. Zitzler and L. Thiele (1998), "Multiobjective Optimization Using Evolutionary
     Algorithms", for the measure; the reference point as in BoTorch's ``infer_reference_point``.
@@ -39,17 +40,22 @@ def hypervolumes(history: History, reference: Mapping[str, float] | None = None)
         {"trial_id": [t.trial_id for t in ended], "ended_at": [t.ended_at for t in ended]}
     )
     names = [one.metric for one in objectives]
-    if reference is not None and set(reference) != set(names):
+    if reference is not None and (
+        set(reference) != set(names)
+        or not all(is_number(v) and math.isfinite(v) for v in reference.values())
+    ):
         raise SettingError(
-            f"reference has {sorted(reference)}; it must have a value of each objective: {names}"
+            f"reference is {dict(reference)}; it must have a finite number for each objective:"
+            f" {names}"
         )
     if not len(Y):
         return frame.assign(hypervolume=np.array([], dtype=np.float64))
     if reference is None:
         corner = infer_reference_point(torch.as_tensor(Y[non_dominated(Y)]))
     else:
-        corner = torch.tensor([o.score(float(reference[o.metric])) for o in objectives])
-    volume = Hypervolume(corner.to(torch.double))
+        point = [o.score(float(reference[o.metric])) for o in objectives]
+        corner = torch.tensor(point, dtype=torch.double)
+    volume = Hypervolume(corner)
     found, front = [], Y[:0]
     for row in Y:
         front = np.vstack([front, row])

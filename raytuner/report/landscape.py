@@ -325,7 +325,7 @@ def interaction(
         go.Heatmap(
             x=first.positions(u),
             y=second.positions(v),
-            z=z.astype(np.float32),
+            z=z,
             zmin=low,
             zmax=high,
             colorscale=look.SCALE if what == "mean" else "Cividis",

@@ -202,8 +202,8 @@ def _curves_of(
     figure.add_trace(
         look.scatter(
             n,
-            x=np.array(x, dtype=np.float32),
-            y=np.array(y, dtype=np.float32),
+            x=np.array(x, dtype=np.float64),
+            y=np.array(y, dtype=np.float64),
             customdata=np.array(whose, dtype=np.int32),
             mode="lines",
             line={"color": mark.colour, "width": 1},
@@ -216,8 +216,8 @@ def _curves_of(
     figure.add_trace(
         look.scatter(
             n,
-            x=np.array([trial.t for trial in trials], dtype=np.float32),
-            y=np.array([trial.value for trial in trials], dtype=np.float32),
+            x=np.array([trial.t for trial in trials], dtype=np.float64),
+            y=np.array([trial.value for trial in trials], dtype=np.float64),
             customdata=[trial.number + 1 for trial in trials],
             text=[look.plain(trial.reason or text.WORDS[state]) for trial in trials],
             mode="markers",
