@@ -127,7 +127,8 @@ class Frugal:
         a, o = len(full), len(options)
         if len(pending):
             # They are information that is to come, and move no mean.
-            on_way = K[a + o :, a + o :] + (self._noise + 1e-8) * torch.eye(len(pending), dtype=K.dtype)
+            noise = (self._noise + 1e-8) * torch.eye(len(pending), dtype=K.dtype)
+            on_way = K[a + o :, a + o :] + noise
             K = K - K[:, a + o :] @ torch.linalg.solve(on_way, K[a + o :])
         variance = K.diagonal()[a : a + o].clamp_min(1e-12)
         slopes = K[a : a + o, :a] / (variance + self._noise).sqrt()[:, None]  # o x a
