@@ -25,8 +25,7 @@ def main(storage_path: Path | None = None) -> raytuner.Study:
         max_t=27,
         storage_path=storage_path,
     )
-    if study.best is not None:
-        print(study.best.config, study.best.value)
+    print(study.best.config, study.best.value)
     print(study.counts, study.path)
     return study
 

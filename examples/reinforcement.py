@@ -71,8 +71,7 @@ def main(arguments: list[str] | None = None) -> raytuner.Study:
         storage_path=args.storage_path,
         seed=0,
     )
-    if study.best is not None:
-        print(study.best.config, study.best.value)
+    print(study.best.config, study.best.value)
     return study
 
 

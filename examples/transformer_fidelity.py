@@ -104,8 +104,7 @@ def main(arguments: list[str] | None = None) -> raytuner.Study:
         storage_path=args.storage_path,
         seed=0,
     )
-    if study.best is not None:
-        print(study.best.config, study.best.value)
+    print(study.best.config, study.best.value)
     full = sum(map(study.history.is_full, study.trials))
     print(f"{full} of {len(study.trials)} trials were trained in full")
     return study

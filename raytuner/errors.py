@@ -38,5 +38,9 @@ class TrainableError(RaytunerError):
     """A training function that cannot be run as given."""
 
 
+class NoResultError(RaytunerError):
+    """A study in which no trial has a usable value."""
+
+
 class RaytunerWarning(UserWarning):
     """Something did not go as asked and a documented fall-back took its place."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from raytuner.history import TrialState
+from raytuner.history import History, TrialState, causes
 
 WORDS = {
     TrialState.RUNNING: "running",
@@ -86,3 +86,21 @@ def states(counts: Mapping[TrialState, int]) -> str:
     """
     parts = [f"{counts[state]} {word}" for state, word in WORDS.items() if counts.get(state)]
     return ", ".join(parts) or "no trials yet"
+
+
+def first_line(reason: str) -> str:
+    """Return the first line of a reason.
+
+    >>> first_line("KeyError: 'lr'"), first_line("")
+    ("KeyError: 'lr'", 'unknown')
+    """
+    return next((line.strip() for line in reason.splitlines() if line.strip()), "unknown")
+
+
+def why_no_best(history: History) -> str:
+    """Say why a study has no best trial: how its trials stand, and why most of them failed."""
+    where = " at full fidelity" if history.space.fidelities else ""
+    said = f"no trial has reported a usable {history.metric}{where}: {states(history.counts())}"
+    if most := causes(history.heads()):
+        said += f". {most[0].trials} failed with: {first_line(most[0].reason)}"
+    return said

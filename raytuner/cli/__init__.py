@@ -21,7 +21,7 @@ from raytuner.cli.recover import recover
 from raytuner.cli.report import report
 from raytuner.cli.run import confirm, extend, resume, run
 from raytuner.cli.simulate import simulate
-from raytuner.errors import RaytunerError
+from raytuner.errors import NoResultError, RaytunerError
 
 __all__ = ["BAD_INPUT", "INTERRUPTED", "NOTHING_USABLE", "main"]
 
@@ -36,7 +36,7 @@ class _Group(click.Group):
             from raytuner.text import printable  # what was received stands in it as it came
 
             click.echo(f"Error: {printable(str(error))}", err=True)
-            ctx.exit(BAD_INPUT)
+            ctx.exit(NOTHING_USABLE if isinstance(error, NoResultError) else BAD_INPUT)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)

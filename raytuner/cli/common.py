@@ -85,5 +85,5 @@ def exit_as(study: Study) -> None:
     """End with the exit code that a study calls for."""
     if study.interrupted:
         raise SystemExit(INTERRUPTED)
-    if study.best is None:
+    if study.history.best() is None:
         raise SystemExit(NOTHING_USABLE)

@@ -54,7 +54,7 @@ def list_(folder: Folder | None) -> None:
     table.add_column("state")
     table.add_column("last news")
     for study in found:
-        best = study.best
+        best = study.history.best()
         table.add_row(
             Text(text.printable(study.path.name)),
             str(len(study.history)),
@@ -114,15 +114,10 @@ def show(folder: Folder) -> None:
 )
 def best(folder: Folder, form: str) -> None:
     """Print the best configuration, to pipe on."""
-    from raytuner import text
     from raytuner.report.page import configuration_as_json, configuration_as_toml
 
     study = load(folder)
     trial = study.best
-    if trial is None:
-        said = f"no trial of {folder} reported a usable {study.metric}"
-        click.echo(text.printable(said), err=True)
-        raise SystemExit(NOTHING_USABLE)
     write = configuration_as_json if form == "json" else configuration_as_toml
     click.echo(write(trial.config).rstrip())
 

@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 @click.option("--strategy", help="bayes, evolution, random, grid, ... (docs/search.md)")
 @click.option("--time-budget-s", type=float, help="Seconds for the search.")
 @click.option("--gpu-hours", type=float, help="GPU-hours for the search.")
+@click.option(
+    "--stop-after-failures",
+    type=int,
+    help="Stop once this many trials failed for one cause and none succeeded; 0: never.  [default:"
+    " 5]",
+)
 @click.option("--max-silence-s", type=float, help="Seconds after which a silent trial is ended.")
 @click.option(
     "--on-silence",
@@ -131,6 +137,7 @@ def resume(folder: Folder, trainable: str | None) -> None:
 )
 @click.option("--time-budget-s", type=float, help="Seconds for these trials.")
 @click.option("--gpu-hours", type=float, help="GPU-hours for these trials.")
+@click.option("--stop-after-failures", type=int, help="As for run; 0: never.  [default: as before]")
 @click.option("--max-concurrent", type=int, help="Trials at a time.  [default: as before]")
 @click.option("--trainable", metavar="MODULE:FUNCTION", help="The training function, if it moved.")
 def extend(
@@ -140,6 +147,7 @@ def extend(
     space_file: Path | None,
     time_budget_s: float | None,
     gpu_hours: float | None,
+    stop_after_failures: int | None,
     max_concurrent: int | None,
     trainable: str | None,
 ) -> None:
@@ -168,6 +176,7 @@ def extend(
             param_space=space,
             time_budget_s=time_budget_s,
             gpu_hours=gpu_hours,
+            stop_after_failures=stop_after_failures,
             max_concurrent=max_concurrent,
         )
     )

@@ -14,6 +14,7 @@ storage = "results"
 seed = 0
 max_concurrent = 8
 reuse_actors = false
+stop_after_failures = 5    # of one cause, without a success; 0: never
 max_silence = "10min"      # a trial that has not reported for so long is ended, by the rule
 on_silence = "retry"       # or "fail" or "warn"
 parameter_constraints = ["layers * units <= 1024"]
@@ -75,6 +76,7 @@ _TOP: dict[str, tuple[str, tuple[type, ...]]] = {
     "seed": ("seed", (int,)),
     "max_concurrent": ("max_concurrent", (int,)),
     "reuse_actors": ("reuse_actors", (bool,)),
+    "stop_after_failures": ("stop_after_failures", (int,)),
     "max_silence": ("max_silence_s", (*_NUMBER, str)),
     "on_silence": ("on_silence", (str,)),
     "points": ("points_to_evaluate", (list,)),

@@ -65,7 +65,8 @@ def run_demo(
         reuse_actors=True,
     )
     seconds = time.monotonic() - start
-    scores = None if study.best is None else retrain(study.best.config)
+    best = study.history.best()
+    scores = None if best is None else retrain(best.config)
     console.print(summary(study, unit="epoch", more=_in_words(scores)))
     if compare and not study.interrupted:
         console.print(
@@ -73,8 +74,8 @@ def run_demo(
             highlight=False,
         )
         other = random_search(seconds=seconds, seed=seed, folder=study.path / "random_search")
-        best = other.best()
-        other_scores = None if best is None else retrain(best.config)
+        theirs = other.best()
+        other_scores = None if theirs is None else retrain(theirs.config)
         console.print(
             comparison(
                 {

@@ -5,6 +5,7 @@ The one mutable store is :class:`History`; everything that learns from it reads 
 """
 
 from raytuner.history.change import Change
+from raytuner.history.failures import Cause, always_failing, cause, causes
 from raytuner.history.format import FORMAT_VERSION
 from raytuner.history.fronts import fronts, non_dominated, spread
 from raytuner.history.goal import Goal, Objective, OutcomeConstraint
@@ -12,12 +13,13 @@ from raytuner.history.history import History
 from raytuner.history.recovery import Remains, Salvage, salvaged
 from raytuner.history.snapshot import Snapshot
 from raytuner.history.stand_in import StandIn
-from raytuner.history.started import note_start, starts
+from raytuner.history.started import note_start, start_of, starts
 from raytuner.history.store import Store, set_aside
 from raytuner.history.trial import Origin, Trial, TrialState
 
 __all__ = [
     "FORMAT_VERSION",
+    "Cause",
     "Change",
     "Goal",
     "History",
@@ -31,11 +33,15 @@ __all__ = [
     "Store",
     "Trial",
     "TrialState",
+    "always_failing",
+    "cause",
+    "causes",
     "fronts",
     "non_dominated",
     "note_start",
     "salvaged",
     "set_aside",
     "spread",
+    "start_of",
     "starts",
 ]

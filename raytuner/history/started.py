@@ -17,7 +17,13 @@ def note_start(history: History, trial_id: str) -> None:
         history.set_meta(_KEY + trial_id, time.time())
 
 
+def start_of(history: History, trial_id: str) -> float | None:
+    """Return when a trial began to run, in Unix seconds; None if that is not known."""
+    at = history.get_meta(_KEY + trial_id)
+    return None if at is None else float(at)
+
+
 def starts(history: History) -> dict[str, float]:
-    """When trials began to run, in Unix seconds, of those of which it is known."""
-    found = ((i.trial_id, history.get_meta(_KEY + i.trial_id)) for i in history.trials)
-    return {trial_id: float(at) for trial_id, at in found if at is not None}
+    """Return when trials began to run, in Unix seconds, as far as that is known."""
+    found = ((head.trial_id, start_of(history, head.trial_id)) for head in history.heads())
+    return {trial_id: at for trial_id, at in found if at is not None}

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import norm
 
 from raytuner import text
-from raytuner.history import History, Origin, Trial, TrialState
+from raytuner.history import History, Origin, Trial, TrialState, cause
 from raytuner.report.events import Use, events, improvements, snapshot_at
 from raytuner.report.model import Surrogate, fitted
 
@@ -176,20 +176,6 @@ def _grouped(history: History, state: TrialState, key: Callable[[str], str]) -> 
             groups[key(trial.reason)].append(trial)
     found = [Group(what, tuple(trials)) for what, trials in groups.items()]
     return sorted(found, key=lambda group: (_number_in(group.what), group.what))
-
-
-_NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
-_HEX = re.compile(r"\b(?:0x)?[0-9a-f]{8,}\b")
-
-
-def cause(reason: str) -> str:
-    """A reason without what differs from trial to trial.
-
-    >>> cause("RuntimeError: loss is nan at step 17 of worker 3fa94b01c2")
-    'RuntimeError: loss is nan at step # of worker #'
-    """
-    line = next((line.strip() for line in reason.splitlines() if line.strip()), "unknown")
-    return _NUMBER.sub("#", _HEX.sub("#", line))
 
 
 def _where_stopped(reason: str) -> str:

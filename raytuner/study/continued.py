@@ -23,6 +23,11 @@ from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Rule, Space
 from raytuner.study.arguments import Trainable, check_count, check_trainable, with_resources
 from raytuner.study.carry_over import carry_over, searched_space
+from raytuner.study.failing import (
+    STOP_AFTER_FAILURES,
+    check_stop_after_failures,
+    require_success,
+)
 from raytuner.study.gpu_hours import GPU_HOURS_USED
 from raytuner.study.placeable import require_room
 from raytuner.study.provenance import known_resources, note_run, note_settings
@@ -56,7 +61,9 @@ def resume(
         tuner = ray_tune.Tuner.restore(location(path), runnable)
         num_samples = history.get_meta("num_samples", -1)
         finished = fit(tuner, num_samples, history.get_meta("time_budget_s"))
-    return settled(path, history.space, finished)
+    after = settled(path, history.space, finished)
+    require_success(after, _stop_after_failures(history), path)
+    return after
 
 
 def extend(
@@ -72,6 +79,7 @@ def extend(
     parameter_constraints: Sequence[Rule] | None = None,
     resources: Resources | None = None,
     scheduler: Any = None,
+    stop_after_failures: int | None = None,
     max_concurrent: int | None = None,
     callbacks: Sequence[Any] = (),
     progress: bool = True,
@@ -82,6 +90,8 @@ def extend(
     """
     check_count(num_samples, time_budget_s, gpu_hours)
     check_trainable(trainable)
+    if stop_after_failures is not None:
+        check_stop_after_failures(stop_after_failures)
     settings = before.get_meta("settings")
     if settings is None:
         raise HistoryError(
@@ -148,7 +158,16 @@ def extend(
         reuse_actors=settings["reuse_actors"],
         callbacks=callbacks,
         progress=progress,
+        stop_after_failures=_stop_after_failures(before)
+        if stop_after_failures is None
+        else stop_after_failures,
     )
+
+
+def _stop_after_failures(history: History) -> int:
+    """Return the number of failures that end the study, by its settings."""
+    settings = history.get_meta("settings") or {}
+    return int(settings.get("stop_after_failures", STOP_AFTER_FAILURES))
 
 
 def _next_space(

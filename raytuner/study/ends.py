@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ray import cloudpickle
 from ray.exceptions import RayActorError
 from ray.tune import Callback
 
-from raytuner.history import History, TrialState, note_start
+import raytuner
+from raytuner import text
+from raytuner.history import History, Trial, TrialState, cause, note_start
 from raytuner.placement.known import KnownTrials
 from raytuner.secret import without_secrets
-from raytuner.study.gpu_hours import GpuHours
+
+logger = logging.getLogger(__name__)
 
 
 class Ends(Callback):
@@ -21,12 +26,13 @@ class Ends(Callback):
 
     Args:
         search: The searcher, which has the record as ``history``.
-        gpu_hours: The budget that may end the study, if there is one.
+        stoppers: What may end the study before its time budget does; each says ``why`` then.
     """
 
-    def __init__(self, search: Any, gpu_hours: GpuHours | None = None) -> None:
+    def __init__(self, search: Any, stoppers: Sequence[Any] = ()) -> None:
         self._search = search
-        self._gpu_hours = gpu_hours
+        self._stoppers = stoppers
+        self._logged: dict[str, tuple[int, int]] = {}  # by cause: the first trial, how many
         self._known = KnownTrials()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -42,6 +48,7 @@ class Ends(Callback):
             reason = _why(trial)
             if reason:
                 history.end(trial.trial_id, TrialState.FAILED, reason)
+            self._log(history[trial.trial_id], trial)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Find the trials that Ray has ended without a word to the searcher.
@@ -59,15 +66,31 @@ class Ends(Callback):
             else:
                 reported = history.last(trial.trial_id) is not None
                 state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
-                out_of_gpu = self._gpu_hours is not None and self._gpu_hours.spent
-                reason = "the GPU-hours are used up" if out_of_gpu else "the time budget ended"
+                whys = [stopper.why for stopper in self._stoppers if stopper.why]
+                reason = next(iter(whys), "the time budget ended")
                 history.set_meta("finished", True)
             history.end(trial.trial_id, state, reason)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Let go of the file and of the searcher's process, after Ray's last save."""
+        for number, count in self._logged.values():
+            if count > 1:
+                others = text.count(count - 1, "other trial")
+                logger.warning("%s failed for the same cause as trial %d.", others, number)
         self._search.close()
         self._search.history.close()
+
+    def _log(self, failed: Trial, trial: Any) -> None:
+        """Log the first failure of each cause with its traceback, and count the others.
+
+        Ray would log a traceback for each (:mod:`raytuner.study.run` turns that off).
+        """
+        key = cause(failed.reason)
+        number, count = self._logged.get(key, (failed.number + 1, 0))
+        self._logged[key] = (number, count + 1)
+        if count == 0:
+            traceback = without_secrets(_users_part(str(_error_of(trial) or "")))
+            logger.warning("Trial %d failed: %s\n%s", number, failed.reason, traceback)
 
 
 def _why(trial: Any) -> str:
@@ -77,7 +100,9 @@ def _why(trial: Any) -> str:
 
 
 def reason_of(error: BaseException | str | None) -> str:
-    """One line that says what was raised; empty if nothing is known.
+    """Return one line that says what was raised, and where in the user's code if that is known.
+
+    It is empty if nothing is known.
 
     Example:
         >>> reason_of(ValueError("lr is negative"))
@@ -88,7 +113,7 @@ def reason_of(error: BaseException | str | None) -> str:
     if error is None:
         return ""
     if isinstance(error, str):
-        return next(reversed(_lines(error)), "")
+        return next(reversed(_lines(error)), "") + _place_in(error)
     # Ray wraps what the training raised; the wrapper's text is a whole traceback.
     cause = getattr(error, "cause", None) or error
     name, lines = type(cause).__name__, _lines(str(cause))
@@ -97,7 +122,40 @@ def reason_of(error: BaseException | str | None) -> str:
         raised = [line for line in lines[1:] if _RAISED.match(line)]
         lines = [*lines[:1], *raised[-1:]]
         return f"{name}: {' '.join(lines)}"
-    return f"{name}: {lines[0]}" if lines else name
+    place = _place_in(str(error))
+    return f"{name}: {lines[0]}{place}" if lines else f"{name}{place}"
+
+
+_FRAME = re.compile(r'File "(.+?)", line (\d+), in (\S+)')
+_NOT_THE_USERS = re.compile(r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib[\\/]python3|^<frozen ")
+_OURS = str(Path(raytuner.__file__).parent)
+
+
+def _place_in(traceback: str) -> str:
+    """Return the last place in the user's own code, as text to append; empty if there is none.
+
+    >>> _place_in('  File "/home/ann/train.py", line 7, in fit')
+    ' (train.py:7 in fit)'
+    """
+    for frame in reversed(_users_frames(traceback)):
+        file, line, function = frame.groups()
+        return f" ({PureWindowsPath(file).name}:{line} in {function})"  # paths of either system
+    return ""
+
+
+def _users_part(traceback: str) -> str:
+    """Return the lines of a traceback from the first frame in the user's own code on."""
+    for frame in _users_frames(traceback):
+        return traceback[traceback.rfind("\n", 0, frame.start()) + 1 :]
+    return traceback
+
+
+def _users_frames(traceback: str) -> list[re.Match[str]]:
+    return [
+        frame
+        for frame in _FRAME.finditer(traceback)
+        if not (_NOT_THE_USERS.search(frame[1]) or frame[1].startswith(_OURS))
+    ]
 
 
 _RAISED = re.compile(r"\w*(Error|Exception): ")
@@ -109,11 +167,11 @@ def _lines(text: str) -> list[str]:
 
 def _error_of(trial: Any) -> BaseException | str | None:
     """What a trial raised. Ray's own getters look where the files have yet to be uploaded to."""
-    pickled, text = trial.pickled_error_file, trial.error_file
+    pickled, plain = trial.pickled_error_file, trial.error_file
     error = _unpickled(Path(pickled)) if pickled and Path(pickled).is_file() else None
     if error is not None:
         return error
-    return Path(text).read_text() if text and Path(text).is_file() else None
+    return Path(plain).read_text() if plain and Path(plain).is_file() else None
 
 
 def _unpickled(path: Path) -> BaseException | None:

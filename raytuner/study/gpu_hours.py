@@ -38,9 +38,10 @@ class GpuHours(Callback, Stopper):
         return {**self.__dict__, "_used": None, "_looked_at": 0.0}
 
     @property
-    def spent(self) -> bool:
-        """Whether the budget is used up."""
-        return self._used is not None and self._used >= self._budget
+    def why(self) -> str:
+        """Why the study ends; empty until the budget is used up."""
+        is_spent = self._used is not None and self._used >= self._budget
+        return "the GPU-hours are used up" if is_spent else ""
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Add what was held since the last look."""
@@ -68,7 +69,7 @@ class GpuHours(Callback, Stopper):
 
     def stop_all(self) -> bool:
         """Whether the study is to end."""
-        return self.spent
+        return bool(self.why)
 
 
 def gpus_of(trial: Any) -> float:

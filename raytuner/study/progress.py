@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ from ray.tune import Callback
 from rich.console import Console
 from rich.live import Live
 
-from raytuner.history import History, Trial, TrialState
+from raytuner.history import History, Trial, TrialState, cause
 from raytuner.placement.cluster import nodes
 from raytuner.placement.request import Request
 from raytuner.placement.room import fits
 from raytuner.study.metrics import RayMetrics
 from raytuner.study.standing import Standing, as_figures, as_picture, as_text
+from raytuner.text import count, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -255,13 +258,22 @@ def _front_of(history: History) -> int | None:
 
 
 def last_failures(history: History) -> tuple[str, ...]:
-    """Why the last trials failed, a line each, the latest first."""
+    """Return why trials failed, a line for each cause, the latest first."""
     failed = [trial for trial in history.heads() if trial.state is TrialState.FAILED]
     failed.sort(key=lambda trial: trial.ended_at or 0.0, reverse=True)
+    latest: dict[str, Trial] = {}
+    counts: Counter[str] = Counter()
+    for trial in failed:
+        counts[key := cause(trial.reason)] += 1
+        latest.setdefault(key, trial)
     return tuple(
-        f"trial {trial.number + 1}: {next(iter(trial.reason.splitlines()), 'unknown')}"
-        for trial in failed[:_FAILURES]
+        f"trial {trial.number + 1}{_others(counts[key] - 1)}: {first_line(trial.reason)}"
+        for key, trial in islice(latest.items(), _FAILURES)
     )
+
+
+def _others(n: int) -> str:
+    return "" if n == 0 else f" and {count(n, 'other')}"
 
 
 def room(trials: Sequence[Any]) -> int | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune as ray_tune
+from ray.tune.stopper import CombinedStopper
 
 from raytuner.errors import HistoryError, RaytunerError, SettingError
 from raytuner.folders import Folder, location
@@ -28,6 +29,7 @@ from raytuner.search.restore import record_at
 from raytuner.space import Space
 from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
 from raytuner.study.ends import Ends
+from raytuner.study.failing import Failing, require_success
 from raytuner.study.gpu_hours import GpuHours
 from raytuner.study.placeable import Placeable, require_room, trials_at_once
 from raytuner.study.progress import FIGURES_FILE, Progress
@@ -40,6 +42,8 @@ _ENVIRONMENT = {
     # Ray's newer console output prints a banner even at verbose=0; the older one keeps quiet.
     "RAY_AIR_NEW_OUTPUT": "0",
     **RAYS_CHOICE,
+    # Ray logs the traceback of every trial that fails; Ends logs one for each cause.
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
 
@@ -67,11 +71,15 @@ def run(
     reuse_actors: bool,
     callbacks: Sequence[Any],
     progress: bool,
+    stop_after_failures: int,
 ) -> History:
     """Run ``num_samples`` trials in an experiment of Ray's own in the study's folder.
 
     Returns:
         The study's record after them.
+
+    Raises:
+        NoResultError: Every trial failed for one cause; see :class:`Failing`.
     """
     history = searcher.history
     before = len(history)
@@ -81,13 +89,15 @@ def run(
     history.set_meta("time_budget_s", time_budget_s)
     history.set_meta("finished", False)
     budget = None if gpu_hours is None else GpuHours(searcher, gpu_hours)
+    failing = Failing(searcher, stop_after_failures)
+    stoppers: list[Any] = [failing, *([] if budget is None else [budget])]
     # Ends lets go of the record at the end: it comes last.
     ours: list[Any] = [
         *([] if budget is None else [budget]),
         Placeable(),
         silence,
         Retries(searcher.on_trial_retried),  # a scheduler of ours needs none
-        Ends(searcher, budget),
+        Ends(searcher, stoppers),
     ]
     total = num_samples if num_samples < 0 else before + num_samples
     shows = Guarded(
@@ -125,7 +135,7 @@ def run(
                 name=path.name,
                 storage_path=location(path.parent),
                 verbose=0,
-                stop=budget,
+                stop=CombinedStopper(*stoppers),
                 callbacks=[shows, *ours, *theirs],
             ),
         )
@@ -133,8 +143,10 @@ def run(
             finished = fit(tuner, num_samples, time_budget_s)
         finally:
             shows.call("close")
-    finished = finished or (budget is not None and budget.spent)
-    return settled(path, searcher.history.space, finished)
+    finished = finished or any(stopper.why for stopper in stoppers)
+    history = settled(path, searcher.history.space, finished)
+    require_success(history, stop_after_failures, path)
+    return history
 
 
 def prepare(

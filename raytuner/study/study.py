@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytuner.errors import HistoryError, SettingError, TrainableError
+from raytuner import text
+from raytuner.errors import HistoryError, NoResultError, SettingError, TrainableError
 from raytuner.folders import Folder, folder_of
 from raytuner.history import Goal, History, Trial, TrialState
 from raytuner.search.restore import record_in
@@ -75,9 +76,16 @@ class Study:
         return self.history.trials
 
     @property
-    def best(self) -> Trial | None:
-        """The incumbent (see :meth:`History.best`); None if nothing was ever reported in full."""
-        return self.history.best()
+    def best(self) -> Trial:
+        """The incumbent (see :meth:`History.best`).
+
+        Raises:
+            NoResultError: No trial has a usable value; ``history.best()`` returns None then.
+        """
+        best = self.history.best()
+        if best is None:
+            raise NoResultError(f"there is no best trial: {text.why_no_best(self.history)}")
+        return best
 
     @property
     def best_by_model(self) -> Trial | None:
@@ -330,9 +338,9 @@ class Study:
             num_samples: So many more trials; -1 for as many as a budget allows.
             trainable: As for :meth:`resume`.
             **settings: ``time_budget_s`` and ``gpu_hours`` for these trials (none carries over);
-                ``max_t``, ``param_space``, ``parameter_constraints``, ``resources``, ``scheduler``
-                and ``max_concurrent`` in the place of those it was run with; ``callbacks`` and
-                ``progress`` as for :func:`raytuner.tune`.
+                ``max_t``, ``param_space``, ``parameter_constraints``, ``resources``, ``scheduler``,
+                ``stop_after_failures`` and ``max_concurrent`` in place of those it was run with;
+                ``callbacks`` and ``progress`` as for :func:`raytuner.tune`.
 
         A larger ``max_t``: trials that had reached the old one count as stopped there, and the best
         of them, at most half of the new trials, are tried again from their start.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raytuner import text
-from raytuner.history import Trial, TrialState
+from raytuner.history import Trial, TrialState, causes
 from raytuner.search.proposals import proposal_counts
 from raytuner.study.progress import broken
 
@@ -32,15 +31,17 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
     """
     several = len(study.goal.objectives) > 1
     lines = {"Best": _best(study, unit), **(more or {})}
-    if study.best is not None and (bounds := broken(study.history, study.best)):
+    best = study.history.best()
+    if best is not None and (bounds := broken(study.history, best)):
         lines["Constraints"] = f"no trial keeps all; this one breaks {' and '.join(bounds)}"
     if study.confirmed:
         lines["Confirmed"] = _confirmed(study)
     lines["Trials"] = f"{sum(study.counts.values())}: {text.states(study.counts)}"
-    reasons = Counter(trial.reason or "unknown" for trial in study.failures)
-    for number, (reason, times) in enumerate(reasons.most_common(5)):
-        lines["Failures" if number == 0 else " " * number] = f"{times} x {_first_line(reason)}"
-    if reasons:
+    failures = causes(study.failures)
+    for number, (times, reason) in enumerate(failures[:5]):
+        first = text.first_line(reason)
+        lines["Failures" if number == 0 else " " * number] = f"{times} x {first}"
+    if failures:
         lines[" " * 9] = "what a training raised: error.txt in its trial's folder"
     if proposed := _proposed(study):
         lines["Proposals"] = proposed
@@ -54,9 +55,9 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
     if several and (front := study.pareto):
         parts += [Text(f"Pareto front: {text.count(len(front), 'trial')}", style="bold")]
         parts += [_front(study, front), Text()]
-    if study.best is not None:
+    if best is not None:
         title = f"Best configuration by {study.metric}" if several else "Best configuration"
-        parts += [Text(text.printable(title), style="bold"), _grid(study.best.config), Text()]
+        parts += [Text(text.printable(title), style="bold"), _grid(best.config), Text()]
     parts.append(_table({title: Text(text.printable(line)) for title, line in lines.items()}))
     return Group(*parts)
 
@@ -75,10 +76,9 @@ def _front(study: Study, front: Sequence[Trial]) -> Table:
 
 
 def _best(study: Study, unit: str) -> str:
-    best = study.best
+    best = study.history.best()
     if best is None:
-        where = " at full fidelity" if study.history.space.fidelities else ""
-        return f"no trial reported a usable {study.metric}{where}"
+        return text.why_no_best(study.history)
     end = f"{study.metric} {best.value:.5g} in trial {best.number + 1}"
     if best.state is TrialState.COMPLETED:
         return f"{end}, after {text.count(best.t, unit)}"
@@ -114,10 +114,6 @@ def _saved(study: Study, unit: str) -> str | None:
     asked = study.max_t * len(study.trials)
     share = study.resource_spent / asked
     return f"{study.resource_spent:g} of {text.count(asked, unit)} were run ({share:.0%})"
-
-
-def _first_line(reason: str) -> str:
-    return reason.strip().splitlines()[0] if reason.strip() else "unknown"
 
 
 def _grid(config: Mapping[str, object]) -> Table:

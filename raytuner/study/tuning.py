@@ -22,6 +22,7 @@ from raytuner.study.arguments import (
     folder_for,
     with_resources,
 )
+from raytuner.study.failing import STOP_AFTER_FAILURES, check_stop_after_failures
 from raytuner.study.fit import first_config, fitted
 from raytuner.study.provenance import note_run, note_settings
 from raytuner.study.run import prepare, ray_session, run, scheduler_of
@@ -57,6 +58,7 @@ def tune(
     priors: Mapping[str, Any] | None = None,
     searcher: BoTorchSearch | None = None,
     scheduler: Any = None,
+    stop_after_failures: int = STOP_AFTER_FAILURES,
     max_concurrent: int | None = None,
     reuse_actors: bool = False,
     time_attr: str = "training_iteration",
@@ -119,6 +121,9 @@ def tune(
         scheduler: What becomes of trials that have begun: "asha" (None, if there is a ``max_t``),
             "promotion", "hyperband", "predictive-termination", "freeze-thaw", or any Ray Tune
             scheduler.
+        stop_after_failures: The study stops, with an error, once this many trials have failed for
+            one cause and none has succeeded: the training function is wrong then. 0 runs all
+            trials, however many fail.
         max_concurrent: At most so many trials at a time; None: as many as the cluster holds.
         reuse_actors: Keep a trial's process for the next trial. Saves seconds a trial; the training
             function must then leave promptly when it is stopped and keep no state in globals.
@@ -132,6 +137,7 @@ def tune(
 
     Raises:
         RaytunerError: Bad input; before any trial starts, wherever it can be known by then.
+        NoResultError: Every trial failed for one cause (see ``stop_after_failures``).
 
     Example:
         .. code-block:: python
@@ -144,6 +150,7 @@ def tune(
     """
     check_count(num_samples, time_budget_s, gpu_hours)
     check_trainable(trainable)
+    check_stop_after_failures(stop_after_failures)
     silence = Silence(max_silence_s, on_silence)
     if max_concurrent is not None and max_concurrent < 1:
         raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
@@ -209,6 +216,7 @@ def tune(
             "time_attr": time_attr,
             "resources": recorded(resources),
             "max_concurrent": max_concurrent,
+            "stop_after_failures": stop_after_failures,
             "max_silence_s": max_silence_s,
             "on_silence": on_silence,
             "reuse_actors": reuse_actors,
@@ -230,6 +238,7 @@ def tune(
         reuse_actors=reuse_actors,
         callbacks=callbacks,
         progress=progress,
+        stop_after_failures=stop_after_failures,
     )
     return Study(path, history)
 

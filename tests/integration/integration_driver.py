@@ -98,8 +98,9 @@ def _tune(folder: Folder) -> None:
         storage_path=folder.parent,
         name=folder.name,
     )
-    best = None if study.best is None else study.best.value
-    print(json.dumps({"interrupted": study.interrupted, "best": best}))
+    best = study.history.best()
+    value = None if best is None else best.value
+    print(json.dumps({"interrupted": study.interrupted, "best": value}))
 
 
 def _resume(folder: Folder) -> None:

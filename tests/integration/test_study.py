@@ -16,7 +16,14 @@ from integration_driver import MAX_T, SPACE, loss, train
 from ray import tune
 
 import raytuner
-from raytuner.errors import ConfigError, MetricError, RaytunerError, SettingError, TrainableError
+from raytuner.errors import (
+    ConfigError,
+    MetricError,
+    NoResultError,
+    RaytunerError,
+    SettingError,
+    TrainableError,
+)
 from raytuner.history import History, Origin, TrialState
 from raytuner.study import Study
 
@@ -133,7 +140,8 @@ def test_failures_are_told_apart_and_do_not_stop_the_others(tmp_path: Path) -> N
     assert not study.interrupted
     reasons = {trial.config["kind"]: trial.reason for trial in study.failures}
     assert [trial.config["kind"] for trial in study.failures] == kinds[1:]
-    assert reasons["raises"] == "ValueError: the data are not there"
+    where = f"(test_study.py:{fails.__code__.co_firstlineno + 4} in fails)"
+    assert reasons["raises"] == f"ValueError: the data are not there {where}"
     assert "without a report" in reasons["nothing"]
     assert "loss is nan" in reasons["nan"]
     assert "loss is inf" in reasons["inf"]
@@ -143,6 +151,24 @@ def test_failures_are_told_apart_and_do_not_stop_the_others(tmp_path: Path) -> N
     assert study.best is not None
     assert study.best.config == {"kind": "good"}
     assert raytuner.load(study.path).failures[0].reason == reasons["raises"]
+
+
+def always_fails(config: dict[str, Any]) -> None:
+    raise ValueError(f"shapes ({config['x']:.3f},) and (3,) do not fit")
+
+
+def test_a_function_that_always_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(NoResultError, match=r"ValueError: shapes .*test_study\.py:\d+ in always"):
+        search(tmp_path, always_fails, num_samples=30, max_concurrent=2, reuse_actors=False)
+    assert sum(message.count("Traceback") for message in caplog.messages) <= 1
+    assert len([m for m in caplog.messages if "shapes" in m]) == 1  # the first, with its traceback
+    study = raytuner.load(tmp_path / "study")
+    assert not study.interrupted
+    assert 5 <= len(study.failures) < 12
+    with pytest.raises(NoResultError, match="failed with: ValueError: shapes"):
+        _ = study.best
+    study = study.extend(1, train)  # once it is mended
+    assert study.best.state is TrialState.COMPLETED
 
 
 @pytest.mark.parametrize("max_t", [None, 9])

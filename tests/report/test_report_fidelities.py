@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raytuner.errors import NoResultError
 from raytuner.history import History, TrialState
 from raytuner.report import Figures, words
 from raytuner.report.events import Use, events, improvements
@@ -51,7 +52,8 @@ def test_before_a_full_trial_it_is_said_that_there_is_none() -> None:
     said = words.summary(record, None, Use(1, 0, 0, 0), 1.0)
     assert said[-1] == "No trial has reported a usable loss at full fidelity yet."
     study = Study(Path("nowhere"), record)
-    assert study.best is None
+    with pytest.raises(NoResultError, match="no trial has reported a usable loss at full fidelity"):
+        _ = study.best
     assert study.best_by_model is None
     assert study.ranked == ()
     from rich.console import Console
@@ -59,4 +61,4 @@ def test_before_a_full_trial_it_is_said_that_there_is_none() -> None:
     console = Console(record=True, width=200)
     with console.capture() as shown:
         console.print(summary(study))
-    assert "no trial reported a usable loss at full fidelity" in shown.get()
+    assert "no trial has reported a usable loss at full fidelity" in shown.get()

@@ -27,15 +27,6 @@ def test_failures_are_grouped_by_cause_the_most_frequent_first() -> None:
     assert len(groups[0].trials) > len(groups[1].trials)
 
 
-def test_a_cause_keeps_the_words_and_names() -> None:
-    for reason, cause in (
-        ("ValueError: x2 is -3.5e-07 of 12", "ValueError: x2 is # of #"),
-        ("\n  KeyError: 'layer4'\nmore", "KeyError: 'layer4'"),
-        ("", "unknown"),
-    ):
-        assert words.cause(reason) == cause
-
-
 def test_stops_are_grouped_by_rung_in_order() -> None:
     groups = words.stops(study(200))
     assert [group.what for group in groups] == [

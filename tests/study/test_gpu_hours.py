@@ -79,7 +79,7 @@ def test_trials_that_it_ended_say_so(now: list[float]) -> None:
     budget = GpuHours(finder, 1.0)
     step(budget, now, 0, trial(1))
     step(budget, now, 2, trial(1))
-    Ends(finder, budget).on_step_end(0, [trial(1, status="TERMINATED")])
+    Ends(finder, [budget]).on_step_end(0, [trial(1, status="TERMINATED")])
     (ended,) = finder.history.trials
     assert (ended.state, ended.reason) == (TrialState.STOPPED_EARLY, "the GPU-hours are used up")
 

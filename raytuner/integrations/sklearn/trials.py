@@ -103,6 +103,7 @@ def run_trials(
         scheduler=scheduler,
         storage_path=storage_path,
         callbacks=[kept],
+        stop_after_failures=0,  # error_score says what a failure comes to
         **settings,
     )
     for raised in kept.errors.values():

@@ -1,0 +1,92 @@
+"""Why trials failed: which failures have one cause, and whether every trial fails for it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from raytuner.history.history import History
+from raytuner.history.started import start_of
+from raytuner.history.trial import Origin, Trial, TrialState
+
+_NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
+_HEX = re.compile(r"\b(?:0x)?[0-9a-f]{8,}\b")
+_RAISED = re.compile(r"(?P<type>[\w.]+)(: .*)? \((?P<place>[^()]+:\d+ in [^()]+)\)")
+
+
+class Cause(NamedTuple):
+    """A cause that several trials failed for.
+
+    Attributes:
+        trials: How many.
+        reason: The reason of the first of them.
+    """
+
+    trials: int
+    reason: str
+
+
+def cause(reason: str) -> str:
+    """Return what a reason shares with others of the same cause.
+
+    For an exception that is its type and the place where it was raised. Other reasons are the
+    same if they differ in numbers only.
+
+    >>> cause("KeyError: 'lr' (train.py:7 in fit)")
+    'KeyError at train.py:7 in fit'
+    >>> cause("RuntimeError: loss is nan at step 17 of worker 3fa94b01c2")
+    'RuntimeError: loss is nan at step # of worker #'
+    """
+    line = next((line.strip() for line in reason.splitlines() if line.strip()), "unknown")
+    if raised := _RAISED.fullmatch(line):
+        return f"{raised['type']} at {raised['place']}"
+    return _NUMBER.sub("#", _HEX.sub("#", line))
+
+
+def causes(trials: Iterable[Trial]) -> list[Cause]:
+    """Return the causes that trials failed for, the most frequent first."""
+    reasons: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for trial in trials:
+        if trial.state is TrialState.FAILED:
+            counts[key := cause(trial.reason)] += 1
+            reasons.setdefault(key, trial.reason)
+    return [Cause(count, reasons[key]) for key, count in counts.most_common()]
+
+
+def always_failing(history: History, at_least: int, since: float, now: float) -> Cause | None:
+    """Return the cause that every trial fails for; None if there may be another end.
+
+    A trial that ended without failing speaks against it. So does a trial that runs and may have
+    got past the failure: one that began before the first failure, or has run longer than any trial
+    that failed.
+
+    Args:
+        history: The record.
+        at_least: The number of failures with one cause that it takes.
+        since: Trials that ended before this time, in Unix seconds, do not count.
+        now: The time, in Unix seconds.
+    """
+    ended = [
+        head
+        for head in history.heads()
+        if head.ended_at is not None
+        and head.ended_at >= since
+        and head.origin is not Origin.EVALUATED
+        and head.state is not TrialState.REMOVED
+    ]
+    if not ended or any(head.state is not TrialState.FAILED for head in ended):
+        return None
+    found = causes(ended)[0]
+    if found.trials < at_least:
+        return None
+    ends = [(head, head.ended_at or now) for head in ended]
+    first = min(end for _, end in ends)
+    longest = max(end - (start_of(history, h.trial_id) or h.proposed_at) for h, end in ends)
+    for trial_id in history.live():
+        start = start_of(history, trial_id)
+        if start is not None and (start < first or now - start > longest):
+            return None
+    return found
