@@ -53,7 +53,8 @@ def fail(ends: Ends, finder: Any, folder: Path, number: int) -> None:
     finder.history.add(name, {"x": number / 100})
     finder.history.end(name, TrialState.FAILED, "its training raised an error")
     pickled = folder / f"{name}.pkl"
-    pickled.write_bytes(cloudpickle.dumps(WrappedError(TRACEBACK.format(number))))
+    error = WrappedError(TRACEBACK.format(number))
+    pickled.write_bytes(cloudpickle.dumps(error))  # type: ignore[no-untyped-call]
     trial = SimpleNamespace(trial_id=name, pickled_error_file=str(pickled), error_file=None)
     ends.on_trial_error(0, [], trial)
 
