@@ -100,7 +100,7 @@ def first_line(reason: str) -> str:
 def why_no_best(history: History) -> str:
     """Say why a study has no best trial: how its trials stand, and why most of them failed."""
     where = " at full fidelity" if history.space.fidelities else ""
-    said = f"no trial has reported a usable {history.metric}{where}: {states(history.counts())}"
-    if most := causes(history.heads()):
+    said = f"no trial reported a usable {history.metric}{where}: {states(history.counts())}"
+    if (most := causes(history.heads())) and most[0].reason:
         said += f". {most[0].trials} failed with: {first_line(most[0].reason)}"
     return said

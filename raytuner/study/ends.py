@@ -12,7 +12,6 @@ from ray import cloudpickle
 from ray.exceptions import RayActorError
 from ray.tune import Callback
 
-import raytuner
 from raytuner import text
 from raytuner.history import History, Trial, TrialState, cause, note_start
 from raytuner.placement.known import KnownTrials
@@ -128,7 +127,7 @@ def reason_of(error: BaseException | str | None) -> str:
 
 _FRAME = re.compile(r'File "(.+?)", line (\d+), in (\S+)')
 _NOT_THE_USERS = re.compile(r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib[\\/]python3|^<frozen ")
-_OURS = str(Path(raytuner.__file__).parent)
+_OURS = str(Path(__file__).parents[1])  # the package
 
 
 def _place_in(traceback: str) -> str:

@@ -52,7 +52,7 @@ def test_before_a_full_trial_it_is_said_that_there_is_none() -> None:
     said = words.summary(record, None, Use(1, 0, 0, 0), 1.0)
     assert said[-1] == "No trial has reported a usable loss at full fidelity yet."
     study = Study(Path("nowhere"), record)
-    with pytest.raises(NoResultError, match="no trial has reported a usable loss at full fidelity"):
+    with pytest.raises(NoResultError, match="no trial reported a usable loss at full fidelity"):
         _ = study.best
     assert study.best_by_model is None
     assert study.ranked == ()
@@ -61,4 +61,4 @@ def test_before_a_full_trial_it_is_said_that_there_is_none() -> None:
     console = Console(record=True, width=200)
     with console.capture() as shown:
         console.print(summary(study))
-    assert "no trial has reported a usable loss at full fidelity" in shown.get()
+    assert "no trial reported a usable loss at full fidelity" in shown.get()
