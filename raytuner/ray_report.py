@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -19,6 +19,9 @@ from ray.tune.result import (
 )
 
 from raytuner.errors import MetricError
+
+# After so many trials that ended without the metric, and none that had it, a search stops.
+_FEW = 3
 
 # What Ray adds to every report, or takes as a signal: not the user's metrics.
 _RAYS_OWN = {
@@ -72,9 +75,108 @@ def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool 
     return number
 
 
-def read_metrics(result: Mapping[str, Any], names: Iterable[str]) -> dict[str, float]:
-    """Several metrics out of a report, by name; raises as `read_number`."""
-    return {name: read_number(result, name, role="metric") for name in names}
+def read_metrics(
+    result: Mapping[str, Any], names: Iterable[str], optional: Iterable[str] = ()
+) -> dict[str, float]:
+    """Read several metrics out of a report, by name; raises as `read_number`.
+
+    Args:
+        result: The report.
+        names: The metrics that it must have.
+        optional: Those that it may lack. They are NaN then.
+    """
+    metrics = {name: read_number(result, name, role="metric") for name in names}
+    for name in optional:
+        known = not lacking(result, [name])
+        metrics[name] = read_number(result, name, role="metric") if known else math.nan
+    return metrics
+
+
+def read_report(
+    result: Mapping[str, Any], time_attr: str, names: Sequence[str], optional: Sequence[str] = ()
+) -> tuple[float, dict[str, float]] | None:
+    """Read the resource `t` and the metrics out of a report.
+
+    Args:
+        result: The report.
+        time_attr: The key of `t`.
+        names: The metrics without which a report says nothing. Some people validate every few
+            epochs only: the other reports are skipped.
+        optional: See `read_metrics`.
+
+    Returns:
+        `(t, metrics)`, or None if the report lacks one of `names`.
+
+    Raises:
+        MetricError: A value is not a number, or the report has the metrics and no `time_attr`.
+
+    Example:
+        >>> read_report({"loss": 0.5, "epoch": 3}, "epoch", ["loss"])
+        (3.0, {'loss': 0.5})
+        >>> read_report({"train_loss": 0.5, "epoch": 4}, "epoch", ["loss"]) is None
+        True
+    """
+    if lacking(result, names):
+        return None
+    t = read_number(result, time_attr, role="time_attr", finite=True)
+    return t, read_metrics(result, names, optional)
+
+
+def lacking(result: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return those of the names that a report has no value for. None is no value."""
+    return [name for name in names if result.get(name) is None]
+
+
+def own_keys(result: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a report that are the user's own metrics, sorted."""
+    keys = map(str, result)
+    return sorted(k for k in keys if k not in _RAYS_OWN and not k.startswith(_RAYS_OWN_PREFIXES))
+
+
+def never_reported(names: Sequence[str], keys: Iterable[str], role: str = "metric") -> str:
+    """Say that a trial ended without a report of some metrics.
+
+    Args:
+        names: The metrics.
+        keys: The metrics that it did report.
+        role: What they are to the search.
+
+    Example:
+        >>> never_reported(["loss"], {"accuracy"})
+        "it never reported the metric 'loss'; it reported 'accuracy'. Report 'loss' at least \
+once in each trial, or name another metric"
+    """
+    listed = " and ".join(map(repr, names))
+    known = ", ".join(map(repr, sorted(keys))) or "no metrics at all"
+    return (
+        f"it never reported the {role} {listed}; it reported {known}. Report {listed} at least"
+        f" once in each trial, or name another {role}"
+    )
+
+
+class Unreported:
+    """The trials that ended without ever reporting the metric, while no trial has reported it."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, set[str]] = {}  # of live trials
+        self._reasons: list[str] = []
+
+    def note(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """A trial has sent a report without the metric."""
+        self._keys.setdefault(trial_id, set()).update(own_keys(result))
+
+    def forget(self, trial_id: str) -> frozenset[str]:
+        """A trial has ended: return the metrics that it reported in the place of the metric."""
+        return frozenset(self._keys.pop(trial_id, ()))
+
+    def count(self, reason: str) -> None:
+        """A trial has failed because it never reported the metric."""
+        self._reasons.append(reason)
+
+    def check(self) -> None:
+        """Raise a MetricError if the first few trials all ended without the metric."""
+        if len(self._reasons) >= _FEW:
+            raise MetricError(f"the first {_FEW} trials failed: {self._reasons[-1]}")
 
 
 def _number(value: object) -> float | None:
@@ -91,10 +193,8 @@ def _number(value: object) -> float | None:
 
 def _metrics(result: Mapping[str, Any]) -> str:
     """The user's own keys of a report, for a message."""
-    keys = [k for k in result if k not in _RAYS_OWN and not str(k).startswith(_RAYS_OWN_PREFIXES)]
-    if not keys:
-        return "no metrics at all"
-    return "the metrics " + ", ".join(sorted(map(repr, keys)))
+    keys = own_keys(result)
+    return "the metrics " + ", ".join(map(repr, keys)) if keys else "no metrics at all"
 
 
 def _short(value: object) -> str:

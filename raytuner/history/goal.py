@@ -167,11 +167,21 @@ class Goal:
         )
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """What every report must have, the first objective first, each once."""
+    def required(self) -> tuple[str, ...]:
+        """The metrics without which a report is skipped, the first objective first, each once."""
         names = [one.metric for one in self.objectives] + [c.metric for c in self.constraints]
-        names += [name for name in (self.cost, self.standard_error) if name is not None]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The metrics that are unknown where a report lacks them: cost and standard error."""
+        names = [name for name in (self.cost, self.standard_error) if name is not None]
+        return tuple(name for name in dict.fromkeys(names) if name not in self.required)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All of these."""
+        return self.required + self.optional
 
     @property
     def n_objectives(self) -> int:

@@ -162,7 +162,8 @@ class History:
     ) -> None:
         """A trial reported ``value`` at resource ``t``; the trial is running.
 
-        A second report at the same t (a retry repeats iterations) replaces the first.
+        A second report at the same t (a retry repeats iterations) replaces the first. A report of
+        a trial that has ended changes nothing: :meth:`reopen` it first if it runs again.
 
         Args:
             trial_id: Which trial.
@@ -177,6 +178,8 @@ class History:
         t, value = float(t), float(value)
         if not math.isfinite(t):
             raise HistoryError(f"trial {trial_id!r} reported at t = {t}; t must be finite")
+        if not entry.head.state.is_live:
+            return
         rest = {name: float(other) for name, other in (others or {}).items()}
         is_new = entry.values.get(t) != value or entry.others.get(t, {}) != rest
         with self._store.event():
@@ -190,8 +193,10 @@ class History:
             self._note(entry, t, value, rest)
 
     def pause(self, trial_id: str) -> None:
-        """The trial waits for its scheduler."""
-        self._set(self._entry(trial_id), state=TrialState.PAUSED, reason="", ended_at=None)
+        """The trial waits for its scheduler; of a trial that has ended, this changes nothing."""
+        entry = self._entry(trial_id)
+        if entry.head.state.is_live:
+            self._set(entry, state=TrialState.PAUSED, reason="", ended_at=None)
 
     def end(self, trial_id: str, state: TrialState, reason: str = "") -> None:
         """The trial ended in ``state``, for ``reason``.
@@ -284,6 +289,10 @@ class History:
     def live(self) -> tuple[str, ...]:
         """Ids of the trials that may still report, in the order of proposal."""
         return tuple(sorted(self._live, key=lambda i: self._entries[i].head.number))
+
+    def is_live(self, trial_id: str) -> bool:
+        """Whether the trial may still report; not if it is unknown."""
+        return trial_id in self._live
 
     def has_value(self, trial_id: str, t: float) -> bool:
         """Whether the trial has reported at ``t``."""
@@ -466,6 +475,8 @@ class History:
         if change.trial_id not in self._entries:
             self.add(change.trial_id, self.space.load(change.config), change.origin)
         others = dict(change.others)
+        if change.values and not self.is_live(change.trial_id):
+            self.reopen(change.trial_id)
         for t, value in change.values:
             self.report(change.trial_id, t, value, others.get(t))
         entry = self._entries[change.trial_id]

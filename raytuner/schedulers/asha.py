@@ -50,9 +50,9 @@ class ASHAScheduler(RankScheduler):
         MetricError: If metric, mode or time_attr cannot be one.
 
     Note:
-        One report without the metric fails that trial alone here, once any trial has reported a
-        valid one. Ray looks before we do and aborts the whole experiment, unless the environment
-        variable `TUNE_DISABLE_STRICT_METRIC_CHECKING` is 1.
+        A report without the metric is skipped, so a trial may validate every few epochs only. Ray
+        itself aborts the whole experiment at such a report, unless the environment variable
+        `TUNE_DISABLE_STRICT_METRIC_CHECKING` is 1 (`raytuner.tune` sets it).
 
     Example:
         >>> ASHAScheduler(metric="loss", mode="min", max_t=9).debug_string()

@@ -16,7 +16,7 @@ from raytuner.errors import HistoryError, MetricError, SettingError, TrainableEr
 from raytuner.halving import Action, Judge, Value, value_of
 from raytuner.history import Goal
 from raytuner.history.goal import names_of
-from raytuner.ray_report import read_metrics, read_number
+from raytuner.ray_report import Unreported, lacking, never_reported, own_keys, read_report
 from raytuner.schedulers.checkpoints import check_can_checkpoint, has_checkpoint
 from raytuner.schedulers.partner import (
     FidelityKeeper,
@@ -27,7 +27,8 @@ from raytuner.schedulers.partner import (
     innermost_searcher,
 )
 from raytuner.schedulers.restored import RollCall, bring_up_to_date, go_on
-from raytuner.schedulers.slots import Slots, count_in, count_out, max_concurrent_of
+from raytuner.schedulers.slots import Slots, count_in, count_out, max_concurrent_of, repeats
+from raytuner.space.choices import is_number
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class JudgingScheduler(FIFOScheduler):
             self._goal = Goal.of(self._metric, self._mode)
         # Until one report has been valid, a bad one is taken for a wrong name, not for a bad trial.
         self._heard_valid = False
+        self._unreported = Unreported()
         # Likewise until one trial has paused with a checkpoint.
         self._seen_checkpoint = False
         self._trials: dict[str, Trial] = {}
@@ -127,17 +129,28 @@ class JudgingScheduler(FIFOScheduler):
             trial: The trial: new, to be retried, or of a restored experiment (ended ones too).
 
         Raises:
-            MetricError: If no metric or no mode has been given by now.
+            MetricError: If no metric or no mode has been given by now, or the first few trials all
+                ended without the metric.
+            SettingError: If Ray's `Repeater` is around a searcher that listens to this scheduler.
             TrainableError: If trials are paused and this one's class cannot save checkpoints.
         """
         self._ask_for_goal(tune_controller)
         self._required_goal()
+        if not self._heard_valid:
+            self._unreported.check()
+        partner = find_partner(tune_controller)
+        if partner is not None and repeats(tune_controller.search_alg):
+            raise SettingError(
+                f"{type(self).__name__} ends single trials early, and Ray's Repeater would pass on"
+                f" the mean of their values to {type(partner).__name__}, from different"
+                f" {self._time_attr}; leave one of the two out"
+            )
         go_on(tune_controller, trial)
         is_new = trial.trial_id not in self._trials
         self._trials[trial.trial_id] = trial
         if is_new and self._judge.pauses:
             check_can_checkpoint(trial, type(self).__name__)
-        if (partner := find_partner(tune_controller)) is not None:
+        if partner is not None:
             partner.join_schedule(time_attr=self._time_attr, max_t=self.max_t)
         if is_new:
             self._catch_up(tune_controller, trial)
@@ -158,31 +171,42 @@ class JudgingScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide whether a trial goes on.
 
+        A report without the metric is skipped: some people validate every few epochs only.
+
         Args:
             tune_controller: Ray's controller.
             trial: The trial that reports.
             result: Its report, flattened.
 
         Returns:
-            `CONTINUE`, `PAUSE` or `STOP`: at `max_t`, by the judge's decision, or since the report
-            cannot be used.
+            `CONTINUE`, `PAUSE` or `STOP`: at `max_t`, by the judge's decision, since the report
+            cannot be used, or since the trial has ended.
 
         Raises:
-            MetricError: If the report has no valid metric or `time_attr`, and no report of this
-                experiment ever had.
+            MetricError: If the report has a metric that is no number, or no `time_attr`, and no
+                report of this experiment was ever good.
             TrainableError: If the trial is to be paused and its function has reported no
                 checkpoint, and none that was paused in this experiment ever had.
         """
+        if trial.status in (Trial.TERMINATED, Trial.ERROR):
+            return self.STOP  # it was on its way when the trial ended
         try:
-            t, value = self._read(result)
+            report = self._read(result)
         except MetricError as error:
             if not self._heard_valid:
                 raise
+            if lacking(result, [self._time_attr]):
+                return self.CONTINUE
             logger.warning("Trial %s has failed: %s.", trial.trial_id, error)
             if (partner := find_partner(tune_controller)) is not None:
                 partner.on_trial_invalid(trial.trial_id, str(error))
             return self.STOP
+        if report is None:
+            self._unreported.note(trial.trial_id, result)
+            t: Any = result.get(self._time_attr)
+            return self.STOP if is_number(t) and t >= self.max_t else self.CONTINUE
         self._heard_valid = True
+        t, value = report
         if t >= self.max_t:
             return self.STOP
         searcher = innermost_searcher(tune_controller)
@@ -203,11 +227,16 @@ class JudgingScheduler(FIFOScheduler):
     ) -> None:
         """A running trial has ended: its slot is free."""
         self._promoted.pop(trial.trial_id, None)
+        keys = self._unreported.forget(trial.trial_id)
+        if not self._heard_valid and result:
+            missing = lacking(result, self._required_goal().required) or [self._time_attr]
+            self._unreported.count(never_reported(missing, {*keys, *own_keys(result)}))
         self._free_slot(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """A trial has raised, or its node was lost: its slot is free unless it is tried again."""
         self._promoted.pop(trial.trial_id, None)
+        self._unreported.forget(trial.trial_id)
         if trial.status != Trial.ERROR:  # with that status, Ray tries it again
             self._free_slot(tune_controller, trial)
 
@@ -364,11 +393,13 @@ class JudgingScheduler(FIFOScheduler):
                     self._heard_valid = True
                     self._judge.observe(trial_id, t, value_of(goal, metrics))
             return
-        result = trial.last_result
         try:
-            t, value = self._read(result)
+            report = self._read(trial.last_result)
         except MetricError:
+            return
+        if report is None:
             return  # a new trial, or one that had not reported
+        t, value = report
         self._heard_valid = True
         ended = trial.status in (Trial.TERMINATED, Trial.ERROR)
         self._judge.recall(trial.trial_id, t, value, ended=ended)
@@ -457,14 +488,15 @@ class JudgingScheduler(FIFOScheduler):
             self._goal = Goal.of(self._metric, self._mode)
         return self._goal
 
-    def _metrics(self, result: Mapping[str, Any]) -> dict[str, float]:
-        """A report's metrics."""
-        return read_metrics(result, self._required_goal().metrics)
+    def _read_metrics(self, result: Mapping[str, Any]) -> tuple[float, dict[str, float]] | None:
+        """Read `t` and the metrics; None if the report lacks a metric."""
+        goal = self._required_goal()
+        return read_report(result, self._time_attr, goal.required, goal.optional)
 
-    def _read(self, result: Mapping[str, Any]) -> tuple[float, Value]:
-        """Where a trial reports, and what it is judged by."""
-        value = value_of(self._required_goal(), self._metrics(result))
-        return read_number(result, self._time_attr, role="time_attr", finite=True), value
+    def _read(self, result: Mapping[str, Any]) -> tuple[float, Value] | None:
+        """Read where a trial reports, and what it is judged by; None if that is missing."""
+        report = self._read_metrics(result)
+        return None if report is None else (report[0], value_of(self._required_goal(), report[1]))
 
     def _identity(self) -> dict[str, Any]:
         """The settings without which recorded values mean something else."""

@@ -81,11 +81,10 @@ class ForecastingScheduler(JudgingScheduler):
     def _known(self) -> tuple[Forecaster, Snapshot]:
         """Who forecasts, and all that is known, the report that is judged in it."""
         assert self._searcher is not None
-        if self._report is None:
+        report = None if self._report is None else self._read_metrics(self._report[1])
+        if self._report is None or report is None:
             space, snapshot = self._searcher.curves()
         else:
-            trial_id, result = self._report
-            t, _ = self._read(result)
-            space, snapshot = self._searcher.curves_with(trial_id, t, self._metrics(result))
+            space, snapshot = self._searcher.curves_with(self._report[0], *report)
         self._forecaster = self._forecaster or Forecaster(space)
         return self._forecaster, snapshot

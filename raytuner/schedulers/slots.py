@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Repeater
 
 
 class Slots:
@@ -90,6 +90,11 @@ def max_concurrent_of(search_alg: Any) -> int | None:
             limit: int = layer.max_concurrent
             return limit or None
     return None
+
+
+def repeats(search_alg: Any) -> bool:
+    """Whether each configuration runs several times, by Ray's `Repeater`."""
+    return any(isinstance(layer, Repeater) for layer in _layers(search_alg))
 
 
 def count_out(search_alg: Any, trial_id: str) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
-from ray.tune.search import Searcher
+from ray.tune.result import DEFAULT_METRIC
+from ray.tune.search import Repeater, Searcher
 
 from raytuner.bayes import Proposer, best_by_model
 from raytuner.bayes.seen import Seen
@@ -21,7 +22,7 @@ from raytuner.errors import ConfigError, HistoryError, MetricError, SettingError
 from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
 from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
 from raytuner.history.goal import names_of
-from raytuner.ray_report import read_metrics, read_number
+from raytuner.ray_report import Unreported, lacking, read_report
 from raytuner.search.background import Background, StartProcess
 from raytuner.search.checkpoints import last_checkpoint, note_checkpoint
 from raytuner.search.earlier import EARLIER, tasks_within, within
@@ -30,7 +31,7 @@ from raytuner.search.earlier import to_json as earlier_json
 from raytuner.search.earlier_study import EarlierStudy, check_earlier, read_earlier
 from raytuner.search.evaluated import Evaluated, completed, tell
 from raytuner.search.factory import BayesFactory, StrategyFactory
-from raytuner.search.lookahead import Lookahead, ahead
+from raytuner.search.lookahead import Lookahead, ahead, asked_through
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
 from raytuner.search.outcome import Outcome, correct, ending, record
@@ -86,15 +87,16 @@ class BoTorchSearch(Searcher):
         space: The search space: a ``param_space`` of Ray Tune domains or a :class:`Space`. None
             takes the Tuner's.
         metric: Name of the objective in a report, or a list of several. None takes the Tuner's,
-            which can hold one only.
+            which can hold one only; without one there either, it is the bare number that a training
+            function returns.
         mode: "min" or "max", or a list with one for each metric. None takes the Tuner's.
         points_to_evaluate: Configurations to try first, complete (constants may be left out).
         parameter_constraints: What every configuration must keep, beside the space's own: strings
             such as ``"layers * units <= 1024"``, or functions of the configuration that return a
             truth value (:mod:`raytuner.space.constraints`).
         time_attr: Key of a report that says what a trial has spent.
-        outcome_constraints: Bounds on metrics, such as ``"latency_ms <= 20"``; every report has to
-            have these metrics too.
+        outcome_constraints: Bounds on metrics, such as ``"latency_ms <= 20"``; a report without
+            these metrics is skipped too.
         cost: Key of a report that says what the trial has cost so far, such as Ray's
             "time_total_s": proposals then promise the largest improvement per unit of cost, which
             is learned from the trials. None: all count as equally dear; where there are fidelities,
@@ -223,8 +225,10 @@ class BoTorchSearch(Searcher):
         self._stopped: dict[str, str] = {}
         self._invalid: dict[str, str] = {}
         self._heard_at: dict[str, float] = {}
+        self._unreported = Unreported()
         self._ended_late: set[str] = set()  # Ray was killed before it saved so
         self._begun_late: set[str] = set()  # likewise
+        self._failed_before: set[str] = set()  # Tuner.restore may run them again
         self._constraints = parameter_constraints
         self._space = None if space is None else self._constrained(_as_space(space))
         self._history: History | None = None
@@ -258,11 +262,13 @@ class BoTorchSearch(Searcher):
             return False
         self._metric = _agreed("metric", self._metric, _listed("metric", metric))
         self._mode = _agreed("mode", self._mode, _listed("mode", mode))
+        self._take_default_metric()
         self._goal = self._known_goal()
         if self._goal is None:
             raise MetricError(
                 f"metric is {self._metric!r} and mode is {self._mode!r}; name both, in TuneConfig"
                 " or in BoTorchSearch: the metric that is reported, and mode 'min' or 'max'"
+                " (a function that returns one number needs the mode only)"
             )
         if self._space is None:
             self._space = self._constrained(space_from_tune(config))
@@ -370,9 +376,20 @@ class BoTorchSearch(Searcher):
             used up.
 
         Raises:
-            SpaceError, MetricError: There is nothing to search or to optimise.
+            SpaceError, MetricError: There is nothing to search or to optimise; or the first few
+                trials all ended without the metric.
+            SettingError: Ray's ``Repeater`` is around this searcher, and there is more to its goal
+                than one metric.
         """
         history = self._ready()
+        if not history.has_values:
+            self._unreported.check()
+        if not history.goal.is_plain and asked_through(Repeater):
+            raise SettingError(
+                f"Ray's Repeater passes on the mean of one metric, and this search needs"
+                f" {', '.join(history.goal.metrics)}; leave it out, and repeat inside of the"
+                " training function: report the means there"
+            )
         if history.path is None:
             self._settle_record()
         self._lookahead.find(self.close)
@@ -410,26 +427,35 @@ class BoTorchSearch(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record what a running trial reported.
 
-        Once any trial has reported the metric, a report without it is passed over, and one in which
-        it is not a number fails its own trial only.
+        A report without the metric is skipped: some people validate every few epochs only. So is a
+        report of a trial that has ended. Once any trial has reported the metric, a report without
+        ``time_attr`` is skipped too, and one in which the metric is not a number fails its own
+        trial only.
 
         Raises:
-            MetricError: The report has no usable metric or ``time_attr``, and no trial of this
-                search has ever reported one: it is not the trial that is wrong, then.
+            MetricError: The report has a metric that is no number, or no ``time_attr``, and no
+                trial of this search has ever had a good report: the trial is not to blame then.
         """
         history = self._ready()
-        if trial_id not in history:
+        self._reopen(history, trial_id)
+        if not history.is_live(trial_id):
             return
+        goal, time_attr = history.goal, history.time_attr
         try:
-            t, metrics = self._read(result)
+            report = read_report(result, time_attr, goal.required, goal.optional)
         except MetricError as error:
             if not history.has_values:
                 self.close()  # this ends the search
                 raise
-            if all(name in result for name in history.goal.metrics):
+            if not lacking(result, [time_attr]):
                 self.on_trial_invalid(trial_id, str(error))
             return
-        self._reopen(history, trial_id)
+        if report is None:
+            self._unreported.note(trial_id, result)
+            if is_number(result.get(time_attr)):
+                self._heard_at[trial_id] = float(result[time_attr])
+            return
+        t, metrics = report
         pauses = history[trial_id].state is TrialState.PAUSED  # Ray says so before this report
         record(history, trial_id, t, metrics)
         note_checkpoint(history, trial_id, result)
@@ -443,9 +469,9 @@ class BoTorchSearch(Searcher):
     ) -> None:
         """Record how a trial ended; see :func:`raytuner.search.outcome.ending`."""
         history = self._ready()
-        if trial_id not in history:
-            return
         self._reopen(history, trial_id)
+        if not history.is_live(trial_id):
+            return
         outcome = Outcome(
             error=error,
             result=result or None,
@@ -453,12 +479,17 @@ class BoTorchSearch(Searcher):
             invalid=self._invalid.pop(trial_id, None),
             has_scheduler=self._has_scheduler,
             heard_at=self._heard_at.pop(trial_id, None),
+            keys=self._unreported.forget(trial_id),
         )
         state, reason, report = ending(history, trial_id, outcome)
         if report is not None:
             record(history, trial_id, *report)
             note_checkpoint(history, trial_id, result or {})
         history.end(trial_id, state, reason)
+        told = error or outcome.invalid is not None or history.last(trial_id) is not None
+        if state is TrialState.FAILED and not told:
+            logger.warning("Trial %s has failed: %s.", trial_id, reason)
+            self._unreported.count(reason)
         correct(history)
         self._turn()
 
@@ -468,7 +499,8 @@ class BoTorchSearch(Searcher):
 
     def on_unpause(self, trial_id: str) -> None:
         """A paused trial is about to go on."""
-        self.history.reopen(trial_id)
+        if self.history.is_live(trial_id):
+            self.history.reopen(trial_id)
 
     # -- a raytuner scheduler's hooks (raytuner.schedulers.partner) -------------------------------
 
@@ -660,6 +692,8 @@ class BoTorchSearch(Searcher):
         behind = self._record if isinstance(self._record, RemoteFolder) else None
         history, ended, begun = reconciled(path, self._space, behind)
         self._ended_late, self._begun_late = set(ended), set(begun)
+        failed = (h.trial_id for h in history.heads() if h.state is TrialState.FAILED)
+        self._failed_before = set(failed) - self._ended_late
         self._proposer_state = history.get_meta("proposer")
         self._space = history.space
         self._goal = history.goal
@@ -701,11 +735,11 @@ class BoTorchSearch(Searcher):
         self._evaluated.clear()
 
     def _reopen(self, history: History, trial_id: str) -> None:
-        """Ray runs a trial that had ended: nobody has kept it from that."""
-        if trial_id in self._ended_late | self._begun_late:
-            self._ended_late.discard(trial_id)
-            self._begun_late.discard(trial_id)
-            history.reopen(trial_id)
+        """Reopen a trial that had ended in an earlier process, if Ray runs it again."""
+        for again in (self._ended_late, self._begun_late, self._failed_before):
+            if trial_id in again:
+                again.discard(trial_id)
+                history.reopen(trial_id)
 
     def _constrained(self, space: Space) -> Space:
         return space.constrained(self._constraints)
@@ -751,7 +785,20 @@ class BoTorchSearch(Searcher):
         self._earlier = _earlier_of(history)
         self._earlier_items.clear()
 
+    def _take_default_metric(self) -> None:
+        """Without a metric, optimise the bare number that a training function returns, as Ray does.
+
+        Only once no metric can come from the Tuner any more.
+        """
+        if self._metric is None and isinstance(self._mode, str):
+            self._metric = DEFAULT_METRIC
+
     def _ready(self) -> History:
+        if self._history is None and self._space is not None and self._mode is not None:
+            self._take_default_metric()
+            self._goal = self._known_goal()
+            if self._goal is not None:
+                self._begin()
         if self._history is None:
             if self._space is None:
                 raise SpaceError(
@@ -873,10 +920,6 @@ class BoTorchSearch(Searcher):
             cost=self._cost,
             standard_error=self._standard_error,
         )
-
-    def _read(self, result: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
-        t = read_number(result, self._time_attr, role="time_attr", finite=True)
-        return t, read_metrics(result, self.history.goal.metrics)
 
     def _check_initial(self, space: Space) -> None:
         keys: list[bytes] = []

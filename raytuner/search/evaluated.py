@@ -59,14 +59,14 @@ def tell(history: History, point: Evaluated) -> None:
 
 def _metrics(history: History, point: Evaluated) -> dict[str, float]:
     """Every metric of the search that is known of a point."""
-    names = history.goal.metrics
+    goal = history.goal
     if point.error:
         return {}
     if isinstance(point.value, Mapping):
-        return read_metrics(point.value, names)
-    if len(names) > 1:
+        return read_metrics(point.value, goal.required, goal.optional)
+    if len(goal.required) > 1:
         raise MetricError(
             f"add_evaluated_point got the one number {point.value!r}; this search has the metrics"
-            f" {', '.join(names)}: give a dict of them"
+            f" {', '.join(goal.required)}: give a dict of them"
         )
     return {history.metric: point.value}

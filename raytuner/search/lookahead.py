@@ -121,6 +121,11 @@ class Lookahead:
         return None if self._loop is None else self._loop()
 
 
+def asked_through(kind: type) -> bool:
+    """Whether a wrapper of this kind asks for a trial. Only ``suggest`` may call it."""
+    return any(isinstance(frame.f_locals.get("self"), kind) for frame in _callers())
+
+
 def _asking() -> Any:
     """The loop that asks for a trial; None if there is none.
 

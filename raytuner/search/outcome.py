@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ray.air.constants import TRAINING_ITERATION
+
 from raytuner.errors import MetricError
 from raytuner.history import History, TrialState
-from raytuner.ray_report import read_metrics, read_number
+from raytuner.ray_report import lacking, never_reported, own_keys, read_metrics, read_number
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Outcome:
         invalid: Why its reports cannot be used or what its training raised, if known.
         has_scheduler: Whether a raytuner scheduler is there to say which trials it stops.
         heard_at: The t of the last report that came through ``on_trial_result`` since this process
-            began; None if none did.
+            began, with the metric or without; None if none did.
+        keys: The metrics of its reports that lacked the metric.
     """
 
     error: bool
@@ -32,52 +35,72 @@ class Outcome:
     invalid: str | None = None
     has_scheduler: bool = False
     heard_at: float | None = None
+    keys: frozenset[str] = frozenset()
 
 
 def ending(
     history: History, trial_id: str, outcome: Outcome
 ) -> tuple[TrialState, str, tuple[float, dict[str, float]] | None]:
-    """The state a trial ended in, why, and the report ``(t, metrics)`` that came with the end.
+    """Return the state a trial ended in, why, and the report ``(t, metrics)`` that came with it.
 
     Ray's end of a trial says neither whether a scheduler stopped it nor whether its training ended
     by itself. What tells them apart: a result that makes a scheduler or a criterion stop the trial
     has not been seen in ``on_trial_result``; the last result of a training that returns has. So:
 
-    - FAILED: an error, a report that cannot be used, no report at all, NaN or an infinity at the
-      end (in a standard error it says that it is not known).
+    - FAILED: an error, a report that cannot be used, no report with the metric, NaN or an infinity
+      at the end (except in a cost or a standard error, which are then unknown).
     - STOPPED_EARLY: a raytuner scheduler said so; or, beside another scheduler, the result is new
       and its t is below ``max_t`` (below the largest t any trial reached, if ``max_t`` is unknown:
       see :func:`correct`); or the trial was stopped while it waited, after it had reported.
     - REMOVED: it was stopped before it reported.
-    - COMPLETED: everything else.
+    - COMPLETED: everything else. So is the mean of several trials that Ray's ``Repeater`` passes
+      on: only the metric, without Ray's own keys.
     """
-    if outcome.error or outcome.invalid is not None:
+    goal, last = history.goal, history.last(trial_id)
+    result = outcome.result or {}
+    missing = lacking(result, goal.required)
+    wrapped = not missing and TRAINING_ITERATION not in result and history.time_attr not in result
+    # The error that comes with a mean is that of the last of its trials.
+    if outcome.invalid is not None or (outcome.error and not wrapped):
         return TrialState.FAILED, outcome.invalid or "its training raised an error", None
     if outcome.result is None:
-        if history.last(trial_id) is None:
+        if last is None:
             return TrialState.REMOVED, "stopped before it reported", None
         return TrialState.STOPPED_EARLY, outcome.stopped or "stopped while it waited", None
+    if missing and last is None:
+        return TrialState.FAILED, never_reported(missing, {*outcome.keys, *own_keys(result)}), None
+    known = outcome.heard_at if outcome.heard_at is not None else last and last[0]
     try:
-        t = read_number(outcome.result, history.time_attr, role="time_attr", finite=True)
-        metrics = read_metrics(outcome.result, history.goal.metrics)
+        if not lacking(result, [history.time_attr]):
+            t = read_number(result, history.time_attr, role="time_attr", finite=True)
+        elif known is not None:
+            t = known
+        elif wrapped:
+            t = history.max_t or history.largest_t() or 1.0
+        else:
+            keys = {*outcome.keys, *own_keys(result)}
+            reason = never_reported([history.time_attr], keys, role="time_attr")
+            return TrialState.FAILED, reason, None
+        report = None if missing else (t, read_metrics(result, goal.required, goal.optional))
     except MetricError as error:
-        if history.last(trial_id) is not None:  # the last report alone lacks it
+        if last is not None:  # the last report alone is bad
             return TrialState.COMPLETED, "", None
         return TrialState.FAILED, f"it ended without a report: {error}", None
-    for name, value in metrics.items():
-        if name != history.goal.standard_error and not math.isfinite(value):
-            return TrialState.FAILED, f"{name} is {value} at its end", (t, metrics)
+    if report is not None:
+        odd = [name for name in goal.required if not math.isfinite(report[1][name])]
+        if odd:
+            return TrialState.FAILED, f"{odd[0]} is {report[1][odd[0]]} at its end", report
     if outcome.stopped is not None:
-        return TrialState.STOPPED_EARLY, outcome.stopped, (t, metrics)
-    if outcome.heard_at is None:  # nothing since a restore: the record knows what came before
-        is_new = not history.has_value(trial_id, t)
-    else:
+        return TrialState.STOPPED_EARLY, outcome.stopped, report
+    if outcome.heard_at is not None:
         is_new = outcome.heard_at != t
-    if not is_new or outcome.has_scheduler:
-        return TrialState.COMPLETED, "", (t, metrics)
+    else:  # nothing since a restore: the record knows what came before
+        is_new = not (missing or history.has_value(trial_id, t))
+    if not is_new or outcome.has_scheduler or wrapped:
+        return TrialState.COMPLETED, "", report
     if t < (history.largest_t() if history.max_t is None else history.max_t):
-        return TrialState.STOPPED_EARLY, _stopped_at(t), (t, metrics)
-    return TrialState.COMPLETED, _FURTHEST if history.max_t is None else "", (t, metrics)
+        return TrialState.STOPPED_EARLY, _stopped_at(t), report
+    return TrialState.COMPLETED, _FURTHEST if history.max_t is None else "", report
 
 
 def record(history: History, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:

@@ -16,7 +16,7 @@ from raytuner import text
 from raytuner.errors import RaytunerError
 from raytuner.history import Goal, Origin, Remains, TrialState
 from raytuner.history.beside import is_time
-from raytuner.ray_report import read_metrics, read_number
+from raytuner.ray_report import read_report
 from raytuner.secret import without_secrets
 from raytuner.space import Space
 from raytuner.study.ends import reason_of
@@ -62,10 +62,12 @@ def reports_in(
         trial_id, last_t = rows[0]["trial_id"], 0.0
         for row in rows:
             try:
-                t = read_number(row, time_attr, role="time_attr", finite=True)
-                metrics = read_metrics(row, goal.metrics)
+                report = read_report(row, time_attr, goal.required, goal.optional)
             except RaytunerError:
-                continue  # a report without the metric is none to the record either
+                continue
+            if report is None:
+                continue
+            t, metrics = report
             at = _time(row.get("timestamp"))
             first, *others = goal.metrics
             remains.keep("value", (trial_id, t, metrics[first], at))

@@ -33,7 +33,7 @@ def tune(
     trainable: Trainable,
     param_space: Mapping[str, Any] | Space,
     *,
-    metric: str | Sequence[str],
+    metric: str | Sequence[str] | None = None,
     mode: str | Sequence[str],
     num_samples: int,
     outcome_constraints: Sequence[str] = (),
@@ -75,7 +75,8 @@ def tune(
         param_space: The search space: Ray Tune domains and constants, nested as you like, or a
             :class:`raytuner.space.Space`.
         metric: Name of the objective in the reports, or a list of several: the study then has a
-            Pareto front (:meth:`Study.pareto`).
+            Pareto front (:meth:`Study.pareto`). None: the one number that the training function
+            returns.
         mode: "min" or "max", or a list with one for each metric.
         outcome_constraints: Bounds on metrics, such as ``"latency_ms <= 20"``: the best is the best
             that keeps them.

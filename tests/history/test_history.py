@@ -57,9 +57,24 @@ def test_a_trial_goes_through_its_states() -> None:
     assert record.live() == ()
 
 
+def test_what_arrives_after_the_end_changes_nothing() -> None:
+    for state in TrialState:
+        if not state.is_live:
+            record = history()
+            ended(record, "a", state, 3.0)
+            before, snapshot = record["a"], record.snapshot()
+            record.report("a", 1, 2.5)
+            record.report("a", 7, 2.5, {"other": 1.0})
+            record.pause("a")
+            assert record["a"] == before
+            assert record.snapshot() is snapshot
+            assert record.live() == ()
+
+
 def test_a_trial_that_ray_runs_again_is_live_again() -> None:
     record = history()
     ended(record, "a", TrialState.FAILED, 3.0)
+    record.reopen("a")
     record.report("a", 1, 2.5)
     trial = record["a"]
     assert (trial.state, trial.reason, trial.ended_at) == (TrialState.RUNNING, "", None)
@@ -162,6 +177,7 @@ def test_a_snapshot_has_one_order(mode: str, sign: float) -> None:
     record = history(mode, max_t=9)
     ended(record, "b", TrialState.COMPLETED, 5.0, 4.0, lr=0.75)
     record.add("a", config(0.25, "tanh"))
+    record.reopen("b")
     record.report("b", 3, 3.0)  # out of turn: still the row of its trial
     record.end("b", TrialState.COMPLETED)
     record.report("a", 2, 7.0)

@@ -88,6 +88,7 @@ def test_a_full_disk_is_one_clear_error_and_what_was_written_stays(tmp_path: Pat
     with pytest.raises(HistoryError, match="disk is full"):
         record.end("a", TrialState.COMPLETED, "for a reason" * 1000)
     database.execute(f"PRAGMA max_page_count = {2 * pages}")  # there is room again
+    record.reopen("a")
     record.report("a", reported, 0.25)
     record.end("a", TrialState.COMPLETED)
     again = History.read(tmp_path / "record", SPACE)

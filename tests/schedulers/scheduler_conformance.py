@@ -11,6 +11,7 @@ import random
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,14 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import ConcurrencyLimiter
+from ray.tune.search import ConcurrencyLimiter, Repeater
 from ray.tune.search.searcher import Searcher
-from scheduler_fakes import FakeController, FakeTrial
+from scheduler_fakes import FakeController, FakeTrial, Wrapper
 from scheduler_loop import Forgetful, Loop, remembering
 
 from raytuner import BoTorchSearch
 from raytuner.bayes import SobolProposer
-from raytuner.errors import MetricError
+from raytuner.errors import MetricError, SettingError
 from raytuner.history import TrialState
 from raytuner.simulate import Cluster, Curve, NodeLoss, Settings, Simulation, simulate
 
@@ -238,3 +239,90 @@ class SchedulerConformance:
             controller, FakeTrial("b"), {"training_iteration": 0.5, "loss": 1}
         )
         assert scheduler.on_trial_result(controller, FakeTrial("a"), bad) == "STOP"
+
+    @pytest.mark.parametrize("kind", ["random", "ours"])
+    def test_trials_that_validate_every_few_epochs(self, make: Make, kind: str) -> None:
+        def curve(config: dict[str, Any]) -> Curve:
+            loss = config["x"]
+            return Curve(
+                [
+                    {"loss": loss + 1 / t} if t % 3 == 0 else {"loss": None, "train_loss": loss}
+                    for t in range(1, 2 * MAX_T)
+                ]
+            )
+
+        searcher: Any = None if kind == "random" else BoTorchSearch(seed=0, proposer=SobolProposer)
+        simulation = simulate(
+            curve,
+            {"x": tune.uniform(0, 1)},
+            searcher=searcher,
+            scheduler=make(),
+            metric="loss",
+            mode="min",
+            num_samples=12,
+            cluster=Cluster(workers=3),
+            settings=Settings(checkpoint_every=1, strict_metrics=False),
+            seed=0,
+        )
+        assert simulation.ended == "finished"
+        assert set(simulation.counts) <= {TrialState.COMPLETED, TrialState.STOPPED_EARLY}
+        assert simulation.counts[TrialState.COMPLETED] >= 1
+        if searcher is not None:
+            assert searcher.history.counts() == simulation.counts
+            steps = {t for trial in searcher.history.trials for t, _ in trial.values}
+            assert steps <= {3, 6, MAX_T}
+
+    def test_reports_without_the_metric_are_skipped(self, make: Make) -> None:
+        scheduler: Any = make("loss", "min")
+        controller = FakeController()
+        scheduler.on_trial_add(controller, FakeTrial("a"))
+        before = scheduler.state_dict()
+        for metrics in ({}, {"accuracy": 0.5}, {"loss": None}):
+            result = {"training_iteration": 1, **metrics}
+            assert scheduler.on_trial_result(controller, FakeTrial("a"), result) == "CONTINUE"
+            assert scheduler.state_dict() == before
+            at_end = {**result, "training_iteration": MAX_T}
+            assert scheduler.on_trial_result(controller, FakeTrial("a"), at_end) == "STOP"
+        no_time = {"loss": 1.0}
+        with pytest.raises(MetricError, match="time_attr 'training_iteration' is not in"):
+            scheduler.on_trial_result(controller, FakeTrial("a"), no_time)
+        good = {"training_iteration": 0.5, "loss": 1.0}
+        assert scheduler.on_trial_result(controller, FakeTrial("a"), good) == "CONTINUE"
+        assert scheduler.on_trial_result(controller, FakeTrial("a"), no_time) == "CONTINUE"
+
+    def test_it_says_so_when_the_first_trials_all_lack_the_metric(self, make: Make) -> None:
+        scheduler: Any = make("loss", "min")
+        controller = FakeController(SimpleNamespace(is_finished=lambda: False))
+        for trial_id in "abc":
+            trial = FakeTrial(trial_id)
+            scheduler.on_trial_add(controller, trial)
+            scheduler.on_trial_result(controller, trial, {"training_iteration": 1, "accuracy": 0.5})
+            scheduler.on_trial_complete(controller, trial, {"training_iteration": 2, "f1": 0.5})
+        with pytest.raises(MetricError, match="never reported the metric 'loss'") as caught:
+            scheduler.on_trial_add(controller, FakeTrial("d"))
+        assert "it reported 'accuracy', 'f1'" in str(caught.value)
+
+    @pytest.mark.parametrize("status", ["TERMINATED", "ERROR"])
+    def test_a_report_after_the_end_decides_nothing(self, make: Make, status: str) -> None:
+        scheduler: Any = make("loss", "min")
+        controller = FakeController()
+        for trial_id in "ab":
+            scheduler.on_trial_add(controller, FakeTrial(trial_id))
+            result = {"training_iteration": 0.5, "loss": 1.0}
+            scheduler.on_trial_result(controller, FakeTrial(trial_id), result)
+        before = scheduler.state_dict()
+        for value in (0.1, "low", None):
+            late = {"training_iteration": 1, "loss": value}
+            assert scheduler.on_trial_result(controller, FakeTrial("a", status), late) == "STOP"
+            assert scheduler.state_dict() == before
+
+    def test_it_does_not_go_with_a_repeater_around_a_searcher_of_ours(self, make: Make) -> None:
+        scheduler: Any = make("loss", "min")
+        searcher: Any = BoTorchSearch({"x": tune.uniform(0, 1)}, "loss", "min", background=False)
+        for wrapped in (
+            Repeater(searcher, repeat=2),
+            ConcurrencyLimiter(Repeater(searcher, repeat=2), max_concurrent=4),
+            Repeater(ConcurrencyLimiter(searcher, max_concurrent=2), repeat=2),
+        ):
+            with pytest.raises(SettingError, match="Repeater would pass on the mean"):
+                scheduler.on_trial_add(FakeController(Wrapper(wrapped)), FakeTrial("a"))

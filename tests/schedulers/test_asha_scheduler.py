@@ -173,7 +173,7 @@ def test_tells_the_searcher_why_before_it_stops() -> None:
     run = Run(searcher=Wrapper(Wrapper(searcher)))
     run.report("a", 1, 0.5)
     run.report("b", 1, 0.4)
-    run.tell("a", {"training_iteration": 2, "other": 1})
+    run.tell("a", {"training_iteration": 2, "acc": "high"})
     run.report("c", 100, 0.9)
     joined = ("join", "training_iteration", 100)
     assert searcher.heard == [
@@ -183,8 +183,8 @@ def test_tells_the_searcher_why_before_it_stops() -> None:
         (
             "invalid",
             "a",
-            "the metric 'acc' is not in the trial's report; it has the metrics 'other'. "
-            "Report 'acc' each time, or name another metric",
+            "the metric 'acc' was reported as 'high' (str), which is not a number; report an int "
+            "or a float. The report has the metrics 'acc'",
         ),
         joined,
     ]
@@ -202,10 +202,7 @@ def test_works_beside_a_searcher_that_does_not_listen() -> None:
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        ({"training_iteration": 1, "loss": 0.5}, "metric 'acc' is not in the trial's report"),
-        ({"acc": 0.5}, "time_attr 'training_iteration' is not in the trial's report"),
         ({"training_iteration": 1, "acc": "high"}, "metric 'acc' was reported as 'high' (str)"),
-        ({"training_iteration": 1, "acc": None}, "metric 'acc' was reported as None (NoneType)"),
         ({"training_iteration": 1, "acc": True}, "metric 'acc' was reported as True (bool)"),
         (
             {"training_iteration": math.nan, "acc": 1},
@@ -363,7 +360,7 @@ def test_save_and_restore_through_a_file(tmp_path: Path) -> None:
     restored.restore(path)
     assert Run(restored).report("b", 1, 0.4) == STOP
     # It remembers that a valid report was heard: a bad one is one trial's failure.
-    assert Run(restored).report("c", 1, None) == STOP
+    assert Run(restored).report("c", 1, "high") == STOP
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -164,7 +164,16 @@ BAD: dict[str, tuple[Callable[[], object], type[RaytunerError], list[str]]] = {
     ),
     "mode": (lambda: told(PARAM_SPACE, mode="best"), MetricError, ["'best'", "'min' or 'max'"]),
     "own mode": (lambda: BoTorchSearch(mode="best"), MetricError, ["'best'", "'min' or 'max'"]),
-    "no metric": (lambda: told(PARAM_SPACE, metric=None), MetricError, ["None", "TuneConfig"]),
+    "no metric, no mode": (
+        lambda: told(PARAM_SPACE, metric=None, mode=None),
+        MetricError,
+        ["None", "TuneConfig"],
+    ),
+    "modes and no metric": (
+        lambda: told(PARAM_SPACE, metric=None, mode=["min", "max"]),
+        MetricError,
+        ["None", "['min', 'max']"],
+    ),
     "no mode": (lambda: told(PARAM_SPACE, mode=None), MetricError, ["None", "TuneConfig"]),
     "two metrics": (
         lambda: told(PARAM_SPACE, metric=["loss", "time"]),
@@ -262,9 +271,7 @@ def test_bad_input_is_one_clear_error(case: str) -> None:
 
 
 def test_a_first_report_that_cannot_be_used_stops_the_search() -> None:
-    bad = {"no metric": {"training_iteration": 1, "accuracy": 0.5}, "text": report(1, "low")}
-    bad["no time"] = {"loss": 1.0, "accuracy": 0.5}
-    for result in bad.values():
+    for result in (report(1, "low"), {"loss": 1.0, "accuracy": 0.5}):
         searcher = search()
         searcher.add_evaluated_point(point(0.03), 1.0)  # not a report of this search
         searcher.suggest("a")
@@ -492,7 +499,7 @@ def test_no_report_is_a_failure_and_never_started_is_removed() -> None:
         searcher.suggest(name)
     searcher.on_trial_complete("a", {"training_iteration": 1, "done": True})
     assert searcher.history["a"].state is TrialState.FAILED
-    assert "without a report" in searcher.history["a"].reason
+    assert "never reported the metric 'loss'" in searcher.history["a"].reason
     assert "no metrics at all" in searcher.history["a"].reason
     searcher.on_trial_complete("b")
     assert searcher.history["b"].state is TrialState.REMOVED
@@ -518,14 +525,6 @@ def test_one_bad_report_fails_its_own_trial_only() -> None:
     assert state is TrialState.FAILED
     assert "'low'" in reason
     assert one.searcher.history["b"].state is TrialState.RUNNING
-
-
-def test_a_report_without_the_metric_is_passed_over_once_it_is_known() -> None:
-    one = Endings()
-    one.searcher.on_trial_result("a", {"training_iteration": 2, "accuracy": 0.5})
-    one.searcher.on_trial_result("a", report(3, 0.5))
-    assert one.end(report(3, 0.5)) == (TrialState.COMPLETED, "", 3)
-    assert one.searcher.history["a"].values == ((1, 1.0), (3, 0.5))
 
 
 # -- save and restore -----------------------------------------------------------------------------

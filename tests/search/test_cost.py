@@ -89,7 +89,14 @@ def test_bad_costs() -> None:
         BoTorchSearch(SPACE, "loss", "min", cost=3)  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="strategy 'ucb' takes no cost"):
         BoTorchSearch(SPACE, "loss", "min", cost="s", strategy="ucb")
-    search = BoTorchSearch(SPACE, "loss", "min", cost="s", background=False)
+
+
+def test_a_cost_that_is_missing_is_unknown() -> None:
+    search = BoTorchSearch(SPACE, "loss", "min", cost="s", background=False, max_t=2)
     search.suggest("a")
-    with pytest.raises(MetricError, match="'s' is not in the trial's report"):
-        search.on_trial_result("a", {"loss": 1.0, "training_iteration": 1})
+    search.on_trial_result("a", {"loss": 1.0, "s": 3.0, "training_iteration": 1})
+    np.testing.assert_equal(search.history.snapshot().cost, [6.0])
+    search.on_trial_complete("a", {"loss": 0.5, "training_iteration": 2})
+    assert search.history["a"].state is TrialState.COMPLETED
+    assert search.history["a"].values == ((1, 1.0), (2, 0.5))
+    np.testing.assert_equal(search.history.snapshot().cost, [np.nan])

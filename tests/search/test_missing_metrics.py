@@ -1,0 +1,285 @@
+"""Reports without the metric, and those that come through Ray's wrappers or too late."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray import tune
+from ray.tune.search import ConcurrencyLimiter, Repeater
+
+from raytuner import BoTorchSearch
+from raytuner.bayes import SobolProposer
+from raytuner.errors import MetricError, SettingError
+from raytuner.history import TrialState
+
+SPACE: dict[str, Any] = {"x": tune.uniform(0, 1)}
+
+LIVE_REPORT = {"training_iteration": 1, "trial_id": "a", "time_total_s": 1.0, "done": False}
+
+
+def search(*trials: str, **settings: Any) -> BoTorchSearch:
+    """A searcher with these trials. Sobol: these tests are not about models."""
+    known = {"metric": "loss", "mode": "min", "proposer": SobolProposer, "background": False}
+    searcher = BoTorchSearch(SPACE, **{**known, "seed": 0, **settings})
+    for trial_id in trials:
+        searcher.suggest(trial_id)
+    return searcher
+
+
+def report(t: int, **metrics: Any) -> dict[str, Any]:
+    return {**LIVE_REPORT, "training_iteration": t, **metrics}
+
+
+# -- reports without the metric --------------------------------------------------------------------
+
+GOALS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "one": ({}, [{}, {"accuracy": 0.5}, {"loss": None}]),
+    "several": (
+        {"metric": ["loss", "ms"], "mode": ["min", "min"]},
+        [{}, {"loss": 1.0}, {"ms": 1.0}, {"loss": 1.0, "ms": None}],
+    ),
+    "weighed": (
+        {"metric": ["loss", "ms"], "mode": ["min", "min"], "weights": [1, 2]},
+        [{"loss": 1.0}, {"ms": 1.0}],
+    ),
+    "bounded": ({"outcome_constraints": ["mib <= 9"]}, [{"loss": 1.0}, {"mib": 1.0}]),
+}
+
+
+@pytest.mark.parametrize("case", GOALS)
+def test_they_are_skipped_even_the_first_one(case: str) -> None:
+    settings, lacking = GOALS[case]
+    searcher = search("a", **settings)
+    full = dict.fromkeys(searcher.goal.metrics, 0.5)
+    t = 0
+    for metrics in lacking:
+        searcher.on_trial_result("a", report(t := t + 1, **metrics))
+        assert searcher.history.last("a") is None
+    searcher.on_trial_result("a", report(t := t + 1, **full))
+    for metrics in lacking:
+        searcher.on_trial_result("a", report(t := t + 1, **metrics))
+    searcher.on_trial_complete("a", report(t, **lacking[-1]))
+    trial = searcher.history["a"]
+    assert (trial.state, trial.reason, len(trial.values)) == (TrialState.COMPLETED, "", 1)
+
+
+@pytest.mark.parametrize("case", GOALS)
+def test_a_trial_that_never_reports_it_has_failed(case: str) -> None:
+    settings, lacking = GOALS[case]
+    searcher = search("a", **settings)
+    searcher.on_trial_result("a", report(1, accuracy=0.5, epoch=3))
+    searcher.on_trial_complete("a", report(2, **lacking[0], **{"val/loss": 0.25}))
+    trial = searcher.history["a"]
+    assert trial.state is TrialState.FAILED
+    for name in searcher.goal.required:
+        missing = lacking[0].get(name) is None
+        assert (f"never reported the metric {name!r}" in trial.reason) <= missing
+    assert "'accuracy'" in trial.reason
+    assert "'epoch'" in trial.reason
+    assert "'val/loss'" in trial.reason
+    assert "training_iteration" not in trial.reason
+
+
+@pytest.mark.parametrize("optional", ["cost", "standard_error"])
+def test_a_cost_or_a_standard_error_may_be_missing(optional: str) -> None:
+    searcher = search("a", **{optional: "extra"})
+    searcher.on_trial_result("a", report(1, loss=1.0))
+    searcher.on_trial_result("a", report(2, loss=0.5, extra=None))
+    searcher.on_trial_complete("a", report(2, loss=0.5))
+    assert searcher.history["a"].state is TrialState.COMPLETED
+    assert [t for t, _ in searcher.history["a"].values] == [1, 2]
+    assert math.isnan(searcher.history.metrics_of(searcher.history["a"])["extra"])
+
+
+def test_a_stop_at_a_report_without_the_metric_is_a_stop() -> None:
+    """The value that is known is one of before, and no final one."""
+    for scheduled in (True, False):
+        searcher = search("a", max_t=9)
+        if scheduled:
+            searcher.join_schedule(time_attr="training_iteration", max_t=9)
+            searcher.on_trial_stopped("a", "rank 3 of 3")
+        searcher.on_trial_result("a", report(2, loss=0.5))
+        searcher.on_trial_complete("a", report(3, accuracy=0.5))
+        assert searcher.history["a"].state is TrialState.STOPPED_EARLY
+        assert searcher.history["a"].values == ((2, 0.5),)
+
+
+def test_reports_without_the_time_attr() -> None:
+    searcher = search("a", "b", "c", time_attr="epoch")
+    searcher.on_trial_result("a", report(1, loss=1.0, epoch=1))
+    searcher.on_trial_result("a", report(2, loss=0.9))
+    searcher.on_trial_result("a", report(3, loss=0.8, epoch=None))
+    searcher.on_trial_result("a", report(4, epoch=5))
+    searcher.on_trial_complete("a", report(5, loss=0.5))  # the last known epoch
+    assert searcher.history["a"].values == ((1, 1.0), (5, 0.5))
+    assert searcher.history["a"].state is TrialState.COMPLETED
+    searcher.on_trial_complete("b", report(1, loss=1.0, step=3))
+    assert searcher.history["b"].state is TrialState.FAILED
+    assert "never reported the time_attr 'epoch'; it reported 'loss', 'step'" in (
+        searcher.history["b"].reason
+    )
+
+
+# -- when it is the name that is wrong -------------------------------------------------------------
+
+
+def test_the_search_stops_when_the_first_trials_all_lack_the_metric() -> None:
+    searcher = search("a", "b", "c", "d")
+    for trial_id in "ab":
+        searcher.on_trial_complete(trial_id, report(1, accuracy=0.5))
+    searcher.on_trial_complete("c", error=True)  # it may have been another cause
+    assert isinstance(searcher.suggest("e"), dict)
+    searcher.on_trial_complete("d", report(1, accuracy=0.5))
+    with pytest.raises(MetricError, match=r"first 3 trials.*never reported the metric 'loss'") as e:
+        searcher.suggest("f")
+    assert "it reported 'accuracy'" in str(e.value)
+    assert str(e.value).endswith(searcher.history["d"].reason)
+
+
+def test_one_good_trial_keeps_it_going() -> None:
+    searcher = search(*"abcd")
+    searcher.on_trial_result("d", report(1, loss=0.5))
+    for trial_id in "abc":
+        searcher.on_trial_complete(trial_id, report(1, accuracy=0.5))
+    assert isinstance(searcher.suggest("e"), dict)
+
+
+def test_it_does_not_stop_at_once_when_it_is_restored(tmp_path: Path) -> None:
+    """The training function may have been mended since."""
+    searcher = search(*"abc")
+    for trial_id in "abc":
+        searcher.on_trial_complete(trial_id, report(1, accuracy=0.5))
+    searcher.save(str(tmp_path / "saved"))
+    again = search()
+    again.restore(str(tmp_path / "saved"))
+    assert isinstance(again.suggest("d"), dict)
+
+
+# -- Ray's wrappers --------------------------------------------------------------------------------
+
+
+def repeated(wrapped: Any, searcher: BoTorchSearch, values: list[float]) -> None:
+    """Play Ray with groups of three trials."""
+    for number in range(len(values)):
+        config = wrapped.suggest(str(number))
+        assert config["__trial_index__"] == number % 3
+        assert config["x"] == searcher.history[str(number - number % 3)].config["x"]
+    for number, value in enumerate(values):
+        result = report(4, loss=value)
+        wrapped.on_trial_result(str(number), result)
+        wrapped.on_trial_complete(str(number), result=result, error=False)
+
+
+@pytest.mark.parametrize("around", ["plain", "limiter inside", "limiter outside", "two"])
+@pytest.mark.parametrize("max_t", [None, 9])
+def test_the_mean_of_repeated_trials_is_learned(around: str, max_t: float | None) -> None:
+    searcher = search(max_t=max_t)
+    inside: Any = searcher
+    if around == "limiter inside":
+        inside = ConcurrencyLimiter(searcher, max_concurrent=4)
+    wrapped: Any = Repeater(inside, repeat=3)
+    if around == "limiter outside":
+        wrapped = ConcurrencyLimiter(wrapped, max_concurrent=6)
+    if around == "two":
+        wrapped = Repeater(Repeater(searcher, repeat=1, set_index=False), repeat=3)
+    repeated(wrapped, searcher, [1.0, 2.0, 3.0, 4.0, 5.0, math.nan])
+    trials = searcher.history.trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETED] * 2
+    assert [trial.values for trial in trials] == [((max_t or 1, 2.0),), ((max_t or 1, 4.5),)]
+    assert searcher.history.snapshot().final.tolist() == [True, True]
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")  # Ray's
+def test_a_group_of_repeats_counts_whatever_befell_its_last_trial() -> None:
+    searcher = search()
+    wrapped: Any = Repeater(searcher, repeat=2)
+    for name in "abcd":
+        wrapped.suggest(name)
+    wrapped.on_trial_complete("a", result=report(1, loss=1.0), error=False)
+    wrapped.on_trial_complete("b", result=None, error=True)
+    wrapped.on_trial_complete("c", result=None, error=True)
+    wrapped.on_trial_complete("d", result=None, error=True)
+    assert searcher.history["a"].state is TrialState.COMPLETED
+    assert searcher.history["a"].value == 1.0
+    assert searcher.history["c"].state is TrialState.FAILED
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"metric": ["loss", "ms"], "mode": ["min", "min"]},
+        {"outcome_constraints": ["mib <= 9"]},
+        {"cost": "s"},
+        {"standard_error": "se"},
+    ],
+)
+def test_a_repeater_around_more_than_one_metric_is_an_error(settings: dict[str, Any]) -> None:
+    for wrap in (lambda s: s, lambda s: ConcurrencyLimiter(s, max_concurrent=2)):
+        wrapped: Any = wrap(Repeater(wrap(search(**settings)), repeat=2))
+        with pytest.raises(SettingError, match=r"Repeater passes on the mean of one metric"):
+            wrapped.suggest("a")
+
+
+# -- what arrives after the end --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["completed", "stopped", "failed", "removed"])
+def test_a_late_report_does_not_revive_a_trial(how: str) -> None:
+    searcher = search("a", max_t=9)
+    if how == "stopped":
+        searcher.on_trial_stopped("a", "rank 3 of 3")
+    if how != "removed":
+        searcher.on_trial_result("a", report(1, loss=1.0))
+    error, last = how == "failed", None if how in ("failed", "removed") else report(9, loss=0.5)
+    searcher.on_trial_complete("a", last, error=error)
+    before = searcher.history["a"]
+    assert before.state.value.startswith(how[:4].upper())
+    searcher.on_trial_result("a", report(10, loss=0.1))
+    searcher.on_trial_result("a", report(11, loss="low"))
+    searcher.on_trial_complete("a", report(12, loss=0.1))
+    searcher.on_trial_complete("a", error=True)
+    searcher.on_pause("a")
+    searcher.on_unpause("a")
+    assert searcher.history["a"] == before
+    assert searcher.history.live() == ()
+
+
+def test_a_failed_trial_that_is_run_again_after_a_restore_goes_on(tmp_path: Path) -> None:
+    """Ray's ``Tuner.restore(..., resume_errored=True)``."""
+    searcher = search("a", "b", max_t=9)
+    searcher.on_trial_result("a", report(1, loss=1.0))
+    searcher.on_trial_complete("a", error=True)
+    searcher.on_trial_complete("b", report(9, loss=1.0))
+    searcher.save(str(tmp_path / "saved"))
+    again = search()
+    again.restore(str(tmp_path / "saved"))
+    assert again.history["a"].state is TrialState.FAILED
+    again.on_trial_result("a", report(2, loss=0.5))
+    again.on_trial_result("b", report(10, loss=0.5))  # nobody runs it: it is only late
+    assert again.history.live() == ("a",)
+    again.on_trial_complete("a", report(9, loss=0.25))
+    again.on_trial_result("a", report(10, loss=0.5))
+    states = [trial.state for trial in again.history.trials]
+    assert states == [TrialState.COMPLETED] * 2
+    assert again.history["a"].values == ((1, 1.0), (2, 0.5), (9, 0.25))
+
+
+# -- a metric without a name -----------------------------------------------------------------------
+
+
+def test_without_a_metric_the_bare_number_is_optimised() -> None:
+    ones = [search(metric=None) for _ in range(3)]
+    assert ones[0].set_search_properties(None, None, {})
+    ones[1] = BoTorchSearch(seed=0, background=False)
+    assert ones[1].set_search_properties(None, "min", dict(SPACE))
+    for searcher in ones:
+        searcher.suggest("a")
+        assert searcher.metric == "_metric"
+        searcher.on_trial_complete("a", {"_metric": 0.5, "training_iteration": 1})
+        assert searcher.history["a"].value == 0.5
+    named = search(metric=None)
+    assert named.set_search_properties("loss", None, {})
+    assert named.metric == "loss"
