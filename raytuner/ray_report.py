@@ -122,6 +122,12 @@ def read_report(
     return t, read_metrics(result, names, optional)
 
 
+def resource_of(result: Mapping[str, Any], time_attr: str) -> float | None:
+    """Return the resource `t` of a report, or None if it has no finite one."""
+    t = _number(result.get(time_attr))
+    return t if t is not None and math.isfinite(t) else None
+
+
 def lacking(result: Mapping[str, Any], names: Iterable[str]) -> list[str]:
     """Return those of the names that a report has no value for. None is no value."""
     return [name for name in names if result.get(name) is None]

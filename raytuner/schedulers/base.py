@@ -16,7 +16,14 @@ from raytuner.errors import HistoryError, MetricError, SettingError, TrainableEr
 from raytuner.halving import Action, Judge, Value, value_of
 from raytuner.history import Goal
 from raytuner.history.goal import names_of
-from raytuner.ray_report import Unreported, lacking, never_reported, own_keys, read_report
+from raytuner.ray_report import (
+    Unreported,
+    lacking,
+    never_reported,
+    own_keys,
+    read_report,
+    resource_of,
+)
 from raytuner.schedulers.checkpoints import check_can_checkpoint, has_checkpoint
 from raytuner.schedulers.partner import (
     FidelityKeeper,
@@ -28,7 +35,6 @@ from raytuner.schedulers.partner import (
 )
 from raytuner.schedulers.restored import RollCall, bring_up_to_date, go_on
 from raytuner.schedulers.slots import Slots, count_in, count_out, max_concurrent_of, repeats
-from raytuner.space.choices import is_number
 
 logger = logging.getLogger(__name__)
 
@@ -203,8 +209,8 @@ class JudgingScheduler(FIFOScheduler):
             return self.STOP
         if report is None:
             self._unreported.note(trial.trial_id, result)
-            t: Any = result.get(self._time_attr)
-            return self.STOP if is_number(t) and t >= self.max_t else self.CONTINUE
+            at = resource_of(result, self._time_attr)
+            return self.STOP if at is not None and at >= self.max_t else self.CONTINUE
         self._heard_valid = True
         t, value = report
         if t >= self.max_t:

@@ -22,7 +22,7 @@ from raytuner.errors import ConfigError, HistoryError, MetricError, SettingError
 from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
 from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
 from raytuner.history.goal import names_of
-from raytuner.ray_report import Unreported, lacking, read_report
+from raytuner.ray_report import Unreported, lacking, read_report, resource_of
 from raytuner.search.background import Background, StartProcess
 from raytuner.search.checkpoints import last_checkpoint, note_checkpoint
 from raytuner.search.earlier import EARLIER, tasks_within, within
@@ -452,8 +452,8 @@ class BoTorchSearch(Searcher):
             return
         if report is None:
             self._unreported.note(trial_id, result)
-            if is_number(result.get(time_attr)):
-                self._heard_at[trial_id] = float(result[time_attr])
+            if (at := resource_of(result, time_attr)) is not None:
+                self._heard_at[trial_id] = at
             return
         t, metrics = report
         pauses = history[trial_id].state is TrialState.PAUSED  # Ray says so before this report

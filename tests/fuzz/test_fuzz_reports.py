@@ -119,8 +119,13 @@ def test_a_scheduler_decides_on_whatever_is_reported(
     for name, report in reports:
         said = scheduler.on_trial_result(controller, trials[name], report)
         assert said in (TrialScheduler.CONTINUE, TrialScheduler.STOP)
-        t = number(report.get("training_iteration"))
-        if t is None or not math.isfinite(t) or number(report.get("loss")) is None or t >= 9:
+        t, value = number(report.get("training_iteration")), number(report.get("loss"))
+        at_end = t is not None and math.isfinite(t) and t >= 9
+        if report.get("loss") is None:
+            assert said == (TrialScheduler.STOP if at_end else TrialScheduler.CONTINUE)
+        elif report.get("training_iteration") is None:
+            assert said == TrialScheduler.CONTINUE
+        elif t is None or not math.isfinite(t) or value is None or at_end:
             assert said == TrialScheduler.STOP
     scheduler.debug_string()
     json.loads(json.dumps(scheduler.state_dict()))
@@ -138,14 +143,15 @@ def trial(name: str) -> Any:
 
 
 def test_before_anything_was_reported_right_it_is_one_error() -> None:
-    reports: list[dict[Any, Any]] = [{"loss": Rude()}, {7: 1}, {"": None}, {"loss": None, 7: 1}]
-    for report in reports:
-        search = BoTorchSearch(
-            SPACE, metric="loss", mode="min", proposer=SobolProposer, background=False
-        )
-        search.suggest("a")
-        with pytest.raises(MetricError):
-            search.on_trial_result("a", {"training_iteration": 1, **report})
+    reports: list[dict[Any, Any]] = [{7: 1}, {"": None}, {"loss": None, 7: 1}, {"loss": Rude()}]
+    search = BoTorchSearch(
+        SPACE, metric="loss", mode="min", proposer=SobolProposer, background=False
+    )
+    search.suggest("a")
+    for report in reports[:3]:  # these have no metric, and are skipped
+        search.on_trial_result("a", {"training_iteration": 10**400, **report})
+    with pytest.raises(MetricError):
+        search.on_trial_result("a", {"training_iteration": 1, **reports[3]})
 
 
 PATHS = st.lists(st.integers(0, 20), max_size=5)
