@@ -148,6 +148,9 @@ def _reached() -> Iterator[None]:
 
 Folder = Path | RemoteFolder
 
+DEFAULT_STORAGE = Path("~/raytuner_results")
+"""Where studies go if nothing else is said."""
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 

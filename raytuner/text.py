@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import tomli_w
 
 from raytuner.history import History, TrialState, causes
 
@@ -76,6 +79,30 @@ def one_line(config: Mapping[str, Any]) -> str:
     'lr=0.001 optimizer=adam'
     """
     return " ".join(f"{printable(str(key))}={value(item)}" for key, item in flat(config))
+
+
+def configuration_as_json(config: Mapping[str, Any]) -> str:
+    """Return a configuration as JSON. A value that JSON does not have becomes text."""
+    return json.dumps(config, indent=2, default=str)
+
+
+def configuration_as_toml(config: Mapping[str, Any]) -> str:
+    """Return a configuration as TOML.
+
+    TOML has no null: a comment names the hyperparameters that are None.
+    """
+    missing = [key for key, value in flat(config) if value is None]
+    names = map(printable, missing)
+    note = "".join(f"# {name} is None, which TOML does not have\n" for name in names)
+    return note + tomli_w.dumps(_for_toml(config))
+
+
+def _for_toml(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _for_toml(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_for_toml(item) for item in value if item is not None]
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def states(counts: Mapping[TrialState, int]) -> str:

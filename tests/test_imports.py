@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import raytuner
+from raytuner.history import Goal, History, TrialState
+from raytuner.search.restore import RECORD_FILE
+from raytuner.space import Categorical, Float, Integer, Normal, Space, when
 
 PACKAGE = Path(raytuner.__file__).parent
 
@@ -41,6 +45,9 @@ ALLOWED: dict[str, set[str]] = {
     # The package itself names its rooms for type checkers only, and imports them when asked.
     "": {"placement", "schedulers", "search", "study"},
 }
+
+# Packages that take seconds to import.
+_SLOW = {"ray", "torch", "botorch", "pandas", "pyarrow", "plotly"}
 
 # Packages that are not imported at all in a room.
 BARRED: dict[str, set[str]] = {
@@ -187,6 +194,53 @@ def test_the_command_line_is_quick_to_import() -> None:
     loaded = loaded_after("import raytuner.cli")
     assert "click" in loaded
     assert not loaded & {"ray", "torch", "pandas"}
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study's folder with what a record can hold: conditions, a front, a bound, repeats."""
+    folder = tmp_path_factory.mktemp("studies") / "first"
+    folder.mkdir()
+    space = Space(
+        {
+            "lr": Float(1e-4, 0.1, log=True),
+            "model": Categorical(["linear", "net"]),
+            "depth": when(Integer(1, 4), model="net"),
+            "noise": Normal(0, 1),
+        },
+        ["lr + noise <= 9"],
+    )
+    goal = Goal.of(["loss", "seconds"], ["min", "min"], outcome_constraints=["memory <= 5"])
+    history = History(space, goal=goal, max_t=9, path=folder / RECORD_FILE)
+    for i, config in enumerate(space.sample(np.random.default_rng(0), 4)):
+        history.add(f"t{i}", config)
+        history.report(f"t{i}", 9, i, {"seconds": 4 - i, "memory": i})
+    for i, state in enumerate([TrialState.COMPLETED, TrialState.COMPLETED, TrialState.FAILED]):
+        history.end(f"t{i}", state)
+    history.set_meta("confirmed", {"t0": [0.5, 0.25]})
+    history.set_meta("finished", False)
+    history.close()
+    return folder
+
+
+@pytest.mark.parametrize("command", ["list", "show", "best", "best --format toml"])
+def test_commands_that_read_a_record_are_quick(command: str, record: Path) -> None:
+    words = [*command.split(), str(record.parent if command == "list" else record)]
+    loaded = loaded_after(
+        "from click.testing import CliRunner; from raytuner.cli import main\n"
+        f"result = CliRunner().invoke(main, {words!r}); assert result.exit_code == 0, result"
+    )
+    assert {"sqlite3", "numpy"} <= loaded
+    assert not loaded & _SLOW
+
+
+def test_reading_a_study_from_python_is_quick(record: Path) -> None:
+    loaded = loaded_after(
+        f"import raytuner; study = raytuner.load({str(record)!r})\n"
+        "assert study.best and study.pareto and study.trials and study.confirmed and study.counts"
+    )
+    assert "sqlite3" in loaded
+    assert not loaded & _SLOW
 
 
 def test_public_names_are_loaded_when_asked_for() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raytuner.cli.common import FOLDER, NOTHING_USABLE, load
-from raytuner.folders import Folder, folders_in
+from raytuner.folders import DEFAULT_STORAGE, Folder, folders_in
 
 if TYPE_CHECKING:
     from raytuner.study import Study
@@ -30,7 +30,6 @@ def list_(folder: Folder | None) -> None:
 
     from raytuner import text
     from raytuner.errors import RaytunerError, SettingError
-    from raytuner.study.arguments import DEFAULT_STORAGE
 
     place = DEFAULT_STORAGE.expanduser() if folder is None else folder
     try:
@@ -114,11 +113,11 @@ def show(folder: Folder) -> None:
 )
 def best(folder: Folder, form: str) -> None:
     """Print the best configuration, to pipe on."""
-    from raytuner.report.page import configuration_as_json, configuration_as_toml
+    from raytuner import text
 
     study = load(folder)
     trial = study.best
-    write = configuration_as_json if form == "json" else configuration_as_toml
+    write = text.configuration_as_json if form == "json" else text.configuration_as_toml
     click.echo(write(trial.config).rstrip())
 
 

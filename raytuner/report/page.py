@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomli_w
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.io.json import to_json_plotly
@@ -82,8 +81,8 @@ def body(figures: Figures, folder: Folder) -> Markup:
             best_rows=[]
             if best is None
             else [(k, text.value(v)) for k, v in text.flat(best.config)],
-            best_toml="" if best is None else configuration_as_toml(best.config),
-            best_json="" if best is None else configuration_as_json(best.config),
+            best_toml="" if best is None else text.configuration_as_toml(best.config),
+            best_json="" if best is None else text.configuration_as_json(best.config),
             why=[] if best is None else words.why_proposed(history, best),
             stops=[_group(g) for g in words.stops(history)],
             failures=[_group(g) for g in words.failures(history)],
@@ -106,30 +105,6 @@ def body(figures: Figures, folder: Folder) -> Markup:
         )
     )
     return Markup(text_of_body)
-
-
-def configuration_as_json(config: dict[str, Any]) -> str:
-    """A configuration as JSON; what JSON does not have is written as text."""
-    return json.dumps(config, indent=2, default=str)
-
-
-def configuration_as_toml(config: dict[str, Any]) -> str:
-    """A configuration as TOML.
-
-    TOML has no null: hyperparameters that are None are left out, with a comment that says so.
-    """
-    missing = [key for key, value in text.flat(config) if value is None]
-    names = map(text.printable, missing)
-    note = "".join(f"# {name} is None, which TOML does not have\n" for name in names)
-    return note + tomli_w.dumps(_for_toml(config))
-
-
-def _for_toml(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _for_toml(v) for k, v in value.items() if v is not None}
-    if isinstance(value, list | tuple):
-        return [_for_toml(item) for item in value if item is not None]
-    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _plots(figures: Figures) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from raytuner.bayes.proposer import Proposal
-from raytuner.bayes.seen import Seen
 from raytuner.history import History, Origin
-from raytuner.search.mirror import Setup
+
+if TYPE_CHECKING:  # they import torch, which those who only count proposals do without
+    from raytuner.bayes.proposer import Proposal
+    from raytuner.bayes.seen import Seen
+    from raytuner.search.mirror import Setup
 
 
 class Proposals(Protocol):

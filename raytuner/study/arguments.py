@@ -13,11 +13,9 @@ from typing import Any
 from ray import tune as ray_tune
 
 from raytuner.errors import SettingError, TrainableError
-from raytuner.folders import Folder, RemoteFolder, folder_of
+from raytuner.folders import DEFAULT_STORAGE, Folder, RemoteFolder, folder_of
 from raytuner.placement.request import Resources, for_ray
 from raytuner.secret import without_secrets
-
-DEFAULT_STORAGE = Path("~/raytuner_results")
 
 _TRIED = ".raytuner-can-write"
 _LONGEST = 200  # bytes of a name: file systems take 255, and Ray's own names are added to it

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,37 +22,10 @@ from raytuner.search.restore import record_at
 from raytuner.space import Config
 from raytuner.study.arguments import Trainable, check_trainable, with_resources
 from raytuner.study.callbacks import guarded
+from raytuner.study.confirmed import CONFIRMED, Confirmed, confirmed
 from raytuner.study.placeable import require_room
 from raytuner.study.provenance import known_resources
 from raytuner.study.run import ray_session
-
-CONFIRMED = "confirmed"
-"""Under this key the record has the values of repeats, by trial id."""
-
-
-@dataclass(frozen=True)
-class Confirmed:
-    """A trial and what came of training its configuration again.
-
-    Attributes:
-        trial: The trial that the search ran.
-        values: The metric of each repeat that ended with one.
-    """
-
-    trial: Trial
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """The repeats' mean; NaN without any. The search's own value is left out: it was chosen."""
-        return statistics.fmean(self.values) if self.values else math.nan
-
-    @property
-    def standard_error(self) -> float:
-        """The standard error of the mean; NaN of fewer than two repeats."""
-        if len(self.values) < 2:
-            return math.nan
-        return statistics.stdev(self.values) / math.sqrt(len(self.values))
 
 
 class Listed(Searcher):
@@ -118,14 +89,6 @@ def confirm(
         with closing(History.open(record_at(path), history.space)) as live:
             live.set_meta(CONFIRMED, history.get_meta(CONFIRMED))
     return confirmed(history)
-
-
-def confirmed(history: History) -> tuple[Confirmed, ...]:
-    """The trials that were confirmed, the best mean first."""
-    sign = 1.0 if history.mode == "min" else -1.0
-    known: Mapping[str, list[float]] = history.get_meta(CONFIRMED, {})
-    found = [Confirmed(history[trial_id], tuple(values)) for trial_id, values in known.items()]
-    return tuple(sorted(found, key=lambda c: (math.isnan(c.mean), sign * c.mean)))
 
 
 def chosen(history: History, k: int, repeats: int, seed_key: str | None) -> list[Trial]:

@@ -21,7 +21,7 @@ from raytuner.placement.cluster import nodes
 from raytuner.placement.request import Request
 from raytuner.placement.room import fits
 from raytuner.study.metrics import RayMetrics
-from raytuner.study.standing import Standing, as_figures, as_picture, as_text
+from raytuner.study.standing import Standing, as_figures, as_picture, as_text, broken
 from raytuner.text import count, first_line
 
 logger = logging.getLogger(__name__)
@@ -245,12 +245,6 @@ class Progress(Callback):
             slots=self._slots,
             failures=self._failures,
         )
-
-
-def broken(history: History, trial: Trial) -> tuple[str, ...]:
-    """The outcome constraints that a trial breaks, in words."""
-    metrics = history.metrics_of(trial)
-    return tuple(str(c) for c in history.goal.constraints if not c.slack(metrics[c.metric]) >= 0)
 
 
 def _front_of(history: History) -> int | None:

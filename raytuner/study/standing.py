@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from raytuner.history import Trial, TrialState
+from raytuner.history import History, Trial, TrialState
 from raytuner.text import clock, count, one_line, printable, states
 
 _FEW_TRIALS = 3  # fewer say nothing about how long the others take
@@ -174,3 +174,9 @@ def as_picture(standing: Standing) -> Group:
     for title, line in lines.items():
         table.add_row(title, Text(printable(line)))
     return Group(table, Text())
+
+
+def broken(history: History, trial: Trial) -> tuple[str, ...]:
+    """The outcome constraints that a trial breaks, in words."""
+    metrics = history.metrics_of(trial)
+    return tuple(str(c) for c in history.goal.constraints if not c.slack(metrics[c.metric]) >= 0)

@@ -15,8 +15,7 @@ from raytuner.folders import Folder, folder_of
 from raytuner.history import Goal, History, Trial, TrialState
 from raytuner.search.restore import record_in
 from raytuner.space import Config
-from raytuner.study import confirm, continued
-from raytuner.study.confirm import Confirmed
+from raytuner.study.confirmed import Confirmed, confirmed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,7 +132,9 @@ class Study:
     @property
     def can_resume(self) -> bool:
         """Whether Ray has saved what :meth:`resume` goes on from."""
-        return continued.can_resume(self.path)
+        from raytuner.study.continued import can_resume
+
+        return can_resume(self.path)
 
     @property
     def counts(self) -> Counter[TrialState]:
@@ -259,9 +260,11 @@ class Study:
             SettingError, TrainableError: Bad input.
             HistoryError: No trial has completed.
         """
+        from raytuner.study.confirm import confirm
+
         if trainable is None:
             trainable = _imported(self.history.get_meta("trainable"))
-        return confirm.confirm(
+        return confirm(
             self.path,
             self.history,
             trainable,
@@ -276,7 +279,7 @@ class Study:
     @property
     def confirmed(self) -> tuple[Confirmed, ...]:
         """Trials that were trained again (:meth:`confirm`), the best mean first."""
-        return confirm.confirmed(self.history)
+        return confirmed(self.history)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report, one HTML page that opens without a network.
@@ -322,9 +325,11 @@ class Study:
             SettingError: ``resources`` have to be given again.
             HistoryError: Ray was killed before it saved anything to go on from.
         """
+        from raytuner.study.continued import resume
+
         if trainable is None:
             trainable = _imported(self.history.get_meta("trainable"))
-        history = continued.resume(self.path, self.history, trainable, resources)
+        history = resume(self.path, self.history, trainable, resources)
         return Study(self.path, history)
 
     def extend(self, num_samples: int = -1, trainable: Any = None, **settings: Any) -> Study:
@@ -361,11 +366,11 @@ class Study:
             SettingError: Bad input, or a setting that the record cannot hold is not given again.
             SpaceError: No space holds the study's and ``param_space``.
         """
+        from raytuner.study.continued import extend
+
         if trainable is None:
             trainable = _imported(self.history.get_meta("trainable"))
-        history = continued.extend(
-            self.path, self.history, trainable, num_samples=num_samples, **settings
-        )
+        history = extend(self.path, self.history, trainable, num_samples=num_samples, **settings)
         return Study(self.path, history)
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from raytuner import text
 from raytuner.history import Trial, TrialState, causes
 from raytuner.search.proposals import proposal_counts
-from raytuner.study.progress import broken
+from raytuner.study.standing import broken
 
 if TYPE_CHECKING:
     from raytuner.study.study import Study

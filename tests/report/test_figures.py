@@ -17,9 +17,9 @@ from raytuner.history import History, TrialState
 from raytuner.report import Figures
 from raytuner.report.events import idle_shares, use
 from raytuner.report.look import MANY, value_axis
-from raytuner.report.page import configuration_as_toml
 from raytuner.report.progress import incumbent
 from raytuner.space import Categorical, Float, Normal, Space
+from raytuner.text import configuration_as_toml
 
 N = 150
 

@@ -15,7 +15,8 @@ from raytuner.errors import HistoryError, RaytunerWarning, SettingError
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
-from raytuner.study.confirm import Listed, confirmed, note, repeated
+from raytuner.study.confirm import Listed, note, repeated
+from raytuner.study.confirmed import confirmed
 
 
 def trainable() -> Callable[[dict[str, Any]], None]:
