@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+import scipy  # its parts are loaded on first use: scipy.special takes as long as numpy
 
 Vector = npt.NDArray[np.float64]
 
@@ -25,12 +25,14 @@ _TAIL = 2.0**-53
 
 def normal_cdf(x: Vector, mean: float, sd: float) -> Vector:
     """Chance that a normal variable is at most `x`."""
-    return np.asarray(ndtr((x - mean) / sd), dtype=np.float64)
+    return np.asarray(scipy.special.ndtr((x - mean) / sd), dtype=np.float64)
 
 
 def normal_quantile(u: Vector, mean: float, sd: float) -> Vector:
     """Value below which a normal variable lies with chance `u`, kept within 8.21 sd of the mean."""
-    return np.asarray(mean + sd * ndtri(np.clip(u, _TAIL, 1 - _TAIL)), dtype=np.float64)
+    return np.asarray(
+        mean + sd * scipy.special.ndtri(np.clip(u, _TAIL, 1 - _TAIL)), dtype=np.float64
+    )
 
 
 def multiples(low: float, high: float, step: float) -> tuple[int, int]:
