@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+
+from ray.tune import PlacementGroupFactory
 
 from raytuner.placement.request import Bundle, Request, summed
 
 _SLACK = 1e-6  # a little more than exactly: ten shares of 0.1 are one
-_MOST = 10_000  # copies that are counted one by one
 _STEPS = 20_000  # of the search for a way to lay one request
 
 
@@ -31,14 +33,34 @@ def fits(request: Request, nodes: Sequence[Mapping[str, float]]) -> int:
     bundles = [bundle for bundle in (*request.bundles, *request.trainer) if bundle]
     if len(bundles) == 1:
         return sum(_times(bundles[0], node) for node in nodes)
-    free = [dict(node) for node in nodes]
+    if request.strategy == "STRICT_PACK":
+        bundles = [summed(bundles)]
+    # The largest first: it has the fewest places to go to.
+    bundles.sort(key=lambda bundle: sorted(bundle.values()), reverse=True)
+    free = [dict(node) for node in nodes if _is_useful(node, bundles)]
     count = 0
-    while count < _MOST and (where := _laid(bundles, free, request.strategy)) is not None:
-        for bundle, node in where:
-            for name, amount in bundle.items():
-                free[node][name] = free[node].get(name, 0.0) - amount
-        count += 1
+    while (where := _lay(bundles, free, request.strategy, [], iter(range(_STEPS)))) is not None:
+        on = {
+            node: summed(b for b, n in zip(bundles, where, strict=True) if n == node)
+            for node in where
+        }
+        times = 1
+        # The next ones lie on the same nodes for as long as these have room.
+        if "SPREAD" not in request.strategy:
+            times = max(1, min(_times(amounts, free[node]) for node, amounts in on.items()))
+        for node, amounts in on.items():
+            for name, amount in amounts.items():
+                free[node][name] = free[node].get(name, 0.0) - times * amount
+        for node in sorted(on, reverse=True):
+            if not _is_useful(free[node], bundles):
+                del free[node]
+        count += times
     return count
+
+
+def slots(factory: PlacementGroupFactory, nodes: Sequence[Mapping[str, float]]) -> int:
+    """Return how many trials with Ray's own form of a request the nodes hold at once."""
+    return fits(Request(tuple(factory.bundles), factory.strategy), nodes)
 
 
 def missing(bundle: Bundle, node: Mapping[str, float]) -> dict[str, float]:
@@ -55,57 +77,55 @@ def missing(bundle: Bundle, node: Mapping[str, float]) -> dict[str, float]:
 
 
 def _times(bundle: Bundle, node: Mapping[str, float]) -> int:
-    return max(0, math.floor(min(node.get(k, 0.0) / n for k, n in bundle.items()) + _SLACK))
+    return max(0, math.floor(_share(bundle, node) + _SLACK))
 
 
-def _laid(
-    bundles: Sequence[Bundle], free: Sequence[Mapping[str, float]], strategy: str
-) -> list[tuple[Bundle, int]] | None:
-    """A node for each bundle, by number; None if there is no way, or none was found in time."""
-    if strategy == "STRICT_PACK":
-        whole = summed(bundles)
-        on = next((n for n, node in enumerate(free) if not missing(whole, node)), None)
-        return None if on is None else [(bundle, on) for bundle in bundles]
-    # The largest first: it has the fewest places to go to.
-    order = sorted(bundles, key=lambda bundle: sorted(bundle.values()), reverse=True)
-    steps = iter(range(_STEPS))
-    left = [dict(node) for node in free]
-    found: list[tuple[Bundle, int]] = []
-    return found if _lay(order, left, strategy, found, steps) else None
+def _share(bundle: Bundle, node: Mapping[str, float]) -> float:
+    return min(node.get(name, 0.0) / amount for name, amount in bundle.items())
+
+
+def _is_useful(node: Mapping[str, float], bundles: Sequence[Bundle]) -> bool:
+    """Whether a node holds at least one of the bundles."""
+    return any(not missing(bundle, node) for bundle in bundles)
 
 
 def _lay(
     bundles: Sequence[Bundle],
-    left: list[dict[str, float]],
+    free: Sequence[Mapping[str, float]],
     strategy: str,
-    found: list[tuple[Bundle, int]],
+    found: list[int],
     steps: Iterator[int],
-) -> bool:
-    """Lay the rest of the bundles, trying again where it ends nowhere."""
+) -> list[int] | None:
+    """Return a node for each bundle, by number; None if there is none, or none found in time.
+
+    Args:
+        bundles: What is to be laid.
+        free: What the nodes have.
+        strategy: Ray's name of it.
+        found: The nodes of the first bundles.
+        steps: How many nodes to try.
+    """
     if len(found) == len(bundles):
-        return True
+        return found
     bundle = bundles[len(found)]
-    taken = {node for _, node in found}
-    # PACK: on nodes that have one already, if it can be; SPREAD: on others.
-    nodes = sorted(range(len(left)), key=lambda n: (n in taken) != (strategy == "PACK"))
-    tried: list[dict[str, float]] = []
+    taken: list[int] = sorted(set(found))
+    others: Iterable[int] = (n for n in range(len(free)) if n not in found)
+    # PACK: on nodes that have one already, if it can be; SPREAD: on others, the emptiest first.
+    if "SPREAD" in strategy:
+        others = sorted(others, key=lambda n: -_share(bundle, free[n]))
+    if strategy == "STRICT_SPREAD":
+        taken = []
+    nodes = chain(taken, others) if strategy == "PACK" else chain(others, taken)
+    tried: list[Mapping[str, float]] = []
     for node in nodes:
-        if strategy == "STRICT_SPREAD" and node in taken:
-            continue
+        there = [b for b, n in zip(bundles, found, strict=False) if n == node]
         # Nodes that are alike are tried once.
-        if missing(bundle, left[node]) or (node not in taken and left[node] in tried):
+        if missing(summed([*there, bundle]), free[node]) or (not there and free[node] in tried):
             continue
         if next(steps, None) is None:
-            return False
-        if node not in taken:
-            tried.append(dict(left[node]))
-        before = dict(left[node])
-        for name, amount in bundle.items():
-            left[node][name] -= amount
-        found.append((bundle, node))
-        if _lay(bundles, left, strategy, found, steps):
-            return True
-        found.pop()
-        left[node].clear()
-        left[node].update(before)
-    return False
+            return None
+        if not there:
+            tried.append(free[node])
+        if (all_of := _lay(bundles, free, strategy, [*found, node], steps)) is not None:
+            return all_of
+    return None

@@ -18,8 +18,7 @@ from rich.live import Live
 
 from raytuner.history import History, Trial, TrialState, cause
 from raytuner.placement.cluster import nodes
-from raytuner.placement.request import Request
-from raytuner.placement.room import fits
+from raytuner.placement.room import slots
 from raytuner.study.metrics import RayMetrics
 from raytuner.study.standing import Standing, as_figures, as_picture, as_text, broken
 from raytuner.text import count, first_line
@@ -275,4 +274,4 @@ def room(trials: Sequence[Any]) -> int | None:
     request = trials[-1].placement_group_factory if trials else None
     if request is None or not ray.is_initialized():
         return None
-    return fits(Request.of(request), [node.total for node in nodes()])
+    return slots(request, [node.total for node in nodes()])

@@ -37,6 +37,9 @@ CASES: dict[str, tuple[Any, list[dict[str, float]], int]] = {
     "an empty first bundle": ([{}, {"gpu": 1}, {"gpu": 1}], [A100, T4], 1),
     # The large one goes to the node that a hasty choice would have given to a small one.
     "the order matters": ([{"cpu": 2}, {"cpu": 2}, {"cpu": 3}], [{"CPU": 4}, {"CPU": 3}], 1),
+    "no bundle over two nodes": ([{"cpu": 3}, {"cpu": 3}], [{"CPU": 4}] * 3, 1),
+    "in turn on a node and over two": ([{"cpu": 1}] * 2, [{"CPU": 5}, {"CPU": 3}], 4),
+    "many": ([{"cpu": 4}, {"cpu": 3}], [{"CPU": 64}] * 64, 576),
     "a trainer's workers": ({"cpu": 1, "trainer": {"workers": 2, "gpu": 1}}, [A100, T4], 1),
     "nothing there": ({"cpu": 1}, [], 0),
 }

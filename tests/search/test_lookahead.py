@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 import ray
+from ray.tune import PlacementGroupFactory
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from raytuner.bayes import SobolProposer
+from raytuner.placement import Request
+from raytuner.placement.room import fits
 from raytuner.search import BoTorchSearch
-from raytuner.search.cluster import Slots, fitting
+from raytuner.search.cluster import Slots
 from raytuner.search.lookahead import Lookahead
 from raytuner.space import Float, Space
+from raytuner.study.progress import room
 
 
 @dataclass
@@ -167,34 +171,22 @@ def test_a_copy_looks_for_its_own_loop() -> None:
     assert search._lookahead.is_known
 
 
-@pytest.mark.parametrize(
-    ("bundles", "nodes", "expected"),
-    [
-        ([{"CPU": 1}], [{"CPU": 16}], 16),
-        ([{"CPU": 1, "GPU": 0.1}], [{"CPU": 64, "GPU": 1}], 10),
-        ([{"CPU": 3}], [{"CPU": 4}, {"CPU": 4}], 2),
-        ([{"CPU": 1, "A100": 1}], [{"CPU": 4}], 0),
-        ([{}], [{"CPU": 4}], 4),
-        ([{"CPU": 0}], [{"CPU": 4}], 4),
-        ([{"CPU": 1}, {"GPU": 1}, {"GPU": 1}], [{"CPU": 8, "GPU": 2}, {"CPU": 8, "GPU": 3}], 2),
-        ([{"CPU": 1}], [], 0),
-    ],
-)
-def test_how_often_a_request_fits(bundles: Any, nodes: Any, expected: int) -> None:
-    assert fitting(bundles, nodes) == expected
-
-
 class Cluster:
     """What Ray says of a cluster, to be changed."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.nodes = [{"Alive": True, "Resources": {"CPU": 8.0}}]
-        self.free = {"CPU": 8.0}
+        self.free: list[dict[str, float]] = [{"CPU": 8.0}]
+        self.request = PlacementGroupFactory([{"CPU": 1.0}])
         self.most: dict[str, float] | None = None
         self.held = 0
         self.now = 0.0
         monkeypatch.setattr(ray, "nodes", lambda: self.nodes)
-        monkeypatch.setattr(ray, "available_resources", lambda: self.free)
+        monkeypatch.setattr(
+            ray._private.state,
+            "available_resources_per_node",
+            lambda: {str(number): free for number, free in enumerate(self.free)},
+        )
         monkeypatch.setattr(
             ray._private.state.state, "get_max_resources_from_cluster_config", lambda: self.most
         )
@@ -203,7 +195,7 @@ class Cluster:
 
     def look(self) -> int | None:
         self.now += 1.5
-        trial = SimpleNamespace(placement_group_factory=SimpleNamespace(bundles=[{"CPU": 1.0}]))
+        trial = SimpleNamespace(placement_group_factory=self.request)
         return self.slots(
             SimpleNamespace(
                 get_trials=lambda: [trial],
@@ -219,16 +211,50 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def test_what_others_use_is_no_slot(cluster: Cluster) -> None:
-    cluster.free = {"CPU": 3.0}
+    cluster.free = [{"CPU": 3.0}]
     assert cluster.look() == 3
-    cluster.held, cluster.free = 3, {}
+    cluster.held, cluster.free = 3, [{}]
     assert cluster.look() == 3
-    cluster.free = {"CPU": 5.0}  # they are gone
+    cluster.free = [{"CPU": 5.0}]  # they are gone
     assert cluster.look() == 8
 
 
+@pytest.mark.parametrize(
+    ("bundles", "strategy", "expected"),
+    [
+        ([{"CPU": 3}, {"CPU": 3}], "PACK", 1),  # each bundle on one node
+        ([{"CPU": 2}, {"CPU": 2}], "STRICT_PACK", 3),
+        ([{"CPU": 2}, {"CPU": 2}], "STRICT_SPREAD", 3),
+        ([{"CPU": 1}] * 4, "STRICT_SPREAD", 0),
+        ([{}, {"CPU": 3}], "PACK", 3),
+        ([{"CPU": 0.1}], "PACK", 120),
+        ([{"CPU": 1, "A100": 1}], "PACK", 0),
+    ],
+)
+def test_every_counter_of_slots_says_the_same(
+    cluster: Cluster, bundles: Any, strategy: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.nodes = [
+        {"Alive": True, "Resources": {"CPU": 4.0}, "NodeManagerAddress": str(n)} for n in range(3)
+    ]
+    cluster.free = [{"CPU": 4.0}] * 3
+    cluster.request = PlacementGroupFactory(bundles, strategy=strategy)
+    assert cluster.look() == expected
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    assert room([SimpleNamespace(placement_group_factory=cluster.request)]) == expected
+    assert fits(Request.of(cluster.request), [{"CPU": 4.0}] * 3) == expected
+
+
+def test_what_is_free_counts_on_each_node(cluster: Cluster) -> None:
+    """The sum of what is left on several nodes holds no trial that needs one node."""
+    cluster.nodes = [{"Alive": True, "Resources": {"CPU": 4.0}}] * 3
+    cluster.free = [{"CPU": 2.0}] * 3
+    cluster.request = PlacementGroupFactory([{"CPU": 3}])
+    assert cluster.look() == 0
+
+
 def test_resources_that_are_being_given_back_are_still_slots(cluster: Cluster) -> None:
-    cluster.held, cluster.free = 8, {}
+    cluster.held, cluster.free = 8, []
     assert cluster.look() == 8
     cluster.held = 5  # three have ended; Ray will say so in a moment
     assert cluster.look() == 8
@@ -236,7 +262,7 @@ def test_resources_that_are_being_given_back_are_still_slots(cluster: Cluster) -
 
 def test_a_node_that_dies_or_comes(cluster: Cluster) -> None:
     cluster.nodes = [{"Alive": True, "Resources": {"CPU": 8.0}}] * 2
-    cluster.free = {"CPU": 16.0}
+    cluster.free = [{"CPU": 8.0}] * 2
     assert cluster.look() == 16
     cluster.nodes[1] = {"Alive": False, "Resources": {"CPU": 8.0}}
     assert cluster.look() == 8
@@ -264,6 +290,8 @@ def test_ray_has_what_is_taken_from_it() -> None:
     assert ray._private.state.state.get_max_resources_from_cluster_config() is None
     assert "checkpoint" in TuneController.__dict__
     assert "force" in TuneController.checkpoint.__code__.co_varnames
+    free = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
+    assert [0 <= resources["CPU"] <= 2 for resources in free.values()] == [True]
     node = ray.nodes()[0]  # type: ignore[no-untyped-call]
     assert node["Alive"]
     assert node["Resources"]["CPU"] == 2
