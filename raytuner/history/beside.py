@@ -109,6 +109,7 @@ _SHAPES: dict[str, _Shape] = {
     "finished": _is(bool),
     "trainable": _is(str),
     "num_samples": _is(int),
+    "first_of_run": _is(int),
     "time_budget_s": _number,
     "gpu_hours_used": _number,
     "live": _is(str),

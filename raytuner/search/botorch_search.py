@@ -40,7 +40,7 @@ from raytuner.search.priors import from_json as priors_from_json
 from raytuner.search.priors import to_json as priors_json
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
-from raytuner.search.restore import RECORD_FILE, UNKNOWN_TO_RAY, LateEnd, reconciled
+from raytuner.search.restore import RECORD_FILE, UNKNOWN_TO_RAY, LateEnd, counted, reconciled
 from raytuner.search.tune_space import has_domains, space_from_tune, without_conditional
 from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
@@ -51,6 +51,8 @@ DEFAULT_STRATEGY = "bayes"
 
 # What Ray says in every report that a trial has cost so far, in seconds.
 _RAYS_COST = "time_total_s"
+
+_FINISHED: str = Searcher.FINISHED
 
 # Name of the folder in which Ray gathers an experiment's state before it uploads it.
 _STAGING = "driver_artifacts"
@@ -229,6 +231,7 @@ class BoTorchSearch(Searcher):
         self._ended_late: set[str] = set()  # Ray was killed before it saved so
         self._begun_late: set[str] = set()  # likewise
         self._failed_before: set[str] = set()  # Tuner.restore may run them again
+        self._lost: int | None = 0  # trials that count and that Ray does not know; None: to be seen
         self._constraints = parameter_constraints
         self._space = None if space is None else self._constrained(_as_space(space))
         self._history: History | None = None
@@ -402,6 +405,9 @@ class BoTorchSearch(Searcher):
         if live >= bound and live:
             self._turn()
             return None
+        left = self._left(history)
+        if self._lost and left == 0:
+            return _FINISHED
         initial = self._next_initial(history)
         if initial is not None:
             return self._hand_out(trial_id, initial, Origin.INITIAL)
@@ -409,14 +415,13 @@ class BoTorchSearch(Searcher):
         if again is not None:
             return self._hand_out(trial_id, again, Origin.AGAIN)
         correct(history)
-        history.left = self._lookahead.left()
+        history.left = left
         searched = self._searched()
         if self._seen(searched).exhausted:
             logger.info("All %g configurations are used.", searched.space.cardinality)
             history.set_meta("finished", True)
             self.close()
-            finished: str = Searcher.FINISHED
-            return finished
+            return _FINISHED
         urgent = live == 0 or slots is None or live < slots
         proposal = self._source().take(searched, self._seen(searched), urgent=urgent)
         if proposal is None:
@@ -694,6 +699,7 @@ class BoTorchSearch(Searcher):
         self._ended_late, self._begun_late = set(ended), set(begun)
         failed = (h.trial_id for h in history.heads() if h.state is TrialState.FAILED)
         self._failed_before = set(failed) - self._ended_late
+        self._lost = None
         self._proposer_state = history.get_meta("proposer")
         self._space = history.space
         self._goal = history.goal
@@ -872,6 +878,13 @@ class BoTorchSearch(Searcher):
         """
         live, slots = self._lookahead.live(), self._lookahead.slots()
         return self._running(history) if live is None else live, slots
+
+    def _left(self, history: History) -> int | None:
+        """How many trials are yet to be asked for by the record, which has those that Ray lost."""
+        if self._lost is None:
+            self._lost = self._lookahead.unknown(counted(history))
+        left = self._lookahead.left()
+        return None if left is None else max(left - self._lost, 0)
 
     def _hand_out(self, trial_id: str, config: Config, origin: Origin) -> Config:
         self._ready().add(trial_id, config, origin)

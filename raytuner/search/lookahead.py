@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -103,8 +103,15 @@ class Lookahead:
         trials = controller.get_live_trials()
         return sum(trial.status in (Trial.PENDING, Trial.RUNNING) for trial in trials)
 
+    def unknown(self, trial_ids: Iterable[str]) -> int:
+        """Return how many of these trials the loop does not have; 0 if there is no loop."""
+        controller = self._controller()
+        if controller is None:
+            return 0
+        return len(set(trial_ids).difference(one.trial_id for one in controller.get_trials()))
+
     def left(self) -> int | None:
-        """How many trials the loop has yet to ask for, this one included; None if unknown."""
+        """Return how many trials are yet to be asked for, this one included; None if unknown."""
         controller = self._controller()
         asked = getattr(getattr(controller, "search_alg", None), "total_samples", None)
         if asked is None or asked >= sys.maxsize:  # as many as a budget allows

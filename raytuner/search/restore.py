@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from raytuner.errors import HistoryError
 from raytuner.folders import Folder, RemoteFolder
-from raytuner.history import History, TrialState, journal
+from raytuner.history import History, Origin, TrialState, journal
 from raytuner.space import Space
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,9 @@ def record_at(folder: Folder) -> Folder:
 
 UNKNOWN_TO_RAY = "its driver died before Ray saved it"
 """Why a trial is REMOVED that was lost to Ray."""
+
+FIRST = "first_of_run"
+"""Under this key the record has the number of the first trial of the last ``num_samples``."""
 
 _SAVED = "searcher-state-*.pkl"
 
@@ -95,6 +98,23 @@ def reconciled(
             ended.add(trial.trial_id)
     live.set_meta("proposer", saved.get_meta("proposer"))
     return Reconciled(live, frozenset(ended), frozenset(begun))
+
+
+def counted(history: History) -> list[str]:
+    """Return the ids of the trials that count among the last ``num_samples``: all that have ended.
+
+    Those that Ray has lost after their end are among them. Trials of an earlier run, evaluations
+    told from outside and trials that were lost while they ran are not.
+    """
+    first = history.get_meta(FIRST, 0)
+    return [
+        trial.trial_id
+        for trial in history.heads()
+        if trial.number >= first
+        and not trial.state.is_live
+        and trial.origin is not Origin.EVALUATED
+        and (trial.state, trial.reason) != (TrialState.REMOVED, UNKNOWN_TO_RAY)
+    ]
 
 
 def live_record(

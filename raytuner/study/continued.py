@@ -59,8 +59,7 @@ def resume(
             note_run(live, "resumed")
         require_room(runnable)
         tuner = ray_tune.Tuner.restore(location(path), runnable)
-        num_samples = history.get_meta("num_samples", -1)
-        finished = fit(tuner, num_samples, history.get_meta("time_budget_s"))
+        finished = fit(tuner, history.get_meta("time_budget_s"))
     after = settled(path, history.space, finished)
     require_success(after, _stop_after_failures(history), path)
     return after

@@ -25,7 +25,7 @@ from raytuner.placement.silence import Silence
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, make_scheduler
 from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.search import BoTorchSearch
-from raytuner.search.restore import record_at
+from raytuner.search.restore import FIRST, counted, record_at
 from raytuner.space import Space
 from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
 from raytuner.study.ends import Ends
@@ -86,6 +86,7 @@ def run(
     if scheduler is None:
         scheduler = RestoringScheduler()
     history.set_meta("num_samples", num_samples)
+    history.set_meta(FIRST, before)
     history.set_meta("time_budget_s", time_budget_s)
     history.set_meta("finished", False)
     budget = None if gpu_hours is None else GpuHours(searcher, gpu_hours)
@@ -140,7 +141,7 @@ def run(
             ),
         )
         try:
-            finished = fit(tuner, num_samples, time_budget_s)
+            finished = fit(tuner, time_budget_s)
         finally:
             shows.call("close")
     finished = finished or any(stopper.why for stopper in stoppers)
@@ -166,18 +167,15 @@ def prepare(
         )
 
 
-def fit(tuner: ray_tune.Tuner, num_samples: int, time_budget_s: float | None) -> bool:
+def fit(tuner: ray_tune.Tuner, time_budget_s: float | None) -> bool:
     """Run to the end.
 
     Returns:
-        Whether it ran as far as it was asked to, for all that can be seen from here: Ray returns
-        from a Ctrl-C as it does from an end.
+        Whether the time is used up.
     """
     start = time.monotonic()
-    trials = len(tuner.fit())
-    in_time = time_budget_s is None or time.monotonic() - start < time_budget_s
-    # After a kill between two files of its state, Ray may run one more than it was asked to.
-    return trials >= num_samples > 0 or not in_time
+    tuner.fit()
+    return time_budget_s is not None and time.monotonic() - start >= time_budget_s
 
 
 def _own_error(error: BaseException) -> BaseException:
@@ -203,9 +201,16 @@ def _own_error(error: BaseException) -> BaseException:
 
 
 def settled(path: Folder, space: Space, finished: bool) -> History:
-    """The record of the study in a folder, after a run."""
+    """Return the record of the study in a folder after a run.
+
+    Args:
+        path: The folder.
+        space: The search space.
+        finished: Whether a budget is used up. As many trials as were asked for end a study too: Ray
+            returns from a Ctrl-C as it does from an end.
+    """
     history = History.open(record_at(path), space)
-    if finished:
+    if finished or len(counted(history)) >= history.get_meta("num_samples", -1) > 0:
         history.set_meta("finished", True)
     history.close()
     return history

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,11 +16,13 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from raytuner.bayes import SobolProposer
+from raytuner.history import TrialState
 from raytuner.placement import Request
 from raytuner.placement.room import fits
 from raytuner.search import BoTorchSearch
 from raytuner.search.cluster import Slots
 from raytuner.search.lookahead import Lookahead
+from raytuner.search.restore import FIRST, counted
 from raytuner.space import Float, Space
 from raytuner.study.progress import room
 
@@ -33,6 +36,8 @@ class Loop:
     cap: int = 1
     trials: list[Any] = field(default_factory=list)
     over: bool = False
+    asked: int | None = None
+    prefix: str = "trial"
 
     __hash__ = object.__hash__
 
@@ -45,15 +50,21 @@ class Loop:
     def get_live_trials(self) -> list[Any]:
         return self.trials
 
+    def get_trials(self) -> list[Any]:
+        return self.trials
+
     @property
     def search_alg(self) -> Any:
-        return SimpleNamespace(is_finished=lambda: self.over)
+        return SimpleNamespace(is_finished=lambda: self.over, total_samples=self.asked)
 
     def step(self) -> None:
         """Ask as Ray does; then as many run as there is room for."""
         while sum(trial.status == "PENDING" for trial in self.trials) < self.cap:
-            trial_id = f"trial_{len(self.trials)}"
+            trial_id = f"{self.prefix}_{len(self.trials)}"
+            if self.asked is not None and len(self.trials) >= self.asked:
+                break
             config = self.searcher.suggest(trial_id)
+            self.over |= config == Searcher.FINISHED
             if not isinstance(config, dict):
                 break
             self.trials.append(SimpleNamespace(trial_id=trial_id, status="PENDING"))
@@ -169,6 +180,62 @@ def test_a_copy_looks_for_its_own_loop() -> None:
     copy = pickle.loads(pickle.dumps(search))
     assert not copy._lookahead.is_known
     assert search._lookahead.is_known
+
+
+def killed(loop: Loop, saved: Path, kept: int, again: int) -> Loop:
+    """Kill the driver: Ray's state is of the moment at which it had so many trials."""
+    restored = searcher()
+    restored.restore(str(saved))
+    trials = loop.trials[:kept]
+    for trial in trials:
+        if not restored.history[trial.trial_id].state.is_live:
+            trial.status = "TERMINATED"
+    return Loop(restored, room=2, trials=trials, asked=loop.asked, prefix=f"again{again}")
+
+
+@pytest.mark.parametrize("kills", [1, 3])
+def test_as_many_trials_end_as_were_asked_for_however_often_the_driver_is_killed(
+    kills: int, tmp_path: Path
+) -> None:
+    first = searcher()
+    first.keep_record_in(tmp_path / "record")
+    first.add_evaluated_point({"x": 0.5}, 1.0)  # does not count
+    loop = Loop(first, room=2, asked=20)
+    for kill in range(kills):
+        loop.step()
+        loop.searcher.keep_record_in(tmp_path / "record")
+        loop.searcher.save(str(tmp_path / f"saved{kill}"))
+        kept = len(loop.trials)
+        for _ in range(5):  # Ray does not save again
+            loop.end_one()
+            loop.step()
+        loop = killed(loop, tmp_path / f"saved{kill}", kept, kill)
+    loop.step()
+    while loop.count("RUNNING"):
+        loop.end_one()
+        loop.step()
+    history = loop.searcher.history
+    assert len(counted(history)) == 20
+    assert history.counts()[TrialState.COMPLETED] == 21  # with what was told from outside
+    assert history.live() == ()
+    assert loop.over
+
+
+def test_trials_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
+    loop = Loop(searcher(), room=2, asked=3)
+    while not loop.trials or loop.count("RUNNING"):
+        loop.step()
+        if loop.count("RUNNING"):
+            loop.end_one()
+    loop.searcher.save(str(tmp_path / "saved"))
+    extended = searcher()
+    extended.restore(str(tmp_path / "saved"))
+    extended.history.set_meta(FIRST, 3)
+    later = Loop(extended, room=2, asked=2, prefix="later")
+    while len(later.trials) < 2 or later.count("RUNNING"):
+        later.step()
+        later.end_one()
+    assert counted(extended.history) == ["later_0", "later_1"]
 
 
 class Cluster:
