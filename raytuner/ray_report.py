@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any
 
@@ -36,6 +37,9 @@ _RAYS_OWN = {
 }
 # Ray flattens reports: `config` arrives as `config/lr`, the machine's load as `perf/...`.
 _RAYS_OWN_PREFIXES = ("config/", "perf/")
+
+_MOST = 100  # numbers of a report that are kept beside what the search needs
+_LONGEST = 200  # characters of a name
 
 
 def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool = False) -> float:
@@ -135,8 +139,7 @@ def lacking(result: Mapping[str, Any], names: Iterable[str]) -> list[str]:
 
 def own_keys(result: Mapping[str, Any]) -> list[str]:
     """Return the keys of a report that are the user's own metrics, sorted."""
-    keys = map(str, result)
-    return sorted(k for k in keys if k not in _RAYS_OWN and not k.startswith(_RAYS_OWN_PREFIXES))
+    return sorted(filter(_is_users, map(str, result)))
 
 
 def never_reported(names: Sequence[str], keys: Iterable[str], role: str = "metric") -> str:
@@ -183,6 +186,41 @@ class Unreported:
         """Raise a MetricError if the first few trials all ended without the metric."""
         if len(self._reasons) >= _FEW:
             raise MetricError(f"the first {_FEW} trials failed: {self._reasons[-1]}")
+
+
+def read_further(result: Mapping[str, Any], but: Iterable[str]) -> dict[str, float]:
+    """Return the numbers of a report that its trial reported beside what the search needs.
+
+    Ray's own numbers are left out, and so is what is no number. A report of more than 100 numbers
+    gives the first 100.
+
+    Args:
+        result: The report, flattened, with the keys that Ray adds.
+        but: Keys to leave out.
+
+    Example:
+        >>> read_further({"loss": 0.5, "accuracy": 0.9, "note": "best", "pid": 7}, but=["loss"])
+        {'accuracy': 0.9}
+    """
+    found: dict[str, float] = {}
+    left_out = {*but}
+    for key, value in result.items():
+        if not (isinstance(key, str) and len(key) <= _LONGEST and key.isprintable()):
+            continue
+        if key in left_out or not _is_users(key):
+            continue
+        number = None
+        with suppress(Exception):  # the user's own object may raise anything here
+            number = _number(value)
+        if number is not None:
+            found[key] = number
+            if len(found) == _MOST:
+                break
+    return found
+
+
+def _is_users(key: str) -> bool:
+    return key not in _RAYS_OWN and not key.startswith(_RAYS_OWN_PREFIXES)
 
 
 def _number(value: object) -> float | None:

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     type=click.Choice(["retry", "fail", "warn"]),
     help="What becomes of it.  [default: retry]",
 )
+@click.option(
+    "--curve", "curves", multiple=True, help="Further metric of which every value is kept."
+)
 @click.option("--cpus", type=float, help="CPUs of one trial.  [default: 1]")
 @click.option("--gpus", type=float, help="GPUs of one trial, such as 0.5.  [default: 0]")
 @click.option("--max-concurrent", type=int, help="Trials at a time.  [default: as many as fit]")
@@ -81,7 +84,7 @@ def run(
     settings: dict[str, Any] = {"trainable": what}
     if what.endswith(".toml"):
         settings = read_study(Path(what))
-    settings |= {key: value for key, value in options.items() if value is not None}
+    settings |= {key: value for key, value in options.items() if value not in (None, ())}
     if earlier:
         settings["earlier"] = list(earlier)
     if "trainable" not in settings:

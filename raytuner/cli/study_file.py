@@ -9,6 +9,7 @@ cost = "time_total_s"      # improvement per second
 standard_error = "loss_se" # of the metric, in each report
 max_t = 27                 # optional, as is all below but the budget and the space
 time_attr = "training_iteration"
+curves = ["train_loss"]    # further metrics of which every value is kept, not only the last
 name = "first"
 storage = "results"
 seed = 0
@@ -83,6 +84,7 @@ _TOP: dict[str, tuple[str, tuple[type, ...]]] = {
     "parameter_constraints": ("parameter_constraints", (list,)),
     "strategy": ("strategy", (str,)),
     "earlier": ("earlier", (list,)),
+    "curves": ("curves", (list,)),
 }
 _TABLES: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
     "budget": {

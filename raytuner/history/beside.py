@@ -104,6 +104,7 @@ def _reached(value: Any) -> bool:
 _SHAPES: dict[str, _Shape] = {
     "time_attr": _is(str),
     "max_t": _number,
+    "curves": _all(_is(str)),
     "runs": _all(_run),
     "settings": _settings,
     "finished": _is(bool),

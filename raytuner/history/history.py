@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -43,16 +43,21 @@ class _Entry:
     point: np.ndarray
     values: dict[float, float] = field(default_factory=dict)
     others: dict[float, dict[str, float]] = field(default_factory=dict)  # further metrics by t
+    metrics: dict[str, float] = field(default_factory=dict)  # the last of each beside the goal's
 
-    def frozen(self) -> Trial:
+    def frozen(self, metric: str) -> Trial:
         others: dict[str, list[tuple[float, float]]] = {}
         for t, values in sorted(self.others.items()):
-            for metric, value in values.items():
-                others.setdefault(metric, []).append((t, value))
+            for name, value in values.items():
+                others.setdefault(name, []).append((t, value))
+        steps = tuple(sorted(self.values.items()))
+        last = {metric: steps[-1][1]} if steps else {}
+        last |= {name: curve[-1][1] for name, curve in others.items()}
         return replace(
             self.head,
-            values=tuple(sorted(self.values.items())),
-            others={metric: tuple(curve) for metric, curve in others.items()},
+            values=steps,
+            others={name: tuple(curve) for name, curve in others.items()},
+            metrics={**last, **self.metrics},
         )
 
 
@@ -128,6 +133,7 @@ class History:
         self._store.set_meta("goal", None if goal.is_plain else goal.to_json())
         self.time_attr = time_attr
         self.max_t = max_t
+        self._curves: tuple[str, ...] = ()
 
     # -- what happens ---------------------------------------------------------------------------
 
@@ -175,13 +181,11 @@ class History:
             HistoryError: ``t`` is not a finite number, or the trial is unknown.
         """
         entry = self._entry(trial_id)
-        t, value = float(t), float(value)
-        if not math.isfinite(t):
-            raise HistoryError(f"trial {trial_id!r} reported at t = {t}; t must be finite")
+        t, value = _finite(trial_id, t), float(value)
         if not entry.head.state.is_live:
             return
         rest = {name: float(other) for name, other in (others or {}).items()}
-        is_new = entry.values.get(t) != value or entry.others.get(t, {}) != rest
+        is_new = entry.values.get(t) != value or not rest.items() <= entry.others.get(t, {}).items()
         with self._store.event():
             if is_new:
                 self._store.put_value(trial_id, t, value, time.time())
@@ -191,6 +195,33 @@ class History:
                 self._set(entry, state=TrialState.RUNNING, reason="", ended_at=None)
         if is_new:
             self._note(entry, t, value, rest)
+
+    def keep(self, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:
+        """Keep the last value of metrics that the search does not need.
+
+        Those named in ``curves`` are kept at every t.
+
+        Args:
+            trial_id: Which trial.
+            t: The resource, in units of ``time_attr``.
+            metrics: Its metrics beside those of the goal, by name.
+
+        Raises:
+            HistoryError: ``t`` is not a finite number, or the trial is unknown.
+        """
+        entry = self._entry(trial_id)
+        t = _finite(trial_id, t)
+        kept = {name: v if math.isfinite(v) else math.nan for name, v in metrics.items()}
+        curves = {name: kept[name] for name in self.curves if name in kept}
+        if not curves and kept.items() <= entry.metrics.items():
+            return
+        entry.metrics |= kept
+        if curves:
+            entry.others.setdefault(t, {}).update(curves)
+        with self._store.event():
+            self._store.put_last(trial_id, entry.metrics)
+            for name, value in curves.items():
+                self._store.put_other(trial_id, t, name, value)
 
     def pause(self, trial_id: str) -> None:
         """The trial waits for its scheduler; of a trial that has ended, this changes nothing."""
@@ -260,6 +291,16 @@ class History:
         self._parts = Pieces(self._part)  # costs follow from it
 
     @property
+    def curves(self) -> tuple[str, ...]:
+        """Names of the metrics, beside the goal's, whose value at every t is kept."""
+        return self._curves
+
+    @curves.setter
+    def curves(self, curves: Sequence[str]) -> None:
+        self._curves = tuple(curves)
+        self._store.set_meta("curves", list(curves))
+
+    @property
     def path(self) -> Folder | None:
         """The file, or folder behind a URI, that the record is written to, if any."""
         return self._store.path
@@ -271,12 +312,12 @@ class History:
         return trial_id in self._entries
 
     def __getitem__(self, trial_id: str) -> Trial:
-        return self._entry(trial_id).frozen()
+        return self._entry(trial_id).frozen(self.metric)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, in the order of proposal."""
-        return tuple(entry.frozen() for entry in self._entries.values())
+        return tuple(entry.frozen(self.metric) for entry in self._entries.values())
 
     def heads(self) -> Iterator[Trial]:
         """Every trial without its values, in the order of proposal."""
@@ -345,7 +386,7 @@ class History:
             merit = self._merit(entry.head.state, self._values_at(entry, max(entry.values)))
             if math.isfinite(merit[-1]) and (best is None or merit > best):
                 best, winner = merit, entry
-        return None if winner is None else winner.frozen()
+        return None if winner is None else winner.frozen(self.metric)
 
     def merit(self, trial: Trial) -> tuple[bool, float, float]:
         """What makes one trial better than another, larger being better; see :meth:`best`."""
@@ -382,6 +423,11 @@ class History:
         """Every metric of the goal at the end of the trial, as reported."""
         rest = {name: trial.value_of(name) for name in self.goal.metrics[1:]}
         return {self.metric: trial.value, **rest}
+
+    def further_metrics(self) -> tuple[str, ...]:
+        """Return the names of all numbers that trials reported beside the goal's metrics."""
+        entries = self._entries.values()
+        return tuple(dict.fromkeys(name for entry in entries for name in entry.metrics))
 
     def pareto(self) -> tuple[Trial, ...]:
         """The Pareto front: the COMPLETED trials that no other dominates, by number.
@@ -573,6 +619,7 @@ class History:
             )
             history._time_attr = store.get_meta("time_attr", None)
             history._max_t = store.get_meta("max_t", None)
+            history._curves = tuple(store.get_meta("curves", None) or ())
             if (odd := misshapen(store.all_meta())) is not None:
                 raise ValueError(odd)
             history._forget()
@@ -593,14 +640,14 @@ class History:
                 )
                 row = len(history._entries)
                 history._enter(_Entry(row, trial, space.encode([full])[0]))
-            further: dict[tuple[str, float], dict[str, float]] = {}
             for trial_id, t, metric, value in store.others():
-                further.setdefault((trial_id, t), {})[metric] = value
+                history._entries[trial_id].others.setdefault(t, {})[metric] = value
             for trial_id, t, value in store.values():
                 if not math.isfinite(t):
                     raise ValueError(f"trial {trial_id!r} reported at t = {t}")
-                others = further.get((trial_id, t), {})
-                history._note(history._entries[trial_id], t, value, others)
+                history._note(history._entries[trial_id], t, value, {})
+            for trial_id, metrics in store.last():
+                history._entries[trial_id].metrics = metrics
         except _UNREADABLE as error:
             raise damaged(store.source, repr(error)) from error
         return history
@@ -718,7 +765,7 @@ class History:
         entry.values[t] = value
         self._parts.touch(entry.row)
         if others:
-            entry.others[t] = others
+            entry.others.setdefault(t, {}).update(others)
         self._largest_t = max(self._largest_t, t)
         self._has_values |= entry.head.origin is not Origin.EVALUATED
         self._log.append((entry.head.trial_id, t))
@@ -737,3 +784,9 @@ class History:
                 head.ended_at,
             )
         )
+
+
+def _finite(trial_id: str, t: float) -> float:
+    if not math.isfinite(t := float(t)):
+        raise HistoryError(f"trial {trial_id!r} reported at t = {t}; t must be finite")
+    return t

@@ -31,7 +31,7 @@ class Remains:
     """Rows of a record by table and key, from one place or several.
 
     Attributes:
-        tables: ``meta``, ``trial``, ``value`` and ``other``: the rows as they are kept, by key.
+        tables: ``meta``, ``trial``, ``value``, ``other`` and ``last``: the rows by key.
         is_checked: Whether every row has passed a check.
     """
 
@@ -123,10 +123,12 @@ def salvaged(remains: Remains, where: Path) -> Salvage:
         times = [row for row in remains.tables["value"].values() if row[0] in known]
         for row in times:
             store.put_value(row[0], row[1], _value(row[2]), row[3])
-        at = {row[:2] for row in times}
         for row in remains.tables["other"].values():
-            if row[:2] in at:
+            if row[0] in known:
                 store.put_other(row[0], row[1], row[2], _value(row[3]))
+        for trial_id, text in remains.tables["last"].values():
+            if trial_id in known:
+                store.put_last(trial_id, _metrics(text))
     homeless = [row for row in remains.tables["value"].values() if row[0] not in known]
     if homeless:
         lost.append(
@@ -134,6 +136,14 @@ def salvaged(remains: Remains, where: Path) -> Salvage:
             " configuration is lost"
         )
     return Salvage(History.of_store(store, space), len(times), tuple(lost))
+
+
+def _metrics(kept: str) -> dict[str, float]:
+    """Return the last values of a trial's metrics; none if they cannot be read."""
+    try:
+        return {name: float(_value(value)) for name, value in json.loads(kept).items()}
+    except _UNLOADABLE:
+        return {}
 
 
 def _value(kept: float | None) -> float:

@@ -15,7 +15,7 @@ import json
 import math
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -28,6 +28,7 @@ from raytuner.history.format import (
     FORMAT_VERSION,
     Row,
     as_kept,
+    as_text,
     crc_of,
     has_checks,
     schema,
@@ -177,7 +178,7 @@ class Store:
         if self.get_meta("format", None) == FORMAT_VERSION:
             return
         tables = [table for table in schema(FORMAT_VERSION) if table in self._tables()]
-        rows = {table: list(self._db.execute(f"SELECT * FROM {table}")) for table in tables}
+        rows = {table: list(self._rows(table, "1")) for table in tables}
         with self.event():
             for table in tables:
                 self._db.execute(f"DROP TABLE {table}")
@@ -351,6 +352,10 @@ class Store:
         """Insert or replace one value of a further metric."""
         self._put("other", (trial_id, t, metric, value))
 
+    def put_last(self, trial_id: str, metrics: Mapping[str, float]) -> None:
+        """Insert or replace the last values of a trial's metrics, by name."""
+        self._put("last", (trial_id, as_text(metrics)))
+
     def trials(self) -> Iterator[TrialRow]:
         """All trials in the order of proposal."""
         yield from self._rows("trial", "number")
@@ -364,6 +369,12 @@ class Store:
         """All values of further metrics: trial id, t, metric, value, in ascending t."""
         for trial_id, t, metric, value in self._rows("other", "trial_id, t, metric"):
             yield trial_id, t, metric, math.nan if value is None else value
+
+    def last(self) -> Iterator[tuple[str, dict[str, float]]]:
+        """Yield the last values of each trial's metrics: trial id, values by name."""
+        for trial_id, text in self._rows("last", "trial_id"):
+            values = json.loads(text)
+            yield trial_id, {k: math.nan if v is None else float(v) for k, v in values.items()}
 
     def report_times(self) -> Iterator[tuple[str, float, float]]:
         """When each value was reported: trial id, t, Unix seconds, in ascending t."""

@@ -70,7 +70,10 @@ class Trial:
         origin: Who proposed it.
         proposed_at: Unix seconds.
         ended_at: Unix seconds, or None while it is live.
-        others: The same pairs of each further metric of the search's goal, by its name.
+        others: The same pairs of each further metric whose curve is kept, by its name: those of
+            the search's goal, and those asked for.
+        metrics: The last value of each number that it reported, by its name; NaN if that was not
+            finite.
     """
 
     trial_id: str
@@ -83,6 +86,7 @@ class Trial:
     proposed_at: float
     ended_at: float | None
     others: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def t(self) -> float:
@@ -95,6 +99,9 @@ class Trial:
         return self.values[-1][1] if self.values else math.nan
 
     def value_of(self, metric: str) -> float:
-        """A further metric at the largest t at which it was reported; NaN if it never was."""
+        """Return a further metric at the largest t at which it was reported; NaN if it never was.
+
+        Without a curve, that is the last value.
+        """
         curve = self.others.get(metric)
-        return curve[-1][1] if curve else math.nan
+        return curve[-1][1] if curve else self.metrics.get(metric, math.nan)

@@ -23,6 +23,7 @@ from raytuner.report.events import use
 from raytuner.report.figures import Figures
 
 _FRONT = 50  # trials of the front that the table holds
+_METRICS = 20  # so many metrics of the trials are on the page
 _EXAMPLES = 12  # trials that a group names
 
 
@@ -146,6 +147,10 @@ def _table(history: History, now: float) -> dict[str, Any]:
         "id": [trial.trial_id for trial in trials],
         "state": [trial.state.value for trial in trials],
         "value": [_rounded(trial.value) for trial in trials],
+        "metrics": {
+            name: [_rounded(trial.metrics.get(name, math.nan)) for trial in trials]
+            for name in (*history.goal.metrics[1:], *history.further_metrics())[:_METRICS]
+        },
         "t": [trial.t for trial in trials],
         "origin": [trial.origin.value for trial in trials],
         "reason": [trial.reason for trial in trials],

@@ -34,7 +34,7 @@ from raytuner.search.factory import BayesFactory, StrategyFactory
 from raytuner.search.lookahead import Lookahead, ahead, asked_through
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
-from raytuner.search.outcome import Outcome, correct, ending, record
+from raytuner.search.outcome import Outcome, correct, ending, keep, record
 from raytuner.search.priors import PRIORS, read_priors
 from raytuner.search.priors import from_json as priors_from_json
 from raytuner.search.priors import to_json as priors_json
@@ -137,6 +137,8 @@ class BoTorchSearch(Searcher):
             distribution of SciPy's over its values. The first configuration is the likeliest, and
             half of the others of the initial design are drawn from it; its weight among proposals
             fades as values come (:class:`raytuner.bayes.belief.Beliefs`).
+        curves: Further metrics whose values at each report are kept, as ``trial.others[name]``. Of
+            every other number that a trial reports, the last value is kept (``trial.metrics``).
 
     Raises:
         SpaceError, ConfigError, MetricError, SettingError: What was received cannot be, or is
@@ -174,6 +176,7 @@ class BoTorchSearch(Searcher):
         proposer: Callable[[Space, int | None], Proposer] | None = None,
         earlier: Sequence[Any] = (),
         priors: Mapping[str, Any] | None = None,
+        curves: Sequence[str] = (),
     ) -> None:
         if not isinstance(background, bool):
             raise SettingError(f"background is {background!r}; it must be True or False")
@@ -187,6 +190,7 @@ class BoTorchSearch(Searcher):
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
             raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
         check_earlier(earlier)
+        self._curves = _checked_curves(curves)
         self._bounds = outcome_constraints
         self._weights, self._cost, self._standard_error = weights, cost, standard_error
         super().__init__(metric=_listed("metric", metric), mode=_listed("mode", mode))
@@ -445,6 +449,7 @@ class BoTorchSearch(Searcher):
         self._reopen(history, trial_id)
         if not history.is_live(trial_id):
             return
+        keep(history, trial_id, result)
         goal, time_attr = history.goal, history.time_attr
         try:
             report = read_report(result, time_attr, goal.required, goal.optional)
@@ -487,6 +492,7 @@ class BoTorchSearch(Searcher):
             keys=self._unreported.forget(trial_id),
         )
         state, reason, report = ending(history, trial_id, outcome)
+        keep(history, trial_id, result or {})
         if report is not None:
             record(history, trial_id, *report)
             note_checkpoint(history, trial_id, result or {})
@@ -729,6 +735,7 @@ class BoTorchSearch(Searcher):
             time_attr=self._time_attr,
             max_t=self._max_t,
         )
+        self._history.curves = [c for c in self._curves if c not in self._goal.metrics]
         self._history.set_meta("search_id", uuid.uuid4().hex)
         self._use_earlier(self._space, self._history)
         if self._priors:
@@ -1007,6 +1014,14 @@ def _listed(what: Literal["metric", "mode"], given: object) -> Any:
         return None
     names = names_of(what, given)
     return names[0] if len(names) == 1 else names
+
+
+def _checked_curves(curves: object) -> tuple[str, ...]:
+    if isinstance(curves, str):
+        return (curves,)
+    if not isinstance(curves, list | tuple) or not all(isinstance(c, str) and c for c in curves):
+        raise MetricError(f"curves is {curves!r}; it must be a list of names of metrics")
+    return tuple(curves)
 
 
 def _check_key(name: str, value: object) -> None:

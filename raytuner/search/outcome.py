@@ -11,7 +11,15 @@ from ray.air.constants import TRAINING_ITERATION
 
 from raytuner.errors import MetricError
 from raytuner.history import History, TrialState
-from raytuner.ray_report import lacking, never_reported, own_keys, read_metrics, read_number
+from raytuner.ray_report import (
+    lacking,
+    never_reported,
+    own_keys,
+    read_further,
+    read_metrics,
+    read_number,
+    resource_of,
+)
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,14 @@ def record(history: History, trial_id: str, t: float, metrics: Mapping[str, floa
     """Enter a report into the record."""
     others = {name: value for name, value in metrics.items() if name != history.metric}
     history.report(trial_id, t, metrics[history.metric], others)
+
+
+def keep(history: History, trial_id: str, result: Mapping[str, Any]) -> None:
+    """Keep the numbers of a report that the search does not need, as far as they can be read."""
+    t = resource_of(result, history.time_attr)
+    if t is not None:
+        needed = (*history.goal.metrics, history.time_attr)
+        history.keep(trial_id, t, read_further(result, needed))
 
 
 def correct(history: History) -> None:

@@ -70,6 +70,7 @@ def write_storage(study: Study, path: Path) -> None:
                 },
                 distributions=laws,
                 user_attrs={
+                    **{name: v for name, v in trial.metrics.items() if math.isfinite(v)},
                     "trial_id": trial.trial_id,
                     "origin": trial.origin.value,
                     "reason": trial.reason,

@@ -16,7 +16,8 @@ from raytuner import text
 from raytuner.errors import RaytunerError
 from raytuner.history import Goal, Origin, Remains, TrialState
 from raytuner.history.beside import is_time
-from raytuner.ray_report import read_report
+from raytuner.history.format import as_text
+from raytuner.ray_report import read_further, read_report
 from raytuner.secret import without_secrets
 from raytuner.space import Space
 from raytuner.study.ends import reason_of
@@ -60,7 +61,9 @@ def reports_in(
     found.sort(key=lambda one: one[0])
     for number, (begun, dumped, trial, rows) in enumerate(found):
         trial_id, last_t = rows[0]["trial_id"], 0.0
+        further: dict[str, float] = {}
         for row in rows:
+            further |= read_further(row, (*goal.metrics, time_attr))
             try:
                 report = read_report(row, time_attr, goal.required, goal.optional)
             except RaytunerError:
@@ -74,6 +77,8 @@ def reports_in(
             for name in others:
                 remains.keep("other", (trial_id, t, name, metrics[name]))
             last_t = max(last_t, t)
+        if further:
+            remains.keep("last", (trial_id, as_text(further)))
         state, reason = _end(trial, rows, last_t, max_t)
         ended_at = _time(rows[-1].get("timestamp"))
         remains.keep(

@@ -153,28 +153,10 @@ class Study:
 
     @property
     def results(self) -> pd.DataFrame:
-        """One row a trial.
+        """A table with one row for each trial; see :func:`raytuner.study.table.results`."""
+        from raytuner.study.table import results
 
-        Columns: ``trial_id``, ``state``, the metric (its value at the largest t), the further
-        metrics of the goal, ``t``, the hyperparameters as ``config/...``, ``origin``, ``reason``,
-        ``proposed_at`` and ``ended_at`` (Unix seconds).
-        """
-        import pandas as pd
-
-        names = self.goal.metrics
-        outcome = pd.DataFrame(
-            [
-                (t.trial_id, t.state.value, *self.history.metrics_of(t).values(), t.t)
-                for t in self.trials
-            ],
-            columns=["trial_id", "state", *names, "t"],
-        )
-        configs = pd.json_normalize([t.config for t in self.trials], sep="/").add_prefix("config/")
-        rest = pd.DataFrame(
-            [(t.origin.value, t.reason, t.proposed_at, t.ended_at) for t in self.trials],
-            columns=["origin", "reason", "proposed_at", "ended_at"],
-        )
-        return pd.concat([outcome, configs, rest], axis=1)
+        return results(self.history)
 
     @cached_property
     def figures(self) -> Figures:

@@ -17,6 +17,7 @@ from raytuner.study.standing import broken
 if TYPE_CHECKING:
     from raytuner.study.study import Study
 
+_METRICS = 8  # so many others of the best trial are shown
 _ON_FRONT = 12  # so many of its trials are shown
 _INTERRUPTED = "Interrupted: this is the best so far. `raytuner resume FOLDER` goes on."
 
@@ -34,6 +35,9 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
     best = study.history.best()
     if best is not None and (bounds := broken(study.history, best)):
         lines["Constraints"] = f"no trial keeps all; this one breaks {' and '.join(bounds)}"
+    if best is not None and (further := [n for n in best.metrics if n != study.metric]):
+        shown = {name: best.metrics[name] for name in further[:_METRICS]}
+        lines["Metrics"] = text.one_line(shown) + (" ..." if len(further) > _METRICS else "")
     if study.confirmed:
         lines["Confirmed"] = _confirmed(study)
     lines["Trials"] = f"{sum(study.counts.values())}: {text.states(study.counts)}"

@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytuner.history import History
+
 if TYPE_CHECKING:
+    import pandas as pd
+
     from raytuner.study.study import Study
 
+_REST = ["origin", "reason", "proposed_at", "ended_at"]
+
 _PLAIN = (bool, int, float, str, type(None))
+
+
+def results(history: History) -> pd.DataFrame:
+    """Return the trials as a table, one row for each.
+
+    Columns: ``trial_id``, ``state``, the metric (its value at the largest t), the further metrics
+    of the goal, the last value of each other number that trials reported (as ``metrics/NAME`` if
+    ``NAME`` is a column of its own), ``t``, the hyperparameters as ``config/...``, ``origin``,
+    ``reason``, ``proposed_at`` and ``ended_at`` (Unix seconds).
+    """
+    import pandas as pd
+
+    trials, further = history.trials, history.further_metrics()
+    taken = {"trial_id", "state", "t", *_REST}
+    columns = [f"metrics/{name}" if name in taken else name for name in further]
+    outcome = pd.DataFrame(
+        [
+            (
+                *(t.trial_id, t.state.value, *history.metrics_of(t).values()),
+                *(t.metrics.get(name, math.nan) for name in further),
+                t.t,
+            )
+            for t in trials
+        ],
+        columns=["trial_id", "state", *history.goal.metrics, *columns, "t"],
+    )
+    configs = pd.json_normalize([t.config for t in trials], sep="/").add_prefix("config/")
+    rest = pd.DataFrame(
+        [(t.origin.value, t.reason, t.proposed_at, t.ended_at) for t in trials], columns=_REST
+    )
+    return pd.concat([outcome, configs, rest], axis=1)
 
 
 def write_table(study: Study, path: Path, form: str) -> None:

@@ -62,6 +62,7 @@ def tune(
     max_concurrent: int | None = None,
     reuse_actors: bool = False,
     time_attr: str = "training_iteration",
+    curves: Sequence[str] = (),
     callbacks: Sequence[Any] = (),
     progress: bool = True,
 ) -> Study:
@@ -129,6 +130,8 @@ def tune(
         reuse_actors: Keep a trial's process for the next trial. Saves seconds a trial; the training
             function must then leave promptly when it is stopped and keep no state in globals.
         time_attr: Key of a report that says what a trial has spent.
+        curves: Further metrics whose values at each report are kept, as ``trial.others[name]``. Of
+            every other number that a trial reports, the last value is kept (``trial.metrics``).
         callbacks: Ray Tune callbacks (loggers, say). An error that one raises is logged once and
             does not end the study; KeyboardInterrupt, SystemExit and a RaytunerError do.
         progress: Show progress while it runs.
@@ -165,6 +168,7 @@ def tune(
         "strategy": strategy,
         "earlier": earlier or None,
         "priors": priors or None,
+        "curves": curves or None,
     }
     for argument, given in for_a_new_one.items():
         if searcher is not None and given is not None:
@@ -193,6 +197,7 @@ def tune(
             seed=seed,
             earlier=earlier,
             priors=priors,
+            curves=curves,
         )
     prepare(searcher, param_space, metric, mode)
     path = folder_for(trainable, storage_path, name)

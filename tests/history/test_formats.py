@@ -22,7 +22,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return Path(shutil.copy(KEPT / f"format-{request.param}.sqlite", tmp_path / "record"))
 
 
-def check(history: History, several: bool) -> None:
+def check(history: History, before: bytes) -> None:
     assert [trial.trial_id for trial in history.trials] == ["a", "b", "c", "d"]
     assert history["a"].config == {"lr": 0.25, "net": {"layers": 2, "bias": True}, "opt": "sgd"}
     assert history["b"].config["opt"] is None
@@ -38,15 +38,28 @@ def check(history: History, several: bool) -> None:
     assert math.isnan(history["c"].value)
     assert (history.metric, history.mode, history.max_t) == ("loss", "min", 9)
     assert history.get_meta("finished") is False
-    if several:
+    if b"CREATE TABLE last" in before:
+        assert history["a"].metrics == {
+            **{"loss": 0.125, "ms": 90.0},
+            **{"accuracy": 0.75, "train": 1.25, "n": 7.0},
+        }
+        assert math.isnan(history["c"].metrics["accuracy"])
+        assert history["a"].others["train"] == ((3.0, 1.5), (9.0, 1.25))
+        assert history.curves == ("train",)
+    if b"CREATE TABLE other" in before:
         assert history.goal.metrics == ("loss", "ms")
-        assert history.metrics_at("a", 9) == {"loss": 0.125, "ms": 90.0}
+        assert history.metrics_at("a", 9).items() >= {"loss": 0.125, "ms": 90.0}.items()
         assert history["c"].value_of("ms") == math.inf
+
+
+def test_the_last_format_keeps_further_metrics() -> None:
+    history = History.read(KEPT / f"format-{FORMAT_VERSION}.sqlite")
+    assert history.further_metrics() == ("accuracy", "train", "n")
 
 
 def test_it_is_read_and_stays_as_it_is(kept: Path) -> None:
     before = kept.read_bytes()
-    check(History.read(kept), several=b"CREATE TABLE other" in before)
+    check(History.read(kept), before)
     assert kept.read_bytes() == before
 
 
@@ -66,13 +79,13 @@ def test_it_is_written_on_in_the_format_of_today(kept: Path) -> None:
 
 
 def test_it_can_be_recovered_row_by_row(kept: Path) -> None:
-    several = b"CREATE TABLE other" in kept.read_bytes()
+    before = kept.read_bytes()
     remains = Remains.of(kept)
-    assert remains.is_checked == (b"crc INTEGER" in kept.read_bytes())
+    assert remains.is_checked == (b"crc INTEGER" in before)
     found = salvaged(remains, kept)
     assert found.lost == ()
     assert found.values == 5
-    check(found.history, several)
+    check(found.history, before)
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,7 @@
     const wanted = name.toLowerCase();
     const plain = { trial: "number", state: "state", t: "t", origin: "origin", reason: "reason", seconds: "seconds" };
     for (const [key, values] of Object.entries(trials.config)) if (key.toLowerCase() === wanted) return values;
+    for (const [key, values] of Object.entries(trials.metrics)) if (key.toLowerCase() === wanted) return values;
     if (wanted === trials.metric.toLowerCase() || wanted === "value") return trials.value;
     if (wanted === trials.time_attr.toLowerCase()) return trials.t;
     return plain[wanted] ? trials[plain[wanted]] : null;
@@ -263,7 +264,9 @@
   function columns() {
     return [
       ["number", "trial", trials.number], ["state", "state", trials.state],
-      ["value", trials.metric, trials.value], ["t", trials.time_attr, trials.t],
+      ["value", trials.metric, trials.value],
+      ...Object.entries(trials.metrics).slice(0, 4).map(([name, values]) => [`metric/${name}`, name, values]),
+      ["t", trials.time_attr, trials.t],
       ...Object.entries(trials.config).map(([name, values]) => [`config/${name}`, name, values]),
       ["seconds", "seconds", trials.seconds], ["origin", "proposed by", trials.origin],
     ];
@@ -358,6 +361,7 @@
         div.append(cell(name, "dt"), cell(value, "dd"));
         list.append(div);
       };
+      for (const [name, values] of Object.entries(trials.metrics)) add(name, shown(values[i]));
       for (const [name, values] of Object.entries(trials.config)) add(name, shown(values[i]));
       add("proposed by", trials.origin[i]);
       add("seconds", shown(trials.seconds[i]));
