@@ -75,7 +75,7 @@ def maximise(
     columns = space.columns
     searched = [(i, c) for i, c in enumerate(columns) if not c.is_fidelity]
     smooth = np.array([i for i, c in searched if _is_smooth(c)], dtype=np.int64)
-    stepped = np.array([i for i, c in searched if c.n_levels is not None], dtype=np.int64)
+    stepped = np.array([i for i, c in searched if c.kind != "continuous"], dtype=np.int64)
     for _ in range(_ROUNDS):
         before = value.copy()
         if len(smooth):
@@ -224,6 +224,8 @@ def _step(
         best_X, best_value = X.copy(), value.copy()
         for row in range(len(X)):
             mine = np.flatnonzero(owners == row)
+            if not len(mine):
+                continue
             top = mine[gains[mine].argmax()]
             if gains[top] > value[row] + 1e-6:
                 best_X[row], best_value[row] = around[top], gains[top]
@@ -243,11 +245,9 @@ def _is_smooth(column: Column) -> bool:
 def _other_levels(column: Column, unit: float) -> FloatArray:
     """Unit coordinates of the levels to try from ``unit``: all, or the next ones of a climb."""
     if _is_smooth(column):
-        assert column.n_levels is not None
-        levels = column.domain.snap(np.clip(unit + np.array([-1.0, 1.0]) / column.n_levels, 0, 1))
-    else:
-        levels = column.domain.level_units()
-    return np.unique(levels[levels != unit])
+        return column.domain.neighbours(unit)
+    levels = column.domain.level_units()
+    return levels[levels != unit]
 
 
 def _better(

@@ -29,6 +29,7 @@ from raytuner.space.levels import (
     Grid,
     NormalGrid,
     Vector,
+    multiple,
     multiples,
     normal_cdf,
     normal_quantile,
@@ -134,6 +135,23 @@ class Domain(ABC):
         u = np.clip(np.asarray(u, dtype=np.float64), 0, 1)
         return u if self._grid is None else self._grid.unit(self._grid.index(u))
 
+    def neighbours(self, u: float) -> Vector:
+        """Unit coordinates of the next level below and above the level at `u`, ascending.
+
+        Fewer than two at an end, and in a continuous domain none.
+
+        >>> Integer(1, 4).neighbours(0.125).tolist()
+        [0.375]
+        """
+        if self._grid is None:
+            return np.empty(0)
+        here = float(self._grid.index(np.clip([u], 0.0, 1.0))[0])
+        nearby = np.array([here - 1, here + 1])
+        if self._grid.n is not None:
+            nearby = nearby[(nearby >= 0) & (nearby < self._grid.n)]
+        units = self.snap(self._grid.unit(nearby))
+        return units[units != self.snap(np.array([u]))]  # far out, levels share a coordinate
+
     def level_units(self) -> Vector:
         """Unit coordinates of all levels, `n_levels`-dim, ascending.
 
@@ -173,11 +191,12 @@ class Float(Domain):
         log: The logarithm is uniform rather than the number.
         step: The number is a multiple of this (so 0.5, not `low + 0.5`): a uniform draw between
             the outermost multiples within the bounds is rounded to the nearest, hence the two
-            ends are drawn half as often as the others. None for no step.
+            ends are drawn half as often as the others. Values are multiples of the step's decimal
+            digits: 0.3, not 0.30000000000000004. None for no step.
 
     Raises:
         SpaceError: A bound or the step is not such a number, or no multiple of the step lies
-            between the bounds.
+            between the bounds, or more than 2**53 do.
 
     >>> round(Float(1e-4, 1e-2, log=True).to_unit(1e-3), 6)
     0.5
@@ -229,8 +248,8 @@ class Float(Domain):
         return _describe_range("a number", self)
 
     def cast(self, value: Any) -> float:
-        """See `Domain.cast`."""
-        return float(value)
+        """See `Domain.cast`. With a step, the nearest multiple."""
+        return float(value) if self.step is None else self._value(self._level(value))
 
     def _level(self, value: Any) -> int:
         if self.step is None or self._grid is None:
@@ -240,7 +259,9 @@ class Float(Domain):
     def _value(self, index: int) -> float:
         if self.step is None or self._grid is None:
             return self.low
-        return (self._grid.first + index) * self.step
+        # `multiples` counts a bound as a multiple if it is one up to rounding.
+        value = multiple(self._grid.first + index, self.step)
+        return min(max(value, self.low), self.high)
 
     def _cdf(self, values: Vector) -> Vector:
         if self.log:
@@ -269,11 +290,11 @@ class Integer(Domain):
         log: Small numbers are likelier: k is drawn with chance proportional to log((k + 1) / k).
         step: The number is a multiple of this; `log` then counts in steps. None for no step.
 
-    Encoding is exact for up to 2**52 levels; beyond, neighbouring numbers share a coordinate.
+    Near 2**53 levels (with `log`, from 2**46) neighbouring numbers share a coordinate.
 
     Raises:
         SpaceError: A bound or the step is not such a number, or no multiple of the step lies
-            between the bounds.
+            between the bounds, or more than 2**53 do.
 
     >>> Integer(1, 4).level_units().tolist()
     [0.125, 0.375, 0.625, 0.875]
@@ -388,14 +409,14 @@ class Normal(Domain):
         return "a finite number" + _describe_step(self.step)
 
     def cast(self, value: Any) -> float:
-        """See `Domain.cast`."""
-        return float(value)
+        """See `Domain.cast`. With a step, the nearest multiple."""
+        return float(value) if self.step is None else self._value(self._level(value))
 
     def _level(self, value: Any) -> int:
         return 0 if self.step is None else round(float(value) / self.step)
 
     def _value(self, index: int) -> float:
-        return index if self.step is None else index * self.step
+        return index if self.step is None else multiple(index, self.step)
 
     def _cdf(self, values: Vector) -> Vector:
         return normal_cdf(values, self.mean, self.sd)
@@ -605,6 +626,11 @@ def _check_multiples(domain: Float | Integer, step: float) -> None:
         raise SpaceError(
             f"{domain!r}: no multiple of step={step} lies between low and high; the nearest are "
             f"{last * step} and {first * step}"
+        )
+    if last - first > _EXACT_FLOATS:
+        raise SpaceError(
+            f"{domain!r} has {last - first + 1:,} values, more than a search can tell apart (2**53,"
+            " the whole numbers that a float holds exactly); give a narrower range or a larger step"
         )
 
 

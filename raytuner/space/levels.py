@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +58,21 @@ def multiples(low: float, high: float, step: float) -> tuple[int, int]:
         nearest = round(scaled)
         ends.append(nearest if math.isclose(scaled, nearest) else inwards(scaled))
     return ends[0], ends[1]
+
+
+def multiple(k: int, step: float) -> float:
+    """Return `k * step` for the decimal digits that Python shows of `step`.
+
+    >>> 3 * 0.1, multiple(3, 0.1)
+    (0.30000000000000004, 0.3)
+    """
+    numerator, denominator = _ratio(step)
+    return k * numerator / denominator  # whole numbers: rounded once
+
+
+@lru_cache
+def _ratio(step: float) -> tuple[int, int]:
+    return Fraction(repr(step)).as_integer_ratio()
 
 
 class Grid(ABC):
@@ -128,10 +145,7 @@ class BoundedGrid(Grid):
         """See `Grid.index`."""
         if self.n == 1:
             return np.zeros_like(u)
-        last = float(self.n - 1)
-        if last > self.n - 1:  # more than 2**53 levels: the float was rounded up, past the end
-            last = math.nextafter(last, 0)
-        return np.clip(np.floor(self._quantile(u) + self._shift), 0, last)
+        return np.clip(np.floor(self._quantile(u) + self._shift), 0, self.n - 1)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -176,7 +177,7 @@ def test_the_ends_of_a_stepped_float_have_half_bins() -> None:
 
 def test_a_stepped_float_gives_multiples_of_the_step_within_its_bounds() -> None:
     domain = Float(0.05, 0.97, step=0.1)
-    assert domain.from_units(domain.level_units()) == [k * 0.1 for k in range(1, 10)]
+    assert domain.from_units(domain.level_units()) == [k / 10 for k in range(1, 10)]
     assert Float(0.1, 0.3, step=0.1).n_levels == 3  # 0.3 / 0.1 is just below 3
 
 
@@ -214,11 +215,86 @@ def test_a_billion_levels_are_never_listed(log: bool) -> None:
         domain.level_units()
 
 
-def test_the_largest_integers_stay_inside() -> None:
-    domain = Integer(-(2**63), 2**63 - 1)
+@pytest.mark.parametrize(
+    "domain",
+    [
+        Integer(-(2**52), 2**52),
+        Integer(1, 2**53, log=True),
+        Integer(2**62, 2**63, step=2**20),
+        Float(-1, 1, step=2.0**-52),
+    ],
+    ids=repr,
+)
+def test_as_many_levels_as_a_float_counts_exactly_stay_inside(domain: Integer | Float) -> None:
     for u in (0.0, 0.3, 1.0):
         assert domain.low <= domain.from_unit(u) <= domain.high
-    assert Integer(1, 2**62, log=True).from_unit(1.0) <= 2**62
+        nearby = domain.from_units(domain.neighbours(u))
+        assert all(domain.low <= value <= domain.high for value in nearby)
+        assert domain.from_unit(u) not in nearby
+
+
+@settings(max_examples=300, deadline=None)
+@given(domains, unit)
+def test_neighbours_are_the_next_levels(domain: Domain, u: float) -> None:
+    if isinstance(domain, Normal):
+        u = min(max(u, 3e-7), 1 - 3e-7)
+    here = float(domain.snap(np.array([u]))[0])
+    nearby = domain.neighbours(here)
+    if domain.kind == "continuous":
+        assert not len(nearby)
+        return
+    value, beside = domain.from_unit(here), domain.from_units(nearby)
+    if isinstance(domain, Integer | Float | Normal):
+        step = domain.step or 1
+        # Multiples beyond a bound do not exist; a normal law's levels end where it has no chance.
+        expected = [v for v in (value - step, value + step) if domain.contains(v)]
+        if not isinstance(domain, Normal):
+            assert beside == pytest.approx(expected)
+        assert all(any(v == pytest.approx(e, abs=step / 9) for e in expected) for v in beside)
+        assert beside or not expected or isinstance(domain, Normal)
+    elif domain.n_levels is not None and domain.n_levels <= LISTABLE_LEVELS:
+        levels = domain.level_units().tolist()
+        place = levels.index(here)
+        assert nearby.tolist() == [*levels[:place][-1:], *levels[place + 1 : place + 2]]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(-50, 50),
+    st.integers(1, 60),
+    st.integers(1, 5000),
+    st.integers(0, 6),
+    st.booleans(),
+    unit,
+)
+def test_a_quantised_value_is_the_multiple_that_python_writes(
+    first: int, n: int, digits: int, places: int, log: bool, u: float
+) -> None:
+    step = Decimal(digits).scaleb(-places)
+    if log:
+        first = abs(first) + 1
+    low, high = float(first * step), float((first + n) * step)
+    domain = Float(low, high, log=log, step=float(step))
+    multiples = [float(k * step) for k in range(first, first + n + 1)]
+    assert domain.from_units(domain.level_units()) == multiples
+    assert domain.from_unit(u) in multiples
+    normal = Normal(low, 3 * float(step), step=float(step)).from_unit(u)
+    assert normal == float(round(normal / float(step)) * step)
+    # Ray draws 3 * 0.1; it is the same level, and becomes 0.3.
+    rays = [k * float(step) for k in range(first, first + n + 1)]
+    assert [domain.cast(value) for value in rays] == multiples
+    assert domain.from_units(domain.to_units(rays)) == multiples
+    # As ray.tune.search.sample.Quantized.sample rounds a draw.
+    drawn = np.round(np.random.default_rng(n).uniform(low, high, 9) / float(step)) * float(step)
+    assert all(domain.contains(v) and low <= domain.cast(v) <= high for v in drawn.tolist())
+
+
+@pytest.mark.parametrize("low", [0.1 + 0.2, 0.3, math.nextafter(0.3, 0)])
+@pytest.mark.parametrize("high", [0.6, 0.1 * 6, math.nextafter(0.6, 0)])
+def test_a_bound_that_is_nearly_a_multiple_is_kept(low: float, high: float) -> None:
+    values = (domain := Float(low, high, step=0.1)).from_units(domain.level_units())
+    assert values == pytest.approx([0.3, 0.4, 0.5, 0.6])
+    assert all(low <= value <= high for value in values)
 
 
 @pytest.mark.parametrize("domain", [Float(0, 1), Normal(), Normal(step=1)], ids=repr)
@@ -336,6 +412,8 @@ def test_a_generator_or_an_array_of_choices_works() -> None:
         (lambda: Integer(1.5, 5), "Integer: low must be a whole number, received 1.5"),  # type: ignore[arg-type]
         (lambda: Integer(1, True), "Integer: high must be a number, received True"),
         (lambda: Integer(0, 2**70), "must fit in 64 bits, received 1180591620717411303424"),
+        (lambda: Integer(0, 2**63), "9,223,372,036,854,775,809 values.*narrower range"),
+        (lambda: Integer(1, 2**60, log=True), "values, more than a search can tell apart"),
         (lambda: Integer(0, 9, step=0), "step must be above 0, received 0"),
         (lambda: Integer(0, 9, step=1.5), "Integer: step must be a whole number, received 1.5"),  # type: ignore[arg-type]
         (lambda: Integer(4, 5, step=3), "no multiple of step=3 .* nearest are 3 and 6"),
