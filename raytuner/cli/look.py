@@ -91,7 +91,7 @@ def show(folder: Folder) -> None:
     for trial in ended:
         config = {key: item for key, item in text.flat(trial.config) if key in varies}
         table.add_row(
-            str(trial.number + 1),
+            str(trial.number),
             f"{trial.value:.5g}",
             f"{trial.t:g}",
             text.WORDS[trial.state],

@@ -61,7 +61,8 @@ class Trial:
 
     Attributes:
         trial_id: Ray's id of the trial.
-        number: Its place in the order of proposals, from 0.
+        number: Its place in the order of proposals, from 0, as in Optuna. Every text and table
+            that names a trial uses this number; it is also the trial's row in ``study.results``.
         config: The full configuration, constants included.
         state: See :class:`TrialState`.
         values: Pairs ``(t, value)`` in ascending t; the value is the metric as it was reported.

@@ -89,7 +89,7 @@ def pareto(history: History) -> go.Figure:
                     mode="markers",
                     marker={"color": colour, "symbol": symbol, "size": 8},
                     text=[
-                        f"trial {trial.number + 1}<br>"
+                        f"trial {trial.number}<br>"
                         + "<br>".join(f"{look.plain(k)} {x:.5g}" for k, x in v.items())
                         for trial, v in zip(trials, values, strict=True)
                     ],

@@ -144,7 +144,7 @@ def parallel(history: History) -> go.Figure:
     figure = go.Figure(
         go.Parcoords(
             dimensions=dimensions,
-            customdata=[trial.number + 1 for trial in trials],
+            customdata=[trial.number for trial in trials],
             line={
                 "color": _goodness(trials, minimise),
                 "colorscale": look.SCALE,
@@ -211,7 +211,7 @@ def slice_of(
                 go.Scatter(
                     x=at[rows],
                     y=values[rows],
-                    customdata=[trials[i].number + 1 for i in rows],
+                    customdata=[trials[i].number for i in rows],
                     mode="markers",
                     marker={
                         "color": mark.colour,
@@ -341,7 +341,7 @@ def interaction(
         go.Scatter(
             x=first.positions(there[:, i]),
             y=second.positions(there[:, j]),
-            customdata=[trial.number + 1 for trial in trials],
+            customdata=[trial.number for trial in trials],
             text=[f"{trial.value:.5g}" for trial in trials],
             mode="markers",
             marker={
@@ -360,7 +360,7 @@ def interaction(
         go.Scatter(
             x=[x],
             y=[y],
-            customdata=[around.number + 1],
+            customdata=[around.number],
             mode="markers",
             marker={
                 "symbol": "star",

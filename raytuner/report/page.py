@@ -143,7 +143,7 @@ def _table(history: History, now: float) -> dict[str, Any]:
         "metric": history.metric,
         "minimise": history.mode == "min",
         "time_attr": history.time_attr,
-        "number": [trial.number + 1 for trial in trials],
+        "number": [trial.number for trial in trials],
         "id": [trial.trial_id for trial in trials],
         "state": [trial.state.value for trial in trials],
         "value": [_rounded(trial.value) for trial in trials],
@@ -169,7 +169,7 @@ def _front(history: History) -> dict[str, Any] | None:
     return {
         "names": names,
         "rows": [
-            (trial.number + 1, [f"{history.metrics_of(trial)[name]:.5g}" for name in names])
+            (trial.number, [f"{history.metrics_of(trial)[name]:.5g}" for name in names])
             for trial in front[:_FRONT]
         ],
         "more": max(len(front) - _FRONT, 0),
@@ -208,7 +208,7 @@ def _group(group: words.Group) -> dict[str, Any]:
     return {
         "what": group.what,
         "n": len(trials),
-        "numbers": [trial.number + 1 for trial in trials[:_EXAMPLES]],
+        "numbers": [trial.number for trial in trials[:_EXAMPLES]],
         "more": max(len(trials) - _EXAMPLES, 0),
         "example": trials[0].reason,
         "median_t": float(np.median([trial.t for trial in trials])),

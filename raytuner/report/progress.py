@@ -49,7 +49,7 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
                     len(lasts),
                     x=place[rows],
                     y=np.array([happened[i].value for i in rows]),
-                    customdata=[happened[i].trial.number + 1 for i in rows],
+                    customdata=[happened[i].trial.number for i in rows],
                     mode="markers",
                     marker={
                         "color": mark.colour,
@@ -167,7 +167,7 @@ def curves(history: History) -> go.Figure:
                 mode="lines+markers",
                 line={"color": look.PINK, "width": 3},
                 marker={"size": 5},
-                name=f"the best, trial {best.number + 1}",
+                name=f"the best, trial {best.number}",
                 hovertemplate="%{y:.5g} at %{x:g}<extra></extra>",
             )
         )
@@ -198,7 +198,7 @@ def _curves_of(
         values = _thinned(trial.values, most)
         x += [t for t, _ in values] + [np.nan]
         y += [value for _, value in values] + [np.nan]
-        whose += [trial.number + 1] * (len(values) + 1)
+        whose += [trial.number] * (len(values) + 1)
     figure.add_trace(
         look.scatter(
             n,
@@ -218,7 +218,7 @@ def _curves_of(
             n,
             x=np.array([trial.t for trial in trials], dtype=np.float64),
             y=np.array([trial.value for trial in trials], dtype=np.float64),
-            customdata=[trial.number + 1 for trial in trials],
+            customdata=[trial.number for trial in trials],
             text=[look.plain(trial.reason or text.WORDS[state]) for trial in trials],
             mode="markers",
             marker={"color": mark.colour, "symbol": mark.symbol, "size": 5, "opacity": 0.7},
@@ -292,7 +292,7 @@ def _bars(
     for stay, begin, end in spans:
         x += [begin / seconds, (begin + end) / 2 / seconds, end / seconds, np.nan]
         y += [stay.slot + 1] * 3 + [np.nan]
-        whose += [stay.trial.number + 1] * 4
+        whose += [stay.trial.number] * 4
     figure.add_trace(
         look.scatter(
             len(x),

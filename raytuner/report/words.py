@@ -73,7 +73,7 @@ def summary(history: History, surrogate: Surrogate | None, use: Use, seconds: fl
     if bounds and not history.is_feasible(best):
         of_those = f"No trial keeps {bounds}; of those that come nearest, the"
     said.append(
-        f"{of_those} {word} {history.metric} is {best.value:.5g}, of trial {best.number + 1} at"
+        f"{of_those} {word} {history.metric} is {best.value:.5g}, of trial {best.number} at"
         f" {history.time_attr} {best.t:g}{end}."
     )
     if surrogate is not None:
@@ -114,7 +114,7 @@ def why_proposed(history: History, trial: Trial) -> list[str]:
     running = sum(state.is_live for state in before.states)
     finals = int(before.final.sum())
     said.append(
-        f"It was proposal {trial.number + 1}, when {text.count(finals, 'final value')} and"
+        f"It was proposed as trial {trial.number}, when {text.count(finals, 'final value')} and"
         f" {text.count(len(before.y) - finals, 'value')} of trials on their way were known and"
         f" {text.count(running, 'other trial')} ran."
     )
@@ -126,7 +126,7 @@ def why_proposed(history: History, trial: Trial) -> list[str]:
         return said
     then = steps[-1]
     said.append(
-        f"The best then was trial {then.trial.number + 1} with {then.value:.5g};"
+        f"The best then was trial {then.trial.number} with {then.value:.5g};"
         f" this one differs from it in {_difference(history, then.trial, trial)}."
     )
     model = fitted(history.space, before, minimise) if trial.origin in _BY_MODEL else None

@@ -85,7 +85,7 @@ class Ends(Callback):
         Ray would log a traceback for each (:mod:`raytuner.study.run` turns that off).
         """
         key = cause(failed.reason)
-        number, count = self._logged.get(key, (failed.number + 1, 0))
+        number, count = self._logged.get(key, (failed.number, 0))
         self._logged[key] = (number, count + 1)
         if count == 0:
             traceback = without_secrets(_users_part(str(_error_of(trial) or "")))

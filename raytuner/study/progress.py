@@ -260,7 +260,7 @@ def last_failures(history: History) -> tuple[str, ...]:
         counts[key := cause(trial.reason)] += 1
         latest.setdefault(key, trial)
     return tuple(
-        f"trial {trial.number + 1}{_others(counts[key] - 1)}: {first_line(trial.reason)}"
+        f"trial {trial.number}{_others(counts[key] - 1)}: {first_line(trial.reason)}"
         for key, trial in islice(latest.items(), _FAILURES)
     )
 

@@ -101,7 +101,7 @@ def as_lines(standing: Standing) -> dict[str, str]:
     best = standing.best
     if best is not None:
         of_max = "" if standing.max_t is None else f" of {standing.max_t:g}"
-        where = f"trial {best.number + 1} at {best.t:g}{of_max}"
+        where = f"trial {best.number} at {best.t:g}{of_max}"
         since = standing.since_improved_s
         ago = "" if since is None else f", {clock(since)} ago"
         broken = f", which breaks {' and '.join(standing.broken)}" if standing.broken else ""
@@ -135,7 +135,7 @@ def as_figures(standing: Standing) -> dict[str, Any]:
         "best": None
         if best is None
         else {
-            "trial": best.number + 1,
+            "trial": best.number,
             "trial_id": best.trial_id,
             "value": best.value,
             "t": best.t,

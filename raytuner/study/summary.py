@@ -73,7 +73,7 @@ def _front(study: Study, front: Sequence[Trial]) -> Table:
         table.add_column(Text(text.printable(name)), justify="right")
     for trial in front[:_ON_FRONT]:
         values = study.history.metrics_of(trial).values()
-        table.add_row(str(trial.number + 1), *(f"{value:.5g}" for value in values))
+        table.add_row(str(trial.number), *(f"{value:.5g}" for value in values))
     if len(front) > _ON_FRONT:
         table.add_row("...", *("" for _ in study.goal.metrics))
     return table
@@ -83,7 +83,7 @@ def _best(study: Study, unit: str) -> str:
     best = study.history.best()
     if best is None:
         return text.why_no_best(study.history)
-    end = f"{study.metric} {best.value:.5g} in trial {best.number + 1}"
+    end = f"{study.metric} {best.value:.5g} in trial {best.number}"
     if best.state is TrialState.COMPLETED:
         return f"{end}, after {text.count(best.t, unit)}"
     return f"{end}, which was not trained to its end: {text.count(best.t, unit)}"
@@ -95,7 +95,7 @@ def _confirmed(study: Study) -> str:
     error = "" if len(first.values) < 2 else f" ± {first.standard_error:.2g}"
     return (
         f"of {text.count(len(study.confirmed), 'trial')} trained again, trial"
-        f" {first.trial.number + 1} is best: {study.metric} {first.mean:.5g}{error} over"
+        f" {first.trial.number} is best: {study.metric} {first.mean:.5g}{error} over"
         f" {text.count(len(first.values), 'repeat')}"
     )
 

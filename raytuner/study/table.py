@@ -21,26 +21,26 @@ _PLAIN = (bool, int, float, str, type(None))
 def results(history: History) -> pd.DataFrame:
     """Return the trials as a table, one row for each.
 
-    Columns: ``trial_id``, ``state``, the metric (its value at the largest t), the further metrics
-    of the goal, the last value of each other number that trials reported (as ``metrics/NAME`` if
-    ``NAME`` is a column of its own), ``t``, the hyperparameters as ``config/...``, ``origin``,
-    ``reason``, ``proposed_at`` and ``ended_at`` (Unix seconds).
+    Columns: ``trial_id``, ``number``, ``state``, the metric (its value at the largest t), the
+    further metrics of the goal, the last value of each other number that trials reported (as
+    ``metrics/NAME`` if ``NAME`` is a column of its own), ``t``, the hyperparameters as
+    ``config/...``, ``origin``, ``reason``, ``proposed_at`` and ``ended_at`` (Unix seconds).
     """
     import pandas as pd
 
     trials, further = history.trials, history.further_metrics()
-    taken = {"trial_id", "state", "t", *_REST}
+    taken = {"trial_id", "number", "state", "t", *_REST}
     columns = [f"metrics/{name}" if name in taken else name for name in further]
     outcome = pd.DataFrame(
         [
             (
-                *(t.trial_id, t.state.value, *history.metrics_of(t).values()),
+                *(t.trial_id, t.number, t.state.value, *history.metrics_of(t).values()),
                 *(t.metrics.get(name, math.nan) for name in further),
                 t.t,
             )
             for t in trials
         ],
-        columns=["trial_id", "state", *history.goal.metrics, *columns, "t"],
+        columns=["trial_id", "number", "state", *history.goal.metrics, *columns, "t"],
     )
     configs = pd.json_normalize([t.config for t in trials], sep="/").add_prefix("config/")
     rest = pd.DataFrame(

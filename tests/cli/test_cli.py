@@ -78,7 +78,7 @@ def test_run_passes_on_what_was_asked(calls: list[dict[str, Any]]) -> None:
 def test_run_prints_the_result() -> None:
     out = run().output
     assert "lr  0.01" in out
-    assert "loss 0.25 in trial 1, after 9 steps" in out
+    assert "loss 0.25 in trial 0, after 9 steps" in out
     assert "2: 1 completed, 1 failed" in out
     assert "1 x ValueError: too fast" in out
     assert "9 of 18 steps were run (50%)" in out

@@ -15,10 +15,12 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+import raytuner
 from raytuner.cli import BAD_INPUT, NOTHING_USABLE, main
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Normal, Space
+from raytuner.study.standing import Standing, as_figures, as_lines
 
 SPACE = Space(
     {
@@ -78,7 +80,7 @@ def test_list_names_the_studies_and_how_they_stand(study: Path) -> None:
 def test_show_reads_well_in_80_columns(study: Path) -> None:
     result = invoke("show", study)
     assert result.exit_code == 0
-    assert "loss 0.11111 in trial 1" in result.output
+    assert "loss 0.11111 in trial 0" in result.output
     assert "2: 2 x" not in result.output
     rows = [line.split() for line in result.output.splitlines() if line.strip()]
     ranked = [
@@ -87,8 +89,45 @@ def test_show_reads_well_in_80_columns(study: Path) -> None:
         if row[0].isdigit()
     ]
     # COMPLETED ones first, each kind by value; failed ones not at all.
-    assert ranked[:3] == [["1", "0.11111"], ["2", "1.1111"], ["4", "3.1111"]]
+    assert ranked[:3] == [["0", "0.11111"], ["1", "1.1111"], ["3", "3.1111"]]
     assert max(map(len, result.output.splitlines())) <= 80
+
+
+def test_a_trial_has_one_number_everywhere(tmp_path: Path) -> None:
+    """In Python, commands, progress, the report and exports, as in Optuna."""
+    folder = tmp_path / "first"
+    folder.mkdir()
+    history = History(SPACE, metric="loss", mode="min", path=folder / RECORD_FILE)
+    for i, config in enumerate(SPACE.sample(np.random.default_rng(0), 4)):
+        history.add(f"t{i}", config)
+        history.report(f"t{i}", 1, (3, 2, 0, 1)[i])
+        history.end(f"t{i}", TrialState.COMPLETED)
+    history.close()
+    study = raytuner.load(folder)
+    best = study.best
+    assert (best.trial_id, best.number) == ("t2", 2)
+    assert study.trials[2] == best
+    assert study.results.query("trial_id == 't2'").number.to_dict() == {2: 2}
+
+    shown = invoke("show", folder).output
+    assert "loss 0 in trial 2," in shown
+    first = next(line for line in shown.splitlines() if line.split()[:1] == ["trial"])
+    assert shown.split(first)[1].split()[0] == "2"
+    standing = Standing(study.counts, 4, 1.0, metric="loss", best=best)
+    assert "(trial 2 at 1)" in as_lines(standing)["best"]
+    assert as_figures(standing)["best"]["trial"] == 2
+
+    page = study.report(tmp_path / "page.html").read_text()
+    assert 'data-trial="2"' in page
+    assert "the lowest loss is 0, of trial 2 at" in page.lower()
+    assert "proposed as trial 2," in page
+    _, ends, *_ = study.figures.curves().data
+    assert dict(zip(ends.customdata, ends.y, strict=True))[2] == 0
+
+    optuna = pytest.importorskip("optuna")
+    invoke("export", folder, tmp_path / "study.db")
+    exported = optuna.load_study(study_name="first", storage=f"sqlite:///{tmp_path}/study.db")
+    assert exported.best_trial.number == 2
 
 
 def test_best_as_json_and_toml_has_constants_and_nests(study: Path) -> None:

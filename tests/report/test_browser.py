@@ -105,7 +105,7 @@ def test_the_curves_are_those_of_the_record(browser: Browser, page: Page) -> Non
           if (t.mode === 'lines' && t.customdata) t.customdata.forEach((n, i) => {
             if (n === arguments[0] && Number.isFinite(t.x[i])) found.push([t.x[i], t.y[i]]); });
         return found""",
-        trial.number + 1,
+        trial.number,
     )
     assert [t for t, _ in points] == [t for t, _ in trial.values]
     assert [y for _, y in points] == pytest.approx([y for _, y in trial.values], rel=1e-6)
@@ -125,10 +125,10 @@ def test_hovering_says_which_trial_it_is_and_why_it_stopped(browser: Browser, pa
           t => t.mode === 'markers' && [...t.customdata].includes(arguments[0]));
         const point = [...plot.data[curve].customdata].indexOf(arguments[0]);
         Plotly.Fx.hover(plot, [{curveNumber: curve, pointNumber: point}])""",
-        stopped.number + 1,
+        stopped.number,
     )
     text = browser.wait("document.querySelector('#plot-curves .hoverlayer text')?.textContent")
-    assert f"trial {stopped.number + 1}" in text
+    assert f"trial {stopped.number}" in text
     assert stopped.reason in text
 
 
@@ -258,7 +258,7 @@ def test_a_trial_can_be_selected_and_left_by_keyboard(browser: Browser, page: Pa
     show(browser, "plot-incumbent-time")
     failed = next(t for t in study(SMALL).trials if t.state is TrialState.FAILED)
     button = browser.driver.find_element(
-        By.CSS_SELECTOR, f'#failures [data-trial="{failed.number + 1}"]'
+        By.CSS_SELECTOR, f'#failures [data-trial="{failed.number}"]'
     )
     button.send_keys(Keys.ENTER)
     detail = browser.driver.find_element(By.ID, "detail")
@@ -266,10 +266,10 @@ def test_a_trial_can_be_selected_and_left_by_keyboard(browser: Browser, page: Pa
     assert failed.reason in detail.text
     assert failed.trial_id in detail.text
     names = "return document.getElementById('plot-incumbent-time').data.map(t => t.name)"
-    assert f"trial {failed.number + 1}" in browser.js(names)
+    assert f"trial {failed.number}" in browser.js(names)
     browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not detail.is_displayed()
-    assert f"trial {failed.number + 1}" not in browser.js(names)
+    assert f"trial {failed.number}" not in browser.js(names)
 
 
 def test_tabs_show_one_plot_of_a_group(browser: Browser, page: Page) -> None:

@@ -47,7 +47,7 @@ def test_curves_have_every_trial_and_the_rungs() -> None:
     history = study(N)
     figure = figures(N).curves()
     shown = {n for trace in figure.data if trace.mode == "lines" for n in trace.customdata}
-    assert shown == {t.number + 1 for t in history.trials if t.values}
+    assert shown == {t.number for t in history.trials if t.values}
     assert [shape.x0 for shape in figure.layout.shapes] == list(RUNGS)
     marks = [t for t in figure.data if t.mode == "markers" and t.legendgroup == "STOPPED_EARLY"]
     assert sum(len(trace.x) for trace in marks) == history.counts()[TrialState.STOPPED_EARLY]

@@ -45,7 +45,7 @@ def test_the_summary_has_the_figures_of_the_record() -> None:
     best = history.best()
     assert best is not None
     assert "150 trials in 10:00" in said
-    assert f"The lowest loss is {best.value:.5g}, of trial {best.number + 1} at" in said
+    assert f"The lowest loss is {best.value:.5g}, of trial {best.number} at" in said
     assert "4 slots: 60% of their time trials ran, 30% they were starting, 10% was idle." in said
     spent = sum(t.t for t in history.trials) / (27 * 150)
     assert f"Early stopping ran {spent:.0%} of" in said
@@ -66,7 +66,7 @@ def test_why_the_best_was_proposed_looks_at_what_was_known_then() -> None:
     assert best.origin is Origin.BAYES
     said = " ".join(words.why_proposed(history, best))
     assert "it promised most" in said
-    assert f"proposal {best.number + 1}" in said
+    assert f"proposed as trial {best.number}, when" in said
     finals = sum(
         t.state is TrialState.COMPLETED and (t.ended_at or 0) < best.proposed_at
         for t in history.trials
@@ -121,4 +121,4 @@ def test_the_best_is_said_to_keep_its_bounds_or_not(cost: float, says: str) -> N
     history.end("a", TrialState.COMPLETED)
     said = words.summary(history, None, Use(0, 0.0, 0.0, 0.0), 1.0)[1]
     assert said.startswith(says)
-    assert "the lowest loss is 0.25, of trial 1" in said
+    assert "the lowest loss is 0.25, of trial 0" in said

@@ -79,10 +79,10 @@ def test_each_cause_is_logged_once_and_counted(
             fail(ends, finder, tmp_path, number)
         ends.on_experiment_end([])
     first, last = caplog.messages
-    assert first.startswith("Trial 1 failed: ValueError: shapes (0,) and (3,) not aligned")
+    assert first.startswith("Trial 0 failed: ValueError: shapes (0,) and (3,) not aligned")
     assert 'File "/home/ann/my work/train.py", line 12, in fit' in first
     assert "trainable.py" not in first
-    assert last == "29 other trials failed for the same cause as trial 1."
+    assert last == "29 other trials failed for the same cause as trial 0."
 
 
 def test_the_display_counts_failures_of_one_cause(tmp_path: Path) -> None:
@@ -92,8 +92,8 @@ def test_the_display_counts_failures_of_one_cause(tmp_path: Path) -> None:
     finder.history.add("odd", {"x": 0.9})
     finder.history.end("odd", TrialState.FAILED, "loss is nan at its end")
     assert last_failures(finder.history) == (
-        "trial 5: loss is nan at its end",
-        "trial 4 and 3 others: ValueError: shapes (3,) and (3,) not aligned (steps.py:7 in step)",
+        "trial 4: loss is nan at its end",
+        "trial 3 and 3 others: ValueError: shapes (3,) and (3,) not aligned (steps.py:7 in step)",
     )
 
 

@@ -136,7 +136,17 @@ def test_the_same_values_are_not_written_again(tmp_path: Path) -> None:
 def test_they_are_in_the_table_and_its_files(study: Study, tmp_path: Path) -> None:
     frame = study.results
     assert list(frame.columns[:8]) == [
-        *("trial_id", "state", "loss", "acc", "metrics/state", "val/auc", "t", "config/x"),
+        *(
+            "trial_id",
+            "number",
+            "state",
+            "loss",
+            "acc",
+            "metrics/state",
+            "val/auc",
+            "t",
+            "config/x",
+        ),
     ]
     assert frame["acc"].tolist()[:2] == [1.0, 0.5]
     assert math.isnan(frame["acc"][2])

@@ -55,7 +55,7 @@ def test_it_says_how_many_trials_are_in_each_state_the_best_and_the_time() -> No
     assert as_lines(standing()) == {
         "time": "0:30 of 1:30, about 1:00 left",
         "trials": "3 of 12 done: 1 running, 1 pending, 1 completed, 1 stopped early, 1 failed",
-        "best": "accuracy 0.75 (trial 1 at 9 of 9): lr=0.125",
+        "best": "accuracy 0.75 (trial 0 at 9 of 9): lr=0.125",
     }
 
 
@@ -64,7 +64,7 @@ def test_it_says_what_is_busy_when_it_improved_and_what_failed_last() -> None:
         standing(busy=3, slots=8, since_improved_s=75.0, failures=("trial 4: RuntimeError: no",))
     )
     assert lines["slots"] == "3 of 8 busy"
-    assert lines["best"] == "accuracy 0.75 (trial 1 at 9 of 9, 1:15 ago): lr=0.125"
+    assert lines["best"] == "accuracy 0.75 (trial 0 at 9 of 9, 1:15 ago): lr=0.125"
     assert lines["failed"] == "trial 4: RuntimeError: no"
 
 
@@ -234,14 +234,14 @@ def test_machines_get_the_same_figures_as_json_lines(
     }
     assert first["busy"] == 2
     assert first["best"] == {
-        "trial": 1,
+        "trial": 0,
         "trial_id": "a",
         "value": 0.75,
         "t": 9,
         "config": {"lr": 0.125},
     }
     assert first["since_improved_s"] is None  # it was so when this run began
-    assert first["failures"] == ["trial 4: RuntimeError: no"]
+    assert first["failures"] == ["trial 3: RuntimeError: no"]
     assert (second["best"]["value"], second["since_improved_s"]) == (0.875, 0)
     assert last["since_improved_s"] == 5
 
