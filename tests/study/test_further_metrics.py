@@ -135,7 +135,7 @@ def test_the_same_values_are_not_written_again(tmp_path: Path) -> None:
 
 def test_they_are_in_the_table_and_its_files(study: Study, tmp_path: Path) -> None:
     frame = study.results
-    assert list(frame.columns[:8]) == [
+    assert list(frame.columns[:9]) == [
         *(
             "trial_id",
             "number",
