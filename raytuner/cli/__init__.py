@@ -33,9 +33,9 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except RaytunerError as error:
-            from raytuner.text import printable  # what was received stands in it as it came
+            from raytuner.text import message  # what was received stands in it as it came
 
-            click.echo(f"Error: {printable(str(error))}", err=True)
+            click.echo(f"Error: {message(str(error))}", err=True)
             ctx.exit(NOTHING_USABLE if isinstance(error, NoResultError) else BAD_INPUT)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)

@@ -95,7 +95,10 @@ def run(
     for name, option in (("param_space", "--space"), ("metric", "--metric"), ("mode", "--mode")):
         if name not in settings:
             key = "space" if name == "param_space" else name
-            raise SettingError(f"there is no {key}: give {option}, or {key} in a study's file")
+            raise SettingError(
+                f"there is no {key}: give {option}, or {key} in a study's file"
+                + _misplaced(name, settings.get("param_space"))
+            )
     if "num_samples" not in settings:
         if not {"time_budget_s", "gpu_hours"} & settings.keys():
             raise SettingError(
@@ -109,6 +112,13 @@ def run(
 
     quieten_ray()
     conclude(raytuner.tune(trainable, settings.pop("param_space"), **settings))
+
+
+def _misplaced(name: str, space: Any) -> str:
+    """Say that a setting stands among the hyperparameters, if it does."""
+    if name not in getattr(space, "template", {}):
+        return ""
+    return f". It has {name} in [space]: put it above the first [table]"
 
 
 @click.command()

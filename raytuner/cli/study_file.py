@@ -98,6 +98,22 @@ _TABLES: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
         "reduction_factor": ("reduction_factor", (int,)),
     },
 }
+_REQUEST = ("cpu", "gpu", "memory", "accelerator_type", "bundles")  # some keys of [resources]
+_OTHER_TABLES = ("resources", "priors", "space")
+
+# Name that a person may look for, lowered -> where the key of the file stands.
+_PLACES = {
+    **{table: table for table in (*_TABLES, *_OTHER_TABLES)},
+    **{name: f"resources.{name}" for name in _REQUEST},
+    **{"num_gpus": "resources.gpu", "num_cpus": "resources.cpu", "param_space": "space"},
+    **{
+        name: f"{table}.{key}"
+        for table, keys in _TABLES.items()
+        for key, (argument, _) in keys.items()
+        for name in (argument, key)
+    },
+    **{name: key for key, (argument, _) in _TOP.items() for name in (argument, key)},
+}
 _WORDS = {
     str: "text",
     int: "a whole number",
@@ -127,7 +143,7 @@ def read_study(path: Path) -> dict[str, Any]:
         raise SettingError(f"{path} cannot be read as TOML: {error}") from error
     except OSError as error:
         raise SettingError(f"{path} cannot be read: {error.strerror}") from error
-    known = [*_TOP, *_TABLES, "resources", "priors", "space"]
+    known = [*_TOP, *_TABLES, *_OTHER_TABLES]
     found: dict[str, Any] = {}
     for key, value in content.items():
         if key in _TOP:
@@ -144,6 +160,9 @@ def read_study(path: Path) -> dict[str, Any]:
                 name, types = _TABLES[key][inner]
                 found[name] = _checked(path, f"{key}.{inner}", item, types)
         elif key == "resources":
+            for name, amount in value.items():  # any other name may be that of a custom resource
+                if name in _TOP and name not in content and isinstance(amount, _TOP[name][1]):
+                    raise SettingError(f"{path}: {_unknown(name, _REQUEST, 'resources.')}")
             one = with_gpus(value, 1) if wants_fit(value) else value
             Request.of(one, f"{path}: resources")
             found["resources"] = value
@@ -205,6 +224,16 @@ def _checked(path: Path, key: str, value: Any, types: tuple[type, ...]) -> Any:
 
 
 def _unknown(key: str, known: Iterable[str], prefix: str = "") -> str:
-    close = difflib.get_close_matches(key, list(known), n=1)
-    hint = f"; did you mean {prefix}{close[0]}?" if close else ""
+    """Say that a key is unknown, and which key was meant, in this table or another."""
+    close = difflib.get_close_matches(key, known := list(known), n=1)
+    place = f"{prefix}{close[0]}" if close else None
+    elsewhere = difflib.get_close_matches(key.lower(), _PLACES, n=1, cutoff=0.6)
+    if elsewhere and (place is None or key.lower() in _PLACES):
+        place = _PLACES[elsewhere[0]]
+    if place is None:
+        hint = "."
+    elif prefix and "." not in place and place not in known:
+        hint = f"; did you mean {place}? It stands above the first [table]."
+    else:
+        hint = f"; did you mean {place}?"
     return f"unknown key {prefix}{key}{hint} Known here: {', '.join(known)}"

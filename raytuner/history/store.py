@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,8 +35,6 @@ from raytuner.history.format import (
     schema,
 )
 from raytuner.history.journal import Journal, Line, read_pieces
-
-_HINT = "`raytuner recover FOLDER` saves what can be saved"
 
 TrialRow = tuple[str, int, str, str, str, str, float, float | None]
 
@@ -150,12 +149,12 @@ class Store:
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise HistoryError(
                 f"{self.source} is not a record of a search, or no longer: {error}. If it was one,"
-                f" {_HINT}"
+                f" {_hint(self.source)}"
             ) from error
         if not str(found.get("meta")).startswith("CREATE TABLE meta ("):
             raise HistoryError(
                 f"{self.source} is not a record of a search: it has no table of raytuner's. If it"
-                f" was one, {_HINT}"
+                f" was one, {_hint(self.source)}"
             )
         self._is_checked = found["meta"] == schema(FORMAT_VERSION)["meta"]
         with _readable(self.source):
@@ -415,7 +414,19 @@ class Store:
 
 def damaged(path: Folder | None, what: str) -> HistoryError:
     """The error for a record that was whole once."""
-    return HistoryError(f"the record {path or 'in memory'} is damaged: {what}; {_HINT}")
+    return HistoryError(f"the record {path or 'in memory'} is damaged: {what}; {_hint(path)}")
+
+
+def _hint(path: Folder | None) -> str:
+    """Say how to recover the record at a path."""
+    if isinstance(path, Path):
+        return f"`raytuner recover {_folder(path)}` saves what can be saved"
+    return "copy the study to a local folder, and `raytuner recover` saves what can be saved of it"
+
+
+def _folder(path: Folder) -> str:
+    """Return the study's folder as one word of a command line."""
+    return shlex.quote(str(path.parent))
 
 
 def set_aside(path: Path) -> Path | None:
@@ -453,9 +464,10 @@ def _writable(path: Folder | None) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        command = "" if path is None else f"`raytuner resume {_folder(path)}` or "
         raise HistoryError(
-            f"cannot write to the record {path}: {error}. What was written before is kept: mend"
-            " that, and go on with `raytuner resume FOLDER` or Tuner.restore"
+            f"cannot write to the record {path or 'in memory'}: {error}. What was written before is"
+            f" kept: correct that, and go on with {command}Tuner.restore"
         ) from error
 
 

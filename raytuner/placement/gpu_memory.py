@@ -119,9 +119,10 @@ def probe(
     peak, total, reason = ray.get(keep.most.remote())
     ray.kill(keep)
     if result.error is not None:
+        raised = str(result.error).strip().splitlines()[-1]  # the rest is a traceback
         raise PlacementError(
             f"the short run that is to show a trial's GPU memory failed with {dict(config)!r}:"
-            f" {result.error}. Give gpu a number, or a configuration that works first in"
+            f" {raised}. Give gpu a number, or a configuration that works first in"
             " points_to_evaluate"
         )
     if total <= 0:

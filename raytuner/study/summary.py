@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _METRICS = 8  # so many others of the best trial are shown
 _ON_FRONT = 12  # so many of its trials are shown
-_INTERRUPTED = "Interrupted: this is the best so far. `raytuner resume FOLDER` goes on."
 
 
 def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None = None) -> Group:
@@ -55,7 +55,9 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
 
     parts: list[RenderableType] = []
     if study.interrupted:
-        parts.append(Text(_INTERRUPTED, style="bold yellow"))
+        command = text.printable(f"raytuner resume {shlex.quote(str(study.path))}")
+        said = f"Interrupted: this is the best so far. `{command}` goes on."
+        parts.append(Text(said, style="bold yellow"))
     if several and (front := study.pareto):
         parts += [Text(f"Pareto front: {text.count(len(front), 'trial')}", style="bold")]
         parts += [_front(study, front), Text()]

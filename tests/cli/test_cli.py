@@ -142,10 +142,22 @@ def test_a_space_may_be_the_whole_file(folder: Path, calls: list[dict[str, Any]]
     }
 
 
+def test_a_setting_among_the_hyperparameters_is_found(folder: Path) -> None:
+    (folder / "study.toml").write_text(
+        "trainable = 'mine_ok:fit'\nmode = 'min'\n[space]\nmetric = 'loss'\n"
+        "lr = { type = 'float', low = 0, high = 1 }\n"
+    )
+    result = invoke("run", "study.toml", "--num-samples", "2")
+    assert result.exit_code == BAD_INPUT
+    assert "there is no metric" in result.stderr
+    assert "It has metric in [space]: put it above the first [table]" in result.stderr
+
+
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("raised", "code", "says"),
     [
+        (SettingError("two\n  lines \x1b[2J"), BAD_INPUT, "Error: two\n  lines \\x1b[2J\n"),
         (SettingError("num_samples is 0"), BAD_INPUT, "Error: num_samples is 0\n"),
         (KeyboardInterrupt(), INTERRUPTED, "Interrupted.\n"),
     ],
@@ -166,7 +178,7 @@ def test_what_the_search_raises_becomes_an_exit_code(
     ("ends", "code", "says"),
     [
         ({"a": TrialState.FAILED}, NOTHING_USABLE, "no trial reported a usable loss"),
-        ({"a": TrialState.COMPLETED, "b": None}, INTERRUPTED, "Interrupted: this is the best"),
+        ({"a": TrialState.COMPLETED, "b": None}, INTERRUPTED, "`raytuner resume results`"),
     ],
 )
 def test_how_the_study_ended_is_the_exit_code(

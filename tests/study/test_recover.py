@@ -71,7 +71,7 @@ def test_a_damaged_record_is_completed_and_kept(tmp_path: Path) -> None:
     record = tmp_path / "study" / RECORD_FILE
     torn = record.read_bytes()[:4096]  # the tables' names and no row
     record.write_bytes(torn)
-    with pytest.raises(HistoryError, match="raytuner recover"):
+    with pytest.raises(HistoryError, match=r"`raytuner recover \S*test_\S+` saves"):
         raytuner.load(tmp_path / "study")
     result = CliRunner().invoke(main, ["recover", str(tmp_path / "study")])
     assert result.exit_code == 0, result.output
