@@ -323,6 +323,10 @@ class JudgingScheduler(FIFOScheduler):
             return trial
         if (trial := self._slots.first_pending()) is not None:
             return trial
+        if (trial := self._paused_by_another()) is not None:
+            self._slots.enter(trial)
+            self._handed = trial
+            return trial
         if not self._judge.pauses:
             return None
         # The searcher was asked just now and had nothing.
@@ -337,7 +341,8 @@ class JudgingScheduler(FIFOScheduler):
         if tune_controller.search_alg.is_finished():
             return self._close(tune_controller)
         if (worst := self._judge.give_up(self._alive) or next(self._paused(), None)) is not None:
-            why = f"the searcher gave no new trial while it was paused; {self._explain(worst)}"
+            why = self._judge.explain(worst)
+            why = f"the searcher gave no new trial while it was paused; {why}"
             self._end(tune_controller, worst, why)
         return None
 
@@ -355,6 +360,14 @@ class JudgingScheduler(FIFOScheduler):
                 return trial
         return None
 
+    def _paused_by_another(self) -> Trial | None:
+        """Return a trial that the judge did not pause.
+
+        Ray's `ResourceChangingScheduler` around this scheduler pauses trials to give them other
+        resources, and relies on this scheduler to resume them.
+        """
+        return next((t for t in self._slots.paused() if not self._judge.waits(t.trial_id)), None)
+
     def _close(self, tune_controller: Any) -> Trial | None:
         """Nothing runs and nothing new will come: what cannot go on now is ended."""
         chosen = self._judge.resume(self._alive, closing=True)
@@ -362,12 +375,9 @@ class JudgingScheduler(FIFOScheduler):
             self._promote(tune_controller, chosen)
             return self._next_promoted()
         for trial_id in list(self._paused()):
-            why = f"the search ended while it was paused; {self._explain(trial_id)}"
+            why = f"the search ended while it was paused; {self._judge.explain(trial_id)}"
             self._end(tune_controller, trial_id, why)
         return None
-
-    def _explain(self, trial_id: str) -> str:
-        return self._judge.explain(trial_id) if self._judge.waits(trial_id) else "by another"
 
     def _end(self, tune_controller: Any, trial_id: str, reason: str) -> None:
         """End a paused trial."""

@@ -20,6 +20,7 @@ class Slots:
     def __init__(self) -> None:
         self._trials: dict[str, Trial] = {}
         self._resumed: set[str] = set()  # of these, those that Ray has yet to take up
+        self._paused: dict[str, Trial] = {}  # gave up their slot and were not resumed since
         self._most = 0
         self._freed = False
         self._limit: int | None = None
@@ -38,6 +39,12 @@ class Slots:
         self._counts()
         waiting = (one for one in self._trials.values() if one.status == Trial.PENDING)
         return next(waiting, None)
+
+    def paused(self) -> list[Trial]:
+        """Return the trials that gave up their slot by a pause, oldest pause first."""
+        self._counts()
+        self._paused = {i: one for i, one in self._paused.items() if one.status == Trial.PAUSED}
+        return [one for i, one in self._paused.items() if i not in self._trials]
 
     def taken(self) -> int:
         """How many trials hold a slot or wait for one."""
@@ -70,9 +77,12 @@ class Slots:
 
     def _counts(self) -> tuple[int, int]:
         """How many trials run, and how many are pending."""
-        before = len(self._trials)
-        self._trials = {i: trial for i, trial in self._trials.items() if self._is_in(trial)}
-        self._freed = self._freed or len(self._trials) < before
+        left = {i: trial for i, trial in self._trials.items() if not self._is_in(trial)}
+        for trial_id, trial in left.items():
+            del self._trials[trial_id]
+            if trial.status == Trial.PAUSED:
+                self._paused[trial_id] = trial
+        self._freed = self._freed or bool(left)
         running = sum(trial.status == Trial.RUNNING for trial in self._trials.values())
         return running, len(self._trials) - running
 

@@ -193,12 +193,19 @@ def test_where_the_searcher_gives_nothing_paused_trials_make_room_one_by_one() -
     assert heard[-1][2].startswith("the searcher gave no new trial while it was paused; rank 2 of")
 
 
-def test_a_trial_that_another_paused_is_not_left() -> None:
-    controller = promotion()
+@pytest.mark.parametrize("type_", ["stopping", "promotion"])
+def test_a_trial_that_another_scheduler_paused_is_resumed(type_: str) -> None:
+    """Ray's ResourceChangingScheduler pauses a trial and leaves it to ours to resume it."""
+    controller = promotion(type=type_)
+    waiting = controller.add("new", status="PENDING")
     trial = controller.add("a", status="PAUSED")
     controller.search_alg.finished = True
-    controller.choose()
-    assert trial.status == "TERMINATED"
+    assert controller.choose() is waiting
+    waiting.status = "RUNNING"
+    assert controller.choose() is trial
+    assert controller.choose() is trial  # until Ray has taken it up
+    trial.status = "RUNNING"
+    assert controller.choose() is None
 
 
 # -- limits ----------------------------------------------------------------------------------------
