@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from ray.util.metrics import Gauge
 
@@ -33,7 +34,7 @@ _FIGURES: dict[str, tuple[str, Callable[[Standing], float | None]]] = {
 
 
 class RayMetrics:
-    """Gauges of a study, each with its name as the tag ``study``.
+    """Gauges of a study, each with its name as the tag ``study``, percent-encoded if not ASCII.
 
     Ray exports them under these names with ``ray_`` before them, from the node that the study's
     driver runs on, where ``ray[default]`` is installed. ``raytuner_trials`` has a tag ``state``.
@@ -44,7 +45,8 @@ class RayMetrics:
     """
 
     def __init__(self, study: str, gauge: Callable[..., Any] = Gauge) -> None:
-        tags = {"study": study}
+        # Ray takes ASCII only. Percent-encoding, as in a URL, keeps other names apart and readable.
+        tags = {"study": study if study.isascii() else quote(study, safe=" ")}
         self._gauges = {
             name: gauge(name, description=what, tag_keys=("study",)).set_default_tags(tags)
             for name, (what, _) in _FIGURES.items()

@@ -85,7 +85,7 @@ def test_a_study_and_what_is_kept_of_it(tmp_path: Path) -> None:
 
 
 def test_two_studies_in_one_process_do_not_disturb_each_other(tmp_path: Path) -> None:
-    first = search(tmp_path, name="first", num_samples=3)
+    first = search(tmp_path, name="größe 1", num_samples=3)
     kept = repr(first.trials)
     second = search(tmp_path, name="second", num_samples=3, mode="max", seed=1)
     assert repr(first.trials) == kept == repr(raytuner.load(first.path).trials)

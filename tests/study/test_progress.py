@@ -280,6 +280,12 @@ def test_gauges_hold_what_is_known_and_no_state_that_is_over(
     assert (told["raytuner_slots_busy", "mine"], told["raytuner_slots", "mine"]) == (1, 8)
 
 
+def test_ray_metrics_name_a_study_in_ascii() -> None:
+    """Ray raises a UnicodeEncodeError for other tags."""
+    RayMetrics("Größe 1", FakeGauge).tell(standing())
+    assert FakeGauge.told["raytuner_elapsed_seconds", "Gr%C3%B6%C3%9Fe 1"] == 30
+
+
 class Full(io.StringIO):
     """A file on a full disk, or a terminal that is gone."""
 
