@@ -1,6 +1,7 @@
 """The errors raytuner raises.
 
-Each message names what was received, where, and what would be right.
+Each message names what was received, where, and what would be right. Those about a bad value are
+also ``ValueError``, which users of Ray and scikit-learn catch.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ class RaytunerError(Exception):
     """Base class of every error that raytuner raises on purpose."""
 
 
-class SpaceError(RaytunerError):
+class SpaceError(RaytunerError, ValueError):
     """A search space that cannot be searched: empty, a bound below the other, a bad domain."""
 
 
-class ConfigError(RaytunerError):
+class ConfigError(RaytunerError, ValueError):
     """A configuration that does not fit the search space."""
 
 
-class MetricError(RaytunerError):
+class MetricError(RaytunerError, ValueError):
     """A metric, mode or time attribute that is unknown, never reported or not a number."""
 
 
-class SettingError(RaytunerError):
+class SettingError(RaytunerError, ValueError):
     """An argument of a searcher, scheduler or study outside of what it may be."""
 
 

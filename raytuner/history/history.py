@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerError
+from raytuner.errors import HistoryError, RaytunerError, SpaceError
 from raytuner.folders import Folder
 from raytuner.history.beside import is_time, misshapen
 from raytuner.history.change import Change
@@ -22,16 +22,13 @@ from raytuner.history.fronts import non_dominated
 from raytuner.history.goal import Goal, Mode
 from raytuner.history.pieces import Pieces
 from raytuner.history.snapshot import BoolArray, FloatArray, IntArray, Snapshot
-from raytuner.history.stand_in import with_stand_ins
+from raytuner.history.stand_in import check_same, with_stand_ins
 from raytuner.history.store import Store, damaged
 from raytuner.history.trial import Origin, Trial, TrialState
 from raytuner.space import Config, Space
 
 # What the content of a record can bring up that nobody wrote through a History.
-_UNREADABLE = (
-    *(KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError),
-    *(MetricError, ConfigError),
-)
+_UNREADABLE = (*(KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError),)
 
 
 @dataclass
@@ -577,7 +574,7 @@ class History:
 
         Raises:
             HistoryError: No file there, or no record in it.
-            SpaceError: The space cannot be rebuilt and was not given.
+            SpaceError: The space cannot be rebuilt and was not given, or another one was given.
         """
         store = Store.open(path)
         try:
@@ -607,9 +604,11 @@ class History:
         history = cls.__new__(cls)
         history._store = store
         try:
+            spec = store.get_meta("space", None)
             if space is None:
-                spec = store.get_meta("space", None)
                 space = Space.from_spec(with_stand_ins(spec) if stand_ins else spec)
+            else:
+                check_same(spec, space, store.source)
             history.space = space
             goal = store.get_meta("goal", None)
             history._follow(
@@ -648,6 +647,8 @@ class History:
                 history._note(history._entries[trial_id], t, value, {})
             for trial_id, metrics in store.last():
                 history._entries[trial_id].metrics = metrics
+        except SpaceError:
+            raise
         except _UNREADABLE as error:
             raise damaged(store.source, repr(error)) from error
         return history

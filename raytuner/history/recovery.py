@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raytuner.errors import ConfigError, HistoryError
+from raytuner.errors import HistoryError
 from raytuner.history.format import COLUMNS, KEYS, Row, as_kept, crc_of
 from raytuner.history.history import History
 from raytuner.history.pages import rows_in
@@ -23,7 +23,7 @@ from raytuner.history.trial import Origin, TrialState
 from raytuner.space import Space
 
 _ESSENTIAL = ("space", "metric", "mode", "time_attr")
-_UNLOADABLE = (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_UNLOADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 @dataclass

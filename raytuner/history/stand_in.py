@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
+
+from raytuner.errors import SpaceError
+from raytuner.space import Space, differences
 
 
 class StandIn:
@@ -39,3 +45,56 @@ def with_stand_ins(spec: Any) -> Any:
     if isinstance(spec, list):
         return [with_stand_ins(item) for item in spec]
     return spec
+
+
+def check_same(spec: Any, space: Space, where: object) -> None:
+    """Check that a space is the one that a record was made in.
+
+    An object that only Python has counts as the same as another in its place: the record holds no
+    more than its ``repr``, which may differ from process to process.
+
+    Args:
+        spec: The spec in the record.
+        space: The space.
+        where: What the record is called.
+
+    Raises:
+        SpaceError: It is another one: what differs.
+    """
+    given = space.to_spec()
+    if spec == json.loads(json.dumps(given)) or not isinstance(spec, Mapping):
+        return
+    recorded, now = (Space.from_spec(_without_objects(one)) for one in (spec, given))
+    if changes := differences(recorded, now):
+        raise SpaceError(
+            f"{where} is the record of a search in another space ({'; '.join(changes)}). Give the"
+            " space that it was made in, or start a new search, which can learn from this one"
+            " (earlier=...)"
+        )
+
+
+def _without_objects(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec with a name in the place of each object, without constraints that are functions."""
+    names: dict[tuple[str, int], str] = {}
+
+    def named(node: Any, before: int = 0) -> Any:
+        if isinstance(node, Mapping):
+            if node.get("type") == "object":
+                return names.setdefault((node["repr"], before), f"object {len(names) + 1}")
+            found = {key: named(value) for key, value in node.items()}
+            if node.get("type") == "space":
+                rules = node.get("constraints", [])
+                found["constraints"] = [rule for rule in rules if isinstance(rule, str)]
+            return found
+        if isinstance(node, list):
+            seen: Counter[str] = Counter()
+            items = []
+            for item in node:
+                text = str(item.get("repr")) if isinstance(item, Mapping) else ""
+                items.append(named(item, seen[text]))
+                seen[text] += 1
+            return items
+        return node
+
+    found: dict[str, Any] = named(spec)
+    return found

@@ -986,7 +986,7 @@ def _earlier_of(history: History) -> tuple[EarlierStudy, ...]:
     """What a record has of earlier studies."""
     try:
         return earlier_from_json(history.get_meta(EARLIER) or [], history.space, history.goal)
-    except (KeyError, ValueError, ConfigError) as error:
+    except (KeyError, ValueError) as error:
         raise HistoryError(
             f"what the record keeps of earlier studies does not fit its space: {error}"
         ) from error

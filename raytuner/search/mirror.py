@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from raytuner.bayes import Proposer, SobolProposer
-from raytuner.errors import HistoryError
+from raytuner.errors import HistoryError, RaytunerError
 from raytuner.history import Change, Goal, History, Origin, Snapshot, TrialState
 from raytuner.space import Space
 
@@ -44,6 +44,8 @@ class Setup:
         try:
             if state is not None:
                 proposer.load_state_dict(state)
+        except RaytunerError:
+            raise
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise HistoryError(
                 f"the proposer's state in the record cannot be read ({error!r}); it must be what"

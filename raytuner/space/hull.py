@@ -14,6 +14,8 @@ from raytuner.space.fidelity import Fidelity
 from raytuner.space.space import Space, like
 from raytuner.space.spec import Path, path_name
 
+_MISSING = object()
+
 
 def hull(first: Space, second: Space) -> Space:
     """The space of all configurations of two spaces that have the same hyperparameters.
@@ -34,17 +36,25 @@ def hull(first: Space, second: Space) -> Space:
 
 
 def differences(first: Space, second: Space) -> list[str]:
-    """What differs between two spaces that have the same hyperparameters, in words.
+    """Return what differs between two spaces, a line each.
 
     >>> differences(Space({"lr": Float(0.1, 0.2), "n": 3}), Space({"lr": Float(0.1, 0.2), "n": 5}))
     ['n: 3, now 5']
+    >>> differences(Space({"lr": Float(0.1, 1)}), Space({"lr": Float(0.1, 1, log=True), "n": 3}))
+    ['lr: a number from 0.1 to 1.0, now a number from 0.1 to 1.0 on a log scale', 'n: none, now 3']
     """
     before, after = first.leaves(), second.leaves()
+    paths = dict.fromkeys([*before, *after])
     return [
         *(
-            f"{path_name(path)}: {_said(old)}, now {_said(after[path])}"
-            for path, old in before.items()
-            if path in after and not _equal(old, after[path])
+            f"{path_name(path)}: {_leaf(first, path)}, now {_leaf(second, path)}"
+            for path in paths
+            if not (
+                path in before
+                and path in after
+                and _equal(before[path], after[path])
+                and _marks(first, path) == _marks(second, path)
+            )
         ),
         *(
             f"constraint {c.name}: kept, now not"
@@ -152,6 +162,28 @@ def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, Domain) or isinstance(b, Domain):
         return bool(a == b)
     return same(a, b, strict=True)
+
+
+def _leaf(space: Space, path: Path) -> str:
+    """Return all that a space says of one leaf, in words."""
+    leaf = space.leaves().get(path, _MISSING)
+    if leaf is _MISSING:
+        return "none"
+    words = _said(leaf)
+    if isinstance(leaf, Normal):
+        words += f" with mean {leaf.mean} and standard deviation {leaf.sd}"
+    elif isinstance(leaf, Float | Integer) and leaf.log:
+        words += " on a log scale"
+    elif isinstance(leaf, Ordinal):
+        words += " in this order"
+    return words + _marks(space, path)
+
+
+def _marks(space: Space, path: Path) -> str:
+    """Return whether a leaf is a fidelity, and when it is there."""
+    conditions = space.conditions(path)
+    is_fidelity = any(column.is_fidelity for column in space.columns if column.path == path)
+    return is_fidelity * ", a fidelity" + (f", where {conditions}" if conditions else "")
 
 
 def _said(leaf: Any) -> str:

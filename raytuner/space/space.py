@@ -340,7 +340,7 @@ class Space:
             if not there[0] and isinstance(parent, Mapping) and key in parent:
                 raise ConfigError(
                     f"{path_name(path)}: received {parent[key]!r}, expected no such key, since"
-                    f" it is there only when {self._conditions(path)}"
+                    f" it is there only when {self.conditions(path)}"
                 )
 
     def encode(self, configs: Sequence[Mapping[str, Any]]) -> Matrix:
@@ -554,8 +554,8 @@ class Space:
         above = (path[:i] for i in range(1, len(path) + 1))
         return tuple(r for part in above for r in self._guards.get(part, ()))
 
-    def _conditions(self, path: Path) -> str:
-        """The conditions of what lies at a path, in words."""
+    def conditions(self, path: Path) -> str:
+        """Return the conditions of what lies at a path, in words."""
         words = []
         for requirement in self._requirements_of(path):
             column = self.columns[requirement.column]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ray import tune as ray_tune
 
-from raytuner.errors import SettingError, TrainableError
+from raytuner.errors import RaytunerError, SettingError, TrainableError
 from raytuner.folders import DEFAULT_STORAGE, Folder, RemoteFolder, folder_of
 from raytuner.placement.request import Resources, for_ray
 from raytuner.secret import without_secrets
@@ -105,6 +105,8 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
         storage = folder_of(given)
         if isinstance(storage, RemoteFolder):
             _try_to_write(storage)
+    except RaytunerError:
+        raise
     except (ValueError, RuntimeError, OSError) as error:
         raise SettingError(
             f"storage_path is {without_secrets(str(given))!r}, which no folder can be: {error}"

@@ -7,14 +7,26 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raytuner.errors import HistoryError, SpaceError
 from raytuner.history import FORMAT_VERSION, History, Origin, StandIn, Store, TrialState
-from raytuner.space import Categorical, Float, Integer, Space
+from raytuner.space import (
+    Categorical,
+    Float,
+    Integer,
+    Normal,
+    Ordinal,
+    Rule,
+    Space,
+    fidelity,
+    when,
+)
 
 SPACE = Space({"lr": Float(1e-4, 1.0, log=True), "net": {"layers": Integer(1, 4), "bias": True}})
 
@@ -354,3 +366,76 @@ def test_the_file_says_what_the_memory_says(
     assert same(History.read(path), record)
     record.close()
     assert same(History.open(path), record)
+
+
+class Net:
+    """An object whose ``repr`` is different in each process."""
+
+    def __init__(self, address: int) -> None:
+        self._address = address
+
+    def __repr__(self) -> str:
+        return f"<Net at {self._address}>"
+
+
+def of_space(address: int = 1, **changes: Any) -> Space:
+    """A space with all that a record has of one, with some of it changed or (None) left out."""
+    net = Net(address)
+    template = {
+        "lr": Float(1e-4, 1e-1, log=True),
+        "opt": Categorical(["sgd", "adam", net, Net(address)]),
+        "momentum": when(Float(0, 1), opt="sgd"),
+        "depth": when(Integer(1, 4), opt=net),
+        "shift": Normal(0, 1),
+        "width": fidelity(Ordinal([16, 64, 256])),
+        "net": {"units": Integer(1, 64), "act": "relu"},
+    } | changes
+    rules: list[Rule] = ["lr * net/units <= 3", lambda config: True]
+    return Space({key: leaf for key, leaf in template.items() if leaf is not None}, rules)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"lr": Float(1e-5, 1e-1, log=True)},
+            "lr: a number from 0.0001 to 0.1 on a log scale, now a number from 1e-05 to 0.1 on",
+        ),
+        ({"lr": Float(1e-4, 1e-1)}, "lr: a number from 0.0001 to 0.1 on a log scale, now a number"),
+        ({"shift": None}, "shift: a finite number with mean .*, now none"),
+        ({"new": Integer(1, 3)}, "new: none, now a whole number from 1 to 3"),
+        ({"shift": Normal(0, 2)}, "now a finite number with mean 0.* and standard deviation 2"),
+        ({"opt": Categorical(["sgd", "adam"]), "depth": None}, "opt: one of .*; depth: .*, now no"),
+        ({"momentum": Float(0, 1)}, "momentum: .*, where opt is 'sgd', now a number from 0.0 to"),
+        ({"momentum": when(Float(0, 1), opt="adam")}, "where opt is 'sgd', now .* is 'adam'"),
+        ({"width": Ordinal([16, 64, 256])}, "width: .*, a fidelity, now one of"),
+        ({"width": fidelity(Ordinal([16, 256]))}, "width: one of 16, 64, 256"),
+        ({"net": {"units": Integer(1, 32), "act": "relu"}}, "net/units: .* 64, now .* 32"),
+        (
+            {"net": {"units": Integer(1, 64), "act": Categorical(["relu", "elu"])}},
+            "net/act: 'relu'",
+        ),
+        ({"net": {"units": Integer(1, 64), "act": "elu"}}, "net/act: 'relu', now 'elu'"),
+    ],
+)
+def test_another_space_is_said_to_be_one(
+    changes: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    mine = of_space()
+    record = History(mine, metric="loss", mode="min", path=tmp_path / "record")
+    for i, config in enumerate(mine.sample(np.random.default_rng(0), 8)):
+        record.add(str(i), config)
+    record.close()
+    for read in (History.read, History.open):
+        # Objects that a file cannot hold are no difference.
+        assert len(read(tmp_path / "record", of_space(address=2))) == 8
+        with pytest.raises(SpaceError, match=says) as caught:
+            read(tmp_path / "record", of_space(**changes))
+        assert "damaged" not in str(caught.value)
+        assert "recover" not in str(caught.value)
+
+
+def test_other_constraints_are_another_space(tmp_path: Path) -> None:
+    History(Space({"x": Float(0, 1)}, ["x <= 0.5"]), metric="m", mode="min", path=tmp_path / "a")
+    with pytest.raises(SpaceError, match=r"constraint x <= 0\.5: kept, now not"):
+        History.read(tmp_path / "a", Space({"x": Float(0, 1)}))

@@ -16,6 +16,7 @@ from ray import cloudpickle, tune
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from raytuner import BoTorchSearch
+from raytuner.errors import SpaceError
 from raytuner.history import TrialState
 
 SPACE: dict[str, Any] = {"report": tune.uniform(0.0, 5.0)}
@@ -180,3 +181,19 @@ def test_saved_to_and_restored_from_a_folder_as_ray_does(tmp_path: Path) -> None
     again = make(seed=7)
     again.restore_from_dir(str(tmp_path))
     assert again.history["0"].value == config["report"]
+
+
+def test_a_restore_with_another_space_says_what_differs(tmp_path: Path) -> None:
+    space = {"lr": tune.loguniform(1e-4, 1e-1), "units": tune.randint(1, 9)}
+    first = BoTorchSearch(space, "loss", "min", background=False)
+    for number in range(8):
+        first.suggest(str(number))
+    first.save(str(tmp_path / "state"))
+    other = {"lr": tune.loguniform(1e-3, 1e-1), "depth": tune.randint(1, 9)}
+    second = BoTorchSearch(other, "loss", "min", background=False)
+    with pytest.raises(SpaceError) as caught:
+        second.restore(str(tmp_path / "state"))
+    for words in ("lr: a number from 0.0001", "now a number from 0.001", "units: ", "depth: none"):
+        assert words in str(caught.value)
+    assert "damaged" not in str(caught.value)
+    BoTorchSearch(space, "loss", "min").restore(str(tmp_path / "state"))
