@@ -9,6 +9,7 @@ from typing import Any
 import tomli_w
 
 from raytuner.history import History, TrialState, causes
+from raytuner.space.choices import shown
 
 WORDS = {
     TrialState.RUNNING: "running",
@@ -65,7 +66,7 @@ def value(item: Any) -> str:
     >>> value(0.000123456), value("adam"), value(None)
     ('0.0001235', 'adam', 'None')
     """
-    return f"{item:.4g}" if isinstance(item, float) else printable(str(item))
+    return f"{item:.4g}" if isinstance(item, float) else printable(shown(item, str))
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -92,7 +93,7 @@ def one_line(config: Mapping[str, Any]) -> str:
 
 def configuration_as_json(config: Mapping[str, Any]) -> str:
     """Return a configuration as JSON. A value that JSON does not have becomes text."""
-    return json.dumps(config, indent=2, default=str)
+    return json.dumps(config, indent=2, default=lambda item: shown(item, str))
 
 
 def configuration_as_toml(config: Mapping[str, Any]) -> str:
@@ -111,7 +112,7 @@ def _for_toml(value: Any) -> Any:
         return {str(k): _for_toml(v) for k, v in value.items() if v is not None}
     if isinstance(value, list | tuple):
         return [_for_toml(item) for item in value if item is not None]
-    return value if isinstance(value, bool | int | float | str) else str(value)
+    return value if isinstance(value, bool | int | float | str) else shown(value, str)
 
 
 def states(counts: Mapping[TrialState, int]) -> str:

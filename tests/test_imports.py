@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "bayes": {"errors", "space", "history"},
     "halving": {"errors", "history"},
     "ray_report": {"errors"},
-    "text": {"history"},
+    "text": {"space", "history"},
     "placement": {"errors"},
     "search": {"errors", "folders", "ray_report", "space", "history", "bayes", "placement"},
     "schedulers": {"errors", "ray_report", "space", "history", "bayes", "halving", "placement"},

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from raytuner.history import TrialState
 from raytuner.history.snapshot import FloatArray
+from raytuner.space.choices import shown
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def styled(figure: go.Figure, *, height: int = 420, **layout: Any) -> go.Figure:
 
 def plain(text: object) -> str:
     """Text as it is: Plotly reads a few HTML tags."""
-    return html.escape(str(text), quote=False)
+    return html.escape(shown(text, str), quote=False)
 
 
 def scale_of(values: Sequence[float] | FloatArray) -> str:

@@ -21,6 +21,7 @@ from raytuner.history import History, Trial
 from raytuner.report import look, words
 from raytuner.report.events import use
 from raytuner.report.figures import Figures
+from raytuner.space.choices import shown
 
 _FRONT = 50  # trials of the front that the table holds
 _METRICS = 20  # so many metrics of the trials are on the page
@@ -98,7 +99,7 @@ def body(figures: Figures, folder: Folder) -> Markup:
             folder=str(folder),
             runs=[{**run, "at": _date(run["at"])} for run in runs],
             settings=history.get_meta("settings", {}),
-            space=json.dumps(_searched(history), indent=2, default=str),
+            space=json.dumps(_searched(history), indent=2, default=lambda item: shown(item, str)),
             made=_date(figures.now),
             version=__version__,
             data=_script_data({"figures": plots, "trials": _table(history, figures.now)}),
@@ -179,7 +180,7 @@ def _front(history: History) -> dict[str, Any] | None:
 def _json_value(value: Any) -> Any:
     if isinstance(value, float):
         return _rounded(value)
-    return value if isinstance(value, bool | int | str) else str(value)
+    return value if isinstance(value, bool | int | str) else shown(value, str)
 
 
 def _rounded(value: float) -> float | None:

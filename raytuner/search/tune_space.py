@@ -73,7 +73,10 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
     """
     if not isinstance(param_space, Mapping):
         raise SpaceError(f"a param_space is a dict, received {param_space!r}")
-    return Space(_translated(param_space, ()))
+    try:
+        return Space(_translated(param_space, ()))
+    except RecursionError:
+        raise SpaceError("the param_space is nested too deep, or a value holds itself") from None
 
 
 class _Disguised(sample.Domain):

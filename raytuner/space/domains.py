@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from raytuner.errors import ConfigError, SpaceError
-from raytuner.space.choices import ChoiceIndex, is_number, is_primitive
+from raytuner.space.choices import ChoiceIndex, is_number, is_primitive, same, shown
 from raytuner.space.levels import (
     BoundedGrid,
     Grid,
@@ -103,7 +103,7 @@ class Domain(ABC):
             ConfigError: The domain does not contain the value.
         """
         if not self.contains(value):
-            raise ConfigError(f"received {value!r}, expected {self.describe()}")
+            raise ConfigError(f"received {shown(value)}, expected {self.describe()}")
         return float(self.to_units([value])[0])
 
     def from_unit(self, u: float) -> Any:
@@ -177,7 +177,7 @@ class Domain(ABC):
             ConfigError: It is not a value of this domain.
         """
         if not self.contains(data):
-            raise ConfigError(f"received {data!r}, expected {self.describe()}")
+            raise ConfigError(f"received {shown(data)}, expected {self.describe()}")
         return self.cast(data)
 
 
@@ -445,9 +445,22 @@ class _Listed(Domain):
         """Whether `value` is one of those listed: same type and equal, or else only equal."""
         return self._index.find(value) is not None
 
+    def __repr__(self) -> str:
+        name = "choices" if isinstance(self, Categorical) else "values"
+        comma = "," if len(self._objects) == 1 else ""
+        return f"{type(self).__name__}({name}=({', '.join(map(shown, self._objects))}{comma}))"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Listed) or type(other) is not type(self):
+            return NotImplemented
+        return same(self._objects, other._objects, strict=True, deep=True)
+
+    def __hash__(self) -> int:
+        return hash((type(self), len(self._objects)))
+
     def describe(self) -> str:
         """See `Domain.describe`."""
-        listed = ", ".join(repr(o) for o in self._objects[:20])
+        listed = ", ".join(shown(o) for o in self._objects[:20])
         return f"one of {listed}" + (", ..." if len(self._objects) > 20 else "")
 
     def cast(self, value: Any) -> Any:
@@ -457,7 +470,7 @@ class _Listed(Domain):
     def _level(self, value: Any) -> int:
         index = self._index.find(value)
         if index is None:
-            raise ConfigError(f"received {value!r}, expected {self.describe()}")
+            raise ConfigError(f"received {shown(value)}, expected {self.describe()}")
         return index
 
     def _value(self, index: int) -> Any:
@@ -483,7 +496,7 @@ class _Listed(Domain):
         return self._objects[index]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Categorical(_Listed):
     """One of several objects, of any type, without an order.
 
@@ -513,7 +526,7 @@ class Categorical(_Listed):
         return self.choices
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ordinal(_Listed):
     """One of several values in order, spaced by rank: neighbours are alike, ends differ most.
 
@@ -636,17 +649,21 @@ def _check_multiples(domain: Float | Integer, step: float) -> None:
 
 def _check_listed(domain: _Listed) -> None:
     for value in domain._objects:
-        if _holds_domain(value):
+        try:
+            holds_domain = _holds_domain(value)
+        except RecursionError:
+            raise SpaceError("a choice is nested too deep, or holds itself") from None
+        if holds_domain:
             raise SpaceError(
-                f"{domain!r}: {value!r} is or holds a domain; make a hyperparameter that exists "
-                "only for one choice a key of its own beside this one, under a condition: "
+                f"{domain!r}: {shown(value)} is or holds a domain; make a hyperparameter that "
+                "exists only for one choice a key of its own beside this one, under a condition: "
                 "raytuner.when"
             )
     if domain._index.duplicate is not None:
         i, j = domain._index.duplicate
         raise SpaceError(
-            f"{domain!r}: {domain._objects[j]!r} is listed twice (positions {i} and {j}); list "
-            "each once, all are equally likely"
+            f"{domain!r}: {shown(domain._objects[j])} is listed twice (positions {i} and {j}); "
+            "list each once, all are equally likely"
         )
 
 

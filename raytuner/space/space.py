@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import spec as specs
-from raytuner.space.choices import is_number, is_primitive, same
+from raytuner.space.choices import is_number, is_primitive, same, shown
 from raytuner.space.conditions import Activity, Requirement, When, candidates, holds
 from raytuner.space.constraints import Constraint, Rule, constraint, pulled_back
 from raytuner.space.domains import LISTABLE_LEVELS, REL_TOL, Domain, Kind
@@ -642,10 +642,10 @@ def _checked(node: Any, path: Path) -> Any:
         )
     try:
         return copy.deepcopy(node)
-    except TypeError as error:
+    except Exception as error:  # whatever an object's own code may raise
         raise SpaceError(
-            f"{path_name(path)}: {node!r} cannot be copied ({error}); keep it out of the space "
-            "and hand it to the trainable, for instance with tune.with_parameters"
+            f"{path_name(path)}: {shown(node)} cannot be copied ({error}); keep it out of the "
+            "space and hand it to the trainable, for instance with tune.with_parameters"
         ) from None
 
 
@@ -764,7 +764,7 @@ def _equal(constant: Any, value: Any) -> bool:
 
 
 def _unfit(name: str, value: Any, domain: Domain) -> str:
-    return f"{name}: received {value!r} ({type(value).__name__}), expected {domain.describe()}"
+    return f"{name}: received {shown(value)} ({type(value).__name__}), expected {domain.describe()}"
 
 
 def _missing(name: str, node: Any) -> str:

@@ -44,7 +44,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raytuner.errors import SpaceError
-from raytuner.space.choices import is_primitive, same, unwrap
+from raytuner.space.choices import is_primitive, same, shown, unwrap
 from raytuner.space.conditions import When, when
 from raytuner.space.domains import Categorical, Domain, Float, Integer, Normal, Ordinal
 from raytuner.space.fidelity import Fidelity, fidelity
@@ -268,7 +268,7 @@ def _value_spec(value: Any) -> Any:
     value = unwrap(value)
     if _is_plain(value):
         return value
-    text = repr(value)
+    text = shown(value)
     if type(value) is float:
         return {"type": "literal", "value": text}
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytuner.errors import SettingError
 from raytuner.history import Trial, TrialState
+from raytuner.space.choices import shown
 from raytuner.space.domains import Domain, Float, Integer
 
 if TYPE_CHECKING:
@@ -129,4 +130,4 @@ def _distribution(domain: Domain, seen: list[Any]) -> Any:
 
 
 def _value(domain: Domain, value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str | None) else str(value)
+    return value if isinstance(value, bool | int | float | str | None) else shown(value, str)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytuner.history import History
+from raytuner.space.choices import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,7 @@ def write_table(study: Study, path: Path, form: str) -> None:
         if frame[name].dtype == object and not (
             numbers or (len(kinds - {type(None)}) == 1 and kinds <= set(_PLAIN))
         ):
-            frame[name] = frame[name].map(lambda item: None if item is None else str(item))
+            frame[name] = frame[name].map(lambda item: None if item is None else shown(item, str))
     if form == "csv":
         frame = frame.map(_plain).rename(columns=_plain)
         frame.to_csv(path, index=False)
