@@ -121,6 +121,8 @@ class VirtualController:
         self._workers.close(self._clock.now)
         searcher = self._innermost_searcher()
         counts = getattr(searcher, "proposal_counts", {})
+        is_ours = isinstance(searcher, BoTorchSearch) and self._runs
+        recorded = searcher.history.heads() if is_ours else ()
         return self._log.frozen(
             list(self._runs.values()),
             self._workers,
@@ -131,6 +133,7 @@ class VirtualController:
             self._hooks,
             self._scheduling,
             searcher.is_full if isinstance(searcher, FidelityKeeper) else lambda trial_id: True,
+            {head.trial_id: head.state for head in recorded},
         )
 
     # -- what schedulers call -------------------------------------------------------------------
@@ -465,6 +468,7 @@ class VirtualController:
         else:
             decision = self._tell_scheduler("on_trial_result", trial, flat)
         if not duplicate:
+            run.t = self._log.t_of(flat) or run.t
             value = self._log.value_of(flat)
             if value is not None:
                 run.values[run.iteration] = value

@@ -49,8 +49,9 @@ class Stopwatch:
 class Log:
     """Events and trials as they come, and the frozen record at the end."""
 
-    def __init__(self, metric: str | None, mode: str, max_t: float | None) -> None:
+    def __init__(self, metric: str | None, mode: str, time_attr: str, max_t: float | None) -> None:
         self.metric = metric
+        self._time_attr = time_attr
         self._mode = mode
         self._max_t = max_t
         self._events: list[Event] = []
@@ -69,12 +70,12 @@ class Log:
         self._events.append(Event(time, kind, number, t, value, decision))
 
     def value_of(self, result: Mapping[str, Any]) -> float | None:
-        """The metric in a result, if there is one that is a number."""
-        value = result.get(self.metric) if self.metric is not None else None
-        try:
-            return None if value is None else float(value)
-        except (TypeError, ValueError):
-            return None
+        """Return the metric in a result, if there is one that is a number."""
+        return _number(result.get(self.metric)) if self.metric is not None else None
+
+    def t_of(self, result: Mapping[str, Any]) -> float | None:
+        """Return the resource in a result, in the scheduler's unit, if it is a number."""
+        return _number(result.get(self._time_attr))
 
     def frozen(
         self,
@@ -87,15 +88,21 @@ class Log:
         hooks: Stopwatch,
         scheduler: Stopwatch,
         is_full: Callable[[str], bool],
+        recorded: Mapping[str, TrialState],
     ) -> Simulation:
-        """The record."""
-        reached = max((max(run.values) for run in runs if run.values), default=0.0)
+        """Return the record of the simulation."""
+        reached = max((run.t for run in runs if run.values), default=0.0)
         return Simulation(
             metric=self.metric,
             mode=self._mode,
             events=tuple(self._events),
             trials=tuple(
-                _simulated(run, self._max_t, reached, is_full(run.trial.trial_id)) for run in runs
+                _simulated(
+                    run,
+                    _state(run, recorded.get(run.trial.trial_id), self._max_t, reached),
+                    is_full(run.trial.trial_id),
+                )
+                for run in runs
             ),
             end_s=end_s,
             ended=ended,
@@ -109,14 +116,20 @@ class Log:
         )
 
 
-def _simulated(run: Run, max_t: float | None, reached: float, is_full: bool) -> SimulatedTrial:
-    values = tuple(sorted(run.values.items()))
+def _number(value: Any) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _simulated(run: Run, state: TrialState, is_full: bool) -> SimulatedTrial:
     return SimulatedTrial(
         number=run.number,
         trial_id=run.trial.trial_id,
         config=run.trial.config,
-        state=_state(run, values, _full(run, max_t, reached)),
-        values=values,
+        state=state,
+        values=tuple(sorted(run.values.items())),
         attempts=run.attempts,
         units=run.units,
         trained_s=run.trained_s,
@@ -127,19 +140,21 @@ def _simulated(run: Run, max_t: float | None, reached: float, is_full: bool) -> 
     )
 
 
-def _state(run: Run, values: tuple[tuple[float, float], ...], full: float) -> TrialState:
+def _state(
+    run: Run, recorded: TrialState | None, max_t: float | None, reached: float
+) -> TrialState:
+    """Return how a trial ended: as the searcher's record says, if it has one."""
     if not run.ending:
         return _LIVE[run.cut_off or run.trial.status]
-    if run.ending == "error" or (values and not math.isfinite(values[-1][1])):
+    if recorded is not None and not recorded.is_live:
+        return recorded
+    if run.ending == "error" or (run.values and not math.isfinite(run.values[max(run.values)])):
         return TrialState.FAILED
     if run.ending in ("criterion", "returned"):
         return TrialState.COMPLETED
     if run.ending == "removed":
-        return TrialState.STOPPED_EARLY if values else TrialState.REMOVED
-    return TrialState.COMPLETED if run.iteration >= full else TrialState.STOPPED_EARLY
-
-
-def _full(run: Run, max_t: float | None, reached: float) -> float:
-    """The resource from which on a scheduler's STOP is an end, not an early one."""
-    known = [bound for bound in (max_t, run.curve.length) if bound is not None]
-    return min(known, default=reached)
+        return TrialState.STOPPED_EARLY if run.values else TrialState.REMOVED
+    length = math.inf if run.curve.length is None else run.curve.length
+    full = max_t or (reached if length == math.inf else math.inf)
+    is_full = run.t >= full or run.iteration >= length
+    return TrialState.COMPLETED if is_full else TrialState.STOPPED_EARLY

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from ray.air.constants import TRAINING_ITERATION
 from ray.tune.experiment import Experiment, Trial
 
 # The keys of a result that every trial has, also one that never reported.
@@ -47,9 +48,9 @@ __all__ = [
     "is_report",
     "make_repeatable",
     "max_pending_of",
-    "max_t_of",
     "prepare_scheduler",
     "prepare_searcher",
+    "schedule_of",
     "set_default_result",
     "set_last_result",
     "set_saving",
@@ -198,13 +199,10 @@ def max_pending_of(search_alg: SearchAlgorithm, workers: int) -> int:
     return 1
 
 
-def max_t_of(scheduler: TrialScheduler) -> float | None:
-    """A trial's full resource in iterations, if the scheduler has one; Ray's has no public name."""
-    if getattr(scheduler, "_time_attr", None) != "training_iteration":
-        return None
-    halving = getattr(scheduler, "halving", None)  # raytuner's
-    max_t: float | None = getattr(halving, "max_t", getattr(scheduler, "_max_t", None))
-    return max_t
+def schedule_of(scheduler: TrialScheduler) -> tuple[str, float | None]:
+    """Return a scheduler's ``time_attr`` and full resource; Ray's have no public names."""
+    time_attr = getattr(scheduler, "_time_attr", None) or TRAINING_ITERATION
+    return time_attr, getattr(scheduler, "max_t", getattr(scheduler, "_max_t", None))
 
 
 def set_last_result(trial: Trial, result: dict[str, Any]) -> None:

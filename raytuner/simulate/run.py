@@ -61,9 +61,10 @@ def simulate(
         time_budget_s: Virtual seconds after which the search ends.
         stop: The stop criterion of ``tune.RunConfig``: a dict of thresholds, a stopper, or a
             function of trial id and result.
-        max_t: A trial's full resource, to tell COMPLETED from STOPPED_EARLY: it stops nothing.
-            None: the stop criterion's, an ASHA scheduler's, the curve's length, or the largest that
-            any trial reached.
+        max_t: A trial's full resource in the scheduler's ``time_attr``, to tell COMPLETED from
+            STOPPED_EARLY: it stops nothing. None: the stop criterion's, the scheduler's, or the
+            largest that any trial reached. A trial at the end of its curve is COMPLETED. Where the
+            searcher is a :class:`raytuner.BoTorchSearch`, its record says how a trial ended.
         max_failures: How often a trial is tried again; -1: always. As in ``tune.FailureConfig``: a
             trial lost with its node counts as failed.
         max_concurrent: ``max_concurrent_trials`` of ``tune.TuneConfig``.
@@ -106,8 +107,9 @@ def simulate(
     scheduler = scheduler or FIFOScheduler()  # type: ignore[no-untyped-call]
     ray_private.prepare_searcher(search_alg, metric, mode, experiment)
     ray_private.prepare_scheduler(scheduler, metric, mode, experiment)
+    time_attr, full = ray_private.schedule_of(scheduler)
     if max_t is None:
-        max_t = criteria.get("training_iteration", ray_private.max_t_of(scheduler))
+        max_t = criteria.get(time_attr, full)
     controller = VirtualController(
         search_alg,
         scheduler,
@@ -119,6 +121,7 @@ def simulate(
         log=Log(
             _first(metric) or _metric_of(search_alg, scheduler),
             _first(mode) or _mode_of(search_alg),
+            time_attr,
             max_t,
         ),
         seed=seed,

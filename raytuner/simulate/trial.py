@@ -33,6 +33,7 @@ class Run:
         proposed_at: Virtual seconds.
         ready_at: When the searcher has thought it out (see ``Settings.charge``).
         iteration: Its newest ``training_iteration``.
+        t: Its resource so far, in the scheduler's unit.
         ending: Why it ended: "criterion", "scheduler", "returned", "error" or "removed".
         cut_off: Its status when the end of the experiment cut it off.
     """
@@ -53,6 +54,7 @@ class Run:
     started_at: float | None = None
     ended_at: float | None = None
     iteration: int = 0
+    t: float = 0.0
     ending: str = ""
     cut_off: str | None = None
 

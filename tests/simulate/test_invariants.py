@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -200,21 +201,71 @@ def test_every_scheduler_with_the_bayesian_searcher(scheduler: str) -> None:
         assert simulation.counts[TrialState.STOPPED_EARLY] >= 1
 
 
-def test_the_searcher_is_told_which_trials_were_stopped_early() -> None:
+def in_steps(config: dict[str, Any]) -> list[dict[str, float]]:
+    """Nine reports, of 1,000 steps each."""
+    return [{"loss": config["x"] + 1 / t, "steps": 1000.0 * t} for t in range(1, 10)]
+
+
+SCHEDULED: dict[str, tuple[TrialScheduler, dict[str, Any]]] = {
+    "iterations": (ASHAScheduler(max_t=9, seed=0), {}),
+    "iterations, below the curve's end": (ASHAScheduler(max_t=4, seed=0), {}),
+    "steps": (ASHAScheduler("steps", max_t=9000, grace_period=1000, seed=0), {}),
+    "steps, below the curve's end": (
+        ASHAScheduler("steps", max_t=4000, grace_period=1000, seed=0),
+        {},
+    ),
+    "Ray's, in steps": (RaysASHA("steps", max_t=4000, grace_period=1000), {}),
+    "a criterion": (FIFOScheduler(), {"stop": {"steps": 2000}}),  # type: ignore[no-untyped-call]
+    "a criterion beside a scheduler": (ASHAScheduler(max_t=9), {"stop": {"steps": 6000}}),
+    "a budget": (ASHAScheduler("steps", max_t=9000, grace_period=1000), {"time_budget_s": 12.5}),
+}
+
+
+@pytest.mark.parametrize(("scheduler", "more"), SCHEDULED.values(), ids=SCHEDULED)
+def test_a_trial_ended_as_the_searchers_record_says(
+    scheduler: TrialScheduler, more: dict[str, Any]
+) -> None:
     searcher = BoTorchSearch(seed=0)
     simulation = simulate(
-        lambda config: [config["x"] + 1 / t for t in range(1, 10)],
+        in_steps,
         SPACE,
         searcher=searcher,
-        scheduler=ASHAScheduler(max_t=9, seed=0),
+        scheduler=deepcopy(scheduler),
         metric="loss",
         mode="min",
         num_samples=12,
         cluster=Cluster(workers=4),
+        **more,
     )
-    assert searcher.history.counts() == simulation.counts
+    assert len(simulation.trials) == len(searcher.history)
     for theirs, ours in zip(searcher.history.trials, simulation.trials, strict=True):
-        assert (theirs.state, theirs.values) == (ours.state, ours.values)
+        if ours.ended_at is not None:
+            assert theirs.state is ours.state
+        values = [value for _, value in theirs.values]
+        assert values == [value for _, value in ours.values]
+    if "time_budget_s" not in more:
+        assert searcher.history.counts() == simulation.counts
+
+
+@pytest.mark.parametrize("unit", ["training_iteration", "steps"])
+@pytest.mark.parametrize("ours", [True, False])
+def test_beside_another_searcher_the_schedulers_unit_counts(unit: str, ours: bool) -> None:
+    """Nine units of 1 or of 1,000: the same decisions, and the same ends."""
+    scale = 1000 if unit == "steps" else 1
+    rule: dict[str, Any] = {"max_t": 4 * scale, "grace_period": scale, "reduction_factor": 2}
+    simulation = simulate(
+        in_steps,
+        SPACE,
+        scheduler=ASHAScheduler(unit, **rule) if ours else RaysASHA(unit, **rule),
+        metric="loss",
+        mode="min",
+        num_samples=12,
+        cluster=Cluster(workers=4),
+        seed=0,
+    )
+    reached = [len(trial.values) for trial in simulation.trials]
+    assert simulation.counts[TrialState.COMPLETED] == reached.count(4) > 0
+    assert simulation.counts[TrialState.STOPPED_EARLY] == 12 - reached.count(4) > 0
 
 
 def test_a_generator_of_the_users_with_a_grid() -> None:

@@ -113,10 +113,12 @@ def test_a_trial_takes_what_the_loop_enters() -> None:
 
 
 def test_the_full_resource_of_asha() -> None:
-    assert ray_private.max_t_of(RaysASHA(max_t=81)) == 81
-    assert ray_private.max_t_of(ASHAScheduler(max_t=27)) == 27
-    assert ray_private.max_t_of(ASHAScheduler("epoch", max_t=27)) is None
-    assert ray_private.max_t_of(TrialScheduler()) is None  # type: ignore[no-untyped-call]
+    each = "training_iteration"
+    assert ray_private.schedule_of(RaysASHA(max_t=81)) == (each, 81)
+    assert ray_private.schedule_of(ASHAScheduler(max_t=27)) == (each, 27)
+    assert ray_private.schedule_of(ASHAScheduler("epoch", max_t=27)) == ("epoch", 27)
+    assert ray_private.schedule_of(RaysASHA("epoch", max_t=81)) == ("epoch", 81)
+    assert ray_private.schedule_of(TrialScheduler()) == (each, None)  # type: ignore[no-untyped-call]
 
 
 def test_schedulers_find_all_that_ray_offers_them() -> None:
