@@ -124,7 +124,8 @@ def _of_record(record: History, name: str) -> EarlierStudy:
     paths = {path_name(path): path for path in record.space.leaves()}
     trials = []
     for trial in record.trials:
-        found = {key: value_at(trial.config, path, _MISSING) for key, path in paths.items()}
+        config = record.space.unfolded(trial.config)
+        found = {key: value_at(config, path, _MISSING) for key, path in paths.items()}
         values = {key: value for key, value in found.items() if value is not _MISSING}
         trials.append(Ran(values, trial.state, _curve(record, trial)))
     modes: dict[str, str | None] = dict.fromkeys(c.metric for c in record.goal.constraints)

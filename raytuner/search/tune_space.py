@@ -24,6 +24,7 @@ from raytuner.space import (
     Float,
     Integer,
     Normal,
+    Options,
     Ordinal,
     Path,
     Space,
@@ -60,7 +61,8 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
     `choice` and `grid_search` become `Ordinal` when their values are at least three numbers that
     strictly increase or decrease, since a model can learn from the order that the user wrote
     (16, 32, 64); otherwise `Categorical`. Their law is the same. A grid search's values are
-    choices like any other: a Bayesian search tries what promises most, not all of them.
+    choices like any other: a Bayesian search tries what promises most, not all of them. Values that
+    hold domains themselves become `Options`.
 
     Raises:
         SpaceError: Naming the key and the domain: `sample_from`, a domain or sampler of unknown
@@ -215,7 +217,7 @@ def _is_grid_search(node: Any) -> bool:
     return isinstance(node, Mapping) and len(node) == 1 and "grid_search" in node
 
 
-def _domain(domain: Any, path: Path) -> Domain:
+def _domain(domain: Any, path: Path) -> Domain | Options:
     name = path_name(path)
     step: Any = None
     sampler: Any = domain.get_sampler()
@@ -265,18 +267,25 @@ def _integer(domain: Any, sampler: Any, step: int | None) -> Domain:
     return Integer(inclusive.low, inclusive.high - 1, log=log)
 
 
-def _choice(values: Any, path: Path, source: str) -> Domain:
+def _options(values: list[Any], path: Path, source: str) -> Options:
+    """The choice between parts that hold domains: Ray draws these once it has chosen the part."""
+    for value in values:
+        if isinstance(value, Conditional | When | Faithful | Fidelity):
+            raise SpaceError(
+                f"{path_name(path)}: received {value!r} among the values of {source}; what is"
+                " under conditions is the value of a key in a dict, and a fidelity is there in"
+                " every configuration"
+            )
+    return Options.of(_translated(value, (*path, str(i))) for i, value in enumerate(values))
+
+
+def _choice(values: Any, path: Path, source: str) -> Domain | Options:
     name = path_name(path)
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise SpaceError(f"{name}: {source} needs a list of values, received {values!r}")
     values = list(values)
-    for value in values:
-        if has_domains(value):
-            raise SpaceError(
-                f"{name}: {value!r} among the values of {source} is or holds a domain; make a "
-                "hyperparameter that exists only for one choice a key of its own beside this one, "
-                f"under a condition: raytuner.when(..., {path[-1]}=...)"
-            )
+    if any(map(has_domains, values)):
+        return _options(values, path, source)
     ordered = (
         len(values) >= _MIN_ORDERED and all(is_number(v) for v in values) and is_monotone(values)
     )

@@ -20,6 +20,7 @@ from raytuner.space.domains import (
 )
 from raytuner.space.fidelity import Fidelity, fidelity
 from raytuner.space.hull import differences, hull
+from raytuner.space.options import Options
 from raytuner.space.space import ABSENT, Column, Config, Space, value_at
 from raytuner.space.spec import Path
 
@@ -36,6 +37,7 @@ __all__ = [
     "Integer",
     "Kind",
     "Normal",
+    "Options",
     "Ordinal",
     "Path",
     "Rule",

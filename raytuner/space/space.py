@@ -20,6 +20,7 @@ from raytuner.space.conditions import Activity, Requirement, When, candidates, h
 from raytuner.space.constraints import Constraint, Rule, constraint, pulled_back
 from raytuner.space.domains import LISTABLE_LEVELS, REL_TOL, Domain, Kind
 from raytuner.space.fidelity import Fidelity, ordered
+from raytuner.space.options import OPTION, Missing, Options, has_options, like_group, unfolded
 from raytuner.space.spec import Path, path_name
 
 Config = dict[str, Any]
@@ -117,6 +118,7 @@ class Space:
         if not isinstance(template, Mapping):
             raise SpaceError(f"a space is made from a dict, received {template!r}")
         self._template = _checked(template, ())
+        self._has_options = has_options(self._template)
         leaves = self.leaves()
         marked = {path for path, node in _walk(self._template, ()) if isinstance(node, Fidelity)}
         columns = [
@@ -334,7 +336,8 @@ class Space:
     def _check_conditions(self, config: Mapping[str, Any]) -> None:
         if not self._guards:
             return
-        X = self.encode([config])
+        config = self.unfolded(config)
+        X = self._encoded([config])
         for path, there in self._there(X).items():
             parent, key = value_at(config, path[:-1]), path[-1]
             if not there[0] and isinstance(parent, Mapping) and key in parent:
@@ -355,6 +358,28 @@ class Space:
         Raises:
             ConfigError: A hyperparameter is missing or outside of its domain.
         """
+        return self._encoded([self.unfolded(config) for config in configs])
+
+    def unfolded(
+        self, config: Mapping[str, Any], missing: Missing = "constants"
+    ) -> Mapping[str, Any]:
+        """Return a configuration in which each value lies at its column's path.
+
+        It differs from the configuration where the template has `Options`.
+
+        Args:
+            config: The configuration.
+            missing: What it may leave out.
+
+        Raises:
+            ConfigError: A value is none of its options.
+        """
+        if not self._has_options:
+            return config
+        found: Config = unfolded(self._template, config, missing)
+        return found
+
+    def _encoded(self, configs: Sequence[Mapping[str, Any]]) -> Matrix:
         X = np.empty((len(configs), self.dim))
         missing: list[tuple[int, int]] = []
         for j, column in enumerate(self.columns):
@@ -403,9 +428,9 @@ class Space:
 
     def _broken(self, config: Config) -> str | None:
         """What the first constraint that a full configuration breaks says of it, None if none."""
-        values = {}
+        values, flat = {}, self.unfolded(config)
         for name in {name for c in self.constraints for name in c.names}:
-            value = value_at(config, self._names[name], _MISSING)
+            value = value_at(flat, self._names[name], _MISSING)
             if value is not _MISSING:
                 values[name] = value
         for one in self.constraints:
@@ -498,7 +523,8 @@ class Space:
         Raises:
             ConfigError: A hyperparameter is missing or outside of its domain.
         """
-        there = self.active(self.encode([config]))[0] if self._guards else np.ones(self.dim, bool)
+        config = self.unfolded(config)
+        there = self.active(self._encoded([config]))[0] if self._guards else np.ones(self.dim, bool)
         return {
             column.name: column.domain.to_json(_value_at(config, column))
             for column, is_there in zip(self.columns, there, strict=True)
@@ -581,6 +607,12 @@ class Space:
         elif isinstance(node, Domain):
             if not node.contains(value):
                 raise ConfigError(_unfit(name, value, node))
+        elif isinstance(node, Options):
+            try:
+                chosen = str(unfolded(node, value)[OPTION])
+            except ConfigError as error:
+                raise ConfigError(f"{name}: {error}") from None
+            self._validate(node[chosen], value, (*path, chosen))
         elif isinstance(node, Mapping):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{name}: received {value!r}, expected a dict")
@@ -620,7 +652,7 @@ def _varies(leaf: Any) -> bool:
 def _checked(node: Any, path: Path) -> Any:
     """A copy of a template, containers plain, after a check of its leaves."""
     if isinstance(node, Mapping):
-        return {key: _checked(value, (*path, key)) for key, value in node.items()}
+        return like_group(node, {k: _checked(value, (*path, k)) for k, value in node.items()})
     if isinstance(node, When):
         if not path or isinstance(path[-1], int):
             raise SpaceError(
@@ -718,6 +750,8 @@ def _filled(node: Any, path: Path, values: Iterator[Any], absent: Collection[Pat
         return _filled(node.domain, path, values, absent)
     if isinstance(node, Mapping):
         filled = {key: _filled(value, (*path, key), values, absent) for key, value in node.items()}
+        if isinstance(node, Options):
+            return filled[str(filled[OPTION])]
         return {key: value for key, value in filled.items() if (*path, key) not in absent}
     if isinstance(node, list | tuple):
         items = [_filled(item, (*path, i), values, absent) for i, item in enumerate(node)]

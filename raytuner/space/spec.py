@@ -19,6 +19,10 @@ constant does in a table of type "when":
     momentum = { type = "float", low = 0, high = 1, when = { opt = "sgd" } }
     adam     = { type = "when", of = { beta = { ... } }, when = { opt = ["adam", "adamw"] } }
 
+A choice between parts, some of which hold hyperparameters of their own:
+
+    dropout  = { type = "options", of = [0, { type = "float", low = 0.1, high = 0.5 }] }
+
 Written so because TOML and JSON have no other way:
 
     { type = "constant", value = ... }    as it stands; for a string under the key "type"
@@ -48,6 +52,7 @@ from raytuner.space.choices import is_primitive, same, shown, unwrap
 from raytuner.space.conditions import When, when
 from raytuner.space.domains import Categorical, Domain, Float, Integer, Normal, Ordinal
 from raytuner.space.fidelity import Fidelity, fidelity
+from raytuner.space.options import Options
 
 Path = tuple[str | int, ...]
 
@@ -66,6 +71,7 @@ _OTHERS: dict[str, tuple[str, ...]] = {
     "group": ("keys", "values"),
     "object": ("repr",),
     "when": ("of", "when"),
+    "options": ("of",),
 }
 _NON_FINITE = ("inf", "-inf", "nan")
 
@@ -90,6 +96,8 @@ def to_spec(node: Any) -> Any:
         return {**_domain_spec(node.domain), "fidelity": True}
     if isinstance(node, Domain):
         return _domain_spec(node)
+    if isinstance(node, Options):
+        return {"type": "options", "of": [to_spec(part) for part in node.parts]}
     if isinstance(node, Mapping):
         values = [to_spec(value) for value in node.values()]
         if not all(isinstance(key, str) for key in node):
@@ -175,9 +183,11 @@ def _typed(spec: Mapping[str, Any], path: Path) -> Any:
         return spec["value"]
     if kind in ("literal", "object"):
         return _value(spec, where)
-    for name in ("keys", "values"):
+    for name in ("keys", "values", "of"):
         if name in spec and not isinstance(spec[name], list):
             raise SpaceError(f"{where}: {name} must be a list, received {spec[name]!r}")
+    if kind == "options":
+        return Options.of(from_spec(part, (*path, i)) for i, part in enumerate(spec["of"]))
     if kind == "tuple":
         return tuple(from_spec(list(spec["values"]), path))
     if kind == "group":
@@ -290,8 +300,8 @@ def _value(spec: Any, where: str) -> Any:
     if kind != "literal":
         if kind in _DOMAINS:
             raise SpaceError(
-                f"{where}: {dict(spec)!r} is a hyperparameter among the values of a choice, which "
-                "cannot be: make it a key of its own, under a condition (when)"
+                f"{where}: {dict(spec)!r} is a hyperparameter among the values of a choice; write "
+                '{ type = "options", of = [...] } for a choice between parts that hold some'
             )
         return spec
     text = spec.get("value")

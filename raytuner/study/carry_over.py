@@ -99,7 +99,7 @@ def carry_over(
 def _check_fidelities(whole: Space, within: Space) -> None:
     (full,) = within.decode(within.in_full(np.full((1, within.dim), 0.5)))
     for column in (whole.columns[j] for j in whole.fidelities):
-        found, top = value_at(full, column.path), column.domain.from_unit(1.0)
+        found, top = value_at(within.unfolded(full), column.path), column.domain.from_unit(1.0)
         if found != top:
             raise SpaceError(
                 f"{column.name}: the full fidelity would be {found!r}, and is {top!r} for the"
@@ -138,7 +138,8 @@ def _moved(searched: Space, within: Space, trials: Sequence[Trial]) -> list[Conf
     ]
     found = []
     for trial in trials:
-        if all(value_at(trial.config, path, value) == value for path, value in fixed):
+        known = searched.unfolded(trial.config)
+        if all(value_at(known, path, value) == value for path, value in fixed):
             with suppress(ConfigError):
                 config = within.load(within.dump(trial.config))
                 within.validate(config)  # its constraints

@@ -18,7 +18,7 @@ from ray.tune.search import sample
 from scipy import stats
 
 from raytuner.errors import SpaceError
-from raytuner.search.tune_space import has_domains, space_from_tune
+from raytuner.search.tune_space import fidelity, has_domains, space_from_tune, when
 from raytuner.space import Categorical, Domain, Float, Integer, Normal, Ordinal
 
 tune: Any = ray_tune  # Ray's annotations forbid some of what it accepts, and must refuse
@@ -263,12 +263,8 @@ FUNCTION = "received tune.sample_from, .* inside the trainable"
     ("given", "said"),
     [
         (tune.sample_from(lambda: 3), FUNCTION),
-        (tune.choice([tune.sample_from(lambda: 3), 1]), "Function object .* under a condition"),
-        (tune.choice([tune.uniform(0, 1), 1]), "Float object .* under a condition"),
-        (tune.choice([{"m": [tune.uniform(0, 1)]}, 1]), "'m': .* under a condition"),
-        (tune.choice([tune.grid_search([1, 2]), 1]), "grid_search.*under a condition"),
-        (tune.choice([Float(0, 1), 1]), "Float.low=0.* under a condition"),
-        (tune.grid_search([tune.uniform(0, 1), 1]), "tune.grid_search .* under a condition"),
+        (tune.choice([when(tune.uniform(0, 1), ok=1), 1]), "tune.choice; .* a key in a dict"),
+        (tune.grid_search([fidelity(tune.uniform(0, 1)), 1]), "a fidelity is there in every"),
         (tune.choice([]), r"choices must hold at least one object, received \[\]"),
         (tune.choice([1, 1, 2]), "1 is listed twice .* all are equally likely"),
         (tune.choice([[1], [1]]), r"\[1\] is listed twice"),
@@ -306,6 +302,8 @@ FUNCTION = "received tune.sample_from, .* inside the trainable"
 def test_refused_with_its_key(given: Any, said: str) -> None:
     with pytest.raises(SpaceError, match=f"^net/x: .*{said}"):
         space_from_tune({"ok": tune.uniform(0, 1), "net": {"x": given}})
+    with pytest.raises(SpaceError, match=f"^net/x/1/y: .*{said}"):  # among the values of a choice
+        space_from_tune({"net": {"x": tune.choice([tune.uniform(0, 1), {"y": given}])}})
 
 
 def test_refused_as_a_whole() -> None:
@@ -334,7 +332,7 @@ def test_sample_from_is_recognised_behind_rays_placeholder() -> None:
     with pytest.raises(SpaceError, match=f"^a/b: {FUNCTION}"):
         space_from_tune(seen)
     seen = as_a_searcher_sees_it({"a": tune.choice([tune.sample_from(lambda: 3), 1])})
-    with pytest.raises(SpaceError, match=r"^a: .* under a condition"):
+    with pytest.raises(SpaceError, match=f"^a/0: {FUNCTION}"):
         space_from_tune(seen)
 
 
