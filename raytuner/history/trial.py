@@ -52,6 +52,7 @@ class Origin(StrEnum):
     FALLBACK = "fallback"  # quasi-random, since no other proposal was ready
     AGAIN = "again"  # one of the best of a study, tried again since its max_t was raised
     EVALUATED = "evaluated"  # told from outside, never run here
+    SEARCHER = "searcher"  # another searcher than raytuner's
     RECOVERED = "recovered"  # read back from Ray's files: who proposed it is lost
 
 

@@ -75,7 +75,14 @@ def proposal_counts(history: History) -> dict[str, int]:
     See :attr:`raytuner.BoTorchSearch.proposal_counts`.
     """
     by = Counter(head.origin for head in history.heads())
-    fresh = (Origin.BAYES, Origin.SOBOL, Origin.RANDOM, Origin.EVOLUTION, Origin.EARLIER)
+    fresh = (
+        Origin.BAYES,
+        Origin.SOBOL,
+        Origin.RANDOM,
+        Origin.EVOLUTION,
+        Origin.EARLIER,
+        Origin.SEARCHER,
+    )
     return {
         "fresh": sum(by[origin] for origin in fresh),
         "stale": by[Origin.STALE],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ray.tune.search import Searcher
+
 from raytuner.errors import SettingError
 from raytuner.folders import Folder
 from raytuner.placement.gpu_memory import wants_fit
@@ -13,6 +15,7 @@ from raytuner.placement.silence import Rule as SilenceRule
 from raytuner.placement.silence import Silence
 from raytuner.search import BoTorchSearch
 from raytuner.search.botorch_search import DEFAULT_STRATEGY
+from raytuner.search.recorded import Recorded
 from raytuner.search.restore import record_at
 from raytuner.space import Config, Rule, Space
 from raytuner.study.arguments import (
@@ -56,7 +59,7 @@ def tune(
     strategy: str | None = None,
     earlier: Sequence[Any] = (),
     priors: Mapping[str, Any] | None = None,
-    searcher: BoTorchSearch | None = None,
+    searcher: Searcher | None = None,
     scheduler: Any = None,
     stop_after_failures: int = STOP_AFTER_FAILURES,
     max_concurrent: int | None = None,
@@ -119,7 +122,9 @@ def tune(
         earlier: Earlier studies to start from: folders, studies or tables; see
             :class:`BoTorchSearch`.
         priors: Where the optimum is believed to be, by hyperparameter; see :class:`BoTorchSearch`.
-        searcher: A :class:`BoTorchSearch` with settings of its own; None makes one.
+        searcher: A :class:`BoTorchSearch` with settings of its own, or another searcher of Ray's,
+            such as ``OptunaSearch()``, that takes its space from ``param_space``. None makes a
+            BoTorchSearch. :meth:`Study.extend` goes on with a BoTorchSearch in any case.
         scheduler: What becomes of trials that have begun: "asha" (None, if there is a ``max_t``),
             "promotion", "hyperband", "predictive-termination", "freeze-thaw", or any Ray Tune
             scheduler.
@@ -199,6 +204,8 @@ def tune(
             priors=priors,
             curves=curves,
         )
+    elif not isinstance(searcher, BoTorchSearch):
+        searcher = Recorded(searcher, time_attr=time_attr, max_t=max_t)
     prepare(searcher, param_space, metric, mode)
     path = folder_for(trainable, storage_path, name)
     if wants_fit(resources):
@@ -217,7 +224,8 @@ def tune(
             "max_t": max_t,
             "grace_period": grace_period,
             "reduction_factor": reduction_factor,
-            "strategy": searcher.strategy,
+            "strategy": DEFAULT_STRATEGY if isinstance(searcher, Recorded) else searcher.strategy,
+            "searcher": searcher.name if isinstance(searcher, Recorded) else None,
             "scheduler": scheduler_name,
             "time_attr": time_attr,
             "resources": recorded(resources),

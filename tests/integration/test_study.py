@@ -153,6 +153,18 @@ def test_failures_are_told_apart_and_do_not_stop_the_others(tmp_path: Path) -> N
     assert raytuner.load(study.path).failures[0].reason == reasons["raises"]
 
 
+def test_another_searcher_of_rays(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    from ray.tune.search.optuna import OptunaSearch
+
+    study = search(tmp_path, num_samples=5, max_t=MAX_T, searcher=OptunaSearch(seed=0))
+    assert not study.interrupted
+    assert [trial.origin for trial in study.trials] == [Origin.SEARCHER] * 5
+    assert study.best.value == min(trial.value for trial in study.trials)
+    again = raytuner.load(study.path).extend(1, train, progress=False)
+    assert again.trials[-1].origin is not Origin.SEARCHER
+
+
 def always_fails(config: dict[str, Any]) -> None:
     raise ValueError(f"shapes ({config['x']:.3f},) and (3,) do not fit")
 

@@ -1,0 +1,193 @@
+"""Another Ray searcher's proposals, in raytuner's record."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ray.tune.search import Repeater, Searcher
+
+from raytuner.bayes.proposer import Proposal
+from raytuner.bayes.seen import Seen
+from raytuner.errors import ConfigError, SettingError
+from raytuner.history import History, Origin, Store, TrialState
+from raytuner.search.botorch_search import BoTorchSearch
+from raytuner.search.evaluated import completed
+from raytuner.search.tune_space import has_domains, without_conditional
+from raytuner.space import Config, Space
+
+_STATE = "searcher_state"  # in the copy of the record that Ray saves: what the searcher saved
+_FINISHED: str = Searcher.FINISHED
+
+
+class Recorded(BoTorchSearch):
+    """A searcher that takes its proposals from another one of Ray's, and keeps the record.
+
+    The other searcher hears what Ray would tell it, except that a report without the metric is left
+    out, and that a trial with no finite value at its end counts as an error.
+
+    Args:
+        searcher: Any Ray searcher, such as ``OptunaSearch()``.
+        time_attr: As for :class:`BoTorchSearch`.
+        max_t: Likewise.
+
+    Raises:
+        SettingError: It is none, or wraps a :class:`BoTorchSearch`.
+    """
+
+    def __init__(self, searcher: Any, *, time_attr: str, max_t: float | None) -> None:
+        name = type(searcher).__name__
+        if not isinstance(searcher, Searcher):
+            raise SettingError(
+                f"searcher is {searcher!r} ({name}); it must be a raytuner.BoTorchSearch or another"
+                " ray.tune.search.Searcher, such as OptunaSearch(). For random and grid search, use"
+                " strategy='random' or 'grid'"
+            )
+        if isinstance(searcher, Repeater):
+            raise SettingError(
+                "searcher is a Repeater; give the searcher in it, and repeat the best trials"
+                " afterwards with study.confirm()"
+            )
+        if isinstance(getattr(searcher, "searcher", None), BoTorchSearch):
+            raise SettingError(
+                f"searcher is a {name} of a BoTorchSearch; give the BoTorchSearch itself, and the"
+                " bound as max_concurrent"
+            )
+        super().__init__(strategy="random", background=False, time_attr=time_attr, max_t=max_t)
+        self._theirs = _Theirs(searcher)
+
+    @property
+    def name(self) -> str:
+        """The name of the other searcher's class."""
+        return type(self._theirs.searcher).__name__
+
+    def use_space(self, space: Space) -> None:
+        """Refuse a space of raytuner's own.
+
+        Raises:
+            SettingError: Always.
+        """
+        raise SettingError(f"{self.name} needs param_space as a dict of Ray Tune's domains")
+
+    def set_search_properties(
+        self, metric: Any, mode: Any, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Take metric, mode and search space, and hand them on.
+
+        Raises:
+            SettingError: The other searcher cannot search this space for this goal.
+        """
+        if has_domains(config):
+            self._hand_on(metric, mode, config, spec)
+        is_new = super().set_search_properties(metric, mode, config, **spec)
+        if self.history.space.fidelities:
+            raise SettingError(f"{self.name} does not know raytuner.fidelity; leave it out")
+        return is_new
+
+    def _hand_on(self, metric: Any, mode: Any, config: Mapping[str, Any], spec: Any) -> None:
+        if not isinstance(metric, str):
+            raise SettingError(f"{self.name} takes one metric; received {metric!r}")
+        if without_conditional(config) != config:
+            raise SettingError(f"{self.name} does not know raytuner.when; leave it out")
+        try:
+            is_taken = self._theirs.searcher.set_search_properties(
+                metric, mode, dict(config), **spec
+            )
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise SettingError(f"{self.name} cannot search this param_space: {error}") from error
+        if not is_taken:
+            raise SettingError(
+                f"{self.name} has a search space of its own; give it as param_space only"
+            )
+
+    def suggest(self, trial_id: str) -> Config | str | None:  # type: ignore[override]  # FINISHED
+        """Return the other searcher's proposal; see :meth:`BoTorchSearch.suggest`."""
+        self._theirs.trial_id = trial_id
+        found = super().suggest(trial_id)
+        return _FINISHED if found is None and self._theirs.is_finished else found
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Record what a running trial reported, and hand it on."""
+        super().on_trial_result(trial_id, result)
+        if self.history.metric in result:
+            self._theirs.searcher.on_trial_result(trial_id, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Record how a trial ended, and hand it on."""
+        super().on_trial_complete(trial_id, result, error)
+        if trial_id not in self.history:
+            return
+        failed = self.history[trial_id].state is TrialState.FAILED
+        if failed or self.history.metric not in (result or {}):
+            result = None
+        self._theirs.searcher.on_trial_complete(trial_id, result=result, error=failed)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write the record, with what the other searcher saves in it."""
+        super().save(checkpoint_path)
+        with TemporaryDirectory() as place:
+            file = Path(place) / "state"
+            try:
+                self._theirs.searcher.save(str(file))
+            except NotImplementedError:
+                return
+            with closing(Store.open(Path(checkpoint_path))) as copy:
+                copy.set_meta(_STATE, base64.b64encode(file.read_bytes()).decode())
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Continue from what :meth:`save` wrote."""
+        super().restore(checkpoint_path)
+        state = Store.read(Path(checkpoint_path)).get_meta(_STATE, None)
+        if state is not None:
+            with TemporaryDirectory() as place:
+                file = Path(place) / "state"
+                file.write_bytes(base64.b64decode(state))
+                self._theirs.searcher.restore(str(file))
+
+    def _source(self) -> _Theirs:
+        return self._theirs
+
+
+class _Theirs:
+    """The other searcher as a source of proposals (:class:`raytuner.search.proposals.Proposals`).
+
+    Args:
+        searcher: The other searcher.
+    """
+
+    def __init__(self, searcher: Searcher) -> None:
+        self.searcher = searcher
+        self.trial_id = ""  # of the trial that the next proposal is for
+        self.is_finished = False
+
+    def turn(self, history: History, *, free: int, slots: int | None) -> None:
+        """Nothing happens in between."""
+
+    def take(self, history: History, used: Seen, *, urgent: bool) -> Proposal | None:
+        """Ask the other searcher; None if it has no proposal now, or has finished."""
+        found: Any = self.searcher.suggest(self.trial_id)
+        self.is_finished = found == _FINISHED
+        if self.is_finished or found is None:
+            return None
+        return Proposal(_fitting(history.space, found), Origin.SEARCHER)
+
+    def state_dict(self) -> None:
+        """It has its own way to save."""
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def _fitting(space: Space, config: Mapping[str, Any]) -> Config:
+    """Return a whole configuration; values that no level of the space equals become the nearest."""
+    try:
+        return completed(space, config)
+    except ConfigError:
+        (fitting,) = space.decode(space.encode([config]))
+        return fitting
