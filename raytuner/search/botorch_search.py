@@ -232,6 +232,7 @@ class BoTorchSearch(Searcher):
         self._invalid: dict[str, str] = {}
         self._heard_at: dict[str, float] = {}
         self._unreported = Unreported()
+        self.stops_unreported = True  # when the first trials never report the metric
         self._ended_late: set[str] = set()  # Ray was killed before it saved so
         self._begun_late: set[str] = set()  # likewise
         self._failed_before: set[str] = set()  # Tuner.restore may run them again
@@ -389,7 +390,7 @@ class BoTorchSearch(Searcher):
                 than one metric.
         """
         history = self._ready()
-        if not history.has_values:
+        if self.stops_unreported and not history.has_values:
             self._unreported.check()
         if not history.goal.is_plain and asked_through(Repeater):
             raise SettingError(

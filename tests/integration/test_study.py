@@ -142,7 +142,7 @@ def test_failures_are_told_apart_and_do_not_stop_the_others(tmp_path: Path) -> N
     assert [trial.config["kind"] for trial in study.failures] == kinds[1:]
     where = f"(test_study.py:{fails.__code__.co_firstlineno + 4} in fails)"
     assert reasons["raises"] == f"ValueError: the data are not there {where}"
-    assert "without a report" in reasons["nothing"]
+    assert "never reported the metric 'loss'" in reasons["nothing"]
     assert "loss is nan" in reasons["nan"]
     assert "loss is inf" in reasons["inf"]
     assert "'low' (str)" in reasons["text"]
