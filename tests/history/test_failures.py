@@ -172,3 +172,24 @@ def test_trials_that_run_on_beside_failures_are_waited_for(
         return None if number in good or draw.random() > 2 / 3 else draw.uniform(0.5, 1.5)
 
     assert simulated(clock, slots, takes) is None
+
+
+def test_a_trial_that_outlives_the_failures_is_waited_for(clock: list[float]) -> None:
+    history = record()
+
+    def start(name: str) -> None:
+        history.add(name, {"x": 0.5})
+        note_start(history, name)
+
+    def fail_after(name: str, seconds: float) -> Cause | None:
+        clock[0] += seconds
+        history.end(name, TrialState.FAILED, "KeyError: 'a'")
+        return always_failing(history, 5, 0.0, clock[0])
+
+    start("first")
+    assert fail_after("first", 1.0) is None
+    start("lasting")
+    for number in range(6):
+        start(str(number))
+        assert fail_after(str(number), 1.0) is None
+    assert fail_after("lasting", 1.0) == Cause(8, "KeyError: 'a'")
