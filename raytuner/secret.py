@@ -1,40 +1,75 @@
-"""Secrets are not kept or shown."""
+"""Secrets are not kept or shown.
+
+What need not be kept is not: command lines and the queries of URIs. Text that others wrote, such as
+the error of a training, is masked.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Mapping
+from urllib.parse import quote, urlsplit
 
-_SECRET = r"(?i:secret|passw|token(?!s|i)|credential|(?:api|access|private)[_-]?key)"
-_IN_URI = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_WORDS = r"secret|passw|passphrase|pgpass|token(?!s|i)|credential"
+_KEYS = r"(?:api|access|private|account|shared|storage|encryption|signing|master)[_-]?key"
+_SECRET = rf"(?i:{_WORDS}|{_KEYS})"
+# Short words are a secret's name only where a name ends with them: PWD is the working directory.
+_VARIABLE = re.compile(rf"{_SECRET}|(?i:_(?:key|pat|pwd|auth|sas|sig)|pass)$")
+_URI = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"<>]+")
+_VALUE = r"(?:(?i:bearer|basic|digest)\s+)?(?:\"[^\"]*\"|'[^']*'|\S+)"
 _OPTION = re.compile(
-    rf"(?P<name>[\w.-]*{_SECRET}[\w.-]*['\"]?\s*[=:]\s*|--?[\w-]*{_SECRET}[\w-]*\s+)\S+"
+    rf"(?P<name>[\w.-]*{_SECRET}[\w.-]*['\"]?\s*[=:]\s*|--?[\w-]*{_SECRET}[\w-]*\s+"
+    rf"|(?<![A-Za-z])(?i:sig|signature|pwd|pat|sas)['\"]?\s*=\s*|\b(?i:bearer)\s+){_VALUE}"
 )
+_HEADER = re.compile(r"(?P<name>(?i:authorization|cookie)['\"]?\s*[=:]).*")
 _MASK = "***"
 _SHORTEST = 6  # characters of a secret: "1" or "true" in the environment is none
 
 
 def without_secrets(words: str, environment: Mapping[str, str] | None = None) -> str:
-    """Text to be kept or shown, without the secrets that a process knows.
+    """Return text to be kept or shown, without the secrets that a process knows.
 
-    Masked are user and password in a URI, the value of an option or setting that is called a
-    secret, a token, a password or a key, and, wherever it stands, what such a variable of the
-    environment holds.
+    Masked are the user part and the query of a URI, the value of an option or setting whose name
+    says that it is a secret, a token, a password, a key or a signature, and, wherever it stands,
+    what a variable of the environment with such a name holds, or the password in its URI.
 
     Args:
         words: The text.
         environment: Variables by name; None: those of this process.
 
     Example:
-        >>> without_secrets("run.py --storage s3://key:hidden@bucket/x --api-key abc", {})
-        'run.py --storage s3://***@bucket/x --api-key ***'
+        >>> without_secrets("run.py --storage s3://key:hid/d@n@bucket/x?sig=abc --api-key abc", {})
+        'run.py --storage s3://***@bucket/x?*** --api-key ***'
         >>> without_secrets("401 for hunter22", {"DB_PASSWORD": "hunter22"})
         '401 for ***'
     """
-    known = os.environ if environment is None else environment
-    held = {v for name, v in known.items() if re.search(_SECRET, name) and len(v) >= _SHORTEST}
+    held = set()
+    for name, value in (os.environ if environment is None else environment).items():
+        secret = value if _VARIABLE.search(name) else _password_in(value)
+        if len(secret) >= _SHORTEST:
+            held |= {secret, quote(secret, safe="")}
     for secret in sorted(held, key=len, reverse=True):
         words = words.replace(secret, _MASK)
-    words = _IN_URI.sub(_MASK, words)
+    words = _URI.sub(lambda found: _bare(found[0]), words)
+    words = _HEADER.sub(lambda found: f"{found['name']} {_MASK}", words)
     return _OPTION.sub(lambda found: found["name"] + _MASK, words)
+
+
+def _bare(uri: str) -> str:
+    """Return a URI without its user part, which may hold any sign, its query and its fragment."""
+    scheme, _, rest = uri.partition("://")
+    user, at, rest = rest.rpartition("@")
+    if "?" in user or "#" in user:  # the sign may stand in the query as well
+        return f"{scheme}://{_MASK}"
+    ends = [n for n in (rest.find("?"), rest.find("#")) if n >= 0]
+    end = min(ends, default=len(rest))
+    query = rest[end : end + 1] + _MASK if end < len(rest) else ""
+    return f"{scheme}://{_MASK * bool(user)}{at}{rest[:end]}{query}"
+
+
+def _password_in(value: str) -> str:
+    try:
+        return urlsplit(value).password or "" if "://" in value else ""
+    except ValueError:
+        return ""

@@ -57,7 +57,7 @@ def _run(value: Any) -> bool:
         isinstance(value, dict)
         and isinstance(value.get("what"), str)
         and is_time(value.get("at"))
-        and isinstance(value.get("command"), str | None)
+        and isinstance(value.get("program"), str | None)
         and isinstance(value.get("folder"), str)
         and _all(_is(str))(value.get("changes", []))
         and _by_name(_is(str))(value.get("versions"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,6 @@ from typing import Any
 from raytuner.errors import SettingError
 from raytuner.history import History
 from raytuner.placement.request import Resources
-from raytuner.secret import without_secrets
 
 _PACKAGES = ("raytuner", "ray", "torch", "botorch", "gpytorch", "numpy")
 
@@ -30,7 +28,7 @@ def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
     run = {
         "what": what,
         "at": time.time(),
-        "command": command(),
+        "program": program(),
         "folder": str(Path.cwd()),
         "changes": list(changes),
         "versions": {"Python": platform.python_version(), **_versions()},
@@ -38,20 +36,16 @@ def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
     history.set_meta("runs", [*history.get_meta("runs", []), run])
 
 
-def command() -> str | None:
-    """The command line of this process; None where it says nothing, as in a notebook.
+def program() -> str | None:
+    """Return the name of the program that runs; None where it says nothing, as in a notebook.
 
-    Secrets are masked (:func:`raytuner.secret.without_secrets`).
+    Its arguments are not kept: they may hold secrets.
 
-    >>> command() is None or isinstance(command(), str)
+    >>> program() is None or isinstance(program(), str)
     True
     """
-    program = Path(sys.argv[0]) if sys.argv and sys.argv[0] else None
-    if program is None or program.name == "ipykernel_launcher.py":
-        return None
-    words = [program.name, *sys.argv[1:]]
-    line = shlex.join(["python", *words] if program.suffix == ".py" else words)
-    return without_secrets(line)
+    name = Path(sys.argv[0]).name if sys.argv else ""
+    return None if name in ("", "-c", "ipykernel_launcher.py") else name
 
 
 def note_settings(history: History, settings: Mapping[str, Any]) -> None:

@@ -74,7 +74,7 @@ def test_no_secret_is_written_and_what_is_lost_is_recovered(
         assert said.exit_code == 0, said.output
     shown = CliRunner().invoke(main, ["show", str(study.path)]).output
     assert "PermissionError: 401 for *** at s3://***@bucket/data" in study.failures[0].reason
-    assert "--seed 3" in study.history.get_meta("runs")[0]["command"]
+    assert study.history.get_meta("runs")[0]["program"] == "study.py"
     written = [p for p in study.path.rglob("*") if p.is_file() and p.name not in RAYS_ERRORS]
     assert {RECORD_FILE, "report.html", "raytuner-progress.jsonl"} <= {p.name for p in written}
     for secret in (*SECRETS.values(), INLINE):

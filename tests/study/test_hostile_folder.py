@@ -69,7 +69,7 @@ def folder(tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     history = History(space, metric=f"{FORMULA}{ESCAPE}", mode="min", max_t=3)
     history.set_meta("trainable", "evil_module:train")
     history.set_meta("live", "../../../etc/passwd")
-    run = {"what": TAG, "at": 1e9, "command": SHELL, "folder": TAG, "changes": [TAG]}
+    run = {"what": TAG, "at": 1e9, "program": SHELL, "folder": TAG, "changes": [TAG]}
     history.set_meta("runs", [{**run, "versions": {TAG: TAG}}])
     history.set_meta("settings", {TAG: SHELL, "resources": {TAG: TAG}, "scheduler": None})
     history.set_meta("search_space", {TAG: TAG})
