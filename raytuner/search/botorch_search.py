@@ -18,7 +18,7 @@ from raytuner.bayes import Proposer, best_by_model
 from raytuner.bayes.seen import Seen
 from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
-from raytuner.errors import ConfigError, HistoryError, MetricError, SettingError, SpaceError
+from raytuner.errors import HistoryError, MetricError, SettingError, SpaceError
 from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
 from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
 from raytuner.history.goal import names_of
@@ -29,8 +29,9 @@ from raytuner.search.earlier import EARLIER, tasks_within, within
 from raytuner.search.earlier import from_json as earlier_from_json
 from raytuner.search.earlier import to_json as earlier_json
 from raytuner.search.earlier_study import EarlierStudy, check_earlier, read_earlier
-from raytuner.search.evaluated import Evaluated, completed, tell
+from raytuner.search.evaluated import Evaluated, tell
 from raytuner.search.factory import BayesFactory, StrategyFactory
+from raytuner.search.initial import InitialPoints
 from raytuner.search.lookahead import Lookahead, ahead, asked_through
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
@@ -92,7 +93,10 @@ class BoTorchSearch(Searcher):
             which can hold one only; without one there either, it is the bare number that a training
             function returns.
         mode: "min" or "max", or a list with one for each metric. None takes the Tuner's.
-        points_to_evaluate: Configurations to try first, complete (constants may be left out).
+        points_to_evaluate: Configurations to try first. What a configuration leaves out is
+            proposed.
+        evaluated_rewards: The metric of each of ``points_to_evaluate``, if they were evaluated
+            already (several metrics by name). None of them is tried again then.
         parameter_constraints: What every configuration must keep, beside the space's own: strings
             such as ``"layers * units <= 1024"``, or functions of the configuration that return a
             truth value (:mod:`raytuner.space.constraints`).
@@ -164,6 +168,7 @@ class BoTorchSearch(Searcher):
         cost: str | None = None,
         standard_error: str | None = None,
         points_to_evaluate: Sequence[Config] | None = None,
+        evaluated_rewards: Sequence[float | Mapping[str, float]] | None = None,
         parameter_constraints: Sequence[Rule] = (),
         time_attr: str = "training_iteration",
         max_t: float | None = None,
@@ -222,7 +227,7 @@ class BoTorchSearch(Searcher):
         self._seed = seed
         self._record = None if record is None else _record_place(record)
         self._live: Path | None = None  # where the record is kept if no file was asked for
-        self._initial = list(points_to_evaluate or [])
+        self._initial = InitialPoints(points_to_evaluate, evaluated_rewards)
         self._evaluated: list[Evaluated] = []
         self._again: tuple[list[Config], int] = ([], 0)  # and how many trials there were before
         self._narrowed: Narrowed | None = None
@@ -413,7 +418,7 @@ class BoTorchSearch(Searcher):
         left = self._left(history)
         if self._lost and left == 0:
             return _FINISHED
-        initial = self._next_initial(history)
+        initial = self._initial.next(history, self._propose)
         if initial is not None:
             return self._hand_out(trial_id, initial, Origin.INITIAL)
         again = self._next_again(history)
@@ -729,7 +734,7 @@ class BoTorchSearch(Searcher):
         if self._space.fidelities:
             self._check_fidelities(self._space, self._goal)
             self._goal = self._goal.with_cost(_RAYS_COST)
-        self._check_initial(self._space)
+        self._initial.check(self._space)
         self._history = History(
             self._space,
             goal=self._goal,
@@ -744,7 +749,7 @@ class BoTorchSearch(Searcher):
             self._history.set_meta(PRIORS, priors_json(beliefs, self._space))
         # Made here to see whether it can be; its seed is the search's from now on.
         self._proposer_state = self._setup(self._history).proposer(None).state_dict()
-        for point in self._evaluated:
+        for point in [*self._initial.evaluated(), *self._evaluated]:
             tell(self._history, point)
         self._evaluated.clear()
 
@@ -942,34 +947,12 @@ class BoTorchSearch(Searcher):
             standard_error=self._standard_error,
         )
 
-    def _check_initial(self, space: Space) -> None:
-        keys: list[bytes] = []
-        for number, point in enumerate(self._initial):
-            try:
-                space.validate(point)
-            except ConfigError as error:
-                raise ConfigError(f"points_to_evaluate[{number}]: {error}") from None
-            key = space.encode([point])[0].tobytes()
-            if key in keys:
-                raise ConfigError(
-                    f"points_to_evaluate[{number}] is the same configuration as"
-                    f" points_to_evaluate[{keys.index(key)}]: {point!r}; give each once"
-                )
-            keys.append(key)
-
-    def _next_initial(self, history: History) -> Config | None:
-        """The first of ``points_to_evaluate`` that the record does not hold."""
-        if not self._initial:
-            return None
-        snapshot = history.snapshot()
-        # One that was dropped before it reported (its driver died, say) is still to be evaluated.
-        dropped = set(snapshot.rows(TrialState.REMOVED)) - set(snapshot.trial)
-        used = {p.tobytes() for row, p in enumerate(snapshot.points) if row not in dropped}
-        for point in self._initial:
-            if history.space.encode([point])[0].tobytes() not in used:
-                return completed(history.space, point)
-        self._initial = []  # all handed out; the record says so from now on
-        return None
+    def _propose(self) -> Config | None:
+        """Return a configuration that could be handed out now; None if no other is left."""
+        searched = self._searched()
+        seen = self._seen(searched)
+        proposal = None if seen.exhausted else self._source().take(searched, seen, urgent=True)
+        return None if proposal is None else proposal.config
 
     def _next_again(self, history: History) -> Config | None:
         """The first that was to be tried again, and was not yet."""

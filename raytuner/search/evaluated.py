@@ -69,4 +69,4 @@ def _metrics(history: History, point: Evaluated) -> dict[str, float]:
             f"add_evaluated_point got the one number {point.value!r}; this search has the metrics"
             f" {', '.join(goal.required)}: give a dict of them"
         )
-    return {history.metric: point.value}
+    return read_metrics({history.metric: point.value}, goal.required, goal.optional)

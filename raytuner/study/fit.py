@@ -13,7 +13,7 @@ from raytuner.placement.cluster import look
 from raytuner.placement.gpu_memory import probe, with_gpus
 from raytuner.placement.preflight import preflight
 from raytuner.placement.request import Request
-from raytuner.search.evaluated import completed
+from raytuner.search.initial import filled
 from raytuner.space import Config, Space
 
 GPU_PROBE = "gpu_probe"
@@ -27,9 +27,10 @@ def first_config(
 
     A trial at full fidelity takes the most.
     """
+    rng = np.random.default_rng(seed)
     if points_to_evaluate:
-        return completed(space, points_to_evaluate[0])
-    return space.decode(space.in_full(space.draw(np.random.default_rng(seed), 1)))[0]
+        return filled(space, points_to_evaluate[0], rng)
+    return space.decode(space.in_full(space.draw(rng, 1)))[0]
 
 
 def fitted(

@@ -55,6 +55,7 @@ def tune(
     name: str | None = None,
     seed: int | None = None,
     points_to_evaluate: Sequence[Config] | None = None,
+    evaluated_rewards: Sequence[float | Mapping[str, float]] | None = None,
     parameter_constraints: Sequence[Rule] | None = None,
     strategy: str | None = None,
     earlier: Sequence[Any] = (),
@@ -114,7 +115,10 @@ def tune(
             ``~/raytuner_results``.
         name: The study's own folder; default: the function's name and the time.
         seed: Makes proposals repeatable for the same order of results.
-        points_to_evaluate: Configurations to try first.
+        points_to_evaluate: Configurations to try first. What a configuration leaves out is
+            proposed.
+        evaluated_rewards: The metric of each of these, if they were evaluated already; none of them
+            is tried again then.
         parameter_constraints: What every configuration must keep, such as
             ``"layers * units <= 1024"``; see :class:`BoTorchSearch`.
         strategy: How to search: "bayes" (None), "hedge", "evolution", "random", "grid" and others;
@@ -165,6 +169,7 @@ def tune(
         raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
     for_a_new_one = {
         "points_to_evaluate": points_to_evaluate,
+        "evaluated_rewards": evaluated_rewards,
         "parameter_constraints": parameter_constraints,
         "outcome_constraints": outcome_constraints or None,
         "weights": weights,
@@ -195,6 +200,7 @@ def tune(
             cost=cost,
             standard_error=standard_error,
             points_to_evaluate=points_to_evaluate,
+            evaluated_rewards=evaluated_rewards,
             parameter_constraints=parameter_constraints or (),
             strategy=strategy or DEFAULT_STRATEGY,
             time_attr=time_attr,

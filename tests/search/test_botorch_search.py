@@ -193,11 +193,6 @@ BAD: dict[str, tuple[Callable[[], object], type[RaytunerError], list[str]]] = {
     "n_initial": (lambda: told(PARAM_SPACE, n_initial=0), SettingError, ["n_initial", "0"]),
     "background": (lambda: BoTorchSearch(background="yes"), SettingError, ["'yes'"]),  # type: ignore[arg-type]
     "GPUs": (lambda: BoTorchSearch(background_gpus=-1), SettingError, ["background_gpus is -1"]),
-    "duplicate point": (
-        lambda: told(PARAM_SPACE, points_to_evaluate=[point(0.01), point(0.02), point(0.01)]),
-        ConfigError,
-        ["points_to_evaluate[2]", "points_to_evaluate[0]", "once"],
-    ),
     "point outside": (
         lambda: told(PARAM_SPACE, points_to_evaluate=[point(0.01), point(0.5)]),
         ConfigError,
@@ -208,10 +203,30 @@ BAD: dict[str, tuple[Callable[[], object], type[RaytunerError], list[str]]] = {
         ConfigError,
         ["points_to_evaluate[0]", "lr", "'0.01'", "str"],
     ),
-    "point with a key missing": (
-        lambda: told(PARAM_SPACE, points_to_evaluate=[{"lr": 0.01}]),
+    "evaluated point with a key missing": (
+        lambda: told(PARAM_SPACE, points_to_evaluate=[{"lr": 0.01}], evaluated_rewards=[0.5]),
         ConfigError,
         ["points_to_evaluate[0]", "net", "missing"],
+    ),
+    "partial point outside": (
+        lambda: told(PARAM_SPACE, points_to_evaluate=[{"net": {"layers": 9}}]),
+        ConfigError,
+        ["points_to_evaluate[0]", "net/layers", "9", "1", "4"],
+    ),
+    "more points than rewards": (
+        lambda: BoTorchSearch(points_to_evaluate=[point(0.01)] * 2, evaluated_rewards=[0.5]),
+        SettingError,
+        ["evaluated_rewards has 1", "points_to_evaluate 2"],
+    ),
+    "rewards without points": (
+        lambda: BoTorchSearch(evaluated_rewards=[0.5]),
+        SettingError,
+        ["evaluated_rewards has 1", "points_to_evaluate 0"],
+    ),
+    "a reward of text": (
+        lambda: told(PARAM_SPACE, points_to_evaluate=[point(0.01)], evaluated_rewards=["low"]),
+        MetricError,
+        ["'low'", "a number"],
     ),
     "point with a wrong key": (
         lambda: told(PARAM_SPACE, points_to_evaluate=[{**point(0.01), "lrr": 1}]),

@@ -1,0 +1,182 @@
+"""Configurations that the user wants tried first, or has evaluated already."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from raytuner.errors import ConfigError, SettingError
+from raytuner.history import History, Origin, TrialState
+from raytuner.search.evaluated import Evaluated, completed
+from raytuner.space import Config, Space, value_at
+from raytuner.space.space import like
+
+_MISSING = object()
+
+# Values that are tried for what a point leaves out, until all constraints are kept.
+_DRAWS = 1000
+
+
+class InitialPoints:
+    """The ``points_to_evaluate`` of a search, with ``evaluated_rewards`` if they were evaluated.
+
+    A point may leave out hyperparameters. A point that is listed twice is tried twice.
+
+    Args:
+        points: The configurations.
+        rewards: The metric of each, or several by name; none of the points is tried then.
+
+    Raises:
+        SettingError: There are not as many rewards as points.
+    """
+
+    def __init__(self, points: Sequence[Config] | None, rewards: Sequence[Any] | None) -> None:
+        self._points = list(points or [])
+        self._rewards = None if rewards is None else list(rewards)
+        self._known: tuple[Space, list[np.ndarray]] | None = None
+        if self._rewards is not None and len(self._rewards) != len(self._points):
+            raise SettingError(
+                f"evaluated_rewards has {len(self._rewards)} values and points_to_evaluate"
+                f" {len(self._points)}; give one value for each point"
+            )
+
+    def check(self, space: Space) -> None:
+        """Check that each point fits the space.
+
+        Raises:
+            ConfigError: One does not; or it was evaluated and leaves out a hyperparameter.
+        """
+        rng = np.random.default_rng(0)
+        for number, point in enumerate(self._points):
+            try:
+                if self._rewards is None:
+                    filled(space, point, rng)
+                else:
+                    space.validate(point)
+            except ConfigError as error:
+                raise ConfigError(f"points_to_evaluate[{number}]: {error}") from None
+
+    def evaluated(self) -> list[Evaluated]:
+        """Return the points that were evaluated already."""
+        if self._rewards is None:
+            return []
+        pairs = zip(self._points, self._rewards, strict=True)
+        return [Evaluated(point, reward, False, False, ()) for point, reward in pairs]
+
+    def next(self, history: History, propose: Callable[[], Config | None]) -> Config | None:
+        """Return the first point that the record does not hold, complete; None if it holds all.
+
+        Args:
+            history: The record.
+            propose: Gives a proposal, of which a point takes what it leaves out.
+        """
+        if not self._points or self._rewards is not None:
+            return None
+        space, snapshot = history.space, history.snapshot()
+        # One that was dropped before it reported (its driver died, say) is still to be evaluated.
+        dropped = set(snapshot.rows(TrialState.REMOVED)) - set(snapshot.trial)
+        rows: dict[bytes, deque[int]] = defaultdict(deque)
+        handed_out: dict[int, None] = {}  # those that a point may have been completed to
+        for row, head in enumerate(history.heads()):
+            if row not in dropped:
+                rows[snapshot.points[row].tobytes()].append(row)
+                if head.origin is Origin.INITIAL:
+                    handed_out[row] = None
+        for point, x in zip(self._points, self._encoded(space), strict=True):
+            given = ~np.isnan(x)
+            if given.all():
+                found = rows[x.tobytes()].popleft() if rows[x.tobytes()] else None
+            else:
+                same = (
+                    r for r in handed_out if np.array_equal(snapshot.points[r][given], x[given])
+                )
+                found = next(same, None)
+                if found is not None:
+                    rows[snapshot.points[found].tobytes()].remove(found)
+            if found is None:
+                return filled(space, point, np.random.default_rng(len(history)), propose)
+            handed_out.pop(found, None)
+        self._points = []  # all handed out; the record says so from now on
+        return None
+
+    def _encoded(self, space: Space) -> list[np.ndarray]:
+        """Unit coordinates of the points; NaN for what they leave out."""
+        if self._known is None or self._known[0] is not space:
+            self._known = space, [_encoded(space, point) for point in self._points]
+        return self._known[1]
+
+
+def filled(
+    space: Space,
+    point: Mapping[str, Any],
+    rng: np.random.Generator,
+    propose: Callable[[], Config | None] = lambda: None,
+) -> Config:
+    """Return a configuration with what the point leaves out: of a proposal, or drawn at random.
+
+    Args:
+        space: The search space.
+        point: The point.
+        rng: The source of random values.
+        propose: Gives a proposal, or None. It is asked only if something is left out.
+
+    Raises:
+        ConfigError: The point does not fit the space.
+    """
+    try:
+        return completed(space, point)
+    except ConfigError:
+        if not isinstance(point, Mapping):
+            raise
+    x = _encoded(space, point)
+    given = ~np.isnan(x)
+    X = rng.random((_DRAWS, space.dim))
+    if (proposal := propose()) is not None:
+        proposed = space.encode([proposal])
+        X[0] = np.where(space.active(proposed)[0], proposed[0], X[0])
+    X = space.in_full(X)
+    X[:, given] = x[given]
+    usable = X[space.active(X)[:, given].all(axis=1)]
+    kept = (i for i in range(len(usable)) if space.allowed(usable[i : i + 1])[0])
+    first = next(kept, None)
+    (base,) = space.decode(X[:1] if first is None else usable[first : first + 1])
+    try:
+        return completed(space, _over(base, point))
+    except ConfigError as error:
+        if first is not None or not len(usable):
+            raise
+        names = ", ".join(
+            c.name for c, is_given in zip(space.columns, given, strict=True) if not is_given
+        )
+        raise ConfigError(f"{error}; {_DRAWS} values were tried for {names}") from None
+
+
+def _encoded(space: Space, point: Mapping[str, Any]) -> np.ndarray:
+    """``(d,)`` unit coordinates of a point; NaN for what it leaves out or has wrong."""
+    try:
+        return space.encode([point])[0]
+    except ConfigError:
+        pass  # it leaves something out
+    x = np.full(space.dim, np.nan)
+    try:
+        flat = space.unfolded(point, "anything")
+    except ConfigError:
+        return x
+    for j, column in enumerate(space.columns):
+        value = value_at(flat, column.path, _MISSING)
+        if value is not _MISSING and column.domain.contains(value):
+            x[j] = column.domain.to_unit(value)
+    return x
+
+
+def _over(base: Any, point: Any) -> Any:
+    """Return a configuration in which what a point says has the place of what was there."""
+    if isinstance(base, Mapping) and isinstance(point, Mapping):
+        return {**base, **{k: _over(base[k], v) if k in base else v for k, v in point.items()}}
+    are_lists = isinstance(base, list | tuple) and isinstance(point, list | tuple)
+    if are_lists and len(base) == len(point):
+        return like(base, [_over(*pair) for pair in zip(base, point, strict=True)])
+    return point
