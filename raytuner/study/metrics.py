@@ -19,7 +19,8 @@ _FIGURES: dict[str, tuple[str, Callable[[Standing], float | None]]] = {
         lambda s: s.num_samples if s.num_samples > 0 else None,
     ),
     "raytuner_slots": ("Trials that the cluster has room for.", lambda s: s.slots),
-    "raytuner_slots_busy": ("Trials that hold a slot.", lambda s: s.busy or 0),
+    "raytuner_slots_busy": ("Trials that run in a slot.", lambda s: s.busy or 0),
+    "raytuner_slots_starting": ("Trials whose process is starting.", lambda s: s.starting),
     "raytuner_best": (
         "The objective of the best trial so far.",
         lambda s: None if s.best is None else s.best.value,

@@ -97,6 +97,7 @@ class Progress(Callback):
         self._failures: tuple[str, ...] = ()
         self._front: tuple[int, int | None] = (-1, None)  # as of which version of the record
         self._busy: int | None = None
+        self._starting = 0
         self._has_looked = False  # at how many slots there are
         self._has_warned = False
         self._slots: int | None = None
@@ -139,14 +140,17 @@ class Progress(Callback):
         is_written = self._is_for_machines and now - self._written >= LINE_S
         if not (is_shown or is_written):
             return
-        self._busy = sum(trial.status == "RUNNING" for trial in trials)
         if is_written:
             self._slots = room(trials)
+        status = Counter(trial.status for trial in trials)
+        self._busy = status["RUNNING"]
+        # Ray says PENDING of a trial that waits for a slot and of one whose process starts in it.
+        self._starting = max(0, min(status["PENDING"], (self._slots or 0) - self._busy))
         self._tell(is_shown, is_written)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Nothing runs any more."""
-        self._busy = None
+        self._busy, self._starting = None, 0
         self.close()
 
     def close(self) -> None:
@@ -241,6 +245,7 @@ class Progress(Callback):
             done_before=self._done_before,
             since_improved_s=None if self._improved is None else now - self._improved,
             busy=self._busy,
+            starting=self._starting,
             slots=self._slots,
             failures=self._failures,
         )

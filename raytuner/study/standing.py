@@ -34,7 +34,8 @@ class Standing:
         max_t: A trial's full resource.
         done_before: Trials that had ended before this run began (of a study that is continued).
         since_improved_s: Seconds since the best got better, as this run saw it; None before.
-        busy: Trials that hold a slot; None if that is not known.
+        busy: Trials that run in a slot; None if that is not known.
+        starting: Trials whose process is starting in a free slot.
         slots: How many trials the cluster has room for; None if that is not known.
         failures: Why the last trials failed, the latest first.
     """
@@ -51,6 +52,7 @@ class Standing:
     done_before: int = 0
     since_improved_s: float | None = None
     busy: int | None = None
+    starting: int = 0
     slots: int | None = None
     failures: tuple[str, ...] = ()
 
@@ -96,7 +98,8 @@ def as_lines(standing: Standing) -> dict[str, str]:
     }
     if standing.busy is not None:
         of_slots = "" if standing.slots is None else f" of {standing.slots}"
-        lines["slots"] = f"{standing.busy}{of_slots} busy"
+        starting = f", {standing.starting} starting" if standing.starting else ""
+        lines["slots"] = f"{standing.busy}{of_slots} busy{starting}"
     lines["best"] = "no value yet"
     best = standing.best
     if best is not None:
@@ -130,6 +133,7 @@ def as_figures(standing: Standing) -> dict[str, Any]:
         "done": standing.done,
         "states": {state.value: n for state, n in standing.counts.items() if n},
         "busy": standing.busy,
+        "starting": standing.starting,
         "slots": standing.slots,
         "metric": standing.metric,
         "best": None

@@ -246,6 +246,36 @@ def test_machines_get_the_same_figures_as_json_lines(
     assert last["since_improved_s"] == 5
 
 
+@pytest.mark.parametrize(
+    ("statuses", "slots", "says"),
+    [
+        (["PENDING", "PENDING"], 2, "slots: 0 of 2 busy, 2 starting"),
+        (["RUNNING", "PENDING", "PENDING"], 2, "slots: 1 of 2 busy, 1 starting"),  # one waits
+        (["RUNNING", "RUNNING", "PENDING"], 2, "slots: 2 of 2 busy"),
+        (["RUNNING", "PAUSED", "TERMINATED"], 2, "slots: 1 of 2 busy"),
+        (["RUNNING", "RUNNING"], 1, "slots: 2 of 1 busy"),  # a node is gone
+        (["PENDING"], None, "slots: 0 busy"),  # it may wait for a node
+    ],
+)
+def test_a_trial_that_starts_in_a_free_slot_is_said_to(
+    statuses: list[str],
+    slots: int | None,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("raytuner.study.progress.room", lambda trials: slots)
+    shown = Progress(a_history, num_samples=12)
+    shown.setup()
+    now[0] += 11
+    shown.on_step_end(0, [SimpleNamespace(status=status) for status in statuses])
+    assert f"| {says} |" in capsys.readouterr().err
+    shown.on_experiment_end([])
+    assert "starting" not in capsys.readouterr().err
+
+
 class FakeGauge:
     """What Ray's gauge would be told."""
 
