@@ -25,10 +25,11 @@ _ADAPTERS = _ENGINE | {"ray_report", "search", "schedulers"}
 # Each room, and the rooms of ours it may import. A room is a folder or a module of the package.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "html": set(),
     "secret": set(),
     "folders": {"errors", "secret"},
     "space": {"errors"},
-    "history": {"errors", "folders", "space"},
+    "history": {"errors", "folders", "html", "space"},
     "bayes": {"errors", "space", "history"},
     "halving": {"errors", "history"},
     "ray_report": {"errors"},
@@ -37,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "search": {"errors", "folders", "ray_report", "space", "history", "bayes", "placement"},
     "schedulers": {"errors", "ray_report", "space", "history", "bayes", "halving", "placement"},
     "report": {"", "errors", "folders", "text", "space", "history", "bayes"},
-    "study": _ADAPTERS | {"folders", "secret", "text", "report", "placement"},
+    "study": _ADAPTERS | {"folders", "html", "secret", "text", "report", "placement"},
     "simulate": _ADAPTERS | {"study"},  # to read a study that ran
     "integrations": {"", "errors", "folders", "space", "history", "search", "schedulers", "study"},
     "demo": {"errors", "folders", "space", "history", "search", "schedulers", "study"},

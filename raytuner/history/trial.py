@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from raytuner.html import table
 from raytuner.space import Config
 
 
@@ -99,6 +100,19 @@ class Trial:
     def value(self) -> float:
         """The metric at the largest t reported; NaN before the first report."""
         return self.values[-1][1] if self.values else math.nan
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        rows: dict[str, object] = {
+            "trial": self.number,
+            "state": self.state.value,
+            "value": self.value,
+            "t": f"{self.t:g}",
+            "configuration": self.config,
+            "metrics": self.metrics,
+            "reason": self.reason,
+        }
+        return table([(name, item) for name, item in rows.items() if item not in ({}, "")])
 
     def value_of(self, metric: str) -> float:
         """Return a further metric at the largest t at which it was reported; NaN if it never was.

@@ -68,7 +68,7 @@ def pareto(history: History) -> go.Figure:
     """Two objectives against each other, the front among all trials; others show on hovering."""
     front = {trial.trial_id for trial in history.pareto()}
     one, two = history.goal.objectives[:2]
-    figure = go.Figure()
+    figure = look.Plot()
     groups: dict[str, tuple[list[Trial], str, str]] = {
         "others": ([], look.GREY, "circle-open"),
         "break a constraint": ([], look.RED, "x"),
@@ -109,7 +109,7 @@ def growth(history: History) -> go.Figure:
         return look.blank("No trial has completed yet.")
     began = min(trial.proposed_at for trial in history.trials)
     unit, seconds = look.duration_unit(float(grown["ended_at"].iloc[-1]) - began)
-    figure = go.Figure(
+    figure = look.Plot(
         go.Scatter(
             x=(grown["ended_at"] - began) / seconds,
             y=grown["hypervolume"],

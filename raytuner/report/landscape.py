@@ -141,7 +141,7 @@ def parallel(history: History) -> go.Figure:
         spent = np.array([trial.t for trial in trials])
         dimensions.append({"label": short(history.time_attr, 18), "values": spent, **_ticks(spent)})
     dimensions.append(_metric_dimension(history, trials))
-    figure = go.Figure(
+    figure = look.Plot(
         go.Parcoords(
             dimensions=dimensions,
             customdata=[trial.number for trial in trials],
@@ -198,7 +198,7 @@ def slice_of(
         return look.blank("No trial has reported a value yet.")
     axis = Axis.of(column)
     j = history.space.columns.index(column)
-    figure = go.Figure()
+    figure = look.Plot()
     points = history.space.encode([trial.config for trial in trials])
     at = axis.positions(points[:, j])
     if axis.names is not None:  # side by side, not on top of one another
@@ -321,7 +321,7 @@ def interaction(
     good_low = history.mode == "min" or what == "sd"
     low, high = _colour_range(z, good_low)
     title = history.metric if what == "mean" else "deviation"
-    figure = go.Figure(
+    figure = look.Plot(
         go.Heatmap(
             x=first.positions(u),
             y=second.positions(v),
@@ -391,7 +391,7 @@ def importance(found: pd.DataFrame | None) -> go.Figure:
     if found is None:
         return look.blank("Too few values for a model yet.")
     shown = found.iloc[::-1]
-    figure = go.Figure()
+    figure = look.Plot()
     names = [short(look.plain(name), 28) for name in shown.index]
     for kind, name, colour in (
         ("total", "with interactions", look.SKY),

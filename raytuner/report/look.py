@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+import plotly.io
 
 from raytuner.history import TrialState
 from raytuner.history.snapshot import FloatArray
@@ -48,6 +49,21 @@ SCALE = "Viridis"  # even in lightness, also for the colour-blind
 MANY = 2000  # more points than this are drawn by the graphics card
 
 
+class Plot(go.Figure):  # type: ignore[misc]  # Plotly has no types
+    """A figure that every notebook shows, and every page that is made of one."""
+
+    def _ipython_display_(self) -> None:
+        # In a kernel, Plotly's choice is a format that only some notebooks can read. Others, and
+        # exported pages, take the HTML.
+        if plotly.io.renderers.default != "plotly_mimetype":
+            super()._ipython_display_()
+            return
+        from IPython.display import display  # there is one where a notebook runs
+
+        html = self.to_html(full_html=False, include_plotlyjs="cdn")
+        display(self._repr_mimebundle_() | {"text/html": html}, raw=True)
+
+
 def scatter(n: int, **how: Any) -> Any:
     """A scatter trace for ``n`` points: as SVG, or by WebGL where they are many."""
     return go.Scattergl(**how) if n > MANY else go.Scatter(**how)
@@ -72,7 +88,7 @@ def band(x: Any, low: FloatArray, high: FloatArray, *, name: str | None = None, 
 
 def blank(says: str) -> go.Figure:
     """A figure that has nothing to show, and says why."""
-    figure = go.Figure()
+    figure = Plot()
     figure.add_annotation(text=says, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)

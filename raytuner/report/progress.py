@@ -38,7 +38,7 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
         return look.blank("No trial has reported a value yet.")
     minimise = history.mode == "min"
     place, title = _places(happened, over, history)
-    figure = go.Figure()
+    figure = look.Plot()
     ends = {event.trial.number: i for i, event in enumerate(happened)}  # each trial's last report
     lasts = sorted(ends.values())
     for state, mark in look.MARKS.items():
@@ -150,7 +150,7 @@ def curves(history: History) -> go.Figure:
     if not trials:
         return look.blank("No trial has reported a value yet.")
     most = min(max(_ALL_POINTS // len(trials), _LEAST_POINTS), _POINTS_A_CURVE)
-    figure = go.Figure()
+    figure = look.Plot()
     n = sum(min(len(trial.values), most) for trial in trials)
     # What ran to its end is drawn last, over the others.
     for state in reversed(list(look.MARKS)):
@@ -250,7 +250,7 @@ def timeline(found: Sequence[Stay], began: float, idle: Sequence[float]) -> go.F
     slots = 1 + max(stay.slot for stay in found)
     width = float(np.clip(240 / slots, 3, 14))
     named = range(0, slots, max(1, slots // _NAMED_SLOTS))
-    figure = go.Figure()
+    figure = look.Plot()
     _bars(
         figure,
         "starting",

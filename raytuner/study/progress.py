@@ -20,6 +20,7 @@ from raytuner.history import History, Trial, TrialState, cause
 from raytuner.placement.cluster import nodes
 from raytuner.placement.room import slots
 from raytuner.study.metrics import RayMetrics
+from raytuner.study.notebook import Cell
 from raytuner.study.standing import Standing, as_figures, as_picture, as_text, broken
 from raytuner.text import count, first_line
 
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 REFRESH_S = 0.25
 """Seconds between two pictures in a terminal."""
+
+CELL_S = 1.0
+"""Seconds between two updates in a notebook."""
 
 LINE_S = 10.0
 """Seconds between two lines elsewhere."""
@@ -46,7 +50,7 @@ class Screen(Console):
 
 
 class Progress(Callback):
-    """Shows how a study stands: a live picture in a terminal, a line now and then elsewhere.
+    """Shows how a study stands: live in a terminal or notebook, a line now and then elsewhere.
 
     Writes to standard error, so that results can be piped. Owns the terminal from the first step
     until :meth:`close`.
@@ -86,6 +90,8 @@ class Progress(Callback):
         self._is_open = False
         self._console: Console | None = None
         self._live: Live | None = None
+        self._cell: Cell | None = None
+        self._pause_s = LINE_S
         self._metrics: RayMetrics | None = None
         self._began = 0.0
         self._shown = 0.0
@@ -134,9 +140,7 @@ class Progress(Callback):
             self._has_looked = True
             self._slots = room(trials)
         now = time.monotonic()
-        is_shown = self._console is not None and now - self._shown >= (
-            LINE_S if self._live is None else REFRESH_S
-        )
+        is_shown = self._console is not None and now - self._shown >= self._pause_s
         is_written = self._is_for_machines and now - self._written >= LINE_S
         if not (is_shown or is_written):
             return
@@ -178,7 +182,11 @@ class Progress(Callback):
         if self._quiet:
             return
         self._console = Screen(stderr=True)
-        if self._console.is_terminal:
+        if self._console.is_jupyter:
+            self._pause_s = CELL_S
+            self._cell = Cell(self._standing())
+        elif self._console.is_terminal:
+            self._pause_s = REFRESH_S
             self._live = Live(
                 as_picture(self._standing()), console=self._console, auto_refresh=False
             )
@@ -197,7 +205,9 @@ class Progress(Callback):
             self._write(standing)
         if is_shown:
             self._shown = now
-            if self._live is not None:
+            if self._cell is not None:
+                self._cell.update(standing)
+            elif self._live is not None:
                 self._live.update(as_picture(standing), refresh=True)
             elif self._console is not None:
                 line = as_text(standing)

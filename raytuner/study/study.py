@@ -16,6 +16,7 @@ from raytuner.history import Goal, History, Trial, TrialState
 from raytuner.search.restore import record_in
 from raytuner.space import Config
 from raytuner.study.confirmed import Confirmed, confirmed
+from raytuner.study.notebook import Trials, study_as_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,9 @@ class Study:
         states = ", ".join(f"{count} {state.value}" for state, count in self.counts.items())
         return f"Study({str(self.path)!r}: {states or 'no trials'})"
 
+    def _repr_html_(self) -> str:
+        return study_as_html(self)
+
     @property
     def metric(self) -> str:
         """Name of the objective; of several, the first."""
@@ -70,9 +74,9 @@ class Study:
         return bool(self.history.live()) or self.history.get_meta("finished") is False
 
     @property
-    def trials(self) -> tuple[Trial, ...]:
+    def trials(self) -> Trials:
         """Every trial, in the order of proposal."""
-        return self.history.trials
+        return Trials(self.history.trials)
 
     @property
     def best(self) -> Trial:
@@ -99,9 +103,9 @@ class Study:
         return None if trial_id is None else self.history[trial_id]
 
     @property
-    def pareto(self) -> tuple[Trial, ...]:
+    def pareto(self) -> Trials:
         """The Pareto front: trials that no other dominates (see :meth:`History.pareto`)."""
-        return self.history.pareto()
+        return Trials(self.history.pareto())
 
     def hypervolume(self, reference: Mapping[str, float] | None = None) -> pd.DataFrame:
         """How the volume that the Pareto front dominates grew; see :mod:`raytuner.report.front`.
@@ -122,12 +126,12 @@ class Study:
         return hypervolumes(self.history, reference)
 
     @property
-    def ranked(self) -> tuple[Trial, ...]:
+    def ranked(self) -> Trials:
         """Trials that have a value in full and did not fail, the best first.
 
         See :meth:`History.ranked`.
         """
-        return self.history.ranked()
+        return Trials(self.history.ranked())
 
     @property
     def can_resume(self) -> bool:
@@ -142,9 +146,9 @@ class Study:
         return self.history.counts()
 
     @property
-    def failures(self) -> tuple[Trial, ...]:
+    def failures(self) -> Trials:
         """The FAILED trials; each says why in ``reason``."""
-        return tuple(t for t in self.trials if t.state is TrialState.FAILED)
+        return Trials(t for t in self.history.trials if t.state is TrialState.FAILED)
 
     @property
     def resource_spent(self) -> float:

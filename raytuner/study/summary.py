@@ -31,28 +31,7 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
         more: Further lines that belong to the best configuration, by title.
     """
     several = len(study.goal.objectives) > 1
-    lines = {"Best": _best(study, unit), **(more or {})}
     best = study.history.best()
-    if best is not None and (bounds := broken(study.history, best)):
-        lines["Constraints"] = f"no trial keeps all; this one breaks {' and '.join(bounds)}"
-    if best is not None and (further := [n for n in best.metrics if n != study.metric]):
-        shown = {name: best.metrics[name] for name in further[:_METRICS]}
-        lines["Metrics"] = text.one_line(shown) + (" ..." if len(further) > _METRICS else "")
-    if study.confirmed:
-        lines["Confirmed"] = _confirmed(study)
-    lines["Trials"] = f"{sum(study.counts.values())}: {text.states(study.counts)}"
-    failures = causes(study.failures)
-    for number, (times, reason) in enumerate(failures[:5]):
-        first = text.first_line(reason)
-        lines["Failures" if number == 0 else " " * number] = f"{times} x {first}"
-    if failures:
-        lines[" " * 9] = "what a training raised: error.txt in its trial's folder"
-    if proposed := _proposed(study):
-        lines["Proposals"] = proposed
-    if saved := _saved(study, unit):
-        lines["Early stopping"] = saved
-    lines["Results"] = str(study.path)
-
     parts: list[RenderableType] = []
     if study.interrupted:
         command = text.printable(f"raytuner resume {shlex.quote(str(study.path))}")
@@ -64,8 +43,37 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
     if best is not None:
         title = f"Best configuration by {study.metric}" if several else "Best configuration"
         parts += [Text(text.printable(title), style="bold"), _grid(best.config), Text()]
-    parts.append(_table({title: Text(text.printable(line)) for title, line in lines.items()}))
+    below = lines(study, unit=unit, more=more)
+    parts.append(_table({title: Text(text.printable(line)) for title, line in below.items()}))
     return Group(*parts)
+
+
+def lines(
+    study: Study, *, unit: str = "step", more: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return what :func:`summary` says below the best configuration, by title."""
+    said = {"Best": _best(study, unit), **(more or {})}
+    best = study.history.best()
+    if best is not None and (bounds := broken(study.history, best)):
+        said["Constraints"] = f"no trial keeps all; this one breaks {' and '.join(bounds)}"
+    if best is not None and (further := [n for n in best.metrics if n != study.metric]):
+        shown = {name: best.metrics[name] for name in further[:_METRICS]}
+        said["Metrics"] = text.one_line(shown) + (" ..." if len(further) > _METRICS else "")
+    if study.confirmed:
+        said["Confirmed"] = _confirmed(study)
+    said["Trials"] = f"{sum(study.counts.values())}: {text.states(study.counts)}"
+    failures = causes(study.failures)
+    for number, (times, reason) in enumerate(failures[:5]):
+        first = text.first_line(reason)
+        said["Failures" if number == 0 else " " * number] = f"{times} x {first}"
+    if failures:
+        said[" " * 9] = "what a training raised: error.txt in its trial's folder"
+    if proposed := _proposed(study):
+        said["Proposals"] = proposed
+    if saved := _saved(study, unit):
+        said["Early stopping"] = saved
+    said["Results"] = str(study.path)
+    return said
 
 
 def _front(study: Study, front: Sequence[Trial]) -> Table:
