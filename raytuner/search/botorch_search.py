@@ -755,10 +755,27 @@ class BoTorchSearch(Searcher):
 
     def _reopen(self, history: History, trial_id: str) -> None:
         """Reopen a trial that had ended in an earlier process, if Ray runs it again."""
+        if trial_id not in history:
+            self._take_up_restarted(history, trial_id)
         for again in (self._ended_late, self._begun_late, self._failed_before):
             if trial_id in again:
                 again.discard(trial_id)
                 history.reopen(trial_id)
+
+    def _take_up_restarted(self, history: History, trial_id: str) -> None:
+        """Enter a trial that Ray has not asked for, if its configuration failed before.
+
+        ``Tuner.restore(restart_errored=True)`` runs failed trials again under new ids.
+        """
+        self._lookahead.find(self.close)
+        config = self._lookahead.config_of(trial_id)
+        if config is None:
+            return
+        key = history.space.encode([config])[0].tobytes()
+        for trial, point in zip(history.trials, history.points(), strict=True):
+            if trial.state is TrialState.FAILED and point.tobytes() == key:
+                history.add(trial_id, trial.config, trial.origin)
+                return
 
     def _constrained(self, space: Space) -> Space:
         return space.constrained(self._constraints)

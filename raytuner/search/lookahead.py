@@ -47,7 +47,7 @@ class Lookahead:
         return Lookahead, ()  # a copy has yet to be asked
 
     def find(self, on_end: Callable[[], None]) -> None:
-        """Look who asks for a trial. Only ``suggest`` may call it.
+        """Find the loop that calls. Only a method of the searcher that Ray calls may call it.
 
         Args:
             on_end: Called when the loop that is found is no more: its search is over, whichever way
@@ -109,6 +109,12 @@ class Lookahead:
         if controller is None:
             return 0
         return len(set(trial_ids).difference(one.trial_id for one in controller.get_trials()))
+
+    def config_of(self, trial_id: str) -> dict[str, Any] | None:
+        """Return a trial's configuration; None if there is no loop or it does not have the trial."""
+        controller = self._controller()
+        trials = () if controller is None else controller.get_trials()
+        return next((one.config for one in trials if one.trial_id == trial_id), None)
 
     def left(self) -> int | None:
         """Return how many trials are yet to be asked for, this one included; None if unknown."""

@@ -67,18 +67,23 @@ class Loop:
             self.over |= config == Searcher.FINISHED
             if not isinstance(config, dict):
                 break
-            self.trials.append(SimpleNamespace(trial_id=trial_id, status="PENDING"))
+            trial = SimpleNamespace(trial_id=trial_id, status="PENDING", config=config)
+            self.trials.append(trial)
         for trial in self.trials:
             if self.count("RUNNING") < (self.room or 0) and trial.status == "PENDING":
                 trial.status = "RUNNING"
+
+    def end(self, trial: Any, loss: float | None) -> None:
+        """End a trial, as Ray does."""
+        trial.status = "ERROR" if loss is None else "TERMINATED"
+        result = None if loss is None else {"loss": loss, "training_iteration": 1}
+        self.searcher.on_trial_complete(trial.trial_id, result, error=loss is None)
 
     def count(self, status: str) -> int:
         return sum(trial.status == status for trial in self.trials)
 
     def end_one(self) -> None:
-        trial = next(trial for trial in self.trials if trial.status == "RUNNING")
-        trial.status = "TERMINATED"
-        self.searcher.on_trial_complete(trial.trial_id, {"loss": 1.0, "training_iteration": 1})
+        self.end(next(trial for trial in self.trials if trial.status == "RUNNING"), 1.0)
 
 
 def searcher() -> BoTorchSearch:
@@ -367,3 +372,28 @@ def test_ray_has_what_is_taken_from_it() -> None:
     lookahead.find(lambda: found.append(print))
     assert not lookahead.is_known  # nobody asks
     assert Searcher.FINISHED == "FINISHED"
+
+
+def test_a_failed_trial_that_ray_restarts_under_a_new_id_is_recorded(tmp_path: Path) -> None:
+    """`Tuner.restore(restart_errored=True)` does so, and asks the searcher for nothing."""
+    before = Loop(first := searcher(), room=2, asked=2)
+    before.step()
+    failed, good = before.trials
+    before.end(failed, None)
+    before.end(good, 0.5)
+    first.save(str(tmp_path / "saved"))
+
+    restored = searcher()
+    restored.restore(str(tmp_path / "saved"))
+    restarted = SimpleNamespace(trial_id="new", status="RUNNING", config=dict(failed.config))
+    other = SimpleNamespace(trial_id="other", status="RUNNING", config=dict(good.config))
+    after = Loop(restored, room=2, asked=2, over=True, trials=[restarted, other])
+    after.end(restarted, 0.25)
+    after.end(other, 0.1)  # nothing is known of why Ray runs it
+    history = restored.history
+    assert "other" not in history
+    assert (history["new"].state, history["new"].value) == (TrialState.COMPLETED, 0.25)
+    assert history["new"].config == history[failed.trial_id].config
+    best = history.best()
+    assert best is not None
+    assert best.trial_id == "new"
