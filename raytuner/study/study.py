@@ -37,9 +37,12 @@ class Study:
             on with it.
     """
 
-    def __init__(self, path: Folder, history: History) -> None:
+    def __init__(self, path: Folder, history: History, trainable: Any = None) -> None:
         self.path = path
         self.history = history
+        self._trainable = (
+            trainable  # a function of a script or notebook can only be kept, not found
+        )
 
     def __repr__(self) -> str:
         states = ", ".join(f"{count} {state.value}" for state, count in self.counts.items())
@@ -248,8 +251,7 @@ class Study:
         """
         from raytuner.study.confirm import confirm
 
-        if trainable is None:
-            trainable = _imported(self.history.get_meta("trainable"))
+        trainable = self._training(trainable)
         return confirm(
             self.path,
             self.history,
@@ -298,8 +300,9 @@ class Study:
         """Go on where the run was interrupted: live trials go on from their last checkpoints.
 
         Args:
-            trainable: The same training function or class. None imports it from where it was
-                defined, which works for everything but functions of a script or notebook.
+            trainable: The same training function or class. None takes the one that this process ran
+                the study with. A loaded study imports it from where it was defined, which works
+                for everything but functions of a script or notebook.
             resources: What one trial needs, if that was a function of the configuration, which the
                 record cannot hold. None: what the study was run with.
 
@@ -313,10 +316,9 @@ class Study:
         """
         from raytuner.study.continued import resume
 
-        if trainable is None:
-            trainable = _imported(self.history.get_meta("trainable"))
+        trainable = self._training(trainable)
         history = resume(self.path, self.history, trainable, resources)
-        return Study(self.path, history)
+        return Study(self.path, history, trainable)
 
     def extend(self, num_samples: int = -1, trainable: Any = None, **settings: Any) -> Study:
         """Go on with a study that has ended: more trials, learned from all there are.
@@ -354,10 +356,16 @@ class Study:
         """
         from raytuner.study.continued import extend
 
-        if trainable is None:
-            trainable = _imported(self.history.get_meta("trainable"))
+        trainable = self._training(trainable)
         history = extend(self.path, self.history, trainable, num_samples=num_samples, **settings)
-        return Study(self.path, history)
+        return Study(self.path, history, trainable)
+
+    def _training(self, given: Any) -> Any:
+        """Return the training function or class that is given, kept or importable."""
+        for known in (given, self._trainable):
+            if known is not None:
+                return known
+        return _imported(self.history.get_meta("trainable"))
 
 
 def load(path: str | Folder) -> Study:
@@ -383,14 +391,19 @@ def _imported(where: str | None) -> Any:
     Raises:
         TrainableError: It cannot be imported.
     """
+    if where is None:
+        raise TrainableError(
+            "the training function of this study was defined in a script, a notebook or another"
+            " function, so that it cannot be imported; pass it as the argument trainable"
+        )
     try:
-        module, _, name = str(where).partition(":")
+        module, _, name = where.partition(":")
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
         raise TrainableError(
             f"the training function of this study, {where!r}, cannot be imported ({error}); pass"
-            " it: study.resume(trainable)"
+            " it as the argument trainable"
         ) from None
     return found

@@ -260,7 +260,7 @@ def tune(
         progress=progress,
         stop_after_failures=stop_after_failures,
     )
-    return Study(path, history)
+    return Study(path, history, trainable)
 
 
 def _where(trainable: Trainable) -> str | None:

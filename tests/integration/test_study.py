@@ -292,5 +292,5 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
     assert study.interrupted
     with pytest.raises(RaytunerError, match="no state of Ray's"):
         study.resume(train)
-    with pytest.raises(TrainableError, match=r"study\.resume\(trainable\)"):
+    with pytest.raises(TrainableError, match=r"in a script, .*; pass it as the argument trainable"):
         study.resume()

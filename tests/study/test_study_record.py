@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import raytuner
-from raytuner.errors import ConfigError, HistoryError, RaytunerError, SettingError
+from raytuner.errors import ConfigError, HistoryError, RaytunerError, SettingError, TrainableError
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
@@ -104,6 +104,28 @@ def test_what_cannot_be_extended_says_why(
         study.extend(**{"num_samples": 3, "trainable": train, **given})
     assert raytuner.load(tmp_path).trials == before
     assert not raytuner.load(tmp_path).interrupted
+
+
+@pytest.mark.parametrize("method", ["extend", "resume", "confirm"])
+def test_a_study_keeps_the_function_that_it_was_run_with(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function of a notebook cannot be imported, and was given to `tune` a cell before."""
+    seen = []
+
+    def go_on(path: Path, history: History, trainable: Any, *args: Any, **settings: Any) -> History:
+        seen.append(trainable)
+        return history
+
+    for name in ("continued.extend", "continued.resume", "confirm.confirm"):
+        monkeypatch.setattr(f"raytuner.study.{name}", go_on)
+    study = Study(tmp_path, History(SPACE, metric="loss", mode="min"), train)
+    getattr(study, method)()
+    getattr(study, method)(trainable=print)
+    getattr(study.extend(1), method)()
+    assert [one for one in seen if one is not train] == [print]
+    with pytest.raises(TrainableError, match="pass it as the argument trainable"):
+        getattr(Study(tmp_path, study.history), method)()
 
 
 def test_a_report_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
