@@ -111,7 +111,7 @@ class Lookahead:
         return len(set(trial_ids).difference(one.trial_id for one in controller.get_trials()))
 
     def config_of(self, trial_id: str) -> dict[str, Any] | None:
-        """Return a trial's configuration; None if there is no loop or it does not have the trial."""
+        """Return a trial's configuration; None if there is no loop that has the trial."""
         controller = self._controller()
         trials = () if controller is None else controller.get_trials()
         return next((one.config for one in trials if one.trial_id == trial_id), None)
