@@ -134,10 +134,15 @@ def first_line(reason: str) -> str:
     return next((line.strip() for line in reason.splitlines() if line.strip()), "unknown")
 
 
+def no_value(history: History) -> str:
+    """Say that a study has no best trial."""
+    where = " at full fidelity" if history.space.fidelities else ""
+    return f"no trial reported a usable {history.metric}{where}"
+
+
 def why_no_best(history: History) -> str:
     """Say why a study has no best trial: how its trials stand, and why most of them failed."""
-    where = " at full fidelity" if history.space.fidelities else ""
-    said = f"no trial reported a usable {history.metric}{where}: {states(history.counts())}"
+    said = f"{no_value(history)}: {states(history.counts())}"
     if (most := causes(history.heads())) and most[0].reason:
         said += f". {most[0].trials} failed with: {first_line(most[0].reason)}"
     return said

@@ -92,7 +92,7 @@ def _front(study: Study, front: Sequence[Trial]) -> Table:
 def _best(study: Study, unit: str) -> str:
     best = study.history.best()
     if best is None:
-        return text.why_no_best(study.history)
+        return text.no_value(study.history)
     end = f"{study.metric} {best.value:.5g} in trial {best.number}"
     if best.state is TrialState.COMPLETED:
         return f"{end}, after {text.count(best.t, unit)}"

@@ -64,7 +64,10 @@ def run(function: str = "mine_ok:fit", *more: str, space: str = "space.toml") ->
 
 @pytest.mark.usefixtures("folder")
 def test_run_passes_on_what_was_asked(calls: list[dict[str, Any]]) -> None:
-    result = run("mine_ok:fit", "--max-t", "9", "--gpus", "0.5", "--seed", "3", "--name", "n")
+    result = run(
+        *("mine_ok:fit", "--max-t", "9", "--gpus", "0.5", "--seed", "3", "--name", "n"),
+        *("--stop-after-failures", "0", "--curve", "a", "--curve", "b"),
+    )
     assert result.exit_code == 0, result.output
     (call,) = calls
     assert call["trainable"].__name__ == "fit"
@@ -72,6 +75,7 @@ def test_run_passes_on_what_was_asked(calls: list[dict[str, Any]]) -> None:
     assert call["resources"] == {"cpu": 1, "gpu": 0.5}
     assert (call["metric"], call["mode"], call["num_samples"]) == ("loss", "min", 4)
     assert (call["max_t"], call["seed"], call["name"]) == (9, 3, "n")
+    assert (call["stop_after_failures"], call["curves"]) == (0, ("a", "b"))
 
 
 @pytest.mark.usefixtures("folder", "calls")

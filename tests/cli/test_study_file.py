@@ -19,6 +19,8 @@ storage = "results"
 seed = 3
 max_concurrent = 4
 reuse_actors = true
+stop_after_failures = 0
+curves = ["train_loss"]
 parameter_constraints = ["lr <= 0.7"]
 strategy = "grid"
 
@@ -64,6 +66,8 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         "seed": 3,
         "max_concurrent": 4,
         "reuse_actors": True,
+        "stop_after_failures": 0,
+        "curves": ["train_loss"],
         "num_samples": 20,
         "time_budget_s": 5400,
         "gpu_hours": 0.5,
