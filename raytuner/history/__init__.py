@@ -5,7 +5,7 @@ The one mutable store is :class:`History`; everything that learns from it reads 
 """
 
 from raytuner.history.change import Change
-from raytuner.history.failures import Cause, always_failing, cause, causes
+from raytuner.history.failures import Cause, Repeats, always_failing, cause, causes
 from raytuner.history.format import FORMAT_VERSION
 from raytuner.history.fronts import fronts, non_dominated, spread
 from raytuner.history.goal import Goal, Objective, OutcomeConstraint
@@ -27,6 +27,7 @@ __all__ = [
     "Origin",
     "OutcomeConstraint",
     "Remains",
+    "Repeats",
     "Salvage",
     "Snapshot",
     "StandIn",

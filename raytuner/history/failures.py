@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -54,6 +55,28 @@ def causes(trials: Iterable[Trial]) -> list[Cause]:
             counts[key := cause(trial.reason)] += 1
             reasons.setdefault(key, trial.reason)
     return [Cause(count, reasons[key]) for key, count in counts.most_common()]
+
+
+class Repeats:
+    """Counts messages of one cause, so that a log has the first, the 10th, the 100th and so on.
+
+    >>> repeats = Repeats()
+    >>> said = [repeats.next(f"loss is {n}") for n in range(10)]
+    >>> said[0], said[1], said[9]
+    ('loss is 0', None, 'loss is 9 (10 times by now)')
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def next(self, message: str) -> str | None:
+        """Return the message to log, with its count if that is above 1; None to log nothing."""
+        self._counts[key := cause(message)] += 1
+        count = self._counts[key]
+        if count == 1:
+            return message
+        is_power = count == 10 ** round(math.log10(count))
+        return f"{message} ({count} times by now)" if is_power else None
 
 
 def always_failing(history: History, at_least: int, since: float, now: float) -> Cause | None:

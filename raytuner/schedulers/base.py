@@ -14,7 +14,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from raytuner.errors import HistoryError, MetricError, SettingError, TrainableError
 from raytuner.halving import Action, Judge, Value, value_of
-from raytuner.history import Goal
+from raytuner.history import Goal, Repeats
 from raytuner.history.goal import names_of
 from raytuner.ray_report import (
     Unreported,
@@ -86,6 +86,7 @@ class JudgingScheduler(FIFOScheduler):
         # Until one report has been valid, a bad one is taken for a wrong name, not for a bad trial.
         self._heard_valid = False
         self._unreported = Unreported()
+        self._repeats = Repeats()
         # Likewise until one trial has paused with a checkpoint.
         self._seen_checkpoint = False
         self._trials: dict[str, Trial] = {}
@@ -203,7 +204,8 @@ class JudgingScheduler(FIFOScheduler):
                 raise
             if lacking(result, [self._time_attr]):
                 return self.CONTINUE
-            logger.warning("Trial %s has failed: %s.", trial.trial_id, error)
+            if (said := self._repeats.next(str(error))) is not None:
+                logger.warning("Trial %s has failed: %s.", trial.trial_id, said)
             if (partner := find_partner(tune_controller)) is not None:
                 partner.on_trial_invalid(trial.trial_id, str(error))
             return self.STOP
@@ -293,7 +295,8 @@ class JudgingScheduler(FIFOScheduler):
                 f"{what}; pass one to tune.report(..., checkpoint=...) at least where a trial can "
                 f"be paused, and begin from tune.get_checkpoint(), or use type='stopping'"
             )
-        logger.warning("If it is resumed it begins anew: %s.", what)
+        if self._repeats.next("no checkpoint") is not None:
+            logger.warning("If it is resumed it begins anew: %s.", what)
 
     def _free_slot(self, tune_controller: Any, trial: Trial) -> None:
         """A trial has ended: one that is paused may have its slot."""

@@ -20,7 +20,7 @@ from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.errors import HistoryError, MetricError, SettingError, SpaceError
 from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
-from raytuner.history import Goal, History, Origin, Snapshot, Trial, TrialState
+from raytuner.history import Goal, History, Origin, Repeats, Snapshot, Trial, TrialState
 from raytuner.history.goal import names_of
 from raytuner.ray_report import Unreported, lacking, read_report, resource_of
 from raytuner.search.background import Background, StartProcess
@@ -237,6 +237,7 @@ class BoTorchSearch(Searcher):
         self._invalid: dict[str, str] = {}
         self._heard_at: dict[str, float] = {}
         self._unreported = Unreported()
+        self._repeats = Repeats()
         self.stops_unreported = True  # when the first trials never report the metric
         self._ended_late: set[str] = set()  # Ray was killed before it saved so
         self._begun_late: set[str] = set()  # likewise
@@ -505,7 +506,8 @@ class BoTorchSearch(Searcher):
         history.end(trial_id, state, reason)
         told = error or outcome.invalid is not None or history.last(trial_id) is not None
         if state is TrialState.FAILED and not told:
-            logger.warning("Trial %s has failed: %s.", trial_id, reason)
+            if (said := self._repeats.next(reason)) is not None:
+                logger.warning("Trial %s has failed: %s.", trial_id, said)
             self._unreported.count(reason)
         correct(history)
         self._turn()
