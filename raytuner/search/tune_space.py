@@ -199,6 +199,7 @@ def _translated(node: Any, path: Path) -> Any:
     if _is_grid_search(node):
         return _choice(node["grid_search"], path, "tune.grid_search")
     if isinstance(node, Mapping):
+        _check_keys(node, path)
         return {key: _translated(value, (*path, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return like(node, [_translated(item, (*path, i)) for i, item in enumerate(node)])
@@ -293,3 +294,18 @@ def _choice(values: Any, path: Path, source: str) -> Domain | Options:
         return Ordinal(values) if ordered else Categorical(values)
     except SpaceError as error:
         raise SpaceError(f"{name}: {error}") from None
+
+
+def _check_keys(node: Mapping[Any, Any], path: Path) -> None:
+    """Check that Ray can sort the keys, as it does to name a trial.
+
+    Raises:
+        SpaceError: It cannot.
+    """
+    try:
+        sorted(node)
+    except TypeError:
+        where = f"{path_name(path)}: " if path else ""
+        raise SpaceError(
+            f"{where}received keys of several types, {list(node)!r}; make them all strings"
+        ) from None
