@@ -5,13 +5,20 @@ What happens, in this order:
 1. A trial ends. What the other process has proposed so far is *stale* now: it was told how all
    trials went but this one. A request goes out at once: what has happened since the last one, and
    how many proposals are wanted.
-2. Until its reply is there, a slot that falls free gets the next stale proposal, or, if there is
-   none, a quasi-random one: a slot never waits. A trial that is only to be ready when the next slot
-   falls free does wait for the reply, unless slots fall free faster than replies come.
+2. Until its reply is there, a free slot waits if that is worth it (see below). If it is not, the
+   slot gets the next stale proposal, or a quasi-random one if there is none. A trial that is only
+   to be ready when the next slot falls free waits, unless slots fall free faster than replies come.
 3. The reply brings *fresh* proposals, which go first. Those that are left of older ones stay behind
    them as a reserve.
-4. While nothing else is to be done, the stock is filled up to the number of slots that have fallen
-   free during one request at worst: equal trials end together.
+4. Where slots do not wait, the stock is filled up to the number of slots that have fallen free
+   during one request at worst: equal trials end together.
+
+How long a slot waits: a tenth of a trial, and no less than a quarter of a second. If all that it
+could get instead is quasi-random, or older than a round of trials, no less than Ray may take to
+start a trial; and for a process that has just been started, and loads its libraries, no less than
+``_START_S``. It does not wait for a reply that is likely to take longer, nor before there is a
+model: the design is quasi-random anyway. Nor does it wait if the proposal that it could have misses
+only a few of the trials that run at the same time.
 
 One request is under way at a time. Proposals that are likely to be handed out before its reply is
 there go along as promised, so that the new ones keep away from them as from pending trials.
@@ -30,7 +37,7 @@ from typing import Any
 from raytuner.bayes import SobolProposer
 from raytuner.bayes.proposer import Proposal
 from raytuner.bayes.seen import Seen
-from raytuner.history import History, Origin
+from raytuner.history import History, Origin, TrialState
 from raytuner.search.mirror import Request, Setup
 from raytuner.search.process import Process, ProcessDied, ProposerFailed
 
@@ -45,6 +52,13 @@ _REST = 3.0
 
 _MOST = 64  # proposals a request: what ends meanwhile is known to none of them
 
+# How long a slot waits for a fresh proposal at least, if it could have a stale one; none; and none
+# of a process that has yet to get up.
+_SHARE = 0.1  # of a trial
+_STALE_S, _NONE_S, _START_S = 0.25, 2.5, 20.0
+_FEW = 1 / 8  # of the slots
+_HOLD_S = 5.0  # at a time inside of `take`: Ray's loop stands still, and looks at no time budget
+
 _LONGEST_BREAK_S = 60.0  # before a process that keeps dying is started once more
 _SLOW_START_S = 60.0  # without a first reply: somebody should know
 
@@ -55,6 +69,7 @@ class _Ready:
 
     proposal: Proposal
     ended_version: int  # of the record that it knew: up to where it knows how trials ended
+    handed_out: int  # so many had been when it was asked for
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,7 @@ class _Sent:
 
     ended_version: int
     replaces: bool  # whether what is in stock gives way to its reply
+    wanted: int  # slots that were free when it was sent
     at: float
     handed_out: int  # so many had been when it was sent
 
@@ -102,6 +118,8 @@ class Background:
         self._handed_out = 0
         self._handed_out_at: deque[float] = deque(maxlen=64)
         self._taken_meanwhile = 0  # how many were handed out during the last request
+        self._due = 0  # proposals of the last reply for slots that were free when it was asked for
+        self._n_initial: int | None = None
         self._warned = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -124,39 +142,34 @@ class Background:
         except ProcessDied as death:
             self._bury(death)
 
-    def take(self, history: History, used: Seen, *, urgent: bool) -> Proposal | None:
+    def take(
+        self, history: History, used: Seen, *, free: int, slots: int | None, alone: bool
+    ) -> Proposal | None:
         """The newest proposal in stock, else a quasi-random one; see :meth:`Proposals.take`.
 
         Raises:
             Exception: Whatever the proposer raised in its process.
         """
-        try:
-            self._receive()
-        except ProcessDied as death:
-            self._bury(death)
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error.__cause__ or error
-        space = history.space
-        while self._stock and not used.new(space.encode([self._stock[0].proposal.config]))[0]:
-            self._stock.popleft()
-        is_fresh = bool(self._stock) and self._stock[0].ended_version >= history.ended_version
-        # Where several slots fall free during one request, the reply serves later ones anyway.
-        worth_waiting = self._sent is not None and self._taken_meanwhile <= 1
-        if not (urgent or is_fresh) and worth_waiting and _knows(history):
-            return None
-        self._handed_out += 1
-        if self._process is not None:
-            self._handed_out_at.append(self._process.now())
-        if self._stock:
-            proposal = self._stock.popleft().proposal
-            if proposal.origin is Origin.BAYES and not is_fresh:
-                return Proposal(proposal.config, Origin.STALE)
-            return proposal
-        proposal = self._quasi_random(history, used)
-        # As long as nothing is known there is nothing better.
-        is_fallback = proposal.origin is Origin.SOBOL and _knows(history)
-        return Proposal(proposal.config, Origin.FALLBACK) if is_fallback else proposal
+        until = None
+        while True:
+            self.turn(history, free=max(free, 1), slots=slots)
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error.__cause__ or error
+            ready = self._first(history, used)
+            knows_all = ready is not None and ready.ended_version >= history.ended_version
+            # What ended while it was computed is not known inside `suggest` either.
+            is_fresh = knows_all or (ready is not None and free > 0 and self._due > 0)
+            seconds = 0.0 if is_fresh else self._worth_waiting(history, ready, free, slots)
+            if self._process is not None and seconds > 0:
+                if not alone:
+                    return None
+                now = self._process.now()
+                until = now + _HOLD_S if until is None else until
+                if now < until:
+                    self._wait(min(seconds, until - now))
+                    continue
+            return self._hand_out(history, used, ready, is_fresh)
 
     def state_dict(self) -> dict[str, Any] | None:
         """The proposer's at its last reply."""
@@ -169,6 +182,70 @@ class Background:
         self._begin()
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _first(self, history: History, used: Seen) -> _Ready | None:
+        """The first in stock, without those that are used by now."""
+        encode = history.space.encode
+        while self._stock and not used.new(encode([self._stock[0].proposal.config]))[0]:
+            self._stock.popleft()
+        return self._stock[0] if self._stock else None
+
+    def _hand_out(
+        self, history: History, used: Seen, ready: _Ready | None, is_fresh: bool
+    ) -> Proposal:
+        self._handed_out += 1
+        if self._process is not None:
+            self._handed_out_at.append(self._process.now())
+        if ready is not None:
+            self._stock.popleft()
+            self._due -= 1
+            if ready.proposal.origin is Origin.BAYES and not is_fresh:
+                return Proposal(ready.proposal.config, Origin.STALE)
+            return ready.proposal
+        proposal = self._quasi_random(history, used)
+        # As long as there is no model there is nothing better.
+        is_fallback = proposal.origin is Origin.SOBOL and self._has_model(history)
+        return Proposal(proposal.config, Origin.FALLBACK) if is_fallback else proposal
+
+    def _has_model(self, history: History) -> bool:
+        """Whether the proposer has more to go by than its design."""
+        if self._n_initial is None:
+            self._n_initial = getattr(self._setup.proposer(None), "n_initial", 0)
+        return _knows(history) and len(history) >= self._n_initial
+
+    def _worth_waiting(
+        self, history: History, ready: _Ready | None, free: int, slots: int | None
+    ) -> float:
+        """Seconds for which a reply is worth waiting for; 0 or less if it is not."""
+        if self._process is None or self._sent is None or not self._has_model(history):
+            return 0.0
+        if not free and self._taken_meanwhile <= 1:  # the next slot that falls free asks again
+            return math.inf
+        running = slots or _running(history) + 1
+        missed = math.inf if ready is None else self._handed_out - ready.handed_out + 1
+        if missed <= _FEW * running:
+            return 0.0
+        if missed <= running + 1:
+            longest = self._longest(running, _STALE_S)
+        else:
+            longest = self._longest(running, _NONE_S if self._heard else _START_S)
+        if self._seconds > longest:
+            return 0.0
+        return longest - (self._process.now() - self._sent.at)
+
+    def _longest(self, slots: int, least: float) -> float:
+        """Seconds that a slot waits at most: a share of those that a trial occupies it for."""
+        if self._process is None or not self._handed_out_at:
+            return least
+        since = self._process.now() - self._handed_out_at[0]
+        return max(_SHARE * slots * since / len(self._handed_out_at), least)
+
+    def _wait(self, seconds: float) -> None:
+        assert self._process is not None
+        try:
+            self._process.wait(seconds)
+        except ProcessDied as death:
+            self._bury(death)
 
     def _receive(self) -> None:
         if self._process is None or self._sent is None:
@@ -189,8 +266,13 @@ class Background:
             return
         self._seconds = now - sent.at if not self._seconds else (self._seconds + now - sent.at) / 2
         self._taken_meanwhile = self._handed_out - sent.handed_out
+        self._due = sent.wanted
         new = [
-            _Ready(Proposal(self._setup.space.load(config), origin), sent.ended_version)
+            _Ready(
+                Proposal(self._setup.space.load(config), origin),
+                sent.ended_version,
+                sent.handed_out,
+            )
             for config, origin in reply.proposals
         ]
         fresh = [] if sent.replaces else [r for r in self._stock if self._is_current(r)]
@@ -218,15 +300,20 @@ class Background:
                 self._send(history, 0, (), replaces=False)
             return
         current = [ready for ready in self._stock if self._is_current(ready)]
-        wanted = self._demand()
+        running, wanted = slots or _running(history) + 1, self._demand()
+        # Where slots wait for what is fresh, what is left over would never be used.
+        waits = wanted > _FEW * running and self._seconds <= self._longest(running, _STALE_S)
+        wanted = free if waits else wanted
         # A half more than last time: what is left over is the reserve of an unlucky next time.
         pace = min(max(1, free, self._taken_meanwhile * 3 // 2), _MOST)
         if history.ended_version > self._asked_ended or self._has_grown(history):
-            promised = list(self._stock)[: max(free, self._taken_meanwhile)]
+            promised = [] if waits else list(self._stock)[: max(free, self._taken_meanwhile)]
             self._asked_version, self._asked_ended = history.version, history.ended_version
-            self._send(history, min(pace, max(wanted, free)), promised, replaces=True)
+            n = min(pace, max(wanted, free, 1))
+            self._send(history, n, promised, replaces=True, wanted=free)
         elif len(current) < wanted:
-            self._send(history, min(pace, wanted - len(current)), current, replaces=False)
+            n = min(pace, wanted - len(current))
+            self._send(history, n, current, replaces=False, wanted=free)
 
     def _has_grown(self, history: History) -> bool:
         assert self._process is not None
@@ -234,7 +321,13 @@ class Background:
         return rested and history.version - self._asked_version > _GROWTH * history.version
 
     def _send(
-        self, history: History, n: int, promised: Sequence[_Ready], *, replaces: bool
+        self,
+        history: History,
+        n: int,
+        promised: Sequence[_Ready],
+        *,
+        replaces: bool,
+        wanted: int = 0,
     ) -> None:
         assert self._process is not None
         request = Request(
@@ -248,7 +341,8 @@ class Background:
         )
         self._process.send(request)
         self._told_version = history.version
-        self._sent = _Sent(history.ended_version, replaces, self._process.now(), self._handed_out)
+        now = self._process.now()
+        self._sent = _Sent(history.ended_version, replaces, wanted, now, self._handed_out)
 
     def _demand(self) -> int:
         """How many were handed out within the seconds of one request at worst, of late; 1 or more.
@@ -315,3 +409,9 @@ class Background:
 def _knows(history: History) -> bool:
     """Whether there is anything to learn from."""
     return history.has_values or history.ended_version > 0
+
+
+def _running(history: History) -> int:
+    """Trials that are pending or running; paused ones hold no slot."""
+    counts = history.counts()
+    return counts[TrialState.PENDING] + counts[TrialState.RUNNING]

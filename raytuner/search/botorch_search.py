@@ -433,8 +433,14 @@ class BoTorchSearch(Searcher):
             history.set_meta("finished", True)
             self.close()
             return _FINISHED
-        urgent = live == 0 or slots is None or live < slots
-        proposal = self._source().take(searched, self._seen(searched), urgent=urgent)
+        proposal = self._source().take(
+            searched,
+            self._seen(searched),
+            free=max(self._free(live, slots), int(live == 0)),
+            slots=slots,
+            # With nothing live Ray sleeps, and others than Ray may not expect None.
+            alone=live == 0 or not self._lookahead.is_known,
+        )
         if proposal is None:
             self._turn()
             return None
@@ -510,7 +516,7 @@ class BoTorchSearch(Searcher):
                 logger.warning("Trial %s has failed: %s.", trial_id, said)
             self._unreported.count(reason)
         correct(history)
-        self._turn()
+        self._turn(more=-1)
 
     def on_pause(self, trial_id: str) -> None:
         """A trial will wait for its scheduler, after the report that comes next."""
@@ -887,21 +893,25 @@ class BoTorchSearch(Searcher):
         )
         return Setup(space, goal, make, self._seed, make.design)
 
-    def _turn(self, *, handed_out: int = 0) -> None:
+    def _turn(self, *, more: int = 0) -> None:
         """Let what thinks of proposals know what has happened, or that there is no more to do.
 
         Args:
-            handed_out: Configurations that Ray has yet to make trials of.
+            more: Trials that Ray will count as live in a moment, less those that it will not.
         """
         if self._lookahead.is_over:
             self.close()
             return
         live, slots = self._room(self._ready())
-        live += handed_out if self._lookahead.is_known else 0
-        free = 1 - handed_out if slots is None else slots - live
+        live += more if self._lookahead.is_known else 0
+        self._source().turn(self._searched(), free=self._free(live, slots, more), slots=slots)
+
+    def _free(self, live: int, slots: int | None, more: int = 0) -> int:
+        """Slots that a trial will be asked for at once; one, as long as nobody knows how many."""
+        free = 1 - max(more, 0) if slots is None else slots - live
         if self._max_concurrent is not None:
             free = min(free, self._max_concurrent - live)
-        self._source().turn(self._searched(), free=max(free, 0), slots=slots)
+        return max(free, 0)
 
     def _room(self, history: History) -> tuple[int, int | None]:
         """How many trials are pending or running, and how many slots there are, if known.
@@ -920,7 +930,7 @@ class BoTorchSearch(Searcher):
 
     def _hand_out(self, trial_id: str, config: Config, origin: Origin) -> Config:
         self._ready().add(trial_id, config, origin)
-        self._turn(handed_out=1)
+        self._turn(more=1)
         return config
 
     def _seen(self, history: History) -> Seen:

@@ -46,6 +46,13 @@ class Process(Protocol):
             ProposerFailed: The proposer raised.
         """
 
+    def wait(self, seconds: float) -> None:
+        """Return when the answer to what was sent is there, or after so many seconds.
+
+        Raises:
+            ProcessDied: It is gone.
+        """
+
     def now(self) -> float:
         """Seconds by the clock that its answers take time on."""
 
@@ -114,6 +121,11 @@ class ActorProcess:
         except RayActorError as error:
             raise ProcessDied(str(error)) from error
         return reply
+
+    def wait(self, seconds: float) -> None:
+        """See :meth:`Process.wait`."""
+        self._check()
+        ray.wait([self._answer], timeout=seconds)
 
     def now(self) -> float:
         """Real seconds."""

@@ -25,13 +25,18 @@ class Proposals(Protocol):
             slots: Slots there are; None if unknown.
         """
 
-    def take(self, history: History, used: Seen, *, urgent: bool) -> Proposal | None:
+    def take(
+        self, history: History, used: Seen, *, free: int, slots: int | None, alone: bool
+    ) -> Proposal | None:
         """A configuration that is not used, to be handed out now.
 
         Args:
             history: The record.
             used: What is used up; the space has others.
-            urgent: A slot waits for it. If not, the answer may be None: a better one is to come.
+            free: Slots that are free now; 0: the trial is only to be ready for the next.
+            slots: Slots there are; None if unknown.
+            alone: Nobody will ask again if the answer is None, which it is where a better one is
+                worth waiting for: wait for that inside.
         """
 
     def state_dict(self) -> dict[str, Any] | None:
@@ -55,7 +60,9 @@ class InsideSuggest:
     def turn(self, history: History, *, free: int, slots: int | None) -> None:
         """Nothing happens in between."""
 
-    def take(self, history: History, used: Seen, *, urgent: bool) -> Proposal:
+    def take(
+        self, history: History, used: Seen, *, free: int, slots: int | None, alone: bool
+    ) -> Proposal:
         """The best configuration for all that is known now."""
         self._proposer.tell(history.snapshot())
         (proposal,) = self._proposer.ask(1)

@@ -53,6 +53,10 @@ class VirtualProcess:
         """The reply, once its time has come."""
         return self._reply if self.now() >= self._ready_at else None
 
+    def wait(self, seconds: float) -> None:
+        """Let virtual seconds pass."""
+        self._thinking.clock.advance_to(min(self._ready_at, self.now() + seconds))
+
     def now(self) -> float:
         """Virtual seconds."""
         return self._thinking.clock.now

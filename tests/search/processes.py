@@ -1,8 +1,12 @@
-"""Processes to think of proposals in that tests can look into, and time."""
+"""Processes and a loop that tests can look into, in place of Ray's."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
+
+from ray.tune.search import Searcher
 
 from raytuner.bayes.proposer import Proposal
 from raytuner.history import Origin, Snapshot
@@ -27,6 +31,9 @@ class Polled:
         self._polls += 1
         return self._reply if self._polls > self._delay else None
 
+    def wait(self, seconds: float) -> None:
+        self._polls += 1
+
     def now(self) -> float:
         return float(self._polls)
 
@@ -42,6 +49,7 @@ class Workshop:
 
     def __init__(self) -> None:
         self.clock = 0.0
+        self.replies_in: float | None = None  # seconds that somebody waits
         self.started: list[ByHand] = []
 
     def __call__(self, setup: Setup, state: dict[str, Any] | None) -> ByHand:
@@ -103,6 +111,14 @@ class ByHand:
         reply, self._reply = self._reply, None
         return reply
 
+    def wait(self, seconds: float) -> None:
+        if isinstance(self._failure, ProcessDied):
+            raise self._failure
+        if self._shop.replies_in is not None and self._shop.replies_in <= seconds:
+            self.reply(self._shop.replies_in)
+        else:
+            self._shop.clock += seconds
+
     def now(self) -> float:
         return self._shop.clock
 
@@ -141,3 +157,62 @@ class Counting:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.proposed = state["proposed"]
+
+
+@dataclass
+class Loop:
+    """Ray's loop, as far as a searcher sees of it."""
+
+    searcher: Any
+    room: int | None = 4
+    cap: int = 1
+    trials: list[Any] = field(default_factory=list)
+    over: bool = False
+    asked: int | None = None
+    prefix: str = "trial"
+
+    __hash__ = object.__hash__
+
+    def update_max_pending_trials(self, max_pending_trials: int) -> None:
+        self.cap = max_pending_trials
+
+    def slots(self) -> int | None:
+        return self.room
+
+    def get_live_trials(self) -> list[Any]:
+        return self.trials
+
+    def get_trials(self) -> list[Any]:
+        return self.trials
+
+    @property
+    def search_alg(self) -> Any:
+        return SimpleNamespace(is_finished=lambda: self.over, total_samples=self.asked)
+
+    def step(self) -> None:
+        """Ask as Ray does; then as many run as there is room for."""
+        while sum(trial.status == "PENDING" for trial in self.trials) < self.cap:
+            trial_id = f"{self.prefix}_{len(self.trials)}"
+            if self.asked is not None and len(self.trials) >= self.asked:
+                break
+            config = self.searcher.suggest(trial_id)
+            self.over |= config == Searcher.FINISHED
+            if not isinstance(config, dict):
+                break
+            trial = SimpleNamespace(trial_id=trial_id, status="PENDING", config=config)
+            self.trials.append(trial)
+        for trial in self.trials:
+            if self.count("RUNNING") < (self.room or 0) and trial.status == "PENDING":
+                trial.status = "RUNNING"
+
+    def end(self, trial: Any, loss: float | None) -> None:
+        """End a trial, as Ray does."""
+        result = None if loss is None else {"loss": loss, "training_iteration": 1}
+        self.searcher.on_trial_complete(trial.trial_id, result, error=loss is None)
+        trial.status = "ERROR" if loss is None else "TERMINATED"  # the searcher hears of it first
+
+    def count(self, status: str) -> int:
+        return sum(trial.status == status for trial in self.trials)
+
+    def end_one(self) -> None:
+        self.end(next(trial for trial in self.trials if trial.status == "RUNNING"), 1.0)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from processes import FAILS, TOLD, Counting, Polled, Workshop
-from ray.tune.search import Searcher
+from processes import FAILS, TOLD, Counting, Loop, Polled, Workshop
+from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from raytuner.bayes import SobolProposer
 from raytuner.history import Goal, History, Origin, TrialState
@@ -132,10 +132,10 @@ def test_a_trial_that_no_slot_waits_for_waits_for_the_reply() -> None:
     source, history = bench.search._source(), bench.search.history
     bench.end("trial_0")
     used = bench.search._seen(history)
-    assert source.take(history, used, urgent=False) is None
+    assert source.take(history, used, free=0, slots=2, alone=False) is None
     bench.shop.process.reply()
     source.turn(history, free=0, slots=2)
-    proposal = source.take(history, used, urgent=False)
+    proposal = source.take(history, used, free=0, slots=2, alone=False)
     assert proposal is not None
     assert proposal.origin is Origin.BAYES
 
@@ -188,16 +188,17 @@ def test_the_stock_is_as_large_as_what_fell_free_during_one_request() -> None:
     assert Origin.FALLBACK not in origins
 
 
-def test_where_slots_fall_free_one_by_one_one_is_kept_ready() -> None:
+def test_where_slots_wait_for_fresh_ones_none_is_kept() -> None:
     bench = started(trials=1)
+    bench.shop.replies_in = 1.0
     for i in range(40):
         bench.shop.clock += 100
         bench.end(f"trial_{i}")
-        bench.settle()
         bench.suggest()
     bench.settle()
-    assert len(bench.search._proposals._stock) == 1  # type: ignore[union-attr]
-    assert all(request.n <= 1 for request in bench.shop.process.requests[-20:])
+    assert not bench.search._proposals._stock  # type: ignore[union-attr]
+    assert all(request.n <= 1 for request in bench.shop.process.requests)
+    assert {bench.origin(f"trial_{i}") for i in range(1, 41)} == {Origin.BAYES}
 
 
 def test_reports_of_trials_that_go_on_are_told_now_and_then() -> None:
@@ -334,3 +335,199 @@ def test_a_finite_space_is_used_up_once() -> None:
     assert bench.search.suggest("more") == Searcher.FINISHED
     assert bench.shop.process.closed
     assert bench.search.history.counts() == {TrialState.COMPLETED: 3}
+
+
+# -- slots that wait ------------------------------------------------------------------------------
+
+
+class Designing(Counting):
+    """Its first four configurations are quasi-random."""
+
+    n_initial = 4
+
+
+class Floor:
+    """Ray's loop, whose slots all have a trial, and a process that has not answered yet."""
+
+    def __init__(self, proposer: Any = Counting, slots: int = 2, limit: int | None = None) -> None:
+        self.shop = Workshop()
+        self.search = BoTorchSearch(
+            Space({"x": Float(0, 1)}), "loss", "min", seed=0, proposer=proposer
+        )
+        self.search.think_in(self.shop)
+        asked = self.search if limit is None else ConcurrencyLimiter(self.search, limit)
+        self.loop = Loop(asked, room=slots)
+        self.loop.step()
+
+    def end_all(self) -> None:
+        """The trials that run and those that are ready end, one after another."""
+        while self.loop.count("RUNNING"):
+            self.loop.end_one()
+            for trial in self.loop.trials:
+                trial.status = trial.status.replace("PENDING", "RUNNING")
+
+    @property
+    def origins(self) -> list[Origin]:
+        return [trial.origin for trial in self.search.history.trials]
+
+
+def at_work(seconds: float = 100.0) -> Floor:
+    """Two slots have a trial for so long, a third trial is ready, and the process is up."""
+    floor = Floor()
+    floor.shop.process.reply()
+    floor.loop.step()
+    floor.shop.clock += seconds
+    return floor
+
+
+def test_a_free_slot_waits_for_a_reply_that_is_near() -> None:
+    floor = at_work()
+    for _ in range(2):
+        floor.loop.end_one()
+        floor.loop.step()
+    assert floor.loop.count("RUNNING") == 1  # so Ray asks again
+    assert len(floor.origins) == 3
+    floor.shop.process.reply()
+    for _ in range(3):
+        floor.loop.step()
+        if not floor.shop.process.is_idle:
+            floor.shop.process.reply()
+    assert floor.origins[3:] == [Origin.BAYES] * 2
+    assert floor.loop.count("RUNNING") == 2
+
+
+@pytest.mark.parametrize(("seconds", "longest"), [(0.1, 2.5), (10.0, 2.5), (1000.0, 70.0)])
+def test_a_free_slot_waits_for_a_tenth_of_a_trial_or_for_a_slow_start(
+    seconds: float, longest: float
+) -> None:
+    floor = at_work(seconds)
+    for _ in range(2):
+        floor.loop.end_one()
+        floor.loop.step()
+    floor.shop.clock += 0.9 * longest
+    floor.loop.step()
+    assert len(floor.origins) == 3
+    floor.shop.clock += 0.2 * longest
+    floor.loop.step()
+    assert floor.origins[3:] == [Origin.FALLBACK]
+    floor.loop.end_one()
+    floor.loop.step()  # and nobody waits again for this reply
+    assert floor.origins[3:] == [Origin.FALLBACK] * 2
+
+
+def test_a_free_slot_waits_less_where_it_could_have_a_stale_proposal() -> None:
+    floor = at_work(0.5)
+    source: Any = floor.search._source()
+    floor.loop.end_one()
+    floor.shop.process.reply(seconds=0.1)
+    floor.loop.end_one()  # what is in stock does not know of it
+    assert len(source._stock) == 1
+    asked = len(floor.origins)
+    floor.shop.clock += 0.2
+    floor.loop.step()
+    assert len(floor.origins) == asked
+    floor.shop.clock += 0.1
+    floor.loop.step()
+    assert floor.origins[asked] is Origin.STALE
+
+
+def test_no_slot_waits_for_replies_that_take_long() -> None:
+    floor = at_work(10.0)
+    floor.loop.end_one()
+    floor.shop.process.reply(seconds=30.0)
+    floor.loop.step()
+    asked = len(floor.origins)
+    while floor.loop.count("RUNNING"):
+        floor.loop.end_one()
+    floor.loop.step()
+    assert len(floor.origins) > asked
+    assert set(floor.origins[asked:]) <= {Origin.STALE, Origin.FALLBACK}
+
+
+def test_until_the_design_is_over_no_slot_waits() -> None:
+    floor = Floor(Designing)
+    floor.loop.end_one()
+    floor.loop.step()
+    assert floor.origins == [Origin.SOBOL] * 4
+    floor.loop.end_one()
+    floor.loop.step()
+    assert len(floor.origins) == 4  # now it does, though the process has yet to get up
+    floor.shop.process.reply(seconds=15.0)
+    floor.loop.step()
+    floor.shop.process.reply()
+    floor.loop.step()
+    assert floor.origins[4] is Origin.BAYES
+
+
+def test_a_process_that_does_not_get_up_is_not_waited_for_for_ever() -> None:
+    floor = Floor()
+    floor.loop.end_one()
+    floor.loop.end_one()
+    for seconds, asked in [(0.0, 3), (19.0, 3), (2.0, 4)]:
+        floor.shop.clock += seconds
+        floor.loop.step()
+        assert len(floor.origins) == asked
+    assert floor.origins[3] is Origin.FALLBACK
+
+
+def pause_all(floor: Floor) -> None:
+    """As a scheduler that promotes does, when all trials are at a rung."""
+    for trial in floor.loop.trials:
+        floor.search.on_pause(trial.trial_id)
+        floor.search.on_trial_result(trial.trial_id, {"loss": 1.0, "training_iteration": 1})
+        trial.status = "PAUSED"
+
+
+@pytest.mark.parametrize("leave", [Floor.end_all, pause_all])
+@pytest.mark.parametrize("limit", [None, 1])
+def test_with_nothing_live_it_waits_inside_and_never_answers_none(
+    leave: Any, limit: int | None
+) -> None:
+    floor = Floor(limit=limit)
+    floor.shop.process.reply()
+    floor.loop.step()
+    leave(floor)
+    before = len(floor.origins)
+    floor.shop.replies_in = 0.2
+    floor.loop.step()
+    assert floor.origins[before] is Origin.BAYES
+    leave(floor)
+    before, held = len(floor.origins), floor.shop.clock
+    floor.shop.replies_in = None  # it hangs
+    floor.loop.step()
+    assert floor.origins[before] in (Origin.FALLBACK, Origin.STALE)
+    assert floor.shop.clock - held <= 5.0
+
+
+def test_a_process_that_dies_while_it_is_waited_for_holds_nobody_up() -> None:
+    floor = at_work()
+    floor.end_all()
+    floor.shop.process.die()
+    floor.loop.step()
+    assert len(floor.origins) > 3  # with nothing live there was no time to lose
+    assert len(floor.shop.started) == 2
+    floor.end_all()
+    floor.shop.replies_in = 4.0
+    before = len(floor.origins)
+    floor.loop.step()
+    assert floor.origins[before] is Origin.BAYES
+
+
+def test_where_there_are_results_from_the_start_the_first_trial_waits() -> None:
+    floor = Bench()
+    for x in (0.3, 0.6):
+        floor.search.add_evaluated_point({"x": x}, x)
+    floor.shop.replies_in = 4.0
+    trial_id, _ = floor.suggest()
+    assert floor.origin(trial_id) is Origin.BAYES
+
+
+def test_what_slots_will_not_take_is_not_promised() -> None:
+    floor = at_work()
+    for _ in range(6):
+        floor.loop.end_one()
+        while not floor.shop.process.is_idle:
+            floor.shop.process.reply()
+            floor.loop.step()
+    assert not any(request.promised for request in floor.shop.process.requests)
+    assert set(floor.origins[3:]) == {Origin.BAYES}

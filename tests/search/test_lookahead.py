@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
+from processes import Loop
 from ray.tune import PlacementGroupFactory
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.search import ConcurrencyLimiter, Searcher
@@ -25,65 +25,6 @@ from raytuner.search.lookahead import Lookahead
 from raytuner.search.restore import FIRST, counted
 from raytuner.space import Float, Space
 from raytuner.study.progress import room
-
-
-@dataclass
-class Loop:
-    """Ray's loop, as far as a searcher sees of it."""
-
-    searcher: Any
-    room: int | None = 4
-    cap: int = 1
-    trials: list[Any] = field(default_factory=list)
-    over: bool = False
-    asked: int | None = None
-    prefix: str = "trial"
-
-    __hash__ = object.__hash__
-
-    def update_max_pending_trials(self, max_pending_trials: int) -> None:
-        self.cap = max_pending_trials
-
-    def slots(self) -> int | None:
-        return self.room
-
-    def get_live_trials(self) -> list[Any]:
-        return self.trials
-
-    def get_trials(self) -> list[Any]:
-        return self.trials
-
-    @property
-    def search_alg(self) -> Any:
-        return SimpleNamespace(is_finished=lambda: self.over, total_samples=self.asked)
-
-    def step(self) -> None:
-        """Ask as Ray does; then as many run as there is room for."""
-        while sum(trial.status == "PENDING" for trial in self.trials) < self.cap:
-            trial_id = f"{self.prefix}_{len(self.trials)}"
-            if self.asked is not None and len(self.trials) >= self.asked:
-                break
-            config = self.searcher.suggest(trial_id)
-            self.over |= config == Searcher.FINISHED
-            if not isinstance(config, dict):
-                break
-            trial = SimpleNamespace(trial_id=trial_id, status="PENDING", config=config)
-            self.trials.append(trial)
-        for trial in self.trials:
-            if self.count("RUNNING") < (self.room or 0) and trial.status == "PENDING":
-                trial.status = "RUNNING"
-
-    def end(self, trial: Any, loss: float | None) -> None:
-        """End a trial, as Ray does."""
-        trial.status = "ERROR" if loss is None else "TERMINATED"
-        result = None if loss is None else {"loss": loss, "training_iteration": 1}
-        self.searcher.on_trial_complete(trial.trial_id, result, error=loss is None)
-
-    def count(self, status: str) -> int:
-        return sum(trial.status == status for trial in self.trials)
-
-    def end_one(self) -> None:
-        self.end(next(trial for trial in self.trials if trial.status == "RUNNING"), 1.0)
 
 
 def searcher() -> BoTorchSearch:
