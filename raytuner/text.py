@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli_w
 
-from raytuner.history import History, TrialState, causes
+from raytuner.history import History, TrialState, causes, proposal_counts
 from raytuner.space.choices import shown
 
 WORDS = {
@@ -20,6 +20,8 @@ WORDS = {
     TrialState.FAILED: "failed",
     TrialState.REMOVED: "dropped",
 }
+
+_MANY = 0.1  # quasi-random configurations that no design asked for: somebody should know
 
 
 def clock(seconds: float) -> str:
@@ -146,3 +148,22 @@ def why_no_best(history: History) -> str:
     if (most := causes(history.heads())) and most[0].reason:
         said += f". {most[0].trials} failed with: {first_line(most[0].reason)}"
     return said
+
+
+def proposals(history: History) -> str | None:
+    """Say how many proposals were not fresh, and what to do about it; None if all were."""
+    counts = proposal_counts(history.heads())
+    stale, random = counts["stale"], counts["fallback"]
+    if not stale + random:
+        return None
+    share = random / (counts["fresh"] + stale + random)
+    said = (
+        f"{counts['fresh']} with all that was known, {stale} a little older,"
+        f" {random} ({share:.0%}) quasi-random since no other was ready"
+    )
+    if share < _MANY:
+        return said
+    return (
+        f"{said}. The trials were too fast for the model: with a lower max_concurrent, or with"
+        " BoTorchSearch(background=False), each gets a proposal of its own"
+    )

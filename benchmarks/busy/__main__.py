@@ -6,11 +6,13 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 
 import click
 
-from benchmarks.busy import hooks, slots, virtual
+from benchmarks.busy import hooks, short, slots, virtual
 
 
 @click.group()
@@ -75,6 +77,23 @@ def simulated(workers: int, trials: int, inside: bool) -> None:
         f" | {simulation.utilisation(end_s=last):.1%} | {simulation.end_s:.0f} | {best:.3f}"
         f" | {said} | {seconds:.0f} |"
     )
+
+
+@main.command("short")
+@click.option("--seconds", "lengths", multiple=True, default=[0.01], help="That a trial sleeps.")
+@click.option("--slots", "widths", multiple=True, default=[2, 16], show_default=True)
+@click.option("--trials", default=30, show_default=True)
+@click.option("--seeds", default=5, show_default=True)
+@click.option("--virtual", "is_virtual", is_flag=True, help="On the virtual clock, without Ray.")
+def short_trials(
+    lengths: list[float], widths: list[int], trials: int, seeds: int, is_virtual: bool
+) -> None:
+    """Regret at equal numbers of short trials, with a process beside them and without one."""
+    with nullcontext() if is_virtual else short.ray_cluster():
+        for seconds, n, background in product(lengths, widths, (True, False)):
+            cell = short.Cell(seconds, n, trials, background)
+            run = cell.simulated if is_virtual else cell.on_ray
+            click.echo(short.row(cell, [run(seed) for seed in range(seeds)]))
 
 
 if __name__ == "__main__":

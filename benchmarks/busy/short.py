@@ -6,7 +6,7 @@ import logging
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,10 @@ import ray
 from ray import tune
 
 from raytuner import BoTorchSearch
+from raytuner.simulate import Cluster, Curve, Settings, simulate
+
+CPUS = 16  # of the cluster
+_START_S = 0.1  # that a trial takes to start in a process that is used again
 
 SPACE: dict[str, Any] = {f"x{i}": tune.uniform(0, 1) for i in range(3)}
 _BEST = -3.86278  # Hartmann's function of three numbers, at its optimum
@@ -39,20 +43,81 @@ class Short:
     Attributes:
         regret: Of the best trial.
         seconds: From the first suggestion to the last trial's end.
-        origins: How many configurations came from where.
+        counts: How many proposals were fresh, stale and quasi-random.
     """
 
     regret: float
     seconds: float
-    origins: dict[str, int]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is measured: ``trials`` of so many seconds on so many slots.
+
+    Attributes:
+        seconds: That a trial sleeps.
+        slots: Trials at a time.
+        trials: How many.
+        background: Whether proposals come from a process beside.
+    """
+
+    seconds: float
+    slots: int
+    trials: int
+    background: bool
+
+    def on_ray(self, seed: int) -> Short:
+        """A study on the Ray that is connected; its time is that of the whole study."""
+
+        def sleep(config: dict[str, Any]) -> None:
+            time.sleep(self.seconds)
+            tune.report({"loss": regret(config)})
+
+        searcher = BoTorchSearch(seed=seed, background=self.background)
+        with tempfile.TemporaryDirectory() as storage:
+            tune.Tuner(
+                tune.with_resources(sleep, {"cpu": CPUS / self.slots}),
+                param_space=SPACE,
+                tune_config=tune.TuneConfig(
+                    metric="loss",
+                    mode="min",
+                    num_samples=self.trials,
+                    search_alg=searcher,
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(storage_path=storage, verbose=0),
+            ).fit()
+            ends = [trial.ended_at or 0.0 for trial in searcher.history.trials]
+            return _short(searcher, max(ends) - searcher.history.trials[0].proposed_at)
+
+    def simulated(self, seed: int) -> Short:
+        """A study on the virtual clock, on which proposals take their seconds of the processor."""
+        searcher = BoTorchSearch(seed=seed, background=self.background)
+        simulation = simulate(
+            lambda config: Curve([{"loss": regret(config)}], seconds=self.seconds),
+            SPACE,
+            searcher=searcher,
+            metric="loss",
+            mode="min",
+            num_samples=self.trials,
+            cluster=Cluster(workers=self.slots, startup_s=_START_S),
+            settings=Settings(
+                charge="background" if self.background else "inline",
+                timer=time.process_time,
+                poll_s=0.1,
+            ),
+            seed=seed,
+        )
+        return _short(searcher, simulation.end_s)
 
 
 @contextmanager
-def cluster(slots: int) -> Iterator[None]:
+def ray_cluster() -> Iterator[None]:
     """A Ray of so many CPUs, whatever the machine has."""
     ray.init(
         address="local",
-        num_cpus=slots,
+        num_cpus=CPUS,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
@@ -63,34 +128,20 @@ def cluster(slots: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def measure(
-    *, background: bool, slots: int, seconds: float, trials: int, seed: int, reuse_actors: bool
-) -> Short:
-    """Minimise Hartmann's function by trials that sleep, on the Ray that is connected."""
+def row(cell: Cell, studies: Sequence[Short]) -> str:
+    """The studies of a cell, one of each seed, as a row of a Markdown table."""
+    regrets = np.log10([max(study.regret, 1e-9) for study in studies])
+    error = regrets.std(ddof=1) / np.sqrt(len(regrets)) if len(regrets) > 1 else np.nan
+    counts = sum((Counter(study.counts) for study in studies), Counter[str]())
+    shares = [f"{counts[kind] / counts.total():.0%}" for kind in ("fresh", "stale", "fallback")]
+    return (
+        f"| {cell.seconds:g} | {cell.slots} | {cell.trials} | {cell.background}"
+        f" | {regrets.mean():.2f} ± {error:.2f}"
+        f" | {np.mean([study.seconds for study in studies]):.1f} | {' | '.join(shares)} |"
+    )
 
-    def sleep(config: dict[str, Any]) -> None:
-        time.sleep(seconds)
-        tune.report({"loss": regret(config)})
 
-    searcher = BoTorchSearch(seed=seed, background=background)
-    cpus = ray.cluster_resources()["CPU"] / slots
-    with tempfile.TemporaryDirectory() as storage:
-        tune.Tuner(
-            tune.with_resources(sleep, {"cpu": cpus}),
-            param_space=SPACE,
-            tune_config=tune.TuneConfig(
-                metric="loss",
-                mode="min",
-                num_samples=trials,
-                search_alg=searcher,
-                reuse_actors=reuse_actors,
-            ),
-            run_config=tune.RunConfig(storage_path=storage, verbose=0),
-        ).fit()
-        history = searcher.history
-        done = [trial for trial in history.trials if trial.ended_at is not None]
-        return Short(
-            regret=min(trial.value for trial in done),
-            seconds=max(t.ended_at or 0.0 for t in done) - min(t.proposed_at for t in done),
-            origins=dict(Counter(str(trial.origin) for trial in history.trials)),
-        )
+def _short(searcher: BoTorchSearch, seconds: float) -> Short:
+    best = searcher.history.best()
+    assert best is not None
+    return Short(best.value, seconds, searcher.proposal_counts)

@@ -15,7 +15,7 @@ from raytuner.history.snapshot import Snapshot
 from raytuner.history.stand_in import StandIn
 from raytuner.history.started import note_start, start_of, starts
 from raytuner.history.store import Store, set_aside
-from raytuner.history.trial import Origin, Trial, TrialState
+from raytuner.history.trial import Origin, Trial, TrialState, proposal_counts
 
 __all__ = [
     "FORMAT_VERSION",
@@ -40,6 +40,7 @@ __all__ = [
     "fronts",
     "non_dominated",
     "note_start",
+    "proposal_counts",
     "salvaged",
     "set_aside",
     "spread",

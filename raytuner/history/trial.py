@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -121,3 +122,24 @@ class Trial:
         """
         curve = self.others.get(metric)
         return curve[-1][1] if curve else self.metrics.get(metric, math.nan)
+
+
+def proposal_counts(trials: Iterable[Trial]) -> dict[str, int]:
+    """Return how many configurations were proposed fresh, stale, and as a fall-back.
+
+    See :attr:`raytuner.BoTorchSearch.proposal_counts`.
+    """
+    by = Counter(trial.origin for trial in trials)
+    fresh = (
+        Origin.BAYES,
+        Origin.SOBOL,
+        Origin.RANDOM,
+        Origin.EVOLUTION,
+        Origin.EARLIER,
+        Origin.SEARCHER,
+    )
+    return {
+        "fresh": sum(by[origin] for origin in fresh),
+        "stale": by[Origin.STALE],
+        "fallback": by[Origin.FALLBACK],
+    }

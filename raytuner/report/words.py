@@ -96,6 +96,8 @@ def summary(history: History, surrogate: Surrogate | None, use: Use, seconds: fl
         said.append(
             f"Early stopping ran {spent / asked:.0%} of what all trials would have taken in full."
         )
+    if proposed := text.proposals(history):
+        said.append(f"Proposals: {proposed}.")
     if use.total > 0:
         said.append(
             f"{text.count(use.slots, 'slot')}: {use.running / use.total:.0%} of their time trials"

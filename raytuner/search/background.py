@@ -16,9 +16,9 @@ What happens, in this order:
 How long a slot waits: a tenth of a trial, and no less than a quarter of a second. If all that it
 could get instead is quasi-random, or older than a round of trials, no less than Ray may take to
 start a trial; and for a process that has just been started, and loads its libraries, no less than
-``_START_S``. It does not wait for a reply that is likely to take longer, nor before there is a
-model: the design is quasi-random anyway. Nor does it wait if the proposal that it could have misses
-only a few of the trials that run at the same time.
+``_START_S``. It does so once for each reply. A slot does not wait for a reply that is likely to
+take longer, nor before there is a model: the design is quasi-random anyway. Nor does it wait if the
+proposal that it could have misses only a few of the trials that run at the same time.
 
 One request is under way at a time. Proposals that are likely to be handed out before its reply is
 there go along as promised, so that the new ones keep away from them as from pending trials.
@@ -103,6 +103,7 @@ class Background:
         self._sobol: SobolProposer | None = None
         self._process: Process | None = None
         self._sent: _Sent | None = None
+        self._waited_from: float | None = None  # since when a slot has waited for its reply
         self._stock: deque[_Ready] = deque()
         self._told_version = 0  # all up to it has been told
         self._asked_version = 0  # and all up to it was known when proposals were last asked for
@@ -162,9 +163,11 @@ class Background:
             is_fresh = knows_all or (ready is not None and free > 0 and self._due > 0)
             seconds = 0.0 if is_fresh else self._worth_waiting(history, ready, free, slots)
             if self._process is not None and seconds > 0:
+                now = self._process.now()
+                if free and self._waited_from is None:
+                    self._waited_from = now
                 if not alone:
                     return None
-                now = self._process.now()
                 until = now + _HOLD_S if until is None else until
                 if now < until:
                     self._wait(min(seconds, until - now))
@@ -231,7 +234,8 @@ class Background:
             longest = self._longest(running, _NONE_S if self._heard else _START_S)
         if self._seconds > longest:
             return 0.0
-        return longest - (self._process.now() - self._sent.at)
+        now = self._process.now()
+        return longest - (now - (now if self._waited_from is None else self._waited_from))
 
     def _longest(self, slots: int, least: float) -> float:
         """Seconds that a slot waits at most: a share of those that a trial occupies it for."""
@@ -341,7 +345,7 @@ class Background:
         )
         self._process.send(request)
         self._told_version = history.version
-        now = self._process.now()
+        self._waited_from, now = None, self._process.now()
         self._sent = _Sent(history.ended_version, replaces, wanted, now, self._handed_out)
 
     def _demand(self) -> int:

@@ -20,7 +20,16 @@ from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.errors import HistoryError, MetricError, SettingError, SpaceError
 from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
-from raytuner.history import Goal, History, Origin, Repeats, Snapshot, Trial, TrialState
+from raytuner.history import (
+    Goal,
+    History,
+    Origin,
+    Repeats,
+    Snapshot,
+    Trial,
+    TrialState,
+    proposal_counts,
+)
 from raytuner.history.goal import names_of
 from raytuner.ray_report import Unreported, lacking, read_report, resource_of
 from raytuner.search.background import Background, StartProcess
@@ -40,7 +49,7 @@ from raytuner.search.priors import PRIORS, read_priors
 from raytuner.search.priors import from_json as priors_from_json
 from raytuner.search.priors import to_json as priors_json
 from raytuner.search.process import ActorProcess
-from raytuner.search.proposals import InsideSuggest, Proposals, proposal_counts
+from raytuner.search.proposals import InsideSuggest, Proposals
 from raytuner.search.restore import RECORD_FILE, UNKNOWN_TO_RAY, LateEnd, counted, reconciled
 from raytuner.search.tune_space import has_domains, space_from_tune, without_conditional
 from raytuner.space import Config, Rule, Space
@@ -70,9 +79,9 @@ class BoTorchSearch(Searcher):
     improvement of a Gaussian process, jointly with the trials that are still running. Values of
     trials that a scheduler stopped are learned from as what they are, values at their resource.
 
-    The model is fitted, and proposals are kept ready, in a process beside the trials, so that Ray's
-    loop and its slots never wait for it (:mod:`raytuner.search.background`). As many trials are
-    proposed as the cluster has slots for, and one more (:mod:`raytuner.search.lookahead`).
+    A process beside the trials fits the model and computes proposals, so that Ray's loop never waits
+    for them. A free slot does where that costs it little, such as a tenth of a trial
+    (:mod:`raytuner.search.background`). As many trials are proposed as the cluster has slots for, and one more (:mod:`raytuner.search.lookahead`).
 
     Several objectives, as a list of metrics and one of modes: each proposal weighs them anew, and
     what comes of them all is a Pareto front (``history.pareto()``); or, with ``weights``, their
@@ -386,8 +395,8 @@ class BoTorchSearch(Searcher):
 
         Returns:
             The full configuration; None while as many trials are live as
-            :meth:`set_max_concurrency` allows; ``Searcher.FINISHED`` once a finite space is
-            used up.
+            :meth:`set_max_concurrency` allows, or while others run and a better proposal is worth
+            waiting for; ``Searcher.FINISHED`` once a finite space is used up.
 
         Raises:
             SpaceError, MetricError: There is nothing to search or to optimise; or the first few
@@ -647,12 +656,12 @@ class BoTorchSearch(Searcher):
 
     @property
     def proposal_counts(self) -> dict[str, int]:
-        """How the configurations that were handed out came about.
+        """How the configurations that were handed out were proposed.
 
-        ``fresh``: by what was known when it was asked for, from all trials that had ended.
-        ``stale``: by less. ``fallback``: quasi-random, since nothing else was ready.
+        ``fresh``: from all trials that had ended when their slot asked. ``stale``: from fewer.
+        ``fallback``: quasi-random, since no other proposal was ready.
         """
-        return proposal_counts(self._ready())
+        return proposal_counts(self._ready().heads())
 
     @property
     def strategy(self) -> str:

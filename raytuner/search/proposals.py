@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from raytuner.history import History, Origin
-
-if TYPE_CHECKING:  # they import torch, which those who only count proposals do without
-    from raytuner.bayes.proposer import Proposal
-    from raytuner.bayes.seen import Seen
-    from raytuner.search.mirror import Setup
+from raytuner.bayes.proposer import Proposal
+from raytuner.bayes.seen import Seen
+from raytuner.history import History
+from raytuner.search.mirror import Setup
 
 
 class Proposals(Protocol):
@@ -74,24 +71,3 @@ class InsideSuggest:
 
     def close(self) -> None:
         """There is nothing to let go of."""
-
-
-def proposal_counts(history: History) -> dict[str, int]:
-    """How many configurations were proposed fresh, stale, and as a fall-back.
-
-    See :attr:`raytuner.BoTorchSearch.proposal_counts`.
-    """
-    by = Counter(head.origin for head in history.heads())
-    fresh = (
-        Origin.BAYES,
-        Origin.SOBOL,
-        Origin.RANDOM,
-        Origin.EVOLUTION,
-        Origin.EARLIER,
-        Origin.SEARCHER,
-    )
-    return {
-        "fresh": sum(by[origin] for origin in fresh),
-        "stale": by[Origin.STALE],
-        "fallback": by[Origin.FALLBACK],
-    }

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from raytuner import text
 from raytuner.history import Trial, TrialState, causes
-from raytuner.search.proposals import proposal_counts
 from raytuner.study.standing import broken
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def lines(
         said["Failures" if number == 0 else " " * number] = f"{times} x {first}"
     if failures:
         said[" " * 9] = "what a training raised: error.txt in its trial's folder"
-    if proposed := _proposed(study):
+    if proposed := text.proposals(study.history):
         said["Proposals"] = proposed
     if saved := _saved(study, unit):
         said["Early stopping"] = saved
@@ -107,17 +106,6 @@ def _confirmed(study: Study) -> str:
         f"of {text.count(len(study.confirmed), 'trial')} trained again, trial"
         f" {first.trial.number} is best: {study.metric} {first.mean:.5g}{error} over"
         f" {text.count(len(first.values), 'repeat')}"
-    )
-
-
-def _proposed(study: Study) -> str | None:
-    """How many proposals were as good as could be, if some were not."""
-    counts = proposal_counts(study.history)
-    if counts["stale"] + counts["fallback"] == 0:
-        return None
-    return (
-        f"{counts['fresh']} with all that was known, {counts['stale']} a little older,"
-        f" {counts['fallback']} quasi-random since none was ready"
     )
 
 

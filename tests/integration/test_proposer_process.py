@@ -159,6 +159,18 @@ def test_fresh_proposals_and_no_process_after_a_plain_tuner(tmp_path: Path) -> N
     assert len(set(configs)) == 8
 
 
+def test_trials_that_are_faster_than_a_proposal_get_proposals_of_the_model(tmp_path: Path) -> None:
+    search = BoTorchSearch(seed=0, n_initial=2)
+
+    def instant(config: dict[str, Any]) -> None:
+        tune.report({"loss": loss(config, 1)})
+
+    tuner(tmp_path, search, trainable=instant, num_samples=12).fit()
+    assert search.history.counts() == {TrialState.COMPLETED: 12}
+    # Nearly all would be quasi-random without waiting; a few are where the machine is very busy.
+    assert search.proposal_counts["fallback"] <= 4
+
+
 def test_a_killed_proposer_is_replaced(tmp_path: Path) -> None:
     search = BoTorchSearch(seed=0, n_initial=2)
 

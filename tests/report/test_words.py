@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from made_up import figures, study
+from rich.console import Console
 
 from raytuner.halving.verdict import Action, Verdict
 from raytuner.history import Goal, History, Origin, TrialState
@@ -13,6 +15,8 @@ from raytuner.report import words
 from raytuner.report.events import Use
 from raytuner.report.progress import rungs
 from raytuner.space import Float, Space
+from raytuner.study import Study
+from raytuner.study.summary import summary
 
 
 def test_failures_are_grouped_by_cause_the_most_frequent_first() -> None:
@@ -122,3 +126,39 @@ def test_the_best_is_said_to_keep_its_bounds_or_not(cost: float, says: str) -> N
     said = words.summary(history, None, Use(0, 0.0, 0.0, 0.0), 1.0)[1]
     assert said.startswith(says)
     assert "the lowest loss is 0.25, of trial 0" in said
+
+
+@pytest.mark.parametrize(
+    ("origins", "said", "advises"),
+    [
+        ([Origin.SOBOL] * 3 + [Origin.BAYES] * 7, None, False),
+        (
+            [Origin.SOBOL] * 9 + [Origin.BAYES] * 9 + [Origin.STALE, Origin.FALLBACK],
+            "18 with all that was known, 1 a little older, 1 (5%) quasi-random since no other was"
+            " ready",
+            False,
+        ),
+        (
+            [Origin.SOBOL] * 3 + [Origin.FALLBACK] * 7 + [Origin.EVALUATED],
+            "3 with all that was known, 0 a little older, 7 (70%) quasi-random since no other was"
+            " ready",
+            True,
+        ),
+    ],
+)
+def test_proposals_that_were_not_fresh_are_said_and_what_to_do_about_many_quasi_random_ones(
+    origins: list[Origin], said: str | None, advises: bool
+) -> None:
+    history = History(Space({"x": Float(0, 1)}), metric="loss", mode="min")
+    for number, origin in enumerate(origins):
+        history.add(str(number), {"x": number / 100}, origin)
+        history.report(str(number), 1, 1.0 - number / 100)
+        history.end(str(number), TrialState.COMPLETED)
+    page = " ".join(words.summary(history, None, Use(0, 0, 0, 0), 1.0))
+    console = Console(record=True, width=400)
+    with console.capture() as shown:
+        console.print(summary(Study(Path("nowhere"), history)))
+    for text in (page, shown.get()):
+        assert ("quasi-random" in text) == (said is not None)
+        assert said is None or said in text
+        assert ("BoTorchSearch(background=False)" in text) == advises

@@ -422,6 +422,7 @@ def test_a_free_slot_waits_less_where_it_could_have_a_stale_proposal() -> None:
     floor.shop.process.reply(seconds=0.1)
     floor.loop.end_one()  # what is in stock does not know of it
     assert len(source._stock) == 1
+    floor.loop.step()
     asked = len(floor.origins)
     floor.shop.clock += 0.2
     floor.loop.step()
