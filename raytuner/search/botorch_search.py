@@ -79,9 +79,10 @@ class BoTorchSearch(Searcher):
     improvement of a Gaussian process, jointly with the trials that are still running. Values of
     trials that a scheduler stopped are learned from as what they are, values at their resource.
 
-    A process beside the trials fits the model and computes proposals, so that Ray's loop never waits
-    for them. A free slot does where that costs it little, such as a tenth of a trial
-    (:mod:`raytuner.search.background`). As many trials are proposed as the cluster has slots for, and one more (:mod:`raytuner.search.lookahead`).
+    A process beside the trials fits the model and computes proposals, so that Ray's loop never
+    waits for them. A free slot does where that costs it little, such as a tenth of a trial
+    (:mod:`raytuner.search.background`). As many trials are proposed as the cluster has slots for,
+    and one more (:mod:`raytuner.search.lookahead`).
 
     Several objectives, as a list of metrics and one of modes: each proposal weighs them anew, and
     what comes of them all is a Pareto front (``history.pareto()``); or, with ``weights``, their
