@@ -169,7 +169,9 @@ class _Theirs:
     def turn(self, history: History, *, free: int, slots: int | None) -> None:
         """Nothing happens in between."""
 
-    def take(self, history: History, used: Seen, *, urgent: bool) -> Proposal | None:
+    def take(
+        self, history: History, used: Seen, *, free: int, slots: int | None, alone: bool
+    ) -> Proposal | None:
         """Ask the other searcher; None if it has no proposal now, or has finished."""
         found: Any = self.searcher.suggest(self.trial_id)
         self.is_finished = found == _FINISHED
