@@ -33,32 +33,39 @@ def space_from_optuna(distributions: Mapping[str, Any]) -> Space:
         Space({'lr': Float(low=0.0001, high=0.1, log=True, step=None), \
 'n': Ordinal(values=(1, 4, 7))})
     """
-    return Space({name: _domain(name, given) for name, given in distributions.items()})
+    domains = {}
+    for name, given in distributions.items():
+        try:
+            domains[name] = domain_from_optuna(given)
+        except SpaceError as error:
+            raise SpaceError(f"{name}: {error}") from None
+    return Space(domains)
 
 
-def _domain(name: str, given: Any) -> Domain:
+def domain_from_optuna(given: Any) -> Domain:
+    """Return the domain of one distribution; see :func:`space_from_optuna`."""
     if isinstance(given, law.CategoricalDistribution):
         return Categorical(list(given.choices))
     if isinstance(given, law.FloatDistribution):
         if given.step is None:
             return Float(given.low, given.high, log=given.log)
-        return _steps(name, given)
+        return _steps(given)
     if isinstance(given, law.IntDistribution):
         if given.step == 1:
             return Integer(given.low, given.high, log=given.log)
         if given.low % given.step == 0 and given.low < given.high:
             return Integer(given.low, given.high, step=given.step)
-        return _steps(name, given)
+        return _steps(given)
     raise SpaceError(
-        f"{name}: received {given!r} ({type(given).__name__}); give one of Optuna's"
+        f"received {given!r} ({type(given).__name__}); give one of Optuna's"
         " FloatDistribution, IntDistribution and CategoricalDistribution"
     )
 
 
-def _steps(name: str, given: Any) -> Domain:
+def _steps(given: Any) -> Domain:
     count = round((given.high - given.low) / given.step) + 1
     if count > LISTABLE_LEVELS:
-        raise SpaceError(f"{name}: {given!r} has {count} steps, at most {LISTABLE_LEVELS} can be")
+        raise SpaceError(f"{given!r} has {count} steps, at most {LISTABLE_LEVELS} can be")
     # Rounding must not pass the upper bound.
     values = [min(given.low + step * given.step, given.high) for step in range(count)]
     return Ordinal(values) if count > 1 else Categorical(values)

@@ -73,12 +73,22 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
     Space({'layers': Integer(low=1, high=4, log=False, step=None), \
 'opt': Categorical(choices=('sgd', 'adam'))})
     """
-    if not isinstance(param_space, Mapping):
-        raise SpaceError(f"a param_space is a dict, received {param_space!r}")
     try:
-        return Space(_translated(param_space, ()))
+        return Space(template_from_tune(param_space))
     except RecursionError:
         raise SpaceError("the param_space is nested too deep, or a value holds itself") from None
+
+
+def template_from_tune(param_space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a `param_space` with each of Tune's domains replaced by raytuner's.
+
+    Raises:
+        SpaceError: As for `space_from_tune`; here it may be that nothing varies.
+    """
+    if not isinstance(param_space, Mapping):
+        raise SpaceError(f"a param_space is a dict, received {param_space!r}")
+    template: dict[str, Any] = _translated(param_space, ())
+    return template
 
 
 class _Disguised(sample.Domain):

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
 from ray import tune
 from scipy import stats
 
 from raytuner.errors import SpaceError
-from raytuner.integrations.distributions import translated
+from raytuner.integrations.distributions import levels, translated
 from raytuner.space import Categorical, Float, Integer, Normal, Ordinal
 
 
@@ -44,6 +46,22 @@ WholeNumbers.__name__ = "Integer"
         (("relu", "tanh"), Categorical(["relu", "tanh"])),
         ((1e-6, 1e2, "log-uniform"), Float(1e-6, 1e2, log=True)),
         ((1, 8, "uniform"), Integer(1, 8)),
+        ((1e-3, 1e3), Float(1e-3, 1e3)),
+        ((1, 5), Integer(1, 5)),
+        ((1, 5.5), Float(1, 5.5)),
+        ((np.int64(1), np.int64(5)), Integer(1, 5)),
+        ((np.float64(0.5), 1), Float(0.5, 1)),
+        ((1e-3, 1e3, "log-uniform", 2), Float(1e-3, 1e3, log=True)),
+        ((True, False), Categorical([True, False])),
+        (("kmeans", "quantile", "uniform"), Categorical(["kmeans", "quantile", "uniform"])),
+        ((1, "auto", "uniform"), Categorical([1, "auto", "uniform"])),
+        ((1, 10, 100), Ordinal([1, 10, 100])),
+        ((1, 2, 3, 4), Ordinal([1, 2, 3, 4])),
+        ([1, 5], Categorical([1, 5])),
+        ([1e-3, 1e3, 5], Categorical([1e-3, 1e3, 5])),
+        (range(1, 5), Ordinal([1, 2, 3, 4])),
+        (pd.Series([1.0, 2.0, 4.0]), Ordinal([1.0, 2.0, 4.0])),
+        (FloatDistribution(1e-3, 1, log=True), Float(1e-3, 1, log=True)),
         (Real(low=0.1, high=1.0, prior="log-uniform"), Float(0.1, 1.0, log=True)),
         (WholeNumbers(low=1, high=9, prior="uniform"), Integer(1, 9)),
         (Real(categories=("a", "b"), prior=None), Categorical(["a", "b"])),
@@ -78,6 +96,32 @@ def test_values_of_any_kind_come_back_as_they_are() -> None:
     space = translated({"p": values, "q": tune.uniform(0, 1)})
     drawn = [space.params(c)["p"] for c in space.space.sample(np.random.default_rng(0), 100)]
     assert {id(value) for value in drawn} == {id(value) for value in values}
+
+
+@pytest.mark.parametrize(
+    "given", [(1e-3, 1e3, "loguniform"), (1, 5, "log"), (1, 5, "uniform", 2, 3)]
+)
+def test_a_range_with_an_unknown_prior_is_refused(given: Any) -> None:
+    with pytest.raises(SpaceError, match=r"p: received .*the prior \"uniform\" or"):
+        translated({"p": given})
+
+
+@pytest.mark.parametrize(
+    ("given", "most", "values"),
+    [
+        ({"p": (1.0,), "q": [True, False]}, 2, {"p": [1.0], "q": [True, False]}),
+        ({"p": (1, 3)}, 3, {"p": [1, 2, 3]}),
+        ({"p": (1, 3)}, 2, None),
+        ({"p": stats.randint(1, 4), "q": [1, 1.0]}, 6, {"p": [1, 2, 3], "q": [1, 1.0]}),
+        ({"p": stats.uniform()}, 10**9, None),
+        ({"p": tune.randint(3, 4)}, 1, {"p": [3]}),
+        ({"p": IntDistribution(4, 4)}, 1, {"p": [4]}),
+        ({"p": (0, 10**9)}, 10**10, None),
+        ({}, 1, {}),
+    ],
+)
+def test_few_combinations_are_listed(given: Any, most: int, values: Any) -> None:
+    assert levels(given, most) == values
 
 
 @pytest.mark.parametrize("given", [3, "abc", object(), {"low": 1}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from inspect import signature
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import pandas as pd
-from ray import cloudpickle
+from ray import cloudpickle, tune
 from scipy.stats import loguniform
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import ColumnTransformer
@@ -30,8 +31,10 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import raytuner
 from raytuner.errors import SettingError
-from raytuner.integrations.sklearn import RayTunerSearchCV
+from raytuner.integrations.sklearn import RayTunerSearchCV, trials
 from raytuner.integrations.sklearn.folds import Folds, mean_score
+from raytuner.integrations.sklearn.parts import parts_of
+from raytuner.integrations.sklearn.trials import Found
 
 X, y = load_iris(return_X_y=True)
 DRAWN = {"C": loguniform(1e-3, 1e3)}
@@ -141,6 +144,158 @@ def test_a_few_lists_are_all_tried_and_several_spaces_share() -> None:
     spaces = [{"C": loguniform(1e-3, 1)}, {"C": [1, 10, 100, 1000], "tol": [1e-3]}]
     found = RayTunerSearchCV(logistic(), spaces, n_iter=5, cv=2, n_jobs=1, random_state=0).fit(X, y)
     assert found.cv_results_["param_tol"].mask.tolist() == [True, True, True, False, False]
+
+
+SMALL = {"C": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("spaces", "counts"),
+    [
+        ([SMALL, DRAWN], [2, 9]),
+        ([DRAWN, SMALL], [2, 9]),
+        ([SMALL, {"C": [3]}, DRAWN], [3, 8]),
+        ([DRAWN, DRAWN, SMALL], [2, 5, 4]),
+        ([{"C": (1, 40)}, SMALL], [2, 9]),
+        ([SMALL, {"C": [3, 4]}], [4]),
+        ([(DRAWN, 3)], [3]),
+        ([(DRAWN, 3), SMALL], [2, 3]),
+        ([(DRAWN, 3), DRAWN], [3, 11]),
+        ([(SMALL, 30), (DRAWN, np.int64(2))], [2, 2]),
+        ([(DRAWN, 0), SMALL], [2]),
+        ({"C": (1.0,)}, [1]),
+        ({"C": loguniform(1, 1)}, [1]),
+        ({"C": tune.choice([3])}, [1]),
+        ([{"C": [1.0]}, DRAWN], [1, 10]),
+        ({}, [1]),
+    ],
+    ids=str,
+)
+def test_the_candidates_are_shared_out_and_none_is_lost(spaces: Any, counts: list[int]) -> None:
+    assert [part.count for part in parts_of(spaces, 11)] == counts
+
+
+def test_a_finite_space_is_tried_as_a_whole_and_the_rest_is_searched() -> None:
+    found = RayTunerSearchCV(logistic(), [SMALL, DRAWN], n_iter=5, cv=2, random_state=0).fit(X, y)
+    tried = [params["C"] for params in found.cv_results_["params"]]
+    assert tried[:2] == [1, 2]
+    assert len(set(tried)) == 5
+
+
+@pytest.mark.parametrize(
+    "spaces",
+    [["C"], [("C", 3)], [(DRAWN, -1)], [(DRAWN, True)], [(DRAWN, 2.0)], [(DRAWN, 1, 2)], [None]],
+    ids=str,
+)
+def test_what_is_no_list_of_spaces_is_refused(spaces: Any) -> None:
+    with pytest.raises(SettingError, match=r"param_distributions holds .* a dict of parameters"):
+        RayTunerSearchCV(logistic(), spaces).fit(X, y)
+
+
+class Heard:
+    """A callback of scikit-learn's that notes the tasks it hears of, and how much data they have.
+
+    Attributes:
+        begun: Of each task, the names from the root on, and the number of rows.
+        ended: How many tasks ended.
+    """
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[tuple[str, ...], int | None]] = []
+        self.ended = 0
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        pass
+
+    teardown = setup
+
+    def on_fit_task_begin(self, estimator: Any, context: Any, *, X: Any = None) -> None:
+        names: list[str] = []
+        at = context
+        while at is not None:
+            names, at = [at.task_name, *names], at.parent
+        self.begun.append((tuple(names), None if X is None else len(X)))
+
+    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
+        self.ended += 1
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize(
+    "settings", [{"param_grid": {"C": [1, 2]}}, {"param_distributions": DRAWN}]
+)
+def test_callbacks_hear_of_every_candidate(
+    n_jobs: int | None, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not hasattr(RayTunerSearchCV, "set_callbacks"):
+        pytest.skip("scikit-learn below 1.9 has no callbacks")
+    monkeypatch.setattr(trials, "run_trials", ran_here)
+    heard = Heard()
+    search = RayTunerSearchCV(logistic(), n_iter=2, cv=3, n_jobs=n_jobs, random_state=0, **settings)
+    search.set_callbacks(heard).fit(X, y)
+    fits = [rows for names, rows in heard.begun if names[-1] == "candidate-split-evaluation"]
+    assert fits == [100] * 6
+    assert heard.ended == len(heard.begun)
+    # A custom search, to scikit-learn, is one without a parameter for the context.
+    assert "callback_ctx" in signature(search._run_search).parameters
+
+
+def ran_here(folds: Folds, space: Any, params_of: Any, **settings: Any) -> list[Found]:
+    """What trials on Ray would find, found in this process."""
+    settings = settings["settings"]
+    configs = settings.get("points_to_evaluate") or space.sample(
+        np.random.default_rng(0), settings["num_samples"]
+    )
+    found = []
+    for config in configs:
+        params = params_of(config)
+        scored = [folds.fit(params, fold) for fold in range(len(folds.splits))]
+        found.append(Found(params, scored, 1, True))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("settings", "at_once"),
+    [
+        ({}, "here"),
+        ({"n_jobs": 1}, "here"),
+        ({"n_jobs": 1, "time_budget_s": 60}, "here"),
+        ({"n_jobs": 2}, 2),
+        ({"n_jobs": -1}, None),
+        ({"n_jobs": -2}, None),
+        ({"early_stopping": "folds"}, None),
+        ({"n_jobs": 1, "early_stopping": "folds"}, 1),
+        ({"parallel_folds": True}, None),
+        ({"resources": {"cpu": 2}}, None),
+        ({"n_jobs": 1, "resources": {"cpu": 2}}, 1),
+        ({"storage_path": "studies"}, None),
+    ],
+    ids=str,
+)
+def test_ray_runs_what_needs_it_and_nothing_else(
+    settings: dict[str, Any], at_once: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Any] = []
+
+    def run(*args: Any, **given: Any) -> Any:
+        asked.append(given["settings"]["max_concurrent"])
+        return ran_here(*args, **given)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(trials, "run_trials", run)
+    RayTunerSearchCV(logistic(), SMALL, cv=2, **settings).fit(X, y)
+    assert asked == ([] if at_once == "here" else [at_once])
+
+
+def test_no_time_for_a_candidate_is_told_as_such() -> None:
+    grid = {"C": [1, 2, 3]}
+    here = RayTunerSearchCV(logistic(), param_grid=grid, cv=2, time_budget_s=1e-9).fit(X, y)
+    assert here.cv_results_["params"] == [{"C": 1}]
+    drawn = RayTunerSearchCV(logistic(), [DRAWN, {"tol": (1e-5, 1e-3)}], cv=2, time_budget_s=1e-9)
+    assert len(drawn.fit(X, y).cv_results_["params"]) == 1
+    there = RayTunerSearchCV(logistic(), param_grid=grid, cv=2, time_budget_s=1e-9, n_jobs=2)
+    with pytest.raises(SettingError, match=r"before a candidate was evaluated: time_budget_s is"):
+        there.fit(X, y)
 
 
 def test_groups_and_sample_weights_reach_their_places() -> None:
@@ -261,8 +416,8 @@ def test_on_ray_a_grid_gives_what_grid_search_gives(ray_cluster: None) -> None:
         "cv": 2, "return_train_score": True, **WAYS["several scores"]
     }  # fmt: skip
     theirs = GridSearchCV(in_columns(), OF_PIPELINE[:1], **settings).fit(TABLE, y)
-    ours = RayTunerSearchCV(in_columns(), param_grid=OF_PIPELINE[:1], **settings).fit(TABLE, y)
-    assert_same_search(ours, theirs)
+    ours = RayTunerSearchCV(in_columns(), param_grid=OF_PIPELINE[:1], n_jobs=-1, **settings)
+    assert_same_search(ours.fit(TABLE, y), theirs)
     np.testing.assert_array_equal(ours.predict_proba(TABLE), theirs.predict_proba(TABLE))
     assert ours.best_estimator_.n_features_in_ == 4
 
@@ -276,7 +431,9 @@ def test_on_ray_folds_run_side_by_side(ray_cluster: None) -> None:
 def test_on_ray_what_a_fit_raises_is_raised(ray_cluster: None) -> None:
     by_value: Any = cloudpickle.register_pickle_by_value
     by_value(sys.modules[__name__])  # workers cannot import it
-    search = RayTunerSearchCV(Fails(), param_grid={"bad": [True, False]}, cv=2, error_score="raise")
+    search = RayTunerSearchCV(
+        Fails(), param_grid={"bad": [True, False]}, cv=2, error_score="raise", n_jobs=2
+    )
     with pytest.raises(ValueError, match="a bad fit"):
         search.fit(X, y)
 

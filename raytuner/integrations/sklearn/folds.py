@@ -20,6 +20,12 @@ from sklearn.model_selection._validation import _fit_and_score, _score
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params, _num_samples
 
+SCORE = "mean_test_score"
+"""What a search maximises."""
+
+Params = dict[str, Any]
+"""The parameters of a candidate."""
+
 Steps = Literal["partial_fit", "warm_start", "folds"]
 Scored = dict[str, Any]
 """What scikit-learn notes of one fit: ``test_scores``, ``fit_time``, ``fit_error`` and so on."""

@@ -1,46 +1,48 @@
-"""The estimator."""
+"""The search estimator."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from joblib import parallel_config
-from ray.tune.schedulers import TrialScheduler
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 from sklearn.model_selection._search import BaseSearchCV  # what all of its searches derive from
 from sklearn.utils import check_random_state, indexable
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params
 
 from raytuner.errors import SettingError
 from raytuner.folders import Folder, RemoteFolder, folder_of, folders_in, location
-from raytuner.integrations.distributions import translated
 from raytuner.integrations.sklearn.answers import Answers
-from raytuner.integrations.sklearn.folds import GROWS, Folds, Steps
-from raytuner.integrations.sklearn.trials import SCORE, Found, Params, run_trials
-from raytuner.integrations.translated import Translated
+from raytuner.integrations.sklearn.folds import GROWS, SCORE, Folds, Params, Steps
+from raytuner.integrations.sklearn.parts import Part, parts_of
 from raytuner.space import Integer, Space
+
+if TYPE_CHECKING:
+    from ray.tune.schedulers import TrialScheduler
+
+    from raytuner.integrations.sklearn.trials import Found
 
 # Of a grid, which is a list of candidates: the place of one.
 _PLACE = "candidate"
 
 
 class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
-    """Search over parameters of an estimator by cross-validation, on Ray.
+    """Search over parameters of an estimator by cross-validation, in this process or on Ray.
 
-    Stands where ``GridSearchCV``, ``RandomizedSearchCV`` or scikit-optimize's ``BayesSearchCV``
-    stood, and fills ``cv_results_``, ``best_estimator_``, ``best_params_``, ``best_index_``,
+    Replaces ``GridSearchCV``, ``RandomizedSearchCV`` or scikit-optimize's ``BayesSearchCV``, and
+    fills ``cv_results_``, ``best_estimator_``, ``best_params_``, ``best_index_``,
     ``best_score_``, ``n_splits_``, ``refit_time_``, ``scorer_`` and ``multimetric_`` as they do.
     With ``param_distributions`` candidates are proposed by Bayesian optimisation
     (:class:`raytuner.BoTorchSearch`); with ``param_grid`` each candidate of the grid is evaluated.
@@ -48,18 +50,23 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
     Args:
         estimator: The estimator; a ``Pipeline`` or ``ColumnTransformer`` too.
         param_distributions: For each parameter a list of values, a distribution of ``scipy.stats``,
-            a Ray Tune domain or a dimension of scikit-optimize (see
-            :func:`raytuner.integrations.distributions.translated`). Of a list of such dicts, each
-            gets an equal share of ``n_iter``. If there are no more than ``n_iter`` candidates, all
-            of lists, each of them is evaluated.
+            a Ray Tune domain, a dimension of scikit-optimize or its tuple ``(low, high)`` or
+            ``(low, high, "log-uniform")``, or a distribution of Optuna (see
+            :func:`raytuner.integrations.distributions.translated`). A list of such dicts shares
+            ``n_iter`` equally; a dict with fewer combinations than its share leaves the rest to
+            the others. A pair ``(dict, n)`` in the list gets ``n`` candidates of its own, beside
+            ``n_iter``. If a dict has no more combinations than its number of candidates, each
+            combination is evaluated once.
         param_grid: For each parameter a list of values, or a list of such dicts. Give this or
             ``param_distributions``.
         n_iter: How many candidates to try of ``param_distributions``.
         scoring: As in scikit-learn. With several scores, the search goes by the one that ``refit``
             names, else by the first.
-        n_jobs: At most so many candidates at a time. None or below 0: as many as the cluster has
-            room for. 1: one by one in this process, without Ray, unless ``early_stopping`` or
-            ``parallel_folds`` asks for it.
+        n_jobs: None or 1: candidates run one by one in this process, without Ray. Above 1: at most
+            that many candidates run at a time, on Ray. Below 0: as many as the Ray cluster has room
+            for. ``early_stopping``, ``parallel_folds``, ``resources`` and ``storage_path`` need
+            Ray: with one of them, 1 means one candidate at a time on Ray, and None as many as the
+            cluster has room for.
         refit: As in scikit-learn.
         cv: As in scikit-learn.
         verbose: Above 0, progress is shown.
@@ -82,12 +89,17 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         parallel_folds: Run the folds of a candidate at the same time, each in a process of its own
             that gets ``resources``. For few candidates on many processors.
         resources: What one fit needs, ``{"cpu": 2, "gpu": 0.5}`` say; None for one CPU.
-        time_budget_s: Seconds after which no more candidates are tried.
+        time_budget_s: Seconds after which no more candidates are tried. In this process the first
+            candidate is always evaluated; on Ray it is an error if none was evaluated in time.
         storage_path: Folder to keep the studies in, or its URI; ``study_paths_`` then says where
             they are. None keeps none.
 
     Raises:
-        SettingError, SpaceError: In ``fit``, before anything is fitted: bad input.
+        SettingError, SpaceError: In ``fit``, before anything is fitted: bad input. SettingError:
+            ``time_budget_s`` ended before a candidate was evaluated.
+
+    Callbacks of scikit-learn (``set_callbacks``, from 1.9 on) get every candidate and every fold of
+    it. On Ray they get these after all trials have ended, and nothing from inside a fit.
 
     Example:
         >>> from scipy.stats import loguniform
@@ -113,7 +125,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         "random_state": ["random_state"],
         "early_stopping": ["boolean", StrOptions({"partial_fit", "warm_start", "folds"})],
         "max_t": [Interval(Integral, 1, None, closed="left")],
-        "scheduler": [TrialScheduler, None],
+        "scheduler": [HasMethods(["on_trial_add", "choose_trial_to_run"]), None],
         "parallel_folds": ["boolean"],
         "resources": [dict, None],
         "time_budget_s": [Interval(Real, 0, None, closed="neither"), None],
@@ -192,29 +204,88 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
     @property
     def _here(self) -> bool:
         """Whether candidates are evaluated in this process."""
-        return self.n_jobs == 1 and not self.early_stopping and not self.parallel_folds
+        needs_ray = (
+            self.early_stopping is not False
+            or self.parallel_folds
+            or self.resources is not None
+            or self.storage_path is not None
+        )
+        return self.n_jobs in (None, 1) and not needs_ray
 
-    def _run_search(self, evaluate_candidates: Callable[..., Any]) -> None:
-        """What scikit-learn's search asks of its children: propose, and have them evaluated."""
+    def _run_search(
+        self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None
+    ) -> None:
+        """Propose candidates and have scikit-learn's search evaluate them.
+
+        Args:
+            evaluate_candidates: Evaluates a list of candidates and returns all results so far.
+            callback_ctx: The context of scikit-learn's callbacks; None before version 1.9.
+        """
         parts, seeds = self._parts(), check_random_state(self.random_state)
         seed = [int(seeds.randint(2**31 - 1)) for _ in parts]
         steps = self._steps()
         max_t = self.n_splits_ if steps == "folds" else self.max_t
         self._check_scheduler(max_t)
-        if self._here:
-            for part, its in zip(parts, seed, strict=True):
-                self._search_here(part, its, evaluate_candidates)
+        with self._with_callbacks(evaluate_candidates, callback_ctx, parts) as evaluate:
+            if self._here:
+                for number, (part, its) in enumerate(zip(parts, seed, strict=True)):
+                    if not number or self._time_left() != 0:
+                        self._search_here(part, its, evaluate)
+            else:
+                self._search_there(parts, seed, evaluate, steps, max_t)
+
+    @contextmanager
+    def _with_callbacks(
+        self, evaluate: Callable[..., Any], context: Any, parts: Sequence[Part]
+    ) -> Iterator[Callable[..., Any]]:
+        """Give ``evaluate`` a context of scikit-learn's callbacks for each list of candidates."""
+        if context is None:
+            yield evaluate
             return
+        lists = sum(1 if self._at_once(part) else part.count for part in parts)
+        search = context.subcontext(
+            task_name="search", max_subtasks=lists if self._here else 1
+        ).call_on_fit_task_begin(estimator=self)
+
+        def evaluate_in_context(candidates: Sequence[Params], **more: Any) -> Any:
+            candidate = search.subcontext(
+                task_name="candidates",
+                max_subtasks=len(candidates) * self.n_splits_,
+                sequential_subtasks=False,
+            ).call_on_fit_task_begin(estimator=self)
+            results = evaluate(candidates, callback_ctx=candidate, **more)
+            candidate.call_on_fit_task_end(estimator=self)
+            return results
+
+        yield evaluate_in_context
+        search.call_on_fit_task_end(estimator=self)
+
+    def _search_there(
+        self,
+        parts: Sequence[Part],
+        seed: Sequence[int],
+        evaluate: Callable[..., Any],
+        steps: Steps | None,
+        max_t: int,
+    ) -> None:
+        """Search on Ray, then hand scikit-learn's search what the trials found."""
         with TemporaryDirectory(prefix="raytuner-", ignore_cleanup_errors=True) as scratch:
             path = folder_of(scratch if self.storage_path is None else self.storage_path)
             found: list[Found] = []
             before = set(folders_in(path))
             for part, its in zip(parts, seed, strict=True):
-                if found and self._time_left() == 0:
+                if self._time_left() == 0:
                     break
                 found += self._search_on_ray(part, its, steps, max_t, path)
             if self.storage_path is not None:
                 self.study_paths_ = [location(one) for one in folders_in(path) if one not in before]
+        if not found:
+            if self._time_left() != 0:
+                raise KeyboardInterrupt  # nothing else ends a study without any result
+            raise SettingError(
+                "the search ended before a candidate was evaluated: time_budget_s is"
+                f" {self.time_budget_s!r}, and starting Ray counts; give more seconds"
+            )
         more = None
         if steps is not None:
             more = {
@@ -225,12 +296,12 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         with warnings.catch_warnings():
             if steps == "folds":  # there are folds that were not run: no news
                 warnings.filterwarnings("ignore", "One or more of the")
-            evaluate_candidates([one.params for one in found], more_results=more)
+            evaluate([one.params for one in found], more_results=more)
         self._run.borrowed.close()  # what is fitted from here on is fitted here
 
     # -- what to try ----------------------------------------------------------------------------
 
-    def _parts(self) -> list[_Part]:
+    def _parts(self) -> list[Part]:
         """Searches to make one after the other: one, unless there is a list of spaces.
 
         Raises:
@@ -243,22 +314,8 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                 " it, distributions to try the best n_iter"
             )
         if self.param_grid is not None:
-            return [_Part(candidates=list(ParameterGrid(self.param_grid)))]
-        given = self.param_distributions
-        spaces = [given] if isinstance(given, Mapping) else list(given)
-        if not spaces:
-            raise SettingError("param_distributions is empty; give at least one search space")
-        if all(_listed(values) for space in spaces for values in space.values()):
-            grid = ParameterGrid([{k: list(v) for k, v in space.items()} for space in spaces])
-            if len(grid) <= self.n_iter:
-                return [_Part(candidates=list(grid))]
-        share, more = divmod(self.n_iter, len(spaces))
-        counts = [share + (number < more) for number in range(len(spaces))]
-        return [
-            _Part(space=translated(space), count=count)
-            for space, count in zip(spaces, counts, strict=True)
-            if count
-        ]
+            return [Part(candidates=list(ParameterGrid(self.param_grid)))]
+        return parts_of(self.param_distributions, self.n_iter)
 
     def _steps(self) -> Steps | None:
         """What early stopping goes by.
@@ -307,13 +364,16 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
     def _metric(self) -> str | None:
         return self.refit if isinstance(self.refit, str) else None
 
-    def _search_here(self, part: _Part, seed: int, evaluate: Callable[..., Any]) -> None:
+    def _search_here(self, part: Part, seed: int, evaluate: Callable[..., Any]) -> None:
         """Propose, evaluate, learn: one by one."""
-        # Here, for a trial's process imports this module too and needs no torch.
+        # Imported here because a trial's process imports this module too and needs no torch.
         from raytuner.search import BoTorchSearch
 
         if part.candidates is not None:
-            evaluate(part.candidates)
+            at_once = len(part.candidates) if self._at_once(part) else 1
+            for place in range(0, len(part.candidates), at_once):
+                if not place or self._time_left() != 0:
+                    evaluate(part.candidates[place : place + at_once])
             return
         assert part.space is not None  # it has either
         search = BoTorchSearch(part.space.space, SCORE, "max", background=False, seed=seed)
@@ -327,9 +387,15 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             score = results[_column(results, self._metric())][-1]
             search.on_trial_complete(str(number), {SCORE: float(score), "training_iteration": 1})
 
+    def _at_once(self, part: Part) -> bool:
+        """Whether this process evaluates all candidates of a part in one call."""
+        return part.candidates is not None and self.time_budget_s is None
+
     def _search_on_ray(
-        self, part: _Part, seed: int, steps: Steps | None, max_t: int, path: Folder
+        self, part: Part, seed: int, steps: Steps | None, max_t: int, path: Folder
     ) -> list[Found]:
+        from raytuner.integrations.sklearn.trials import run_trials
+
         settings: dict[str, Any] = {
             "num_samples": part.count,
             "seed": seed,
@@ -409,19 +475,6 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Candidates as they stand, or a space to search with so many of them."""
-
-    candidates: list[Params] | None = None
-    space: Translated | None = None
-    count: int = 0
-
-    def __post_init__(self) -> None:
-        if self.candidates is not None:
-            object.__setattr__(self, "count", len(self.candidates))
-
-
-@dataclass(frozen=True)
 class _Listed:
     """The candidate at a place."""
 
@@ -429,12 +482,6 @@ class _Listed:
 
     def __call__(self, config: Mapping[str, Any]) -> Params:
         return self.candidates[config[_PLACE]]
-
-
-def _listed(values: Any) -> bool:
-    """Whether these are values, one by one, and no range of scikit-optimize's."""
-    listed = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str | bytes)
-    return listed and not isinstance(values, tuple)
 
 
 def _column(results: Mapping[str, Any], metric: str | None) -> str:

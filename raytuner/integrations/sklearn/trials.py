@@ -14,15 +14,12 @@ import raytuner
 from raytuner.errors import TrainableError
 from raytuner.folders import Folder
 from raytuner.history import Trial, TrialState
-from raytuner.integrations.sklearn.folds import Folds, Scored, Steps, mean_score
+from raytuner.integrations.sklearn.folds import SCORE, Folds, Params, Scored, Steps, mean_score
 from raytuner.space import Config, Space
 from raytuner.study.kept import kept, report_with
 
-SCORE = "mean_test_score"
 _FOLDS = "folds"
 _ERROR = "raised"
-
-Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
