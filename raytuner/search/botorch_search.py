@@ -45,15 +45,29 @@ from raytuner.search.lookahead import Lookahead, ahead, asked_through
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
 from raytuner.search.outcome import Outcome, correct, ending, keep, record
+from raytuner.search.param_space import (
+    GRIDS,
+    grids,
+    param_space_of_tuner,
+    warn_of_constants,
+    warn_of_too_few,
+    with_untried,
+)
 from raytuner.search.priors import PRIORS, read_priors
 from raytuner.search.priors import from_json as priors_from_json
 from raytuner.search.priors import to_json as priors_json
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals
 from raytuner.search.restore import RECORD_FILE, UNKNOWN_TO_RAY, LateEnd, counted, reconciled
-from raytuner.search.tune_space import has_domains, space_from_tune, without_conditional
+from raytuner.search.tune_space import (
+    check_functions,
+    has_domains,
+    space_from_tune,
+    without_conditional,
+)
 from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
+from raytuner.space.space import nothing_varies
 
 logger = logging.getLogger(__name__)
 
@@ -255,6 +269,10 @@ class BoTorchSearch(Searcher):
         self._lost: int | None = 0  # trials that count and that Ray does not know; None: to be seen
         self._constraints = parameter_constraints
         self._space = None if space is None else self._constrained(_as_space(space))
+        self._grids: list[str] = []  # those with values that may not have been tried
+        self._looked = False  # for mistakes in the space
+        if space is not None:
+            self._look_at(space.template if isinstance(space, Space) else space)
         self._history: History | None = None
         self._proposer_state: dict[str, Any] | None = None
         self._proposals: Proposals | None = None  # made when they are first needed
@@ -296,6 +314,7 @@ class BoTorchSearch(Searcher):
             )
         if self._space is None:
             self._space = self._constrained(space_from_tune(config))
+            self._look_at(config)
             # Ray lays each proposal over this dict: what is left in it reaches every trial.
             always = without_conditional(config)
             config.clear()
@@ -306,6 +325,7 @@ class BoTorchSearch(Searcher):
             self._begin()
         else:
             self._history.max_t = self._max_t
+        warn_of_too_few(self.history, self._grids, spec.get("num_samples"))
         return True
 
     def use_space(self, space: Space) -> None:
@@ -317,6 +337,7 @@ class BoTorchSearch(Searcher):
         if self._space is not None:
             raise SettingError("BoTorchSearch has a search space already; give it once")
         self._space = self._constrained(space)
+        self._look_at(space.template)
 
     def search_within(self, space: Space) -> None:
         """Propose configurations of ``space`` only, and learn from those trials that lie in it.
@@ -454,7 +475,10 @@ class BoTorchSearch(Searcher):
         if proposal is None:
             self._turn()
             return None
-        return self._hand_out(trial_id, proposal.config, proposal.origin)
+        config = with_untried(searched, self._grids, proposal.config) if self._grids else None
+        if config is None:
+            self._grids = []  # each value was tried
+        return self._hand_out(trial_id, config or proposal.config, proposal.origin)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record what a running trial reported.
@@ -694,6 +718,16 @@ class BoTorchSearch(Searcher):
 
     # -- save and restore -----------------------------------------------------------------------
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes. Ray pickles the searcher when it makes a Tuner: mistakes show there."""
+        given = param_space_of_tuner()
+        if given:
+            check_functions(given)
+            if self._space is None and not has_domains(given):
+                raise SpaceError(nothing_varies(given))
+            self._look_at(given)
+        return self.__dict__.copy()
+
     def save(self, checkpoint_path: str) -> None:
         """Write the record, and the proposer's state within it, to one SQLite file.
 
@@ -733,6 +767,7 @@ class BoTorchSearch(Searcher):
         self._proposer_state = history.get_meta("proposer")
         self._space = history.space
         self._goal = history.goal
+        self._grids = history.get_meta(GRIDS) or []
         objectives = history.goal.objectives
         self._metric = _listed("metric", [one.metric for one in objectives])
         self._mode = _listed("mode", [one.mode for one in objectives])
@@ -761,6 +796,8 @@ class BoTorchSearch(Searcher):
         )
         self._history.curves = [c for c in self._curves if c not in self._goal.metrics]
         self._history.set_meta("search_id", uuid.uuid4().hex)
+        if self._grids:
+            self._history.set_meta(GRIDS, self._grids)
         self._use_earlier(self._space, self._history)
         if self._priors:
             beliefs = read_priors(self._priors, self._space)
@@ -794,6 +831,13 @@ class BoTorchSearch(Searcher):
             if trial.state is TrialState.FAILED and point.tobytes() == key:
                 history.add(trial_id, trial.config, trial.origin)
                 return
+
+    def _look_at(self, space: Mapping[str, Any]) -> None:
+        """Note the grids of a space, and warn once of constants that should perhaps vary."""
+        if self._strategy != "grid":  # which tries every combination
+            self._grids = grids(space)
+        if not self._looked:
+            self._looked = warn_of_constants(space)
 
     def _constrained(self, space: Space) -> Space:
         return space.constrained(self._constraints)

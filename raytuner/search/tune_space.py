@@ -60,9 +60,9 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
 
     `choice` and `grid_search` become `Ordinal` when their values are at least three numbers that
     strictly increase or decrease, since a model can learn from the order that the user wrote
-    (16, 32, 64); otherwise `Categorical`. Their law is the same. A grid search's values are
-    choices like any other: a Bayesian search tries what promises most, not all of them. Values that
-    hold domains themselves become `Options`.
+    (16, 32, 64); otherwise `Categorical`. Their law is the same. A searcher tries each value of a
+    grid search at least once if there are enough trials, but not every combination of two grids.
+    Values that hold domains themselves become `Options`.
 
     Raises:
         SpaceError: Naming the key and the domain: `sample_from`, a domain or sampler of unknown
@@ -183,8 +183,8 @@ def has_domains(node: Any) -> bool:
     """
     if (
         isinstance(node, sample.Domain | Domain | When | Fidelity)
-        or _is_function(node)
-        or _is_grid_search(node)
+        or is_function(node)
+        or is_grid_search(node)
     ):
         return True
     if isinstance(node, Mapping):
@@ -194,19 +194,14 @@ def has_domains(node: Any) -> bool:
 
 def _translated(node: Any, path: Path) -> Any:
     """The template for the part of a param_space at `path`."""
-    if _is_function(node):
-        raise SpaceError(
-            f"{path_name(path)}: received tune.sample_from, whose values no model can know; give "
-            "a domain such as tune.uniform or tune.choice instead and compute the value from the "
-            "config inside the trainable"
-        )
+    _check_function(node, path)
     if isinstance(node, _Disguised):
         node = node.node
     if isinstance(node, When):
         return When(_translated(node.node, path), node.conditions)
     if isinstance(node, Fidelity):
         return Fidelity(_translated(node.domain, path))
-    if _is_grid_search(node):
+    if is_grid_search(node):
         return _choice(node["grid_search"], path, "tune.grid_search")
     if isinstance(node, Mapping):
         _check_keys(node, path)
@@ -218,13 +213,46 @@ def _translated(node: Any, path: Path) -> Any:
     return node
 
 
-def _is_function(node: Any) -> bool:
+def is_function(node: Any) -> bool:
+    """Whether Ray would compute the value: ``tune.sample_from``, or ``{"eval": "..."}``."""
     if isinstance(node, tuple) and len(node) == 2 and isinstance(node[0], str):
         return node[0] == _FUNCTION_TOKEN
+    if isinstance(node, Mapping) and len(node) == 1 and isinstance(node.get("eval"), str):
+        return True
     return isinstance(node, sample.Function)
 
 
-def _is_grid_search(node: Any) -> bool:
+def check_functions(node: Any, path: Path = ()) -> None:
+    """Check that no value of a `param_space` is computed by Ray.
+
+    Raises:
+        SpaceError: One is; the error names its key.
+    """
+    _check_function(node, path)
+    if isinstance(node, _Disguised | When):
+        check_functions(node.node, path)
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            check_functions(value, (*path, key))
+    elif isinstance(node, sample.Categorical):
+        check_functions(list(node.categories), path)
+    elif isinstance(node, list | tuple):
+        for place, value in enumerate(node):
+            check_functions(value, (*path, place))
+
+
+def _check_function(node: Any, path: Path) -> None:
+    if is_function(node):
+        what = f"the expression {node!r}" if isinstance(node, Mapping) else "tune.sample_from"
+        raise SpaceError(
+            f"{path_name(path)}: received {what}, whose values no model can know; give a domain"
+            " such as tune.uniform or tune.choice instead and compute the value from the config"
+            " inside the trainable"
+        )
+
+
+def is_grid_search(node: Any) -> bool:
+    """Whether this is what ``tune.grid_search`` returns."""
     return isinstance(node, Mapping) and len(node) == 1 and "grid_search" in node
 
 

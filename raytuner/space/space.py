@@ -20,6 +20,7 @@ from raytuner.space.conditions import Activity, Requirement, When, candidates, h
 from raytuner.space.constraints import Constraint, Rule, constraint, pulled_back
 from raytuner.space.domains import LISTABLE_LEVELS, REL_TOL, Domain, Kind
 from raytuner.space.fidelity import Fidelity, ordered
+from raytuner.space.lookalikes import advice_on, lookalikes
 from raytuner.space.options import OPTION, Missing, Options, has_options, like_group, unfolded
 from raytuner.space.spec import Path, path_name
 
@@ -127,10 +128,7 @@ class Space:
             if _varies(x)
         ]
         if not columns:
-            raise SpaceError(
-                f"nothing varies in {dict(template)!r}: a space needs at least one "
-                "hyperparameter with two values or more"
-            )
+            raise SpaceError(nothing_varies(template))
         names = [column.name for column in columns]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -631,6 +629,15 @@ class Space:
                 self._validate(child, item, (*path, i))
         elif is_primitive(node) and is_primitive(value) and not _equal(node, value):
             raise ConfigError(f"{name}: received {value!r}, expected the constant {node!r}")
+
+
+def nothing_varies(template: Mapping[str, Any]) -> str:
+    """Return the error of a space without hyperparameters."""
+    found = lookalikes(template)
+    return (
+        f"nothing varies in {dict(template)!r}: a space needs at least one "
+        f"hyperparameter with two values or more{f'; {advice_on(found)}' if found else ''}"
+    )
 
 
 def _rules(constraints: Any) -> list[Any]:

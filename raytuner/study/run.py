@@ -156,12 +156,14 @@ def prepare(
     param_space: Mapping[str, Any] | Space,
     metric: str | Sequence[str] | None,
     mode: str | Sequence[str] | None,
+    num_samples: int = -1,
 ) -> None:
     """Tell the searcher now what the Tuner would at its start: bad input shows before Ray runs."""
     if isinstance(param_space, Space):
         searcher.use_space(param_space)
         param_space = {}
-    if not searcher.set_search_properties(metric, mode, dict(param_space)):
+    told = searcher.set_search_properties(metric, mode, dict(param_space), num_samples=num_samples)
+    if not told:
         raise SettingError(
             "the searcher has a search space of its own, and param_space names hyperparameters too:"
             " give them in one place"

@@ -212,7 +212,7 @@ def tune(
         )
     elif not isinstance(searcher, BoTorchSearch):
         searcher = Recorded(searcher, time_attr=time_attr, max_t=max_t)
-    prepare(searcher, param_space, metric, mode)
+    prepare(searcher, param_space, metric, mode, num_samples)
     path = folder_for(trainable, storage_path, name)
     if wants_fit(resources):
         with ray_session():

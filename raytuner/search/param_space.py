@@ -1,0 +1,117 @@
+"""What a Tuner's param_space says beside the search space: mistakes in it, and grids to try."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+# Private to Ray; a test watches it.
+from ray.tune.impl.tuner_internal import TunerInternal
+
+from raytuner.errors import RaytunerWarning
+from raytuner.history import History
+from raytuner.search.tune_space import is_grid_search
+from raytuner.space import Config
+from raytuner.space.lookalikes import advice_on, lookalikes
+from raytuner.space.options import OPTION
+from raytuner.space.spec import Path, path_name
+
+GRIDS = "grid_search"
+"""What the record has of the names of hyperparameters with ``tune.grid_search``."""
+
+_SAME_LEVEL = 1e-9
+
+
+def param_space_of_tuner() -> Mapping[str, Any] | None:
+    """Return the param_space of the Tuner that is being made; None at any other time.
+
+    Ray pickles a searcher when it makes a Tuner, before it starts. Later it hands the searcher a
+    param_space in which placeholders stand for the user's objects.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is TunerInternal.__init__.__code__:
+            given = frame.f_locals["self"].param_space
+            return given if isinstance(given, Mapping) else None
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def warn_of_constants(param_space: Any) -> bool:
+    """Warn if constants look as if they were meant to be searched; return whether there are any."""
+    found = lookalikes(param_space)
+    if found:
+        warnings.warn(advice_on(found), RaytunerWarning, stacklevel=4)
+    return bool(found)
+
+
+def grids(param_space: Any) -> list[str]:
+    """Return the names of hyperparameters with ``tune.grid_search``."""
+    names = [path_name(path) for path in _grids(param_space, ())]
+    return [*names, *(f"{name}/{OPTION}" for name in names)]  # of values that hold domains
+
+
+def _grids(node: Any, path: Path) -> Iterator[Path]:
+    if hasattr(node, "node"):  # a condition's
+        yield from _grids(node.node, path)
+    elif is_grid_search(node):
+        yield path
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _grids(value, (*path, key))
+    elif isinstance(node, list | tuple):
+        for place, item in enumerate(node):
+            yield from _grids(item, (*path, place))
+
+
+def warn_of_too_few(history: History, names: Sequence[str], num_samples: object) -> None:
+    """Warn if there are fewer trials than values of a grid."""
+    if not isinstance(num_samples, int) or num_samples < 0:
+        return
+    for column in history.space.columns:
+        levels = column.n_levels or 0
+        if column.name in names and levels > num_samples:
+            warnings.warn(
+                f"{column.name}: tune.grid_search has {levels} values, and num_samples is"
+                f" {num_samples}, so not each is tried; set num_samples to {levels} or more, or"
+                " write tune.choice",
+                RaytunerWarning,
+                stacklevel=4,
+            )
+
+
+def with_untried(history: History, names: Sequence[str], config: Config) -> Config | None:
+    """Return a configuration with values of grids in it that no trial has had yet.
+
+    Args:
+        history: The record.
+        names: The hyperparameters that are grids.
+        config: A proposal.
+
+    Returns:
+        The proposal, with untried values in place of tried ones wherever the space allows; None if
+        each value has been tried.
+    """
+    space, points = history.space, history.points()
+    active = space.active(points) if len(points) else np.empty((0, space.dim), dtype=bool)
+    x, is_left = space.encode([config])[0], False
+    for j, column in enumerate(space.columns):
+        if column.name not in names or column.is_fidelity:
+            continue
+        tried = points[active[:, j], j]
+        units = column.domain.level_units()
+        left = [unit for unit in units if not np.any(np.abs(tried - unit) < _SAME_LEVEL)]
+        is_left = is_left or bool(left)
+        if not space.active(x[None])[0, j] or any(abs(unit - x[j]) < _SAME_LEVEL for unit in left):
+            continue
+        for unit in left:
+            changed = x.copy()
+            changed[j] = unit
+            if space.allowed(changed[None])[0]:
+                x = changed
+                break
+    return space.decode(x[None])[0] if is_left else None

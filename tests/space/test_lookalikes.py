@@ -1,0 +1,106 @@
+"""Constants that look as if they were meant to be searched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.distributions import FloatDistribution
+from scipy import stats
+
+from raytuner.errors import SpaceError
+from raytuner.space import Float, Space, fidelity, when
+from raytuner.space.lookalikes import lookalikes
+
+
+class Dimension:
+    """Has what scikit-optimize's dimensions have."""
+
+    def rvs(self) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ([16, 32, 64], "tune.choice([16, 32, 64])"),
+        ((16, 32, 64), "tune.choice([16, 32, 64])"),
+        ([0.1, 0.01], "tune.choice([0.1, 0.01])"),
+        ((0.0, 0.5), "tune.uniform(0.0, 0.5)"),
+        ([1, 8], "tune.randint(1, 9)"),
+        ((1e-4, 0.1, "log-uniform"), "tune.loguniform(0.0001, 0.1)"),
+        ((1, 8, "uniform"), "tune.uniform(1, 8)"),
+        (["sgd", "adam"], "tune.choice(['sgd', 'adam'])"),
+        ([True, False], "tune.choice([True, False])"),
+        ([None, 3], "tune.choice([None, 3])"),
+        ([[64], (64, 64)], "tune.choice([[64], (64, 64)])"),
+        (range(1, 4), "tune.choice([1, 2, 3])"),
+        ({3}.union({5, 7}), "tune.choice(["),
+        (np.array([0.1, 0.2, 0.5]), "tune.choice([0.1, 0.2, 0.5])"),
+        ([np.float64(0.5), np.float64(0.7)], "tune.uniform(0.5, 0.7)"),
+        ({"low": 0, "high": 1}, "tune.randint(0, 2)"),
+        ({"min": 0.5, "max": 1}, "tune.uniform(0.5, 1)"),
+        ({"type": "float", "low": 0.5, "high": 1}, "tune.uniform(0.5, 1)"),
+        ({"values": [1, 2]}, "tune.choice([1, 2])"),
+        ({"_type": "choice", "_value": [1, 2]}, "tune.choice([1, 2])"),
+        ("tune.loguniform(1e-4, 1e-1)", "without quotes"),
+        ("choice(['a', 'b'])", "without quotes"),
+        (stats.uniform(0, 1), "tune.uniform, tune.loguniform"),
+        (FloatDistribution(0, 1), "raytuner.integrations"),
+        (Dimension(), "tune.uniform"),
+        (lambda spec: 3, "compute the value in the trainable"),
+    ],
+    ids=repr,
+)
+def test_what_looks_like_a_hyperparameter_is_found_wherever_it_is(value: Any, advice: str) -> None:
+    for path, template in {
+        "x": {"x": value},
+        "a/b/1": {"a": {"b": [Float(0, 1), value]}},
+        "when": {"when": when(value, lr=1)},
+    }.items():
+        [(name, said)] = lookalikes(template).items()
+        assert name == path
+        assert advice in said
+    with pytest.raises(SpaceError, match=r"nothing varies in .* look like hyperparameters"):
+        Space({"x": value})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        3,
+        "relu",
+        None,
+        [64, 64],
+        (3, 3),
+        [3],
+        [],
+        {},
+        ("relu", "tanh"),
+        ("__ref_ph", "a1b2"),
+        {"min_delta": 0.1, "max_epochs": 3},
+        {"low": 0, "high": Float(0, 1)},
+        {"grid_search": [1, 2]},
+        list(range(1000)),
+        np.arange(1000),
+        np.zeros((3, 3)),
+        dict,
+        print,
+        len,
+        b"ab",
+        object(),
+        Float(0, 1),
+        fidelity(Float(0, 1)),
+        "normal",
+        "normal (the default)",
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_other_constants_are_left_alone(value: Any) -> None:
+    assert lookalikes({"x": value}) == {}
+
+
+def test_a_space_in_which_nothing_varies_says_only_that() -> None:
+    with pytest.raises(SpaceError, match=r"two values or more$"):
+        Space({"x": 3})
