@@ -35,6 +35,10 @@ class HistoryError(RaytunerError):
     """A record of a search that cannot be read, or an event that does not fit it."""
 
 
+class InUseError(HistoryError):
+    """A record of a search that another process, or another run in this one, writes now."""
+
+
 class TrainableError(RaytunerError):
     """A training function that cannot be run as given."""
 

@@ -1,7 +1,13 @@
 """What tests of several rooms share."""
 
 import logging
-from collections.abc import Iterator
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -35,3 +41,31 @@ def ray_cluster() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@contextmanager
+def _another_process(record: Path, child: str = "") -> Iterator[subprocess.Popen[str]]:
+    """A process that writes a record, and has started another one."""
+    program = (
+        "import os, subprocess, sys, time; from pathlib import Path;"
+        "from raytuner.history import Writer; writer = Writer(Path(sys.argv[1])); child = 0\n"
+        f"{child}\nprint(child, flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(record)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    child_id = int(process.stdout.readline())
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if child_id:
+            os.kill(child_id, signal.SIGKILL)
+
+
+@pytest.fixture
+def another_process() -> Callable[..., AbstractContextManager["subprocess.Popen[str]"]]:
+    """Starts a process that writes the record at a path."""
+    return _another_process

@@ -16,6 +16,7 @@ from raytuner.history.stand_in import StandIn
 from raytuner.history.started import note_start, start_of, starts
 from raytuner.history.store import Store, set_aside
 from raytuner.history.trial import Origin, Trial, TrialState, proposal_counts
+from raytuner.history.writer import Writer, held, who_writes
 
 __all__ = [
     "FORMAT_VERSION",
@@ -34,10 +35,12 @@ __all__ = [
     "Store",
     "Trial",
     "TrialState",
+    "Writer",
     "always_failing",
     "cause",
     "causes",
     "fronts",
+    "held",
     "non_dominated",
     "note_start",
     "proposal_counts",
@@ -46,4 +49,5 @@ __all__ = [
     "spread",
     "start_of",
     "starts",
+    "who_writes",
 ]

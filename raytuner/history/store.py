@@ -10,8 +10,10 @@ Behind a URI no database can be written to. It is in memory then, and each event
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
+import logging
 import math
 import shlex
 import shutil
@@ -35,6 +37,14 @@ from raytuner.history.format import (
     schema,
 )
 from raytuner.history.journal import Journal, Line, read_pieces
+from raytuner.history.place import Place
+
+logger = logging.getLogger(__name__)
+
+_INSERT = {
+    table: f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * (len(columns) + 1))})"
+    for table, columns in COLUMNS.items()
+}
 
 TrialRow = tuple[str, int, str, str, str, str, float, float | None]
 
@@ -55,11 +65,13 @@ class Store:
         self.path: Folder | None = path
         self.source: Folder | None = path
         self._journal: Journal | None = None
-        self._lines: list[Line] = []  # of the event under way, for the journal
+        self._lines: list[Line] = []  # of the event under way, for the journal and the copy
+        self._place: Place | None = None
         self._db = _connect(":memory:" if path is None else str(path), path)
         self._make_durable()
         with self.event():
             self._make_tables()
+        self._watch()
 
     @classmethod
     def open(cls, path: Folder) -> Store:
@@ -82,6 +94,7 @@ class Store:
             store._make_durable()
             with _readable(path):
                 store._update()
+                store._watch()
         except sqlite3.OperationalError as error:
             store._db.close()
             raise HistoryError(f"cannot write to the record {path}: {error}") from error
@@ -122,7 +135,7 @@ class Store:
             raise HistoryError(f"there is no record of a search at {path}")
         store = cls.__new__(cls)
         store.path = store.source = path
-        store._journal, store._lines = None, []
+        store._journal, store._lines, store._place = None, [], None
         store._db = _connect(f"{path.resolve().as_uri()}?mode={access}", path)
         try:
             store._require_record()
@@ -204,6 +217,7 @@ class Store:
     @contextmanager
     def event(self) -> Iterator[None]:
         """What is written inside is there after a kill as a whole or not at all."""
+        self._stay_in_place()
         with _writable(self.path):
             self._db.execute("BEGIN")
         try:
@@ -215,7 +229,7 @@ class Store:
                 self._db.execute("ROLLBACK")
             self._lines.clear()
             raise
-        self._tell_journal()
+        self._pass_on()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all events are where a killed process leaves them; whether they are."""
@@ -237,11 +251,15 @@ class Store:
                 raise HistoryError(f"{error}. The whole record is kept as {kept}") from error
             self._db.close()
             return
+        self._stay_in_place()
         # A file marked as having a write-ahead log cannot be read in a folder that cannot be
         # written to. The mark stays while someone else has the file open.
         with suppress(sqlite3.OperationalError):
             self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
+        if self._place is not None:
+            self._place.copy.close()
+            self._place = None
 
     def move_to(self, path: Folder) -> None:
         """Keep the record at ``path`` from now on, in the place of a record there.
@@ -263,6 +281,7 @@ class Store:
         self._db.backup(store._db)
         self.close()
         self.path, self.source, self._db = path, path, store._db
+        self._watch()
 
     def _move_behind(self, folder: RemoteFolder) -> None:
         try:
@@ -274,7 +293,7 @@ class Store:
             memory = Store()
             self._db.backup(memory._db)
             self.close()
-            self._db = memory._db
+            self._db, self._place = memory._db, None
         self.path, self.source, self._journal = folder, folder, journal
 
     def _all_lines(self) -> Iterator[Line]:
@@ -287,6 +306,7 @@ class Store:
 
         The old file is there until the new one is whole. Nobody may have it open.
         """
+        self._stay_in_place()
         draft = path.with_name(f".{path.name}.draft")
         draft.unlink(missing_ok=True)
         with _writable(path), closing(_connect(str(draft), path)) as target:
@@ -383,21 +403,61 @@ class Store:
     def _put(self, table: str, row: Sequence[Any]) -> None:
         kept = as_kept(table, row)
         row = (*kept, crc_of(table, kept))
+        if not self._db.in_transaction:
+            self._stay_in_place()
         with _writable(self.path):
             self._insert(table, row)
-        if self._journal is not None:
+        if self._journal is not None or self._place is not None:
             self._lines.append((table, row))
             if not self._db.in_transaction:
-                self._tell_journal()
+                self._pass_on()
 
     def _insert(self, table: str, row: Row) -> None:
-        marks = ", ".join("?" * (len(COLUMNS[table]) + 1))
-        self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)
+        self._db.execute(_INSERT[table], row)
 
-    def _tell_journal(self) -> None:
+    def _pass_on(self) -> None:
+        """Hand what was written to the journal, or to the copy in memory."""
         if self._journal is not None and self._lines:
             self._journal.put(self._lines)
             self._lines = []
+        if self._place is not None:
+            for table, row in self._lines:
+                self._place.copy.execute(_INSERT[table], row)
+            self._lines.clear()
+            self._place.note()
+
+    def _watch(self) -> None:
+        """From now on, notice if the file is removed or replaced."""
+        if isinstance(self.path, Path):
+            # The name of the search is in the file itself then, not in its log alone.
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._place = Place(self.path, self._db)
+
+    def _stay_in_place(self) -> None:
+        """Go on in a new file if the record was removed, or another one took its place."""
+        if self._place is None or self._place.is_there():
+            return
+        old, place = self.path, self._place
+        # Never closed: that would write the rest of its log into a file that is another's by now.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
+        try:
+            path, self._db = place.begin_anew()
+        except (OSError, sqlite3.OperationalError) as error:
+            raise HistoryError(
+                f"the record {old} was removed while the study ran, and no new one can be written"
+                f" beside it: {error}"
+            ) from error
+        self._lines.clear()
+        self.path = self.source = path
+        self._make_durable()
+        self._watch()
+        logger.warning(
+            "The record %s was %s while the study ran. The study goes on in %s, which has all of"
+            " it.",
+            old,
+            "removed" if path == old else "replaced by another file",
+            path,
+        )
 
     def _rows(self, table: str, order: str) -> Iterator[Any]:
         with _readable(self.source):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import uuid
+import weakref
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from raytuner.bayes import Proposer, best_by_model
 from raytuner.bayes.seen import Seen
 from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
-from raytuner.errors import HistoryError, MetricError, SettingError, SpaceError
+from raytuner.errors import HistoryError, InUseError, MetricError, SettingError, SpaceError
 from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
 from raytuner.history import (
     Goal,
@@ -28,6 +29,8 @@ from raytuner.history import (
     Snapshot,
     Trial,
     TrialState,
+    Writer,
+    held,
     proposal_counts,
 )
 from raytuner.history.goal import names_of
@@ -252,6 +255,7 @@ class BoTorchSearch(Searcher):
         self._record = None if record is None else _record_place(record)
         self._live: Path | None = None  # where the record is kept if no file was asked for
         self._initial = InitialPoints(points_to_evaluate, evaluated_rewards)
+        self._settled: Folder | None = None  # which of both it was put to; it may have moved since
         self._evaluated: list[Evaluated] = []
         self._again: tuple[list[Config], int] = ([], 0)  # and how many trials there were before
         self._narrowed: Narrowed | None = None
@@ -266,6 +270,8 @@ class BoTorchSearch(Searcher):
         self._ended_late: set[str] = set()  # Ray was killed before it saved so
         self._begun_late: set[str] = set()  # likewise
         self._failed_before: set[str] = set()  # Tuner.restore may run them again
+        self._claims: list[Writer | None] = []  # of the right to write; None in a copy
+        self._refused: InUseError | None = None  # another process has that right
         self._lost: int | None = 0  # trials that count and that Ray does not know; None: to be seen
         self._constraints = parameter_constraints
         self._space = None if space is None else self._constrained(_as_space(space))
@@ -435,9 +441,10 @@ class BoTorchSearch(Searcher):
                 f" {', '.join(history.goal.metrics)}; leave it out, and repeat inside of the"
                 " training function: report the means there"
             )
+        self._writes()
         if history.path is None:
             self._settle_record()
-        self._lookahead.find(self.close)
+        self._lookahead.find(self._end)
         live, slots = self._room(history)
         bound = math.inf if self._max_concurrent is None else self._max_concurrent
         if slots is not None:
@@ -735,12 +742,13 @@ class BoTorchSearch(Searcher):
         to keep the record in as things happen, it is kept near that folder from then on.
         """
         history = self._ready()
+        self._writes()
         path = Path(checkpoint_path)
         if self._record is None and path.parent.name == _STAGING:
             # Beside the folder, not in it: Ray uploads what is in it file by file, and a database
             # that is being written would arrive torn.
             self._live = path.parent.parent / RECORD_FILE
-        if history.path is None or history.path != (self._record or self._live):
+        if history.path is None or self._settled != (self._record or self._live):
             self._settle_record()
         history.set_meta("proposer", self._source().state_dict())
         live = history.path
@@ -749,7 +757,7 @@ class BoTorchSearch(Searcher):
         history.flush(_FLUSH_S)
         history.copy_to(path)
         if self._lookahead.is_last_save():
-            self.close()
+            self._end()
 
     def restore(self, checkpoint_path: str) -> None:
         """Continue from what :meth:`save` wrote, and from what was recorded after it.
@@ -764,6 +772,15 @@ class BoTorchSearch(Searcher):
         failed = (h.trial_id for h in history.heads() if h.state is TrialState.FAILED)
         self._failed_before = set(failed) - self._ended_late
         self._lost = None
+        live = history.get_meta("live")
+        self._refused = None
+        try:
+            if live is not None and Path(live).is_file():
+                self._claim(Path(live))
+        except InUseError as error:  # raised here, it would let Ray begin the experiment again
+            self._refused = error
+        except HistoryError as error:
+            logger.debug("The record that was written last cannot be locked: %s", error)
         self._proposer_state = history.get_meta("proposer")
         self._space = history.space
         self._goal = history.goal
@@ -996,11 +1013,33 @@ class BoTorchSearch(Searcher):
             self._used_until = len(history)
         return self._used
 
+    def _claim(self, record: Folder) -> None:
+        """Be the one process that writes a record, unless whoever runs the study has seen to it."""
+        if held(record) is None:
+            writer = Writer(record)
+            self._claims.append(writer)
+            weakref.finalize(self, writer.close)
+
+    def _writes(self) -> None:
+        """Raise InUseError if another process writes the record."""
+        if self._refused is not None:
+            raise self._refused
+        if self._record is not None and (writer := held(self._record)) is not None:
+            writer.check()
+
+    def _end(self) -> None:
+        """The search is over: others may go on with it."""
+        self.close()
+        while self._claims:
+            if (writer := self._claims.pop()) is not None:
+                writer.close()
+
     def _settle_record(self) -> None:
         """Write the record to the file that was asked for, or to where Ray keeps the experiment."""
         path = self._record or self._live
         if path is None:
             return
+        self._claim(path)
         if self._record is not None and _is_there(path):
             other = History.read(path, stand_ins=True)
             if other.get_meta("search_id") != self.history.get_meta("search_id"):
@@ -1008,9 +1047,8 @@ class BoTorchSearch(Searcher):
                     f"{path} holds the record of another search ({len(other)} trials); name"
                     " another file, or remove it"
                 )
-        if isinstance(path, Path):
-            path.parent.mkdir(parents=True, exist_ok=True)
         self.history.move_to(path)
+        self._settled = path
 
     def _running(self, history: History) -> int:
         """Trials that are pending or running now; paused ones hold no slot."""

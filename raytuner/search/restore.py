@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from raytuner.errors import HistoryError
 from raytuner.folders import Folder, RemoteFolder
 from raytuner.history import History, Origin, TrialState, journal
+from raytuner.history.place import moved, search_in
 from raytuner.space import Space
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,42 @@ RECORD_FILE = "raytuner-record.sqlite"
 def record_at(folder: Folder) -> Folder:
     """Where the record of the study in a folder is: a file, or a folder of pieces behind a URI."""
     return folder / (RECORD_FILE if isinstance(folder, Path) else journal.FOLDER)
+
+
+def open_record(folder: Folder, known: History, space: Space | None = None) -> History:
+    """Open the record of a study, to be written to: where it is, or where it had to go on.
+
+    Args:
+        folder: The study's folder.
+        known: What is known of the record; the file must be of the same search.
+        space: As for :meth:`History.open`.
+
+    Raises:
+        HistoryError: There is no record, or only that of another search.
+    """
+    place, search_id = record_at(folder), known.get_meta("search_id")
+    beside = moved(place, search_id) if isinstance(place, Path) else ()
+    found = [path for path in (place, *beside) if path.exists() and _may_be(path, search_id)]
+    if found:
+        history = History.open(found[-1], space)  # it has gone on the longest
+        if history.get_meta("search_id") == search_id:
+            return history
+        history.close()
+    what = "holds the record of another search" if place.exists() else "is gone"
+    raise HistoryError(
+        f"{place} {what}: the record of this study was replaced or removed. Put it back, and load"
+        " the study again"
+    )
+
+
+def _may_be(path: Folder, search_id: str | None) -> bool:
+    """Whether a file may be of this search. One of another search is not even opened to write."""
+    if not isinstance(path, Path):
+        return True
+    try:
+        return search_in(path) in (None, search_id)
+    except (sqlite3.Error, ValueError):
+        return True  # damaged: whoever opens it says so
 
 
 UNKNOWN_TO_RAY = "its driver died before Ray saved it"

@@ -12,9 +12,11 @@ from typing import Any
 
 from ray import tune as ray_tune
 
-from raytuner.errors import RaytunerError, SettingError, TrainableError
+from raytuner.errors import InUseError, RaytunerError, SettingError, TrainableError
 from raytuner.folders import DEFAULT_STORAGE, Folder, RemoteFolder, folder_of
+from raytuner.history import who_writes
 from raytuner.placement.request import Resources, for_ray
+from raytuner.search.restore import record_at
 from raytuner.secret import without_secrets
 
 _TRIED = ".raytuner-can-write"
@@ -99,6 +101,7 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
 
     Raises:
         SettingError: There is something in it already, or nothing can be written there.
+        InUseError: A study runs in it.
     """
     given = DEFAULT_STORAGE if storage_path is None else storage_path
     try:
@@ -122,6 +125,8 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
         )
     path = storage / name
     if _has_content(path):
+        if (taken := who_writes(record_at(path))) is not None:
+            raise InUseError(taken)
         raise SettingError(
             f"{path} holds a study or something else already; choose another name, or go on with"
             " raytuner.load(path).resume()"

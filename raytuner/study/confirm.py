@@ -18,7 +18,7 @@ from raytuner.errors import HistoryError, RaytunerWarning, SettingError
 from raytuner.folders import Folder, location
 from raytuner.history import History, Trial, TrialState
 from raytuner.placement.request import Resources
-from raytuner.search.restore import record_at
+from raytuner.search.restore import open_record, record_at
 from raytuner.space import Config
 from raytuner.study.arguments import Trainable, check_trainable, with_resources
 from raytuner.study.callbacks import guarded
@@ -86,7 +86,7 @@ def confirm(
         values = _run_again(path, history, runnable, configs, max_concurrent, callbacks)
     note(history, trials, values)
     if record_at(path).exists():
-        with closing(History.open(record_at(path), history.space)) as live:
+        with closing(open_record(path, history, history.space)) as live:
             live.set_meta(CONFIRMED, history.get_meta(CONFIRMED))
     return confirmed(history)
 

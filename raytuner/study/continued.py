@@ -18,7 +18,7 @@ from raytuner.schedulers.named import DEFAULT_SCHEDULER, SCHEDULERS
 from raytuner.search import BoTorchSearch
 from raytuner.search.again import take_up
 from raytuner.search.botorch_search import DEFAULT_STRATEGY
-from raytuner.search.restore import record_at
+from raytuner.search.restore import open_record, record_at
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Rule, Space
 from raytuner.study.arguments import Trainable, check_count, check_trainable, with_resources
@@ -55,12 +55,12 @@ def resume(
             raise HistoryError(
                 f"{path} holds no state of Ray's to go on from, only the record: start a new study"
             )
-        with closing(History.open(record_at(path), history.space)) as live:
+        with closing(open_record(path, history, history.space)) as live:
             note_run(live, "resumed")
         require_room(runnable)
         tuner = ray_tune.Tuner.restore(location(path), runnable)
         finished = fit(tuner, history.get_meta("time_budget_s"))
-    after = settled(path, history.space, finished)
+    after = settled(path, history, finished)
     require_success(after, _stop_after_failures(history), path)
     return after
 
@@ -109,7 +109,8 @@ def extend(
         raise HistoryError(f"there is no record to go on from at {record}")
     runnable = with_resources(trainable, resources)
     space = _next_space(before, param_space, parameter_constraints)
-    with closing(_record_of(path, space)) as history:
+    with closing(_record_of(path, before, space)) as history:
+        record = history.path or record
         carried = carry_over(
             history,
             space,
@@ -191,18 +192,17 @@ def _next_space(
     )
 
 
-def _record_of(folder: Folder, space: Space | None) -> History:
-    """The record, to be written to.
+def _record_of(folder: Folder, before: History, space: Space | None) -> History:
+    """Open the record, to be written to.
 
     Raises:
         SpaceError: It has objects that no file can hold, and ``space`` is not the space that has
             them.
     """
-    path = record_at(folder)
     try:
-        return History.open(path)
+        return open_record(folder, before)
     except SpaceError:
-        return History.open(path, space)
+        return open_record(folder, before, space)
 
 
 def _end_abandoned(history: History) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from raytuner import text
 from raytuner.errors import HistoryError, SettingError
 from raytuner.folders import Folder, RemoteFolder, folder_of
-from raytuner.history import Goal, History, Remains, salvaged, set_aside
+from raytuner.history import Goal, History, Remains, Writer, salvaged, set_aside
 from raytuner.search.restore import RECORD_FILE, saved_copies
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Space
@@ -91,6 +92,7 @@ def recover(
 
     Raises:
         HistoryError: There is no study, or too little is left of it: the search space is lost.
+        InUseError: Another process runs the study, and its record would be replaced.
         SettingError: ``to`` has something in it, or cannot be written to.
         SpaceError, MetricError: ``param_space``, ``metric`` or ``mode`` is none.
 
@@ -124,8 +126,9 @@ def recover(
     if to is not None or not is_whole:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            kept = set_aside(record) if to is None else None
-            found.history.copy_to(target)
+            with nullcontext() if to is not None else Writer(record):
+                kept = set_aside(record) if to is None else None
+                found.history.copy_to(target)
         except OSError as error:
             raise SettingError(f"cannot write to {target.parent}: {error.strerror}") from error
     return Recovered(

@@ -25,7 +25,7 @@ from raytuner.placement.silence import Silence
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, make_scheduler
 from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.search import BoTorchSearch
-from raytuner.search.restore import FIRST, counted, record_at
+from raytuner.search.restore import FIRST, counted, open_record
 from raytuner.space import Space
 from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
 from raytuner.study.ends import Ends
@@ -146,7 +146,7 @@ def run(
         finally:
             shows.call("close")
     finished = finished or any(stopper.why for stopper in stoppers)
-    history = settled(path, searcher.history.space, finished)
+    history = settled(path, searcher.history, finished)
     require_success(history, stop_after_failures, path)
     return history
 
@@ -203,16 +203,16 @@ def _own_error(error: BaseException) -> BaseException:
     return error
 
 
-def settled(path: Folder, space: Space, finished: bool) -> History:
+def settled(path: Folder, known: History, finished: bool) -> History:
     """Return the record of the study in a folder after a run.
 
     Args:
         path: The folder.
-        space: The search space.
+        known: The record as it was known, with the search space.
         finished: Whether a budget is used up. As many trials as were asked for end a study too: Ray
             returns from a Ctrl-C as it does from an end.
     """
-    history = History.open(record_at(path), space)
+    history = open_record(path, known, known.space)
     if finished or len(counted(history)) >= history.get_meta("num_samples", -1) > 0:
         history.set_meta("finished", True)
     history.close()

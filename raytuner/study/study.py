@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from raytuner import text
 from raytuner.errors import HistoryError, NoResultError, SettingError, TrainableError
 from raytuner.folders import Folder, folder_of
-from raytuner.history import Goal, History, Trial, TrialState
-from raytuner.search.restore import record_in
+from raytuner.history import Goal, History, Trial, TrialState, Writer
+from raytuner.search.restore import record_at, record_in
 from raytuner.space import Config
 from raytuner.study.confirmed import Confirmed, confirmed
 from raytuner.study.notebook import Trials, study_as_html
@@ -248,21 +248,23 @@ class Study:
         Raises:
             SettingError, TrainableError: Bad input.
             HistoryError: No trial has completed.
+            InUseError: Another process runs the study.
         """
         from raytuner.study.confirm import confirm
 
         trainable = self._training(trainable)
-        return confirm(
-            self.path,
-            self.history,
-            trainable,
-            k=k,
-            repeats=repeats,
-            seed_key=seed_key,
-            seed=seed,
-            resources=resources,
-            max_concurrent=max_concurrent,
-        )
+        with Writer(record_at(self.path)):
+            return confirm(
+                self.path,
+                self.history,
+                trainable,
+                k=k,
+                repeats=repeats,
+                seed_key=seed_key,
+                seed=seed,
+                resources=resources,
+                max_concurrent=max_concurrent,
+            )
 
     @property
     def confirmed(self) -> tuple[Confirmed, ...]:
@@ -313,11 +315,13 @@ class Study:
             TrainableError: The training function cannot be imported; pass it.
             SettingError: ``resources`` have to be given again.
             HistoryError: Ray was killed before it saved anything to go on from.
+            InUseError: Another process runs the study.
         """
         from raytuner.study.continued import resume
 
         trainable = self._training(trainable)
-        history = resume(self.path, self.history, trainable, resources)
+        with Writer(record_at(self.path)):
+            history = resume(self.path, self.history, trainable, resources)
         return Study(self.path, history, trainable)
 
     def extend(self, num_samples: int = -1, trainable: Any = None, **settings: Any) -> Study:
@@ -351,13 +355,17 @@ class Study:
         Raises:
             TrainableError: The training function cannot be imported; pass it.
             HistoryError: The record does not say how to go on.
+            InUseError: Another process runs the study.
             SettingError: Bad input, or a setting that the record cannot hold is not given again.
             SpaceError: No space holds the study's and ``param_space``.
         """
         from raytuner.study.continued import extend
 
         trainable = self._training(trainable)
-        history = extend(self.path, self.history, trainable, num_samples=num_samples, **settings)
+        with Writer(record_at(self.path)):
+            history = extend(
+                self.path, self.history, trainable, num_samples=num_samples, **settings
+            )
         return Study(self.path, history, trainable)
 
     def _training(self, given: Any) -> Any:

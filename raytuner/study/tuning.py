@@ -9,6 +9,7 @@ from ray.tune.search import Searcher
 
 from raytuner.errors import SettingError
 from raytuner.folders import Folder
+from raytuner.history import Writer
 from raytuner.placement.gpu_memory import wants_fit
 from raytuner.placement.request import Resources, recorded
 from raytuner.placement.silence import Rule as SilenceRule
@@ -150,6 +151,7 @@ def tune(
 
     Raises:
         RaytunerError: Bad input; before any trial starts, wherever it can be known by then.
+            InUseError: Another process runs this study.
         NoResultError: Every trial failed for one cause (see ``stop_after_failures``).
 
     Example:
@@ -244,22 +246,23 @@ def tune(
         },
     )
     note_run(searcher.history, "run")
-    history = run(
-        runnable,
-        path,
-        searcher,
-        scheduler,
-        num_samples=num_samples,
-        resources=resources,
-        time_budget_s=time_budget_s,
-        gpu_hours=gpu_hours,
-        silence=silence,
-        max_concurrent=max_concurrent,
-        reuse_actors=reuse_actors,
-        callbacks=callbacks,
-        progress=progress,
-        stop_after_failures=stop_after_failures,
-    )
+    with Writer(record_at(path)):
+        history = run(
+            runnable,
+            path,
+            searcher,
+            scheduler,
+            num_samples=num_samples,
+            resources=resources,
+            time_budget_s=time_budget_s,
+            gpu_hours=gpu_hours,
+            silence=silence,
+            max_concurrent=max_concurrent,
+            reuse_actors=reuse_actors,
+            callbacks=callbacks,
+            progress=progress,
+            stop_after_failures=stop_after_failures,
+        )
     return Study(path, history, trainable)
 
 

@@ -107,10 +107,12 @@ def kill(
     ready: Callable[[Study], bool] = under_way,
     save_every_s: float = 1,
     epoch_s: float = 0.15,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Study:
     """Kill ``command`` while it is under way; what it left behind."""
     with driver(command, folder, logs, save_every_s, epoch_s) as process:
         wait_until(ready, folder, process)
+        meanwhile()
         os.killpg(process.pid, signal.SIGKILL)
     study = raytuner.load(folder)
     assert study.interrupted

@@ -22,11 +22,13 @@ from drivers import (
     under_way,
     wait_until,
 )
-from integration_driver import GRACE, NUM_SAMPLES
+from integration_driver import GRACE, NUM_SAMPLES, slow
+from ray import tune
 from ray.tune import ExperimentAnalysis
 from ray.tune.search import SearchGenerator
 
 import raytuner
+from raytuner.errors import InUseError
 from raytuner.history import TrialState
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -34,7 +36,12 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 def test_a_killed_tuner_is_restored(tmp_path: Path) -> None:
     folder = tmp_path / "drop_in"
-    before = kill("drop_in", folder, tmp_path)
+
+    def second() -> None:
+        with pytest.raises(InUseError, match=r"process \d+ on .* writes to"):
+            tune.Tuner.restore(str(folder), slow).fit()
+
+    before = kill("drop_in", folder, tmp_path, meanwhile=second)
     finished("drop_in_restore", folder, tmp_path)
     check(before, raytuner.load(folder))
     check_ranks(raytuner.load(folder))
@@ -101,6 +108,8 @@ def test_ctrl_c_gives_the_best_so_far(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     with driver("tune", folder, tmp_path) as process:
         wait_until(under_way, folder, process)
+        with pytest.raises(InUseError, match=f"process {process.pid} on .* writes to"):
+            raytuner.load(folder).resume(slow)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, (tmp_path / "tune.log").read_text()

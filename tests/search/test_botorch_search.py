@@ -29,6 +29,7 @@ from raytuner.bayes import SobolProposer
 from raytuner.errors import (
     ConfigError,
     HistoryError,
+    InUseError,
     MetricError,
     RaytunerError,
     SettingError,
@@ -318,6 +319,27 @@ def test_initial_points_come_first_and_in_order(tmp_path: Path) -> None:
         assert not {key(c) for c in later} & {key({**p, "epochs": 3}) for p in initial_points()}
         origins = [one.history[str(i)].origin for i in range(4)]
         assert origins == [Origin.INITIAL] * 3 + [Origin.SOBOL]
+
+
+def test_a_search_that_another_process_goes_on_with_is_not_restored(
+    tmp_path: Path, another_process: Any
+) -> None:
+    searcher = search(record=tmp_path / "record")
+    searcher.suggest("0")
+    searcher.save(str(tmp_path / "saved"))
+    searcher.history.close()
+    searcher._end()
+    with another_process(tmp_path / "record") as first:
+        again = search()
+        again.restore(str(tmp_path / "saved"))  # an error here would begin the experiment again
+        with pytest.raises(InUseError, match=f"process {first.pid} "):
+            again.suggest("1")
+        with pytest.raises(InUseError, match=f"process {first.pid} "):
+            again.save(str(tmp_path / "later"))
+        with pytest.raises(InUseError, match=f"process {first.pid} "):
+            search(record=tmp_path / "record").suggest("0")
+    again.restore(str(tmp_path / "saved"))
+    assert isinstance(again.suggest("1"), dict)
 
 
 def test_an_initial_point_that_was_lost_comes_again(tmp_path: Path) -> None:

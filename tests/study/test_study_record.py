@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 import raytuner
-from raytuner.errors import ConfigError, HistoryError, RaytunerError, SettingError, TrainableError
+from raytuner.errors import (
+    ConfigError,
+    HistoryError,
+    InUseError,
+    RaytunerError,
+    SettingError,
+    TrainableError,
+)
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
@@ -149,3 +156,44 @@ def test_how_a_study_came_about_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     settings = history.get_meta("settings")
     assert (settings["seed"], settings["at"]) == (3, {"cpu": 2})
     assert isinstance(settings["resources"], str)
+
+
+CALLS: dict[str, Any] = {
+    "resume": lambda study: study.resume(train),
+    "extend": lambda study: study.extend(2, train),
+    "confirm": lambda study: study.confirm(trainable=train),
+    "tune": lambda study: raytuner.tune(
+        train,
+        SPACE,
+        metric="loss",
+        mode="min",
+        num_samples=2,
+        storage_path=study.path.parent,
+        name=study.path.name,
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_study_that_another_process_runs_is_left_alone(
+    call: str, tmp_path: Path, another_process: Any
+) -> None:
+    study = make(tmp_path, settings=SETTINGS)
+    before = (tmp_path / RECORD_FILE).read_bytes()
+    with another_process(tmp_path / RECORD_FILE) as first:
+        match = rf"process {first.pid} on .*, which began .* ago, writes to .*kill {first.pid}"
+        with pytest.raises(InUseError, match=match):
+            CALLS[call](study)
+        assert (tmp_path / RECORD_FILE).read_bytes() == before
+        assert raytuner.load(tmp_path).trials == study.trials
+
+
+def test_a_record_that_another_process_writes_is_not_recovered(
+    tmp_path: Path, another_process: Any
+) -> None:
+    make(tmp_path)
+    record = tmp_path / RECORD_FILE
+    record.write_bytes(record.read_bytes()[:-4096])
+    with another_process(record), pytest.raises(InUseError):
+        raytuner.recover(tmp_path)
+    assert raytuner.recover(tmp_path).kept is not None

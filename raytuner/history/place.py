@@ -1,0 +1,122 @@
+"""The file that a record is in: whether it is still there, and where to go on if it is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Look(NamedTuple):
+    """What the file system says of a file."""
+
+    device: int
+    inode: int
+    changed: int
+    size: int
+
+
+class Place:
+    """The place of an open record, and a copy of the record in memory.
+
+    A file that is removed, or moved away, is missed by its name. One that another file was moved to
+    has another inode. One that another was copied over has a time of change that is not ours, and
+    the name of another search in it.
+
+    Args:
+        path: The file.
+        db: The connection to it.
+    """
+
+    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+        self.path = path
+        self.copy = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        db.backup(self.copy)
+        self._seen: Look | None = None
+        self._log: Look | None = None
+        self.note()
+
+    def note(self) -> None:
+        """Take the file as it is now for this record's: it was just written to."""
+        with suppress(OSError):  # a network's, say: nothing is known then
+            self._seen = _look(self.path)
+            self._log = _look(_beside(self.path, "-wal"))
+
+    def is_there(self) -> bool:
+        """Whether the file is there, and still this record's."""
+        try:
+            now = _look(self.path)
+        except OSError:
+            return True
+        if now == self._seen:
+            return now is not None
+        if now is None or self._seen is None or now[:2] != self._seen[:2]:
+            return False
+        try:
+            its = search_in(self.path)
+        except (sqlite3.Error, ValueError):
+            return False
+        if its not in (None, search_of(self.copy)):
+            return False
+        self._seen = now
+        return True
+
+    def begin_anew(self) -> tuple[Path, sqlite3.Connection]:
+        """Write the whole record to a new file; return it and a connection to it.
+
+        The file is in the old one's place if nothing is there, else beside it.
+        """
+        log = _look(_beside(self.path, "-wal"))
+        if log is not None and self._log is not None and log[:2] == self._log[:2]:
+            # It is this record's: SQLite would take it for that of the file that is there now.
+            for end in ("-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    _beside(self.path, end).unlink()
+        names = moved(self.path, search_of(self.copy))
+        path = next(path for path in (self.path, *names) if not path.exists())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self.copy.backup(db)
+        return path, db
+
+
+def moved(path: Path, search_id: str | None) -> Iterator[Path]:
+    """Yield the names of files that a record goes on in when another takes its place.
+
+    >>> next(moved(Path("record.sqlite"), "0123456789abcdef")).name
+    'record-01234567.sqlite'
+    """
+    end = f"-{(search_id or 'moved')[:8]}"
+    stem = path.stem.partition(end)[0] + end
+    yield path.with_name(f"{stem}{path.suffix}")
+    for number in range(2, 100):
+        yield path.with_name(f"{stem}-{number}{path.suffix}")
+
+
+def search_in(path: Path) -> str | None:
+    """Return the name of the search in a file, as far as it is in the file itself."""
+    uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(uri, uri=True)) as db:
+        return search_of(db)
+
+
+def search_of(db: sqlite3.Connection) -> str | None:
+    """Return the name of the search in a database; None if it has none."""
+    row = db.execute("SELECT value FROM meta WHERE key = 'search_id'").fetchone()
+    return None if row is None else json.loads(row[0])
+
+
+def _look(path: Path) -> Look | None:
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Look(found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _beside(path: Path, end: str) -> Path:
+    return path.with_name(path.name + end)

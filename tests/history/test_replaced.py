@@ -1,0 +1,203 @@
+"""A record whose file is removed or replaced while it is written to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from raytuner.errors import HistoryError
+from raytuner.history import History, TrialState
+from raytuner.search.restore import RECORD_FILE, open_record
+from raytuner.space import Float, Space
+
+SPACE = Space({"x": Float(0.0, 1.0)})
+MINE, OTHER = "1" * 32, "2" * 32
+
+
+def record(path: Path, search_id: str = MINE, n: int = 3) -> History:
+    """A record of a search with a few trials."""
+    path.parent.mkdir(exist_ok=True)
+    history = History(SPACE, metric="loss", mode="min")
+    history.set_meta("search_id", search_id)
+    for number in range(n):
+        run(history, number)
+    history._store.move_to(path)
+    return history
+
+
+def run(history: History, number: int) -> None:
+    """One trial, from its proposal to its end."""
+    trial_id = f"{history.get_meta('search_id')[0]}_{number}"
+    history.add(trial_id, {"x": number / 100})
+    history.report(trial_id, 1, float(number))
+    history.end(trial_id, TrialState.COMPLETED)
+
+
+def remove_file(path: Path, other: Path) -> None:
+    path.unlink()
+
+
+def remove_all_files(path: Path, other: Path) -> None:
+    for file in path.parent.iterdir():
+        file.unlink()
+
+
+def remove_folder(path: Path, other: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def move_folder(path: Path, other: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+def move_other_there(path: Path, other: Path) -> None:
+    os.replace(other, path)
+
+
+def copy_other_over(path: Path, other: Path) -> None:
+    shutil.copyfile(other, path)  # the same inode
+
+
+def link_other_there(path: Path, other: Path) -> None:
+    path.unlink()
+    path.symlink_to(other)
+
+
+def write_something(path: Path, other: Path) -> None:
+    path.write_bytes(b"no record")
+
+
+def empty(path: Path, other: Path) -> None:
+    path.write_bytes(b"")
+
+
+def put_a_folder_there(path: Path, other: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+REMOVED = (remove_file, remove_all_files, remove_folder, move_folder)
+REPLACED = (
+    *(move_other_there, copy_other_over, link_other_there),
+    *(write_something, empty, put_a_folder_there),
+)
+
+
+def act_by_end(history: History) -> None:
+    history.close()
+
+
+def act_by_trial(history: History) -> None:
+    run(history, len(history))
+
+
+def act_by_note(history: History) -> None:
+    history.set_meta("num_samples", 7)
+
+
+def act_by_copy(history: History) -> None:
+    assert isinstance(history.path, Path)
+    history.copy_to(history.path.parent.parent / "copy")
+
+
+@pytest.mark.parametrize("act", [act_by_trial, act_by_note, act_by_end, act_by_copy])
+@pytest.mark.parametrize("befall", [*REMOVED, *REPLACED])
+def test_it_goes_on_in_a_new_file_and_says_where(
+    befall: Callable[[Path, Path], None],
+    act: Callable[[History], None],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path, other = tmp_path / "study" / RECORD_FILE, tmp_path / "other" / RECORD_FILE
+    history = record(path)
+    record(other, OTHER).close()
+    others = other.read_bytes()
+    befall(path, other)
+    act(history)
+    for number in range(10, 13) if act is not act_by_end else ():
+        run(history, number)
+    history.close()
+    new = path if befall in REMOVED else path.with_name("raytuner-record-11111111.sqlite")
+    (said,) = [line.getMessage() for line in caplog.records]
+    assert f"The record {path} was " in said
+    assert f"goes on in {new}," in said
+    kept = History.read(new, SPACE)
+    assert repr(kept.trials) == repr(history.trials)
+    assert kept.report_times() == history.report_times()
+    assert kept.get_meta("search_id") == MINE
+    with closing(open_record(path.parent, history, SPACE)) as found:
+        assert repr(found.trials) == repr(history.trials)
+    # Nothing was written to what is another's.
+    for place in (path, other):
+        if place.is_file() and befall in (move_other_there, copy_other_over, link_other_there):
+            assert place.read_bytes() == others
+            assert History.read(place).get_meta("search_id") == OTHER
+
+
+def test_it_may_happen_again(tmp_path: Path) -> None:
+    path = tmp_path / "study" / RECORD_FILE
+    history = record(path)
+    for number in range(10, 13):
+        history.path.write_bytes(b"no record")  # type: ignore[union-attr]
+        run(history, number)
+    history.close()
+    assert {file.name for file in path.parent.iterdir()} == {
+        RECORD_FILE,
+        "raytuner-record-11111111.sqlite",
+        "raytuner-record-11111111-2.sqlite",
+        "raytuner-record-11111111-3.sqlite",
+    }
+    path.unlink()
+    (path.parent / "raytuner-record-11111111.sqlite").unlink()
+    (path.parent / "raytuner-record-11111111-2.sqlite").unlink()
+    shutil.copyfile(path.parent / "raytuner-record-11111111-3.sqlite", path)
+    assert len(History.read(path)) == 6
+
+
+def test_a_record_that_others_look_at_is_not_taken_for_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "study" / RECORD_FILE
+    history = record(path)
+    for number in range(10, 15):
+        with closing(sqlite3.connect(path)) as another:
+            another.execute("SELECT * FROM trial").fetchall()
+            another.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # writes to the file itself
+        path.touch()
+        path.chmod(0o600)
+        run(history, number)
+        assert len(History.read(path, SPACE)) == len(history)
+    history.close()
+    assert not caplog.records
+    assert [file.name for file in path.parent.iterdir()] == [RECORD_FILE]
+
+
+def test_where_nothing_can_be_written_it_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "study" / RECORD_FILE
+    history = record(path)
+    shutil.rmtree(path.parent)
+    path.parent.write_text("a file in the place of the folder")
+    with pytest.raises(HistoryError, match=r"was removed while the study ran, and no new one"):
+        run(history, 10)
+
+
+@pytest.mark.parametrize("befall", [remove_folder, move_other_there, copy_other_over])
+def test_a_record_that_is_gone_or_anothers_is_not_opened_as_this_studys(
+    befall: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    path, other = tmp_path / "study" / RECORD_FILE, tmp_path / "other" / RECORD_FILE
+    history = record(path)
+    history.close()
+    record(other, OTHER).close()
+    others = other.read_bytes()
+    befall(path, other)
+    what = "is gone" if befall is remove_folder else "holds the record of another search"
+    with pytest.raises(HistoryError, match=rf"{RECORD_FILE} {what}: .*Put it back"):
+        open_record(path.parent, history, SPACE)
+    assert befall is remove_folder or path.read_bytes() == others
