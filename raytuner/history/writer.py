@@ -13,7 +13,7 @@ import fcntl
 import json
 import logging
 import os
-import socket
+import platform
 import threading
 import time
 import uuid
@@ -50,7 +50,7 @@ class Writer:
         if self._key in _HELD:
             raise InUseError(_taken(record, {"pid": os.getpid()}))
         self._me = {
-            "host": socket.gethostname(),
+            "host": platform.node(),
             "pid": os.getpid(),
             "began": time.time(),
             "id": uuid.uuid4().hex,
@@ -265,7 +265,7 @@ def _parsed(said: bytes) -> dict[str, Any]:
 
 def _is_here(writer: dict[str, Any]) -> bool:
     """Whether a process is one of this machine, where its end is known at once."""
-    return writer.get("host") == socket.gethostname()
+    return writer.get("host") == platform.node()
 
 
 def _may_live(writer: dict[str, Any]) -> bool:
@@ -294,9 +294,7 @@ def _who(writer: dict[str, Any]) -> str:
     if "pid" not in writer:
         return "another process"
     words = f"process {writer['pid']}"
-    if writer["pid"] == os.getpid() and writer.get("host", socket.gethostname()) == (
-        socket.gethostname()
-    ):
+    if writer["pid"] == os.getpid() and writer.get("host", platform.node()) == (platform.node()):
         words = "this process"
     if "host" in writer:
         words += f" on {writer['host']}"

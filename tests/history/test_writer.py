@@ -7,7 +7,7 @@ import fcntl
 import itertools
 import json
 import os
-import socket
+import platform
 import threading
 import time
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_a_second_process_is_refused_until_the_first_is_dead(
     record = tmp_path / "study" / "record.sqlite"
     with another_process(record, CHILDREN[child]) as first:
         match = (
-            rf"process {first.pid} on {socket.gethostname()}, which began \d s ago, writes to"
+            rf"process {first.pid} on {platform.node()}, which began \d s ago, writes to"
             rf" .*record\.sqlite now.*`kill {first.pid}`"
         )
         with pytest.raises(InUseError, match=match):
@@ -152,8 +152,8 @@ def test_a_process_elsewhere_that_renews_its_file_is_named(record: RemoteFolder)
     "who",
     [
         {},
-        {"host": socket.gethostname(), "pid": os.getpid()},  # the number has come again
-        {"host": socket.gethostname(), "pid": 2**22 + 1},  # no process has that
+        {"host": platform.node(), "pid": os.getpid()},  # the number has come again
+        {"host": platform.node(), "pid": 2**22 + 1},  # no process has that
         {"pid": None},
         {"began": "?"},
     ],
@@ -162,7 +162,7 @@ def test_a_process_that_is_gone_is_taken_over_from(record: RemoteFolder, who: An
     write(record, **who)
     with Writer(record):
         said = json.loads(record.parent.read("record.lock"))
-        assert (said["host"], said["pid"]) == (socket.gethostname(), os.getpid())
+        assert (said["host"], said["pid"]) == (platform.node(), os.getpid())
         assert not record.exists()  # no record is seen before there is one
     assert record.parent.files() == []
 
@@ -171,8 +171,8 @@ def test_a_process_of_this_machine_is_refused_at_once(
     record: RemoteFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BEAT_S", 1e6)
-    write(record, host=socket.gethostname(), pid=os.getppid())
-    with pytest.raises(InUseError, match=f"process {os.getppid()} on {socket.gethostname()}"):
+    write(record, host=platform.node(), pid=os.getppid())
+    with pytest.raises(InUseError, match=f"process {os.getppid()} on {platform.node()}"):
         Writer(record)
 
 

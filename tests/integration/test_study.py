@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import math
 import os
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from raytuner.errors import (
     TrainableError,
 )
 from raytuner.history import History, Origin, TrialState
+from raytuner.space import Float, Space
 from raytuner.study import Study
 
 # Ray's workers cannot import the tests: they get the functions themselves.
@@ -92,6 +95,43 @@ def test_two_studies_in_one_process_do_not_disturb_each_other(tmp_path: Path) ->
     assert not {t.trial_id for t in first.trials} & {t.trial_id for t in second.trials}
     assert first.counts == second.counts == {TrialState.COMPLETED: 3}
     assert "TUNE_DISABLE_STRICT_METRIC_CHECKING" not in os.environ
+
+
+class Befalls(tune.Callback):
+    """Does something to a study's record after its second trial."""
+
+    def __init__(self, what: Callable[[], None]) -> None:
+        self.what, self.ended = what, 0
+
+    def on_trial_complete(self, *args: Any, **info: Any) -> None:
+        self.ended += 1
+        if self.ended == 2:
+            self.what()
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_study_whose_record_is_lost_while_it_runs_loses_nothing(tmp_path: Path, how: str) -> None:
+    other = History(Space({"z": Float(0, 1)}), metric="other", mode="max", path=tmp_path / "other")
+    other.set_meta("search_id", "another")
+    other.add("of another", {"z": 0.5})
+    other.close()
+    record = tmp_path / "study" / "raytuner-record.sqlite"
+
+    def befall() -> None:
+        if how == "removed":
+            shutil.rmtree(record.parent)
+        else:
+            shutil.copyfile(tmp_path / "other", record)
+
+    study = search(tmp_path, callbacks=[Befalls(befall)])
+    assert study.counts == {TrialState.COMPLETED: 4}
+    assert not study.interrupted
+    if how == "removed":
+        assert raytuner.load(study.path).trials == study.trials
+    else:
+        assert record.read_bytes() == (tmp_path / "other").read_bytes()
+        (moved,) = record.parent.glob("raytuner-record-*.sqlite")
+        assert History.read(moved).trials == study.trials
 
 
 def test_a_time_budget_ends_a_study_without_a_number_of_samples(tmp_path: Path) -> None:
