@@ -1072,7 +1072,9 @@ class BoTorchSearch(Searcher):
         """Return a configuration that could be handed out now; None if no other is left."""
         searched = self._searched()
         seen = self._seen(searched)
-        proposal = None if seen.exhausted else self._source().take(searched, seen, urgent=True)
+        if seen.exhausted:
+            return None
+        proposal = self._source().take(searched, seen, free=1, slots=None, alone=True)
         return None if proposal is None else proposal.config
 
     def _next_again(self, history: History) -> Config | None:
