@@ -87,13 +87,11 @@ def read_metrics(
     Args:
         result: The report.
         names: The metrics that it must have.
-        optional: Those that it may lack. They are NaN then.
+        optional: Those that it may lack. The result lacks them then.
     """
     metrics = {name: read_number(result, name, role="metric") for name in names}
-    for name in optional:
-        known = not lacking(result, [name])
-        metrics[name] = read_number(result, name, role="metric") if known else math.nan
-    return metrics
+    there = [name for name in optional if not lacking(result, [name])]
+    return metrics | {name: read_number(result, name, role="metric") for name in there}
 
 
 def read_report(

@@ -178,6 +178,18 @@ class Goal:
         names = [name for name in (self.cost, self.standard_error) if name is not None]
         return tuple(name for name in dict.fromkeys(names) if name not in self.required)
 
+    def unusable(self, values: Mapping[str, float]) -> dict[str, str]:
+        """Return what a cost and a standard error is called, by name, where its value is none.
+
+        Both are finite and not negative. A value that is not is ignored.
+        """
+        named = ((self.cost, "cost"), (self.standard_error, "standard error"))
+        return {
+            name: what
+            for name, what in named
+            if name is not None and name in values and not 0 <= values[name] < math.inf
+        }
+
     @property
     def metrics(self) -> tuple[str, ...]:
         """All of these."""

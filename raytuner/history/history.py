@@ -683,7 +683,7 @@ class History:
     def _cost(self, entry: _Entry) -> float:
         """What a trial would cost in full, by its last report; NaN if that cannot be said."""
         t = max(entry.values, default=0.0)
-        spent = entry.others.get(t, {}).get(str(self.goal.cost), math.nan)
+        spent = _amount(entry.others.get(t, {}).get(str(self.goal.cost)))
         if self.max_t is not None and t > 0 and entry.head.state is not TrialState.COMPLETED:
             return spent * self.max_t / t
         is_full = self.max_t is not None or entry.head.state is TrialState.COMPLETED
@@ -708,7 +708,7 @@ class History:
             t += steps
             outcomes += [self.goal.outcomes(self._values_at(entry, step)) for step in steps]
             if error_name is not None:
-                errors += [entry.others.get(step, {}).get(error_name, math.nan) for step in steps]
+                errors += [_amount(entry.others.get(step, {}).get(error_name)) for step in steps]
             final += [False] * len(steps)
             if steps and entry.head.state is TrialState.COMPLETED:
                 final[-1] = True
@@ -732,6 +732,7 @@ class History:
         self._counts: Counter[TrialState] = Counter()
         self._live: set[str] = set()
         self._has_values = False
+        self.warned_of: set[str] = set()
         self._largest_t = 0.0
         self._taken = None
         self._log: list[tuple[str, float | None]] = []  # which trial; at which t, if it reported
@@ -791,3 +792,8 @@ def _finite(trial_id: str, t: float) -> float:
     if not math.isfinite(t := float(t)):
         raise HistoryError(f"trial {trial_id!r} reported at t = {t}; t must be finite")
     return t
+
+
+def _amount(value: float | None) -> float:
+    """Return a cost or a standard error; NaN for one that is missing or is none."""
+    return value if value is not None and 0 <= value < math.inf else math.nan

@@ -53,7 +53,8 @@ def tell(history: History, point: Evaluated) -> None:
         history.end(trial_id, TrialState.STOPPED_EARLY, "stopped where it was evaluated")
     else:
         record(history, trial_id, len(point.curve) or history.max_t or 1.0, metrics)
-        odd = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
+        needed = {name: metrics[name] for name in history.goal.required}
+        odd = [f"{name} is {value}" for name, value in needed.items() if not math.isfinite(value)]
         history.end(trial_id, TrialState.FAILED if odd else TrialState.COMPLETED, ", ".join(odd))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ray.air.constants import TRAINING_ITERATION
 
-from raytuner.errors import MetricError
+from raytuner.errors import MetricError, RaytunerWarning
 from raytuner.history import History, TrialState
 from raytuner.ray_report import (
     lacking,
@@ -112,7 +113,16 @@ def ending(
 
 
 def record(history: History, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:
-    """Enter a report into the record."""
+    """Enter a report into the record. Warn once of a cost or standard error that is ignored."""
+    for name, what in history.goal.unusable(metrics).items():
+        if name not in history.warned_of:
+            history.warned_of.add(name)
+            warnings.warn(
+                f"trial {trial_id} reported the {what} {name!r} as {metrics[name]}; it must be a"
+                " finite number of 0 or more. This value is ignored, and so are others like it",
+                RaytunerWarning,
+                stacklevel=3,
+            )
     others = {name: value for name, value in metrics.items() if name != history.metric}
     history.report(trial_id, t, metrics[history.metric], others)
 

@@ -19,7 +19,7 @@ def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]]
     """Make a training function out of one that trains and scores on a single fold.
 
     A trial goes from fold to fold, in the same order in each, and reports after each the mean of
-    every metric so far, and beside it the standard error of that mean (``loss``, ``loss_se``; NaN
+    every metric so far, and beside it the standard error of that mean (``loss``, ``loss_se``; None
     after the first). So with ``max_t=folds`` a hopeless configuration is stopped after a fold, and
     with ``standard_error="loss_se"`` the model knows how sure a mean is. Each report has a
     checkpoint: a trial that is paused, or dies, goes on with the fold that comes next.
@@ -68,20 +68,22 @@ def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]]
     return decorate
 
 
-def means(scores: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each metric over the folds, and under ``..._se`` the mean's standard error.
+def means(scores: list[dict[str, float]]) -> dict[str, float | None]:
+    """Return the mean of each metric over the folds, and as ``..._se`` the mean's standard error.
+
+    None stands for a standard error that is not known.
 
     Example:
         >>> means([{"loss": 1.0}, {"loss": 3.0}])
         {'loss': 2.0, 'loss_se': 1.0}
     """
-    report: dict[str, float] = {}
+    report: dict[str, float | None] = {}
     for name in scores[0]:
         values = [score[name] for score in scores]
         report[name] = sum(values) / len(values)  # NaN and the infinities as such
         can_vary = len(values) > 1 and all(map(math.isfinite, values))
-        deviation = statistics.stdev(values) if can_vary else math.nan
-        report[f"{name}_se"] = deviation / math.sqrt(len(values))
+        error = statistics.stdev(values) / math.sqrt(len(values)) if can_vary else None
+        report[f"{name}_se"] = error
     return report
 
 

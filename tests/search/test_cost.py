@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from ray import tune
 
 from raytuner import ASHAScheduler, BoTorchSearch
-from raytuner.errors import MetricError, SettingError
+from raytuner.errors import MetricError, RaytunerWarning, SettingError
 from raytuner.history import Goal, History, TrialState
 from raytuner.simulate import Cluster, Curve, simulate
 from raytuner.space import Float, Space
@@ -89,6 +90,39 @@ def test_bad_costs() -> None:
         BoTorchSearch(SPACE, "loss", "min", cost=3)  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="strategy 'ucb' takes no cost"):
         BoTorchSearch(SPACE, "loss", "min", cost="s", strategy="ucb")
+
+
+@pytest.mark.parametrize("bad", [-3.0, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("role", ["cost", "standard_error"])
+def test_a_bad_cost_or_standard_error_is_ignored_with_one_warning(role: str, bad: float) -> None:
+    more: dict[str, Any] = {role: "s"}
+    search = BoTorchSearch(SPACE, "loss", "min", background=False, max_t=2, **more)
+    told = [math.nan if number % 3 == 0 else 2.0 for number in range(9)]
+
+    def drive() -> None:
+        for number, known in enumerate(told):
+            search.suggest(str(number))
+            result: dict[str, Any] = {}
+            for t in (1, 2):
+                result = {"loss": 1.0 / (number + t), "training_iteration": t}
+                result["s"] = bad if math.isnan(known) else known
+                search.on_trial_result(str(number), result)
+            search.on_trial_complete(str(number), result)
+        search.add_evaluated_point({"x": 0.5, "y": 0.5, "z": 0.5}, {"loss": 0.5, "s": bad})
+
+    with pytest.warns(RaytunerWarning) as caught:
+        drive()
+    (warning,) = caught
+    words = "cost" if role == "cost" else "standard error"
+    assert f"trial 0 reported the {words} 's' as {bad}" in str(warning.message)
+    assert "finite number of 0 or more" in str(warning.message)
+    assert search.history.counts() == {TrialState.COMPLETED: 10}
+    snapshot = search.history.snapshot()
+    if role == "cost":
+        np.testing.assert_equal(snapshot.cost, [*told, np.nan])
+    else:
+        np.testing.assert_equal(snapshot.standard_error, [*np.repeat(told, 2), np.nan])
+    search.suggest("next")
 
 
 def test_a_cost_that_is_missing_is_unknown() -> None:

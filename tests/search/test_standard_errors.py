@@ -18,7 +18,7 @@ from raytuner import BoTorchSearch
 from raytuner.bayes.dataset import dataset
 from raytuner.bayes.posterior import Posterior
 from raytuner.bayes.surrogate import WarmFit, fit, numerics
-from raytuner.errors import MetricError
+from raytuner.errors import MetricError, RaytunerWarning
 from raytuner.history import Goal, History, TrialState
 from raytuner.search.mirror import Mirror, Request
 from raytuner.space import Float, Space
@@ -164,7 +164,8 @@ def test_one_that_is_nan_or_missing_is_unknown() -> None:
     searcher = driver.searcher
     searcher.suggest("a")
     result = {"loss": 1.0, "training_iteration": 1, "loss_se": math.nan}
-    searcher.on_trial_complete("a", result)
+    with pytest.warns(RaytunerWarning, match="'loss_se' as nan"):
+        searcher.on_trial_complete("a", result)
     assert searcher.history["a"].state is TrialState.COMPLETED
     searcher.suggest("b")
     searcher.on_trial_complete("b", {"loss": 1.0, "training_iteration": 1})

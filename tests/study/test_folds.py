@@ -31,7 +31,8 @@ def test_folds_are_a_number(folds: Any) -> None:
 def test_the_standard_error_is_that_of_a_mean(values: list[float]) -> None:
     report = means([{"loss": value} for value in values])
     assert report["loss"] == pytest.approx(math.fsum(values) / len(values), abs=1e-6)
-    spread = math.fsum((value - report["loss"]) ** 2 for value in values)
+    mean = sum(values) / len(values)
+    spread = math.fsum((value - mean) ** 2 for value in values)
     expected = math.sqrt(spread / (len(values) - 1) / len(values))
     assert report["loss_se"] == pytest.approx(expected, abs=1e-6)
 
@@ -39,8 +40,8 @@ def test_the_standard_error_is_that_of_a_mean(values: list[float]) -> None:
 def test_a_fold_that_fails_is_told_as_it_is() -> None:
     report = means([{"loss": 1.0}, {"loss": math.inf}])
     assert report["loss"] == math.inf
-    assert math.isnan(report["loss_se"])
-    assert math.isnan(means([{"loss": 1.0}])["loss_se"])
+    assert report["loss_se"] is None
+    assert means([{"loss": 1.0}])["loss_se"] is None
 
 
 def test_a_study_finds_the_function_again() -> None:
@@ -86,7 +87,7 @@ def test_folds_are_the_resource(ray_cluster: None, tmp_path: Path) -> None:
     trials = {trial.config["x"]: trial for trial in study.trials}
     assert [value for _, value in trials["good"].values] == [1.0, 1.5, 2.0, 2.5]
     errors = trials["good"].others["loss_se"]
-    assert [round(error, 4) for _, error in errors[1:]] == [0.5, 0.5774, 0.6455]
+    assert [round(error, 4) for _, error in errors] == [0.5, 0.5774, 0.6455]
     # It went on with the fold in which it died.
     assert trials["dies"].state is TrialState.COMPLETED
     assert trials["dies"].values == trials["good"].values
