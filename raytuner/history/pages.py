@@ -89,14 +89,14 @@ class _Pages:
         least = (usable - 12) * 32 // 255 - 23
         here = least + (length - least) % (usable - 4)
         here = here if here <= most else least
-        found, more = _cut(page, at, here), _int(page, at + here, 4)
+        found, more = bytearray(_cut(page, at, here)), _int(page, at + here, 4)
         while len(found) < length:
             rest = self._of.get(more)
             if rest is None:
                 raise ValueError("the rest is missing")
             found += rest[4:][: length - len(found)]
             more = _int(rest, 0, 4)
-        return found
+        return bytes(found)
 
     def _free(self) -> set[int]:
         free: set[int] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,9 @@ def results(history: History) -> pd.DataFrame:
     return pd.concat([outcome, configs, rest], axis=1)
 
 
+_STARTS = ("=", "+", "-", "@", "\N{MINUS SIGN}")  # of a formula
+
+
 def write_table(study: Study, path: Path, form: str) -> None:
     """Write :attr:`Study.results` to a file.
 
@@ -78,6 +82,13 @@ def write_table(study: Study, path: Path, form: str) -> None:
 
 
 def _plain(cell: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula (OWASP, "CSV injection")."""
-    is_formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    """Return a cell that no spreadsheet takes for a formula (OWASP, "CSV injection").
+
+    Spreadsheets skip blanks and signs that nobody sees, and read full-width signs like others.
+    """
+    if not isinstance(cell, str):
+        return cell
+    seen = (sign for sign in cell if unicodedata.category(sign)[0] not in "CMZ")
+    first = unicodedata.normalize("NFKC", next(seen, ""))
+    is_formula = first.startswith(_STARTS) or cell.startswith(("\t", "\r", "\n"))
     return f"'{cell}" if is_formula else cell

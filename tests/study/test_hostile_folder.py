@@ -16,8 +16,10 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -28,6 +30,7 @@ from raytuner.history import History, Store, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Space
 from raytuner.study.arguments import folder_for
+from raytuner.study.table import write_table
 
 PACKAGE = Path(raytuner.__file__).parent
 TAG = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
@@ -150,6 +153,36 @@ def test_an_export_holds_no_formula(folder: Path, tmp_path: Path, name: str) -> 
             cells = [cell for row in csv.reader(file) for cell in row]
         assert f"'{FORMULA}" in cells
         assert not [c for c in cells if c.startswith(("=", "+", "@", "\t")) or c[:2] == "-c"]
+
+
+@pytest.mark.parametrize(
+    "before", ["", " ", "\t", "\r\n", "\x00", "\x1b", "\u00a0", "\u200b", "\ufeff"]
+)
+@pytest.mark.parametrize(
+    "sign",
+    ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "﹦", "﹢", "﹣", "﹫", "\u2212"],
+)
+def test_a_formula_after_what_a_spreadsheet_skips_is_quoted(
+    before: str, sign: str, tmp_path: Path
+) -> None:
+    text = f"{before}{sign}cmd|' /C calc'!A1"
+    frame = pd.DataFrame({text: [text, "plain"], "n": [-1.5, 2.0], "mixed": [text, 1]})
+    write_table(cast(Any, SimpleNamespace(results=frame)), tmp_path / "t.csv", "csv")
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        [f"'{text}", "n", "mixed"],
+        [f"'{text}", "-1.5", f"'{text}"],
+        ["plain", "2.0", "1"],
+    ]
+
+
+@pytest.mark.parametrize("text", ["a=b", "", " ", "3 - 4", "'=1", "x\n=1", "½"])
+def test_other_text_is_not_quoted(text: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [text, "y"]})
+    write_table(cast(Any, SimpleNamespace(results=frame)), tmp_path / "t.csv", "csv")
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert list(csv.reader(file))[1] == [text]
 
 
 @pytest.mark.usefixtures("marker")
