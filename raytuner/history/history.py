@@ -28,7 +28,9 @@ from raytuner.history.trial import Origin, Trial, TrialState
 from raytuner.space import Config, Space
 
 # What the content of a record can bring up that nobody wrote through a History.
-_UNREADABLE = (*(KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError),)
+_UNREADABLE = (
+    *(LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError),
+)
 
 
 @dataclass

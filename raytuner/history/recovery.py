@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from raytuner.errors import HistoryError
+from raytuner.history.beside import is_time, misshapen
 from raytuner.history.format import COLUMNS, KEYS, Row, as_kept, crc_of
+from raytuner.history.goal import Goal, names_of
 from raytuner.history.history import History
 from raytuner.history.pages import rows_in
 from raytuner.history.stand_in import with_stand_ins
@@ -23,7 +25,7 @@ from raytuner.history.trial import Origin, TrialState
 from raytuner.space import Space
 
 _ESSENTIAL = ("space", "metric", "mode", "time_attr")
-_UNLOADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_UNLOADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 @dataclass
@@ -60,22 +62,24 @@ class Remains:
         self.tables[table][kept[: KEYS[table]]] = kept
 
     def fill(self, other: Remains) -> int:
-        """Take from ``other`` what is not here; returns how many trials and values that was."""
+        """Take from ``other`` what is not here or no use; return how many trials and values."""
         added = 0
         for table, rows in other.tables.items():
             for key, row in rows.items():
-                if key not in self.tables[table]:
+                is_odd = table == "meta" and self.meta(key[0]) is None
+                if is_odd or key not in self.tables[table]:
                     self.keep(table, row)
                     added += table != "meta"
         self.is_checked = self.is_checked and other.is_checked
         return added
 
     def meta(self, key: str) -> Any:
-        """A value kept beside the trials; None if it is not there or cannot be read."""
+        """Return a value kept beside the trials; None if it is not there or cannot be used."""
         row = self.tables["meta"].get((key,))
         try:
-            return None if row is None else json.loads(row[1])
-        except (ValueError, RecursionError):
+            value = None if row is None else json.loads(row[1])
+            return value if _is_usable(key, value) else None
+        except _UNLOADABLE:
             return None
 
 
@@ -114,13 +118,18 @@ def salvaged(remains: Remains, where: Path) -> Salvage:
     lost: list[str] = []
     store, heads = Store(), _usable_heads(remains, space, lost)
     with store.event():
-        for (key,) in remains.tables["meta"]:
-            if key != "format" and remains.meta(key) is not None:
-                store.set_meta(key, remains.meta(key))
+        for (key,), (_, text) in remains.tables["meta"].items():
+            if key == "format" or text == "null":
+                continue
+            if (value := remains.meta(key)) is not None:
+                store.set_meta(key, value)
+            else:
+                lost.append(f"what it kept as {key!r}, which is not what a study keeps")
         for number, head in enumerate(heads):
             store.put_trial((head[0], number, *head[2:]))
         known = {head[0] for head in heads}
-        times = [row for row in remains.tables["value"].values() if row[0] in known]
+        values = [row for row in remains.tables["value"].values() if math.isfinite(row[1])]
+        times = [row for row in values if row[0] in known]
         for row in times:
             store.put_value(row[0], row[1], _value(row[2]), row[3])
         for row in remains.tables["other"].values():
@@ -129,13 +138,26 @@ def salvaged(remains: Remains, where: Path) -> Salvage:
         for trial_id, text in remains.tables["last"].values():
             if trial_id in known:
                 store.put_last(trial_id, _metrics(text))
-    homeless = [row for row in remains.tables["value"].values() if row[0] not in known]
+    homeless = [row for row in values if row[0] not in known]
     if homeless:
         lost.append(
             f"{len(homeless)} values of {len({row[0] for row in homeless})} trials whose"
             " configuration is lost"
         )
     return Salvage(History.of_store(store, space), len(times), tuple(lost))
+
+
+def _is_usable(key: str, value: Any) -> bool:
+    """Whether a record can have a value beside its trials; may raise instead of False."""
+    if key == "space":
+        Space.from_spec(with_stand_ins(value))
+    elif key == "goal" and value is not None:
+        names_of("mode", [one.mode for one in Goal.from_json(value).objectives])
+    elif key in ("metric", "mode") and value is not None:
+        return isinstance(value, str) and bool(
+            names_of("mode" if key == "mode" else "metric", value)
+        )
+    return misshapen({key: value}) is None
 
 
 def _metrics(kept: str) -> dict[str, float]:
@@ -162,6 +184,8 @@ def _usable_heads(remains: Remains, space: Space, lost: list[str]) -> list[Row]:
         try:
             space.load(json.loads(head[2]))
             TrialState(head[3]), Origin(head[5])
+            if not (is_time(head[6]) and is_time(head[7] or 0.0)):
+                raise ValueError("its times are none")
         except _UNLOADABLE as error:
             lost.append(f"trial {head[0]!r}: {error}")
             continue

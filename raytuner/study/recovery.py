@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from raytuner import text
-from raytuner.errors import HistoryError, SettingError
+from raytuner.errors import HistoryError, RaytunerError, SettingError
 from raytuner.folders import Folder, RemoteFolder, folder_of
 from raytuner.history import Goal, History, Remains, Writer, salvaged, set_aside
 from raytuner.search.restore import RECORD_FILE, saved_copies
@@ -177,7 +177,7 @@ def _fill(remains: Remains, copy: Path) -> int:
 def _is_whole(record: Path) -> bool:
     try:
         History.read(record, stand_ins=True)
-    except HistoryError:
+    except RaytunerError:
         return False
     return True
 

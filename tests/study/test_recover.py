@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 import raytuner
 from raytuner.cli import BAD_INPUT, main
-from raytuner.errors import HistoryError, SettingError
-from raytuner.history import History, Origin, TrialState
+from raytuner.errors import HistoryError, RaytunerError, SettingError
+from raytuner.history import History, Origin, Remains, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Space
 
@@ -135,3 +138,82 @@ def test_nothing_to_recover_from_is_one_clear_line(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "study" / RECORD_FILE, tmp_path / "file")
     with pytest.raises(SettingError, match="name a new folder"):
         raytuner.recover(tmp_path / "study", tmp_path / "file")
+
+
+ODD: dict[str, Any] = {
+    "runs": "many",
+    "settings": [1],
+    "finished": "yes",
+    "max_t": "nine",
+    "curves": "loss",
+    "trainable": 3,
+    "priors": {"lr": {"units": [1], "mass": [], "widths": []}},
+    "earlier": [{"name": 3}],
+    "confirmed": [],
+    "started/t1": "yesterday",
+    "goal": {"objectives": []},
+    "time_attr": 5,
+    "metric": 5,
+    "mode": "down",
+    "space": {"lr": {"type": "none"}},
+}
+
+
+@pytest.mark.parametrize("key", ODD)
+@pytest.mark.parametrize("has_copy", [True, False])
+def test_metadata_that_is_none_is_left_out_and_the_rest_recovered(
+    key: str, has_copy: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "study"
+    written = make(folder)
+    if not has_copy:
+        (folder / COPY).unlink()
+    with closing(History.open(folder / RECORD_FILE)) as record:
+        record.set_meta(key, ODD[key])
+    with pytest.raises(RaytunerError):
+        raytuner.load(folder)
+    essential = key in ("time_attr", "metric", "mode", "space")
+    if essential and not has_copy:
+        with pytest.raises(HistoryError, match=f"{key} was; give it"):
+            raytuner.recover(folder)
+    found = raytuner.recover(
+        folder, param_space=SPACE, metric="loss", mode="min", time_attr="training_iteration"
+    )
+    from_copy = has_copy and key in ("max_t", "goal")
+    assert [key in line for line in found.lost] == ([] if essential or from_copy else [True])
+    history = raytuner.load(folder).history
+    assert values(history) == values(written)
+    assert history.get_meta(key, None) != ODD[key]
+
+
+@pytest.mark.parametrize("when", [-1.0, 1e300])
+def test_a_trial_at_no_time_is_left_out_and_the_rest_recovered(when: float, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    make(folder)
+    with closing(History.open(folder / RECORD_FILE)) as record:
+        record._store.put_trial(("t9", 6, "{}", "COMPLETED", "", "BAYES", when, None))
+    with pytest.raises(HistoryError, match="the times of trial 't9' are none"):
+        raytuner.load(folder)
+    found = raytuner.recover(folder)
+    assert found.trials == 6
+    assert found.lost[0].startswith("trial 't9': ")
+    assert len(raytuner.load(folder).trials) == 6
+
+
+def test_a_long_text_is_read_once(tmp_path: Path) -> None:
+    """Its pages are put together in time proportional to their number."""
+    seconds = []
+    for megabytes in (3, 24):
+        path = tmp_path / str(megabytes)
+        history = History(SPACE, metric="loss", mode="min", path=path)
+        history.add("a", {"lr": 0.5, "net": {"act": None, "depth": 3}})
+        history.end("a", TrialState.FAILED, "y" * megabytes * 1_000_000)
+        history.close()
+        took = []
+        for _ in range(3):
+            began = time.process_time()
+            remains = Remains.of(path)
+            took.append(time.process_time() - began)
+        seconds.append(min(took))
+        assert len(remains.tables["trial"][("a",)][4]) == megabytes * 1_000_000
+    assert seconds[1] / seconds[0] < 24  # 8 times the text; if copied at each page, 64 times
