@@ -21,8 +21,8 @@ from ray.tune.result import (
 
 from raytuner.errors import MetricError
 
-# After so many trials that ended without the metric, and none that had it, a search stops.
-_FEW = 3
+FEW = 3
+"""After so many trials that ended without the metric, and none that had it, a search stops."""
 
 # What Ray adds to every report, or takes as a signal: not the user's metrics.
 _RAYS_OWN = {
@@ -180,10 +180,10 @@ class Unreported:
         """A trial has failed because it never reported the metric."""
         self._reasons.append(reason)
 
-    def check(self) -> None:
-        """Raise a MetricError if the first few trials all ended without the metric."""
-        if len(self._reasons) >= _FEW:
-            raise MetricError(f"the first {_FEW} trials failed: {self._reasons[-1]}")
+    def check(self, at_least: int) -> None:
+        """Raise a MetricError if so many trials ended without the metric; never if that is 0."""
+        if 0 < at_least <= len(self._reasons):
+            raise MetricError(f"the first {at_least} trials failed: {self._reasons[-1]}")
 
 
 def read_further(result: Mapping[str, Any], but: Iterable[str]) -> dict[str, float]:

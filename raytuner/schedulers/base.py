@@ -17,6 +17,7 @@ from raytuner.halving import Action, Judge, Value, value_of
 from raytuner.history import Goal, Repeats
 from raytuner.history.goal import names_of
 from raytuner.ray_report import (
+    FEW,
     Unreported,
     lacking,
     never_reported,
@@ -143,9 +144,9 @@ class JudgingScheduler(FIFOScheduler):
         """
         self._ask_for_goal(tune_controller)
         self._required_goal()
-        if not self._heard_valid:
-            self._unreported.check()
         partner = find_partner(tune_controller)
+        if not self._heard_valid and partner is None:  # a searcher of ours checks it
+            self._unreported.check(FEW)
         if partner is not None and repeats(tune_controller.search_alg):
             raise SettingError(
                 f"{type(self).__name__} ends single trials early, and Ray's Repeater would pass on"

@@ -34,7 +34,7 @@ from raytuner.history import (
     proposal_counts,
 )
 from raytuner.history.goal import names_of
-from raytuner.ray_report import Unreported, lacking, read_report, resource_of
+from raytuner.ray_report import FEW, Unreported, lacking, read_report, resource_of
 from raytuner.search.background import Background, StartProcess
 from raytuner.search.checkpoints import last_checkpoint, note_checkpoint
 from raytuner.search.earlier import EARLIER, tasks_within, within
@@ -266,7 +266,8 @@ class BoTorchSearch(Searcher):
         self._heard_at: dict[str, float] = {}
         self._unreported = Unreported()
         self._repeats = Repeats()
-        self.stops_unreported = True  # when the first trials never report the metric
+        # So many trials that never report the metric end a search without any that does; 0: none.
+        self.stop_unreported_after = FEW
         self._ended_late: set[str] = set()  # Ray was killed before it saved so
         self._begun_late: set[str] = set()  # likewise
         self._failed_before: set[str] = set()  # Tuner.restore may run them again
@@ -433,8 +434,8 @@ class BoTorchSearch(Searcher):
                 than one metric.
         """
         history = self._ready()
-        if self.stops_unreported and not history.has_values:
-            self._unreported.check()
+        if not history.has_values:
+            self._unreported.check(self.stop_unreported_after)
         if not history.goal.is_plain and asked_through(Repeater):
             raise SettingError(
                 f"Ray's Repeater passes on the mean of one metric, and this search needs"

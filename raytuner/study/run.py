@@ -90,7 +90,7 @@ def run(
     history.set_meta("time_budget_s", time_budget_s)
     history.set_meta("finished", False)
     budget = None if gpu_hours is None else GpuHours(searcher, gpu_hours)
-    searcher.stops_unreported = stop_after_failures > 0
+    searcher.stop_unreported_after = stop_after_failures
     failing = Failing(searcher, stop_after_failures)
     stoppers: list[Any] = [failing, *([] if budget is None else [budget])]
     # Ends lets go of the record at the end: it comes last.

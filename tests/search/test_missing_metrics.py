@@ -137,8 +137,9 @@ def test_the_search_stops_when_the_first_trials_all_lack_the_metric() -> None:
         searcher.suggest("f")
     assert "it reported 'accuracy'" in str(e.value)
     assert str(e.value).endswith(searcher.history["d"].reason)
-    searcher.stops_unreported = False  # as raytuner.tune(..., stop_after_failures=0) asks
-    assert isinstance(searcher.suggest("f"), dict)
+    for number in (0, 4):  # as raytuner.tune(..., stop_after_failures=...) asks
+        searcher.stop_unreported_after = number
+        assert isinstance(searcher.suggest(f"f{number}"), dict)
 
 
 def test_one_good_trial_keeps_it_going() -> None:
