@@ -840,7 +840,7 @@ class BoTorchSearch(Searcher):
 
         ``Tuner.restore(restart_errored=True)`` runs failed trials again under new ids.
         """
-        self._lookahead.find(self.close)
+        self._lookahead.find(self._end)
         config = self._lookahead.config_of(trial_id)
         if config is None:
             return
@@ -996,7 +996,7 @@ class BoTorchSearch(Searcher):
     def _left(self, history: History) -> int | None:
         """How many trials are yet to be asked for by the record, which has those that Ray lost."""
         if self._lost is None:
-            self._lost = self._lookahead.unknown(counted(history))
+            self._lost = self._lookahead.lost(counted(history), history)
         left = self._lookahead.left()
         return None if left is None else max(left - self._lost, 0)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -103,12 +103,17 @@ class Lookahead:
         trials = controller.get_live_trials()
         return sum(trial.status in (Trial.PENDING, Trial.RUNNING) for trial in trials)
 
-    def unknown(self, trial_ids: Iterable[str]) -> int:
-        """Return how many of these trials the loop does not have; 0 if there is no loop."""
+    def lost(self, ran: Iterable[str], record: Container[str]) -> int:
+        """Return how many of the trials that ran the loop has lost; 0 if there is no loop.
+
+        One that it restarts after an error is not lost: it has another id, not yet in the record.
+        """
         controller = self._controller()
         if controller is None:
             return 0
-        return len(set(trial_ids).difference(one.trial_id for one in controller.get_trials()))
+        known = {trial.trial_id for trial in controller.get_trials()}
+        restarted = sum(trial_id not in record for trial_id in known)
+        return max(len(set(ran) - known) - restarted, 0)
 
     def config_of(self, trial_id: str) -> dict[str, Any] | None:
         """Return a trial's configuration; None if there is no loop that has the trial."""

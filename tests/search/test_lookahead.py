@@ -167,6 +167,24 @@ def test_as_many_trials_end_as_were_asked_for_however_often_the_driver_is_killed
     assert loop.over
 
 
+def test_a_trial_that_is_restarted_after_an_error_is_not_lost(tmp_path: Path) -> None:
+    loop = Loop(searcher(), room=2, asked=6)
+    loop.step()
+    loop.searcher.on_trial_complete("trial_0", error=True)
+    loop.searcher.save(str(tmp_path / "saved"))
+    restored = searcher()
+    restored.restore(str(tmp_path / "saved"))
+    again = SimpleNamespace(trial_id="restarted", status="PENDING", config={})
+    later = Loop(restored, room=2, asked=6, trials=[again, *loop.trials[1:]], prefix="later")
+    for _ in range(8):
+        later.step()
+        if later.count("RUNNING"):
+            later.trials[
+                [one.status for one in later.trials].index("RUNNING")
+            ].status = "TERMINATED"
+    assert len(later.trials) == 6
+
+
 def test_trials_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
     loop = Loop(searcher(), room=2, asked=3)
     while not loop.trials or loop.count("RUNNING"):
