@@ -135,7 +135,7 @@ class BoTorchSearch(Searcher):
             is learned from the trials. None: all count as equally dear; where there are fidelities,
             "time_total_s".
         standard_error: Key of a report that says the metric's standard error (of a mean over folds,
-            say; NaN if it is not known): the surer a value, the more it counts. None: all count as
+            say). A report may lack it. The surer a value, the more it counts. None: all count as
             equally sure.
         weights: One number above 0 for each of several metrics: the objective is the sum of these,
             each times its weight, and taken negative where its mode is "min".
