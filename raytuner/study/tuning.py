@@ -79,7 +79,7 @@ def tune(
         trainable: ``f(config)`` that calls ``ray.tune.report({metric: ...})`` after each unit of
             training; a ``ray.tune.Trainable`` class; or the name of a registered one.
         param_space: The search space: Ray Tune domains and constants, nested as you like, or a
-            :class:`raytuner.space.Space`.
+            :class:`raytuner.space.Space`. Constants that look like hyperparameters raise a warning.
         metric: Name of the objective in the reports, or a list of several: the study then has a
             Pareto front (:meth:`Study.pareto`). None: the one number that the training function
             returns.
