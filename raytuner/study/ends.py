@@ -88,7 +88,7 @@ class Ends(Callback):
         number, count = self._logged.get(key, (failed.number, 0))
         self._logged[key] = (number, count + 1)
         if count == 0:
-            traceback = without_secrets(_users_part(str(_error_of(trial) or "")))
+            traceback = without_secrets(_users_part(_plain(str(_error_of(trial) or ""))))
             logger.warning("Trial %d failed: %s\n%s", number, failed.reason, traceback)
 
 
@@ -115,14 +115,18 @@ def reason_of(error: BaseException | str | None) -> str:
         return next(reversed(_lines(error)), "") + _place_in(error)
     # Ray wraps what the training raised; the wrapper's text is a whole traceback.
     cause = getattr(error, "cause", None) or error
-    name, lines = type(cause).__name__, _lines(str(cause))
+    name, lines = type(cause).__name__, _lines(_plain(str(cause)))
+    place = _place_in(str(error))
     if isinstance(cause, RayActorError):
         # It goes on with ids, and may end with what was raised where the process began.
         raised = [line for line in lines[1:] if _RAISED.match(line)]
-        lines = [*lines[:1], *raised[-1:]]
-        return f"{name}: {' '.join(lines)}"
-    place = _place_in(str(error))
+        return f"{raised[-1]}{place}" if raised else f"{name}: {lines[0]}"
     return f"{name}: {lines[0]}{place}" if lines else f"{name}{place}"
+
+
+def _plain(traceback: str) -> str:
+    """Return Ray's text of a traceback without the codes that colour it in a terminal."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", traceback)
 
 
 _FRAME = re.compile(r'File "(.+?)", line (\d+), in (\S+)')

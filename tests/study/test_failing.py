@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from ray import cloudpickle
+from ray.exceptions import ActorDiedError
 
 from raytuner.cli import main
 from raytuner.errors import NoResultError, SettingError
@@ -174,3 +175,16 @@ def test_commands_say_so_too(tmp_path: Path) -> None:
     assert "3 x ValueError: shapes (0,)" in shown.output
     listed = CliRunner().invoke(main, ["list", str(tmp_path.parent)])
     assert listed.exit_code == 0
+
+
+def test_a_process_that_cannot_begin_says_what_was_raised() -> None:
+    error = ActorDiedError()
+    error.error_msg = (  # as Ray makes it of what was raised
+        "The actor died because of an error raised in its creation task, \x1b[36mray::Setup."
+        "__init__()\x1b[39m (pid=7, ip=10.0.0.1, actor_id=8e3f)\n"
+        '  File "/home/ann/train.py", line 6, in setup\n'
+        '    raise KeyError("data")\n'
+        "KeyError: 'data'"
+    )
+    assert reason_of(error) == "KeyError: 'data' (train.py:6 in setup)"
+    assert reason_of(ActorDiedError()).startswith("ActorDiedError: The actor died")
