@@ -241,6 +241,12 @@ class History:
         entry = self._entry(trial_id)
         self._set(entry, state=state, reason=reason, ended_at=entry.head.ended_at or time.time())
 
+    def begin(self, trial_id: str) -> None:
+        """Record that a pending trial runs, before it reports anything."""
+        entry = self._entry(trial_id)
+        if entry.head.state is TrialState.PENDING:
+            self._set(entry, state=TrialState.RUNNING)
+
     def reopen(self, trial_id: str) -> None:
         """The trial goes on after all: Ray runs it again."""
         self._set(self._entry(trial_id), state=TrialState.PENDING, reason="", ended_at=None)

@@ -12,7 +12,8 @@ _KEY = "started/"
 
 
 def note_start(history: History, trial_id: str) -> None:
-    """The trial's process is there and it runs; said again (of a retry), the first time counts."""
+    """Record that the trial's process runs. Of a retry, the first time counts."""
+    history.begin(trial_id)
     if history.get_meta(_KEY + trial_id) is None:
         history.set_meta(_KEY + trial_id, time.time())
 

@@ -331,6 +331,26 @@ def test_the_first_start_of_a_trial_counts(monkeypatch: pytest.MonkeyPatch) -> N
     assert starts(history) == {"a": 10.0}
 
 
+def test_a_trial_runs_from_its_start() -> None:
+    """Before its first report, and again when Ray runs it again; its end and a pause stay."""
+    history = History(Space({"lr": Float(0.0, 1.0)}), metric="loss", mode="min")
+    for name in "abcd":
+        history.add(name, {"lr": 0.5})
+    for name in "abc":
+        note_start(history, name)
+    assert history.counts() == {TrialState.RUNNING: 3, TrialState.PENDING: 1}
+    history.reopen("a")
+    assert history["a"].state is TrialState.PENDING
+    note_start(history, "a")
+    assert history["a"].state is TrialState.RUNNING
+    history.report("b", 1, 0.5)
+    history.pause("b")
+    history.end("c", TrialState.FAILED)
+    for name in "bc":
+        note_start(history, name)
+    assert [history[name].state for name in "bc"] == [TrialState.PAUSED, TrialState.FAILED]
+
+
 def test_changes_bring_a_copy_up_to_date() -> None:
     record, copy = history(), history()
     known = 0
