@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import click
 
 from raytuner.cli.common import FOLDER, NOTHING_USABLE, load
 from raytuner.folders import DEFAULT_STORAGE, Folder, folders_in
 
-if TYPE_CHECKING:
-    from raytuner.study import Study
-
-_SILENT_S = 300.0  # of what did nothing for so long, nobody will say that it runs
 _SHOWN = 10
 
 
@@ -30,6 +25,7 @@ def list_(folder: Folder | None) -> None:
 
     from raytuner import text
     from raytuner.errors import RaytunerError, SettingError
+    from raytuner.study.standing import last_news
 
     place = DEFAULT_STORAGE.expanduser() if folder is None else folder
     try:
@@ -59,8 +55,8 @@ def list_(folder: Folder | None) -> None:
             str(len(study.history)),
             str(len(study.failures)),
             Text("-" if best is None else text.printable(f"{study.metric} {best.value:.5g}")),
-            standing(study),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(last_news(study))),
+            "running" if study.running else "interrupted" if study.interrupted else "done",
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(last_news(study.history))),
         )
     Console().print(table)
 
@@ -119,17 +115,3 @@ def best(folder: Folder, form: str) -> None:
     trial = study.best
     write = text.configuration_as_json if form == "json" else text.configuration_as_toml
     click.echo(write(trial.config).rstrip())
-
-
-def last_news(study: Study) -> float:
-    """When the record last grew, in Unix seconds; 0 if it is empty."""
-    happened = [at for times in study.history.report_times().values() for at in times.values()]
-    happened += [trial.ended_at or trial.proposed_at for trial in study.trials]
-    return max(happened, default=0.0)
-
-
-def standing(study: Study) -> str:
-    """Whether a study is over, as far as its record can say."""
-    if not study.interrupted:
-        return "done"
-    return "running" if time.time() - last_news(study) < _SILENT_S else "interrupted"

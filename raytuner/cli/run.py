@@ -130,7 +130,7 @@ def resume(folder: Folder, trainable: str | None) -> None:
     Trials that ran go on from their last checkpoints; what was left to do is done.
     """
     study = load(folder)
-    if not study.interrupted:
+    if not (study.interrupted or study.running):
         raise SettingError(
             f"{folder} ran to its end; `raytuner extend {folder} --num-samples N` adds trials"
         )

@@ -8,7 +8,7 @@ from raytuner import text
 from raytuner.history import Trial
 from raytuner.html import table
 from raytuner.study.standing import Standing, as_lines, as_text
-from raytuner.study.summary import lines
+from raytuner.study.summary import RUNNING, lines
 
 if TYPE_CHECKING:
     from raytuner.study.study import Study
@@ -75,12 +75,12 @@ class Cell:
 
 def study_as_html(study: Study) -> str:
     """Return what a notebook shows of a study: its summary and its best trials."""
-    note = f"<p><b>{_INTERRUPTED}</b></p>" if study.interrupted else ""
+    note = _INTERRUPTED if study.interrupted else RUNNING if study.running else ""
     best = study.history.best()
     parts = {} if best is None else {"Best configuration": dict(text.flat(best.config))}
     summary = table([*parts.items(), *lines(study).items()])
     ranked = study.ranked[:_BEST]
-    return f"{note}{summary}{_table(ranked, study.metric) if ranked else ''}"
+    return f"<p><b>{note}</b></p>{summary}{_table(ranked, study.metric) if ranked else ''}"
 
 
 def _table(trials: tuple[Trial, ...], metric: str = "value") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group
@@ -12,10 +13,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from raytuner.history import History, Trial, TrialState
+from raytuner.folders import Folder
+from raytuner.history import History, Trial, TrialState, who_writes
+from raytuner.search.restore import record_at
 from raytuner.text import clock, count, one_line, printable, states
 
 _FEW_TRIALS = 3  # fewer say nothing about how long the others take
+_SILENT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -184,3 +188,20 @@ def broken(history: History, trial: Trial) -> tuple[str, ...]:
     """The outcome constraints that a trial breaks, in words."""
     metrics = history.metrics_of(trial)
     return tuple(str(c) for c in history.goal.constraints if not c.slack(metrics[c.metric]) >= 0)
+
+
+def last_news(history: History) -> float:
+    """Return when the record last grew, in Unix seconds; 0 if it is empty."""
+    happened = [at for times in history.report_times().values() for at in times.values()]
+    happened += [trial.ended_at or trial.proposed_at for trial in history.heads()]
+    return max(happened, default=0.0)
+
+
+def is_running(folder: Folder, history: History) -> bool:
+    """Return whether a process runs the study now: it holds the record's lock.
+
+    Behind a URI the lock outlives a killed process. It counts there while the record grows.
+    """
+    if who_writes(record_at(folder)) is None:
+        return False
+    return isinstance(folder, Path) or time.time() - last_news(history) < _SILENT_S

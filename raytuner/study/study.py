@@ -17,6 +17,7 @@ from raytuner.search.restore import record_at, record_in
 from raytuner.space import Config
 from raytuner.study.confirmed import Confirmed, confirmed
 from raytuner.study.notebook import Trials, study_as_html
+from raytuner.study.standing import is_running
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,7 @@ class Study:
         path: The folder of the results: the record and, beside it, Ray's own files. Behind a URI, a
             :class:`raytuner.folders.RemoteFolder`.
         history: The record.
+        running: Whether a process runs it now.
         interrupted: Whether the run ended before it was done (Ctrl-C, a kill); :meth:`resume` goes
             on with it.
     """
@@ -72,9 +74,15 @@ class Study:
         return self.history.max_t
 
     @property
+    def running(self) -> bool:
+        """Whether a process runs the study now, this one or another."""
+        return is_running(self.path, self.history)
+
+    @property
     def interrupted(self) -> bool:
-        """Whether there is more to do: trials that nobody runs any more, or yet to be proposed."""
-        return bool(self.history.live()) or self.history.get_meta("finished") is False
+        """Whether there is more to do, and no process that does it (Ctrl-C, a kill)."""
+        is_done = not self.history.live() and self.history.get_meta("finished") is not False
+        return not is_done and not self.running
 
     @property
     def trials(self) -> Trials:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _METRICS = 8  # so many others of the best trial are shown
 _ON_FRONT = 12  # so many of its trials are shown
 
+RUNNING = "Running: this is the best so far."
+
 
 def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None = None) -> Group:
     """The best configuration, how the trials ended, what early stopping saved, and where it is.
@@ -36,6 +38,8 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
         command = text.printable(f"raytuner resume {shlex.quote(str(study.path))}")
         said = f"Interrupted: this is the best so far. `{command}` goes on."
         parts.append(Text(said, style="bold yellow"))
+    elif study.running:
+        parts.append(Text(RUNNING, style="bold"))
     if several and (front := study.pareto):
         parts += [Text(f"Pareto front: {text.count(len(front), 'trial')}", style="bold")]
         parts += [_front(study, front), Text()]

@@ -17,10 +17,11 @@ from click.testing import CliRunner, Result
 
 import raytuner
 from raytuner.cli import BAD_INPUT, NOTHING_USABLE, main
+from raytuner.folders import RemoteFolder
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Normal, Space
-from raytuner.study.standing import Standing, as_figures, as_lines
+from raytuner.study.standing import Standing, as_figures, as_lines, is_running, last_news
 
 SPACE = Space(
     {
@@ -70,11 +71,50 @@ def test_list_names_the_studies_and_how_they_stand(study: Path) -> None:
     lines = result.output.splitlines()
     assert [line.split()[0] for line in lines] == ["study", "first", "second"]
     assert lines[1].split()[1:6] == ["12", "2", "loss", "0.11111", "done"]
-    assert "running" in lines[2]  # its record has just grown
+    assert lines[2].split()[5] == "interrupted"  # nobody runs it, though its record has just grown
     assert max(map(len, lines)) <= 80
     empty = invoke("list", study)
     assert empty.exit_code == NOTHING_USABLE
     assert "There is no study in" in empty.stderr
+
+
+def test_a_study_is_running_while_a_process_holds_its_record(tmp_path: Path) -> None:
+    """And interrupted at once, when that ends or is killed."""
+    folder = make(tmp_path / "first", trials=4, done=False)
+    holds = (
+        "import sys; from pathlib import Path; from raytuner.history import Writer\n"
+        "held = Writer(Path(sys.argv[1])); print('holds', flush=True); sys.stdin.read()"
+    )
+    args = [sys.executable, "-c", holds, str(folder / RECORD_FILE)]
+    with subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"holds\n"
+        assert invoke("list", tmp_path).output.splitlines()[1].split()[5] == "running"
+        study = raytuner.load(folder)
+        assert (study.running, study.interrupted) == (True, False)
+        shown = invoke("show", folder).output
+        assert "Running: this is the best so far." in shown
+        assert "Interrupted" not in shown
+        resumed = invoke("resume", folder, "--trainable", "json:dumps")
+        assert resumed.exit_code == BAD_INPUT
+        assert f"process {process.pid}" in resumed.stderr
+        process.kill()
+    assert invoke("list", tmp_path).output.splitlines()[1].split()[5] == "interrupted"
+    assert (study.running, study.interrupted) == (False, True)  # it need not be loaded again
+    assert "raytuner resume" in invoke("show", folder).output
+
+
+@pytest.mark.parametrize(("silent_s", "runs"), [(10, True), (400, False)])
+def test_behind_a_uri_it_is_running_while_its_record_grows(
+    silent_s: float, runs: bool, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock there outlives a killed process of another machine."""
+    history = raytuner.load(study).history
+    now = last_news(history) + silent_s
+    monkeypatch.setattr("raytuner.study.standing.time.time", lambda: now)
+    monkeypatch.setattr("raytuner.study.standing.who_writes", lambda record: "node 7 writes")
+    assert is_running(RemoteFolder("s3://bucket/first"), history) is runs
+    assert is_running(study, history)
 
 
 def test_show_reads_well_in_80_columns(study: Path) -> None:
