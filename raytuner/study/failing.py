@@ -89,7 +89,7 @@ def require_success(history: History, at_least: int, path: Folder) -> None:
     failed = text.count(history.counts()[TrialState.FAILED], "trial")
     raise NoResultError(
         f"the training function fails: {cause.trials} of {failed} that failed have the same cause,"
-        f" and none succeeded. The first: {text.first_line(cause.reason)}. Correct it and start a"
+        f" and none succeeded. The first: {text.first_line(cause.reason).rstrip('.')}. Correct it and start a"
         f" new study, or set stop_after_failures (now {at_least}; 0: never stop for failures). The"
         f" record and each trial's error.txt are in {path}"
     )
