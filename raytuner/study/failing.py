@@ -87,9 +87,10 @@ def require_success(history: History, at_least: int, path: Folder) -> None:
     if cause is None:
         return
     failed = text.count(history.counts()[TrialState.FAILED], "trial")
+    reason = text.first_line(cause.reason).rstrip(".")
     raise NoResultError(
         f"the training function fails: {cause.trials} of {failed} that failed have the same cause,"
-        f" and none succeeded. The first: {text.first_line(cause.reason).rstrip('.')}. Correct it and start a"
+        f" and none succeeded. The first: {reason}. Correct it and start a"
         f" new study, or set stop_after_failures (now {at_least}; 0: never stop for failures). The"
         f" record and each trial's error.txt are in {path}"
     )
