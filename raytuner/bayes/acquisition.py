@@ -24,9 +24,11 @@ Acquisition = Callable[[Tensor], Tensor]
 # f(Z) with Z ``(..., d)`` or, with fidelity, ``(..., d + 1)`` inputs of the model gives ``(...)``.
 Trend = Callable[[Tensor], Tensor]
 
-_SAMPLES = 64
-# The incumbent is one of so many; the others are next to certainly worse.
-_CONTENDERS = 16
+_SAMPLES = 128
+# A configuration whose mean, plus so many standard deviations, stays below the best mean is hardly
+# the best one. More contenders than that would take too long.
+_REACH = 3.0
+_CONTENDERS = 128
 _JITTER = 1e-8  # variance, added where a configuration that is known may be asked about again
 
 
@@ -56,6 +58,7 @@ class PosteriorAcquisition(ABC):
 
     is_local = False
     _samples = _SAMPLES
+    _most_contenders = _CONTENDERS
     _floor = -math.inf  # of the thresholds
 
     def __init__(
@@ -206,15 +209,18 @@ class PosteriorAcquisition(ABC):
         return torch.as_tensor(engine.draw(self._samples, dtype=torch.double))
 
     def _likely_best(self, Z: Tensor) -> Tensor:
-        """Of the evaluated configurations, those that may well be the best."""
-        if len(Z) <= _CONTENDERS:
-            return Z
+        """Return the evaluated configurations that could be the best, those most likely first.
+
+        All of them, unless they are more than there is time for.
+        """
         mean, cross = self._posterior.means(Z)
-        variance = self._kernel.variance - cross.square().sum(0)
-        hope = mean + self._trend(Z) + variance.clamp_min(0.0).sqrt()
-        if self._feasibility is not None:
-            hope = hope + self._feasibility(Z)
-        return Z[hope.topk(_CONTENDERS).indices]
+        mean = mean + self._trend(Z)
+        sd = (self._kernel.variance - cross.square().sum(0)).clamp_min(0.0).sqrt()
+        chance = 0.0 if self._feasibility is None else self._feasibility(Z)
+        could_be = mean + _REACH * sd >= (mean + chance).max()
+        hope = torch.where(could_be, mean + sd + chance, -math.inf)
+        n = min(self._most_contenders, int(could_be.sum()))
+        return Z[hope.topk(n).indices]
 
     @property
     def _worst(self) -> float:

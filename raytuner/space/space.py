@@ -73,6 +73,21 @@ class Column:
         return self.domain.n_levels
 
 
+@dataclass(frozen=True)
+class _Broken:
+    """A constraint that does not hold, and the values that break it, by name.
+
+    Its text is made only where it is shown: a search tries thousands of such configurations.
+    """
+
+    constraint: Constraint
+    values: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        received = ", ".join(f"{name}={shown(value)}" for name, value in self.values.items())
+        return f"received {received}, expected to keep the constraint {self.constraint.name}"
+
+
 class Space:
     """All configurations that a search may try.
 
@@ -329,7 +344,7 @@ class Space:
         if self.constraints:
             broken = self._broken(self.load(self.dump(config)))
             if broken is not None:
-                raise ConfigError(broken)
+                raise ConfigError(str(broken))
 
     def _check_conditions(self, config: Mapping[str, Any]) -> None:
         if not self._guards:
@@ -424,8 +439,8 @@ class Space:
         X = self._coordinates(X)
         return np.stack([c.domain.snap(X[:, j]) for j, c in enumerate(self.columns)], axis=1)
 
-    def _broken(self, config: Config) -> str | None:
-        """What the first constraint that a full configuration breaks says of it, None if none."""
+    def _broken(self, config: Config) -> _Broken | None:
+        """Return the first constraint that a full configuration breaks, None if it keeps all."""
         values, flat = {}, self.unfolded(config)
         for name in {name for c in self.constraints for name in c.names}:
             value = value_at(flat, self._names[name], _MISSING)
@@ -433,9 +448,8 @@ class Space:
                 values[name] = value
         for one in self.constraints:
             if not one.holds(config, values):
-                shown = {name: values[name] for name in one.names} if one.names else config
-                received = ", ".join(f"{name}={value!r}" for name, value in shown.items())
-                return f"received {received}, expected to keep the constraint {one.name}"
+                used = {name: values[name] for name in one.names} if one.names else config
+                return _Broken(one, used)
         return None
 
     def _check_fidelities(self) -> None:

@@ -411,6 +411,33 @@ class TestAcquisition:
             assert torch.allclose(ours[promising], its[promising], atol=0.35)
             assert float(ours[its.argmax()]) > float(ours.max()) - 0.3
 
+    @pytest.mark.parametrize("curve", [0.0, 3.0])
+    def test_chooses_as_botorchs_qlognei_where_many_could_be_the_best(self, curve: float) -> None:
+        """Sixty values of one dimension, with more noise than there is to be seen."""
+        X = torch.linspace(0, 1, 201, dtype=torch.double)[:, None]
+        for seed in range(2, 6):
+            rng = np.random.default_rng(seed)
+            x, noise = rng.random(60), rng.normal(size=60)
+            history = History(Space({"x": Float(0, 1)}), metric="loss", mode="min")
+            for i, value in enumerate(noise + curve * (x - 0.4) ** 2):
+                history.add(str(i), {"x": float(x[i])})
+                history.report(str(i), 1, float(value))
+                history.end(str(i), TrialState.COMPLETED)
+            data = dataset(history.snapshot())
+            with numerics():
+                model = fit(data, history.space.columns)
+            with numerics(), torch.no_grad():
+                ours = LogExpectedImprovement(
+                    model, data.evaluated, np.empty((0, 1)), False, seed=0
+                )(X)
+                its = qLogNoisyExpectedImprovement(
+                    model,
+                    X_baseline=torch.as_tensor(data.evaluated),
+                    sampler=SobolQMCNormalSampler(torch.Size([2048]), seed=0),
+                    prune_baseline=False,
+                )(X.unsqueeze(-2))
+            assert float(its[ours.argmax()]) > float(its.max()) - 0.3
+
     def test_chooses_as_one_pending_point_after_the_other_would(self) -> None:
         for record in (_fitted_record(), _stopped_record()):
             data, space = dataset(record.snapshot()), record.space

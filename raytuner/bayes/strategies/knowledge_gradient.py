@@ -36,6 +36,7 @@ class KnowledgeGradient(PosteriorAcquisition):
     """
 
     _samples = 1
+    _most_contenders = 16
 
     def __init__(self, model: SingleTaskGP, **known: Any) -> None:
         self._noise = model.likelihood.noise.detach().median()

@@ -39,6 +39,7 @@ class ThompsonSample(PosteriorAcquisition):
     """
 
     _samples = 1
+    _most_contenders = 16
 
     def __init__(self, space: Space, model: SingleTaskGP, **known: Any) -> None:
         self._space = space
