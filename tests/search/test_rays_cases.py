@@ -16,7 +16,7 @@ from ray import cloudpickle, tune
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from raytuner import BoTorchSearch
-from raytuner.errors import SpaceError
+from raytuner.errors import RaytunerWarning, SpaceError
 from raytuner.history import TrialState
 
 SPACE: dict[str, Any] = {"report": tune.uniform(0.0, 5.0)}
@@ -45,18 +45,20 @@ def test_values_that_are_not_finite(limited: bool, ray_cluster: None, tmp_path: 
         tune.report({"_metric": bad if x > 2 else x or 0.1})
 
     search: Any = BoTorchSearch(seed=0, background=False)
-    result = tune.Tuner(
-        objective,
-        param_space={**SPACE, "list": [1, 2, 3], "mixed": [1, tune.uniform(2, 3), 4], "num": 4},
-        tune_config=tune.TuneConfig(
-            search_alg=ConcurrencyLimiter(search, max_concurrent=2) if limited else search,
-            metric="_metric",
-            mode="max",
-            num_samples=12,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
-    ).fit()
+    with pytest.warns(RaytunerWarning, match=r"list is \[1, 2, 3\]; to search it"):
+        tuner = tune.Tuner(
+            objective,
+            param_space={**SPACE, "list": [1, 2, 3], "mixed": [1, tune.uniform(2, 3), 4], "num": 4},
+            tune_config=tune.TuneConfig(
+                search_alg=ConcurrencyLimiter(search, max_concurrent=2) if limited else search,
+                metric="_metric",
+                mode="max",
+                num_samples=12,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
+        )
+    result = tuner.fit()
     assert result.num_errors == 0
     record = search.history
     best = record.best()
