@@ -22,13 +22,13 @@ from raytuner.search.restore import open_record, record_at
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Rule, Space
 from raytuner.study.arguments import Trainable, check_count, check_trainable, with_resources
+from raytuner.study.budgets import GPU_HOURS_USED
 from raytuner.study.carry_over import carry_over, searched_space
 from raytuner.study.failing import (
     STOP_AFTER_FAILURES,
     check_stop_after_failures,
     require_success,
 )
-from raytuner.study.gpu_hours import GPU_HOURS_USED
 from raytuner.study.placeable import require_room
 from raytuner.study.provenance import known_resources, note_run, note_settings
 from raytuner.study.run import fit, prepare, ray_session, run, scheduler_of, settled

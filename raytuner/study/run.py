@@ -27,10 +27,10 @@ from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import FIRST, counted, open_record
 from raytuner.space import Space
+from raytuner.study.budgets import GpuHours, TimeBudget
 from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
 from raytuner.study.ends import Ends
 from raytuner.study.failing import Failing, require_success
-from raytuner.study.gpu_hours import GpuHours
 from raytuner.study.placeable import Placeable, require_room, trials_at_once
 from raytuner.study.progress import FIGURES_FILE, Progress
 
@@ -93,6 +93,8 @@ def run(
     searcher.stop_unreported_after = stop_after_failures
     failing = Failing(searcher, stop_after_failures)
     stoppers: list[Any] = [failing, *([] if budget is None else [budget])]
+    if time_budget_s is not None:
+        stoppers.append(TimeBudget(time_budget_s))
     # Ends lets go of the record at the end: it comes last.
     ours: list[Any] = [
         *([] if budget is None else [budget]),
@@ -129,7 +131,6 @@ def run(
                 num_samples=num_samples,
                 search_alg=searcher,
                 scheduler=scheduler,
-                time_budget_s=time_budget_s,
                 max_concurrent_trials=max_concurrent,
                 reuse_actors=reuse_actors,
             ),

@@ -1,4 +1,4 @@
-"""A budget of GPU-hours."""
+"""Budgets that end a study: seconds and GPU-hours."""
 
 from __future__ import annotations
 
@@ -11,6 +11,40 @@ GPU_HOURS_USED = "gpu_hours_used"
 """Under this key the record has what was used so far."""
 
 _NOTE_S = 5.0
+
+
+class TimeBudget(Stopper):
+    """Ends a study after so many seconds.
+
+    Ray's own time budget goes by the time of day: it ends a study when somebody sets the clock.
+
+    Args:
+        seconds: The budget, above 0. A study that is resumed has it anew.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+        self._looked_at: float | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_looked_at": None}  # the clock of another process differs
+
+    @property
+    def why(self) -> str:
+        """Why the study ends; empty until the time is used up."""
+        return "the time budget ended" if self._left <= 0 else ""
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Stop no single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether the study is to end; the time counts from the first call."""
+        now = time.monotonic()
+        if self._looked_at is not None:
+            self._left -= now - self._looked_at
+        self._looked_at = now
+        return bool(self.why)
 
 
 class GpuHours(Callback, Stopper):

@@ -1,4 +1,4 @@
-"""The budget of GPU-hours, on a clock of its own."""
+"""Budgets of seconds and GPU-hours, on a clock of their own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
 from raytuner.space import Float, Space
 from raytuner.study.arguments import check_count
+from raytuner.study.budgets import GPU_HOURS_USED, GpuHours, TimeBudget
 from raytuner.study.ends import Ends
-from raytuner.study.gpu_hours import GPU_HOURS_USED, GpuHours
 
 
 def search() -> Any:
@@ -37,7 +37,7 @@ def trial(gpus: float, status: str = "RUNNING", name: str = "a") -> Any:
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     clock = [1000.0]
-    monkeypatch.setattr("raytuner.study.gpu_hours.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("raytuner.study.budgets.time.monotonic", lambda: clock[0])
     return clock
 
 
@@ -88,3 +88,23 @@ def test_trials_that_it_ended_say_so(now: list[float]) -> None:
 def test_a_budget_that_is_none(hours: Any) -> None:
     with pytest.raises(SettingError, match=r"gpu_hours is .*above 0"):
         check_count(-1, None, hours)
+
+
+def test_a_time_budget_goes_by_a_clock_that_nobody_sets(
+    now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = TimeBudget(60)
+    now[0] = 5000  # the time until Ray begins does not count
+    assert not budget.stop_all()
+    for day in (1e9, -1e9):
+        monkeypatch.setattr("time.time", lambda day=day: day)
+        now[0] += 29
+        assert not budget.stop_all()
+    restored = pickle.loads(pickle.dumps(budget))
+    now[0] += 2
+    assert budget.stop_all()
+    assert budget.why == "the time budget ended"
+    assert not budget("trial", {})
+    assert not restored.stop_all()  # by the clock of another process
+    now[0] += 3
+    assert restored.stop_all()
