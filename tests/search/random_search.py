@@ -270,7 +270,8 @@ def _end(
         searcher.on_trial_stopped(trial_id, "a scheduler stopped it")
     elif how < 0.8:
         searcher.on_trial_result(trial_id, report)
-    elif how < 0.85:  # stopped while it waited
+    elif how < 0.85 and (last > 1 or "points_to_evaluate" not in case.settings):
+        # Stopped while it waited. A given point that never reported is tried again after a restore.
         searcher.on_trial_complete(trial_id)
         return
     searcher.on_trial_complete(trial_id, report, error=how > 0.95)
