@@ -51,6 +51,7 @@ _GROWTH = 0.05
 _REST = 3.0
 
 _MOST = 64  # proposals a request: what ends meanwhile is known to none of them
+_MOST_AWAITED = 4  # where slots wait: the next few then know how the first of these trials ended
 
 # How long a slot waits for a fresh proposal at least, if it could have a stale one; none; and none
 # of a process that has yet to get up.
@@ -309,7 +310,8 @@ class Background:
         waits = wanted > _FEW * running and self._seconds <= self._longest(running, _STALE_S)
         wanted = free if waits else wanted
         # A half more than last time: what is left over is the reserve of an unlucky next time.
-        pace = min(max(1, free, self._taken_meanwhile * 3 // 2), _MOST)
+        most = _MOST_AWAITED if waits else _MOST
+        pace = min(max(1, free, self._taken_meanwhile * 3 // 2), most)
         if history.ended_version > self._asked_ended or self._has_grown(history):
             promised = [] if waits else list(self._stock)[: max(free, self._taken_meanwhile)]
             self._asked_version, self._asked_ended = history.version, history.ended_version

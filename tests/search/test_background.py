@@ -532,3 +532,20 @@ def test_what_slots_will_not_take_is_not_promised() -> None:
             floor.loop.step()
     assert not any(request.promised for request in floor.shop.process.requests)
     assert set(floor.origins[3:]) == {Origin.BAYES}
+
+
+def test_many_slots_that_wait_are_served_a_few_at_a_time() -> None:
+    floor = Floor(slots=8)
+    floor.shop.process.reply()
+    floor.loop.step()
+    floor.shop.clock += 100
+    floor.end_all()
+    before = len(floor.origins)
+    floor.shop.replies_in = 1.0
+    for _ in range(8):
+        floor.loop.step()
+        if not floor.shop.process.is_idle:
+            floor.shop.process.reply()
+    assert floor.loop.count("RUNNING") == 8
+    assert Origin.FALLBACK not in floor.origins[before:]
+    assert max(request.n for request in floor.shop.process.requests) == 4
