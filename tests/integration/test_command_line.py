@@ -141,7 +141,7 @@ def test_killed_resumed_and_extended_with_reports(tmp_path: Path) -> None:
         "extended",
     ]
     check_report(extended, extended.report().read_text())
-    assert json.loads(finished(tmp_path, "best", "study")) == extended.best.config  # type: ignore[union-attr]
+    assert json.loads(finished(tmp_path, "best", "study")) == extended.best.config
 
     # Longer, and within less.
     (tmp_path / "narrow.toml").write_text('x = { type = "float", low = -0.5, high = 0.5 }')

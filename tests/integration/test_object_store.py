@@ -73,7 +73,7 @@ def test_a_study_is_run_and_gone_on_with(storage: RemoteFolder, tmp_path: Path) 
     assert again.values == (loss(again.trial.config, MAX_T),)
     assert raytuner.load(more.path).confirmed == (again,)
     next_one = raytuner.BoTorchSearch(SPACE, "loss", "min", earlier=[more.path.uri])  # type: ignore[union-attr]
-    assert next_one.suggest("first") == more.best.config  # type: ignore[union-attr]
+    assert next_one.suggest("first") == more.best.config
 
     with pytest.raises(SettingError, match="holds a study or something else already"):
         raytuner.tune(
