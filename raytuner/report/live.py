@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import secrets
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from raytuner.errors import RaytunerError, SettingError
@@ -18,6 +21,9 @@ from raytuner.folders import Folder
 from raytuner.history import History
 from raytuner.report.figures import Figures
 from raytuner.report.page import body, render
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -84,6 +90,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128  # of five, as by default, others would wait a second for their turn
 
     def __init__(
         self, read: Callable[[], History], folder: Folder, *, host: str = "127.0.0.1", port: int = 0
@@ -111,11 +118,35 @@ class Server(ThreadingHTTPServer):
         return f"http://{host}:{port}/{query}"
 
 
+class _Reader(io.RawIOBase):
+    """Reads a request, all of which has to come in within the timeout of its connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._timeout = connection.gettimeout() or 0.0
+        self._end = time.monotonic() + self._timeout
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._connection.settimeout(max(self._end - time.monotonic(), 0.001))
+        try:
+            return self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(self._timeout)  # for the answer
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     server_version = "raytuner"
-    timeout = 30.0  # seconds for a request to come in whole: a thread waits for it
+    timeout = 30.0  # seconds for a request to come in, and for its answer to leave
     sys_version = ""
+
+    def setup(self) -> None:
+        """Give the whole request the time that Python gives each part of it."""
+        super().setup()
+        self.rfile = io.BufferedReader(_Reader(self.connection))
 
     def do_GET(self) -> None:
         """Answer with the page or, for a page that is open, with what has changed."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from befallen import SPACE, befallen
-from ray import tune
+from ray import cloudpickle, tune
 
 import raytuner
 from raytuner.history import TrialState
+
+# Ray's workers cannot import the tests: they get the functions themselves.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -67,3 +74,27 @@ def test_a_study_of_trials_that_hang_ends_in_time(tmp_path: Path) -> None:
         TrialState.STOPPED_EARLY,
         TrialState.REMOVED,
     }
+
+
+def _stop_for_a_while() -> None:
+    """Stop this process as a debugger or a suspended machine does; another one continues it."""
+    subprocess.Popen(["sh", "-c", f"sleep 4; kill -CONT {os.getpid()}"])
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_stopped_and_continued_loses_nothing(tmp_path: Path) -> None:
+    study = raytuner.tune(
+        befallen(_stop_for_a_while),
+        SPACE,
+        metric="loss",
+        mode="min",
+        num_samples=3,
+        storage_path=tmp_path,
+        seed=0,
+        progress=False,
+    )
+    assert {trial.config["befallen"] for trial in study.trials} == {"never", "once", "always"}
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETED] * 3
+    assert [[t for t, _ in trial.values] for trial in study.trials] == [[1, 2, 3]] * 3
+    assert not study.history.get_meta("processes_killed")

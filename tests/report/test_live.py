@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -159,3 +161,109 @@ def test_a_record_that_is_gone_is_said_and_survived() -> None:
         there.append(history)
         assert get(server, "/body")[0] == 200
         server.shutdown()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give clients 0.3 s for a request, and for taking the answer: a page that is soon made."""
+    monkeypatch.setattr("raytuner.report.live._Handler.timeout", 0.3)
+    monkeypatch.setattr("raytuner.report.live.render", lambda *args, **how: "x" * 2**24)
+    monkeypatch.setattr("raytuner.report.live.body", lambda *args: "body")
+
+
+def connect(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.server_port), timeout=60)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server closes the connection within the timeout of the socket."""
+    with suppress(ConnectionError):
+        while connection.recv(2**16):
+            pass
+    return True
+
+
+def others(server: Server) -> bytes:
+    """What another client is answered meanwhile."""
+    token = "" if server.token is None else f"?token={server.token}"
+    return raw(server, f"GET /body{token} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+
+
+# With a token too, which a client that sends no whole request has not given.
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.usefixtures("quick")
+def test_clients_that_send_nothing_are_left_and_hold_up_no_one(
+    host: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with served(study(1), host=host) as server, ExitStack() as stack:
+        threads = threading.active_count()
+        silent = [stack.enter_context(connect(server)) for _ in range(50)]
+        assert b" 200 " in others(server)
+        assert all(is_closed(connection) for connection in silent)
+        while threading.active_count() > threads:
+            time.sleep(0.01)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("part", [b"G", b"GET / HTTP/1.0\r\n", b"GET / HTTP/1.0\r\nHost: x\r\n"])
+@pytest.mark.usefixtures("quick")
+def test_a_client_that_sends_byte_by_byte_is_left(
+    part: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with served(study(1)) as server, connect(server) as slow:
+        slow.sendall(part)
+        slow.settimeout(0.05)
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 200:  # for 10 s, if it may
+                slow.sendall(b"x")
+                sent += 1
+                with suppress(TimeoutError):
+                    if not slow.recv(1):
+                        break
+        assert 0 < sent < 200
+        assert b" 200 " in others(server)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_client_that_never_reads_the_answer_is_left(capfd: pytest.CaptureFixture[str]) -> None:
+    with served(study(1)) as server, ExitStack() as stack:
+        threads = threading.active_count()
+        for _ in range(5):
+            deaf = stack.enter_context(socket.socket())
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**12)
+            deaf.connect(("127.0.0.1", server.server_port))
+            deaf.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert b" 200 " in others(server)
+        while threading.active_count() > threads:
+            time.sleep(0.01)
+        assert len(deaf.makefile("rb").read()) < 2**24
+    assert capfd.readouterr() == ("", "")
+
+
+def test_fifty_clients_at_once_are_all_let_in() -> None:
+    with Server(lambda: study(1), Path("/x")) as server, ExitStack() as stack:
+        for _ in range(50):  # it serves none of them yet: they wait in the queue
+            place = ("127.0.0.1", server.server_port)
+            stack.enter_context(socket.create_connection(place, timeout=0.5))
+
+
+def test_clients_at_once_share_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[None] = []
+
+    def once() -> History:
+        read.append(None)
+        time.sleep(0.2)
+        return history
+
+    history = study(1)
+    monkeypatch.setattr("raytuner.report.live.render", lambda *args, **how: "page")
+    monkeypatch.setattr("raytuner.report.live.body", lambda *args: "body")
+    with Server(once, Path("/x")) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        with ThreadPoolExecutor(50) as pool:
+            answers = [*pool.map(others, [server] * 50)]
+        server.shutdown()
+    assert all(b" 200 " in answer for answer in answers)
+    assert len(read) == 1
