@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from raytuner.errors import SettingError
 from raytuner.secret import without_secrets
@@ -47,7 +47,8 @@ class RemoteFolder:
     def name(self) -> str:
         """The last part of the path; empty for the root of a bucket."""
         _, path, _ = self._parts
-        return path.rpartition("/")[2] if "/" in path else ""
+        last = path.rpartition("/")[2] if "/" in path else ""
+        return last if self._is_plain else unquote(last)
 
     @property
     def parent(self) -> RemoteFolder:
@@ -66,12 +67,18 @@ class RemoteFolder:
         's3://bucket/first?scheme=http'
         """
         scheme, path, query = self._parts
-        return RemoteFolder(f"{scheme}{path}/{name}{query}")
+        part = name if self._is_plain else in_uri(name)
+        return RemoteFolder(f"{scheme}{path}/{part}{query}")
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether pyarrow takes all after the scheme as a path: no sign is escaped in it."""
+        return self.uri.startswith(("fsspec+", "hf://"))
 
     @property
     def _parts(self) -> tuple[str, str, str]:
         """Scheme, bucket with path, and query; urllib knows too few schemes to join them again."""
-        rest, mark, query = self.uri.partition("?")
+        rest, mark, query = (self.uri, "", "") if self._is_plain else self.uri.partition("?")
         scheme, colon, path = rest.partition("://")
         return scheme + colon, path.rstrip("/"), mark + query
 
@@ -161,6 +168,15 @@ def is_uri(place: object) -> bool:
     (True, False, False)
     """
     return isinstance(place, str) and "://" in place
+
+
+def in_uri(name: str) -> str:
+    """Return a file's or folder's name as it stands in a URI.
+
+    >>> in_uri("lr=0.1 90%")
+    'lr=0.1%2090%25'
+    """
+    return quote(name, safe="!$&'()*+,;=:@")
 
 
 def folder_of(place: str | Path | RemoteFolder) -> Folder:

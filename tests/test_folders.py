@@ -52,6 +52,23 @@ def test_secrets_are_not_shown() -> None:
     assert folder.name == "first"
 
 
+@pytest.mark.parametrize("name", ["a b", "90%", "a?b=c", "a#b", "é", "%2e%2e", "lr=0.1,k=[1]"])
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("s3://key:hidden@bucket/runs%20of%20me?region=us-east-1", "bucket/runs of me"),
+        ("fsspec+memory:///runs of me", "/runs of me"),
+    ],
+)
+def test_a_folder_of_any_name_is_found(uri: str, path: str, name: str) -> None:
+    """Ray names trials' folders by their values; others keep what they like beside studies."""
+    folder = RemoteFolder(uri) / name
+    assert folder._place[1] == f"{path}/{name}"
+    assert (folder.name, folder.parent.name) == (name, "runs of me")
+    assert (folder / "inner")._place[1] == f"{path}/{name}/inner"
+    assert RemoteFolder(uri) == folder.parent
+
+
 def test_paths_stay_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")

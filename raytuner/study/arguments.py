@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from ray import tune as ray_tune
 
 from raytuner.errors import InUseError, RaytunerError, SettingError, TrainableError
-from raytuner.folders import DEFAULT_STORAGE, Folder, RemoteFolder, folder_of
+from raytuner.folders import DEFAULT_STORAGE, Folder, RemoteFolder, folder_of, in_uri
 from raytuner.history import who_writes
 from raytuner.placement.request import Resources, for_ray
 from raytuner.search.restore import record_at
@@ -115,13 +116,20 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
             f"storage_path is {without_secrets(str(given))!r}, which no folder can be: {error}"
         ) from error
     if name is None:
-        stem = f"{name_of(trainable)}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+        ascii_only = re.ASCII if isinstance(storage, RemoteFolder) else re.NOFLAG
+        stem = re.sub(r"[^\w.-]+", "_", name_of(trainable), flags=ascii_only)[: _LONGEST // 5]
+        stem += time.strftime("_%Y-%m-%d_%H-%M-%S")
         again = (f"{stem}_{number}" for number in itertools.count(2))
         name = next(n for n in itertools.chain([stem], again) if not (storage / n).exists())
     is_plain = isinstance(name, str) and name.isprintable() and Path(name).name == name
     if not is_plain or name in ("", "..") or len(name.encode()) > _LONGEST:
         raise SettingError(
             f"name is {name!r}; it must be a plain folder name of {_LONGEST} bytes at most"
+        )
+    if isinstance(storage, RemoteFolder) and in_uri(name) != name:
+        raise SettingError(
+            f"name is {name!r}; behind a URI it must be of letters without accents, digits and"
+            " signs such as . _ - ="  # Ray takes it once as it is, and once as a part of a URI
         )
     path = storage / name
     if _has_content(path):
@@ -147,7 +155,7 @@ def _try_to_write(storage: RemoteFolder) -> None:
 
 
 def name_of(trainable: Trainable) -> str:
-    """A short name, fit for a folder."""
+    """Return the name of a training function or class."""
     if isinstance(trainable, str):
         return trainable
     inner = getattr(trainable, "func", trainable)  # functools.partial

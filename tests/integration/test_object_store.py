@@ -91,6 +91,7 @@ def test_a_study_is_run_and_gone_on_with(storage: RemoteFolder, tmp_path: Path) 
 def _commands(storage: RemoteFolder, folder: Path) -> Iterator[str]:
     """What the command line says of the study."""
     study = (storage / "first").uri
+    (storage / "no study, 90% é?").write("notes", b"")  # is passed over
     for command in (["list", storage.uri], ["show", study], ["best", study], ["report", study]):
         found = subprocess.run(
             [sys.executable, "-c", "from raytuner.cli import main; main()", *command],

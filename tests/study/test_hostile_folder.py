@@ -26,6 +26,7 @@ from click.testing import CliRunner, Result
 import raytuner
 from raytuner.cli import BAD_INPUT, main
 from raytuner.errors import RaytunerError, SettingError
+from raytuner.folders import folder_of
 from raytuner.history import History, Store, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Space
@@ -207,12 +208,90 @@ def test_pickles_in_the_place_of_the_record_are_not_opened(folder: Path) -> None
         plain(result.output)
 
 
+NAMES = {
+    "parent": "..",
+    "itself": ".",
+    "none": "",
+    "up": "../up",
+    "up from within": "a/../../up",
+    "inner": "a/b",
+    "absolute": "/etc",
+    "ends with a slash": "a/",
+    "URI": "file:///etc",
+    "zero": "a\0b",
+    "newline": "a\nb",
+    "escape": ESCAPE,
+    "half a character": "\udc80",
+    "turned around": "\u202egnp",
+    "long": "n" * 300,
+    "long in bytes": "\u00e9" * 150,
+}
+
+
+def _tune(name: str, storage: str | Path) -> None:
+    raytuner.tune(
+        lambda config: None,
+        {"x": Float(0.0, 1.0)},
+        metric="loss",
+        mode="min",
+        num_samples=1,
+        storage_path=storage,
+        name=name,
+    )
+
+
+@pytest.fixture
+def no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that nothing is written to, and Ray is not started."""
+    monkeypatch.setattr("raytuner.study.tuning.run", lambda *args, **settings: pytest.fail("runs"))
+    storage = tmp_path / "inner" / "results"
+    storage.mkdir(parents=True)
+    yield storage
+    assert {*tmp_path.rglob("*")} <= {storage.parent, storage, tmp_path / "study.toml"}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("uri", ["", "file://", "fsspec+file://"])
+def test_a_name_stays_in_its_folder(name: str, uri: str, no_ray: Path) -> None:
+    with pytest.raises(SettingError, match=r"name is .* a plain folder name") as caught:
+        _tune(name, f"{uri}{no_ray}")
+    plain(str(caught.value))
+
+
+@pytest.mark.parametrize("name", ["a b", "a?endpoint_override=evil", "a#b", "%2e%2e", "a%2fb", "é"])
+def test_a_name_behind_a_uri_means_itself(name: str, no_ray: Path) -> None:
+    """An escaped slash is a slash there, and a mark begins the query."""
+    with pytest.raises(SettingError, match="behind a URI it must be of letters"):
+        _tune(name, f"fsspec+file://{no_ray}")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES.values() if name.isprintable()])
+def test_a_name_of_the_command_line_stays_in_its_folder(name: str, no_ray: Path) -> None:
+    study = no_ray.parents[1] / "study.toml"
+    study.write_text(
+        f"name = {json.dumps(name)}\nstorage = {json.dumps(str(no_ray))}\nmetric = 'loss'\n"
+        "mode = 'min'\ntrainable = 'os:getenv'\n[budget]\ntrials = 1\n"
+        "[space]\nx = { type = 'float', low = 0, high = 1 }\n"
+    )
+    for more, given in (((), name), (("--name", "../other"), "../other")):
+        result = invoke("run", study, *more)
+        assert result.exit_code == BAD_INPUT, result.exception
+        assert f"name is {given!r}; it must be a plain folder name" in result.stderr
+    study.write_text(study.read_text().replace(f"name = {json.dumps(name)}", "", 1))
+    assert f"name is {name!r}; it must" in invoke("run", study, "--name", name).stderr
+
+
+@pytest.mark.parametrize("uri", ["", "fsspec+file://"])
 @pytest.mark.parametrize(
-    "name", ["..", ".", "", "../up", "a/b", "/etc", "a\0b", "a\nb", ESCAPE, "n" * 300]
+    "function", ["../up", "/etc/x", "..", "a\0b\n", ESCAPE, "größe?x#y%2f", "n" * 300, ""]
 )
-def test_a_name_stays_in_its_folder(name: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="a plain folder name"):
-        folder_for("train", tmp_path / "results", name)
+def test_the_name_of_a_function_makes_a_plain_folder(
+    function: str, uri: str, tmp_path: Path
+) -> None:
+    """Of a registered one, say, or of what a decorator has made."""
+    place = folder_for(function, f"{uri}{tmp_path}", None)
+    assert place.parent == folder_of(f"{uri}{tmp_path}")
+    assert re.fullmatch(r"[\w.-]{1,200}", place.name)
 
 
 @pytest.mark.parametrize(
