@@ -37,12 +37,15 @@ def export(folder: Folder, output: Path, form: str | None) -> None:
     study = load(folder)
     if not output.parent.is_dir():
         raise SettingError(f"there is no folder {output.parent} to write {output.name} to")
-    if form == "optuna":
-        from raytuner.study.optuna_storage import write_storage
+    try:
+        if form == "optuna":
+            from raytuner.study.optuna_storage import write_storage
 
-        write_storage(study, output)
-    else:
-        from raytuner.study.table import write_table
+            write_storage(study, output)
+        else:
+            from raytuner.study.table import write_table
 
-        write_table(study, output, form)
+            write_table(study, output, form)
+    except OSError as error:
+        raise SettingError(f"cannot write {output}: {error.strerror or error}") from error
     click.echo(f"{len(study.history)} trials written to {output}", err=True)
