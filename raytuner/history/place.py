@@ -1,13 +1,15 @@
-"""The file that a record is in: whether it is still there, and where to go on if it is not."""
+"""The file that a record is in: where to read it, whether it is still there, where to go on."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 
@@ -82,6 +84,23 @@ class Place:
         db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self.copy.backup(db)
         return path, db
+
+
+@contextmanager
+def readable_at(path: Path) -> Iterator[Path]:
+    """Yield where a record can be read: where it is, or in a copy that is removed afterwards.
+
+    SQLite keeps an index beside the log of a record whose process was killed. In a folder that
+    cannot be written to, it reads the log only if the index is there already.
+    """
+    if os.access(path.parent, os.W_OK) or _beside(path, "-shm").exists() or not path.is_file():
+        yield path
+        return
+    with TemporaryDirectory(prefix="raytuner-") as folder:
+        for file in (path, _beside(path, "-wal")):
+            with suppress(FileNotFoundError):
+                shutil.copyfile(file, Path(folder, file.name))
+        yield Path(folder, path.name)
 
 
 def moved(path: Path, search_id: str | None) -> Iterator[Path]:

@@ -37,7 +37,7 @@ from raytuner.history.format import (
     schema,
 )
 from raytuner.history.journal import Journal, Line, read_pieces
-from raytuner.history.place import Place
+from raytuner.history.place import Place, readable_at
 
 logger = logging.getLogger(__name__)
 
@@ -111,12 +111,14 @@ class Store:
         """
         if isinstance(path, RemoteFolder):
             return cls._of_lines(path, read_pieces(path)[1])
-        file, memory = cls._on(path, "ro"), cls()
+        memory = cls()
         memory.source = path
-        with closing(file._db), _readable(path):
-            file._db.backup(memory._db)
-            memory._is_checked = file._is_checked
-            memory._update()
+        with readable_at(path) as place:
+            file = cls._on(path, "ro", place)
+            with closing(file._db), _readable(path):
+                file._db.backup(memory._db)
+                memory._is_checked = file._is_checked
+                memory._update()
         return memory
 
     @classmethod
@@ -130,13 +132,13 @@ class Store:
         return memory
 
     @classmethod
-    def _on(cls, path: Path, access: str) -> Store:
+    def _on(cls, path: Path, access: str, place: Path | None = None) -> Store:
         if not path.is_file():
             raise HistoryError(f"there is no record of a search at {path}")
         store = cls.__new__(cls)
         store.path = store.source = path
         store._journal, store._lines, store._place = None, [], None
-        store._db = _connect(f"{path.resolve().as_uri()}?mode={access}", path)
+        store._db = _connect(f"{(place or path).resolve().as_uri()}?mode={access}", path)
         try:
             store._require_record()
         except BaseException:

@@ -97,6 +97,8 @@ class Server(ThreadingHTTPServer):
     ) -> None:
         self.content = Content(read, folder)
         self.token = None if host in _LOOPBACK else secrets.token_urlsafe(18)
+        if ":" in host:
+            self.address_family = socket.AF_INET6
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
@@ -114,6 +116,8 @@ class Server(ThreadingHTTPServer):
     def url(self) -> str:
         """What to open in a browser."""
         host, port = str(self.server_address[0]), self.server_port
+        if ":" in host:
+            host = f"[{host}]"
         query = "" if self.token is None else f"?token={self.token}"
         return f"http://{host}:{port}/{query}"
 
@@ -156,7 +160,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
         if not self._may(parse_qs(url.query).get("token", [""])[0]):
-            self.send_error(HTTPStatus.FORBIDDEN, "Give the token that raytuner printed")
+            name = " or ".join(_LOOPBACK)
+            self.send_error(
+                HTTPStatus.FORBIDDEN,
+                f"Open it as {name}" if self.server.token is None else "Give the printed token",
+            )
             return
         if url.path not in ("/", "/body"):
             self.send_error(HTTPStatus.NOT_FOUND)

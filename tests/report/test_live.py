@@ -75,6 +75,8 @@ def test_it_gives_the_page_and_then_only_news() -> None:
 def test_at_this_machine_alone_other_names_are_refused() -> None:
     with served(study(1)) as server:
         assert get(server, "/body", Host="evil.example")[0] == 403
+        refused = raw(server, b"GET /body HTTP/1.0\r\nHost: evil.example\r\n\r\n")
+        assert b"Open it as 127.0.0.1 or ::1 or localhost" in refused  # there is no token to give
         assert get(server, "/body", Host=f"localhost:{server.server_port}")[0] == 200
 
 
@@ -136,6 +138,20 @@ def test_at_any_other_address_there_is_a_token(host: str) -> None:
     with Server(lambda: study(1), Path("/x")) as server:
         assert server.token is None
         assert server.server_address[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(("host", "has_token"), [("::1", False), ("::", True)])
+def test_it_serves_at_an_address_of_ipv6(host: str, has_token: bool) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"there is no IPv6 here: {error}")
+    with served(study(1), host=host) as server:
+        assert (server.token is not None) == has_token
+        assert server.url.startswith(f"http://[{host}]:{server.server_port}/")
+        url = server.url.replace("[::]", "[::1]").replace("/?", "/body?")
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            assert answer.status == 200
 
 
 def test_a_port_that_is_taken_is_one_clear_error() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,9 @@ def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         history.add("a", {"x": 0.5})
         history.report("a", 1, 0.25)
         history.end("a", TrialState.COMPLETED)
+        (place / "killed").mkdir()  # its last transactions stand beside the file, in SQLite's log
+        for end in ("", "-wal"):
+            shutil.copy(place / "study" / f"{RECORD_FILE}{end}", place / "killed")
         history.close()
         (place / "damaged").mkdir()
         damaged = (place / "study" / RECORD_FILE).read_bytes()[:-4096]
@@ -84,16 +88,17 @@ def test_what_writes_is_one_clear_error(what: str, read_only: Path) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_what_reads_goes_on(read_only: Path, tmp_path: Path) -> None:
-    study: Study = raytuner.load(read_only / "study")
+@pytest.mark.parametrize("name", ["study", "killed"])
+def test_what_reads_goes_on(name: str, read_only: Path, tmp_path: Path) -> None:
+    study: Study = raytuner.load(read_only / name)
     assert study.best.value == 0.25
     study.report(tmp_path / "report.html")
     for command in (
-        ["show", str(read_only / "study")],
-        ["best", str(read_only / "study")],
+        ["show", str(read_only / name)],
+        ["best", str(read_only / name)],
         ["list", str(read_only)],
-        ["export", str(read_only / "study"), str(tmp_path / "trials.csv")],
-        ["report", str(read_only / "study"), "-o", str(tmp_path / "again.html")],
+        ["export", str(read_only / name), str(tmp_path / "trials.csv")],
+        ["report", str(read_only / name), "-o", str(tmp_path / "again.html")],
     ):
         result = CliRunner().invoke(main, command)
         assert result.exit_code == 0, (command, result.output)
