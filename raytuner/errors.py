@@ -36,7 +36,7 @@ class HistoryError(RaytunerError):
 
 
 class InUseError(HistoryError):
-    """A record of a search that another process, or another run in this one, writes now."""
+    """A record that another process, or another run in this process, is writing."""
 
 
 class TrainableError(RaytunerError):

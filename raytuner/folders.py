@@ -156,7 +156,7 @@ def _reached() -> Iterator[None]:
 Folder = Path | RemoteFolder
 
 DEFAULT_STORAGE = Path("~/raytuner_results")
-"""Where studies go if nothing else is said."""
+"""The folder of studies whose ``storage_path`` is not given."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 

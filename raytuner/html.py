@@ -9,7 +9,7 @@ from html import escape
 def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
     """Return a table. Without a head, the first cell of a row is its title.
 
-    A mapping in a cell becomes a table in it. Floats have five digits.
+    A mapping in a cell becomes a table in it. Floats are rounded to five digits.
 
     >>> table([[3, 0.001]], head=["trial"])
     '<table><tr><th>trial</th></tr><tr><td>3</td><td>0.001</td></tr></table>'

@@ -22,7 +22,7 @@ from ray.tune.result import (
 from raytuner.errors import MetricError
 
 FEW = 3
-"""After so many trials that ended without the metric, and none that had it, a search stops."""
+"""A search stops once this many trials ended without the metric and none has reported it."""
 
 # What Ray adds to every report, or takes as a signal: not the user's metrics.
 _RAYS_OWN = {
@@ -87,7 +87,7 @@ def read_metrics(
     Args:
         result: The report.
         names: The metrics that it must have.
-        optional: Those that it may lack. The result lacks them then.
+        optional: Metrics that it may lack; the result then lacks them too.
     """
     metrics = {name: read_number(result, name, role="metric") for name in names}
     there = [name for name in optional if not lacking(result, [name])]
@@ -102,8 +102,8 @@ def read_report(
     Args:
         result: The report.
         time_attr: The key of `t`.
-        names: The metrics without which a report says nothing. Some people validate every few
-            epochs only: the other reports are skipped.
+        names: The metrics that a report needs to count. A function that validates every few
+            epochs sends reports without them, which are skipped.
         optional: See `read_metrics`.
 
     Returns:
@@ -131,7 +131,7 @@ def resource_of(result: Mapping[str, Any], time_attr: str) -> float | None:
 
 
 def lacking(result: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Return those of the names that a report has no value for. None is no value."""
+    """Return the names for which a report has no value; None is no value."""
     return [name for name in names if result.get(name) is None]
 
 
@@ -169,28 +169,28 @@ class Unreported:
         self._reasons: list[str] = []
 
     def note(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """A trial has sent a report without the metric."""
+        """Note that a trial sent a report without the metric."""
         self._keys.setdefault(trial_id, set()).update(own_keys(result))
 
     def forget(self, trial_id: str) -> frozenset[str]:
-        """A trial has ended: return the metrics that it reported in the place of the metric."""
+        """Forget a trial that has ended; return the other metrics that it reported."""
         return frozenset(self._keys.pop(trial_id, ()))
 
     def count(self, reason: str) -> None:
-        """A trial has failed because it never reported the metric."""
+        """Count a trial that failed because it never reported the metric."""
         self._reasons.append(reason)
 
     def check(self, at_least: int) -> None:
-        """Raise a MetricError if so many trials ended without the metric; never if that is 0."""
+        """Raise a MetricError if this many trials ended without the metric; 0 means never."""
         if 0 < at_least <= len(self._reasons):
             raise MetricError(f"the first {at_least} trials failed: {self._reasons[-1]}")
 
 
 def read_further(result: Mapping[str, Any], but: Iterable[str]) -> dict[str, float]:
-    """Return the numbers of a report that its trial reported beside what the search needs.
+    """Return the numbers of a report that the search does not need, by name.
 
-    Ray's own numbers are left out, and so is what is no number. A report of more than 100 numbers
-    gives the first 100.
+    Ray's own numbers are left out, and so are values that are not numbers, and names that are not
+    printable or longer than 200 characters. Of more than 100 numbers, the first 100 are returned.
 
     Args:
         result: The report, flattened, with the keys that Ray adds.

@@ -1,7 +1,7 @@
-"""Secrets are not kept or shown.
+"""Keep secrets out of records, logs and pages.
 
-What need not be kept is not: command lines and the queries of URIs. Text that others wrote, such as
-the error of a training, is masked.
+raytuner does not keep command lines or the queries of URIs at all. It masks secrets in text that
+others wrote, such as the error of a training function.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 _WORDS = r"secret|passw|passphrase|pgpass|token(?!s|i)|credential"
 _KEYS = r"(?:api|access|private|account|shared|storage|encryption|signing|master)[_-]?key"
 _SECRET = rf"(?i:{_WORDS}|{_KEYS})"
-# Short words are a secret's name only where a name ends with them: PWD is the working directory.
+# A short word counts only at the end of a name, and not alone: PWD is the working directory.
 _VARIABLE = re.compile(rf"{_SECRET}|(?i:_(?:key|pat|pwd|auth|sas|sig)|pass)$")
 _URI = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"<>]+")
 _VALUE = r"(?:(?i:bearer|basic|digest)\s+)?(?:\"[^\"]*\"|'[^']*'|\S+)"
@@ -30,9 +30,10 @@ _SHORTEST = 6  # characters of a secret: "1" or "true" in the environment is non
 def without_secrets(words: str, environment: Mapping[str, str] | None = None) -> str:
     """Return text to be kept or shown, without the secrets that a process knows.
 
-    Masked are the user part and the query of a URI, the value of an option or setting whose name
-    says that it is a secret, a token, a password, a key or a signature, and, wherever it stands,
-    what a variable of the environment with such a name holds, or the password in its URI.
+    The mask replaces the user part and the query of a URI, and the value of an option or setting
+    whose name says that it is a secret, a token, a password, a key or a signature. It also
+    replaces, anywhere in the text, the value of an environment variable with such a name, and the
+    password in a URI that an environment variable holds.
 
     Args:
         words: The text.
@@ -57,7 +58,7 @@ def without_secrets(words: str, environment: Mapping[str, str] | None = None) ->
 
 
 def _bare(uri: str) -> str:
-    """Return a URI without its user part, which may hold any sign, its query and its fragment."""
+    """Return a URI with its user part, which may hold any sign, its query and fragment masked."""
     scheme, _, rest = uri.partition("://")
     user, at, rest = rest.rpartition("@")
     if "?" in user or "#" in user:  # the sign may stand in the query as well

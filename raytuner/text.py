@@ -21,7 +21,7 @@ WORDS = {
     TrialState.REMOVED: "dropped",
 }
 
-_MANY = 0.1  # quasi-random configurations that no design asked for: somebody should know
+_MANY = 0.1  # share of quasi-random proposals, beside the design, from which on there is a hint
 
 
 def clock(seconds: float) -> str:
@@ -54,7 +54,7 @@ def printable(words: str) -> str:
 
 
 def message(words: str) -> str:
-    r"""Return a message of several lines as a terminal shows it, each line as `printable`.
+    r"""Return a message of several lines in a form that is safe to print; see `printable`.
 
     >>> message("SyntaxError: invalid syntax" + chr(10) + "  lr =")
     'SyntaxError: invalid syntax\n  lr ='
@@ -128,7 +128,7 @@ def states(counts: Mapping[TrialState, int]) -> str:
 
 
 def first_line(reason: str) -> str:
-    """Return the first line of a reason.
+    """Return the first line of a reason that is not blank; "unknown" if there is none.
 
     >>> first_line("KeyError: 'lr'"), first_line("")
     ("KeyError: 'lr'", 'unknown')
@@ -151,15 +151,15 @@ def why_no_best(history: History) -> str:
 
 
 def proposals(history: History) -> str | None:
-    """Say how many proposals were not fresh, and what to do about it; None if all were."""
+    """Say how many proposals were not fresh, and what helps; return None if all were fresh."""
     counts = proposal_counts(history.heads())
     stale, random = counts["stale"], counts["fallback"]
     if not stale + random:
         return None
     share = random / (counts["fresh"] + stale + random)
     said = (
-        f"{counts['fresh']} with all that was known, {stale} a little older,"
-        f" {random} ({share:.0%}) quasi-random since no other was ready"
+        f"{counts['fresh']} from all results so far, {stale} from fewer,"
+        f" {random} ({share:.0%}) quasi-random because no other was ready"
     )
     if share < _MANY:
         return said

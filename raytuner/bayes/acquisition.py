@@ -25,8 +25,8 @@ Acquisition = Callable[[Tensor], Tensor]
 Trend = Callable[[Tensor], Tensor]
 
 _SAMPLES = 128
-# A configuration whose mean, plus so many standard deviations, stays below the best mean is hardly
-# the best one. More contenders than that would take too long.
+# A configuration is hardly the best one if its mean, plus this many standard deviations, is below
+# the best mean. More contenders than the second number would take too long.
 _REACH = 3.0
 _CONTENDERS = 128
 _JITTER = 1e-8  # variance, added where a configuration that is known may be asked about again
@@ -209,9 +209,9 @@ class PosteriorAcquisition(ABC):
         return torch.as_tensor(engine.draw(self._samples, dtype=torch.double))
 
     def _likely_best(self, Z: Tensor) -> Tensor:
-        """Return the evaluated configurations that could be the best, those most likely first.
+        """Return the evaluated configurations that could be the best, the most likely ones first.
 
-        All of them, unless they are more than there is time for.
+        More than ``_most_contenders`` would take too long; the others are left out.
         """
         mean, cross = self._posterior.means(Z)
         mean = mean + self._trend(Z)

@@ -54,9 +54,7 @@ if TYPE_CHECKING:
     type=click.Choice(["retry", "fail", "warn"]),
     help="What becomes of it.  [default: retry]",
 )
-@click.option(
-    "--curve", "curves", multiple=True, help="Further metric of which every value is kept."
-)
+@click.option("--curve", "curves", multiple=True, help="Further metric whose values are all kept.")
 @click.option("--cpus", type=float, help="CPUs of one trial.  [default: 1]")
 @click.option("--gpus", type=float, help="GPUs of one trial, such as 0.5.  [default: 0]")
 @click.option("--max-concurrent", type=int, help="Trials at a time.  [default: as many as fit]")
@@ -115,10 +113,10 @@ def run(
 
 
 def _misplaced(name: str, space: Any) -> str:
-    """Say that a setting stands among the hyperparameters, if it does."""
+    """Return a hint if a setting stands among the hyperparameters, else an empty text."""
     if name not in getattr(space, "template", {}):
         return ""
-    return f". It has {name} in [space]: put it above the first [table]"
+    return f". The file has {name} in [space]: put it above the first [table]"
 
 
 @click.command()

@@ -9,7 +9,7 @@ cost = "time_total_s"      # improvement per second
 standard_error = "loss_se" # of the metric, in each report
 max_t = 27                 # optional, as is all below but the budget and the space
 time_attr = "training_iteration"
-curves = ["train_loss"]    # further metrics of which every value is kept, not only the last
+curves = ["train_loss"]    # further metrics whose values are all kept, not only the last
 name = "first"
 storage = "results"
 seed = 0
@@ -101,7 +101,7 @@ _TABLES: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
 _REQUEST = ("cpu", "gpu", "memory", "accelerator_type", "bundles")  # some keys of [resources]
 _OTHER_TABLES = ("resources", "priors", "space")
 
-# Name that a person may look for, lowered -> where the key of the file stands.
+# A name that a person may try, in lower case -> the place of the key in the file.
 _PLACES = {
     **{table: table for table in (*_TABLES, *_OTHER_TABLES)},
     **{name: f"resources.{name}" for name in _REQUEST},

@@ -18,10 +18,10 @@ _RAISED = re.compile(r"(?P<type>[\w.]+)(: .*)? \((?P<place>[^()]+:\d+ in [^()]+)
 
 
 class Cause(NamedTuple):
-    """A cause that several trials failed for.
+    """A cause for which trials failed.
 
     Attributes:
-        trials: How many.
+        trials: The number of these trials.
         reason: The reason of the first of them.
     """
 
@@ -30,10 +30,10 @@ class Cause(NamedTuple):
 
 
 def cause(reason: str) -> str:
-    """Return what a reason shares with others of the same cause.
+    """Return the cause of a reason: the same text for all reasons of one cause.
 
-    For an exception that is its type and the place where it was raised. Other reasons are the
-    same if they differ in numbers only.
+    The cause of an exception is its type and the place where it was raised. The cause of any other
+    reason is its first line without the numbers.
 
     >>> cause("KeyError: 'lr' (train.py:7 in fit)")
     'KeyError at train.py:7 in fit'
@@ -47,7 +47,7 @@ def cause(reason: str) -> str:
 
 
 def causes(trials: Iterable[Trial]) -> list[Cause]:
-    """Return the causes that trials failed for, the most frequent first."""
+    """Return the causes for which trials failed, the most frequent first."""
     reasons: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for trial in trials:
@@ -80,15 +80,15 @@ class Repeats:
 
 
 def always_failing(history: History, at_least: int, since: float, now: float) -> Cause | None:
-    """Return the cause that every trial fails for; None if there may be another end.
+    """Return the cause for which every trial fails; None if a trial may still succeed.
 
-    A trial that ended without failing speaks against it. So does a trial that runs and may have
-    got past the failure: one that began before the first failure, or has run longer than any trial
-    that failed.
+    A trial may still succeed if another one ended without failing. The same holds if a running
+    trial may have got past the failure: it began before the first failure, or it has run longer
+    than every trial that failed.
 
     Args:
         history: The record.
-        at_least: The number of failures with one cause that it takes.
+        at_least: The least number of failures with one cause.
         since: Trials that ended before this time, in Unix seconds, do not count.
         now: The time, in Unix seconds.
     """

@@ -14,7 +14,7 @@ Mode = Literal["min", "max"]
 
 _MODES = ("min", "max")
 _RELATION = re.compile(r"[<>]+=*|=[=<>]+|[!~]=|[≤≥≠]|(?<!\S)=(?!\S)")
-# What makes an expression of a name: some signs anywhere, others and words where they stand alone.
+# An expression, not a name, has one of these: some signs anywhere, others and words standing alone.
 _OPERATOR = re.compile(
     r"[,;*^\n]|^[+\-]|(?<!\S)(?:[+\-/%|&]|\|\||&&|and|or|not|if)(?!\S)", re.IGNORECASE
 )
@@ -174,14 +174,17 @@ class Goal:
 
     @property
     def optional(self) -> tuple[str, ...]:
-        """The metrics that are unknown where a report lacks them: cost and standard error."""
+        """The metrics that a report may lack, and that are unknown then: cost, standard error."""
         names = [name for name in (self.cost, self.standard_error) if name is not None]
         return tuple(name for name in dict.fromkeys(names) if name not in self.required)
 
     def unusable(self, values: Mapping[str, float]) -> dict[str, str]:
-        """Return what a cost and a standard error is called, by name, where its value is none.
+        """Return which costs and standard errors have a value that the search ignores.
 
-        Both are finite and not negative. A value that is not is ignored.
+        A cost and a standard error must be finite and not negative.
+
+        Returns:
+            For each such name in ``values``, what it is: "cost" or "standard error".
         """
         named = ((self.cost, "cost"), (self.standard_error, "standard error"))
         return {
@@ -192,7 +195,7 @@ class Goal:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """All of these."""
+        """The required metrics, then the optional ones."""
         return self.required + self.optional
 
     @property
@@ -266,7 +269,7 @@ def _name_of(what: Literal["cost", "standard_error"], given: object) -> str:
 
 
 def _number(text: str) -> float | None:
-    """Return the finite number that a text is, or None."""
+    """Return a text as a finite number; None if it is not one."""
     try:
         number = float(text)
     except ValueError:

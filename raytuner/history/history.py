@@ -42,7 +42,7 @@ class _Entry:
     point: np.ndarray
     values: dict[float, float] = field(default_factory=dict)
     others: dict[float, dict[str, float]] = field(default_factory=dict)  # further metrics by t
-    metrics: dict[str, float] = field(default_factory=dict)  # the last of each beside the goal's
+    metrics: dict[str, float] = field(default_factory=dict)  # last values, beside the goal's
 
     def frozen(self, metric: str) -> Trial:
         others: dict[str, list[tuple[float, float]]] = {}
@@ -165,10 +165,10 @@ class History:
     def report(
         self, trial_id: str, t: float, value: float, others: Mapping[str, float] | None = None
     ) -> None:
-        """A trial reported ``value`` at resource ``t``; the trial is running.
+        """Record that a trial reported ``value`` at resource ``t``, and so that it runs.
 
         A second report at the same t (a retry repeats iterations) replaces the first. A report of
-        a trial that has ended changes nothing: :meth:`reopen` it first if it runs again.
+        a trial that has ended changes nothing: call :meth:`reopen` first if the trial runs again.
 
         Args:
             trial_id: Which trial.
@@ -196,14 +196,14 @@ class History:
             self._note(entry, t, value, rest)
 
     def keep(self, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:
-        """Keep the last value of metrics that the search does not need.
+        """Keep the last values of metrics that the search does not need.
 
-        Those named in ``curves`` are kept at every t.
+        A metric that is named in ``curves`` keeps its value at every t.
 
         Args:
-            trial_id: Which trial.
+            trial_id: The trial.
             t: The resource, in units of ``time_attr``.
-            metrics: Its metrics beside those of the goal, by name.
+            metrics: The metrics beside those of the goal, by name.
 
         Raises:
             HistoryError: ``t`` is not a finite number, or the trial is unknown.
@@ -223,7 +223,7 @@ class History:
                 self._store.put_other(trial_id, t, name, value)
 
     def pause(self, trial_id: str) -> None:
-        """The trial waits for its scheduler; of a trial that has ended, this changes nothing."""
+        """Record that the trial waits for its scheduler; no change if the trial has ended."""
         entry = self._entry(trial_id)
         if entry.head.state.is_live:
             self._set(entry, state=TrialState.PAUSED, reason="", ended_at=None)
@@ -337,7 +337,7 @@ class History:
         return tuple(sorted(self._live, key=lambda i: self._entries[i].head.number))
 
     def is_live(self, trial_id: str) -> bool:
-        """Whether the trial may still report; not if it is unknown."""
+        """Whether the trial may still report; False if it is unknown."""
         return trial_id in self._live
 
     def has_value(self, trial_id: str, t: float) -> bool:
@@ -582,7 +582,7 @@ class History:
 
         Raises:
             HistoryError: No file there, or no record in it.
-            SpaceError: The space cannot be rebuilt and was not given, or another one was given.
+            SpaceError: No space was given and it cannot be rebuilt, or another space was given.
         """
         store = Store.open(path)
         try:
@@ -803,5 +803,5 @@ def _finite(trial_id: str, t: float) -> float:
 
 
 def _amount(value: float | None) -> float:
-    """Return a cost or a standard error; NaN for one that is missing or is none."""
+    """Return a cost or a standard error; NaN if it is missing, negative or infinite."""
     return value if value is not None and 0 <= value < math.inf else math.nan

@@ -1,4 +1,4 @@
-"""The file that a record is in: where to read it, whether it is still there, where to go on."""
+"""The file of a record: where to read it, whether it is still there, where the record goes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Look(NamedTuple):
-    """What the file system says of a file."""
+    """The identity and the state of a file, as the file system gives them."""
 
     device: int
     inode: int
@@ -25,9 +25,9 @@ class Look(NamedTuple):
 class Place:
     """The place of an open record, and a copy of the record in memory.
 
-    A file that is removed, or moved away, is missed by its name. One that another file was moved to
-    has another inode. One that another was copied over has a time of change that is not ours, and
-    the name of another search in it.
+    If the file is removed or moved away, nothing has its name. If another file is moved to its
+    place, the inode differs. If another file is copied over it, the time of change differs, and the
+    file holds the id of another search.
 
     Args:
         path: The file.
@@ -43,13 +43,13 @@ class Place:
         self.note()
 
     def note(self) -> None:
-        """Take the file as it is now for this record's: it was just written to."""
-        with suppress(OSError):  # a network's, say: nothing is known then
+        """Remember the file as it is now, after this record was written to it."""
+        with suppress(OSError):  # such as a network's: nothing is known then
             self._seen = _look(self.path)
             self._log = _look(_beside(self.path, "-wal"))
 
     def is_there(self) -> bool:
-        """Whether the file is there, and still this record's."""
+        """Whether the file is there and still holds this record."""
         try:
             now = _look(self.path)
         except OSError:
@@ -68,13 +68,13 @@ class Place:
         return True
 
     def begin_anew(self) -> tuple[Path, sqlite3.Connection]:
-        """Write the whole record to a new file; return it and a connection to it.
+        """Write the whole record to a new file; return its path and a connection to it.
 
-        The file is in the old one's place if nothing is there, else beside it.
+        The new file takes the old one's place if nothing is there, else it lies beside it.
         """
         log = _look(_beside(self.path, "-wal"))
         if log is not None and self._log is not None and log[:2] == self._log[:2]:
-            # It is this record's: SQLite would take it for that of the file that is there now.
+            # The log is this record's. SQLite would apply it to the file that is there now.
             for end in ("-wal", "-shm"):
                 with suppress(FileNotFoundError):
                     _beside(self.path, end).unlink()
@@ -104,7 +104,7 @@ def readable_at(path: Path) -> Iterator[Path]:
 
 
 def moved(path: Path, search_id: str | None) -> Iterator[Path]:
-    """Yield the names of files that a record goes on in when another takes its place.
+    """Yield names for the file in which a record goes on after another file took its place.
 
     >>> next(moved(Path("record.sqlite"), "0123456789abcdef")).name
     'record-01234567.sqlite'
@@ -117,14 +117,14 @@ def moved(path: Path, search_id: str | None) -> Iterator[Path]:
 
 
 def search_in(path: Path) -> str | None:
-    """Return the name of the search in a file, as far as it is in the file itself."""
+    """Return the id of the search in a file, without a look at its log; None if it has none."""
     uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(uri, uri=True)) as db:
         return search_of(db)
 
 
 def search_of(db: sqlite3.Connection) -> str | None:
-    """Return the name of the search in a database; None if it has none."""
+    """Return the id of the search in a database; None if it has none."""
     row = db.execute("SELECT value FROM meta WHERE key = 'search_id'").fetchone()
     return None if row is None else json.loads(row[0])
 

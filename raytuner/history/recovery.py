@@ -62,7 +62,7 @@ class Remains:
         self.tables[table][kept[: KEYS[table]]] = kept
 
     def fill(self, other: Remains) -> int:
-        """Take from ``other`` what is not here or no use; return how many trials and values."""
+        """Take from ``other`` what is missing or unusable here; return how many rows but meta's."""
         added = 0
         for table, rows in other.tables.items():
             for key, row in rows.items():
@@ -124,7 +124,9 @@ def salvaged(remains: Remains, where: Path) -> Salvage:
             if (value := remains.meta(key)) is not None:
                 store.set_meta(key, value)
             else:
-                lost.append(f"what it kept as {key!r}, which is not what a study keeps")
+                lost.append(
+                    f"{key!r}, since what it holds is not what a study keeps under that name"
+                )
         for number, head in enumerate(heads):
             store.put_trial((head[0], number, *head[2:]))
         known = {head[0] for head in heads}
@@ -148,7 +150,7 @@ def salvaged(remains: Remains, where: Path) -> Salvage:
 
 
 def _is_usable(key: str, value: Any) -> bool:
-    """Whether a record can have a value beside its trials; may raise instead of False."""
+    """Whether a record can have a value beside its trials. It may raise instead of False."""
     if key == "space":
         Space.from_spec(with_stand_ins(value))
     elif key == "goal" and value is not None:
@@ -161,7 +163,7 @@ def _is_usable(key: str, value: Any) -> bool:
 
 
 def _metrics(kept: str) -> dict[str, float]:
-    """Return the last values of a trial's metrics; none if they cannot be read."""
+    """Return the last values of a trial's metrics, by name; empty if they cannot be read."""
     try:
         return {name: float(_value(value)) for name, value in json.loads(kept).items()}
     except _UNLOADABLE:
@@ -185,7 +187,7 @@ def _usable_heads(remains: Remains, space: Space, lost: list[str]) -> list[Row]:
             space.load(json.loads(head[2]))
             TrialState(head[3]), Origin(head[5])
             if not (is_time(head[6]) and is_time(head[7] or 0.0)):
-                raise ValueError("its times are none")
+                raise ValueError("its times are not numbers of seconds")
         except _UNLOADABLE as error:
             lost.append(f"trial {head[0]!r}: {error}")
             continue

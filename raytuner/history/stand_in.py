@@ -50,16 +50,16 @@ def with_stand_ins(spec: Any) -> Any:
 def check_same(spec: Any, space: Space, where: object) -> None:
     """Check that a space is the one that a record was made in.
 
-    An object that only Python has counts as the same as another in its place: the record holds no
-    more than its ``repr``, which may differ from process to process.
+    Two objects that only Python has count as the same if they are in the same place: the record
+    holds only the ``repr`` of such an object, which may differ from process to process.
 
     Args:
         spec: The spec in the record.
         space: The space.
-        where: What the record is called.
+        where: The name of the record, for the error.
 
     Raises:
-        SpaceError: It is another one: what differs.
+        SpaceError: The spaces differ; the message says in what.
     """
     given = space.to_spec()
     if spec == json.loads(json.dumps(given)) or not isinstance(spec, Mapping):
@@ -74,7 +74,7 @@ def check_same(spec: Any, space: Space, where: object) -> None:
 
 
 def _without_objects(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A spec with a name in the place of each object, without constraints that are functions."""
+    """Return a spec with a name in place of each object and no constraint that is a function."""
     names: dict[tuple[str, int], str] = {}
 
     def named(node: Any, before: int = 0) -> Any:

@@ -12,7 +12,7 @@ _KEY = "started/"
 
 
 def note_start(history: History, trial_id: str) -> None:
-    """Record that the trial's process runs. Of a retry, the first time counts."""
+    """Record when the trial's process began to run; a retry does not change that."""
     history.begin(trial_id)
     if history.get_meta(_KEY + trial_id) is None:
         history.set_meta(_KEY + trial_id, time.time())

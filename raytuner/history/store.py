@@ -429,18 +429,18 @@ class Store:
             self._place.note()
 
     def _watch(self) -> None:
-        """From now on, notice if the file is removed or replaced."""
+        """Start to watch whether the file is removed or replaced."""
         if isinstance(self.path, Path):
-            # The name of the search is in the file itself then, not in its log alone.
+            # After this the id of the search is in the file itself, not in its log alone.
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self._place = Place(self.path, self._db)
 
     def _stay_in_place(self) -> None:
-        """Go on in a new file if the record was removed, or another one took its place."""
+        """Go on in a new file if the record was removed or another file took its place."""
         if self._place is None or self._place.is_there():
             return
         old, place = self.path, self._place
-        # Never closed: that would write the rest of its log into a file that is another's by now.
+        # Never close the old connection: that writes its log to the file, now perhaps another's.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
         try:
             path, self._db = place.begin_anew()
@@ -454,8 +454,8 @@ class Store:
         self._make_durable()
         self._watch()
         logger.warning(
-            "The record %s was %s while the study ran. The study goes on in %s, which has all of"
-            " it.",
+            "The record %s was %s while the study ran. The study goes on in %s, which has the whole"
+            " record.",
             old,
             "removed" if path == old else "replaced by another file",
             path,
@@ -529,7 +529,7 @@ def _writable(path: Folder | None) -> Iterator[None]:
         command = "" if path is None else f"`raytuner resume {_folder(path)}` or "
         raise HistoryError(
             f"cannot write to the record {path or 'in memory'}: {error}. What was written before is"
-            f" kept: correct that, and go on with {command}Tuner.restore"
+            f" kept: remove the cause, and go on with {command}Tuner.restore"
         ) from error
 
 

@@ -54,7 +54,7 @@ class Origin(StrEnum):
     FALLBACK = "fallback"  # quasi-random, since no other proposal was ready
     AGAIN = "again"  # one of the best of a study, tried again since its max_t was raised
     EVALUATED = "evaluated"  # told from outside, never run here
-    SEARCHER = "searcher"  # another searcher than raytuner's
+    SEARCHER = "searcher"  # a searcher that is not raytuner's
     RECOVERED = "recovered"  # read back from Ray's files: who proposed it is lost
 
 
@@ -75,7 +75,7 @@ class Trial:
         proposed_at: Unix seconds.
         ended_at: Unix seconds, or None while it is live.
         others: The same pairs of each further metric whose curve is kept, by its name: those of
-            the search's goal, and those asked for.
+            the search's goal, and those named in ``curves``.
         metrics: The last value of each number that it reported, by its name; NaN if that was not
             finite.
     """
@@ -118,7 +118,7 @@ class Trial:
     def value_of(self, metric: str) -> float:
         """Return a further metric at the largest t at which it was reported; NaN if it never was.
 
-        Without a curve, that is the last value.
+        Of a metric without a curve, only the last value is known.
         """
         curve = self.others.get(metric)
         return curve[-1][1] if curve else self.metrics.get(metric, math.nan)

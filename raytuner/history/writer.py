@@ -1,9 +1,9 @@
 """One process at a time writes a record: the lock that it holds.
 
-On a disk this is a lock of the operating system on a file beside the record. It ends with the
+On a disk, the operating system holds a lock on a file beside the record. The lock ends with the
 process, however that ends. Behind a URI there are no locks: a file beside the record names the
-process, which renews it every few seconds. A process that finds such a file waits until it is
-renewed, and takes over if it is not. No clocks are compared.
+process, which renews the file every few seconds. Another process that finds the file watches it for
+a while. It gives up if the file is renewed, and takes over if not. No clocks are compared.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ class Writer:
         """Raise InUseError if another process has taken over meanwhile."""
         if self._lost is not None:
             raise InUseError(
-                f"{self._record} is no longer this process's to write: {_who(self._lost)} has taken"
-                " over. This run ends; what it had written is kept"
+                f"{_who(self._lost)} has taken over {self._record}, and this process may no longer"
+                " write to it. This run ends; what it had written is kept"
             )
 
     def close(self) -> None:
-        """Let others write. Harmless when done already."""
+        """Let others write. A second call does nothing."""
         if _HELD.get(self._key) is self:
             del _HELD[self._key]
         self._over.set()
@@ -119,7 +119,7 @@ class Writer:
                     if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                         raise
                     logger.warning(
-                        "The file system of %s has no locks: see to it that no other process writes"
+                        "The file system of %s has no locks: make sure that no other process writes"
                         " to this record.",
                         record,
                     )
@@ -149,7 +149,7 @@ class Writer:
                 raise InUseError(_taken(record, found))
             self._renew(record, 0)
             if (found := _read(record)) is not None and found["id"] != self._me["id"]:
-                raise InUseError(_taken(record, found))  # at the same moment
+                raise InUseError(_taken(record, found))  # it wrote at the same moment
         except OSError as error:
             raise HistoryError(f"cannot write to the folder of {record}: {error}") from error
         self._thread = threading.Thread(target=self._beat, args=(record,), daemon=True)
@@ -163,7 +163,7 @@ class Writer:
         beat = 0
         while not self._over.wait(BEAT_S):
             beat += 1
-            with suppress(OSError):  # the network is away: others cannot write either
+            with suppress(OSError):  # the network is down: others cannot write either
                 found = _read(record)
                 if found is not None and found.get("id") != self._me["id"]:
                     self._lost = found
@@ -179,12 +179,12 @@ class Writer:
 
 
 def held(record: Folder) -> Writer | None:
-    """Return what this process holds of a record; None if it does not hold it."""
+    """Return the right of this process to write a record; None if it has none."""
     return _HELD.get(_key(record))
 
 
 def _after_fork() -> None:
-    """Close a forked child's copies of the lock files: they would hold the locks after the end."""
+    """Close the lock files in a forked child, which would hold the locks longer than its parent."""
     for writer in _HELD.values():
         writer._thread = None
         writer._forget()
@@ -222,9 +222,15 @@ def _read(record: RemoteFolder) -> dict[str, Any] | None:
 
 
 def _renews(record: RemoteFolder, found: dict[str, Any]) -> bool:
-    """Wait for a process of another machine to renew its file; False if it must be gone."""
-    logger.warning("%s wrote to %s last. Waiting whether it goes on.", _who(found), record)
-    deadline = time.monotonic() + 3 * BEAT_S
+    """Watch whether a process of another machine renews its file; False if it must be gone."""
+    seconds = 3 * BEAT_S
+    logger.warning(
+        "%s wrote to %s last. Waiting up to %g s to see if it still runs.",
+        _who(found),
+        record,
+        seconds,
+    )
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         now = _read(record)
         if now != found:
@@ -234,7 +240,7 @@ def _renews(record: RemoteFolder, found: dict[str, Any]) -> bool:
 
 
 def who_writes(record: Folder) -> str | None:
-    """Say which process writes to a record now and how to take over; None if none is known to."""
+    """Say which process writes to a record now and how to take over; None if none is known."""
     if held(record) is not None:
         return _taken(record, {"pid": os.getpid()})
     if isinstance(record, RemoteFolder):
@@ -264,7 +270,7 @@ def _parsed(said: bytes) -> dict[str, Any]:
 
 
 def _is_here(writer: dict[str, Any]) -> bool:
-    """Whether a process is one of this machine, where its end is known at once."""
+    """Whether a process is of this machine, which knows at once if it ends."""
     return writer.get("host") == platform.node()
 
 
@@ -272,7 +278,9 @@ def _may_live(writer: dict[str, Any]) -> bool:
     if not _is_here(writer):
         return True
     pid = writer.get("pid")
-    if not isinstance(pid, int) or pid == os.getpid():  # the number of one that is gone
+    if (
+        not isinstance(pid, int) or pid == os.getpid()
+    ):  # this process has the number of one that is gone
         return False
     try:
         os.kill(pid, 0)
@@ -294,7 +302,7 @@ def _who(writer: dict[str, Any]) -> str:
     if "pid" not in writer:
         return "another process"
     words = f"process {writer['pid']}"
-    if writer["pid"] == os.getpid() and writer.get("host", platform.node()) == (platform.node()):
+    if writer["pid"] == os.getpid() and writer.get("host", platform.node()) == platform.node():
         words = "this process"
     if "host" in writer:
         words += f" on {writer['host']}"

@@ -65,7 +65,7 @@ def levels(distributions: Mapping[str, Any], most: int) -> dict[str, list[Any]] 
     """Return every value of each parameter if they make at most ``most`` combinations.
 
     Args:
-        distributions: As for :func:`translated`; here it may be that nothing varies.
+        distributions: As for :func:`translated`, but it is no error if nothing varies.
         most: The largest number of combinations.
 
     Returns:

@@ -35,7 +35,7 @@ def fits(request: Request, nodes: Sequence[Mapping[str, float]]) -> int:
         return sum(_times(bundles[0], node) for node in nodes)
     if request.strategy == "STRICT_PACK":
         bundles = [summed(bundles)]
-    # The largest first: it has the fewest places to go to.
+    # The largest first: the fewest nodes can hold it.
     bundles.sort(key=lambda bundle: sorted(bundle.values()), reverse=True)
     free = [dict(node) for node in nodes if _is_useful(node, bundles)]
     count = 0
@@ -45,7 +45,7 @@ def fits(request: Request, nodes: Sequence[Mapping[str, float]]) -> int:
             for node in where
         }
         times = 1
-        # The next ones lie on the same nodes for as long as these have room.
+        # The next requests go to the same nodes while these have room.
         if "SPREAD" not in request.strategy:
             times = max(1, min(_times(amounts, free[node]) for node, amounts in on.items()))
         for node, amounts in on.items():
@@ -99,18 +99,18 @@ def _lay(
     """Return a node for each bundle, by number; None if there is none, or none found in time.
 
     Args:
-        bundles: What is to be laid.
-        free: What the nodes have.
-        strategy: Ray's name of it.
+        bundles: The bundles of one request.
+        free: The free resources of each node.
+        strategy: Ray's placement strategy.
         found: The nodes of the first bundles.
-        steps: How many nodes to try.
+        steps: One item for each node that may be tried.
     """
     if len(found) == len(bundles):
         return found
     bundle = bundles[len(found)]
     taken: list[int] = sorted(set(found))
     others: Iterable[int] = (n for n in range(len(free)) if n not in found)
-    # PACK: on nodes that have one already, if it can be; SPREAD: on others, the emptiest first.
+    # PACK prefers nodes that have a bundle already; SPREAD prefers others, the emptiest first.
     if "SPREAD" in strategy:
         others = sorted(others, key=lambda n: -_share(bundle, free[n]))
     if strategy == "STRICT_SPREAD":

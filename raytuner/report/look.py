@@ -50,7 +50,7 @@ MANY = 2000  # more points than this are drawn by the graphics card
 
 
 class Plot(go.Figure):  # type: ignore[misc]  # Plotly has no types
-    """A figure that every notebook shows, and every page that is made of one."""
+    """A figure that every notebook can show, and every page exported from a notebook."""
 
     def _ipython_display_(self) -> None:
         # In a kernel, Plotly's choice is a format that only some notebooks can read. Others, and
@@ -58,7 +58,7 @@ class Plot(go.Figure):  # type: ignore[misc]  # Plotly has no types
         if plotly.io.renderers.default != "plotly_mimetype":
             super()._ipython_display_()
             return
-        from IPython.display import display  # there is one where a notebook runs
+        from IPython.display import display  # every notebook has it
 
         html = self.to_html(full_html=False, include_plotlyjs="cdn")
         display(self._repr_mimebundle_() | {"text/html": html}, raw=True)

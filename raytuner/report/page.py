@@ -24,7 +24,7 @@ from raytuner.report.figures import Figures
 from raytuner.space.choices import shown
 
 _FRONT = 50  # trials of the front that the table holds
-_METRICS = 20  # so many metrics of the trials are on the page
+_METRICS = 20  # most metrics of the trials that the page shows
 _EXAMPLES = 12  # trials that a group names
 
 
@@ -97,7 +97,8 @@ def body(figures: Figures, folder: Folder) -> Markup:
             model_rows=0 if figures.surrogate is None else figures.surrogate.rows,
             trials=trials,
             folder=str(folder),
-            runs=[{**run, "at": _date(run["at"])} for run in runs],
+            # Older records have no "program".
+            runs=[{"program": None, **run, "at": _date(run["at"])} for run in runs],
             settings=history.get_meta("settings", {}),
             space=json.dumps(_searched(history), indent=2, default=lambda item: shown(item, str)),
             made=_date(figures.now),

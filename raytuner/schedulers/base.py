@@ -145,13 +145,13 @@ class JudgingScheduler(FIFOScheduler):
         self._ask_for_goal(tune_controller)
         self._required_goal()
         partner = find_partner(tune_controller)
-        if not self._heard_valid and partner is None:  # a searcher of ours checks it
+        if not self._heard_valid and partner is None:  # a searcher of ours checks this itself
             self._unreported.check(FEW)
         if partner is not None and repeats(tune_controller.search_alg):
             raise SettingError(
-                f"{type(self).__name__} ends single trials early, and Ray's Repeater would pass on"
-                f" the mean of their values to {type(partner).__name__}, from different"
-                f" {self._time_attr}; leave one of the two out"
+                f"{type(self).__name__} ends single trials early, so Ray's Repeater would give"
+                f" {type(partner).__name__} the mean of values at different {self._time_attr};"
+                " leave one of the two out"
             )
         go_on(tune_controller, trial)
         is_new = trial.trial_id not in self._trials
@@ -179,7 +179,7 @@ class JudgingScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide whether a trial goes on.
 
-        A report without the metric is skipped: some people validate every few epochs only.
+        A report without the metric is skipped: a function may validate every few epochs only.
 
         Args:
             tune_controller: Ray's controller.
@@ -192,12 +192,12 @@ class JudgingScheduler(FIFOScheduler):
 
         Raises:
             MetricError: If the report has a metric that is no number, or no `time_attr`, and no
-                report of this experiment was ever good.
+                report of this experiment was valid so far.
             TrainableError: If the trial is to be paused and its function has reported no
                 checkpoint, and none that was paused in this experiment ever had.
         """
         if trial.status in (Trial.TERMINATED, Trial.ERROR):
-            return self.STOP  # it was on its way when the trial ended
+            return self.STOP  # the trial ended while the report was on its way
         try:
             report = self._read(result)
         except MetricError as error:
@@ -514,7 +514,7 @@ class JudgingScheduler(FIFOScheduler):
         return read_report(result, self._time_attr, goal.required, goal.optional)
 
     def _read(self, result: Mapping[str, Any]) -> tuple[float, Value] | None:
-        """Read where a trial reports, and what it is judged by; None if that is missing."""
+        """Read `t` and the value that a trial is judged by; None if the report lacks a metric."""
         report = self._read_metrics(result)
         return None if report is None else (report[0], value_of(self._required_goal(), report[1]))
 

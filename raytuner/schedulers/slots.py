@@ -103,7 +103,7 @@ def max_concurrent_of(search_alg: Any) -> int | None:
 
 
 def repeats(search_alg: Any) -> bool:
-    """Whether each configuration runs several times, by Ray's `Repeater`."""
+    """Whether Ray's `Repeater` runs each configuration several times."""
     return any(isinstance(layer, Repeater) for layer in _layers(search_alg))
 
 

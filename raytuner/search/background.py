@@ -6,19 +6,19 @@ What happens, in this order:
    trials went but this one. A request goes out at once: what has happened since the last one, and
    how many proposals are wanted.
 2. Until its reply is there, a free slot waits if that is worth it (see below). If it is not, the
-   slot gets the next stale proposal, or a quasi-random one if there is none. A trial that is only
-   to be ready when the next slot falls free waits, unless slots fall free faster than replies come.
+   slot gets the next stale proposal, or a quasi-random one if there is none. A trial that Ray asks
+   for ahead of a free slot waits, unless slots fall free faster than replies come.
 3. The reply brings *fresh* proposals, which go first. Those that are left of older ones stay behind
    them as a reserve.
-4. Where slots do not wait, the stock is filled up to the number of slots that have fallen free
-   during one request at worst: equal trials end together.
+4. Where slots do not wait, the stock is filled up to the largest number of slots that fell free
+   during one request: equal trials end together.
 
-How long a slot waits: a tenth of a trial, and no less than a quarter of a second. If all that it
-could get instead is quasi-random, or older than a round of trials, no less than Ray may take to
-start a trial; and for a process that has just been started, and loads its libraries, no less than
-``_START_S``. It does so once for each reply. A slot does not wait for a reply that is likely to
-take longer, nor before there is a model: the design is quasi-random anyway. Nor does it wait if the
-proposal that it could have misses only a few of the trials that run at the same time.
+A slot waits for a tenth of a trial, or for ``_STALE_S`` if that is longer. If it would otherwise
+get a quasi-random proposal, or one that is older than a round of trials, it waits for at least
+``_NONE_S``, as long as Ray may take to start a trial, and for at least ``_START_S`` while the
+process starts and loads its libraries. A slot waits once for each reply. It does not wait if the
+reply is likely to take longer, if there is no model yet (the design is quasi-random anyway), or if
+the ready proposal misses only a few of the trials that run at the same time.
 
 One request is under way at a time. Proposals that are likely to be handed out before its reply is
 there go along as promised, so that the new ones keep away from them as from pending trials.
@@ -51,14 +51,14 @@ _GROWTH = 0.05
 _REST = 3.0
 
 _MOST = 64  # proposals a request: what ends meanwhile is known to none of them
-_MOST_AWAITED = 4  # where slots wait: the next few then know how the first of these trials ended
+_MOST_AWAITED = 4  # the same where slots wait: later ones then know how these first trials ended
 
-# How long a slot waits for a fresh proposal at least, if it could have a stale one; none; and none
-# of a process that has yet to get up.
+# The shortest limit of a wait for a fresh proposal, in seconds: if a stale one is ready, if none is
+# ready, and if none is ready while the process starts.
 _SHARE = 0.1  # of a trial
 _STALE_S, _NONE_S, _START_S = 0.25, 2.5, 20.0
-_FEW = 1 / 8  # of the slots
-_HOLD_S = 5.0  # at a time inside of `take`: Ray's loop stands still, and looks at no time budget
+_FEW = 1 / 8  # of the slots: a proposal that misses no more trials than these is fresh enough
+_HOLD_S = 5.0  # longest wait inside of `take`: Ray's loop stands still, and checks no time budget
 
 _LONGEST_BREAK_S = 60.0  # before a process that keeps dying is started once more
 _SLOW_START_S = 60.0  # without a first reply: somebody should know
@@ -70,7 +70,7 @@ class _Ready:
 
     proposal: Proposal
     ended_version: int  # of the record that it knew: up to where it knows how trials ended
-    handed_out: int  # so many had been when it was asked for
+    handed_out: int  # proposals handed out before it was asked for
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Background:
                 raise error.__cause__ or error
             ready = self._first(history, used)
             knows_all = ready is not None and ready.ended_version >= history.ended_version
-            # What ended while it was computed is not known inside `suggest` either.
+            # A proposal computed inside `suggest` does not know what ended meanwhile either.
             is_fresh = knows_all or (ready is not None and free > 0 and self._due > 0)
             seconds = 0.0 if is_fresh else self._worth_waiting(history, ready, free, slots)
             if self._process is not None and seconds > 0:
@@ -188,7 +188,7 @@ class Background:
     # -- inside ---------------------------------------------------------------------------------
 
     def _first(self, history: History, used: Seen) -> _Ready | None:
-        """The first in stock, without those that are used by now."""
+        """Return the first proposal in stock, and drop those that are used by now."""
         encode = history.space.encode
         while self._stock and not used.new(encode([self._stock[0].proposal.config]))[0]:
             self._stock.popleft()
@@ -207,12 +207,12 @@ class Background:
                 return Proposal(ready.proposal.config, Origin.STALE)
             return ready.proposal
         proposal = self._quasi_random(history, used)
-        # As long as there is no model there is nothing better.
+        # Without a model there is nothing better.
         is_fallback = proposal.origin is Origin.SOBOL and self._has_model(history)
         return Proposal(proposal.config, Origin.FALLBACK) if is_fallback else proposal
 
     def _has_model(self, history: History) -> bool:
-        """Whether the proposer has more to go by than its design."""
+        """Whether the proposer has a model, not only its design."""
         if self._n_initial is None:
             self._n_initial = getattr(self._setup.proposer(None), "n_initial", 0)
         return _knows(history) and len(history) >= self._n_initial
@@ -220,7 +220,7 @@ class Background:
     def _worth_waiting(
         self, history: History, ready: _Ready | None, free: int, slots: int | None
     ) -> float:
-        """Seconds for which a reply is worth waiting for; 0 or less if it is not."""
+        """Return for how many seconds to wait for a reply; 0 or less: do not wait."""
         if self._process is None or self._sent is None or not self._has_model(history):
             return 0.0
         if not free and self._taken_meanwhile <= 1:  # the next slot that falls free asks again
@@ -239,7 +239,7 @@ class Background:
         return longest - (now - (now if self._waited_from is None else self._waited_from))
 
     def _longest(self, slots: int, least: float) -> float:
-        """Seconds that a slot waits at most: a share of those that a trial occupies it for."""
+        """Return the longest wait of a slot in seconds: a share of the time of a trial in it."""
         if self._process is None or not self._handed_out_at:
             return least
         since = self._process.now() - self._handed_out_at[0]
@@ -306,7 +306,7 @@ class Background:
             return
         current = [ready for ready in self._stock if self._is_current(ready)]
         running, wanted = slots or _running(history) + 1, self._demand()
-        # Where slots wait for what is fresh, what is left over would never be used.
+        # Where slots wait for fresh proposals, those left over would never be used.
         waits = wanted > _FEW * running and self._seconds <= self._longest(running, _STALE_S)
         wanted = free if waits else wanted
         # A half more than last time: what is left over is the reserve of an unlucky next time.
@@ -418,6 +418,6 @@ def _knows(history: History) -> bool:
 
 
 def _running(history: History) -> int:
-    """Trials that are pending or running; paused ones hold no slot."""
+    """Return how many trials are pending or running; paused ones hold no slot."""
     counts = history.counts()
     return counts[TrialState.PENDING] + counts[TrialState.RUNNING]

@@ -122,8 +122,8 @@ class BoTorchSearch(Searcher):
         mode: "min" or "max", or a list with one for each metric. None takes the Tuner's.
         points_to_evaluate: Configurations to try first. What a configuration leaves out is
             proposed.
-        evaluated_rewards: The metric of each of ``points_to_evaluate``, if they were evaluated
-            already (several metrics by name). None of them is tried again then.
+        evaluated_rewards: The value of the metric for each of ``points_to_evaluate``, if they were
+            evaluated already (of several metrics, a dict by name). They are not tried again.
         parameter_constraints: What every configuration must keep, beside the space's own: strings
             such as ``"layers * units <= 1024"``, or functions of the configuration that return a
             truth value (:mod:`raytuner.space.constraints`).
@@ -168,8 +168,9 @@ class BoTorchSearch(Searcher):
             distribution of SciPy's over its values. The first configuration is the likeliest, and
             half of the others of the initial design are drawn from it; its weight among proposals
             fades as values come (:class:`raytuner.bayes.belief.Beliefs`).
-        curves: Further metrics whose values at each report are kept, as ``trial.others[name]``. Of
-            every other number that a trial reports, the last value is kept (``trial.metrics``).
+        curves: Names of further metrics whose value at each report is kept, in
+            ``trial.others[name]``. Of every other number that a trial reports, the last value is
+            kept, in ``trial.metrics``.
 
     Raises:
         SpaceError, ConfigError, MetricError, SettingError: What was received cannot be, or is
@@ -255,7 +256,7 @@ class BoTorchSearch(Searcher):
         self._record = None if record is None else _record_place(record)
         self._live: Path | None = None  # where the record is kept if no file was asked for
         self._initial = InitialPoints(points_to_evaluate, evaluated_rewards)
-        self._settled: Folder | None = None  # which of both it was put to; it may have moved since
+        self._settled: Folder | None = None  # where the record was put; it may have moved since
         self._evaluated: list[Evaluated] = []
         self._again: tuple[list[Config], int] = ([], 0)  # and how many trials there were before
         self._narrowed: Narrowed | None = None
@@ -266,14 +267,14 @@ class BoTorchSearch(Searcher):
         self._heard_at: dict[str, float] = {}
         self._unreported = Unreported()
         self._repeats = Repeats()
-        # So many trials that never report the metric end a search without any that does; 0: none.
+        # The search ends once this many trials never reported the metric and none did; 0: never.
         self.stop_unreported_after = FEW
         self._ended_late: set[str] = set()  # Ray was killed before it saved so
         self._begun_late: set[str] = set()  # likewise
         self._failed_before: set[str] = set()  # Tuner.restore may run them again
-        self._claims: list[Writer | None] = []  # of the right to write; None in a copy
+        self._claims: list[Writer | None] = []  # rights to write; None in a copy
         self._refused: InUseError | None = None  # another process has that right
-        self._lost: int | None = 0  # trials that count and that Ray does not know; None: to be seen
+        self._lost: int | None = 0  # trials that count and that Ray lost; None: not counted yet
         self._constraints = parameter_constraints
         self._space = None if space is None else self._constrained(_as_space(space))
         self._grids: list[str] = []  # those with values that may not have been tried
@@ -439,8 +440,8 @@ class BoTorchSearch(Searcher):
         if not history.goal.is_plain and asked_through(Repeater):
             raise SettingError(
                 f"Ray's Repeater passes on the mean of one metric, and this search needs"
-                f" {', '.join(history.goal.metrics)}; leave it out, and repeat inside of the"
-                " training function: report the means there"
+                f" {', '.join(history.goal.metrics)}; leave it out, repeat the training inside the"
+                " training function, and report the means"
             )
         self._writes()
         if history.path is None:
@@ -477,7 +478,7 @@ class BoTorchSearch(Searcher):
             self._seen(searched),
             free=max(self._free(live, slots), int(live == 0)),
             slots=slots,
-            # With nothing live Ray sleeps, and others than Ray may not expect None.
+            # Without a live trial Ray would sleep, and other callers may not expect None.
             alone=live == 0 or not self._lookahead.is_known,
         )
         if proposal is None:
@@ -491,14 +492,14 @@ class BoTorchSearch(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record what a running trial reported.
 
-        A report without the metric is skipped: some people validate every few epochs only. So is a
-        report of a trial that has ended. Once any trial has reported the metric, a report without
+        A report without the metric is skipped: a function may validate every few epochs only. So is
+        a report of a trial that has ended. Once any trial has reported the metric, a report without
         ``time_attr`` is skipped too, and one in which the metric is not a number fails its own
         trial only.
 
         Raises:
             MetricError: The report has a metric that is no number, or no ``time_attr``, and no
-                trial of this search has ever had a good report: the trial is not to blame then.
+                trial of this search has sent a valid report so far.
         """
         history = self._ready()
         self._reopen(history, trial_id)
@@ -689,7 +690,7 @@ class BoTorchSearch(Searcher):
 
     @property
     def proposal_counts(self) -> dict[str, int]:
-        """How the configurations that were handed out were proposed.
+        """The number of configurations that were proposed in each way.
 
         ``fresh``: from all trials that had ended when their slot asked. ``stale``: from fewer.
         ``fallback``: quasi-random, since no other proposal was ready.
@@ -727,7 +728,7 @@ class BoTorchSearch(Searcher):
     # -- save and restore -----------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """The attributes. Ray pickles the searcher when it makes a Tuner: mistakes show there."""
+        """Check the Tuner's param_space: Ray pickles the searcher when it makes a Tuner."""
         given = param_space_of_tuner()
         if given:
             check_functions(given)
@@ -904,7 +905,7 @@ class BoTorchSearch(Searcher):
     def _take_default_metric(self) -> None:
         """Without a metric, optimise the bare number that a training function returns, as Ray does.
 
-        Only once no metric can come from the Tuner any more.
+        Call it only once no metric can come from the Tuner any more.
         """
         if self._metric is None and isinstance(self._mode, str):
             self._metric = DEFAULT_METRIC
@@ -966,10 +967,10 @@ class BoTorchSearch(Searcher):
         return Setup(space, goal, make, self._seed, make.design)
 
     def _turn(self, *, more: int = 0) -> None:
-        """Let what thinks of proposals know what has happened, or that there is no more to do.
+        """Tell the source of proposals what has happened, or that there is no more to do.
 
         Args:
-            more: Trials that Ray will count as live in a moment, less those that it will not.
+            more: Trials that Ray will soon count as live, minus those that it no longer will.
         """
         if self._lookahead.is_over:
             self.close()
@@ -979,7 +980,7 @@ class BoTorchSearch(Searcher):
         self._source().turn(self._searched(), free=self._free(live, slots, more), slots=slots)
 
     def _free(self, live: int, slots: int | None, more: int = 0) -> int:
-        """Slots that a trial will be asked for at once; one, as long as nobody knows how many."""
+        """Return for how many slots Ray asks for trials at once; one if that is not known."""
         free = 1 - max(more, 0) if slots is None else slots - live
         if self._max_concurrent is not None:
             free = min(free, self._max_concurrent - live)
@@ -994,7 +995,7 @@ class BoTorchSearch(Searcher):
         return self._running(history) if live is None else live, slots
 
     def _left(self, history: History) -> int | None:
-        """How many trials are yet to be asked for by the record, which has those that Ray lost."""
+        """Return how many trials Ray has yet to ask for, less those lost; None if unknown."""
         if self._lost is None:
             self._lost = self._lookahead.lost(counted(history), history)
         left = self._lookahead.left()
@@ -1015,7 +1016,7 @@ class BoTorchSearch(Searcher):
         return self._used
 
     def _claim(self, record: Folder) -> None:
-        """Be the one process that writes a record, unless whoever runs the study has seen to it."""
+        """Take the right to write a record, unless this process has it already."""
         if held(record) is None:
             writer = Writer(record)
             self._claims.append(writer)
@@ -1029,7 +1030,7 @@ class BoTorchSearch(Searcher):
             writer.check()
 
     def _end(self) -> None:
-        """The search is over: others may go on with it."""
+        """End the search, and let other processes go on with it."""
         self.close()
         while self._claims:
             if (writer := self._claims.pop()) is not None:

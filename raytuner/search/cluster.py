@@ -15,8 +15,8 @@ from ray.tune import PlacementGroupFactory
 from raytuner.placement.request import summed
 from raytuner.placement.room import slots
 
-_FRESH_S = 1.0  # what Ray said counts for so long
-_SHARE = 0.05  # of the time of Ray's loop goes into looks, at most
+_FRESH_S = 1.0  # seconds for which an answer of Ray's counts
+_SHARE = 0.05  # largest share of the time of Ray's loop that goes into looks
 _MEMORY = 20  # looks at the cluster, of which the one with the most room counts
 _AT_LEAST = 200  # nodes that come, if the autoscaler knows no limit; as Ray does for random search
 
@@ -65,7 +65,7 @@ class Slots:
         most = ask._private.state.state.get_max_resources_from_cluster_config()
         to_come = 0
         if most is not None:
-            # Nobody knows on how many nodes this is.
+            # The number of nodes is not known.
             limit = slots(PlacementGroupFactory([summed(request.bundles)]), [most])
             if limit >= sys.maxsize // 2**20:  # "no limit", shared out
                 limit = total + max(_AT_LEAST, total)

@@ -16,7 +16,7 @@ from raytuner.space.space import like
 
 _MISSING = object()
 
-# Values that are tried for what a point leaves out, until all constraints are kept.
+# How many values are tried at most for what a point leaves out, until all constraints hold.
 _DRAWS = 1000
 
 
@@ -27,7 +27,8 @@ class InitialPoints:
 
     Args:
         points: The configurations.
-        rewards: The metric of each, or several by name; none of the points is tried then.
+        rewards: The value of the metric for each point (of several metrics, a dict by name); the
+            points are not tried then. None: they were not evaluated.
 
     Raises:
         SettingError: There are not as many rewards as points.
@@ -47,7 +48,7 @@ class InitialPoints:
         """Check that each point fits the space.
 
         Raises:
-            ConfigError: One does not; or it was evaluated and leaves out a hyperparameter.
+            ConfigError: A point does not fit, or was evaluated and leaves out a hyperparameter.
         """
         rng = np.random.default_rng(0)
         for number, point in enumerate(self._points):
@@ -71,7 +72,7 @@ class InitialPoints:
 
         Args:
             history: The record.
-            propose: Gives a proposal, of which a point takes what it leaves out.
+            propose: Returns a proposal, or None. A point takes from it what the point leaves out.
         """
         if not self._points or self._rewards is not None:
             return None
@@ -79,7 +80,7 @@ class InitialPoints:
         # One that was dropped before it reported (its driver died, say) is still to be evaluated.
         dropped = set(snapshot.rows(TrialState.REMOVED)) - set(snapshot.trial)
         rows: dict[bytes, deque[int]] = defaultdict(deque)
-        handed_out: dict[int, None] = {}  # those that a point may have been completed to
+        handed_out: dict[int, None] = {}  # rows that may be completed points
         for row, head in enumerate(history.heads()):
             if row not in dropped:
                 rows[snapshot.points[row].tobytes()].append(row)
@@ -103,7 +104,7 @@ class InitialPoints:
         return None
 
     def _encoded(self, space: Space) -> list[np.ndarray]:
-        """Unit coordinates of the points; NaN for what they leave out."""
+        """Return the unit coordinates of the points; NaN for what they leave out."""
         if self._known is None or self._known[0] is not space:
             self._known = space, [_encoded(space, point) for point in self._points]
         return self._known[1]
@@ -115,13 +116,13 @@ def filled(
     rng: np.random.Generator,
     propose: Callable[[], Config | None] = lambda: None,
 ) -> Config:
-    """Return a configuration with what the point leaves out: of a proposal, or drawn at random.
+    """Return a point completed from a proposal, or with values drawn at random.
 
     Args:
         space: The search space.
         point: The point.
         rng: The source of random values.
-        propose: Gives a proposal, or None. It is asked only if something is left out.
+        propose: Returns a proposal, or None. It is called only if the point leaves something out.
 
     Raises:
         ConfigError: The point does not fit the space.
@@ -155,7 +156,7 @@ def filled(
 
 
 def _encoded(space: Space, point: Mapping[str, Any]) -> np.ndarray:
-    """``(d,)`` unit coordinates of a point; NaN for what it leaves out or has wrong."""
+    """``(d,)`` unit coordinates of a point; NaN for what is missing or wrong in it."""
     try:
         return space.encode([point])[0]
     except ConfigError:
@@ -173,7 +174,7 @@ def _encoded(space: Space, point: Mapping[str, Any]) -> np.ndarray:
 
 
 def _over(base: Any, point: Any) -> Any:
-    """Return a configuration in which what a point says has the place of what was there."""
+    """Return a configuration with the values of a point in place of its own."""
     if isinstance(base, Mapping) and isinstance(point, Mapping):
         return {**base, **{k: _over(base[k], v) if k in base else v for k, v in point.items()}}
     are_lists = isinstance(base, list | tuple) and isinstance(point, list | tuple)

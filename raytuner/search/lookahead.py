@@ -47,7 +47,7 @@ class Lookahead:
         return Lookahead, ()  # a copy has yet to be asked
 
     def find(self, on_end: Callable[[], None]) -> None:
-        """Find the loop that calls. Only a method of the searcher that Ray calls may call it.
+        """Find Ray's loop among the callers. Call this only in a method that Ray calls.
 
         Args:
             on_end: Called when the loop that is found is no more: its search is over, whichever way
@@ -106,7 +106,8 @@ class Lookahead:
     def lost(self, ran: Iterable[str], record: Container[str]) -> int:
         """Return how many of the trials that ran the loop has lost; 0 if there is no loop.
 
-        One that it restarts after an error is not lost: it has another id, not yet in the record.
+        A trial that the loop restarts after an error is not lost: it runs under a new id, which the
+        record does not have yet.
         """
         controller = self._controller()
         if controller is None:
@@ -140,7 +141,7 @@ class Lookahead:
 
 
 def asked_through(kind: type) -> bool:
-    """Whether a wrapper of this kind asks for a trial. Only ``suggest`` may call it."""
+    """Whether a wrapper of this kind asks for a trial. Call this only in ``suggest``."""
     return any(isinstance(frame.f_locals.get("self"), kind) for frame in _callers())
 
 

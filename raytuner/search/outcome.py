@@ -62,8 +62,8 @@ def ending(
       and its t is below ``max_t`` (below the largest t any trial reached, if ``max_t`` is unknown:
       see :func:`correct`); or the trial was stopped while it waited, after it had reported.
     - REMOVED: it was stopped before it reported.
-    - COMPLETED: everything else. So is the mean of several trials that Ray's ``Repeater`` passes
-      on: only the metric, without Ray's own keys.
+    - COMPLETED: everything else. The mean of several trials, which Ray's ``Repeater`` passes on,
+      is COMPLETED too: it has the metric and none of Ray's own keys.
     """
     goal, last = history.goal, history.last(trial_id)
     result = outcome.result or {}

@@ -1,4 +1,4 @@
-"""What a Tuner's param_space says beside the search space: mistakes in it, and grids to try."""
+"""Checks of a Tuner's param_space for likely mistakes, and grids whose every value is tried."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from raytuner.space.options import OPTION
 from raytuner.space.spec import Path, path_name
 
 GRIDS = "grid_search"
-"""What the record has of the names of hyperparameters with ``tune.grid_search``."""
+"""Under this key the record has the names of hyperparameters with ``tune.grid_search``."""
 
 _SAME_LEVEL = 1e-9
 
@@ -52,7 +52,7 @@ def warn_of_constants(param_space: Any) -> bool:
 def grids(param_space: Any) -> list[str]:
     """Return the names of hyperparameters with ``tune.grid_search``."""
     names = [path_name(path) for path in _grids(param_space, ())]
-    return [*names, *(f"{name}/{OPTION}" for name in names)]  # of values that hold domains
+    return [*names, *(f"{name}/{OPTION}" for name in names)]  # of grids whose values hold domains
 
 
 def _grids(node: Any, path: Path) -> Iterator[Path]:
@@ -77,7 +77,7 @@ def warn_of_too_few(history: History, names: Sequence[str], num_samples: object)
         if column.name in names and levels > num_samples:
             warnings.warn(
                 f"{column.name}: tune.grid_search has {levels} values, and num_samples is"
-                f" {num_samples}, so not each is tried; set num_samples to {levels} or more, or"
+                f" {num_samples}: some are not tried; set num_samples to {levels} or more, or"
                 " write tune.choice",
                 RaytunerWarning,
                 stacklevel=4,

@@ -47,10 +47,10 @@ class Process(Protocol):
         """
 
     def wait(self, seconds: float) -> None:
-        """Return when the answer to what was sent is there, or after so many seconds.
+        """Wait for the answer to what was sent, but no longer than ``seconds``.
 
         Raises:
-            ProcessDied: It is gone.
+            ProcessDied: The process is gone.
         """
 
     def now(self) -> float:

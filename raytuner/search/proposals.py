@@ -30,10 +30,10 @@ class Proposals(Protocol):
         Args:
             history: The record.
             used: What is used up; the space has others.
-            free: Slots that are free now; 0: the trial is only to be ready for the next.
-            slots: Slots there are; None if unknown.
-            alone: Nobody will ask again if the answer is None, which it is where a better one is
-                worth waiting for: wait for that inside.
+            free: How many slots are free now; 0: the trial is for the next slot that falls free.
+            slots: How many slots there are; None if unknown.
+            alone: Whether nobody asks again after None. Then the method waits itself where a better
+                proposal is worth it. Otherwise it returns None there, to be asked again.
         """
 
     def state_dict(self) -> dict[str, Any] | None:

@@ -25,10 +25,10 @@ _FINISHED: str = Searcher.FINISHED
 
 
 class Recorded(BoTorchSearch):
-    """A searcher that takes its proposals from another one of Ray's, and keeps the record.
+    """A searcher that takes its proposals from another Ray searcher and keeps raytuner's record.
 
-    The other searcher hears what Ray would tell it, except that a report without the metric is left
-    out, and that a trial with no finite value at its end counts as an error.
+    The other searcher gets all that Ray would tell it, with two exceptions: it gets no report
+    without the metric, and a trial without a finite value at its end counts as an error.
 
     Args:
         searcher: Any Ray searcher, such as ``OptunaSearch()``.
@@ -36,7 +36,8 @@ class Recorded(BoTorchSearch):
         max_t: Likewise.
 
     Raises:
-        SettingError: It is none, or wraps a :class:`BoTorchSearch`.
+        SettingError: ``searcher`` is no Ray searcher, is a ``Repeater``, or wraps a
+            :class:`BoTorchSearch`.
     """
 
     def __init__(self, searcher: Any, *, time_attr: str, max_t: float | None) -> None:
@@ -167,7 +168,7 @@ class _Theirs:
         self.is_finished = False
 
     def turn(self, history: History, *, free: int, slots: int | None) -> None:
-        """Nothing happens in between."""
+        """Do nothing: the other searcher is asked in :meth:`take`."""
 
     def take(
         self, history: History, used: Seen, *, free: int, slots: int | None, alone: bool
@@ -180,10 +181,10 @@ class _Theirs:
         return Proposal(_fitting(history.space, found), Origin.SEARCHER)
 
     def state_dict(self) -> None:
-        """It has its own way to save."""
+        """Return nothing: the other searcher saves its own state."""
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there is nothing to close."""
 
 
 def _fitting(space: Space, config: Mapping[str, Any]) -> Config:

@@ -27,11 +27,11 @@ def record_at(folder: Folder) -> Folder:
 
 
 def open_record(folder: Folder, known: History, space: Space | None = None) -> History:
-    """Open the record of a study, to be written to: where it is, or where it had to go on.
+    """Open the record of a study for writing: in its place, or in the file where it went on.
 
     Args:
         folder: The study's folder.
-        known: What is known of the record; the file must be of the same search.
+        known: The record as this process knows it; the file must be of the same search.
         space: As for :meth:`History.open`.
 
     Raises:
@@ -41,7 +41,7 @@ def open_record(folder: Folder, known: History, space: Space | None = None) -> H
     beside = moved(place, search_id) if isinstance(place, Path) else ()
     found = [path for path in (place, *beside) if path.exists() and _may_be(path, search_id)]
     if found:
-        history = History.open(found[-1], space)  # it has gone on the longest
+        history = History.open(found[-1], space)  # the last file in which it went on
         if history.get_meta("search_id") == search_id:
             return history
         history.close()
@@ -53,13 +53,13 @@ def open_record(folder: Folder, known: History, space: Space | None = None) -> H
 
 
 def _may_be(path: Folder, search_id: str | None) -> bool:
-    """Whether a file may be of this search. One of another search is not even opened to write."""
+    """Whether a file may be of this search. Only such a file is opened for writing."""
     if not isinstance(path, Path):
         return True
     try:
         return search_in(path) in (None, search_id)
     except (sqlite3.Error, ValueError):
-        return True  # damaged: whoever opens it says so
+        return True  # damaged: opening it raises an error that says so
 
 
 UNKNOWN_TO_RAY = "its driver died before Ray saved it"
@@ -141,8 +141,8 @@ def reconciled(
 def counted(history: History) -> list[str]:
     """Return the ids of the trials that count among the last ``num_samples``: all that have ended.
 
-    Those that Ray has lost after their end are among them. Trials of an earlier run, evaluations
-    told from outside and trials that were lost while they ran are not.
+    Trials that Ray lost after their end count, too. Trials of an earlier run, evaluations told from
+    outside, and trials that were lost while they ran do not.
     """
     first = history.get_meta(FIRST, 0)
     return [

@@ -83,7 +83,7 @@ def template_from_tune(param_space: Mapping[str, Any]) -> dict[str, Any]:
     """Return a `param_space` with each of Tune's domains replaced by raytuner's.
 
     Raises:
-        SpaceError: As for `space_from_tune`; here it may be that nothing varies.
+        SpaceError: As for `space_from_tune`, but it is no error if nothing varies.
     """
     if not isinstance(param_space, Mapping):
         raise SpaceError(f"a param_space is a dict, received {param_space!r}")
@@ -307,13 +307,13 @@ def _integer(domain: Any, sampler: Any, step: int | None) -> Domain:
 
 
 def _options(values: list[Any], path: Path, source: str) -> Options:
-    """The choice between parts that hold domains: Ray draws these once it has chosen the part."""
+    """Return the choice between parts that hold domains, which Ray draws after the part."""
     for value in values:
         if isinstance(value, Conditional | When | Faithful | Fidelity):
             raise SpaceError(
-                f"{path_name(path)}: received {value!r} among the values of {source}; what is"
-                " under conditions is the value of a key in a dict, and a fidelity is there in"
-                " every configuration"
+                f"{path_name(path)}: received {value!r} among the values of {source}; put what is"
+                " under a condition at a key of a dict, and a fidelity where every configuration"
+                " has it"
             )
     return Options.of(_translated(value, (*path, str(i))) for i, value in enumerate(values))
 

@@ -19,7 +19,7 @@ _TOO_LONG = 1024  # bits: a float overflows
 _PRIMITIVES = (str, int, float, bool, type(None))
 
 _MOST_PARTS = 1_000_000
-"""A comparison of two objects that takes more steps ends: they count as different."""
+"""Steps after which the comparison of two objects ends; they then count as different."""
 
 
 def is_number(value: Any) -> bool:
@@ -95,21 +95,21 @@ def _same(a: Any, b: Any, strict: bool, deep: bool, steps: count[int]) -> bool:
     return bool(own) and _same(own, b.__dict__, strict, deep, steps)
 
 
-_NAMED = (type, FunctionType, BuiltinFunctionType, ModuleType)  # each is one of its kind
+_NAMED = (type, FunctionType, BuiltinFunctionType, ModuleType)  # each equals itself only
 
 
 def _equal(a: Any, b: Any, of_array: Sequence[str]) -> bool:
-    """Whether `==`, or a table's `equals`, says that two objects are equal, NaN being NaN.
+    """Whether `==`, or a table's `equals`, says that two objects are equal; NaN equals NaN.
 
     Args:
         a: Any object.
         b: Any object.
-        of_array: Attributes that must be equal too: an array is not what it can be broadcast to.
+        of_array: Attributes that must be equal too: `==` broadcasts an array to other shapes.
     """
     try:
         if any(getattr(a, name, None) != getattr(b, name, None) for name in of_array):
             return False
-        with warnings.catch_warnings(action="ignore"):  # that `==` is slow, or will change
+        with warnings.catch_warnings(action="ignore"):  # such as that `==` is slow or will change
             if callable(getattr(a, "equals", None)):
                 return a.equals(b) is True
             return _truth(a == b) or _truth((a == b) | ((a != a) & (b != b)))
@@ -184,5 +184,5 @@ class ChoiceIndex:
 
 
 def _key(value: Any) -> tuple[type, Any]:
-    """The same for equal primitives of one type; one NaN is as good as another."""
+    """Return a key that equal primitives of one type share; all NaNs share one."""
     return type(value), value if value == value else None

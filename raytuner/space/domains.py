@@ -138,7 +138,7 @@ class Domain(ABC):
     def neighbours(self, u: float) -> Vector:
         """Unit coordinates of the next level below and above the level at `u`, ascending.
 
-        Fewer than two at an end, and in a continuous domain none.
+        There are fewer than two at an end, and none in a continuous domain.
 
         >>> Integer(1, 4).neighbours(0.125).tolist()
         [0.375]
@@ -191,8 +191,8 @@ class Float(Domain):
         log: The logarithm is uniform rather than the number.
         step: The number is a multiple of this (so 0.5, not `low + 0.5`): a uniform draw between
             the outermost multiples within the bounds is rounded to the nearest, hence the two
-            ends are drawn half as often as the others. Values are multiples of the step's decimal
-            digits: 0.3, not 0.30000000000000004. None for no step.
+            ends are drawn half as often as the others. Values are decimal multiples of the step:
+            0.3, not 0.30000000000000004. None for no step.
 
     Raises:
         SpaceError: A bound or the step is not such a number, or no multiple of the step lies
@@ -655,8 +655,8 @@ def _check_listed(domain: _Listed) -> None:
             raise SpaceError("a choice is nested too deep, or holds itself") from None
         if holds_domain:
             raise SpaceError(
-                f"{domain!r}: {shown(value)} is or holds a domain; make a hyperparameter that "
-                "exists only for one choice a key of its own beside this one, under a condition: "
+                f"{domain!r}: {shown(value)} is or holds a domain; give a hyperparameter that "
+                "exists only for one choice a key of its own beside this one, with a condition: "
                 "raytuner.when"
             )
     if domain._index.duplicate is not None:

@@ -180,7 +180,7 @@ def _leaf(space: Space, path: Path) -> str:
 
 
 def _marks(space: Space, path: Path) -> str:
-    """Return whether a leaf is a fidelity, and when it is there."""
+    """Say whether a leaf is a fidelity, and under which conditions it is there."""
     conditions = space.conditions(path)
     is_fidelity = any(column.is_fidelity for column in space.columns if column.path == path)
     return is_fidelity * ", a fidelity" + (f", where {conditions}" if conditions else "")

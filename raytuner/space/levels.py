@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # its parts are loaded on first use: scipy.special takes as long as numpy
+import scipy  # scipy.special is loaded on first use: that takes as long as numpy
 
 Vector = npt.NDArray[np.float64]
 

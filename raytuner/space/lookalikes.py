@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
-from raytuner.space.choices import is_number, is_primitive, unwrap
+from raytuner.space.choices import is_number, is_primitive, shown, unwrap
 from raytuner.space.domains import Domain
 from raytuner.space.fidelity import Fidelity
 from raytuner.space.options import Options
@@ -46,10 +46,10 @@ def advice_on(found: Mapping[str, str]) -> str:
     """Return the message about some :func:`lookalikes`."""
     each = "; ".join(f"{name} is {what}" for name, what in found.items())
     return (
-        f"some values look like hyperparameters and are constants, which every trial gets as they"
+        f"some values look like hyperparameters but are constants, which every trial gets as they"
         f' are: {each}. (In a study\'s file: {{ type = "choice", values = [...] }} or'
-        f' {{ type = "float", low = ..., high = ... }}.) If such a value is meant to be a constant,'
-        f" make it a choice of one: tune.choice([value])"
+        f' {{ type = "float", low = ..., high = ... }}.) If a value is meant as a constant, write'
+        f" tune.choice([value])"
     )
 
 
@@ -72,7 +72,7 @@ def _found(node: Any, path: Path) -> Iterator[tuple[Path, Any, str]]:
 
 
 def _advice(node: Any) -> str | None:
-    """How to search what a value looks like; None if it looks like a constant."""
+    """Return how to search a value; None if it looks like a constant."""
     if isinstance(node, Mapping):
         if not all(is_primitive(v) or _values(v) for v in node.values()):
             return None
@@ -85,7 +85,7 @@ def _advice(node: Any) -> str | None:
         return "to search it, write it without quotes" if _CALL.fullmatch(node.strip()) else None
     if isinstance(node, FunctionType):
         is_lambda = node.__name__ == "<lambda>"
-        return "it is not called: compute the value in the trainable" if is_lambda else None
+        return "Ray does not call it: compute the value in the trainable" if is_lambda else None
     if hasattr(node, "ppf") or hasattr(node, "rvs") or _library(node) in _LIBRARIES:
         return (
             "to search it, write tune.uniform, tune.loguniform, tune.randint or tune.choice (or"
@@ -113,7 +113,7 @@ def _for_range(low: Any, high: Any) -> str:
 
 
 def _values(node: Any) -> list[Any] | None:
-    """The different plain values of a list, tuple, range, set or array; None if it is none."""
+    """Return the plain values of a list, tuple, range, set or array, if all differ; else None."""
     if hasattr(node, "tolist") and getattr(node, "shape", None) is not None:
         if len(node.shape) != 1 or node.shape[0] > _LONGEST:
             return None
@@ -138,5 +138,5 @@ def _library(node: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = shown(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from raytuner.errors import ConfigError
-from raytuner.space.choices import is_primitive, same
+from raytuner.space.choices import is_primitive, same, shown
 from raytuner.space.conditions import When
 from raytuner.space.domains import Categorical, Domain
 from raytuner.space.fidelity import Fidelity
@@ -20,8 +20,8 @@ Missing = Literal["nothing", "constants", "anything"]
 class Options(dict[str, Any]):
     """A choice between parts, each a domain, a group, a list or a constant.
 
-    Within a space this is a group: the number of the part that is chosen, and every part under the
-    condition that it is chosen. In a configuration there is only the part itself.
+    A space takes it as a group: the number of the part that is chosen, and each part under the
+    condition that it is chosen. A configuration has only the chosen part itself.
 
     >>> from raytuner.space import Float, Space
     >>> space = Space({"dropout": Options.of([None, Float(0.1, 0.5)])})
@@ -64,11 +64,11 @@ def has_options(node: Any) -> bool:
 
 
 def unfolded(node: Any, config: Any, missing: Missing = "constants") -> Any:
-    """Return a configuration with each option as the group that it is in the template.
+    """Return a configuration with each option in the form of a group, as in the template.
 
     Args:
         node: The template, or a part of it.
-        config: The configuration, or what it has in that place.
+        config: The configuration, or its part in the same place.
         missing: What the configuration may leave out.
 
     Raises:
@@ -91,14 +91,14 @@ def unfolded(node: Any, config: Any, missing: Missing = "constants") -> Any:
 
 
 def _chosen(node: Options, value: Any, missing: Missing) -> int:
-    """Which of the options a value is: the one that it has the most of, the first of several."""
+    """Return which option a value is: the one of which it leaves out least, else the first."""
     allowed: list[Missing] = ["nothing", "constants", "anything"]
     for leaves_out in allowed[: allowed.index(missing) + 1]:
         for i, part in enumerate(node.parts):
             if _fits(part, value, leaves_out):
                 return i
-    shown = " or ".join(_describe(part) for part in node.parts)
-    raise ConfigError(f"received {value!r} ({type(value).__name__}), expected {shown}")
+    options = " or ".join(_describe(part) for part in node.parts)
+    raise ConfigError(f"received {shown(value)} ({type(value).__name__}), expected {options}")
 
 
 def _fits(node: Any, value: Any, missing: Missing) -> bool:
@@ -142,4 +142,4 @@ def _describe(node: Any) -> str:
         return node.describe()
     if isinstance(node, Mapping) and not isinstance(node, Options):
         return f"a dict of {', '.join(map(repr, node)) or 'nothing'}"
-    return repr(node)
+    return shown(node)

@@ -646,7 +646,7 @@ class Space:
 
 
 def nothing_varies(template: Mapping[str, Any]) -> str:
-    """Return the error of a space without hyperparameters."""
+    """Return the message of the error about a space without hyperparameters."""
     found = lookalikes(template)
     return (
         f"nothing varies in {dict(template)!r}: a space needs at least one "

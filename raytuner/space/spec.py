@@ -301,7 +301,7 @@ def _value(spec: Any, where: str) -> Any:
         if kind in _DOMAINS:
             raise SpaceError(
                 f"{where}: {dict(spec)!r} is a hyperparameter among the values of a choice; write "
-                '{ type = "options", of = [...] } for a choice between parts that hold some'
+                '{ type = "options", of = [...] } for a choice between parts with hyperparameters'
             )
         return spec
     text = spec.get("value")

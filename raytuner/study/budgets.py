@@ -19,7 +19,7 @@ class TimeBudget(Stopper):
     Ray's own time budget goes by the time of day: it ends a study when somebody sets the clock.
 
     Args:
-        seconds: The budget, above 0. A study that is resumed has it anew.
+        seconds: The budget, above 0. A study that is resumed has all of it again.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -50,8 +50,8 @@ class TimeBudget(Stopper):
 class GpuHours(Callback, Stopper):
     """Ends a study when its trials have held GPUs for so many GPU-hours.
 
-    A trial holds what it requested for as long as it runs, whatever it makes of it. What was used
-    is kept in the record, so that a study that is resumed does not begin anew.
+    A trial holds what it requested for as long as it runs, however little it uses. The record keeps
+    how much was used, so a study that is resumed has only the rest.
 
     Give the same object to Ray as callback and as stopper.
 
@@ -90,7 +90,7 @@ class GpuHours(Callback, Stopper):
             self._note(now)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Keep what was used."""
+        """Write to the record what was used."""
         self._note(time.monotonic())
 
     def _note(self, now: float) -> None:
@@ -98,7 +98,7 @@ class GpuHours(Callback, Stopper):
         self._noted_at = now
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No single trial is stopped."""
+        """Stop no single trial."""
         return False
 
     def stop_all(self) -> bool:
@@ -107,6 +107,6 @@ class GpuHours(Callback, Stopper):
 
 
 def gpus_of(trial: Any) -> float:
-    """How many GPUs a Ray trial holds."""
+    """Return how many GPUs a Ray trial holds."""
     request = trial.placement_group_factory
     return 0.0 if request is None else float(request.required_resources.get("GPU", 0.0))

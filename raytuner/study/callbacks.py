@@ -42,7 +42,7 @@ def guarded(callbacks: Sequence[Any] = ()) -> list[Callback]:
     Call it before :data:`RAYS_CHOICE` is set.
 
     Raises:
-        SettingError: One of the user's is no Ray Tune callback.
+        SettingError: One of the user's callbacks is not a Ray Tune callback.
     """
     for number, callback in enumerate(callbacks):
         if not isinstance(callback, Callback):
@@ -80,7 +80,7 @@ class Guarded(Callback):
         self._logged: set[tuple[str, type[Exception]]] = set()
 
     def setup(self, *args: Any, **info: Any) -> None:
-        """Set the callback up, as Ray does: also one whose ``setup`` takes no arguments."""
+        """Set the callback up as Ray does, even if its ``setup`` takes no arguments."""
         _, is_good = self._call("setup", CallbackList([self.callback]).setup, *args, **info)
         self._is_off = not is_good
 
@@ -148,9 +148,9 @@ for _name in {name for name in vars(Callback) if name.startswith(("on_", "set_")
 
 
 class Plain(Callback):
-    """Makes reports ones that Ray can show and save, for the loggers after it and for Ray itself.
+    """Turns reports into ones that the loggers after it and Ray itself can show and save.
 
-    Ray lets callbacks change a report in place. Searcher and scheduler have had it by then.
+    Ray lets callbacks change a report in place. Searcher and scheduler have seen it before.
     """
 
     def on_trial_result(  # type: ignore[override]  # Ray names each argument
@@ -168,7 +168,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
     Keys become texts. An integer beyond 64 bits becomes a float, and infinite beyond a float. Other
     numbers that are no real ones (complex, ``Decimal``), and objects that cannot be shown, become
-    texts. What can be held already is returned as it is.
+    texts. A value that they can hold is returned as it is.
 
     Example:
         >>> plain({"loss": 0.5, "params": 2**70, "confusion": {(0, 1): 3}})

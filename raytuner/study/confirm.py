@@ -170,7 +170,7 @@ def note(history: History, trials: Sequence[Trial], values: Sequence[float]) -> 
         new = [v for v in values[number * repeats : (number + 1) * repeats] if math.isfinite(v)]
         if len(new) > 1 and len(set(new)) == 1:
             warnings.warn(
-                f"all repeats of trial {trial.number} came to {new[0]:g}: does the training set"
+                f"all repeats of trial {trial.number} gave {new[0]:g}: does the training set"
                 " its own seed? Name the key it is taken from: study.confirm(seed_key=...)",
                 RaytunerWarning,
                 stacklevel=3,

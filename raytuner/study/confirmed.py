@@ -15,7 +15,7 @@ CONFIRMED = "confirmed"
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A trial and what came of training its configuration again.
+    """A trial, and the values from training its configuration again.
 
     Attributes:
         trial: The trial that the search ran.
@@ -32,14 +32,14 @@ class Confirmed:
 
     @property
     def standard_error(self) -> float:
-        """The standard error of the mean; NaN of fewer than two repeats."""
+        """The standard error of the mean; NaN with fewer than two repeats."""
         if len(self.values) < 2:
             return math.nan
         return statistics.stdev(self.values) / math.sqrt(len(self.values))
 
 
 def confirmed(history: History) -> tuple[Confirmed, ...]:
-    """The trials that were confirmed, the best mean first."""
+    """Return the trials that were confirmed, the best mean first."""
     sign = 1.0 if history.mode == "min" else -1.0
     known: Mapping[str, list[float]] = history.get_meta(CONFIRMED, {})
     found = [Confirmed(history[trial_id], tuple(values)) for trial_id, values in known.items()]

@@ -193,7 +193,7 @@ def _next_space(
 
 
 def _record_of(folder: Folder, before: History, space: Space | None) -> History:
-    """Open the record, to be written to.
+    """Open the record for writing.
 
     Raises:
         SpaceError: It has objects that no file can hold, and ``space`` is not the space that has

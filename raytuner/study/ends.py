@@ -25,7 +25,7 @@ class Ends(Callback):
 
     Args:
         search: The searcher, which has the record as ``history``.
-        stoppers: What may end the study before its time budget does; each says ``why`` then.
+        stoppers: What may end the study; each then says so in ``why``, which is empty before.
     """
 
     def __init__(self, search: Any, stoppers: Sequence[Any] = ()) -> None:
@@ -142,7 +142,7 @@ def _place_in(traceback: str) -> str:
     """
     for frame in reversed(_users_frames(traceback)):
         file, line, function = frame.groups()
-        return f" ({PureWindowsPath(file).name}:{line} in {function})"  # paths of either system
+        return f" ({PureWindowsPath(file).name}:{line} in {function})"  # of both systems
     return ""
 
 

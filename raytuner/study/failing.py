@@ -77,7 +77,7 @@ def require_success(history: History, at_least: int, path: Folder) -> None:
         path: The folder of the study.
 
     Raises:
-        NoResultError: They did. It names the cause.
+        NoResultError: They all did; the message names the cause.
     """
     stopped = history.get_meta(_STOPPED_FOR)
     if stopped is not None and stopped["at"] >= _began(history):

@@ -64,7 +64,7 @@ class Cell:
     """Progress below a notebook's cell, updated in place."""
 
     def __init__(self, standing: Standing) -> None:
-        from IPython.display import display  # there is one where a notebook runs
+        from IPython.display import display  # every notebook has it
 
         self._handle = display(Shown(standing), display_id=True)
 

@@ -42,7 +42,7 @@ _FAILURES = 3  # so many of the last are shown
 
 
 class Screen(Console):
-    """A console that falls silent when nobody reads it any more; rich would end the process."""
+    """A console that shows nothing once its output is closed; rich would end the process."""
 
     def on_broken_pipe(self) -> None:
         """Show nothing from now on."""
@@ -148,7 +148,7 @@ class Progress(Callback):
             self._slots = room(trials)
         status = Counter(trial.status for trial in trials)
         self._busy = status["RUNNING"]
-        # Ray says PENDING of a trial that waits for a slot and of one whose process starts in it.
+        # A trial is PENDING for Ray while it waits for a slot and while its process starts in it.
         self._starting = max(0, min(status["PENDING"], (self._slots or 0) - self._busy))
         self._tell(is_shown, is_written)
 
@@ -199,7 +199,7 @@ class Progress(Callback):
     def _tell(self, is_shown: bool, is_written: bool) -> None:
         standing = self._standing()
         now = time.monotonic()
-        # The times first: what cannot be shown is tried again as seldom as what can.
+        # Note the times first: after an error, the next try comes no sooner than usual.
         if is_written:
             self._written = now
             self._write(standing)
@@ -214,7 +214,7 @@ class Progress(Callback):
                 self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def _write(self, standing: Standing) -> None:
-        """Write the figures for machines. A full disk is logged once: nothing depends on them."""
+        """Write the figures for machines. A full disk is logged once: no result needs them."""
         if self._metrics is not None:
             self._metrics.tell(standing)
         if self._figures_file is None:

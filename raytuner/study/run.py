@@ -210,8 +210,8 @@ def settled(path: Folder, known: History, finished: bool) -> History:
     Args:
         path: The folder.
         known: The record as it was known, with the search space.
-        finished: Whether a budget is used up. As many trials as were asked for end a study too: Ray
-            returns from a Ctrl-C as it does from an end.
+        finished: Whether a budget is used up. A study with all the trials that were asked for has
+            ended too; its record shows that, since Ray returns in the same way after a Ctrl-C.
     """
     history = open_record(path, known, known.space)
     if finished or len(counted(history)) >= history.get_meta("num_samples", -1) > 0:
@@ -224,7 +224,8 @@ def settled(path: Folder, known: History, finished: bool) -> History:
 def ray_session() -> Iterator[None]:
     """Connect to Ray with the settings of a study, and restore the caller's Ctrl-C handler.
 
-    Raises raytuner's own errors as they were raised inside of Ray, and a full disk as one of them.
+    Errors of raytuner's that Ray wrapped are raised as they were; a full disk raises a
+    HistoryError.
     """
     connect()
     before = {key: os.environ.get(key) for key in _ENVIRONMENT}

@@ -19,7 +19,7 @@ from raytuner.search.restore import record_at
 from raytuner.text import clock, count, one_line, printable, states
 
 _FEW_TRIALS = 3  # fewer say nothing about how long the others take
-_SILENT_S = 300.0
+_SILENT_S = 300.0  # without news, after which a lock behind a URI no longer counts
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def as_picture(standing: Standing) -> Group:
 
 
 def broken(history: History, trial: Trial) -> tuple[str, ...]:
-    """The outcome constraints that a trial breaks, in words."""
+    """Return the outcome constraints that a trial breaks, in words."""
     metrics = history.metrics_of(trial)
     return tuple(str(c) for c in history.goal.constraints if not c.slack(metrics[c.metric]) >= 0)
 
@@ -200,7 +200,7 @@ def last_news(history: History) -> float:
 def is_running(folder: Folder, history: History) -> bool:
     """Return whether a process runs the study now: it holds the record's lock.
 
-    Behind a URI the lock outlives a killed process. It counts there while the record grows.
+    Behind a URI the lock outlives a killed process, so it counts only while the record grows.
     """
     if who_writes(record_at(folder)) is None:
         return False

@@ -42,9 +42,8 @@ class Study:
     def __init__(self, path: Folder, history: History, trainable: Any = None) -> None:
         self.path = path
         self.history = history
-        self._trainable = (
-            trainable  # a function of a script or notebook can only be kept, not found
-        )
+        # Kept, since a function of a script or notebook cannot be imported.
+        self._trainable = trainable
 
     def __repr__(self) -> str:
         states = ", ".join(f"{count} {state.value}" for state, count in self.counts.items())

@@ -17,7 +17,7 @@ from raytuner.study.standing import broken
 if TYPE_CHECKING:
     from raytuner.study.study import Study
 
-_METRICS = 8  # so many others of the best trial are shown
+_METRICS = 8  # further metrics of the best trial that are shown
 _ON_FRONT = 12  # so many of its trials are shown
 
 RUNNING = "Running: this is the best so far."

@@ -84,7 +84,7 @@ def write_table(study: Study, path: Path, form: str) -> None:
 def _plain(cell: Any) -> Any:
     """Return a cell that no spreadsheet takes for a formula (OWASP, "CSV injection").
 
-    Spreadsheets skip blanks and signs that nobody sees, and read full-width signs like others.
+    Spreadsheets skip blanks and invisible signs, and read full-width signs like others.
     """
     if not isinstance(cell, str):
         return cell

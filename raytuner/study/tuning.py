@@ -79,7 +79,8 @@ def tune(
         trainable: ``f(config)`` that calls ``ray.tune.report({metric: ...})`` after each unit of
             training; a ``ray.tune.Trainable`` class; or the name of a registered one.
         param_space: The search space: Ray Tune domains and constants, nested as you like, or a
-            :class:`raytuner.space.Space`. Constants that look like hyperparameters raise a warning.
+            :class:`raytuner.space.Space`. A constant that looks like a hyperparameter causes a
+            warning.
         metric: Name of the objective in the reports, or a list of several: the study then has a
             Pareto front (:meth:`Study.pareto`). None: the one number that the training function
             returns.
@@ -118,8 +119,8 @@ def tune(
         seed: Makes proposals repeatable for the same order of results.
         points_to_evaluate: Configurations to try first. What a configuration leaves out is
             proposed.
-        evaluated_rewards: The metric of each of these, if they were evaluated already; none of them
-            is tried again then.
+        evaluated_rewards: The value of the metric for each of ``points_to_evaluate``, if they were
+            evaluated already (of several metrics, a dict by name). They are not tried again.
         parameter_constraints: What every configuration must keep, such as
             ``"layers * units <= 1024"``; see :class:`BoTorchSearch`.
         strategy: How to search: "bayes" (None), "hedge", "evolution", "random", "grid" and others;
@@ -130,7 +131,7 @@ def tune(
         searcher: A :class:`BoTorchSearch` with settings of its own, or another searcher of Ray's,
             such as ``OptunaSearch()``, that takes its space from ``param_space``. None makes a
             BoTorchSearch. :meth:`Study.extend` goes on with a BoTorchSearch in any case.
-        scheduler: What becomes of trials that have begun: "asha" (None, if there is a ``max_t``),
+        scheduler: Stops or pauses trials early: "asha" (None, if there is a ``max_t``),
             "promotion", "hyperband", "predictive-termination", "freeze-thaw", or any Ray Tune
             scheduler.
         stop_after_failures: The study stops, with an error, once this many trials have failed for
@@ -140,10 +141,11 @@ def tune(
         reuse_actors: Keep a trial's process for the next trial. Saves seconds a trial; the training
             function must then leave promptly when it is stopped and keep no state in globals.
         time_attr: Key of a report that says what a trial has spent.
-        curves: Further metrics whose values at each report are kept, as ``trial.others[name]``. Of
-            every other number that a trial reports, the last value is kept (``trial.metrics``).
+        curves: Names of further metrics whose value at each report is kept, in
+            ``trial.others[name]``. Of every other number that a trial reports, the last value is
+            kept, in ``trial.metrics``.
         callbacks: Ray Tune callbacks (loggers, say). An error that one raises is logged once and
-            does not end the study; KeyboardInterrupt, SystemExit and a RaytunerError do.
+            does not end the study; KeyboardInterrupt, SystemExit and a RaytunerError end it.
         progress: Show progress while it runs.
 
     Returns:

@@ -154,7 +154,7 @@ def test_a_setting_among_the_hyperparameters_is_found(folder: Path) -> None:
     result = invoke("run", "study.toml", "--num-samples", "2")
     assert result.exit_code == BAD_INPUT
     assert "there is no metric" in result.stderr
-    assert "It has metric in [space]: put it above the first [table]" in result.stderr
+    assert "The file has metric in [space]: put it above the first [table]" in result.stderr
 
 
 @pytest.mark.usefixtures("folder")

@@ -83,6 +83,15 @@ def test_the_page_says_what_a_slot_is_if_it_can(resources: object, says: str) ->
     assert ("GPU-hours" in html) == isinstance(resources, dict)
 
 
+def test_a_run_in_an_older_record_has_no_program_on_the_page() -> None:
+    history = study(5)
+    run = {"what": "resumed", "at": 1e9, "command": "python tune_it.py", "folder": "/"}
+    history.set_meta("runs", [{**run, "versions": {"ray": "2.60"}}])
+    html = html_of(history)
+    assert "Resumed 2001-09-09" in html
+    assert "tune_it.py" not in html
+
+
 def test_many_long_curves_are_thinned_and_keep_their_ends() -> None:
     history = History(SPACE, metric="loss", mode="min")
     (config,) = SPACE.sample(np.random.default_rng(0), 1)

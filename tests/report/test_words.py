@@ -134,13 +134,13 @@ def test_the_best_is_said_to_keep_its_bounds_or_not(cost: float, says: str) -> N
         ([Origin.SOBOL] * 3 + [Origin.BAYES] * 7, None, False),
         (
             [Origin.SOBOL] * 9 + [Origin.BAYES] * 9 + [Origin.STALE, Origin.FALLBACK],
-            "18 with all that was known, 1 a little older, 1 (5%) quasi-random since no other was"
+            "18 from all results so far, 1 from fewer, 1 (5%) quasi-random because no other was"
             " ready",
             False,
         ),
         (
             [Origin.SOBOL] * 3 + [Origin.FALLBACK] * 7 + [Origin.EVALUATED],
-            "3 with all that was known, 0 a little older, 7 (70%) quasi-random since no other was"
+            "3 from all results so far, 0 from fewer, 7 (70%) quasi-random because no other was"
             " ready",
             True,
         ),

@@ -216,14 +216,14 @@ def test_nested_spaces_and_constants() -> None:
             "pair": pair(tune.uniform(0, 1), 1),
             "grid": {"grid_search": [1, 2], "more": 3},
             "const": {"a": None, "b": [1, 2]},
-            7: tune.uniform(0, 1),  # type: ignore[dict-item]
+            "sizes": {7: tune.uniform(0, 1)},
         }
     )
     assert [c.name for c in space.columns] == [
         "net/layers/0",
         "net/layers/2/0",
         "pair/0",
-        "7",
+        "sizes/7",
     ]
     [config] = space.decode(np.full((1, 4), 0.5))
     assert config == {
@@ -231,7 +231,7 @@ def test_nested_spaces_and_constants() -> None:
         "pair": (0.5, 1),
         "grid": {"grid_search": [1, 2], "more": 3},
         "const": {"a": None, "b": [1, 2]},
-        7: 0.5,
+        "sizes": {7: 0.5},
     }
 
 
@@ -263,8 +263,8 @@ FUNCTION = "received tune.sample_from, .* inside the trainable"
     ("given", "said"),
     [
         (tune.sample_from(lambda: 3), FUNCTION),
-        (tune.choice([when(tune.uniform(0, 1), ok=1), 1]), "tune.choice; .* a key in a dict"),
-        (tune.grid_search([fidelity(tune.uniform(0, 1)), 1]), "a fidelity is there in every"),
+        (tune.choice([when(tune.uniform(0, 1), ok=1), 1]), "tune.choice; .* a key of a dict"),
+        (tune.grid_search([fidelity(tune.uniform(0, 1)), 1]), "a fidelity where every"),
         (tune.choice([]), r"choices must hold at least one object, received \[\]"),
         (tune.choice([1, 1, 2]), "1 is listed twice .* all are equally likely"),
         (tune.choice([[1], [1]]), r"\[1\] is listed twice"),

@@ -80,7 +80,7 @@ def test_values_are_kept_by_trial_and_equal_ones_are_suspicious(tmp_path: Path) 
         ("1", (1.2, 1.3)),
         ("0", (1.5, 1.7)),
     ]
-    with pytest.warns(RaytunerWarning, match=r"all repeats of trial 0 came to 3.*seed_key"):
+    with pytest.warns(RaytunerWarning, match=r"all repeats of trial 0 gave 3.*seed_key"):
         note(study.history, study.ranked[:1], [3.0, 3.0])
 
 

@@ -21,7 +21,7 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params, _num_samples
 
 SCORE = "mean_test_score"
-"""What a search maximises."""
+"""The metric that a search maximises."""
 
 Params = dict[str, Any]
 """The parameters of a candidate."""

@@ -19,7 +19,7 @@ _PAIR = 2  # a search space and its number of candidates
 
 @dataclass(frozen=True)
 class Part:
-    """A list of candidates, or a space to search and the number of candidates to try of it."""
+    """A list of candidates, or a space to search and the number of candidates to try in it."""
 
     candidates: list[Params] | None = None
     space: Translated | None = None
@@ -39,7 +39,7 @@ def parts_of(distributions: Any, n_iter: int) -> list[Part]:
         n_iter: The number of candidates that dicts without a number share.
 
     Raises:
-        SettingError, SpaceError: It is something else, or comes to no candidate.
+        SettingError, SpaceError: ``distributions`` has another form, or gives no candidate.
     """
     given = [distributions] if isinstance(distributions, Mapping) else distributions
     spaces = [_space_and_count(one) for one in given]

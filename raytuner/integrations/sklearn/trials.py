@@ -100,7 +100,7 @@ def run_trials(
         scheduler=scheduler,
         storage_path=storage_path,
         callbacks=[kept],
-        stop_after_failures=0,  # error_score says what a failure comes to
+        stop_after_failures=0,  # error_score says what to do about failures
         **settings,
     )
     for raised in kept.errors.values():
