@@ -9,6 +9,7 @@ from typing import Any
 import tomli_w
 
 from raytuner.history import History, TrialState, causes, proposal_counts
+from raytuner.history.failures import first_line as first_line
 from raytuner.space.choices import shown
 
 WORDS = {
@@ -125,15 +126,6 @@ def states(counts: Mapping[TrialState, int]) -> str:
     """
     parts = [f"{counts[state]} {word}" for state, word in WORDS.items() if counts.get(state)]
     return ", ".join(parts) or "no trials yet"
-
-
-def first_line(reason: str) -> str:
-    """Return the first line of a reason that is not blank; "unknown" if there is none.
-
-    >>> first_line("KeyError: 'lr'"), first_line("")
-    ("KeyError: 'lr'", 'unknown')
-    """
-    return next((line.strip() for line in reason.splitlines() if line.strip()), "unknown")
 
 
 def no_value(history: History) -> str:

@@ -40,10 +40,19 @@ def cause(reason: str) -> str:
     >>> cause("RuntimeError: loss is nan at step 17 of worker 3fa94b01c2")
     'RuntimeError: loss is nan at step # of worker #'
     """
-    line = next((line.strip() for line in reason.splitlines() if line.strip()), "unknown")
+    line = first_line(reason)
     if raised := _RAISED.fullmatch(line):
         return f"{raised['type']} at {raised['place']}"
     return _NUMBER.sub("#", _HEX.sub("#", line))
+
+
+def first_line(reason: str) -> str:
+    """Return the first line of a reason that is not blank; "unknown" if there is none.
+
+    >>> first_line("KeyError: 'lr'"), first_line("")
+    ("KeyError: 'lr'", 'unknown')
+    """
+    return next((line.strip() for line in reason.splitlines() if line.strip()), "unknown")
 
 
 def causes(trials: Iterable[Trial]) -> list[Cause]:

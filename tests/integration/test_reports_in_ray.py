@@ -53,7 +53,7 @@ def test_repeated_trials_that_return_a_bare_number(tmp_path: Path) -> None:
     for trial in search.history.trials:
         assert trial.value == pytest.approx(trial.config["x"] + 0.005)
     wrapped = Repeater(BoTorchSearch(background=False), repeat=2)
-    with pytest.raises(SettingError, match="Repeater would give .* the mean"):
+    with pytest.raises(SettingError, match=r"Repeater would give .* the mean"):
         fitted(bare, tmp_path / "judged", wrapped, ASHAScheduler())
 
 

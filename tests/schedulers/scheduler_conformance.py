@@ -324,5 +324,5 @@ class SchedulerConformance:
             ConcurrencyLimiter(Repeater(searcher, repeat=2), max_concurrent=4),
             Repeater(ConcurrencyLimiter(searcher, max_concurrent=2), repeat=2),
         ):
-            with pytest.raises(SettingError, match="Repeater would give .* the mean"):
+            with pytest.raises(SettingError, match=r"Repeater would give .* the mean"):
                 scheduler.on_trial_add(FakeController(Wrapper(wrapped)), FakeTrial("a"))
