@@ -364,7 +364,8 @@ def test_initial_points_are_not_changed_by_a_trial() -> None:
 
 
 def test_evaluated_points_are_known_before_the_space_is() -> None:
-    early, late = BoTorchSearch(seed=0), BoTorchSearch(seed=0)
+    # Not in a process beside Ray, which an earlier test may have started: its pace varies.
+    early, late = (BoTorchSearch(seed=0, background=False) for _ in range(2))
     late.set_search_properties("loss", "min", PARAM_SPACE, stop={"training_iteration": 9})
     for searcher in (early, late):
         searcher.add_evaluated_point(point(0.01), 0.5)
