@@ -19,6 +19,9 @@ Rule = Literal["warn", "retry", "fail"]
 RULES: tuple[Rule, ...] = ("warn", "retry", "fail")
 
 _EVERY_S = 1.0
+# Ray's loop comes by this often, unless the driver is stopped (Ctrl-Z) or waits for something
+# itself. Reports then wait for it: the trials are not silent.
+_LOOP_S = 2.0
 # Without a bound of the user's: what nobody would wait for, of trials that had reported faster.
 _USUAL = 10.0
 _LEAST_S = 600.0
@@ -28,7 +31,8 @@ class Silence(Callback):
     """Watches how long ago each running trial has reported.
 
     A trial is silent if it has not reported for ``max_s``, from the moment at which its process was
-    there. Ray itself waits for it for ever, and its slot, and all that it holds, with it.
+    there. Time in which the driver itself stood still does not count. Ray itself waits for it for
+    ever, and its slot, and all that it holds, with it.
 
     Args:
         max_s: Seconds. None: ten times as long as any trial has taken for a report so far, and at
@@ -57,21 +61,30 @@ class Silence(Callback):
         self._told: set[str] = set()
         self._longest = 0.0
         self._looked_at = 0.0
+        self._elapsed = 0.0
+        self._last = clock()
 
     def __getstate__(self) -> dict[str, Any]:
         # Restored, it has heard nothing yet; trials cannot be pickled with their processes.
-        fresh = {"_heard": {}, "_told": set(), "_looked_at": 0.0}
+        fresh = {"_heard": {}, "_told": set(), "_looked_at": 0.0, "_elapsed": 0.0}
         return {**self.__dict__, **fresh}
+
+    def _now(self) -> float:
+        """Return for how many seconds the driver has watched."""
+        now = self._clock()
+        self._elapsed += min(now - self._last, _LOOP_S)
+        self._last = now
+        return self._elapsed
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Its process is there."""
-        self._heard[trial.trial_id] = (trial, self._clock())
+        self._heard[trial.trial_id] = (trial, self._now())
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """It has reported."""
-        now = self._clock()
+        now = self._now()
         if trial.trial_id in self._heard:
             self._longest = max(self._longest, now - self._heard[trial.trial_id][1])
         self._heard[trial.trial_id] = (trial, now)
@@ -81,7 +94,7 @@ class Silence(Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Look who is silent."""
-        now = self._clock()
+        now = self._now()
         if now - self._looked_at < _EVERY_S:
             return
         self._looked_at = now

@@ -53,13 +53,14 @@ class Watched:
         self.trial.temporary_state.ray_actor = f"process {self.trial.silences}"
         self.silence.on_trial_start(0, [], self.trial)
 
-    def report(self, after_s: float) -> None:
-        self.clock.now += after_s
+    def report(self, after_s: int) -> None:
+        self.passes(after_s)
         self.silence.on_trial_result(0, [], self.trial, {})
 
-    def passes(self, seconds: float) -> None:
-        self.clock.now += seconds
-        self.silence.on_step_begin(0, [self.trial])
+    def passes(self, seconds: int) -> None:
+        for _ in range(seconds):  # as Ray's loop comes by when nothing happens
+            self.clock.now += 1
+            self.silence.on_step_begin(0, [self.trial])
 
 
 def test_a_silent_trial_is_killed_and_goes_on_once(
@@ -120,6 +121,26 @@ def test_without_a_bound_slow_trials_are_waited_for(
         assert caplog.text == ""
         one.passes(2)
         assert "has not reported for 2001 s" in caplog.text
+
+
+def test_while_the_driver_stands_still_no_trial_is_silent(
+    tmp_path: Path, killed: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Stopped by Ctrl-Z, say: what trials report meanwhile waits for it."""
+    one = Watched(tmp_path, 30.0)
+    one.passes(20)
+    one.clock.now += 1000
+    one.passes(9)  # of which the first was two, and a thousand
+    assert killed == []
+    one.passes(1)
+    assert killed == ["process 0"]
+
+    usual = Watched(tmp_path / "usual", None)
+    usual.clock.now += 10_000
+    usual.report(1)  # no report has taken hours
+    with caplog.at_level(logging.WARNING):
+        usual.passes(601)
+    assert "has not reported for 601 s" in caplog.text
 
 
 def test_trials_that_do_not_run_are_not_watched(tmp_path: Path, killed: list[str]) -> None:
