@@ -179,18 +179,18 @@ class Goal:
         return tuple(name for name in dict.fromkeys(names) if name not in self.required)
 
     def unusable(self, values: Mapping[str, float]) -> dict[str, str]:
-        """Return which costs and standard errors have a value that the search ignores.
+        """Return the cost and the standard error if ``values`` lacks them or has them wrong.
 
-        A cost and a standard error must be finite and not negative.
+        Each must be finite and not negative.
 
         Returns:
-            For each such name in ``values``, what it is: "cost" or "standard error".
+            For each such name, what it is: "cost" or "standard error".
         """
         named = ((self.cost, "cost"), (self.standard_error, "standard error"))
         return {
             name: what
             for name, what in named
-            if name is not None and name in values and not 0 <= values[name] < math.inf
+            if name is not None and not 0 <= values.get(name, -1.0) < math.inf
         }
 
     @property

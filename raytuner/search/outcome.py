@@ -113,16 +113,22 @@ def ending(
 
 
 def record(history: History, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:
-    """Enter a report into the record. Warn once of a cost or standard error that is ignored."""
+    """Enter a report into the record. Warn once of a cost or standard error that is not known."""
     for name, what in history.goal.unusable(metrics).items():
-        if name not in history.warned_of:
-            history.warned_of.add(name)
-            warnings.warn(
-                f"trial {trial_id} reported the {what} {name!r} as {metrics[name]}; it must be a"
-                " finite number of 0 or more. This value is ignored, and so are others like it",
-                RaytunerWarning,
-                stacklevel=3,
+        if name in history.warned_of:
+            continue
+        history.warned_of.add(name)
+        if name in metrics:
+            problem = (
+                f"reported the {what} {name!r} as {metrics[name]}; it must be a finite number of 0"
+                " or more. This value is ignored, and so are others like it"
             )
+        else:
+            problem = (
+                f"reported no {what}: {name!r} is not in its report. Such a trial counts as if all"
+                f" had the same {what}"
+            )
+        warnings.warn(f"trial {trial_id} {problem}", RaytunerWarning, stacklevel=3)
     others = {name: value for name, value in metrics.items() if name != history.metric}
     history.report(trial_id, t, metrics[history.metric], others)
 

@@ -15,7 +15,7 @@ from searcher_conformance import PARAM_SPACE, Driver, Make, SearcherConformance,
 
 import raytuner
 from raytuner import ASHAScheduler, BoTorchSearch, PredictiveTerminationScheduler
-from raytuner.errors import MetricError, RaytunerError, SettingError, SpaceError
+from raytuner.errors import RaytunerError, RaytunerWarning, SettingError, SpaceError
 from raytuner.history import Goal, History, TrialState
 from raytuner.search.mirror import Mirror, Request, Setup
 from raytuner.simulate import Cluster, Curve, Simulation, simulate
@@ -93,11 +93,13 @@ def test_a_cost_of_ones_own_is_kept() -> None:
     assert searcher.goal.cost == "joules"
 
 
-def test_without_a_cost_in_a_report_it_is_an_error_that_says_so() -> None:
+def test_a_cost_that_is_not_reported_is_warned_of_once() -> None:
     searcher = BoTorchSearch(SPACE, "loss", "min", background=False)
     searcher.suggest("a")
-    with pytest.raises(MetricError, match="'time_total_s' is not in the trial's report"):
+    with pytest.warns(RaytunerWarning, match="no cost: 'time_total_s' is not in its report"):
         searcher.on_trial_result("a", {"loss": 1.0, "training_iteration": 1})
+    searcher.on_trial_result("a", {"loss": 0.5, "training_iteration": 2})  # a warning is an error
+    assert searcher.history["a"].values == ((1, 1.0), (2, 0.5))
 
 
 @pytest.mark.parametrize("kind", ["stopping", "promotion"])

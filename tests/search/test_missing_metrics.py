@@ -12,7 +12,7 @@ from ray.tune.search import ConcurrencyLimiter, Repeater
 
 from raytuner import BoTorchSearch
 from raytuner.bayes import SobolProposer
-from raytuner.errors import MetricError, SettingError
+from raytuner.errors import MetricError, RaytunerWarning, SettingError
 from raytuner.history import TrialState
 
 SPACE: dict[str, Any] = {"x": tune.uniform(0, 1)}
@@ -86,8 +86,9 @@ def test_a_trial_that_never_reports_it_has_failed(case: str) -> None:
 @pytest.mark.parametrize("optional", ["cost", "standard_error"])
 def test_a_cost_or_a_standard_error_may_be_missing(optional: str) -> None:
     searcher = search("a", **{optional: "extra"})
-    searcher.on_trial_result("a", report(1, loss=1.0))
-    searcher.on_trial_result("a", report(2, loss=0.5, extra=None))
+    with pytest.warns(RaytunerWarning, match=r"no .*: 'extra' is not in its report"):
+        searcher.on_trial_result("a", report(1, loss=1.0))
+    searcher.on_trial_result("a", report(2, loss=0.5, extra=None))  # a second warning is an error
     searcher.on_trial_complete("a", report(2, loss=0.5))
     assert searcher.history["a"].state is TrialState.COMPLETED
     assert [t for t, _ in searcher.history["a"].values] == [1, 2]
