@@ -57,6 +57,7 @@ class Writer:
         }
         self._lost: dict[str, Any] | None = None
         self._file: int | None = None
+        self._made_folder = False
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         if isinstance(record, RemoteFolder):
@@ -96,12 +97,15 @@ class Writer:
             with suppress(OSError):
                 if _is_at(self._file, path):  # not that of another process in a new folder
                     path.unlink()
+                    if self._made_folder:
+                        path.parent.rmdir()  # fails unless the study ended before it wrote
             self._forget()
 
     # -- on a disk ------------------------------------------------------------------------------
 
     def _lock(self, record: Path) -> None:
         path = _lock_file(record)
+        self._made_folder = not path.parent.exists()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             while True:

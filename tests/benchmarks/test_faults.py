@@ -63,6 +63,7 @@ def test_a_report_that_is_not_there_is_lost_and_one_that_nobody_sent_is_wrong(
 ) -> None:
     one = Played(tmp_path)
     one.pen(0).note("acknowledged", MAX_T + 1, 0.5)
+    one.history.reopen("trial1")  # an ended trial takes no report
     one.history.report("trial1", MAX_T + 2, 0.25)
     one.history.end("trial1", TrialState.COMPLETED)
     verdict = one.judged()
