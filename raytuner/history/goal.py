@@ -179,18 +179,18 @@ class Goal:
         return tuple(name for name in dict.fromkeys(names) if name not in self.required)
 
     def unusable(self, values: Mapping[str, float]) -> dict[str, str]:
-        """Return the cost and the standard error if ``values`` lacks them or has them wrong.
+        """Return the cost if ``values`` lacks it, and both it and the standard error if wrong.
 
-        Each must be finite and not negative.
+        Each must be finite and not negative. A standard error may be unknown, and left out then.
 
         Returns:
             For each such name, what it is: "cost" or "standard error".
         """
-        named = ((self.cost, "cost"), (self.standard_error, "standard error"))
+        named = ((self.cost, "cost", -1.0), (self.standard_error, "standard error", 0.0))
         return {
             name: what
-            for name, what in named
-            if name is not None and not 0 <= values.get(name, -1.0) < math.inf
+            for name, what, otherwise in named
+            if name is not None and not 0 <= values.get(name, otherwise) < math.inf
         }
 
     @property
