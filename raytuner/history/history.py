@@ -108,6 +108,7 @@ class History:
 
     left: int | None = None
     _taken: tuple[object, Snapshot] | None  # the last snapshot, and as of when
+    _reported_at: float  # when the last report came, in Unix seconds
 
     def __init__(
         self,
@@ -187,7 +188,9 @@ class History:
         is_new = entry.values.get(t) != value or not rest.items() <= entry.others.get(t, {}).items()
         with self._store.event():
             if is_new:
-                self._store.put_value(trial_id, t, value, time.time())
+                # A clock may be set back; the order of reports must not change with it.
+                self._reported_at = max(time.time(), math.nextafter(self._reported_at, math.inf))
+                self._store.put_value(trial_id, t, value, self._reported_at)
                 for name, other in rest.items():
                     self._store.put_other(trial_id, t, name, other)
             if entry.head.state is not TrialState.RUNNING:
@@ -350,9 +353,9 @@ class History:
         return self._has_values
 
     def report_times(self) -> dict[str, dict[float, float]]:
-        """When each trial reported at each t, in Unix seconds."""
+        """When each trial reported at each t, in Unix seconds; no two at the same time."""
         times: dict[str, dict[float, float]] = {trial_id: {} for trial_id in self._entries}
-        for trial_id, t, reported_at in self._store.report_times():
+        for trial_id, t, _, reported_at in self._store.values():
             times[trial_id][t] = reported_at
         return times
 
@@ -649,9 +652,12 @@ class History:
                 history._enter(_Entry(row, trial, space.encode([full])[0]))
             for trial_id, t, metric, value in store.others():
                 history._entries[trial_id].others.setdefault(t, {})[metric] = value
-            for trial_id, t, value in store.values():
+            for trial_id, t, value, reported_at in store.values():
                 if not math.isfinite(t):
                     raise ValueError(f"trial {trial_id!r} reported at t = {t}")
+                if not is_time(reported_at):
+                    raise ValueError(f"the time of a report of trial {trial_id!r} is none")
+                history._reported_at = max(history._reported_at, reported_at)
                 history._note(history._entries[trial_id], t, value, {})
             for trial_id, metrics in store.last():
                 history._entries[trial_id].metrics = metrics
@@ -742,6 +748,7 @@ class History:
         self._has_values = False
         self.warned_of: set[str] = set()
         self._largest_t = 0.0
+        self._reported_at = 0.0
         self._taken = None
         self._log: list[tuple[str, float | None]] = []  # which trial; at which t, if it reported
         self._ended_version = 0

@@ -381,10 +381,10 @@ class Store:
         """All trials in the order of proposal."""
         yield from self._rows("trial", "number")
 
-    def values(self) -> Iterator[tuple[str, float, float]]:
-        """All values: trial id, t, value, in ascending t."""
-        for trial_id, t, value, _ in self._rows("value", "trial_id, t"):
-            yield trial_id, t, math.nan if value is None else value
+    def values(self) -> Iterator[tuple[str, float, float, float]]:
+        """All values: trial id, t, value, when it was reported (Unix seconds); in ascending t."""
+        for trial_id, t, value, reported_at in self._rows("value", "trial_id, t"):
+            yield trial_id, t, math.nan if value is None else value, reported_at
 
     def others(self) -> Iterator[tuple[str, float, str, float]]:
         """All values of further metrics: trial id, t, metric, value, in ascending t."""
@@ -396,11 +396,6 @@ class Store:
         for trial_id, text in self._rows("last", "trial_id"):
             values = json.loads(text)
             yield trial_id, {k: math.nan if v is None else float(v) for k, v in values.items()}
-
-    def report_times(self) -> Iterator[tuple[str, float, float]]:
-        """When each value was reported: trial id, t, Unix seconds, in ascending t."""
-        for trial_id, t, _, reported_at in self._rows("value", "trial_id, t"):
-            yield trial_id, t, reported_at
 
     def _put(self, table: str, row: Sequence[Any]) -> None:
         kept = as_kept(table, row)

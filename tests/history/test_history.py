@@ -331,6 +331,24 @@ def test_the_first_start_of_a_trial_counts(monkeypatch: pytest.MonkeyPatch) -> N
     assert starts(history) == {"a": 10.0}
 
 
+def test_reports_keep_their_order_though_the_clock_is_set_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("raytuner.history.history.time.time", lambda: now[0])
+    record = history(path=tmp_path / "r")
+    record.add("a", config(0.5))
+    record.report("a", 1, 3.0)
+    now[0] = 500.0
+    record.report("a", 2, 2.0)
+    record.close()
+    again = History.open(tmp_path / "r")
+    again.report("a", 3, 1.0)
+    times = again.report_times()["a"]
+    assert times[1] == 1000.0
+    assert times[1] < times[2] < times[3] < 1000.001
+
+
 def test_a_trial_runs_from_its_start() -> None:
     """Before its first report, and again when Ray runs it again; its end and a pause stay."""
     history = History(Space({"lr": Float(0.0, 1.0)}), metric="loss", mode="min")

@@ -46,7 +46,7 @@ def record(
     history.close()
     store = Store.open(path)
     heads = {head[0]: head for head in store.trials()}
-    for trial_id, at, value in list(store.values()):
+    for trial_id, at, value, _ in list(store.values()):
         store.put_value(trial_id, at, value, dict(rows)[trial_id] + startup + at * seconds)
     for (trial_id, begin), (_, reports, _) in zip(rows, trials, strict=True):
         ended_at = begin + startup + reports * seconds
@@ -247,9 +247,8 @@ def test_a_pause_in_the_record_is_no_training_time(tmp_path: Path) -> None:
     history = record(tmp_path / "r", [(0.2, 9, TrialState.COMPLETED)])
     history.close()
     store = Store.open(tmp_path / "r")
-    values = {(trial_id, t): value for trial_id, t, value in store.values()}
-    for trial_id, t, at in list(store.report_times()):
-        store.put_value(trial_id, t, values[trial_id, t], at + 5000 * (t > 4))
+    for trial_id, t, value, at in list(store.values()):
+        store.put_value(trial_id, t, value, at + 5000 * (t > 4))
     store.close()
     curve = Replay.of(History.open(tmp_path / "r"))({"x": 0.2})
     assert [curve.duration(t) for t in range(1, 10)] == pytest.approx([10.0] * 9)
