@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from naming import named
 from optuna.distributions import FloatDistribution, IntDistribution
 from ray import tune
 from scipy import stats
@@ -66,7 +67,7 @@ WholeNumbers.__name__ = "Integer"
         (WholeNumbers(low=1, high=9, prior="uniform"), Integer(1, 9)),
         (Real(categories=("a", "b"), prior=None), Categorical(["a", "b"])),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_known_law_becomes_the_domain_with_that_law(given: Any, domain: Any) -> None:
     space = translated({"p": given})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,20 +14,16 @@ from sklearn.base import is_regressor
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from raytuner.integrations.sklearn import RayTunerSearchCV
-
-# One by one in this process; on Ray, the whole takes too long for CI (see CONTRIBUTING).
-ON_RAY = os.environ.get("RAYTUNER_CHECKS_ON_RAY") == "1"
-N_JOBS = 2 if ON_RAY else 1
 
 # scikit-learn's own searches fail these too, and are marked so in its list.
 EXPECTED = {"check_supervised_y_2d": "DataConversionWarning not caught"}
 
 
-def searches() -> list[RayTunerSearchCV]:
-    settings: dict[str, Any] = {"cv": 2, "error_score": "raise", "n_jobs": N_JOBS}
+def searches(n_jobs: int) -> list[RayTunerSearchCV]:
+    settings: dict[str, Any] = {"cv": 2, "error_score": "raise", "n_jobs": n_jobs}
     of_lists = [
         (Ridge(), {"alpha": [0.1, 1.0]}),
         (LogisticRegression(), {"C": [0.1, 1.0]}),
@@ -47,14 +43,28 @@ def searches() -> list[RayTunerSearchCV]:
     ]
 
 
-def expected(search: RayTunerSearchCV) -> dict[str, str]:
-    return EXPECTED if is_regressor(search.estimator) else {}
+def checks(n_jobs: int) -> Iterator[Any]:
+    """Each search with each of scikit-learn's checks of it."""
+    for search in searches(n_jobs):
+        expected = EXPECTED if is_regressor(search.estimator) else {}
+        yield from estimator_checks_generator(search, expected_failed_checks=expected, mark="xfail")
 
 
-if ON_RAY:
-    pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(3600)]
+def name(value: Any) -> str:
+    """The names of the models that are searched, or that of the check."""
+    if not isinstance(value, RayTunerSearchCV):
+        return str(value.func.__name__)
+    model = value.estimator
+    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+    return "+".join(type(step).__name__ for step in steps)
 
 
-@parametrize_with_checks(searches(), expected_failed_checks=expected)  # type: ignore[untyped-decorator]
+@pytest.mark.parametrize(("estimator", "check"), [*checks(n_jobs=1)], ids=name)
 def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("estimator", "check"), [*checks(n_jobs=2)], ids=name)
+def test_scikit_learns_checks_on_ray(ray_cluster: None, estimator: Any, check: Any) -> None:
     check(estimator)

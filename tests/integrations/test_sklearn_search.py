@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import pandas as pd
+from naming import named
 from ray import cloudpickle, tune
 from scipy.stats import loguniform
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -169,7 +170,7 @@ SMALL = {"C": [1, 2]}
         ([{"C": [1.0]}, DRAWN], [1, 10]),
         ({}, [1]),
     ],
-    ids=str,
+    ids=named,
 )
 def test_the_candidates_are_shared_out_and_none_is_lost(spaces: Any, counts: list[int]) -> None:
     assert [part.count for part in parts_of(spaces, 11)] == counts
@@ -185,7 +186,7 @@ def test_a_finite_space_is_tried_as_a_whole_and_the_rest_is_searched() -> None:
 @pytest.mark.parametrize(
     "spaces",
     [["C"], [("C", 3)], [(DRAWN, -1)], [(DRAWN, True)], [(DRAWN, 2.0)], [(DRAWN, 1, 2)], [None]],
-    ids=str,
+    ids=named,
 )
 def test_what_is_no_list_of_spaces_is_refused(spaces: Any) -> None:
     with pytest.raises(SettingError, match=r"param_distributions holds .* a dict of parameters"):
@@ -270,7 +271,7 @@ def ran_here(folds: Folds, space: Any, params_of: Any, **settings: Any) -> list[
         ({"n_jobs": 1, "resources": {"cpu": 2}}, 1),
         ({"storage_path": "studies"}, None),
     ],
-    ids=str,
+    ids=named,
 )
 def test_ray_runs_what_needs_it_and_nothing_else(
     settings: dict[str, Any], at_once: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -71,7 +71,7 @@ def test_the_timeline_says_how_idle_each_slot_was() -> None:
     ("resources", "says"),
     [
         ({"cpu": 2, "gpu": 0.5}, "each 2 cpu, 0.5 gpu"),
-        ("<function by_config at 0x7f>", "Trials ran"),
+        ("<function by_config>", "Trials ran"),
         (None, "Trials ran"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from naming import named
 from optuna.distributions import FloatDistribution
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
@@ -48,7 +49,7 @@ COMPUTED: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("param_space", COMPUTED, ids=str)
+@pytest.mark.parametrize("param_space", COMPUTED, ids=named)
 def test_what_ray_would_compute_is_refused_before_ray_starts(
     param_space: Any, tmp_path: Path
 ) -> None:
@@ -74,7 +75,7 @@ def test_a_tuner_is_made_as_ever_and_looked_into_only_then(tmp_path: Path) -> No
 # -- constants that look like hyperparameters -----------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [[16, 32, 64], (0.0, 0.5), FloatDistribution(0, 1)], ids=repr)
+@pytest.mark.parametrize("value", [[16, 32, 64], (0.0, 0.5), FloatDistribution(0, 1)], ids=named)
 def test_constants_that_look_like_hyperparameters_are_warned_of_once(
     value: Any, tmp_path: Path
 ) -> None:

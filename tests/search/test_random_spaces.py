@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from naming import named
 from random_search import PROPOSALS, check_case, random_case
 from ray import tune
 
@@ -44,7 +45,7 @@ def test_hundreds_of_random_spaces_are_searched_to_the_end(tmp_path: Path) -> No
         tune.lograndint(1, 2**50),
         tune.qrandn(0, 1, 0.01),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_levels_are_climbed_on_every_scale(kind: str, domain: object) -> None:
     space = {"lr": tune.loguniform(1e-4, 1e-1), "units": domain}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naming import named
 from ray import tune as ray_tune
 from ray.tune.impl.placeholder import create_resolvers_map, inject_placeholders
 from ray.tune.search import sample
@@ -202,7 +203,7 @@ def test_tunes_own_draws_are_contained_at_the_bounds() -> None:
         (with_sampler(sample.Float(0, None), sample.Float._Normal(1, 2)), Normal(1, 2)),
         (Float(0, 1), Float(0, 1)),
     ],
-    ids=lambda x: repr(x)[:60],
+    ids=named,
 )
 def test_translations(given: Any, expected: Domain) -> None:
     assert translated(given) == expected
@@ -297,7 +298,7 @@ FUNCTION = "received tune.sample_from, .* inside the trainable"
         (tune.qrandint(1, 9, 0.5), "step must be a whole number, received 0.5"),
         (tune.qrandn(0, 1, -1), "step must be above 0, received -1"),
     ],
-    ids=lambda x: repr(x)[:60],
+    ids=named,
 )
 def test_refused_with_its_key(given: Any, said: str) -> None:
     with pytest.raises(SpaceError, match=f"^net/x: .*{said}"):
@@ -369,7 +370,7 @@ def test_objects_behind_rays_placeholders_are_constants_and_choices() -> None:
         ({"a": Float(0, 1)}, True),
         ({"a": tune.sample_from(lambda: 3)}, True),
     ],
-    ids=lambda x: repr(x)[:60],
+    ids=named,
 )
 def test_has_domains(node: Any, expected: bool) -> None:
     assert has_domains(node) is expected

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from naming import named
 from optuna.distributions import FloatDistribution
 from scipy import stats
 
@@ -51,7 +52,7 @@ class Dimension:
         (Dimension(), "tune.uniform"),
         (lambda spec: 3, "compute the value in the trainable"),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_what_looks_like_a_hyperparameter_is_found_wherever_it_is(value: Any, advice: str) -> None:
     for path, template in {
@@ -95,7 +96,7 @@ def test_what_looks_like_a_hyperparameter_is_found_wherever_it_is(value: Any, ad
         "normal",
         "normal (the default)",
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=named,
 )
 def test_other_constants_are_left_alone(value: Any) -> None:
     assert lookalikes({"x": value}) == {}

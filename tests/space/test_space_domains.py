@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naming import named
 
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import (
@@ -119,7 +120,7 @@ def test_decoding_what_was_encoded_is_the_value(domain: Domain, u: float) -> Non
         assert again is value or again == value
 
 
-@pytest.mark.parametrize("domain", [d for d in EXAMPLES if d.n_levels is not None], ids=repr)
+@pytest.mark.parametrize("domain", [d for d in EXAMPLES if d.n_levels is not None], ids=named)
 def test_every_level_comes_back_exactly(domain: Domain) -> None:
     units = domain.level_units()
     assert units.shape == (domain.n_levels,)
@@ -132,7 +133,7 @@ def test_every_level_comes_back_exactly(domain: Domain) -> None:
     assert domain.snap(units.reshape(-1, 1, 1)).shape == (domain.n_levels, 1, 1)
 
 
-@pytest.mark.parametrize("domain", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("domain", EXAMPLES, ids=named)
 def test_the_ends_of_the_unit_interval_decode(domain: Domain) -> None:
     for u in (0.0, 1.0, -1e-17, 1 + 1e-15):
         value = domain.from_unit(u)
@@ -143,7 +144,7 @@ def test_the_ends_of_the_unit_interval_decode(domain: Domain) -> None:
         assert domain.to_unit(domain.from_unit(1.0)) == domain.level_units()[n - 1]
 
 
-@pytest.mark.parametrize("domain", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("domain", EXAMPLES, ids=named)
 def test_a_pickled_domain_is_the_same(domain: Domain) -> None:
     again = pickle.loads(pickle.dumps(domain))
     u = np.linspace(0, 1, 11)
@@ -223,7 +224,7 @@ def test_a_billion_levels_are_never_listed(log: bool) -> None:
         Integer(2**62, 2**63, step=2**20),
         Float(-1, 1, step=2.0**-52),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_as_many_levels_as_a_float_counts_exactly_stay_inside(domain: Integer | Float) -> None:
     for u in (0.0, 0.3, 1.0):
@@ -297,7 +298,7 @@ def test_a_bound_that_is_nearly_a_multiple_is_kept(low: float, high: float) -> N
     assert all(low <= value <= high for value in values)
 
 
-@pytest.mark.parametrize("domain", [Float(0, 1), Normal(), Normal(step=1)], ids=repr)
+@pytest.mark.parametrize("domain", [Float(0, 1), Normal(), Normal(step=1)], ids=named)
 def test_levels_without_end_are_never_listed(domain: Domain) -> None:
     with pytest.raises(SpaceError, match="no end of levels"):
         domain.level_units()
@@ -326,7 +327,7 @@ def test_levels_without_end_are_never_listed(domain: Domain) -> None:
         (Categorical(["a", np.arange(3)]), np.arange(3)),
         (Ordinal([1, 2, 4]), np.int64(4)),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_contained(domain: Domain, value: Any) -> None:
     assert domain.contains(value)
@@ -362,7 +363,7 @@ def test_contained(domain: Domain, value: Any) -> None:
         (Categorical(["a", np.arange(3)]), np.arange(4)),
         (Ordinal([1, 2, 4]), 3),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_not_contained(domain: Domain, value: Any) -> None:
     assert not domain.contains(value)
