@@ -107,9 +107,9 @@ def act_by_copy(history: History) -> None:
 
 
 @pytest.mark.parametrize("act", [act_by_trial, act_by_note, act_by_end, act_by_copy])
-@pytest.mark.parametrize("befall", [*REMOVED, *REPLACED])
+@pytest.mark.parametrize("displace", [*REMOVED, *REPLACED])
 def test_it_goes_on_in_a_new_file_and_says_where(
-    befall: Callable[[Path, Path], None],
+    displace: Callable[[Path, Path], None],
     act: Callable[[History], None],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -118,12 +118,12 @@ def test_it_goes_on_in_a_new_file_and_says_where(
     history = record(path)
     record(other, OTHER).close()
     others = other.read_bytes()
-    befall(path, other)
+    displace(path, other)
     act(history)
     for number in range(10, 13) if act is not act_by_end else ():
         run(history, number)
     history.close()
-    new = path if befall in REMOVED else path.with_name("raytuner-record-11111111.sqlite")
+    new = path if displace in REMOVED else path.with_name("raytuner-record-11111111.sqlite")
     (said,) = [line.getMessage() for line in caplog.records]
     assert f"The record {path} was " in said
     assert f"goes on in {new}," in said
@@ -135,7 +135,7 @@ def test_it_goes_on_in_a_new_file_and_says_where(
         assert repr(found.trials) == repr(history.trials)
     # Nothing was written to what is another's.
     for place in (path, other):
-        if place.is_file() and befall in (move_other_there, copy_other_over, link_other_there):
+        if place.is_file() and displace in (move_other_there, copy_other_over, link_other_there):
             assert place.read_bytes() == others
             assert History.read(place).get_meta("search_id") == OTHER
 
@@ -187,17 +187,17 @@ def test_where_nothing_can_be_written_it_is_one_clear_error(tmp_path: Path) -> N
         run(history, 10)
 
 
-@pytest.mark.parametrize("befall", [remove_folder, move_other_there, copy_other_over])
+@pytest.mark.parametrize("displace", [remove_folder, move_other_there, copy_other_over])
 def test_a_record_that_is_gone_or_anothers_is_not_opened_as_this_studys(
-    befall: Callable[[Path, Path], None], tmp_path: Path
+    displace: Callable[[Path, Path], None], tmp_path: Path
 ) -> None:
     path, other = tmp_path / "study" / RECORD_FILE, tmp_path / "other" / RECORD_FILE
     history = record(path)
     history.close()
     record(other, OTHER).close()
     others = other.read_bytes()
-    befall(path, other)
-    what = "is gone" if befall is remove_folder else "holds the record of another search"
+    displace(path, other)
+    what = "is gone" if displace is remove_folder else "holds the record of another search"
     with pytest.raises(HistoryError, match=rf"{RECORD_FILE} {what}: .*Put it back"):
         open_record(path.parent, history, SPACE)
-    assert befall is remove_folder or path.read_bytes() == others
+    assert displace is remove_folder or path.read_bytes() == others

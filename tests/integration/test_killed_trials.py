@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from befallen import MAX_T, SPACE, befallen
 from ray import cloudpickle, tune
+from troubled_training import MAX_T, SPACE, training
 
 import raytuner
 from raytuner.history import TrialState
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 def test_it_goes_on_from_its_last_checkpoint_unless_it_does_so_again(
     tmp_path: Path, early_stopping: bool
 ) -> None:
-    train = befallen(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    train = training(lambda: os.kill(os.getpid(), signal.SIGKILL))
     if early_stopping:
         tuner = tune.Tuner(
             train,
@@ -61,7 +61,7 @@ def test_it_goes_on_from_its_last_checkpoint_unless_it_does_so_again(
             progress=False,
         )
     study = raytuner.load(tmp_path / "study")
-    trials = {trial.config["befallen"]: trial for trial in study.trials}
+    trials = {trial.config["trouble"]: trial for trial in study.trials}
     assert trials["never"].state is TrialState.COMPLETED
     assert trials["once"].state is TrialState.COMPLETED
     assert [t for t, _ in trials["once"].values] == [1, 2, 3]

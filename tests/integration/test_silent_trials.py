@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from befallen import SPACE, befallen
 from ray import cloudpickle, tune
+from troubled_training import SPACE, training
 
 import raytuner
 from raytuner.history import TrialState
@@ -28,7 +28,7 @@ MAX_SILENCE_S = 6.0
 
 def test_a_trial_that_hangs_is_ended_and_its_slot_is_free(tmp_path: Path) -> None:
     # As code in C may hang: not even Python's other threads run on.
-    train = befallen(lambda: ctypes.PyDLL(None).sleep(1000))
+    train = training(lambda: ctypes.PyDLL(None).sleep(1000))
     study = raytuner.tune(
         train,
         SPACE,
@@ -41,7 +41,7 @@ def test_a_trial_that_hangs_is_ended_and_its_slot_is_free(tmp_path: Path) -> Non
         seed=0,
         progress=False,
     )
-    states = {trial.config["befallen"]: trial for trial in study.trials}
+    states = {trial.config["trouble"]: trial for trial in study.trials}
     assert states["never"].state is TrialState.COMPLETED
     assert states["once"].state is TrialState.COMPLETED
     assert [t for t, _ in states["once"].values] == [1, 2, 3]
@@ -85,7 +85,7 @@ def _stop_for_a_while() -> None:
 @pytest.mark.slow
 def test_a_process_that_is_stopped_and_continued_loses_nothing(tmp_path: Path) -> None:
     study = raytuner.tune(
-        befallen(_stop_for_a_while),
+        training(_stop_for_a_while),
         SPACE,
         metric="loss",
         mode="min",
@@ -94,7 +94,7 @@ def test_a_process_that_is_stopped_and_continued_loses_nothing(tmp_path: Path) -
         seed=0,
         progress=False,
     )
-    assert {trial.config["befallen"] for trial in study.trials} == {"never", "once", "always"}
+    assert {trial.config["trouble"] for trial in study.trials} == {"never", "once", "always"}
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETED] * 3
     assert [[t for t, _ in trial.values] for trial in study.trials] == [[1, 2, 3]] * 3
     assert not study.history.get_meta("processes_killed")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import ray
-from crossing import MAX_T, SPACE, loss_at, run
+from crossing_curves import MAX_T, SPACE, loss_at, run
 from ray import tune
 
 import raytuner
@@ -105,7 +105,7 @@ def test_several_objectives_are_not_forecast() -> None:
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_in_a_real_ray_trials_go_on_from_their_checkpoints(tmp_path: Path) -> None:
-    for module in (__name__, "crossing"):  # Ray's workers cannot import the tests
+    for module in (__name__, "crossing_curves"):  # Ray's workers cannot import the tests
         ray.cloudpickle.register_pickle_by_value(sys.modules[module])  # type: ignore[no-untyped-call]
     study = raytuner.tune(
         train,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import ray
-from crossing import MAX_T, SPACE, loss_at, run
+from crossing_curves import MAX_T, SPACE, loss_at, run
 from ray import tune
 
 import raytuner
@@ -55,7 +55,7 @@ def test_beside_a_searcher_without_a_record_it_stops_by_rank_and_says_so(
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_in_a_real_ray_beside_a_searcher_that_thinks_in_a_process(tmp_path: Path) -> None:
-    for module in (__name__, "crossing"):  # Ray's workers cannot import the tests
+    for module in (__name__, "crossing_curves"):  # Ray's workers cannot import the tests
         ray.cloudpickle.register_pickle_by_value(sys.modules[module])  # type: ignore[no-untyped-call]
     study = raytuner.tune(
         train,

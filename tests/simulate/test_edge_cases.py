@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from call_journal import METRIC, Call, Journal, JournalScheduler, JournalSearcher
 from ray import tune
 from ray.tune import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.searcher import Searcher
-from twin import METRIC, Call, Journal, JournalScheduler, JournalSearcher
 
 from raytuner.errors import MetricError, SettingError, TrainableError
 from raytuner.history import TrialState

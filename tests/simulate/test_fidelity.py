@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from call_journal import Call, Plan, Study, in_ray, on_the_clock
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler as RaysASHA
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from twin import Call, Plan, Study, in_ray, on_the_clock
 
 from raytuner.schedulers import ASHAScheduler
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import ray
+from call_journal import Journal, JournalSearcher
 from ray import tune
 from ray.tune.execution import tune_controller
 from ray.tune.experiment import Experiment, Trial
@@ -14,7 +15,6 @@ from ray.tune.schedulers import ASHAScheduler as RaysASHA
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, SearchGenerator
 from ray.tune.search.basic_variant import _TrialIterator
-from twin import Journal, JournalSearcher
 
 from raytuner.schedulers import ASHAScheduler
 from raytuner.simulate import ray_private

@@ -1,4 +1,4 @@
-"""A training that something befalls before its last report, and that goes on from a checkpoint."""
+"""A training that gets into trouble before its last report, and goes on from a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ray import cloudpickle, tune
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
 MAX_T = 3
-SPACE = {"befallen": tune.choice(["never", "once", "always"])}
+SPACE = {"trouble": tune.choice(["never", "once", "always"])}
 
 
-def befallen(befall: Callable[[], object]) -> Callable[[dict[str, Any]], None]:
-    """The training: ``befall`` is called never, once or always when it comes to its last step."""
+def training(trouble: Callable[[], object]) -> Callable[[dict[str, Any]], None]:
+    """A training that calls ``trouble`` never, once or always when it comes to its last step."""
 
     def train(config: dict[str, Any]) -> None:
         begin = 1
@@ -27,9 +27,9 @@ def befallen(befall: Callable[[], object]) -> Callable[[dict[str, Any]], None]:
         for t in range(begin, MAX_T + 1):
             first_time = t != begin  # then it goes on with its last step
             if t == MAX_T and (
-                config["befallen"] == "always" or (config["befallen"] == "once" and first_time)
+                config["trouble"] == "always" or (config["trouble"] == "once" and first_time)
             ):
-                befall()
+                trouble()
             with tempfile.TemporaryDirectory() as place:
                 Path(place, "t").write_text(str(t))
                 checkpoint = tune.Checkpoint.from_directory(place)

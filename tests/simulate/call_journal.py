@@ -247,7 +247,7 @@ def in_ray(study: Study, folder: Path) -> tuple[Journal, Stamps]:
             scheduler=JournalScheduler(study.scheduler(), journal),
         ),
         run_config=tune.RunConfig(
-            name="twin",
+            name="journal",
             storage_path=str(folder),
             verbose=0,
             stop=study.stop,
