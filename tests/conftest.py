@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from tiers import tier_of
 
 collect_ignore = ["fuzz/guided.py"]  # a program; what it needs is not installed beside the tests
 
@@ -19,6 +20,31 @@ hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=
 hypothesis.settings.load_profile("patient")
 # pytest --hypothesis-profile=fuzz: two hundred times the examples of CI's.
 hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=20_000, print_blob=True)
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups next
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the mark of its tier.
+
+    Tests on Ray come first, in one process: the cluster starts once, and is gone before the rest,
+    which would run differently beside it.
+    """
+    for item in items:
+        if (tier := tier_of(item.nodeid, on_ray=_is_on_ray(item))) is not None:
+            item.add_marker(tier)
+        if _is_on_ray(item):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+    items.sort(key=_is_on_ray, reverse=True)
+
+
+def _is_on_ray(item: pytest.Item) -> bool:
+    return "ray_cluster" in getattr(item, "fixturenames", ())
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """End the cluster before the first test that does not ask for it."""
+    if "ray" in sys.modules and not _is_on_ray(item):
+        sys.modules["ray"].shutdown()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""A study killed, resumed and extended from the command line, with reports on the way."""
+"""A study from the command line: killed and resumed; extended; longer, and within less."""
 
 from __future__ import annotations
 
@@ -101,10 +101,15 @@ def check_report(study: Study, html: str) -> None:
     assert trials["state"] == [trial.state.value for trial in study.trials]
 
 
-def test_killed_resumed_and_extended_with_reports(tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the study will be; its files are beside it."""
     (tmp_path / "train_for_toml.py").write_text(_TRAIN)
     (tmp_path / "study.toml").write_text(_STUDY)
-    folder = tmp_path / "study"
+    return tmp_path / "study"
+
+
+def test_killed_and_resumed_with_reports(tmp_path: Path, folder: Path) -> None:
     process = start(tmp_path, "run", "study.toml")
     try:
         wait_for(folder, process, ended=2)
@@ -122,26 +127,34 @@ def test_killed_resumed_and_extended_with_reports(tmp_path: Path) -> None:
     assert "Best configuration" in out
     resumed = raytuner.load(folder)
     assert not resumed.interrupted
-    assert {t.trial_id for t in killed.trials} <= {t.trial_id for t in resumed.trials}
+    before = {trial.trial_id: trial for trial in killed.trials}
+    after = {trial.trial_id: trial for trial in resumed.trials}
+    assert before.keys() <= after.keys()
+    for trial_id, trial in before.items():
+        assert set(trial.values) <= set(after[trial_id].values)
+    assert resumed.counts[TrialState.COMPLETED] + resumed.counts[TrialState.STOPPED_EARLY] == 6
+    assert resumed.history.live() == ()
+    assert [run["what"] for run in resumed.history.get_meta("runs")] == ["run", "resumed"]
+    check_report(resumed, resumed.report().read_text())
+    assert resumed.best is not None
+    assert json.loads(finished(tmp_path, "best", "study")) == resumed.best.config
 
+
+def test_extended_then_longer_and_within_less(tmp_path: Path, folder: Path) -> None:
+    finished(tmp_path, "run", "study.toml")
+    first = raytuner.load(folder)
     finished(tmp_path, "extend", "study", "--num-samples", "3")
     extended = raytuner.load(folder)
     assert not extended.interrupted
-    assert len(extended.trials) == len(resumed.trials) + 3
+    assert len(extended.trials) == len(first.trials) + 3
     # What was there is as it was, and what is new was compared with it at the rungs.
-    assert extended.trials[: len(resumed.trials)] == resumed.trials
-    for trial in extended.trials[len(resumed.trials) :]:
+    assert extended.trials[: len(first.trials)] == first.trials
+    for trial in extended.trials[len(first.trials) :]:
         if trial.state is TrialState.STOPPED_EARLY:
             assert int(trial.reason.split(" of ")[1].split()[0]) > 3, trial.reason
     configs = [json.dumps(t.config) for t in extended.trials]
     assert len(set(configs)) == len(configs)
-    assert [run["what"] for run in extended.history.get_meta("runs")] == [
-        "run",
-        "resumed",
-        "extended",
-    ]
-    check_report(extended, extended.report().read_text())
-    assert json.loads(finished(tmp_path, "best", "study")) == extended.best.config
+    assert [run["what"] for run in extended.history.get_meta("runs")] == ["run", "extended"]
 
     # Longer, and within less.
     (tmp_path / "narrow.toml").write_text('x = { type = "float", low = -0.5, high = 0.5 }')

@@ -78,7 +78,6 @@ def _kill_within(study: Path, files: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.slow
 def test_a_kill_while_a_checkpoint_is_written_costs_that_checkpoint_alone(tmp_path: Path) -> None:
     """Ray copies a checkpoint file by file: the trial goes on from the last one that is whole."""
     notes = tmp_path / "notes"

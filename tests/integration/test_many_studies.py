@@ -27,7 +27,6 @@ def _held() -> dict[str, int]:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_many_studies_in_one_process_leak_nothing(tmp_path: Path) -> None:
     def train(config: dict[str, Any]) -> None:

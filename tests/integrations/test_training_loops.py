@@ -16,13 +16,7 @@ from ray import cloudpickle, tune
 
 import raytuner
 
-pytestmark = [
-    pytest.mark.usefixtures("ray_cluster"),
-    pytest.mark.skipif(
-        os.environ.get("RAYTUNER_NIGHTLY") != "1",
-        reason="takes minutes; with RAYTUNER_NIGHTLY=1 (see CONTRIBUTING)",
-    ),
-]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 RATE = {"lr": tune.loguniform(1e-3, 1e-1)}
 _EPOCHS = 4

@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import autoscaled
-import pytest
 
 import raytuner
 from raytuner.errors import RaytunerError
 from raytuner.history import TrialState
-
-pytestmark = pytest.mark.slow
 
 _HERE = Path(__file__).parent
 _PATIENCE_S = 240

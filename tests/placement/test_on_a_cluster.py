@@ -58,7 +58,6 @@ def test_trials_are_placed_as_they_ask(tmp_path: Path) -> None:
     assert said["gpus_at_once"] <= 3
 
 
-@pytest.mark.slow
 def test_trials_of_a_killed_node_go_on_elsewhere(tmp_path: Path) -> None:
     said = found("killed", tmp_path)
     assert said["alive"] == 2
@@ -90,7 +89,6 @@ def test_trials_of_a_killed_node_go_on_elsewhere(tmp_path: Path) -> None:
         assert f"of {before} at rung {GRACE}" in trial.reason
 
 
-@pytest.mark.slow
 def test_trials_share_a_gpu_as_their_memory_allows(tmp_path: Path) -> None:
     said = found("memory", tmp_path)
     # 3 GB of 10, with a margin: two at a time.
@@ -111,7 +109,6 @@ def test_trials_share_a_gpu_as_their_memory_allows(tmp_path: Path) -> None:
     assert "right answer" in wrong.reason
 
 
-@pytest.mark.slow
 def test_trials_with_trainers_leave_one_another_room(tmp_path: Path) -> None:
     pytest.importorskip("aiohttp_cors", reason="Ray's dashboard is not installed: ray[default]")
     said = found("trainers", tmp_path)

@@ -22,7 +22,6 @@ def test_a_random_space_is_searched_to_the_end(seed: int, tmp_path: Path) -> Non
     check_case(case, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_hundreds_of_random_spaces_are_searched_to_the_end(tmp_path: Path) -> None:
     failed = []

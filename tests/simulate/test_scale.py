@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from types import FrameType
 from typing import Any
 
 from ray import tune
@@ -58,14 +59,27 @@ def test_choosing_a_trial_looks_at_few_however_many_there_are() -> None:
     assert many.looked_at / many.calls <= 1.1 * few.looked_at / few.calls + 1
 
 
-def test_ten_times_the_trials_take_about_ten_times_as_long() -> None:
-    random_search(100, 10, 3)  # what is done once
-    seconds = []
-    for trials in (300, 3000):
-        begin = time.process_time()
-        random_search(trials, 100, 3)
-        seconds.append(time.process_time() - begin)
-    assert seconds[1] < 25 * seconds[0]  # a look at all trials at each turn would be 100 times
+def lines_run(trials: int) -> int:
+    """How many lines of Python a random search runs."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        random_search(trials, 20, 3)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_ten_times_the_trials_are_about_ten_times_the_work() -> None:
+    random_search(100, 20, 3)  # what is done once
+    assert lines_run(1000) < 11 * lines_run(100)
 
 
 if __name__ == "__main__":
