@@ -16,10 +16,12 @@ from tiers import tier_of
 collect_ignore = ["fuzz/guided.py"]  # a program; what it needs is not installed beside the tests
 
 # A deadline is an assertion on wall time: an example may take long on a busy machine.
-hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)
-hypothesis.settings.load_profile("patient")
-# pytest --hypothesis-profile=fuzz: two hundred times the examples of CI's.
+# The same examples each time, so that a change that passes once passes again; others are for the
+# night, and --hypothesis-profile=fuzz has two hundred times as many.
+hypothesis.settings.register_profile("each change", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("nightly", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=20_000, print_blob=True)
+hypothesis.settings.load_profile("each change")
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups next

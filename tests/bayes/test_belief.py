@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from problems import BRANIN, HARTMANN6, MIXED, Problem, regret, search
-from proposer_conformance import Make, ProposerConformance
+from proposer_conformance import SPACES, Make, ProposerConformance
 from scipy import stats
 
 from raytuner.bayes import BayesProposer, SobolProposer
@@ -37,6 +37,12 @@ def _middle(column: Column) -> object:
 
 
 class TestWithBeliefs(ProposerConformance):
+    """In spaces of three kinds; the proposer itself is tested in all."""
+
+    @pytest.fixture(params=["conditional", "constrained", "fidelities"])
+    def space(self, request: pytest.FixtureRequest) -> Space:
+        return SPACES[request.param]
+
     @pytest.fixture
     def make(self) -> Make:
         def begin(space: Space, seed: int) -> BayesProposer:

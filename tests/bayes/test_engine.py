@@ -195,7 +195,7 @@ class TestSeen:
 
 
 class TestMaximise:
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(st.integers(0, 2**31), st.floats(0.05, 0.95), st.integers(1, 12), st.integers(0, 3))
     def test_finds_the_top_of_a_mixed_hill(
         self, seed: int, lr: float, layers: int, act: int

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from problems import BRANIN, Problem, regret, search
-from proposer_conformance import Make, ProposerConformance
+from proposer_conformance import SPACES, Make, ProposerConformance
 
 from raytuner.bayes import BayesProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
@@ -45,6 +45,12 @@ def _of(space: Space) -> Task:
 
 
 class TestWithEarlier(ProposerConformance):
+    """In spaces of three kinds; the proposer itself is tested in all."""
+
+    @pytest.fixture(params=["conditional", "constrained", "fidelities"])
+    def space(self, request: pytest.FixtureRequest) -> Space:
+        return SPACES[request.param]
+
     @pytest.fixture
     def make(self) -> Make:
         return lambda space, seed: BayesProposer(space, seed, earlier=[_of(space)])

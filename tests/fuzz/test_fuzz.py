@@ -28,7 +28,6 @@ def few(n: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """So many examples in CI, more under another profile."""
     return settings(
         max_examples=max(1, n * settings().max_examples // 100),
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
 

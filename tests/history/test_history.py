@@ -213,7 +213,7 @@ def test_what_is_live_is_pending(state: TrialState) -> None:
     assert len(record.snapshot().pending) == (1 if state.is_live else 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.randoms(use_true_random=False), st.integers(1, 300))
 def test_a_snapshot_is_the_same_whenever_others_were_taken(rng: random.Random, events: int) -> None:
     record = history(max_t=9)

@@ -148,7 +148,7 @@ def test_a_long_search_comes_to_few_files() -> None:
     assert len(folder.files()) == 14
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     batches=st.lists(
         st.lists(st.tuples(st.integers(0, 4), st.integers()), min_size=1, max_size=3), max_size=40

@@ -342,9 +342,7 @@ _EVENTS = st.one_of(
 )
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(_EVENTS, max_size=25))
 def test_the_file_says_what_the_memory_says(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[object, ...]]

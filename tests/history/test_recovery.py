@@ -109,7 +109,7 @@ def damage(data: bytes, damages: list[tuple[str, float, int]]) -> bytes:
     return bytes(broken)
 
 
-@settings(max_examples=40 * settings().max_examples // 100, deadline=None)
+@settings(max_examples=40 * settings().max_examples // 100)
 @given(damages=_DAMAGES)
 def test_it_is_read_right_or_told_as_damaged_and_nothing_is_made_up(
     damages: list[tuple[str, float, int]],

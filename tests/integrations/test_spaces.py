@@ -15,7 +15,7 @@ from raytuner.space import Domain, Space
 
 units = st.floats(0, 1)
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def only(space: Space) -> Domain:

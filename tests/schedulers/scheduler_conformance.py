@@ -38,9 +38,6 @@ Make = Callable[..., TrialScheduler]
 # The fixture makes nothing but a function; each class is a case of its own.
 anything = settings(
     max_examples=40,
-    derandomize=True,  # more examples, when looking for trouble
-    deadline=None,
-    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )
 

@@ -287,3 +287,11 @@ class SearcherConformance:
         record = record_of(driver.searcher)
         assert record.counts()[TrialState.COMPLETED] == 9
         assert len({key(config) for config in driver.configs}) == len(driver.configs)
+
+
+class BareConformance(SearcherConformance):
+    """Without Ray's limiter, which asks nothing of a searcher that others do not show already."""
+
+    @pytest.fixture
+    def fresh(self, make: Make) -> Make:
+        return make

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from processes import Polled
 from ray import tune
-from searcher_conformance import PARAM_SPACE, Driver, Make, SearcherConformance, objective
+from searcher_conformance import PARAM_SPACE, BareConformance, Driver, Make, objective
 
 from raytuner.bayes import SobolProposer
 from raytuner.bayes.earlier import Task
@@ -57,7 +57,7 @@ def table(n: int = 12) -> pd.DataFrame:
     return frame.assign(**{"config/a": ["x", "y"] * (n // 2), "config/b": [0, 1, 2] * (n // 3)})
 
 
-class TestWithEarlier(SearcherConformance):
+class TestWithEarlier(BareConformance):
     @pytest.fixture
     def make(self) -> Make:
         return lambda seed=0: BoTorchSearch(seed=seed, background=False, earlier=[table()])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from processes import TOLD, Counting, Polled
 from ray import tune
-from searcher_conformance import PARAM_SPACE, Driver, Make, SearcherConformance, inner
+from searcher_conformance import PARAM_SPACE, BareConformance, Driver, Make, inner
 
 import raytuner
 from raytuner import ASHAScheduler, BoTorchSearch, PredictiveTerminationScheduler
@@ -30,7 +30,7 @@ SPACE: dict[str, Any] = {
 }
 
 
-class TestConformance(SearcherConformance):
+class TestConformance(BareConformance):
     @pytest.fixture
     def make(self) -> Make:
         return lambda seed=0: BoTorchSearch(seed=seed, n_initial=5, background=False)

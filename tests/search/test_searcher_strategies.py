@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from processes import Polled
 from ray import tune
-from searcher_conformance import Driver, Make, SearcherConformance, key, record_of
+from searcher_conformance import BareConformance, Driver, Make, key, record_of
 
 import raytuner
 from raytuner import ASHAScheduler, BoTorchSearch
@@ -24,7 +24,7 @@ OTHERS = sorted(STRATEGIES.keys() - {"bayes", "sobol"})
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-class TestStrategies(SearcherConformance):
+class TestStrategies(BareConformance):
     @pytest.fixture
     def make(self, kind: str) -> Make:
         return lambda seed=0: BoTorchSearch(seed=seed, n_initial=5, background=False, strategy=kind)

@@ -136,7 +136,7 @@ def test_qrandn_has_the_same_law() -> None:
 small = st.integers(-30, 30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(small, st.integers(1, 12), st.integers(1, 7))
 def test_supports_of_integers(low: int, size: int, q: int) -> None:
     made = [tune.randint(low, low + size)]
@@ -152,7 +152,7 @@ def test_supports_of_integers(low: int, size: int, q: int) -> None:
         assert set(counts(tune_draws(domain, 3000))) == set(counts(ours))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(small, st.integers(0, 12), st.sampled_from([0.1, 0.25, 1e-3, 3.0, 7]))
 def test_supports_of_quantised_floats(first: int, size: int, q: float) -> None:
     low, high = as_written([first * q, (first + size) * q])

@@ -113,7 +113,7 @@ def check(simulation: Simulation, n: int | None) -> None:
         assert steps == sorted(set(steps))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     cluster=clusters(),
     scheduler=st.sampled_from(sorted(set(SCHEDULERS) - {"hyperband"})),
@@ -154,7 +154,7 @@ def test_every_search_ends_and_loses_nothing(
     assert first == second
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cluster=clusters(), budget=st.floats(0.1, 100), seed=st.integers(0, 100))
 def test_a_time_budget_always_ends_the_search(cluster: Cluster, budget: float, seed: int) -> None:
     def never_done(config: dict[str, Any]) -> Curve:

@@ -25,7 +25,7 @@ NESTED: dict[str, Any] = {
 }
 
 
-quick = settings(deadline=None, max_examples=40)
+quick = settings(max_examples=40)
 
 
 @st.composite

@@ -25,7 +25,7 @@ TEMPLATE: dict[str, Any] = {
 }
 LEAVES = {name: Float(-9, 9) for name in "xyz"}
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(max_examples=60)
 
 
 def holds(rule: str, **values: Any) -> bool:

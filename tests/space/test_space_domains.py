@@ -83,7 +83,7 @@ EXAMPLES: list[Domain] = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(domains, unit)
 def test_encoding_what_was_decoded_is_the_snapped_coordinate(domain: Domain, u: float) -> None:
     value = domain.from_unit(u)
@@ -103,7 +103,7 @@ def test_encoding_what_was_decoded_is_the_snapped_coordinate(domain: Domain, u: 
     assert domain.snap(domain.snap(np.array([u])))[0] == pytest.approx(snapped, abs=1e-12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(domains, unit)
 def test_decoding_what_was_encoded_is_the_value(domain: Domain, u: float) -> None:
     if isinstance(domain, Normal):
@@ -234,7 +234,7 @@ def test_as_many_levels_as_a_float_counts_exactly_stay_inside(domain: Integer | 
         assert domain.from_unit(u) not in nearby
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(domains, unit)
 def test_neighbours_are_the_next_levels(domain: Domain, u: float) -> None:
     if isinstance(domain, Normal):
@@ -259,7 +259,7 @@ def test_neighbours_are_the_next_levels(domain: Domain, u: float) -> None:
         assert nearby.tolist() == [*levels[:place][-1:], *levels[place + 1 : place + 2]]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.integers(-50, 50),
     st.integers(1, 60),

@@ -111,7 +111,7 @@ def test_encode_and_decode_are_inverse() -> None:
     assert again == GOOD
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.floats(0, 1), min_size=7, max_size=7), max_size=5))
 def test_decoded_configurations_are_valid_and_encode_to_the_snapped_point(rows: Any) -> None:
     space = make_space()
