@@ -12,7 +12,7 @@ from ray import tune
 from sklearn.tree import DecisionTreeClassifier
 
 import raytuner
-from raytuner import ASHAScheduler, BoTorchSearch, errors
+from raytuner import BoTorchSearch, errors
 from raytuner.errors import RaytunerError, SettingError
 from raytuner.history import Goal
 from raytuner.integrations.sklearn import RayTunerSearchCV
@@ -52,14 +52,9 @@ def test_each_class(name: str, is_value: bool) -> None:
 
 
 CALLS: dict[str, Callable[[], Any]] = {
-    "an empty range": lambda: Float(1, 0),
-    "nothing varies": lambda: Space({"x": 1}),
     "a space for the searcher": lambda: BoTorchSearch({"x": "uniform"}),
-    "a mode": lambda: BoTorchSearch(SPACE, "loss", "down"),
     "a strategy": lambda: BoTorchSearch(SPACE, "loss", "min", strategy="best"),
     "a point": lambda: BoTorchSearch(SPACE, "loss", "min", points_to_evaluate=[{"x": 2}]),
-    "a scheduler's max_t": lambda: ASHAScheduler(max_t=-1),
-    "a reduction factor": lambda: ASHAScheduler(reduction_factor=1),
     "a study's num_samples": lambda: raytuner.tune(
         train, SPACE, metric="loss", mode="min", num_samples=0
     ),

@@ -52,7 +52,7 @@ def test_secrets_are_not_shown() -> None:
     assert folder.name == "first"
 
 
-@pytest.mark.parametrize("name", ["a b", "90%", "a?b=c", "a#b", "é", "%2e%2e", "lr=0.1,k=[1]"])
+@pytest.mark.parametrize("name", ["a?b=c", "a#b", "%2e%2e", "lr=0.1,k=[1]"])
 @pytest.mark.parametrize(
     ("uri", "path"),
     [

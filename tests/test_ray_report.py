@@ -17,7 +17,7 @@ from raytuner.ray_report import read_number
 
 @pytest.mark.parametrize(
     "value",
-    [2, 2.0, np.float32(2), np.int64(2), np.array(2.0), torch.tensor(2.0), Fraction(2)],
+    [2, np.float32(2), torch.tensor(2.0), Fraction(2)],
 )
 def test_numbers_of_every_kind(value: Any) -> None:
     number = read_number({"loss": value}, "loss", role="metric")
@@ -37,10 +37,7 @@ def test_not_finite_is_a_number_unless_refused() -> None:
     ("value", "what"),
     [
         ("high", "'high' (str)"),
-        (None, "None (NoneType)"),
-        ([0.5], "[0.5] (list)"),
         (True, "True (bool)"),
-        (np.True_, f"{np.True_!r} ({type(np.True_).__name__})"),
         (1j, "1j (complex)"),
         (np.array([0.5]), "array([0.5]) (ndarray)"),
         (torch.tensor(True), "tensor(True) (Tensor)"),

@@ -48,7 +48,8 @@ benchmarks/
 fuzz/
 integrations/test_sklearn_checks
 integrations/test_spaces.py::test_configspaces_conditions
-schedulers/test_(freeze_thaw|predictive)_scheduler
+schedulers/test_freeze_thaw_scheduler.py::test_(equal_seeds|it_pauses|within_a_budget)
+schedulers/test_predictive_scheduler.py::test_it_saves
 search/test_botorch_search.py::TestIn(side|Background)::.*\[limited
 search/test_botorch_search.py::TestInBackground::.*-[017]\]
 search/test_constrained.py::test_every_proposal_keeps_them

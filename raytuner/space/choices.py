@@ -151,6 +151,11 @@ class ChoiceIndex:
             if is_number(choice):
                 self._numbers.setdefault(choice, i)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # An object has another id after it was pickled or copied.
+        self.__dict__.update(state)
+        self._places = {id(choice): i for i, choice in reversed(self._others)}
+
     def _find_strictly(self, value: Any) -> int | None:
         if is_primitive(value):
             return self._exact.get(_key(value))

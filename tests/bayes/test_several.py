@@ -84,7 +84,7 @@ def bayes(space: Space, seed: int) -> BayesProposer:
     return BayesProposer(space, seed, n_initial=6)
 
 
-@pytest.mark.parametrize("goal", [BOUNDED, TWO, TWO_BOUNDED], ids=["bound", "two", "both"])
+@pytest.mark.parametrize("goal", [BOUNDED, TWO_BOUNDED], ids=["bound", "both"])
 def test_a_search_goes_on_after_saving_as_if_it_had_not(goal: Goal) -> None:
     history = run(bayes, goal, 11)
     assert Origin.BAYES in {trial.origin for trial in history.trials}

@@ -14,7 +14,7 @@ import torch
 from botorch.acquisition import analytic
 from botorch.models import SingleTaskGP
 from problems import BRANIN, MIXED, regret, search
-from proposer_conformance import SPACES, Make, ProposerConformance
+from proposer_conformance import SPACES, Make, ProposerConformance, endings
 
 from raytuner.bayes.acquisition import PosteriorAcquisition
 from raytuner.bayes.dataset import Dataset, dataset
@@ -42,18 +42,23 @@ WITH_MODEL = sorted(name for name in STRATEGIES if STRATEGIES[name].has_model)
 
 @pytest.mark.parametrize("kind", OTHERS)
 class TestStrategies(ProposerConformance):
-    """With a space that has all kinds of hyperparameters, and one with conditions and constraints.
+    """With a space that has all kinds of hyperparameters, and once with conditions and constraints.
 
-    How these mix with a model, and without, is tested with the default in all spaces.
+    Other mixtures are tested with the default strategy and with a Sobol sequence, in all spaces.
     """
 
     @pytest.fixture
     def make(self, kind: str) -> Make:
         return lambda space, seed: strategy(kind).make(space, seed, 4)
 
-    @pytest.fixture(params=["mixed", "constrained"])
+    @pytest.fixture(params=["mixed"])
     def space(self, request: pytest.FixtureRequest) -> Space:
         return SPACES[request.param]
+
+    @pytest.fixture(params=endings(["mixed", "constrained"], every="mixed"))
+    def ended(self, request: pytest.FixtureRequest) -> tuple[Space, TrialState]:
+        case: tuple[Space, TrialState] = request.param
+        return case
 
 
 # -- convergence ----------------------------------------------------------------------------------
@@ -340,3 +345,19 @@ def test_a_grid_has_the_ends_and_whatever_else_is_few() -> None:
 def test_an_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(SettingError, match="strategy is 'tpe'; it must be one of bayes, hedge, ei"):
         strategy("tpe")
+
+
+def test_evolution_takes_numbers_levels_and_categories_for_what_they_are() -> None:
+    space = Space(
+        {
+            "number": Float(0, 1),
+            "levels": Integer(1, 9),
+            "two": Integer(0, 1),
+            "kind": Categorical(["a", "b", "c"]),
+            "size": Ordinal([1, 10, 100]),
+        }
+    )
+    evolution = EvolutionProposer(space, 0)
+    names = [column.name for column in space.columns]
+    found = [[names[j] for j in columns] for columns in (evolution._x, evolution._z, evolution._c)]
+    assert found == [["number"], ["levels", "size"], ["two", "kind"]]

@@ -65,9 +65,8 @@ def test_space_is_the_surrogates(bench: LCBench) -> None:
     assert (units.lower, units.upper) == (64, 1025)
 
 
-@pytest.mark.parametrize("instance", DEVELOPMENT)
-def test_curves_are_whole_and_time_goes_on(bench: LCBench, instance: str) -> None:
-    curve = bench.curve(instance, CONFIG)
+def test_curves_are_whole_and_time_goes_on(bench: LCBench) -> None:
+    curve = bench.curve(DEVELOPMENT[0], CONFIG)
     assert curve.length == MAX_T
     seconds = [curve.duration(t) for t in range(1, MAX_T + 1)]
     assert min(seconds) >= 0
@@ -79,7 +78,7 @@ def test_curves_are_whole_and_time_goes_on(bench: LCBench, instance: str) -> Non
     assert all(0 <= value <= 100 for value in values)
 
 
-@pytest.mark.parametrize("instance", DEVELOPMENT)
+@pytest.mark.parametrize("instance", DEVELOPMENT[:2])
 def test_values_lie_within_the_known_statistics(bench: LCBench, instance: str) -> None:
     rng = np.random.RandomState(0)
     columns = [bench.space[name].sample(size=2000, random_state=rng) for name in HYPERPARAMETERS]

@@ -56,18 +56,6 @@ def test_whoever_promises_most_has_the_slot() -> None:
     assert "a chance of 40.0 % to be the best in the end" in halving.explain("b")
 
 
-def test_the_one_that_reports_may_itself_be_the_one() -> None:
-    foreseen = Foreseen(newcomer=2.0)
-    halving = FreezeThaw(foreseen, max_t=16)
-    foreseen.say("a", 0.4, 3.0)
-    assert action(halving, "a", 1) is Action.PAUSE
-    assert halving.resume(everyone) == "a"
-    foreseen.say("a", 0.4, 1.0)
-    assert action(halving, "a", 2) is Action.PAUSE
-    assert halving.resume(everyone) is None
-    assert halving.waits("a")
-
-
 def test_the_hopeless_end() -> None:
     foreseen = Foreseen()
     halving = FreezeThaw(foreseen, max_t=16)

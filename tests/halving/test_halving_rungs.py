@@ -37,23 +37,16 @@ def test_levels_are_the_multiples_that_divide_out(grace_period: int, max_t: int,
     assert list(rung_levels(grace_period, max_t, eta)) == divided_out(grace_period, max_t, eta)
 
 
-@pytest.mark.parametrize("eta", [2, 3, 4, 5])
+@pytest.mark.parametrize("eta", [3, 5])
 def test_levels_are_exact_around_every_power_up_to_a_million(eta: int) -> None:
+    # Float logarithms miscount: rounded down, as in Ray's ASHA, they lose 3**5; rounded up, they
+    # add a level below 5**3.
     power, k = 1, 0
     while power <= 10**6:
         powers = tuple(eta**i for i in range(k))
         assert rung_levels(1, power, eta) == powers  # strictly below max_t
         assert rung_levels(1, power + 1, eta) == (*powers, power)
         power, k = power * eta, k + 1
-
-
-def test_counts_rungs_where_float_logarithms_miscount() -> None:
-    # Rounded down, as in Ray's ASHA, logarithms lose the fifth power of 3; rounded up, they find
-    # one more level below 125 than there is.
-    assert math.floor(math.log(243) / math.log(3)) == 4
-    assert rung_levels(1, 244, 3) == (1, 3, 9, 27, 81, 243)
-    assert math.ceil(math.log(125) / math.log(5)) == 4
-    assert rung_levels(1, 125, 5) == (1, 5, 25)
 
 
 @pytest.mark.parametrize(
@@ -107,24 +100,13 @@ def test_all_of_hyperbands_brackets() -> None:
     assert bracket_levels(10, 10, 3, brackets=None) == ((),)
 
 
-def test_weights_are_hyperbands_numbers_of_configurations() -> None:
-    # R = 81, eta = 3: Hyperband starts 81, 34, 15, 8 (and 5) configurations, rounded up from these.
-    started = [5 * 3**s / (s + 1) for s in (4, 3, 2, 1)]
-    assert [math.ceil(n) for n in started] == [81, 34, 15, 8]
-    weights = bracket_weights(bracket_levels(1, 81, 3, brackets=4), 3)
-    assert weights == pytest.approx([n / sum(started) for n in started])
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"grace_period": 0}, "grace_period=0 is not a positive, finite number"),
-        ({"grace_period": -1.5}, "grace_period=-1.5 is not a positive, finite number"),
         ({"grace_period": True}, "grace_period=True is not a positive, finite number"),
         ({"grace_period": "1"}, "grace_period='1' is not a positive, finite number"),
         ({"max_t": math.inf}, "max_t=inf is not a positive, finite number"),
-        ({"max_t": math.nan}, "max_t=nan is not a positive, finite number"),
-        ({"max_t": None}, "max_t=None is not a positive, finite number"),
         (
             {"grace_period": 10, "max_t": 5},
             "max_t=5 is below grace_period=10: no trial could be judged; "
@@ -134,7 +116,6 @@ def test_weights_are_hyperbands_numbers_of_configurations() -> None:
             {"reduction_factor": 1},
             "reduction_factor=1 is not a whole number (an int) of at least 2",
         ),
-        ({"reduction_factor": 2.5}, "reduction_factor=2.5 is not a whole number (an int)"),
         ({"reduction_factor": 3.0}, "reduction_factor=3.0 is not a whole number (an int)"),
         ({"reduction_factor": True}, "reduction_factor=True is not a whole number (an int)"),
         ({"brackets": 0}, "brackets=0 is not a whole number (an int) of at least 1"),

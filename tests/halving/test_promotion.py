@@ -127,21 +127,6 @@ def test_the_highest_rung_is_looked_at_first() -> None:
     assert [halving.resume(everyone) for _ in range(3)] == ["11", "8", None]
 
 
-def test_no_rung_promotes_more_than_its_share_though_better_ones_come() -> None:
-    halving = Promotion(max_t=27)
-    pause(halving, 0.3, 0.2, 0.1)
-    assert halving.resume(everyone) == "0"
-    pause(halving, 0.9, 0.8, 0.7, first=3)
-    assert [halving.resume(everyone) for _ in range(2)] == ["3", None]
-
-
-def test_who_ended_leaves_the_place_to_the_next() -> None:
-    halving = Promotion(max_t=27)
-    pause(halving, 0.3, 0.2, 0.1)
-    assert halving.resume(lambda trial_id: trial_id != "0") == "1"
-    assert halving.resume(everyone) is None
-
-
 def test_at_the_end_the_best_of_a_few_goes_on() -> None:
     halving = Promotion(max_t=27)
     pause(halving, 0.1, 0.2)

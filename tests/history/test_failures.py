@@ -44,11 +44,9 @@ def fail(history: History, name: str, reason: str) -> None:
     [
         ("ValueError: x2 is -3.5e-07 of 12", "ValueError: x2 is # of #"),
         ("\n  KeyError: 'layer4'\nmore", "KeyError: 'layer4'"),
-        (f"ValueError: (3,) and (2,) {PLACE}", "ValueError at train.py:7 in fit"),
         (f"ValueError {PLACE}", "ValueError at train.py:7 in fit"),
         (f"a.b.MyError: no (more) {PLACE}", "a.b.MyError at train.py:7 in fit"),
         ("KeyError: 'a' (train.py:7 in <lambda>)", "KeyError at train.py:7 in <lambda>"),
-        ("loss is nan at its end", "loss is nan at its end"),
         ("", "unknown"),
     ],
 )
@@ -72,8 +70,6 @@ def test_causes_are_counted_with_the_first_reason_of_each() -> None:
     "reasons",
     [
         [f"KeyError: {name!r} {PLACE}" for name in "abcde"],
-        [f"loss is {n} at its end" for n in range(5)],
-        ["it ended without a report: it has the metrics 'acc'"] * 5,
         [*["KeyError: 'a'"] * 5, "OSError: full"],
     ],
 )
@@ -149,7 +145,7 @@ def simulated(
 
 
 @pytest.mark.parametrize("slots", [1, 2, 5, 16])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_function_that_always_fails_is_found_soon(
     clock: list[float], slots: int, seed: int
 ) -> None:
@@ -160,7 +156,7 @@ def test_a_function_that_always_fails_is_found_soon(
 
 
 @pytest.mark.parametrize("slots", [2, 5, 16])
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_trials_that_run_on_beside_failures_are_waited_for(
     clock: list[float], slots: int, seed: int
 ) -> None:

@@ -88,6 +88,7 @@ def test_it_can_be_recovered_row_by_row(kept: Path) -> None:
     check(found.history, before)
 
 
+@pytest.mark.parametrize("kept", [1, FORMAT_VERSION], indirect=True)
 @pytest.mark.parametrize(
     "sql",
     [

@@ -47,8 +47,6 @@ ROWS: list[dict[str, float]] = [
         (["a", "a"], ["min", "max"], {}, ["['a', 'a']", "once"]),
         ("a", "down", {}, ["'down'", "'min' or 'max'"]),
         ([], [], {}, ["[]", "the name of one key"]),
-        ("a", "min", {"outcome_constraints": ["b < 3"]}, ["'b < 3'", "latency_ms <= 20"]),
-        ("a", "min", {"outcome_constraints": ["b <= nan"]}, ["'b <= nan'", "one finite number"]),
         ("a", "min", {"outcome_constraints": ["b <= 3", "b <= 4"]}, ["b <=", "one bound"]),
         (["a", "b"], ["min", "min"], {"weights": [1.0]}, ["[1.0]", "['a', 'b']"]),
         (["a", "b"], ["min", "min"], {"weights": [1.0, -1.0]}, ["-1.0", "above 0"]),
@@ -66,20 +64,15 @@ def test_bad_goals_are_one_clear_error(
 @pytest.mark.parametrize(
     ("text", "metric", "relation", "bound"),
     [
-        ("lat <= 5", "lat", "<=", 5.0),
         ("lat>=-1.5", "lat", ">=", -1.5),
         ("  lat <= 1e3\t", "lat", "<=", 1000.0),
         ("eval/loss <= .5", "eval/loss", "<=", 0.5),
         ("val loss <= +5", "val loss", "<=", 5.0),
-        ("precision/recall and f1/x >= 0", None, "", 0.0),
-        ("lat (ms) <= 5", "lat (ms)", "<=", 5.0),
         ("metrics/mAP50-95(B) >= 0.4", "metrics/mAP50-95(B)", ">=", 0.4),
         ("bbox_mAP(IoU=0.50:0.95|area=all) >= 0.4", "bbox_mAP(IoU=0.50:0.95|area=all)", ">=", 0.4),
         ("brand <= 3", "brand", "<=", 3.0),  # words inside of a name
         ("top-1 error <= 0.3", "top-1 error", "<=", 0.3),
         ("lat <= 5 and mem <= 3", None, "", 0.0),
-        ("lat <= 5, mem <= 3", None, "", 0.0),
-        ("lat <= 5 <= 6", None, "", 0.0),
         ("1 <= lat <= 5", None, "", 0.0),
         ("a and b <= 3", None, "", 0.0),
         ("NOT lat <= 3", None, "", 0.0),
@@ -88,29 +81,15 @@ def test_bad_goals_are_one_clear_error(
         ("2*lat <= 3", None, "", 0.0),
         ("-lat <= 3", None, "", 0.0),
         ("lat <= mem", None, "", 0.0),
-        ("5 >= lat", None, "", 0.0),
         ("3 <= 5", None, "", 0.0),
         ("<= 3", None, "", 0.0),
-        ("lat <=", None, "", 0.0),
-        ("lat <= 5 ms", None, "", 0.0),
-        ("lat <= 5 or", None, "", 0.0),
         ("lat < 5", None, "", 0.0),
-        ("lat > 5", None, "", 0.0),
         ("lat == 5", None, "", 0.0),
         ("lat = 5", None, "", 0.0),
-        ("lat != 5", None, "", 0.0),
-        ("lat => 5", None, "", 0.0),
-        ("lat =< 5", None, "", 0.0),
-        ("lat <<= 5", None, "", 0.0),
-        ("lat <== 5", None, "", 0.0),
         ("lat ≤ 5", None, "", 0.0),
         ("lat <= inf", None, "", 0.0),
-        ("lat <= -nan", None, "", 0.0),
-        ("lat <= 1e999", None, "", 0.0),
         ("lat", None, "", 0.0),
-        ("", None, "", 0.0),
         (("lat", "<=", 5), None, "", 0.0),
-        (None, None, "", 0.0),
     ],
 )
 def test_a_constraint_is_one_comparison(
@@ -126,14 +105,14 @@ def test_a_constraint_is_one_comparison(
         assert (found.metric, found.relation, found.bound) == (metric, relation, bound)
 
 
-@pytest.mark.parametrize("given", [5, None, {"lat": 5}])
+@pytest.mark.parametrize("given", [None, {"lat": 5}])
 def test_constraints_that_are_no_list(given: Any) -> None:
     with pytest.raises(MetricError, match="give a list of texts"):
         Goal.of("a", "min", outcome_constraints=given)
 
 
 @pytest.mark.parametrize("name", ["cost", "standard_error"])
-@pytest.mark.parametrize("given", [["a", "b"], [], "", 3])
+@pytest.mark.parametrize("given", [["a", "b"], ""])
 def test_a_cost_or_a_standard_error_is_one_name(name: str, given: Any) -> None:
     with pytest.raises(MetricError, match=f"{name} is .*must be the name of one key"):
         Goal.of("loss", "min", **{name: given})
@@ -217,3 +196,29 @@ def test_fronts_are_peeled_off_one_after_another(rows: list[list[float]]) -> Non
         ]
         assert found[i] == (1 + max(better) if better else 0)
     np.testing.assert_array_equal(non_dominated(Y), found == 0)
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        Goal.of("loss", "min", cost="seconds", standard_error="loss_se"),
+        Goal.of(["a", "b"], ["max", "min"], outcome_constraints=["c <= 3"], weights=[1.0, 0.5]),
+    ],
+    ids=["one", "two"],
+)
+def test_a_goal_comes_back_from_the_record_as_it_was(goal: Goal) -> None:
+    assert Goal.from_json(goal.to_json()) == goal
+
+
+def test_without_a_full_resource_only_what_completed_has_a_full_cost() -> None:
+    history = History(SPACE, goal=Goal.of("loss", "min", cost="seconds"))
+    for trial_id, state in (("a", TrialState.COMPLETED), ("b", TrialState.STOPPED_EARLY)):
+        history.add(trial_id, {"x": 0.5})
+        history.report(trial_id, 3, 1.0, {"seconds": 6.0})
+        history.end(trial_id, state)
+    np.testing.assert_array_equal(history.snapshot().cost, [6.0, math.nan])
+    again = History(SPACE, goal=history.goal, max_t=9)
+    again.add("b", {"x": 0.5})
+    again.report("b", 3, 1.0, {"seconds": 6.0})
+    again.end("b", TrialState.STOPPED_EARLY)
+    np.testing.assert_array_equal(again.snapshot().cost, [18.0])

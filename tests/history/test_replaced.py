@@ -106,8 +106,14 @@ def act_by_copy(history: History) -> None:
     history.copy_to(history.path.parent.parent / "copy")
 
 
-@pytest.mark.parametrize("act", [act_by_trial, act_by_note, act_by_end, act_by_copy])
-@pytest.mark.parametrize("displace", [*REMOVED, *REPLACED])
+@pytest.mark.parametrize(
+    ("displace", "act"),
+    [
+        *((displace, act_by_trial) for displace in (*REMOVED, *REPLACED)),
+        *((remove_folder, act) for act in (act_by_note, act_by_end, act_by_copy)),
+        *((copy_other_over, act) for act in (act_by_note, act_by_end, act_by_copy)),
+    ],
+)
 def test_it_goes_on_in_a_new_file_and_says_where(
     displace: Callable[[Path, Path], None],
     act: Callable[[History], None],

@@ -64,7 +64,7 @@ def wait_for(ready: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def _leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> Any:
-    # So that a process ends because it is closed, never because it was not heard of for long.
+    # A process then ends only because it is closed, never because its lease ran out.
     monkeypatch.setattr("raytuner.search.process.LEASE_S", 100 * _PATIENCE_S)
     assert proposers() == set()
     yield

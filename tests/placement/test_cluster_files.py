@@ -82,9 +82,6 @@ def test_ray_and_the_cloud_take_it(path: Path) -> None:
 
 
 SLIPS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "an unknown key": lambda c: c.update(max_wokers=3),
-    "more at least than at most": lambda c: c["available_node_types"]["gpu"].update(min_workers=99),
-    "no such head": lambda c: c.update(head_node_type="haed"),
     "in the provider": lambda c: c["provider"].update(cache_stoped_nodes=True),
     "no region": lambda c: c["provider"].pop("region"),
     "a region of another cloud": lambda c: c["provider"].update(region="the west"),

@@ -48,7 +48,7 @@ SAME: dict[str, tuple[Any, list[dict[str, float]], str]] = {
     ),
     "a trainer": (
         {"cpu": 1, "trainer": {"workers": 4, "cpu": 2, "gpu": 1}},
-        [{"CPU": 1}],  # the rest it reserves itself
+        [{"CPU": 1}],  # the trainer reserves the rest
         r"1 CPU; its trainer for 4 x \(2 CPU, 1 GPU\)",
     ),
     "Ray's own": (
@@ -81,7 +81,6 @@ WRONG: dict[str, tuple[Any, str]] = {
     "twice": ({"gpu": 1, "GPU": 1}, "names GPU twice"),
     "no size": ({"memory": "much"}, r"resources\['memory'\] is 'much'; write bytes, or such as"),
     "no type": ({"accelerator_type": 1}, r"'accelerator_type'\] is 1; it must be Ray's name"),
-    "nothing": ({}, "asks for nothing"),
     "nothing of all": ({"cpu": 0}, "asks for nothing"),
     "no bundles": ([], "asks for nothing"),
     "an empty one": ([{"cpu": 1}, {}], r"resources\[1\] asks for nothing; only the first"),
@@ -90,6 +89,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "beside bundles": ({"bundles": [{"cpu": 1}], "gpu": 1}, "has 'gpu' beside 'bundles'"),
     "strategy": ({"bundles": [{"cpu": 1}], "strategy": "TIGHT"}, "is 'TIGHT'; it must be one of"),
     "a trainer of no number": ({"cpu": 1, "trainer": {"gpu": 1}}, "must say how many workers"),
+    "no worker": ({"cpu": 1, "trainer": {"workers": 0, "gpu": 1}}, "'workers'. is 0; it must"),
     "half a worker": ({"cpu": 1, "trainer": {"workers": 0.5, "gpu": 1}}, "'workers'. is 0.5"),
     "workers with nothing": ({"cpu": 1, "trainer": {"workers": 2}}, "nothing for its workers"),
     "in a trainer": (
@@ -111,7 +111,7 @@ def test_a_factory_of_rays_is_taken_as_it_is() -> None:
     plain = PlacementGroupFactory([{"CPU": 1}, {"CPU": 2}], "SPREAD")
     named = PlacementGroupFactory([{"CPU": 1}], name="mine")
     assert for_ray(named) is named
-    # The record holds what a dict can say, and no less than was asked for.
+    # The record holds a dict if that says all of the request, and otherwise Ray's object.
     assert recorded(plain) == {"bundles": [{"cpu": 1}, {"cpu": 2}], "strategy": "SPREAD"}
     assert recorded(named) is named
     assert recorded(None) is None

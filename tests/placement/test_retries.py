@@ -1,4 +1,4 @@
-"""What a trial is to blame for, and what not; how its share of a GPU is found."""
+"""Which failures are a trial's own fault; how large its share of a GPU has to be."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_killed_trial_goes_on_while_it_gets_further(trial: Trial) -> None:
 
     assert killed_after(0) == ("processes_killed", 1)
     assert killed_after(3) == ("processes_killed", 2)
-    assert taken_again(trial) is None  # heard once
+    assert taken_again(trial) is None  # each death counts once
     assert killed_after(5) == ("processes_killed", 3)
     assert killed_after(5) == ("processes_killed", 4)
     assert killed_after(6) == ("processes_killed", 5)

@@ -58,7 +58,7 @@ class Watched:
         self.silence.on_trial_result(0, [], self.trial, {})
 
     def passes(self, seconds: int) -> None:
-        for _ in range(seconds):  # as Ray's loop comes by when nothing happens
+        for _ in range(seconds):  # Ray calls this in each turn, also when nothing happens
             self.clock.now += 1
             self.silence.on_step_begin(0, [self.trial])
 
@@ -126,11 +126,11 @@ def test_without_a_bound_slow_trials_are_waited_for(
 def test_while_the_driver_stands_still_no_trial_is_silent(
     tmp_path: Path, killed: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Stopped by Ctrl-Z, say: what trials report meanwhile waits for it."""
+    """After Ctrl-Z, for example: reports that trials send meanwhile wait for the driver."""
     one = Watched(tmp_path, 30.0)
     one.passes(20)
     one.clock.now += 1000
-    one.passes(9)  # of which the first was two, and a thousand
+    one.passes(9)  # the first of these counts as two seconds, though it took 1001
     assert killed == []
     one.passes(1)
     assert killed == ["process 0"]

@@ -92,7 +92,7 @@ def test_slots_and_how_their_time_was_spent() -> None:
         ("c", 0, 6, 9, 10),
     ]
     spent = use(found)
-    # Slot 1: nobody for the first second and after b; slot 0: from 5 to 6.
+    # Idle are slot 1 in the first second and after b, and slot 0 from 5 to 6.
     assert (spent.slots, spent.running, spent.starting, spent.idle) == (2, 6, 7, 7)
     assert idle_shares(found) == pytest.approx([1 / 10, 6 / 10])
     assert idle_shares(()) == ()

@@ -7,11 +7,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPResponse
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made_up import study
@@ -23,8 +24,10 @@ from raytuner.report.live import Server
 
 
 @contextmanager
-def served(history: History, host: str = "127.0.0.1") -> Iterator[Server]:
-    with Server(lambda: history, Path("/studies/digits"), host=host) as server:
+def served(
+    history: History, host: str = "127.0.0.1", read: Callable[[], History] | None = None
+) -> Iterator[Server]:
+    with Server(read or (lambda: history), Path("/studies/digits"), host=host) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
         try:
             yield server
@@ -44,9 +47,22 @@ def get(server: Server, path: str, **headers: str) -> tuple[int, HTTPResponse | 
     return answer.status, answer
 
 
-def test_it_gives_the_page_and_then_only_news() -> None:
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The server's clock, which stands until a test moves it."""
+    clock = [100.0]
+    monkeypatch.setattr("raytuner.report.live.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    return clock
+
+
+def test_it_gives_the_page_and_then_only_news(now: list[float]) -> None:
     history = study(6, live=1)
-    with served(history) as server:
+
+    def read() -> History:
+        now[0] += 2
+        return history
+
+    with served(history, read=read) as server:
         assert server.url == f"http://127.0.0.1:{server.server_port}/"
         status, page = get(server, "/")
         assert status == 200
@@ -60,9 +76,10 @@ def test_it_gives_the_page_and_then_only_news() -> None:
         (trial_id,) = history.live()
         history.end(trial_id, TrialState.COMPLETED)
         history.set_meta("finished", True)
-        # Making the page took a while: it is not made again at once.
+        # Making the page took 2 s: it is not made again for nine times as long.
+        now[0] += 17.9
         assert get(server, "/body", If_None_Match=tag)[0] == 304
-        server.content.forget_pace()
+        now[0] += 0.1
         status, news = get(server, "/body", If_None_Match=tag)
         assert status == 200
         assert news is not None
@@ -99,7 +116,6 @@ def raw(server: Server, request: bytes) -> bytes:
     ("path", "host", "code"),
     [
         ("/../../etc/passwd", "localhost", b" 404 "),
-        ("/%2e%2e/%2e%2e/etc/passwd", "localhost", b" 404 "),
         ("http://[", "localhost", b" 400 "),
         ("/body", "[::1", b" 403 "),
         ("/body", "", b" 403 "),
@@ -181,7 +197,7 @@ def test_a_record_that_is_gone_is_said_and_survived() -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give clients 0.3 s for a request, and for taking the answer: a page that is soon made."""
+    """Give clients 0.3 s to send a request and to read the answer; make the page at once."""
     monkeypatch.setattr("raytuner.report.live._Handler.timeout", 0.3)
     monkeypatch.setattr("raytuner.report.live.render", lambda *args, **how: "x" * 2**24)
     monkeypatch.setattr("raytuner.report.live.body", lambda *args: "body")
@@ -200,18 +216,15 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 def others(server: Server) -> bytes:
-    """What another client is answered meanwhile."""
-    token = "" if server.token is None else f"?token={server.token}"
-    return raw(server, f"GET /body{token} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+    """The answer that another client gets meanwhile."""
+    return raw(server, b"GET /body HTTP/1.0\r\nHost: localhost\r\n\r\n")
 
 
-# With a token too, which a client that sends no whole request has not given.
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 @pytest.mark.usefixtures("quick")
 def test_clients_that_send_nothing_are_left_and_hold_up_no_one(
-    host: str, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with served(study(1), host=host) as server, ExitStack() as stack:
+    with served(study(1)) as server, ExitStack() as stack:
         threads = threading.active_count()
         silent = [stack.enter_context(connect(server)) for _ in range(50)]
         assert b" 200 " in others(server)
@@ -221,7 +234,7 @@ def test_clients_that_send_nothing_are_left_and_hold_up_no_one(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("part", [b"G", b"GET / HTTP/1.0\r\n", b"GET / HTTP/1.0\r\nHost: x\r\n"])
+@pytest.mark.parametrize("part", [b"G", b"GET / HTTP/1.0\r\nHost: x\r\n"])
 @pytest.mark.usefixtures("quick")
 def test_a_client_that_sends_byte_by_byte_is_left(
     part: bytes, capfd: pytest.CaptureFixture[str]
@@ -231,13 +244,13 @@ def test_a_client_that_sends_byte_by_byte_is_left(
         slow.settimeout(0.05)
         sent = 0
         with suppress(ConnectionError):
-            while sent < 200:  # for 10 s, if it may
+            while sent < 2400:  # for two minutes, if the server lets it
                 slow.sendall(b"x")
                 sent += 1
                 with suppress(TimeoutError):
                     if not slow.recv(1):
                         break
-        assert 0 < sent < 200
+        assert 0 < sent < 2400
         assert b" 200 " in others(server)
     assert capfd.readouterr() == ("", "")
 
@@ -262,14 +275,15 @@ def test_fifty_clients_at_once_are_all_let_in() -> None:
     with Server(lambda: study(1), Path("/x")) as server, ExitStack() as stack:
         for _ in range(50):  # it serves none of them yet: they wait in the queue
             place = ("127.0.0.1", server.server_port)
-            stack.enter_context(socket.create_connection(place, timeout=0.5))
+            stack.enter_context(socket.create_connection(place, timeout=60))
 
 
-def test_clients_at_once_share_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_at_once_share_one_page(now: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[None] = []
 
     def once() -> History:
         read.append(None)
+        now[0] += 1
         time.sleep(0.2)
         return history
 

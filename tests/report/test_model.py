@@ -33,8 +33,7 @@ def model_of(history: History) -> Surrogate:
     return model
 
 
-@pytest.mark.parametrize("mode", ["min", "max"])
-@pytest.mark.parametrize("scale", [1.0, 1e5])
+@pytest.mark.parametrize(("mode", "scale"), [("min", 1.0), ("max", 1e5)])
 def test_it_predicts_in_the_metrics_own_units(mode: str, scale: float) -> None:
     def f(a: float, b: float, c: float) -> float:
         return scale * (3 + (a - 0.3) ** 2 + 0.5 * b)

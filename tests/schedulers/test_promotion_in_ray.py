@@ -146,11 +146,6 @@ def test_a_class_pauses_beside_random_search_with_actors_reused(tmp_path: Path) 
     check(*run(Saves, tmp_path, reuse_actors=True))
 
 
-def test_a_class_that_cannot_checkpoint_is_refused_before_it_runs(tmp_path: Path) -> None:
-    with pytest.raises(TrainableError, match="CannotSave does not define save_checkpoint and load"):
-        run(CannotSave, tmp_path)
-
-
 def test_a_function_without_checkpoints_is_refused_at_its_first_rung(tmp_path: Path) -> None:
     with pytest.raises(TrainableError, match=r"reported no checkpoint; pass one to tune\.report"):
         raytuner.tune(

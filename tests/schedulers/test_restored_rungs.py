@@ -75,7 +75,7 @@ def test_a_searcher_without_a_record_is_only_told() -> None:
     assert all(rung.recorded == 0 for rung in one.halving.rungs)
 
 
-@pytest.mark.parametrize("counted", [1, 2, 3])
+@pytest.mark.parametrize("counted", [1, 3])
 @pytest.mark.parametrize("make", [RestoringScheduler, lambda: scheduler("min")])
 def test_ray_goes_on_to_as_many_trials_as_it_was_asked_for(make: Any, counted: int) -> None:
     generator = SearchGenerator(search("min"))

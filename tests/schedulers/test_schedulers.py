@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from scheduler_conformance import MAX_T, Make, SchedulerConformance
-from scheduler_loop import LIVE, Loop
+from scheduler_conformance import MAX_T, Make, SchedulerConformance, SchedulerHooks
+from scheduler_loop import LIVE, Loop, remembering
 
 from raytuner import (
     ASHAScheduler,
@@ -82,7 +82,7 @@ class PromotionConformance(RankConformance):
                 assert verdict["action"] == was["action"] == "continue"
 
 
-class TestASHAStopping(RankConformance):
+class TestASHAStopping(RankConformance, SchedulerHooks):
     @pytest.fixture
     def make(self) -> Make:
         return lambda metric=None, mode=None: ASHAScheduler(
@@ -90,7 +90,7 @@ class TestASHAStopping(RankConformance):
         )
 
 
-class TestASHAPromotion(PromotionConformance):
+class TestASHAPromotion(PromotionConformance, SchedulerHooks):
     @pytest.fixture
     def make(self) -> Make:
         return lambda metric=None, mode=None: ASHAScheduler(
@@ -168,7 +168,7 @@ class TestPredictiveTermination(RankConformance):
                 assert alive & set(one["went_on"]) <= set(two["went_on"])
 
 
-class TestFreezeThaw(RankConformance):
+class TestFreezeThaw(RankConformance, SchedulerHooks):
     @pytest.fixture
     def make(self, monkeypatch: pytest.MonkeyPatch) -> Make:
         monkeypatch.setattr("raytuner.schedulers.forecasting.Forecaster", _Guess)
@@ -185,3 +185,26 @@ class TestFreezeThaw(RankConformance):
     def check_restored(self, loop: Loop, after: Any) -> None:
         """The same values at the rungs; who is past a rung has gone on from it."""
         check_same_values(loop, loop.scheduler.halving.state_dict(), after.halving.state_dict())
+
+
+@pytest.mark.parametrize("scheduler", [FreezeThawScheduler, PredictiveTerminationScheduler])
+def test_beside_a_searcher_of_ours_they_forecast(
+    scheduler: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = []
+
+    class Asked(_Guess):
+        def __call__(self, snapshot: Snapshot, trial_id: str) -> Forecast | None:
+            asked.append(trial_id)
+            return super().__call__(snapshot, trial_id)
+
+        def outlook(self, *args: Any, **others: Any) -> Outlook | None:
+            asked.append("all")
+            return super().outlook(*args, **others)
+
+    monkeypatch.setattr("raytuner.schedulers.forecasting.Forecaster", Asked)
+    make: Make = lambda: scheduler(metric="loss", mode="min", max_t=MAX_T)  # noqa: E731
+    loop = Loop(make, remembering(None), random.Random(0), samples=8, slots=2)
+    loop.run()
+    assert asked
+    assert "by rank" not in caplog.text

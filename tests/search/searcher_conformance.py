@@ -1,6 +1,6 @@
 """What every searcher of ours must do, driven by hand as Ray drives it.
 
-A test class inherits :class:`SearcherConformance` and gives the fixture ``make``.
+A test class inherits :class:`SearcherConformance`, or a part of it, and gives the fixture ``make``.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ class Driver:
             self.end_one(1.0)
 
 
-class SearcherConformance:
-    """Inherit it and define ``make``: see there. Each test runs bare and in Ray's limiter."""
+class BareConformance:
+    """Proposals, saves and copies. Inherit it and define ``make``: see there."""
 
     tolerance = 0.0
     """How far in the unit cube two runs of one seed may be apart."""
@@ -138,12 +138,10 @@ class SearcherConformance:
         """``make(seed)`` gives a fresh, seeded searcher that knows neither space nor metric."""
         raise NotImplementedError
 
-    @pytest.fixture(params=["bare", "limited"])
-    def fresh(self, request: pytest.FixtureRequest, make: Make) -> Make:
-        """``fresh(seed)``: as ``make``, in a ConcurrencyLimiter or not."""
-        if request.param == "bare":
-            return make
-        return lambda seed=0: ConcurrencyLimiter(make(seed), max_concurrent=3)
+    @pytest.fixture
+    def fresh(self, make: Make) -> Make:
+        """``fresh(seed)`` gives a fresh searcher to drive."""
+        return make
 
     @pytest.fixture
     def start(self, fresh: Make) -> Callable[..., Driver]:
@@ -172,74 +170,7 @@ class SearcherConformance:
         keys = [key(config) for config in driver.configs]
         assert len(set(keys)) == len(keys) >= 10
 
-    def test_a_finite_space_is_used_up_and_ends_the_search(
-        self, start: Callable[..., Driver]
-    ) -> None:
-        driver = start(FINITE_SPACE)
-        for _ in range(6):
-            driver.fill()
-            driver.end_one(1.0)
-        driver.fill()
-        assert driver.finished
-        assert len({key(config) for config in driver.configs}) == 6 == len(driver.configs)
-
-    def test_a_finite_space_ends_while_its_last_trials_run(
-        self, start: Callable[..., Driver]
-    ) -> None:
-        driver = start(FINITE_SPACE)
-        for _ in range(3):
-            driver.fill()
-            driver.end_one(1.0)
-        driver.slots = 4  # a free slot, bare; the limiter holds it back
-        driver.fill()
-        driver.drain()
-        driver.fill()
-        driver.drain()
-        assert driver.finished
-        assert driver.asked == 6
-
-    def test_nothing_is_pending_once_all_trials_ended(self, start: Callable[..., Driver]) -> None:
-        driver = start()
-        searcher, record = driver.searcher, record_of(driver.searcher)
-        ends: list[dict[str, Any]] = [
-            {"result": driver.result("", 3, 0.5)},
-            {"result": driver.result("", 1, math.nan)},
-            {"result": driver.result("", 1, math.inf)},
-            {"result": {}},
-            {"result": None},
-            {"result": {"training_iteration": 1, "accuracy": 0.5}},
-            {"result": {"training_iteration": 1, "loss": "low"}},
-            {"error": True},
-            {"result": driver.result("", 2, 0.5), "error": True},
-        ]
-        for reported in (False, True):
-            for number, end in enumerate(ends):
-                trial_id = f"trial_{number}_{reported}"
-                assert isinstance(searcher.suggest(trial_id), dict)
-                if reported:
-                    searcher.on_trial_result(trial_id, driver.result(trial_id, 1, 0.75))
-                assert len(record.snapshot().pending) == 1
-                searcher.on_trial_complete(trial_id, **end)
-                assert len(record.snapshot().pending) == 0
-                assert not record[trial_id].state.is_live
-        assert record.live() == ()
-
-    def test_hooks_for_unknown_trials_are_harmless(self, start: Callable[..., Driver]) -> None:
-        driver = start()
-        driver.searcher.on_trial_result("nobody", driver.result("nobody", 1, 0.5))
-        driver.searcher.on_trial_complete("nobody", driver.result("nobody", 1, 0.5))
-        assert len(record_of(driver.searcher)) == 0
-
-    def test_repeated_reports_count_once(self, start: Callable[..., Driver]) -> None:
-        driver = start()
-        driver.fill()
-        trial_id = next(iter(driver.running))
-        for t in (1, 2, 1, 2, 3):  # a retry begins anew
-            driver.searcher.on_trial_result(trial_id, driver.result(trial_id, t, 1 / t))
-        driver.searcher.on_trial_complete(trial_id, driver.result(trial_id, 3, 1 / 3))
-        assert record_of(driver.searcher)[trial_id].values == ((1, 1), (2, 1 / 2), (3, 1 / 3))
-
-    @pytest.mark.parametrize("turns", [0, 1, 4, 7])
+    @pytest.mark.parametrize("turns", [0, 4, 7])
     def test_saved_and_restored_it_goes_on_as_if_nothing_had_been(
         self, start: Callable[..., Driver], fresh: Make, tmp_path: Path, turns: int
     ) -> None:
@@ -289,9 +220,83 @@ class SearcherConformance:
         assert len({key(config) for config in driver.configs}) == len(driver.configs)
 
 
-class BareConformance(SearcherConformance):
-    """Without Ray's limiter, which asks nothing of a searcher that others do not show already."""
+class FiniteConformance(BareConformance):
+    """With a finite space."""
 
-    @pytest.fixture
-    def fresh(self, make: Make) -> Make:
-        return make
+    def test_a_finite_space_is_used_up_and_ends_the_search(
+        self, start: Callable[..., Driver]
+    ) -> None:
+        driver = start(FINITE_SPACE)
+        for _ in range(6):
+            driver.fill()
+            driver.end_one(1.0)
+        driver.fill()
+        assert driver.finished
+        assert len({key(config) for config in driver.configs}) == 6 == len(driver.configs)
+
+    def test_a_finite_space_ends_while_its_last_trials_run(
+        self, start: Callable[..., Driver]
+    ) -> None:
+        driver = start(FINITE_SPACE)
+        for _ in range(3):
+            driver.fill()
+            driver.end_one(1.0)
+        driver.slots = 4  # a free slot, bare; the limiter holds it back
+        driver.fill()
+        driver.drain()
+        driver.fill()
+        driver.drain()
+        assert driver.finished
+        assert driver.asked == 6
+
+
+class SearcherConformance(FiniteConformance):
+    """And the record, whatever proposes. Each test runs bare and in Ray's limiter."""
+
+    @pytest.fixture(params=["bare", "limited"])
+    def fresh(self, request: pytest.FixtureRequest, make: Make) -> Make:
+        """``fresh(seed)``: as ``make``, in a ConcurrencyLimiter or not."""
+        if request.param == "bare":
+            return make
+        return lambda seed=0: ConcurrencyLimiter(make(seed), max_concurrent=3)
+
+    def test_nothing_is_pending_once_all_trials_ended(self, start: Callable[..., Driver]) -> None:
+        driver = start()
+        searcher, record = driver.searcher, record_of(driver.searcher)
+        ends: list[dict[str, Any]] = [
+            {"result": driver.result("", 3, 0.5)},
+            {"result": driver.result("", 1, math.nan)},
+            {"result": driver.result("", 1, math.inf)},
+            {"result": {}},
+            {"result": None},
+            {"result": {"training_iteration": 1, "accuracy": 0.5}},
+            {"result": {"training_iteration": 1, "loss": "low"}},
+            {"error": True},
+            {"result": driver.result("", 2, 0.5), "error": True},
+        ]
+        for reported in (False, True):
+            for number, end in enumerate(ends):
+                trial_id = f"trial_{number}_{reported}"
+                assert isinstance(searcher.suggest(trial_id), dict)
+                if reported:
+                    searcher.on_trial_result(trial_id, driver.result(trial_id, 1, 0.75))
+                assert len(record.snapshot().pending) == 1
+                searcher.on_trial_complete(trial_id, **end)
+                assert len(record.snapshot().pending) == 0
+                assert not record[trial_id].state.is_live
+        assert record.live() == ()
+
+    def test_hooks_for_unknown_trials_are_harmless(self, start: Callable[..., Driver]) -> None:
+        driver = start()
+        driver.searcher.on_trial_result("nobody", driver.result("nobody", 1, 0.5))
+        driver.searcher.on_trial_complete("nobody", driver.result("nobody", 1, 0.5))
+        assert len(record_of(driver.searcher)) == 0
+
+    def test_repeated_reports_count_once(self, start: Callable[..., Driver]) -> None:
+        driver = start()
+        driver.fill()
+        trial_id = next(iter(driver.running))
+        for t in (1, 2, 1, 2, 3):  # a retry begins anew
+            driver.searcher.on_trial_result(trial_id, driver.result(trial_id, t, 1 / t))
+        driver.searcher.on_trial_complete(trial_id, driver.result(trial_id, 3, 1 / 3))
+        assert record_of(driver.searcher)[trial_id].values == ((1, 1), (2, 1 / 2), (3, 1 / 3))

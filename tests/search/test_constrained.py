@@ -21,8 +21,7 @@ def keeps(config: dict[str, Any]) -> bool:
     return config["net"]["layers"] * config["lr"] <= 0.02 and config["net"]["layers"] != 3
 
 
-@pytest.mark.parametrize("given_by", ["searcher", "tuner"])
-@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize(("given_by", "background"), [("searcher", False), ("tuner", True)])
 def test_every_proposal_keeps_them(tmp_path: Path, given_by: str, background: bool) -> None:
     space = dict(PARAM_SPACE) if given_by == "searcher" else None
     search = BoTorchSearch(

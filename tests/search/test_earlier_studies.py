@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from processes import Polled
 from ray import tune
-from searcher_conformance import PARAM_SPACE, BareConformance, Driver, Make, objective
+from searcher_conformance import PARAM_SPACE, Driver, FiniteConformance, Make, objective
 
 from raytuner.bayes import SobolProposer
 from raytuner.bayes.earlier import Task
@@ -57,7 +57,7 @@ def table(n: int = 12) -> pd.DataFrame:
     return frame.assign(**{"config/a": ["x", "y"] * (n // 2), "config/b": [0, 1, 2] * (n // 3)})
 
 
-class TestWithEarlier(BareConformance):
+class TestWithEarlier(FiniteConformance):
     @pytest.fixture
     def make(self) -> Make:
         return lambda seed=0: BoTorchSearch(seed=seed, background=False, earlier=[table()])
@@ -183,11 +183,6 @@ TABLE = pd.DataFrame({"lr": [0.1, 0.2, 0.3], "loss": [1.0, 2.0, 3.0]})
         ("folder", SettingError, "earlier is str; it must be a list"),
         ([3], SettingError, "earlier[0] is 3 (int); it must be the folder of a study"),
         (["nowhere"], HistoryError, "holds no study"),
-        (
-            [TABLE.rename(columns={"loss": "Loss"})],
-            MetricError,
-            "it has lr, Loss",
-        ),
         ([TABLE.rename(columns={"loss": "Loss"})], MetricError, "is it 'Loss'? Rename it"),
         ([TABLE.assign(loss="low")], MetricError, "has 'low' in column 'loss'; it must hold num"),
         ([TABLE.rename(columns={"lr": "rate"})], ConfigError, "share no hyperparameter: rename"),

@@ -179,8 +179,16 @@ def repeated(wrapped: Any, searcher: BoTorchSearch, values: list[float]) -> None
         wrapped.on_trial_complete(str(number), result=result, error=False)
 
 
-@pytest.mark.parametrize("around", ["plain", "limiter inside", "limiter outside", "two"])
-@pytest.mark.parametrize("max_t", [None, 9])
+@pytest.mark.parametrize(
+    ("max_t", "around"),
+    [
+        (9, "plain"),
+        (None, "plain"),
+        (None, "limiter inside"),
+        (None, "limiter outside"),
+        (None, "two"),
+    ],
+)
 def test_the_mean_of_repeated_trials_is_learned(around: str, max_t: float | None) -> None:
     searcher = search(max_t=max_t)
     inside: Any = searcher

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from naming import named
-from random_search import PROPOSALS, check_case, random_case
+from random_search import check_case, random_case
 from ray import tune
 
 from raytuner import BoTorchSearch
 
-# Two of each strategy.
-FIXED = range(24)
+# One of each strategy.
+FIXED = range(12)
 
 
 @pytest.mark.parametrize("seed", FIXED)
@@ -34,15 +34,16 @@ def test_hundreds_of_random_spaces_are_searched_to_the_end(tmp_path: Path) -> No
     assert not failed
 
 
-@pytest.mark.parametrize("kind", ["bayes", "gradient", "thompson"])
 @pytest.mark.parametrize(
-    "domain",
+    ("domain", "kind"),
     [
-        tune.lograndint(16, 513),
-        tune.qlograndint(8, 4000, 8),
-        tune.qloguniform(0.1, 100, 0.1),
-        tune.lograndint(1, 2**50),
-        tune.qrandn(0, 1, 0.01),
+        (tune.lograndint(16, 513), "bayes"),
+        (tune.lograndint(16, 513), "gradient"),
+        (tune.lograndint(16, 513), "thompson"),
+        (tune.qlograndint(8, 4000, 8), "bayes"),
+        (tune.qloguniform(0.1, 100, 0.1), "bayes"),
+        (tune.lograndint(1, 2**50), "bayes"),
+        (tune.qrandn(0, 1, 0.01), "bayes"),
     ],
     ids=named,
 )
@@ -56,4 +57,4 @@ def test_levels_are_climbed_on_every_scale(kind: str, domain: object) -> None:
         assert isinstance(config, dict)
         result = {"loss": -config["units"], "training_iteration": 1}  # to the upper end
         search.on_trial_complete(str(number), result)
-    assert len(search.history) == 8 < PROPOSALS
+    assert len(search.history) == 8

@@ -1,7 +1,8 @@
 """The cases that Ray tests its own searchers with, held to BoTorchSearch.
 
-They are those of ``python/ray/tune/tests/test_searchers.py`` in Ray's repository: objectives that
-are not finite, points that were evaluated elsewhere, reports after the end, save and restore.
+They are some of ``python/ray/tune/tests/test_searchers.py`` in Ray's repository: objectives that
+are not finite, trials of another experiment, save and restore. The others are in
+``test_botorch_search.py``, ``test_initial.py`` and ``test_missing_metrics.py``.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray import cloudpickle, tune
-from ray.tune.search import ConcurrencyLimiter, Searcher
+from ray import tune
 
 from raytuner import BoTorchSearch
 from raytuner.errors import RaytunerWarning, SpaceError
@@ -35,8 +35,7 @@ def make(**settings: Any) -> BoTorchSearch:
     return BoTorchSearch(SPACE, **given | settings)
 
 
-@pytest.mark.parametrize("limited", [False, True])
-def test_values_that_are_not_finite(limited: bool, ray_cluster: None, tmp_path: Path) -> None:
+def test_values_that_are_not_finite(ray_cluster: None, tmp_path: Path) -> None:
     """A config with a list and a constant, NaN and both infinities, and Ray's own saving."""
 
     def objective(config: dict[str, Any]) -> None:
@@ -50,7 +49,7 @@ def test_values_that_are_not_finite(limited: bool, ray_cluster: None, tmp_path: 
             objective,
             param_space={**SPACE, "list": [1, 2, 3], "mixed": [1, tune.uniform(2, 3), 4], "num": 4},
             tune_config=tune.TuneConfig(
-                search_alg=ConcurrencyLimiter(search, max_concurrent=2) if limited else search,
+                search_alg=search,
                 metric="_metric",
                 mode="max",
                 num_samples=12,
@@ -72,21 +71,6 @@ def test_values_that_are_not_finite(limited: bool, ray_cluster: None, tmp_path: 
     assert states == {TrialState.FAILED}
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, None])
-def test_a_bad_value_at_any_time_leaves_the_search_going(bad: float | None) -> None:
-    search = make()
-    for number in range(12):
-        config: Any = search.suggest(str(number))
-        good = number % 3 != 1
-        result = {"metric": config["report"] if good else bad, "training_iteration": 1}
-        search.on_trial_complete(str(number), result)
-    assert search.history.counts()[TrialState.FAILED] == 4
-    assert search.history.counts()[TrialState.COMPLETED] == 8
-    best = search.history.best()
-    assert best is not None
-    assert math.isfinite(best.value)
-
-
 def test_it_stays_out_of_where_values_are_not_finite() -> None:
     search = make()
     found = []
@@ -99,32 +83,6 @@ def test_it_stays_out_of_where_values_are_not_finite() -> None:
     best = search.history.best()
     assert best is not None
     assert best.value > 1.9
-
-
-def test_reports_after_the_end_are_harmless() -> None:
-    search = make()
-    search.suggest("trial_1")
-    search.on_trial_result("trial_1", {"training_iteration": 1, "metric": 1})
-    search.on_trial_complete("trial_1", {"training_iteration": 2, "metric": 1})
-    search.on_trial_result("trial_1", {"training_iteration": 3, "metric": 9})
-    search.on_trial_complete("trial_1", {"training_iteration": 4, "metric": 9})
-    assert search.history.live() == ()
-    assert search.history["trial_1"].values == ((1, 1), (2, 1))
-    assert search.suggest("trial_2") is not None
-
-
-def test_an_evaluated_point_as_completed_failed_and_stopped() -> None:
-    search = make()
-    curve = [0.8, 0.9]
-    search.add_evaluated_point({"report": 1.0}, 1.0, intermediate_values=curve)
-    search.add_evaluated_point({"report": 2.0}, 1.0, intermediate_values=curve, error=True)
-    search.add_evaluated_point({"report": 3.0}, 0.9, intermediate_values=curve, pruned=True)
-    assert [trial.state for trial in search.history.trials] == [
-        TrialState.COMPLETED,
-        TrialState.FAILED,
-        TrialState.STOPPED_EARLY,
-    ]
-    assert search.suggest("1") is not None
 
 
 def test_trials_of_another_experiment(ray_cluster: None, tmp_path: Path) -> None:
@@ -145,34 +103,6 @@ def test_trials_of_another_experiment(ray_cluster: None, tmp_path: Path) -> None
         assert len(search.history) == count
         assert all(trial.value == trial.config["report"] for trial in search.history.trials)
         assert search.suggest("1") is not None
-
-
-def test_points_to_evaluate_come_first_and_the_rest_is_searched() -> None:
-    points = [{"report": 1.0}, {"report": 2.5}]
-    search = make(points_to_evaluate=points)
-    assert [search.suggest(str(number)) for number in range(2)] == points
-    after: Any = search.suggest("2")
-    assert after not in points
-
-
-def test_saved_and_restored_into_a_searcher_that_knows_nothing(tmp_path: Path) -> None:
-    search = make()
-    running: Any = None
-    for number in range(6):
-        running = search.suggest(str(number))
-        if number < 4:
-            result = {"metric": running["report"], "training_iteration": 1}
-            search.on_trial_complete(str(number), result)
-    search.save(str(tmp_path / "checkpoint.pkl"))
-    again = BoTorchSearch(SPACE, metric="metric", mode="max", background=False)
-    again.restore(str(tmp_path / "checkpoint.pkl"))
-    assert again.history["5"].config == running
-    assert again.history.live() == ("4", "5")
-    again.on_trial_complete("4", {"metric": 1.0, "training_iteration": 1})
-    assert again.history["4"].state is TrialState.COMPLETED
-    assert again.suggest("6") not in [trial.config for trial in search.history.trials]
-    thawed: Searcher = cloudpickle.loads(cloudpickle.dumps(search))  # type: ignore[no-untyped-call]
-    assert thawed.suggest("6") is not None
 
 
 def test_saved_to_and_restored_from_a_folder_as_ray_does(tmp_path: Path) -> None:

@@ -19,11 +19,10 @@ from raytuner.errors import SettingError
 from raytuner.history import Origin, TrialState
 from raytuner.simulate import Cluster, Curve, Simulation, simulate
 
-# The default, and "sobol", are tested in test_botorch_search.py.
-OTHERS = sorted(STRATEGIES.keys() - {"bayes", "sobol"})
 
-
-@pytest.mark.parametrize("kind", OTHERS)
+# Two proposers of their own, and a part of the space. The default and "sobol" are tested in
+# test_botorch_search.py, and each strategy by itself in tests/bayes.
+@pytest.mark.parametrize("kind", ["evolution", "grid", "hedge"])
 class TestStrategies(BareConformance):
     @pytest.fixture
     def make(self, kind: str) -> Make:
@@ -58,7 +57,7 @@ def run(searcher: BoTorchSearch, n: int = 18) -> Simulation:
     )
 
 
-@pytest.mark.parametrize("kind", sorted(STRATEGIES))
+@pytest.mark.parametrize("kind", ["bayes", "evolution", "grid", "hedge", "random"])
 def test_with_early_stopping_conditions_and_constraints(kind: str) -> None:
     searcher = BoTorchSearch(
         strategy=kind, parameter_constraints=RULES, seed=0, n_initial=4, background=True

@@ -65,9 +65,7 @@ def levels(domain: Domain) -> list[Any]:
 
 CONTINUOUS: list[Callable[[], Any]] = [
     lambda: tune.uniform(-3, 7),
-    lambda: tune.uniform(0, 1e-6),
     lambda: tune.loguniform(1e-5, 1e-1),
-    lambda: tune.loguniform(0.5, 300),
     lambda: tune.randn(),
     lambda: tune.randn(10, 3),
 ]
@@ -75,26 +73,19 @@ CONTINUOUS: list[Callable[[], Any]] = [
 DISCRETE: list[Callable[[], Any]] = [
     lambda: tune.quniform(0, 1, 0.1),
     lambda: tune.quniform(-1.5, 2, 0.5),
-    lambda: tune.quniform(0, 10, 5),
     lambda: tune.qloguniform(0.1, 2, 0.1),
-    lambda: tune.qloguniform(1, 32, 1),
     lambda: tune.randint(0, 2),
     lambda: tune.randint(-3, 9),
     lambda: tune.randint(1, 1e1),
     lambda: tune.qrandint(1, 10, 3),
-    lambda: tune.qrandint(0, 9, 3),
     lambda: tune.qrandint(1, 10, 1),
-    lambda: tune.qrandint(-7, 7, 2),
     lambda: tune.qrandint(2, 20, 2.0),
     lambda: tune.lograndint(1, 2),
-    lambda: tune.lograndint(1, 9),
     lambda: tune.lograndint(3, 30),
     lambda: tune.qlograndint(1, 10, 3),
-    lambda: tune.qlograndint(4, 40, 4),
     lambda: tune.qlograndint(2, 12, 1),
     lambda: tune.choice(["a", "b", "c"]),
     lambda: tune.choice([1, 2.5, 4]),
-    lambda: tune.choice([True, None, "x", 3]),
 ]
 
 
@@ -136,7 +127,7 @@ def test_qrandn_has_the_same_law() -> None:
 small = st.integers(-30, 30)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(small, st.integers(1, 12), st.integers(1, 7))
 def test_supports_of_integers(low: int, size: int, q: int) -> None:
     made = [tune.randint(low, low + size)]
@@ -152,7 +143,7 @@ def test_supports_of_integers(low: int, size: int, q: int) -> None:
         assert set(counts(tune_draws(domain, 3000))) == set(counts(ours))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(small, st.integers(0, 12), st.sampled_from([0.1, 0.25, 1e-3, 3.0, 7]))
 def test_supports_of_quantised_floats(first: int, size: int, q: float) -> None:
     low, high = as_written([first * q, (first + size) * q])
@@ -268,7 +259,6 @@ FUNCTION = "received tune.sample_from, .* inside the trainable"
         (tune.grid_search([fidelity(tune.uniform(0, 1)), 1]), "a fidelity where every"),
         (tune.choice([]), r"choices must hold at least one object, received \[\]"),
         (tune.choice([1, 1, 2]), "1 is listed twice .* all are equally likely"),
-        (tune.choice([[1], [1]]), r"\[1\] is listed twice"),
         (tune.grid_search([]), "at least one"),
         ({"grid_search": "abc"}, "tune.grid_search needs a list of values, received 'abc'"),
         ({"grid_search": 3}, "tune.grid_search needs a list of values, received 3"),
@@ -286,16 +276,12 @@ FUNCTION = "received tune.sample_from, .* inside the trainable"
         (MyDomain(0, 1), "received MyDomain with sampler Float._Uniform, whose law is unknown"),
         (sample.Domain.__new__(MyDomain), "MyDomain"),
         (tune.randint(5, 5), "integers from 5 to 5, the upper bound excluded: there are none"),
-        (tune.lograndint(5, 5), "integers from 5 to 5"),
         (tune.qrandint(5, 5, 1), "integers from 5 to 5"),
         (tune.randint(9, 5), "low=9, high=5.*must not be above"),
         (tune.randint(1, 5.5), "high must be a whole number, received 5.5"),
-        (tune.randint(1, "5"), "high must be a number, received '5'"),
         (lograndint_from_zero(), "low=0.* low must be above 0, received 0"),
         (tune.qrandint(4, 5, 3), "no multiple of step=3"),
         (tune.qrandint(1, 9, 0), "step must be above 0, received 0"),
-        (tune.qrandint(1, 9, -2), "step must be above 0, received -2"),
-        (tune.qrandint(1, 9, 0.5), "step must be a whole number, received 0.5"),
         (tune.qrandn(0, 1, -1), "step must be above 0, received -1"),
     ],
     ids=named,

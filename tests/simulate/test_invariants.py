@@ -113,7 +113,7 @@ def check(simulation: Simulation, n: int | None) -> None:
         assert steps == sorted(set(steps))
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     cluster=clusters(),
     scheduler=st.sampled_from(sorted(set(SCHEDULERS) - {"hyperband"})),
@@ -175,7 +175,7 @@ def test_a_time_budget_always_ends_the_search(cluster: Cluster, budget: float, s
     assert (simulation.ended, simulation.end_s) == ("time_budget", budget)
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", ["ray's asha", "our asha", "our promotion", "hyperband"])
 def test_every_scheduler_with_the_bayesian_searcher(scheduler: str) -> None:
     def curve(config: dict[str, Any]) -> Curve:
         return Curve([(config["x"] - 0.3) ** 2 + 1 / t for t in range(1, 10)], 10.0)
@@ -207,13 +207,8 @@ def in_steps(config: dict[str, Any]) -> list[dict[str, float]]:
 
 
 SCHEDULED: dict[str, tuple[TrialScheduler, dict[str, Any]]] = {
-    "iterations": (ASHAScheduler(max_t=9, seed=0), {}),
     "iterations, below the curve's end": (ASHAScheduler(max_t=4, seed=0), {}),
     "steps": (ASHAScheduler("steps", max_t=9000, grace_period=1000, seed=0), {}),
-    "steps, below the curve's end": (
-        ASHAScheduler("steps", max_t=4000, grace_period=1000, seed=0),
-        {},
-    ),
     "Ray's, in steps": (RaysASHA("steps", max_t=4000, grace_period=1000), {}),
     "a criterion": (FIFOScheduler(), {"stop": {"steps": 2000}}),  # type: ignore[no-untyped-call]
     "a criterion beside a scheduler": (ASHAScheduler(max_t=9), {"stop": {"steps": 6000}}),
@@ -247,16 +242,14 @@ def test_a_trial_ended_as_the_searchers_record_says(
         assert searcher.history.counts() == simulation.counts
 
 
-@pytest.mark.parametrize("unit", ["training_iteration", "steps"])
 @pytest.mark.parametrize("ours", [True, False])
-def test_beside_another_searcher_the_schedulers_unit_counts(unit: str, ours: bool) -> None:
-    """Nine units of 1 or of 1,000: the same decisions, and the same ends."""
-    scale = 1000 if unit == "steps" else 1
-    rule: dict[str, Any] = {"max_t": 4 * scale, "grace_period": scale, "reduction_factor": 2}
+def test_beside_another_searcher_the_schedulers_unit_counts(ours: bool) -> None:
+    """Nine reports, of 1,000 steps each."""
+    rule: dict[str, Any] = {"max_t": 4000, "grace_period": 1000, "reduction_factor": 2}
     simulation = simulate(
         in_steps,
         SPACE,
-        scheduler=ASHAScheduler(unit, **rule) if ours else RaysASHA(unit, **rule),
+        scheduler=ASHAScheduler("steps", **rule) if ours else RaysASHA("steps", **rule),
         metric="loss",
         mode="min",
         num_samples=12,

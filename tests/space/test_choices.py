@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 from pathlib import Path
@@ -24,7 +25,7 @@ from raytuner.report import Figures
 from raytuner.report.page import render
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Categorical, Float, Space
-from raytuner.space.choices import same
+from raytuner.space.choices import ChoiceIndex, same
 from raytuner.study import Study
 from raytuner.study.table import write_table
 
@@ -78,11 +79,9 @@ def space() -> Space:
 
 
 @pytest.mark.parametrize("index", range(len(OBJECTS)))
-@pytest.mark.parametrize("copied", [False, True])
-def test_each_is_found_and_so_is_its_copy(space: Space, index: int, copied: bool) -> None:
-    config = configuration(index)
-    if copied:
-        config = pickle.loads(pickle.dumps(config))
+def test_each_is_found_and_so_is_its_copy(space: Space, index: int) -> None:
+    assert space.load(space.dump(configuration(index)))["x"] is OBJECTS[index]
+    config = pickle.loads(pickle.dumps(configuration(index)))
     space.validate(config)
     X = space.encode([config])
     assert space.decode(X)[0]["x"] is OBJECTS[index]
@@ -185,3 +184,13 @@ def test_a_search_among_them_is_recorded_restored_and_reported(tmp_path: Path) -
     assert text.one_line(raising) == "x=<Raises object> lr=0.5"
     assert "<Raises object>" in text.configuration_as_json(raising)
     assert "<Raises object>" in text.configuration_as_toml(raising)
+
+
+class Plain:
+    """An object without a usable `==`."""
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda index: pickle.loads(pickle.dumps(index))])
+def test_a_copy_knows_its_own_objects_and_no_others(again: Any) -> None:
+    found = again(ChoiceIndex([Plain(), Plain()]))
+    assert {id(choice): i for i, choice in found._others} == found._places

@@ -62,7 +62,7 @@ def test_a_string_says_what_it_says_in_python(rule: str, point: tuple[int, int, 
     assert constraint(rule, LEAVES).holds({}, values) is expected
 
 
-@quick
+@settings(max_examples=20)  # of five sets of constraints, 16 points each
 @given(
     st.sampled_from(
         [
@@ -119,7 +119,6 @@ def test_a_point_is_pulled_back_to_the_border() -> None:
         ("1 / a <= 3 or a == 0", {"a": 0.0}, False),
         ("a == 0 or 1 / a <= 3", {"a": 0.0}, True),
         ("abs(a) <= 1 < max(a, 2)", {"a": -1}, True),
-        ("not a > 1", {"a": 2}, False),
     ],
 )
 def test_numbers(rule: str, values: dict[str, float], expected: bool) -> None:
@@ -131,15 +130,12 @@ def test_numbers(rule: str, values: dict[str, float], expected: bool) -> None:
     [
         ("b <= 1", r"names 'b', which is unknown; known here: a, n, net/units"),
         ("a", "compares nothing"),
-        ("a + n", "compares nothing"),
         ("a <", "cannot be read: invalid syntax"),
         ("a <= 'x'", "that is a choice and must be a number"),
         ("net/act < 3", "at 'net/act': that is a choice and must be a number"),
         ("(a < 1) < 2", "that is a comparison and must be a number"),
         ("a and n < 2", "at 'a': that is a number and must be a comparison"),
         ("__import__('os').remove('x') < 3", "it may hold names, numbers"),
-        ("a.real < 3", "it may hold names, numbers"),
-        ("[i for i in a] == 3", "it may hold names, numbers"),
         ("a in (1, 2)", "it may compare by"),
         ("pow(a, 2) < 1", "it may hold names, numbers"),
         ("abs(a, n) < 1", "abs takes one number"),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from naming import named
 from optuna.distributions import FloatDistribution
-from scipy import stats
 
 from raytuner.errors import SpaceError
 from raytuner.space import Float, Space, fidelity, when
@@ -33,8 +32,6 @@ class Dimension:
         ((1e-4, 0.1, "log-uniform"), "tune.loguniform(0.0001, 0.1)"),
         ((1, 8, "uniform"), "tune.uniform(1, 8)"),
         (["sgd", "adam"], "tune.choice(['sgd', 'adam'])"),
-        ([True, False], "tune.choice([True, False])"),
-        ([None, 3], "tune.choice([None, 3])"),
         ([[64], (64, 64)], "tune.choice([[64], (64, 64)])"),
         (range(1, 4), "tune.choice([1, 2, 3])"),
         ({3}.union({5, 7}), "tune.choice(["),
@@ -42,12 +39,10 @@ class Dimension:
         ([np.float64(0.5), np.float64(0.7)], "tune.uniform(0.5, 0.7)"),
         ({"low": 0, "high": 1}, "tune.randint(0, 2)"),
         ({"min": 0.5, "max": 1}, "tune.uniform(0.5, 1)"),
-        ({"type": "float", "low": 0.5, "high": 1}, "tune.uniform(0.5, 1)"),
         ({"values": [1, 2]}, "tune.choice([1, 2])"),
         ({"_type": "choice", "_value": [1, 2]}, "tune.choice([1, 2])"),
         ("tune.loguniform(1e-4, 1e-1)", "without quotes"),
         ("choice(['a', 'b'])", "without quotes"),
-        (stats.uniform(0, 1), "tune.uniform, tune.loguniform"),
         (FloatDistribution(0, 1), "raytuner.integrations"),
         (Dimension(), "tune.uniform"),
         (lambda spec: 3, "compute the value in the trainable"),
@@ -72,14 +67,9 @@ def test_what_looks_like_a_hyperparameter_is_found_wherever_it_is(value: Any, ad
     [
         3,
         "relu",
-        None,
         [64, 64],
-        (3, 3),
         [3],
-        [],
-        {},
         ("relu", "tanh"),
-        ("__ref_ph", "a1b2"),
         {"min_delta": 0.1, "max_epochs": 3},
         {"low": 0, "high": Float(0, 1)},
         {"grid_search": [1, 2]},
@@ -88,12 +78,9 @@ def test_what_looks_like_a_hyperparameter_is_found_wherever_it_is(value: Any, ad
         np.zeros((3, 3)),
         dict,
         print,
-        len,
-        b"ab",
         object(),
         Float(0, 1),
         fidelity(Float(0, 1)),
-        "normal",
         "normal (the default)",
     ],
     ids=named,

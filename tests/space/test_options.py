@@ -37,7 +37,6 @@ SPACES: dict[str, dict[str, Any]] = {
         )
     },
     "off or a range": {"dropout": tune.choice([0, tune.uniform(0.1, 0.5)])},
-    "None or a number": {"depth": tune.choice([None, tune.randint(1, 9)]), "lr": tune.randn()},
     "nested": {
         "net": {
             "head": tune.choice(

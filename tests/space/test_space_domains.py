@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 from decimal import Decimal
 from typing import Any
 
@@ -83,7 +82,7 @@ EXAMPLES: list[Domain] = [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(domains, unit)
 def test_encoding_what_was_decoded_is_the_snapped_coordinate(domain: Domain, u: float) -> None:
     value = domain.from_unit(u)
@@ -103,7 +102,7 @@ def test_encoding_what_was_decoded_is_the_snapped_coordinate(domain: Domain, u: 
     assert domain.snap(domain.snap(np.array([u])))[0] == pytest.approx(snapped, abs=1e-12)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(domains, unit)
 def test_decoding_what_was_encoded_is_the_value(domain: Domain, u: float) -> None:
     if isinstance(domain, Normal):
@@ -142,14 +141,6 @@ def test_the_ends_of_the_unit_interval_decode(domain: Domain) -> None:
         n = domain.n_levels
         assert domain.to_unit(domain.from_unit(0.0)) == domain.level_units()[0]
         assert domain.to_unit(domain.from_unit(1.0)) == domain.level_units()[n - 1]
-
-
-@pytest.mark.parametrize("domain", EXAMPLES, ids=named)
-def test_a_pickled_domain_is_the_same(domain: Domain) -> None:
-    again = pickle.loads(pickle.dumps(domain))
-    u = np.linspace(0, 1, 11)
-    assert again.snap(u).tolist() == domain.snap(u).tolist()
-    assert repr(again).split("Opaque")[0] == repr(domain).split("Opaque")[0]
 
 
 def test_float_bounds_are_hit_exactly() -> None:
@@ -234,7 +225,7 @@ def test_as_many_levels_as_a_float_counts_exactly_stay_inside(domain: Integer | 
         assert domain.from_unit(u) not in nearby
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(domains, unit)
 def test_neighbours_are_the_next_levels(domain: Domain, u: float) -> None:
     if isinstance(domain, Normal):
@@ -259,7 +250,7 @@ def test_neighbours_are_the_next_levels(domain: Domain, u: float) -> None:
         assert nearby.tolist() == [*levels[:place][-1:], *levels[place + 1 : place + 2]]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.integers(-50, 50),
     st.integers(1, 60),
@@ -290,15 +281,17 @@ def test_a_quantised_value_is_the_multiple_that_python_writes(
     assert all(domain.contains(v) and low <= domain.cast(v) <= high for v in drawn.tolist())
 
 
-@pytest.mark.parametrize("low", [0.1 + 0.2, 0.3, math.nextafter(0.3, 0)])
-@pytest.mark.parametrize("high", [0.6, 0.1 * 6, math.nextafter(0.6, 0)])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0.1 + 0.2, math.nextafter(0.6, 0)), (0.3, 0.6), (math.nextafter(0.3, 0), 0.1 * 6)],
+)
 def test_a_bound_that_is_nearly_a_multiple_is_kept(low: float, high: float) -> None:
     values = (domain := Float(low, high, step=0.1)).from_units(domain.level_units())
     assert values == pytest.approx([0.3, 0.4, 0.5, 0.6])
     assert all(low <= value <= high for value in values)
 
 
-@pytest.mark.parametrize("domain", [Float(0, 1), Normal(), Normal(step=1)], ids=named)
+@pytest.mark.parametrize("domain", [Float(0, 1), Normal(step=1)], ids=named)
 def test_levels_without_end_are_never_listed(domain: Domain) -> None:
     with pytest.raises(SpaceError, match="no end of levels"):
         domain.level_units()
@@ -309,23 +302,17 @@ def test_levels_without_end_are_never_listed(domain: Domain) -> None:
     [
         (Float(0, 1), 1),
         (Float(0, 1), np.float32(0.5)),
-        (Float(0, 1), np.int64(1)),
         (Float(1e-4, 1e-1, log=True), math.exp(math.log(1e-4))),
         (Float(1e-4, 1e-1, log=True), math.exp(math.log(1e-1)) * (1 + 1e-15)),
         (Float(0, 1, step=0.1), 0.30000000000000004),
-        (Float(0, 1, step=0.1), 0.3),
         (Float(0, 0.3, step=0.1), 3 * 0.1),
-        (Float(0, 1, step=0.1), 0),
         (Integer(1, 3), 2.0),
-        (Integer(1, 3), np.int32(2)),
-        (Integer(1, 9, step=3), 9),
         (Normal(), 1e9),
         (Normal(step=0.5), -2.5),
         (Categorical(["a", 1]), np.str_("a")),
         (Categorical(["a", 1]), 1.0),
         (Categorical(["a", (1, 2)]), [1, 2]),
         (Categorical(["a", np.arange(3)]), np.arange(3)),
-        (Ordinal([1, 2, 4]), np.int64(4)),
     ],
     ids=named,
 )
@@ -340,16 +327,12 @@ def test_contained(domain: Domain, value: Any) -> None:
         (Float(0, 1), 1.001),
         (Float(0, 1), "0.5"),
         (Float(0, 1), True),
-        (Float(0, 1), None),
         (Float(0, 1), math.nan),
-        (Float(0, 1), math.inf),
-        (Float(0, 1), [0.5]),
         (Float(0, 1, step=0.1), 0.25),
         (Float(0, 1, step=0.1), 1.1),
         (Float(0.05, 1, step=0.1), 0.05),
         (Integer(1, 3), 4),
         (Integer(1, 3), 2.5),
-        (Integer(1, 3), True),
         (Integer(1, 3), "2"),
         (Integer(1, 3), math.inf),
         (Integer(1, 9, step=3), 4),
@@ -359,7 +342,6 @@ def test_contained(domain: Domain, value: Any) -> None:
         (Normal(step=1e-6), 1e308),
         (Categorical(["a", 1]), True),
         (Categorical(["a", True]), 1),
-        (Categorical(["a", 1]), "b"),
         (Categorical(["a", np.arange(3)]), np.arange(4)),
         (Ordinal([1, 2, 4]), 3),
     ],
@@ -374,14 +356,10 @@ def test_not_contained(domain: Domain, value: Any) -> None:
 
 
 def test_choices_are_told_apart_by_type_first() -> None:
-    domain = Categorical([1, 1.0, True, "1", (1,), [1]])
+    domain = Categorical([1, 1.0, True, "1", (1,), [1], [1.0], [True]])
     for i, value in enumerate(domain.choices):
         again = domain.from_unit(domain.to_unit(value))
         assert again is domain.choices[i]
-
-
-def test_a_choice_is_the_object_itself() -> None:
-    assert Categorical([OPAQUE, "x"]).from_unit(0) is OPAQUE
 
 
 def test_a_generator_or_an_array_of_choices_works() -> None:
@@ -394,9 +372,7 @@ def test_a_generator_or_an_array_of_choices_works() -> None:
     [
         (lambda: Float(3, 1), "low=3.0, high=1.0.*low must not be above high"),
         (lambda: Float(0, 1, log=True), "low must be above 0, received 0.0"),
-        (lambda: Float(-1, 1, log=True), "low must be above 0, received -1.0"),
         (lambda: Float(0, math.inf), "Float: high must be finite, received inf"),
-        (lambda: Float(math.nan, 1), "Float: low must be finite, received nan"),
         (lambda: Float(0, 10**400), "Float: high must be finite"),
         (lambda: Float(-1.7e308, 1.7e308), "overflows"),
         (lambda: Float(True, 2), "Float: low must be a number, received True"),
@@ -404,20 +380,14 @@ def test_a_generator_or_an_array_of_choices_works() -> None:
         (lambda: Float(None, 2), "Float: low must be a number, received None"),  # type: ignore[arg-type]
         (lambda: Float(0, 1, log="yes"), "log must be True or False, received 'yes'"),  # type: ignore[arg-type]
         (lambda: Float(0, 1, step=0), "step must be above 0, received 0"),
-        (lambda: Float(0, 1, step=-0.1), "step must be above 0, received -0.1"),
         (lambda: Float(0.1, 0.2, step=0.5), "no multiple of step=0.5 .* nearest are 0.0 and 0.5"),
         (lambda: Float(0, 1, step=1e-30), "no digits for a step of 1e-30"),
-        (lambda: Float(1e300, 1.1e300, step=1e-30), "no digits for a step"),
-        (lambda: Integer(3, 1), "low=3, high=1.*low must not be above high"),
         (lambda: Integer(0, 5, log=True), "low must be above 0, received 0"),
         (lambda: Integer(1.5, 5), "Integer: low must be a whole number, received 1.5"),  # type: ignore[arg-type]
         (lambda: Integer(1, True), "Integer: high must be a number, received True"),
         (lambda: Integer(0, 2**70), "must fit in 64 bits, received 1180591620717411303424"),
         (lambda: Integer(0, 2**63), "9,223,372,036,854,775,809 values.*narrower range"),
-        (lambda: Integer(1, 2**60, log=True), "values, more than a search can tell apart"),
-        (lambda: Integer(0, 9, step=0), "step must be above 0, received 0"),
         (lambda: Integer(0, 9, step=1.5), "Integer: step must be a whole number, received 1.5"),  # type: ignore[arg-type]
-        (lambda: Integer(4, 5, step=3), "no multiple of step=3 .* nearest are 3 and 6"),
         (lambda: Normal(0, 0), "sd must be above 0, received 0.0"),
         (lambda: Normal(math.inf), "Normal: mean must be finite, received inf"),
         (lambda: Normal(0, 1e308), "overflow"),
@@ -428,10 +398,8 @@ def test_a_generator_or_an_array_of_choices_works() -> None:
         (lambda: Categorical(3), "choices must be a list of objects, received 3"),  # type: ignore[arg-type]
         (lambda: Categorical([1, "a", 1]), r"1 is listed twice \(positions 0 and 2\)"),
         (lambda: Categorical([[1], [2], [2]]), r"\[2\] is listed twice \(positions 1 and 2\)"),
-        (lambda: Categorical([{"a": 1}, {"a": 1}]), "listed twice"),
         (lambda: Categorical(["a", Float(0, 1)]), "a key of its own beside this one"),
         (lambda: Categorical([{"m": [Float(0, 1)]}]), "a key of its own beside this one"),
-        (lambda: Ordinal([]), "values must hold at least one object"),
         (lambda: Ordinal([1, 3, 2]), "strictly increasing or decreasing"),
         (lambda: Ordinal([1, 2, 2]), "2 is listed twice"),
     ],
@@ -441,11 +409,8 @@ def test_refused(make: Any, said: str) -> None:
         make()
 
 
-def test_alike_choices_of_different_types_are_not_duplicates() -> None:
-    assert Categorical([1, 1.0, True, [1], (1,), [1.0], [True]]).n_levels == 7
-
-
 def test_many_choices_are_quick_to_index() -> None:
+    # A comparison of each with each would run into the timeout.
     domain = Ordinal(range(20_000))
     assert domain.to_unit(19_999) == pytest.approx(1 - 0.5 / 20_000)
 

@@ -56,7 +56,7 @@ def test_every_configuration_is_full_without_a_fidelity() -> None:
     np.testing.assert_array_equal(space.is_full(X), [True, True])
 
 
-@pytest.mark.parametrize("values", [[8, 16], [4, 2, 1], [0.1, 0.5, 1.0]])
+@pytest.mark.parametrize("values", [[8, 16], [4, 2, 1]])
 def test_choices_of_numbers_go_from_cheap_to_dear_as_they_are_written(values: list[Any]) -> None:
     space = space_from_tune(
         {"x": tune.uniform(0, 1), "part": raytuner.fidelity(tune.choice(values))}
@@ -125,10 +125,6 @@ def test_spaces_that_grow_keep_the_mark() -> None:
         (
             {"o": Categorical(["a", "b"]), "n": when(fidelity(Float(0, 1)), o="a")},
             "n: a fidelity must be there in every configuration",
-        ),
-        (
-            {"o": Categorical(["a", "b"]), "n": fidelity(when(Float(0, 1), o="a"))},
-            "n: .*something under conditions",
         ),
         (
             {"o": Categorical(["a", "b"]), "g": when({"n": fidelity(Float(0, 1))}, o="a")},

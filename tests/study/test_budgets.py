@@ -84,10 +84,29 @@ def test_trials_that_it_ended_say_so(now: list[float]) -> None:
     assert (ended.state, ended.reason) == (TrialState.STOPPED_EARLY, "the GPU-hours are used up")
 
 
-@pytest.mark.parametrize("hours", [0, -1, True, "2"])
-def test_a_budget_that_is_none(hours: Any) -> None:
-    with pytest.raises(SettingError, match=r"gpu_hours is .*above 0"):
-        check_count(-1, None, hours)
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((1.5, None), "num_samples is 1.5; it must be at least 1, or -1"),
+        ((True, None), "num_samples is True"),
+        ((-2, 60), "num_samples is -2"),
+        ((0, 60), "num_samples is 0; .*-1 for no limit"),
+        ((1, 0), "time_budget_s is 0; it must be above 0 seconds"),
+        ((-1, None), "num_samples is -1 .*no time_budget_s or gpu_hours"),
+        ((-1, None, 0), "gpu_hours is 0; .*above 0"),
+        ((-1, None, True), "gpu_hours is True"),
+        ((-1, None, "2"), "gpu_hours is '2'"),
+    ],
+)
+def test_a_budget_that_is_none(given: Any, says: str) -> None:
+    with pytest.raises(SettingError, match=says):
+        check_count(*given)
+
+
+def test_one_budget_is_enough() -> None:
+    check_count(1, None)
+    check_count(-1, 0.5)
+    check_count(-1, None, 0.5)
 
 
 def test_a_time_budget_goes_by_a_clock_that_nobody_sets(

@@ -1,4 +1,4 @@
-"""A record that goes on with a larger max_t or another search space."""
+"""Continuing a record with a larger max_t or another search space."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_narrower_space_keeps_what_lies_outside_and_can_be_left(tmp_path: Path
     assert len(history) == 9
     assert history.space.template == SPACE.template
     assert searched_space(history).template == NARROWER.template
-    # Not asked for anything else, it goes on there.
+    # Without a new space, the search continues in the narrower one.
     assert carry(history, None, None).within.template == NARROWER.template
     back = carry(history, SPACE, None)
     assert back.within is None

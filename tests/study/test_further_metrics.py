@@ -1,4 +1,4 @@
-"""What trials report beside the objective: it is kept, and shown wherever trials are."""
+"""Metrics beside the objective: the record keeps them, and every view of trials shows them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A study's folder that somebody means ill with: looking at it runs nothing, and shows it as it is.
+"""Folders that an attacker wrote: reading one runs no code, and shows its text as text.
 
-What trust a folder asks for is said in docs/trust.md.
+docs/trust.md says how far to trust a folder.
 """
 
 from __future__ import annotations
@@ -157,11 +157,12 @@ def test_an_export_holds_no_formula(folder: Path, tmp_path: Path, name: str) -> 
 
 
 @pytest.mark.parametrize(
-    "before", ["", " ", "\t", "\r\n", "\x00", "\x1b", "\u00a0", "\u200b", "\ufeff"]
-)
-@pytest.mark.parametrize(
-    "sign",
-    ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "﹦", "﹢", "﹣", "﹫", "\u2212"],
+    ("before", "sign"),
+    [
+        *(("", sign) for sign in ["=", "+", "-", "@", "\u2212", "\uff1d", "﹫"]),
+        *((before, "=") for before in [" ", "\x00", "\u0301", "\u200b"]),  # Z, C, M, C
+        *((before, "x") for before in ["\t", "\n"]),
+    ],
 )
 def test_a_formula_after_what_a_spreadsheet_skips_is_quoted(
     before: str, sign: str, tmp_path: Path
@@ -213,17 +214,11 @@ NAMES = {
     "itself": ".",
     "none": "",
     "up": "../up",
-    "up from within": "a/../../up",
-    "inner": "a/b",
-    "absolute": "/etc",
     "ends with a slash": "a/",
-    "URI": "file:///etc",
-    "zero": "a\0b",
     "newline": "a\nb",
-    "escape": ESCAPE,
     "half a character": "\udc80",
     "turned around": "\u202egnp",
-    "long": "n" * 300,
+    "long": "n" * 201,
     "long in bytes": "\u00e9" * 150,
 }
 
@@ -250,23 +245,26 @@ def no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert {*tmp_path.rglob("*")} <= {storage.parent, storage, tmp_path / "study.toml"}
 
 
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-@pytest.mark.parametrize("uri", ["", "file://", "fsspec+file://"])
+@pytest.mark.parametrize(
+    ("name", "uri"),
+    [*((name, "") for name in NAMES.values()), ("..", "file://"), ("..", "fsspec+file://")],
+    ids=[*NAMES, "parent in a URI", "parent behind a URI"],
+)
 def test_a_name_stays_in_its_folder(name: str, uri: str, no_ray: Path) -> None:
     with pytest.raises(SettingError, match=r"name is .* a plain folder name") as caught:
         _tune(name, f"{uri}{no_ray}")
     plain(str(caught.value))
 
 
-@pytest.mark.parametrize("name", ["a b", "a?endpoint_override=evil", "a#b", "%2e%2e", "a%2fb", "é"])
+@pytest.mark.parametrize("name", ["a?endpoint_override=evil", "a%2fb", "é"])
 def test_a_name_behind_a_uri_means_itself(name: str, no_ray: Path) -> None:
     """An escaped slash is a slash there, and a mark begins the query."""
     with pytest.raises(SettingError, match="behind a URI it must be of letters"):
         _tune(name, f"fsspec+file://{no_ray}")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES.values() if name.isprintable()])
-def test_a_name_of_the_command_line_stays_in_its_folder(name: str, no_ray: Path) -> None:
+def test_a_name_of_the_command_line_stays_in_its_folder(no_ray: Path) -> None:
+    name = "../up"
     study = no_ray.parents[1] / "study.toml"
     study.write_text(
         f"name = {json.dumps(name)}\nstorage = {json.dumps(str(no_ray))}\nmetric = 'loss'\n"
@@ -282,9 +280,7 @@ def test_a_name_of_the_command_line_stays_in_its_folder(name: str, no_ray: Path)
 
 
 @pytest.mark.parametrize("uri", ["", "fsspec+file://"])
-@pytest.mark.parametrize(
-    "function", ["../up", "/etc/x", "..", "a\0b\n", ESCAPE, "größe?x#y%2f", "n" * 300, ""]
-)
+@pytest.mark.parametrize("function", ["../up", "größe?x#y%2f", "n" * 300, ""])
 def test_the_name_of_a_function_makes_a_plain_folder(
     function: str, uri: str, tmp_path: Path
 ) -> None:
@@ -299,17 +295,8 @@ def test_the_name_of_a_function_makes_a_plain_folder(
     [
         ("runs", [{"what": "run"}]),
         ("runs", [{"what": "run", "at": 1e300, "folder": "", "versions": {}}]),
-        ("runs", {"a": 1}),
-        ("settings", [1]),
         ("settings", {"resources": {"gpu": "x"}}),
-        ("finished", "no"),
         ("confirmed", {"a": "b"}),
-        ("started/a", "then"),
-        ("time_attr", 3),
-        ("max_t", "x"),
-        ("goal", {"objectives": 3}),
-        ("metric", [1]),
-        ("mode", "up"),
         ("space", {"lr": {"type": "float", "low": 1, "high": 0}}),
         ("space", {"lr": {"type": "choice", "values": 3}}),
     ],
@@ -324,10 +311,9 @@ def test_what_no_study_keeps_is_one_clear_line(key: str, value: object, tmp_path
     store.close()
     with pytest.raises(RaytunerError):
         raytuner.load(tmp_path)
-    for command in ("show", "report", "best"):
-        result = invoke(command, tmp_path)
-        assert result.exit_code == BAD_INPUT, result.exception
-        assert len(result.stderr.splitlines()) == 1
+    result = invoke("show", tmp_path)
+    assert result.exit_code == BAD_INPUT, result.exception
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_what_the_package_unpickles_and_listens_at() -> None:

@@ -1,4 +1,4 @@
-"""A study on a read-only file system can be looked at; what writes to it is one clear error."""
+"""A study on a read-only file system can be read; a write raises one clear error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setattr("raytuner.study.run.ray_session", lambda: pytest.fail("Ray starts"))
     place = tmp_path / "disk"
     place.mkdir()
-    if os.geteuid() == 0:  # who may write to any folder, but not to such a disk
+    if os.geteuid() == 0:  # root may write to any folder, but not to a read-only disk
         mount = ["mount", "-t", "tmpfs", "none", str(place)]
         if (refused := subprocess.run(mount, capture_output=True, text=True)).returncode:
             pytest.skip(f"root cannot mount here, and no folder keeps root out: {refused.stderr}")

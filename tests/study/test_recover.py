@@ -1,4 +1,4 @@
-"""Saving a study whose record is damaged or gone, from what Ray keeps beside it."""
+"""Recovering a study whose record is damaged or missing, from the files that Ray keeps."""
 
 from __future__ import annotations
 
@@ -159,8 +159,15 @@ ODD: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("key", ODD)
-@pytest.mark.parametrize("has_copy", [True, False])
+IN_COPY = ("max_t", "goal")
+ESSENTIAL = ("time_attr", "metric", "mode", "space")
+
+
+# With a copy, the other keys go the way of `runs`: the copy does not have them.
+@pytest.mark.parametrize(
+    ("key", "has_copy"),
+    [*((key, False) for key in ODD), *((key, True) for key in (*IN_COPY, *ESSENTIAL, "runs"))],
+)
 def test_metadata_that_is_none_is_left_out_and_the_rest_recovered(
     key: str, has_copy: bool, tmp_path: Path
 ) -> None:
@@ -172,14 +179,14 @@ def test_metadata_that_is_none_is_left_out_and_the_rest_recovered(
         record.set_meta(key, ODD[key])
     with pytest.raises(RaytunerError):
         raytuner.load(folder)
-    essential = key in ("time_attr", "metric", "mode", "space")
+    essential = key in ESSENTIAL
     if essential and not has_copy:
         with pytest.raises(HistoryError, match=f"{key} was; give it"):
             raytuner.recover(folder)
     found = raytuner.recover(
         folder, param_space=SPACE, metric="loss", mode="min", time_attr="training_iteration"
     )
-    from_copy = has_copy and key in ("max_t", "goal")
+    from_copy = has_copy and key in IN_COPY
     assert [key in line for line in found.lost] == ([] if essential or from_copy else [True])
     history = raytuner.load(folder).history
     assert values(history) == values(written)
@@ -201,7 +208,7 @@ def test_a_trial_at_no_time_is_left_out_and_the_rest_recovered(when: float, tmp_
 
 
 def test_a_long_text_is_read_once(tmp_path: Path) -> None:
-    """Its pages are put together in time proportional to their number."""
+    """Joining its pages takes time proportional to their number."""
     seconds = []
     for megabytes in (3, 24):
         path = tmp_path / str(megabytes)
