@@ -76,7 +76,8 @@ def write_table(study: Study, path: Path, form: str) -> None:
             frame[name] = frame[name].map(lambda item: None if item is None else shown(item, str))
     if form == "csv":
         frame = frame.map(_plain).rename(columns=_plain)
-        frame.to_csv(path, index=False)
+        # As RFC 4180 ends lines; so cells with either of these signs are quoted.
+        frame.to_csv(path, index=False, lineterminator="\r\n")
     else:
         frame.to_parquet(path, index=False)
 

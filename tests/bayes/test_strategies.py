@@ -361,3 +361,14 @@ def test_evolution_takes_numbers_levels_and_categories_for_what_they_are() -> No
     names = [column.name for column in space.columns]
     found = [[names[j] for j in columns] for columns in (evolution._x, evolution._z, evolution._c)]
     assert found == [["number"], ["levels", "size"], ["two", "kind"]]
+
+
+def test_what_each_strategy_can_do() -> None:
+    assert list(STRATEGIES) == [
+        *("bayes", "hedge", "ei", "pi", "ucb", "kg", "thompson", "gradient"),
+        *("evolution", "sobol", "random", "grid"),
+    ]
+    assert {name for name, s in STRATEGIES.items() if s.costs} == {"bayes", "ei", "pi", "kg"}
+    assert {name for name, s in STRATEGIES.items() if not s.goals} == {"evolution"}
+    without = {"evolution", "sobol", "random", "grid"}
+    assert {name for name, s in STRATEGIES.items() if not s.has_model} == without

@@ -6,6 +6,7 @@ import pickle
 import random
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -435,3 +436,10 @@ def test_what_can_be_used_is_ranked_the_best_first(mode: str, order: list[str]) 
         ended(record, trial_id, TrialState.COMPLETED, value)
     ended(record, "failed", TrialState.FAILED, 0.0)
     assert [trial.trial_id for trial in record.ranked()] == order
+
+
+def test_another_thread_may_go_on_with_the_record(tmp_path: Path) -> None:
+    record = history(path=tmp_path / "r")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(ended, record, "a", TrialState.COMPLETED, 1.0).result()
+    assert record.counts() == {TrialState.COMPLETED: 1}

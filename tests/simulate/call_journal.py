@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -165,7 +166,15 @@ class Stamps(Callback):
         self.journal = journal
         self.starts: dict[int, list[float]] = defaultdict(list)
         self.ends: dict[int, list[float]] = defaultdict(list)
+        self.longest_turn_s = 0.0
         self._turn: dict[str, int] = {}
+        self._turn_began = math.inf
+
+    def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+        self._turn_began = time.monotonic()
+
+    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        self.longest_turn_s = max(self.longest_turn_s, time.monotonic() - self._turn_began)
 
     def _end(self, trial: Trial) -> None:
         self.ends[self.journal.numbers[trial.trial_id]].append(time.monotonic())

@@ -14,8 +14,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from raytuner.schedulers import ASHAScheduler
 
-TOLERANCE_S = 0.1  # saving, stopping and the turns in between take Ray so long, us none
-
 
 class PausesAtTwo(FIFOScheduler):
     """Pauses every trial at its second report, once. FIFO resumes what is paused.
@@ -96,9 +94,11 @@ def test_ray_and_the_simulator_make_the_same_calls(name: str, tmp_path: Path) ->
 
     for trial in range(len(study.plans)):
         assert _of(ours.calls, trial) == _of(ray.calls, trial)
-    assert _lag(ray.calls, ours.calls) <= TOLERANCE_S
+    # Saving and stopping take Ray a turn of its loop each; us, no time.
+    tolerance_s = 2 * stamps.longest_turn_s
+    assert _lag(ray.calls, ours.calls) <= tolerance_s
     # Our account of when a worker is free is right: Ray never starts a trial before.
-    assert min(startups) >= -TOLERANCE_S
+    assert min(startups) >= -tolerance_s
     # Nothing is left over, and nothing was missing: every unit of training was simulated once.
     assert len(startups) == sum(len(times) for times in stamps.starts.values())
 

@@ -265,3 +265,12 @@ def test_a_wider_space_keeps_what_both_keep() -> None:
     ]
     assert differences(first, first) == []
     assert math.isinf(both.cardinality)
+
+
+@pytest.mark.parametrize(
+    ("rules", "names"),
+    [(["x > 2"], "keeps the constraint x > 2;"), (["x > 2", "x < 3"], "keeps all of the const")],
+)
+def test_what_nothing_keeps_is_named(rules: list[str], names: str) -> None:
+    with pytest.raises(SpaceError, match=names):
+        Space({"x": Float(0, 1)}, rules).sample(np.random.default_rng(0), 1)

@@ -161,7 +161,7 @@ def test_an_export_holds_no_formula(folder: Path, tmp_path: Path, name: str) -> 
     [
         *(("", sign) for sign in ["=", "+", "-", "@", "\u2212", "\uff1d", "﹫"]),
         *((before, "=") for before in [" ", "\x00", "\u0301", "\u200b"]),  # Z, C, M, C
-        *((before, "x") for before in ["\t", "\n"]),
+        *((before, "x") for before in ["\t", "\n", "\r"]),
     ],
 )
 def test_a_formula_after_what_a_spreadsheet_skips_is_quoted(
@@ -179,7 +179,7 @@ def test_a_formula_after_what_a_spreadsheet_skips_is_quoted(
     ]
 
 
-@pytest.mark.parametrize("text", ["a=b", "", " ", "3 - 4", "'=1", "x\n=1", "½"])
+@pytest.mark.parametrize("text", ["a=b", "", " ", "3 - 4", "'=1", "x\n=1", "x\r=1", "½"])
 def test_other_text_is_not_quoted(text: str, tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": [text, "y"]})
     write_table(cast(Any, SimpleNamespace(results=frame)), tmp_path / "t.csv", "csv")
