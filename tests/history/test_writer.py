@@ -24,7 +24,10 @@ _NUMBERS = itertools.count()
 # How a child of the process that holds the lock comes about, and outlives it.
 CHILDREN = {
     "none": "",
-    "forked": "child = os.fork() or time.sleep(60)",
+    "forked": (
+        "told, tells = os.pipe(); child = os.fork() or (os.write(tells, b'.'), time.sleep(60))\n"
+        "os.read(told, 1)"  # it runs, so it has let go
+    ),
     "started": "child = subprocess.Popen(['sleep', '60']).pid",
     "started with its files": "child = subprocess.Popen(['sleep', '60'], close_fds=False).pid",
 }
