@@ -46,7 +46,9 @@ bayes/test_several.py::test_(a_constraint_nothing|a_search_goes|earlier|the_hype
 bayes/test_strategies.py::test_(evolution_beats|with_a_model_it_beats)
 benchmarks/
 fuzz/
+demo/test_demo_digits.py::test_a_trial_reports
 integrations/test_sklearn_checks
+integrations/test_sklearn_search.py::test_(distributions_are|it_searches_better)
 integrations/test_spaces.py::test_configspaces_conditions
 schedulers/test_freeze_thaw_scheduler.py::test_(equal_seeds|it_pauses|within_a_budget)
 schedulers/test_predictive_scheduler.py::test_it_saves
@@ -55,11 +57,13 @@ search/test_botorch_search.py::TestInBackground::.*-[017]\]
 search/test_constrained.py::test_every_proposal_keeps_them
 search/test_cost.py::test_more_is_found
 search/test_(earlier_studies|fidelities).py::Test
-search/test_fidelities.py::test_(cheap_trials|beside|the_answer)
-search/test_goals.py::test_(trials_stop_early|every_strategy)
-search/test_random_spaces.py::.*\[(?![0-3]\])
+search/test_fidelities.py::test_(a_wrapped|beside|cheap|in_a_process|it_goes_on|the_answer)
+search/test_goals.py::test_(a_weighted|every_strategy|trials_stop_early)
+search/test_random_spaces.py::.*\[(?![01]\])
 search/test_searcher_strategies
 simulate/test_invariants
+simulate/test_predict.py::test_(a_workload|another_scheduler|the_studys_rungs)
+study/test_callbacks.py::test_every_report
 """
 
 
