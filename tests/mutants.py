@@ -76,7 +76,7 @@ def draw(number: int, seed: int) -> list[dict[str, Any]]:
 
 
 def passes(copy: Path, room: str, patience_s: float) -> bool:
-    """Whether the default tests of a room pass in a copy of the repository."""
+    """Run a room's default tests in a copy of the repository, and say whether they pass."""
     process = subprocess.Popen(
         [
             sys.executable,

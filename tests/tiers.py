@@ -1,4 +1,4 @@
-"""Which tests run when. This is the one place that says so; no test carries such a mark itself.
+"""Which tests run when. Only this file says so: no test carries such a mark itself.
 
 - Tests without a mark are the default: pure Python, and a handful of whole studies on Ray.
 - `ray`: needs a cluster, as all that use the fixture `ray_cluster` do.
@@ -12,15 +12,20 @@ from __future__ import annotations
 
 import re
 
-WHOLE_STUDIES = r"""
+
+def _those(lines: str) -> re.Pattern[str]:
+    return re.compile(f"tests/({'|'.join(lines.split())})")
+
+
+WHOLE_STUDIES = _those(r"""
 integration/test_command_line.py::test_killed_and_resumed_with_reports
 integration/test_drop_in.py::test_with_our_scheduler
 integration/test_study.py::test_a_study_and_what_is_kept_of_it
 integrations/test_sklearn_search.py::test_on_ray_a_grid_gives_what_grid_search_gives
 schedulers/test_promotion_in_ray.py::test_a_function_pauses_and_the_best_goes_on
-"""
+""")
 
-NIGHTLY = r"""
+NIGHTLY = _those(r"""
 integration/test_killed
 integration/test_many_studies
 integration/test_metrics
@@ -33,9 +38,9 @@ placement/test_autoscaled_job
 placement/test_on_a_cluster
 report/test_browser
 search/test_random_spaces.py::test_hundreds_of_random_spaces
-"""
+""")
 
-SLOW = r"""
+SLOW = _those(r"""
 bayes/test_(belief|proposers|transfer).py::Test\w+::\w+\[(?!conditional)
 bayes/test_strategies.py::TestStrategies::.*(constrained|STOPPED_EARLY|FAILED|REMOVED)
 bayes/test_strategies.py::TestStrategies::test_(same_seed|state_goes|a_batch)
@@ -52,8 +57,8 @@ integrations/test_sklearn_search.py::test_(distributions_are|it_searches_better)
 integrations/test_spaces.py::test_configspaces_conditions
 schedulers/test_freeze_thaw_scheduler.py::test_(equal_seeds|it_pauses|within_a_budget)
 schedulers/test_predictive_scheduler.py::test_it_saves
-search/test_botorch_search.py::TestIn(side|Background)::.*\[limited
-search/test_botorch_search.py::TestInBackground::.*-[017]\]
+search/test_botorch_search.py::TestInBackground::.*\[limited
+search/test_botorch_search.py::TestInBackground::.*-[07]\]
 search/test_constrained.py::test_every_proposal_keeps_them
 search/test_cost.py::test_more_is_found
 search/test_(earlier_studies|fidelities).py::Test
@@ -64,19 +69,15 @@ search/test_searcher_strategies
 simulate/test_invariants
 simulate/test_predict.py::test_(a_workload|another_scheduler|the_studys_rungs)
 study/test_callbacks.py::test_every_report
-"""
-
-
-def _those(lines: str) -> re.Pattern[str]:
-    return re.compile(f"tests/({'|'.join(lines.split())})")
+""")
 
 
 def tier_of(test_id: str, *, on_ray: bool) -> str | None:
     """The mark of a test; None: it is one of the default."""
-    if _those(WHOLE_STUDIES).match(test_id):
+    if WHOLE_STUDIES.match(test_id):
         return None
-    if _those(NIGHTLY).match(test_id):
+    if NIGHTLY.match(test_id):
         return "nightly"
     if on_ray:
         return "ray"
-    return "slow" if _those(SLOW).match(test_id) else None
+    return "slow" if SLOW.match(test_id) else None

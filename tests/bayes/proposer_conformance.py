@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -91,31 +90,32 @@ def _told(space: Space, proposer: Proposer, n: int, *, state: TrialState) -> His
     return history
 
 
-def endings(spaces: Iterable[str], *, every: str | None) -> list[Any]:
-    """Spaces with trials that completed; the space ``every`` with trials of each end too."""
-    over = [state for state in TrialState if not state.is_live]
-    return [
-        pytest.param((SPACES[name], state), id=f"{name}-{state.value}")
-        for name in spaces
-        for state in over
-        if state is TrialState.COMPLETED or name == every
-    ]
-
-
 def _keys(space: Space, proposals: list[Proposal]) -> list[bytes]:
     return [row.tobytes() for row in space.encode([p.config for p in proposals])]
 
 
 class ProposerConformance:
-    @pytest.fixture(params=sorted(SPACES))
-    def space(self, request: pytest.FixtureRequest) -> Space:
-        return SPACES[request.param]
+    spaces: Sequence[str] = sorted(SPACES)
+    """The names of the spaces that it is tested in."""
 
-    @pytest.fixture(params=endings(sorted(SPACES), every="conditional"))
-    def ended(self, request: pytest.FixtureRequest) -> tuple[Space, TrialState]:
-        """A space, and how all trials in it have ended."""
-        case: tuple[Space, TrialState] = request.param
-        return case
+    spaces_once: Sequence[str] = ()
+    """Further spaces, in which trials complete and nothing else is tested."""
+
+    ends_in: str | None = "conditional"
+    """The space in which trials end in every way; in the others they complete."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Give tests a space, or a space and how its trials end."""
+        if "state" in metafunc.fixturenames:
+            cases = [
+                pytest.param(SPACES[name], state, id=f"{name}-{state.value}")
+                for name in (*self.spaces, *self.spaces_once)
+                for state in TrialState
+                if state is TrialState.COMPLETED or (name == self.ends_in and not state.is_live)
+            ]
+            metafunc.parametrize(("space", "state"), cases)
+        elif "space" in metafunc.fixturenames:
+            metafunc.parametrize("space", [SPACES[name] for name in self.spaces], ids=self.spaces)
 
     def test_asks_before_anything_is_told(self, make: Make, space: Space) -> None:
         proposals = make(space, 0).ask(3)
@@ -124,9 +124,8 @@ class ProposerConformance:
             space.validate(proposal.config)
 
     def test_proposes_from_the_space_whatever_happened(
-        self, make: Make, ended: tuple[Space, TrialState]
+        self, make: Make, space: Space, state: TrialState
     ) -> None:
-        space, state = ended
         proposer = make(space, 1)
         history = _told(space, proposer, 9, state=state)
         proposer.tell(history.snapshot())

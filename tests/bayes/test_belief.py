@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from problems import BRANIN, HARTMANN6, MIXED, Problem, regret, search
-from proposer_conformance import SPACES, Make, ProposerConformance, endings
+from proposer_conformance import Make, ProposerConformance
 from scipy import stats
 
 from raytuner.bayes import BayesProposer, SobolProposer
@@ -15,7 +15,6 @@ from raytuner.bayes.belief import Belief, Beliefs
 from raytuner.bayes.dataset import dataset
 from raytuner.bayes.surrogate import fit, numerics
 from raytuner.errors import SettingError
-from raytuner.history import TrialState
 from raytuner.search.priors import from_json, near, read_priors, to_json
 from raytuner.space import (
     Categorical,
@@ -40,16 +39,7 @@ def _middle(column: Column) -> object:
 class TestWithBeliefs(ProposerConformance):
     """In spaces of three kinds; the proposer itself is tested in all."""
 
-    KINDS = ("conditional", "constrained", "fidelities")
-
-    @pytest.fixture(params=KINDS)
-    def space(self, request: pytest.FixtureRequest) -> Space:
-        return SPACES[request.param]
-
-    @pytest.fixture(params=endings(KINDS, every="conditional"))
-    def ended(self, request: pytest.FixtureRequest) -> tuple[Space, TrialState]:
-        case: tuple[Space, TrialState] = request.param
-        return case
+    spaces = ("conditional", "constrained", "fidelities")
 
     @pytest.fixture
     def make(self) -> Make:

@@ -40,7 +40,7 @@ def noisy(seed: int, *, told: bool, n: int = 30) -> History:
 
 
 def agreement(history: History) -> float:
-    """How right the model has the order of all configurations."""
+    """The rank correlation of the model's means with the truth, over 200 configurations."""
     data = dataset(history.snapshot())
     points = np.random.default_rng(1).random((200, 2))
     with numerics():

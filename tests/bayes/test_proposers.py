@@ -1,9 +1,7 @@
 import pytest
-from proposer_conformance import SPACES, Make, ProposerConformance, endings
+from proposer_conformance import Make, ProposerConformance
 
 from raytuner.bayes import BayesProposer, SobolProposer
-from raytuner.history import TrialState
-from raytuner.space import Space
 
 
 class TestSobolProposer(ProposerConformance):
@@ -11,11 +9,7 @@ class TestSobolProposer(ProposerConformance):
     def make(self) -> Make:
         return SobolProposer
 
-    @pytest.fixture(params=endings(sorted(SPACES), every=None))
-    def ended(self, request: pytest.FixtureRequest) -> tuple[Space, TrialState]:
-        """Results play no part."""
-        case: tuple[Space, TrialState] = request.param
-        return case
+    ends_in = None  # results play no part
 
 
 class TestBayesProposer(ProposerConformance):

@@ -14,7 +14,7 @@ import torch
 from botorch.acquisition import analytic
 from botorch.models import SingleTaskGP
 from problems import BRANIN, MIXED, regret, search
-from proposer_conformance import SPACES, Make, ProposerConformance, endings
+from proposer_conformance import Make, ProposerConformance
 
 from raytuner.bayes.acquisition import PosteriorAcquisition
 from raytuner.bayes.dataset import Dataset, dataset
@@ -51,14 +51,9 @@ class TestStrategies(ProposerConformance):
     def make(self, kind: str) -> Make:
         return lambda space, seed: strategy(kind).make(space, seed, 4)
 
-    @pytest.fixture(params=["mixed"])
-    def space(self, request: pytest.FixtureRequest) -> Space:
-        return SPACES[request.param]
-
-    @pytest.fixture(params=endings(["mixed", "constrained"], every="mixed"))
-    def ended(self, request: pytest.FixtureRequest) -> tuple[Space, TrialState]:
-        case: tuple[Space, TrialState] = request.param
-        return case
+    spaces = ("mixed",)
+    spaces_once = ("constrained",)
+    ends_in = "mixed"
 
 
 # -- convergence ----------------------------------------------------------------------------------

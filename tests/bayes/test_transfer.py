@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from problems import BRANIN, Problem, regret, search
-from proposer_conformance import SPACES, Make, ProposerConformance, endings
+from proposer_conformance import Make, ProposerConformance
 
 from raytuner.bayes import BayesProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
@@ -47,16 +47,7 @@ def _of(space: Space) -> Task:
 class TestWithEarlier(ProposerConformance):
     """In spaces of three kinds; the proposer itself is tested in all."""
 
-    KINDS = ("conditional", "constrained", "fidelities")
-
-    @pytest.fixture(params=KINDS)
-    def space(self, request: pytest.FixtureRequest) -> Space:
-        return SPACES[request.param]
-
-    @pytest.fixture(params=endings(KINDS, every="conditional"))
-    def ended(self, request: pytest.FixtureRequest) -> tuple[Space, TrialState]:
-        case: tuple[Space, TrialState] = request.param
-        return case
+    spaces = ("conditional", "constrained", "fidelities")
 
     @pytest.fixture
     def make(self) -> Make:

@@ -1,8 +1,7 @@
-"""What is kept beside the trials, and the shapes that are refused."""
+"""The shape of what a record keeps beside the trials; any other is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -55,65 +54,50 @@ def test_what_a_study_keeps_has_its_shape() -> None:
 @pytest.mark.parametrize("key", [key for key in GOOD if key != "of no known key"])
 def test_another_type_is_found(key: str) -> None:
     for odd in (object(), [object()], {"a": object()}):
-        if key == "settings" and isinstance(odd, dict):
-            continue  # it may hold more
-        if key == "search_space" and isinstance(odd, dict):
-            continue
+        if key in ("settings", "search_space") and isinstance(odd, dict):
+            continue  # they may hold anything
         said = misshapen({**GOOD, key: odd})
         assert said == f"what it keeps as {key!r} is not what a study keeps"
 
 
-def without(*path: Any) -> Callable[[Any], None]:
-    """Takes away what is at a path of keys."""
-
-    def change(value: Any) -> None:
-        for step in path[:-1]:
-            value = value[step]
-        del value[path[-1]]
-
-    return change
-
-
-def put(new: Any, *path: Any) -> Callable[[Any], None]:
-    """Puts something else at a path of keys."""
-
-    def change(value: Any) -> None:
-        for step in path[:-1]:
-            value = value[step]
-        value[path[-1]] = new
-
-    return change
+GONE = object()
 
 
 @pytest.mark.parametrize(
-    ("key", "change"),
+    ("key", "new", "path"),
     [
-        ("runs", without(0, "what")),
-        ("runs", put(LATEST, 0, "at")),
-        ("runs", put(3, 0, "program")),
-        ("runs", without(0, "folder")),
-        ("runs", put("many", 0, "changes")),
-        ("runs", put([3], 0, "changes")),
-        ("runs", put({"ray": 2.6}, 0, "versions")),
-        ("settings", put("all", "resources", "gpu")),
-        ("settings", put(True, "resources", "gpu")),
-        ("earlier", without(0, "name")),
-        ("earlier", put("long", 0, "max_t")),
-        ("earlier", without(0, "trials")),
-        ("earlier", put("fine", 0, "trials", 0, "state")),
-        ("earlier", without(0, "trials", 0, "values")),
-        ("earlier", put([[1]], 0, "trials", 0, "curve")),
-        ("earlier", put([[None, 0.5]], 0, "trials", 0, "curve")),
-        ("earlier", put([[1, "low"]], 0, "trials", 0, "curve")),
-        ("priors", put([0.1], "x", "mass")),
-        ("priors", put([0.1, float("nan")], "x", "mass")),
-        ("priors", without("x", "units")),
-        ("confirmed", put(["low"], "t1")),
+        ("runs", GONE, [0, "what"]),
+        ("runs", LATEST, [0, "at"]),
+        ("runs", 3, [0, "program"]),
+        ("runs", GONE, [0, "folder"]),
+        ("runs", "many", [0, "changes"]),
+        ("runs", [3], [0, "changes"]),
+        ("runs", {"ray": 2.6}, [0, "versions"]),
+        ("settings", "all", ["resources", "gpu"]),
+        ("settings", True, ["resources", "gpu"]),
+        ("earlier", GONE, [0, "name"]),
+        ("earlier", "long", [0, "max_t"]),
+        ("earlier", GONE, [0, "trials"]),
+        ("earlier", "fine", [0, "trials", 0, "state"]),
+        ("earlier", GONE, [0, "trials", 0, "values"]),
+        ("earlier", [[1]], [0, "trials", 0, "curve"]),
+        ("earlier", [[None, 0.5]], [0, "trials", 0, "curve"]),
+        ("earlier", [[1, "low"]], [0, "trials", 0, "curve"]),
+        ("priors", [0.1], ["x", "mass"]),
+        ("priors", [0.1, float("nan")], ["x", "mass"]),
+        ("priors", GONE, ["x", "units"]),
+        ("confirmed", ["low"], ["t1"]),
     ],
 )
-def test_a_part_that_is_another_is_found(key: str, change: Callable[[Any], None]) -> None:
-    value = deepcopy(GOOD[key])
-    change(value)
+def test_a_part_that_is_another_is_found(key: str, new: Any, path: list[Any]) -> None:
+    """Put ``new`` in place of what is at the path, or take that away."""
+    value = part = deepcopy(GOOD[key])
+    for step in path[:-1]:
+        part = part[step]
+    if new is GONE:
+        del part[path[-1]]
+    else:
+        part[path[-1]] = new
     assert misshapen({key: value}) is not None
 
 

@@ -103,7 +103,7 @@ def check_report(study: Study, html: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the study will be; its files are beside it."""
+    """The study's folder, not there yet; beside it, the files that it starts from."""
     (tmp_path / "train_for_toml.py").write_text(_TRAIN)
     (tmp_path / "study.toml").write_text(_STUDY)
     return tmp_path / "study"

@@ -1,4 +1,4 @@
-"""Which failures are a trial's own fault; how large its share of a GPU has to be."""
+"""Failures that are not a trial's own fault, and the share of a GPU that it gets then."""
 
 from __future__ import annotations
 

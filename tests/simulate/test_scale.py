@@ -60,7 +60,7 @@ def test_choosing_a_trial_looks_at_few_however_many_there_are() -> None:
 
 
 def lines_run(trials: int) -> int:
-    """How many lines of Python a random search runs."""
+    """Count the lines of Python that a random search runs."""
     count = 0
 
     def trace(frame: FrameType, event: str, arg: Any) -> Any:
