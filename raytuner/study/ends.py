@@ -13,7 +13,7 @@ from ray.exceptions import RayActorError
 from ray.tune import Callback
 
 from raytuner import text
-from raytuner.history import History, Trial, TrialState, cause, note_start
+from raytuner.history import History, Trial, TrialState, cause
 from raytuner.placement.known import KnownTrials
 from raytuner.secret import without_secrets
 
@@ -38,7 +38,7 @@ class Ends(Callback):
         """Write down when it began to run: until then it waits for its slot and its process."""
         history: History = self._search.history
         if trial.trial_id in history:
-            note_start(history, trial.trial_id)
+            history.start(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write down what was raised. Called after the searcher has recorded the end."""
