@@ -7,9 +7,9 @@ from typing import Any
 
 from ray.tune import Callback, PlacementGroupFactory
 
+from raytuner.controller.trial_tracker import TrialTracker
 from raytuner.errors import PlacementError, SettingError
 from raytuner.placement.cluster import look
-from raytuner.placement.known import KnownTrials
 from raytuner.placement.preflight import preflight
 from raytuner.placement.request import Request
 
@@ -74,7 +74,7 @@ class Placeable(Callback):
 
     def __init__(self) -> None:
         self._placed: set[PlacementGroupFactory] = set()
-        self._known = KnownTrials()
+        self._known = TrialTracker()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Look at the trials that are new.
