@@ -12,14 +12,11 @@ from __future__ import annotations
 import inspect
 import sys
 import weakref
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
 from ray.tune.experiment import Trial
-
-# Private: the Tuner's constructor, whose frame alone has the param_space as the user wrote it.
-from ray.tune.impl.tuner_internal import TunerInternal
 
 from raytuner.controller.slot_counter import SlotCounter
 
@@ -152,21 +149,6 @@ class ControllerHandle:
 def asked_through(kind: type) -> bool:
     """Return whether a wrapper of this class asks for a trial. Call this only in `suggest`."""
     return any(isinstance(frame.f_locals.get("self"), kind) for frame in _callers())
-
-
-def param_space_of_tuner() -> Mapping[str, Any] | None:
-    """Return the param_space of the Tuner that is being constructed; None at any other time.
-
-    Ray pickles a searcher while it constructs a Tuner. Later it passes the searcher a param_space
-    in which placeholders replace the user's objects.
-    """
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code is TunerInternal.__init__.__code__:
-            given = frame.f_locals["self"].param_space
-            return given if isinstance(given, Mapping) else None
-        frame = frame.f_back
-    return None
 
 
 def _callers() -> Iterator[FrameType]:

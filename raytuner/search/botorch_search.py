@@ -19,12 +19,8 @@ from raytuner.bayes import Proposer, best_by_model
 from raytuner.bayes.seen import Seen
 from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
-from raytuner.controller.handle import (
-    ControllerHandle,
-    ahead,
-    asked_through,
-    param_space_of_tuner,
-)
+from raytuner.controller.handle import ControllerHandle, ahead, asked_through
+from raytuner.controller.tuner import param_space_of_tuner
 from raytuner.errors import HistoryError, InUseError, MetricError, SettingError, SpaceError
 from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
 from raytuner.history import (

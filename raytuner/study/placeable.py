@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune import Callback, PlacementGroupFactory
 
 from raytuner.controller.trial_tracker import TrialTracker
+from raytuner.controller.tuner import request_of_function
 from raytuner.errors import PlacementError, SettingError
 from raytuner.placement.cluster import look
 from raytuner.placement.preflight import preflight
@@ -58,9 +59,8 @@ def require_room(runnable: Any) -> None:
     Raises:
         PlacementError: No node that is there, or that the autoscaler may add, can hold it.
     """
-    # Ray keeps a function's request there, its own `with_resources` or ours.
-    request = getattr(runnable, "_resources", None)
-    if isinstance(request, PlacementGroupFactory):
+    request = request_of_function(runnable)
+    if request is not None:
         preflight(Request.of(request), look()).require()
 
 

@@ -15,7 +15,7 @@ from ray.tune.search import ConcurrencyLimiter
 
 import raytuner
 from raytuner import BoTorchSearch
-from raytuner.controller.handle import param_space_of_tuner
+from raytuner.controller.tuner import param_space_of_tuner
 from raytuner.errors import RaytunerWarning, SpaceError
 from raytuner.space import Space
 
