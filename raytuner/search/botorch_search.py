@@ -19,6 +19,8 @@ from raytuner.bayes import Proposer, best_by_model
 from raytuner.bayes.seen import Seen
 from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
+from raytuner.controller.handle import ControllerHandle, ahead, asked_through
+from raytuner.controller.tuner import param_space_of_tuner
 from raytuner.errors import HistoryError, InUseError, MetricError, SettingError, SpaceError
 from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
 from raytuner.history import (
@@ -45,14 +47,12 @@ from raytuner.search.earlier_study import EarlierStudy, check_earlier, read_earl
 from raytuner.search.evaluated import Evaluated, tell
 from raytuner.search.factory import BayesFactory, StrategyFactory
 from raytuner.search.initial import InitialPoints
-from raytuner.search.lookahead import Lookahead, ahead, asked_through
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
 from raytuner.search.outcome import Outcome, correct, ending, keep, record
 from raytuner.search.param_space import (
     GRIDS,
     grids,
-    param_space_of_tuner,
     warn_of_constants,
     warn_of_too_few,
     with_untried,
@@ -100,7 +100,7 @@ class BoTorchSearch(Searcher):
     A process beside the trials fits the model and computes proposals, so that Ray's loop never
     waits for them. A free slot does where that costs it little, such as a tenth of a trial
     (:mod:`raytuner.search.background`). As many trials are proposed as the cluster has slots for,
-    and one more (:mod:`raytuner.search.lookahead`).
+    and one more (:mod:`raytuner.controller.handle`).
 
     Several objectives, as a list of metrics and one of modes: each proposal weighs them anew, and
     what comes of them all is a Pareto front (``history.pareto()``); or, with ``weights``, their
@@ -284,7 +284,7 @@ class BoTorchSearch(Searcher):
         self._history: History | None = None
         self._proposer_state: dict[str, Any] | None = None
         self._proposals: Proposals | None = None  # made when they are first needed
-        self._lookahead = Lookahead()
+        self._lookahead = ControllerHandle()
         self._used: Seen | None = None
         self._used_until = 0  # trials that it holds
         if self._space is not None and self._goal is not None:
