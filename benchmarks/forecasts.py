@@ -126,14 +126,14 @@ class Asking(FIFOScheduler):
         t, trial_id = int(result["training_iteration"]), str(trial.trial_id)
         if t not in RUNGS:
             return self.CONTINUE
-        metrics = {self._about: float(result[self._about])}
-        space, snapshot = self._searcher.curves_with(trial_id, t, metrics)
-        self._forecaster = self._forecaster or Forecaster(space)
-        forecast = self._forecaster(snapshot, trial_id)
+        self._searcher.record(trial_id, result)
+        history = self._searcher.history
+        self._forecaster = self._forecaster or Forecaster(history.space)
+        forecast = self._forecaster(history.snapshot(), trial_id)
         if forecast is not None:
             self.forecasts.append((trial_id, t, forecast.chance, forecast.rival))
         if self._rng.random() < STOP_AT_A_RUNG:
-            self._searcher.on_trial_stopped(trial_id, "by chance")
+            history.end(trial_id, TrialState.STOPPED_EARLY, "by chance")
             return self.STOP
         return self.CONTINUE
 

@@ -99,7 +99,7 @@ class Watch(Callback):
 def run(
     trainable: Any, folder: Path, searcher: BoTorchSearch | None = None, **config: Any
 ) -> tuple[ASHAScheduler, Watch]:
-    scheduler, watch = ASHAScheduler(max_t=MAX_T, type="promotion", seed=0), Watch()
+    scheduler, watch = ASHAScheduler(max_t=MAX_T, variant="promotion", seed=0), Watch()
     tune.Tuner(
         trainable,
         param_space=SPACE,
@@ -154,7 +154,7 @@ def test_a_function_without_checkpoints_is_refused_at_its_first_rung(tmp_path: P
             metric="loss",
             mode="min",
             num_samples=4,
-            scheduler=ASHAScheduler(max_t=MAX_T, type="promotion"),
+            scheduler=ASHAScheduler(max_t=MAX_T, variant="promotion"),
             storage_path=tmp_path,
             progress=False,
         )

@@ -22,6 +22,7 @@ from raytuner.controller.slot_counter import SlotCounter
 from raytuner.history import TrialState
 from raytuner.placement import Request
 from raytuner.search import BoTorchSearch
+from raytuner.search.active import ActiveSearch
 from raytuner.search.restore import FIRST, counted
 from raytuner.space import Float, Space
 from raytuner.study.progress import room
@@ -91,10 +92,18 @@ def test_by_hand_there_is_no_loop_and_no_bound() -> None:
 
 
 class Closes(BoTorchSearch):
+    """Counts how often its source of proposals is closed."""
+
     closed = 0
 
-    def close(self) -> None:
-        self.closed += 1
+    def _begin(self) -> ActiveSearch:
+        search = super()._begin()
+
+        def close() -> None:
+            self.closed += 1
+
+        search.close = close  # type: ignore[method-assign]
+        return search
 
 
 def closes() -> Closes:
@@ -124,8 +133,8 @@ def test_a_copy_looks_for_its_own_loop() -> None:
     loop = Loop(search)
     loop.step()
     copy = pickle.loads(pickle.dumps(search))
-    assert not copy._lookahead.is_known
-    assert search._lookahead.is_known
+    assert not copy._controller.is_known
+    assert search._controller.is_known
 
 
 def killed(loop: Loop, saved: Path, kept: int, again: int) -> Loop:
