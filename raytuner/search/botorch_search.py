@@ -20,6 +20,14 @@ from raytuner.bayes.seen import Seen
 from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.controller.handle import ControllerHandle, ahead, asked_through
+from raytuner.controller.recorder import (
+    FEW,
+    Recorder,
+    record_checkpoint,
+    record_further,
+    record_metrics,
+)
+from raytuner.controller.report import Report, read_resource
 from raytuner.controller.tuner import param_space_of_tuner
 from raytuner.errors import HistoryError, InUseError, MetricError, SettingError, SpaceError
 from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
@@ -28,7 +36,6 @@ from raytuner.history import (
     History,
     Origin,
     Repeats,
-    Snapshot,
     Trial,
     TrialState,
     Writer,
@@ -36,9 +43,7 @@ from raytuner.history import (
     proposal_counts,
 )
 from raytuner.history.goal import names_of
-from raytuner.ray_report import FEW, Unreported, lacking, read_report, resource_of
 from raytuner.search.background import Background, StartProcess
-from raytuner.search.checkpoints import last_checkpoint, note_checkpoint
 from raytuner.search.earlier import EARLIER, tasks_within, within
 from raytuner.search.earlier import from_json as earlier_from_json
 from raytuner.search.earlier import to_json as earlier_json
@@ -48,7 +53,7 @@ from raytuner.search.factory import BayesFactory, StrategyFactory
 from raytuner.search.initial import InitialPoints
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
-from raytuner.search.outcome import Outcome, correct, ending, keep, record
+from raytuner.search.outcome import Outcome, correct, ending
 from raytuner.search.param_space import (
     GRIDS,
     grids,
@@ -61,7 +66,7 @@ from raytuner.search.priors import from_json as priors_from_json
 from raytuner.search.priors import to_json as priors_json
 from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals
-from raytuner.search.restore import RECORD_FILE, UNKNOWN_TO_RAY, LateEnd, counted, reconciled
+from raytuner.search.restore import RECORD_FILE, UNKNOWN_TO_RAY, counted, reconciled
 from raytuner.search.tune_space import (
     check_functions,
     has_domains,
@@ -261,11 +266,10 @@ class BoTorchSearch(Searcher):
         self._again: tuple[list[Config], int] = ([], 0)  # and how many trials there were before
         self._narrowed: Narrowed | None = None
         self._max_concurrent: int | None = None
-        self._has_scheduler = False  # one of ours: it says which trials it stops
-        self._stopped: dict[str, str] = {}
+        self._has_scheduler = False  # one of ours: it records which trials it stops
         self._invalid: dict[str, str] = {}
         self._heard_at: dict[str, float] = {}
-        self._unreported = Unreported()
+        self._recorder = Recorder()
         self._repeats = Repeats()
         # The search ends once this many trials never reported the metric and none did; 0: never.
         self.stop_unreported_after = FEW
@@ -436,7 +440,7 @@ class BoTorchSearch(Searcher):
         """
         history = self._ready()
         if not history.has_values:
-            self._unreported.check(self.stop_unreported_after)
+            self._recorder.unreported.check(self.stop_unreported_after)
         if not history.goal.is_plain and asked_through(Repeater):
             raise SettingError(
                 f"Ray's Repeater passes on the mean of one metric, and this search needs"
@@ -502,33 +506,26 @@ class BoTorchSearch(Searcher):
                 trial of this search has sent a valid report so far.
         """
         history = self._ready()
-        self._reopen(history, trial_id)
-        if not history.is_live(trial_id):
-            return
-        keep(history, trial_id, result)
-        goal, time_attr = history.goal, history.time_attr
-        try:
-            report = read_report(result, time_attr, goal.required, goal.optional)
-        except MetricError as error:
-            if not history.has_values:
+        report = self._recorder.take(trial_id, result)  # a raytuner scheduler had it before
+        if report is None:
+            # HyperBandForBOHB says so before this report.
+            pauses = trial_id in history and history[trial_id].state is TrialState.PAUSED
+            try:
+                report = self.record(trial_id, result)
+            except MetricError:
                 self.close()  # this ends the search
                 raise
-            if not lacking(result, [time_attr]):
-                self.on_trial_invalid(trial_id, str(error))
+            if pauses:
+                history.pause(trial_id)
+        if not history.is_live(trial_id):
             return
-        if report is None:
-            self._unreported.note(trial_id, result)
-            if (at := resource_of(result, time_attr)) is not None:
-                self._heard_at[trial_id] = at
+        if report.error:
+            self._invalid[trial_id] = report.error
             return
-        t, metrics = report
-        pauses = history[trial_id].state is TrialState.PAUSED  # Ray says so before this report
-        record(history, trial_id, t, metrics)
-        note_checkpoint(history, trial_id, result)
-        if pauses:
-            history.pause(trial_id)
-        self._heard_at[trial_id] = t
-        self._turn()
+        if report.t is not None:
+            self._heard_at[trial_id] = report.t
+        if report.metrics is not None:
+            self._turn()
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -536,41 +533,43 @@ class BoTorchSearch(Searcher):
         """Record how a trial ended; see :func:`raytuner.search.outcome.ending`."""
         history = self._ready()
         self._reopen(history, trial_id)
-        if not history.is_live(trial_id):
-            return
         outcome = Outcome(
             error=error,
             result=result or None,
-            stopped=self._stopped.pop(trial_id, None),
             invalid=self._invalid.pop(trial_id, None),
             has_scheduler=self._has_scheduler,
             heard_at=self._heard_at.pop(trial_id, None),
-            keys=self._unreported.forget(trial_id),
+            keys=self._recorder.unreported.forget(trial_id),
         )
-        state, reason, report = ending(history, trial_id, outcome)
-        keep(history, trial_id, result or {})
-        if report is not None:
-            record(history, trial_id, *report)
-            note_checkpoint(history, trial_id, result or {})
-        history.end(trial_id, state, reason)
-        told = error or outcome.invalid is not None or history.last(trial_id) is not None
-        if state is TrialState.FAILED and not told:
-            if (said := self._repeats.next(reason)) is not None:
-                logger.warning("Trial %s has failed: %s.", trial_id, said)
-            self._unreported.count(reason)
+        if history.is_live(trial_id):  # else a raytuner scheduler has stopped it
+            self._record_end(history, trial_id, outcome)
         correct(history)
         self._turn(more=-1)
 
+    def _record_end(self, history: History, trial_id: str, outcome: Outcome) -> None:
+        result = outcome.result or {}
+        state, reason, report = ending(history, trial_id, outcome)
+        record_further(history, trial_id, read_resource(result, history.time_attr), result)
+        if report is not None:
+            record_metrics(history, trial_id, *report)
+            record_checkpoint(history, trial_id, result)
+        history.end(trial_id, state, reason)
+        told = outcome.error or outcome.invalid is not None or history.last(trial_id) is not None
+        if state is TrialState.FAILED and not told:
+            if (said := self._repeats.next(reason)) is not None:
+                logger.warning("Trial %s has failed: %s.", trial_id, said)
+            self._recorder.unreported.count(reason)
+
     def on_pause(self, trial_id: str) -> None:
-        """A trial will wait for its scheduler, after the report that comes next."""
+        """Record that a trial will wait (from Ray's HyperBandForBOHB)."""
         self.history.pause(trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
-        """A paused trial is about to go on."""
+        """Record that a paused trial is about to go on (from Ray's HyperBandForBOHB)."""
         if self.history.is_live(trial_id):
             self.history.reopen(trial_id)
 
-    # -- a raytuner scheduler's hooks (raytuner.schedulers.partner) -------------------------------
+    # -- what a raytuner scheduler needs (raytuner.schedulers.partner) ----------------------------
 
     def join_schedule(self, *, time_attr: str, max_t: float) -> None:
         """A scheduler judges trials by ``time_attr`` and ends them at ``max_t``."""
@@ -580,93 +579,36 @@ class BoTorchSearch(Searcher):
         if self._max_t is None or history.max_t is None:
             self._max_t = history.max_t = float(max_t)
 
-    @property
-    def goal(self) -> Goal:
-        """What the search is after.
+    def record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
+        """Enter a report into the record; see :meth:`raytuner.controller.recorder.Recorder.record`.
 
-        Raises:
-            SpaceError, MetricError: As for ``history``.
+        A scheduler calls this before it decides. ``on_trial_result`` then finds it done.
         """
-        return self.history.goal
-
-    def reports(self) -> list[tuple[str, float, dict[str, float]]]:
-        """Every report so far at full fidelity, ``(trial_id, t, metrics)``, oldest first.
-
-        A restored scheduler, of which Ray saves nothing, takes up its rungs from them.
-        """
-        history, times = self.history, self.history.report_times()
-        found = sorted(
-            (times[trial.trial_id][t], trial.trial_id, t)
-            for trial in history.trials
-            if trial.origin is not Origin.EVALUATED and history.is_full(trial)
-            for t, _ in trial.values
-        )
-        return [(trial_id, t, history.metrics_at(trial_id, t)) for _, trial_id, t in found]
-
-    def is_full(self, trial_id: str) -> bool:
-        """Whether a trial is at full fidelity; each is where no hyperparameter is a fidelity."""
         history = self._ready()
-        if not history.space.fidelities or trial_id not in history:
-            return True
-        return history.is_full(history[trial_id])
+        self._reopen(history, trial_id)
+        return self._recorder.record(history, trial_id, result)
 
-    def curves_with(
-        self, trial_id: str, t: float, metrics: Mapping[str, float]
-    ) -> tuple[Space, Snapshot]:
-        """The search space and the record, with a report in it that Ray has yet to hand on.
+    def had_ended(self, trial_id: str) -> bool:
+        """Whether a trial had ended that Ray, killed before it saved that, is about to run again.
 
-        Args:
-            trial_id: The trial.
-            t: Where it reports, in units of ``time_attr``.
-            metrics: What, by the metric's name.
-        """
-        record(self.history, trial_id, t, metrics)
-        return self.curves()
-
-    def curves(self) -> tuple[Space, Snapshot]:
-        """The search space and the record."""
-        return self.history.space, self.history.snapshot()
-
-    def end_again(self, trial_id: str) -> LateEnd | None:
-        """How a trial had ended that Ray, killed before it saved so, is about to run again.
-
-        None if it has not ended, as far as the record goes. Asked once: the trial is over then.
+        Asked once: the trial is over then.
         """
         if trial_id in self._begun_late:
             self._reopen(self.history, trial_id)
         if trial_id not in self._ended_late:
-            return None
+            return False
         self._ended_late.discard(trial_id)
-        history = self.history
-        report: dict[str, Any] = {}
-        if (last := history.last(trial_id)) is not None:
-            report = {history.time_attr: last[0], **history.metrics_at(trial_id, last[0])}
-        return LateEnd(history[trial_id].state is TrialState.FAILED, report)
+        return True
 
-    def end_unknown(self, known: Container[str]) -> None:
-        """Ray runs no trials but these: others that live in the record were lost to it."""
+    def remove_lost(self, known: Container[str]) -> None:
+        """End the live trials that Ray does not know: they were lost to it.
+
+        Args:
+            known: Ids of Ray's trials.
+        """
         for trial_id in self.history.live():
             if trial_id not in known:
                 self.history.end(trial_id, TrialState.REMOVED, UNKNOWN_TO_RAY)
-
-    def last_checkpoint(self, trial_id: str) -> Mapping[str, Any] | None:
-        """See :func:`raytuner.search.checkpoints.last_checkpoint`."""
-        return last_checkpoint(self.history, trial_id)
-
-    def on_trial_stopped(self, trial_id: str, reason: str) -> None:
-        """The scheduler is about to stop the trial before ``max_t``."""
-        self._stopped[trial_id] = reason
-
-    def on_trial_invalid(self, trial_id: str, reason: str) -> None:
-        """The trial sent a report that cannot be used, or its training raised ``reason``."""
-        self._invalid[trial_id] = reason
-
-    def on_trial_retried(self, what: str, trial_id: str, count: int) -> None:
-        """The trial goes on after an error that was not its own, for ``what`` so often by now.
-
-        The record has it under ``what``, as ``{trial_id: count}``.
-        """
-        self.history.set_meta(what, {**self.history.get_meta(what, {}), trial_id: count})
 
     # -- what the search knows ------------------------------------------------------------------
 

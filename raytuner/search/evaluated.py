@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from raytuner.controller.recorder import record_metrics
+from raytuner.controller.report import read_metrics
 from raytuner.errors import MetricError
 from raytuner.history import History, Origin, TrialState
-from raytuner.ray_report import read_metrics
-from raytuner.search.outcome import record
 from raytuner.space import Config, Space
 
 
@@ -52,7 +52,7 @@ def tell(history: History, point: Evaluated) -> None:
     elif point.pruned:
         history.end(trial_id, TrialState.STOPPED_EARLY, "stopped where it was evaluated")
     else:
-        record(history, trial_id, len(point.curve) or history.max_t or 1.0, metrics)
+        record_metrics(history, trial_id, len(point.curve) or history.max_t or 1.0, metrics)
         needed = {name: metrics[name] for name in history.goal.required}
         odd = [f"{name} is {value}" for name, value in needed.items() if not math.isfinite(value)]
         history.end(trial_id, TrialState.FAILED if odd else TrialState.COMPLETED, ", ".join(odd))
@@ -64,10 +64,10 @@ def _metrics(history: History, point: Evaluated) -> dict[str, float]:
     if point.error:
         return {}
     if isinstance(point.value, Mapping):
-        return read_metrics(point.value, goal.required, goal.optional)
+        return read_metrics(point.value, goal)
     if len(goal.required) > 1:
         raise MetricError(
             f"add_evaluated_point got the one number {point.value!r}; this search has the metrics"
             f" {', '.join(goal.required)}: give a dict of them"
         )
-    return read_metrics({history.metric: point.value}, goal.required, goal.optional)
+    return read_metrics({history.metric: point.value}, goal)

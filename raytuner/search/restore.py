@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -69,18 +68,6 @@ FIRST = "first_of_run"
 """Under this key the record has the number of the first trial of the last ``num_samples``."""
 
 _SAVED = "searcher-state-*.pkl"
-
-
-class LateEnd(NamedTuple):
-    """How a trial ended after Ray had last saved it.
-
-    Attributes:
-        failed: Whether it had failed.
-        report: What of its last report is on record: the ``time_attr`` and the metrics.
-    """
-
-    failed: bool
-    report: Mapping[str, float]
 
 
 class Reconciled(NamedTuple):

@@ -469,7 +469,7 @@ def test_on_ray_candidates_are_paused_and_the_best_go_on_as_if_they_had_not_been
         cv=2,
         early_stopping="partial_fit",
         max_t=3,
-        scheduler=raytuner.ASHAScheduler(max_t=3, grace_period=1, type="promotion"),
+        scheduler=raytuner.ASHAScheduler(max_t=3, grace_period=1, variant="promotion"),
         random_state=0,
         storage_path=tmp_path,
     ).fit(X, y)
