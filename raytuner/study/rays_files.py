@@ -16,8 +16,8 @@ from raytuner import text
 from raytuner.controller.report import read_further, read_report
 from raytuner.errors import RaytunerError
 from raytuner.history import Goal, Origin, Remains, TrialState
-from raytuner.history.beside import is_time
-from raytuner.history.format import as_text
+from raytuner.history.metadata import is_time
+from raytuner.history.sqlite import as_text
 from raytuner.secret import without_secrets
 from raytuner.space import Space
 from raytuner.study.ends import reason_of
@@ -77,10 +77,10 @@ def reports_in(
         if further:
             remains.keep("last", (trial_id, as_text(further)))
         state, reason = _end(trial, rows, last_t, max_t)
-        ended_at = _time(rows[-1].get("timestamp"))
+        ended = _time(rows[-1].get("timestamp"))
         remains.keep(
             "trial",
-            (trial_id, number, dumped, state, reason, Origin.RECOVERED.value, begun, ended_at),
+            (trial_id, number, dumped, state, reason, Origin.RECOVERED.value, begun, None, ended),
         )
     return remains, tuple(lost)
 
