@@ -105,14 +105,12 @@ class Asking(FIFOScheduler):
 
     Args:
         searcher: The searcher beside it.
-        metric: What is asked about.
         seed: Of the chance.
     """
 
-    def __init__(self, searcher: BoTorchSearch, metric: str, seed: int) -> None:
+    def __init__(self, searcher: BoTorchSearch, seed: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._searcher = searcher
-        self._about = metric
         self._rng = random.Random(seed)
         self._forecaster: Forecaster | None = None
         self.forecasts: list[tuple[str, int, float, str]] = []  # trial, t, chance, rival
@@ -141,7 +139,7 @@ class Asking(FIFOScheduler):
 def ask(data: lcbench.LCBench, instance: str, seed: int, trials: int) -> list[Said]:
     """One search, and what was said in it."""
     searcher = BoTorchSearch(background=False, seed=seed)
-    scheduler = Asking(searcher, lcbench.METRIC, seed)
+    scheduler = Asking(searcher, seed)
     search(data.problem(instance), seed, trials, searcher, scheduler)
     end = ends(data, instance, searcher)
     return [

@@ -85,12 +85,16 @@ class RuleScheduler(FIFOScheduler):
         own = self._settings
         if (own.metric and metric) or (own.mode and mode):
             return False
-        metric, mode = own.metric if metric is None else metric, own.mode if mode is None else mode
-        if metric is None and mode is not None:
-            metric = DEFAULT_METRIC  # a function that returns a bare number
-        self._settings = replace(own, metric=metric, mode=mode)
-        if metric is not None:
-            self._settings.goal()  # a metric without a mode is an error already here
+        given = replace(
+            own,
+            metric=own.metric if metric is None else metric,
+            mode=own.mode if mode is None else mode,
+        )
+        if given.metric is None and given.mode is not None:
+            given = replace(given, metric=DEFAULT_METRIC)  # a function that returns a bare number
+        if given.metric is not None:
+            given.goal()  # a metric without a mode is an error already here
+        self._settings = given
         return True
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:

@@ -70,7 +70,7 @@ class Halves(Rule):
     """A rule from outside the package: a trial whose value is below 0.5 at half of `max_t` ends."""
 
     def decide(self, table: History, trial_id: str, t: float) -> Decision | None:
-        if t < self.max_t / 2 or self.value(table, trial_id, t) >= 0.5:
+        if t < self.max_t / 2 or table.metrics_at(trial_id, t)[table.metric] >= 0.5:
             return None
         return Verdict(Action.STOP, t, rank=2, recorded=2, quota=1)
 

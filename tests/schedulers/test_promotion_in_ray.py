@@ -119,7 +119,7 @@ def run(
 
 
 def check(scheduler: ASHAScheduler, watch: Watch) -> None:
-    (rung,) = scheduler.halving.rungs
+    (rung,) = scheduler.rule.rungs
     assert (rung.recorded, rung.went_on) == (4, 1)
     # From their checkpoints: no epoch is trained twice, and one trial gets to the end.
     assert sorted(watch.epochs.values()) == [[1], [1], [1], [1, 2, 3]]

@@ -213,7 +213,7 @@ def check_case(case: Case, folder: Path) -> int:
         if again is not None:
             assert _key(space, again.suggest(trial_id)) == _key(space, config)
         if config == Searcher.FINISHED:
-            within = searcher._searched().space
+            within = searcher._search()._searched().space
             assert len(seen) >= within.cardinality
             return number
         assert isinstance(config, dict)

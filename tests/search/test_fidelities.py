@@ -155,7 +155,7 @@ def test_it_goes_on_after_a_save(tmp_path: Path) -> None:
     again = BoTorchSearch(background=False)
     again.restore(str(tmp_path / "saved"))
     assert again.history.space.fidelities == (1, 2)
-    assert again.goal.cost == "time_total_s"
+    assert again.history.goal.cost == "time_total_s"
     assert again.suggest("next") == first.suggest("next")
     read = History.read(tmp_path / "saved")
     best = read.best()

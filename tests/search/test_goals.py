@@ -11,7 +11,7 @@ from ray import tune
 
 from raytuner import ASHAScheduler, BoTorchSearch, PredictiveTerminationScheduler
 from raytuner.errors import MetricError, SettingError
-from raytuner.history import History, TrialState
+from raytuner.history import Goal, History, TrialState
 from raytuner.schedulers import RuleScheduler
 from raytuner.simulate import Cluster, Curve, simulate
 
@@ -107,7 +107,7 @@ def test_a_scheduler_of_its_own_metric_keeps_it() -> None:
     searcher = search()
     scheduler: RuleScheduler = ASHAScheduler(metric="loss", mode="min", max_t=9)
     simulate(objective, SPACE, searcher=searcher, scheduler=scheduler, num_samples=4, seed=0)
-    assert scheduler.rule.goal.metrics == ("loss",)
+    assert scheduler.rule.goal == Goal.of("loss", "min")
 
 
 def test_a_weighted_sum_is_one_objective() -> None:

@@ -84,7 +84,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             Scores are of the last step; those of folds that were not run are NaN.
         max_t: How many steps are a whole evaluation.
         scheduler: Who stops early in ASHA's place: a scheduler of raytuner's or Ray's with the same
-            ``max_t``. ``raytuner.ASHAScheduler(max_t=27, variant="promotion")`` pauses candidates and
+            `max_t`. `raytuner.ASHAScheduler(max_t=27, variant="promotion")` pauses candidates and
             goes on with the best of them. With it, fitted estimators are kept at each step.
         parallel_folds: Run the folds of a candidate at the same time, each in a process of its own
             that gets ``resources``. For few candidates on many processors.
