@@ -9,7 +9,7 @@ from typing import Any
 
 from raytuner.controller.report import Report, lacking, own_keys, read_further, read_report
 from raytuner.errors import MetricError, RaytunerWarning
-from raytuner.history import History, TrialState
+from raytuner.history import Table, TrialState
 
 FEW = 3
 """A search stops once this many trials ended without the metric and none has reported it."""
@@ -40,7 +40,7 @@ class Recorder:
         self._further = further
         self._last: tuple[str, Mapping[str, Any], Report] | None = None
 
-    def record(self, history: History, trial_id: str, result: Mapping[str, Any]) -> Report:
+    def record(self, history: Table, trial_id: str, result: Mapping[str, Any]) -> Report:
         """Read a report, and enter it if its trial is live.
 
         Args:
@@ -124,7 +124,7 @@ once in each trial, or name another metric"
     )
 
 
-def record_metrics(history: History, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:
+def record_metrics(history: Table, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:
     """Record the goal's metrics. Warn once of a cost or standard error that cannot be used."""
     for name, what in history.goal.unusable(metrics).items():
         if name in history.warned_of:
@@ -146,7 +146,7 @@ def record_metrics(history: History, trial_id: str, t: float, metrics: Mapping[s
 
 
 def record_further(
-    history: History, trial_id: str, t: float | None, result: Mapping[str, Any]
+    history: Table, trial_id: str, t: float | None, result: Mapping[str, Any]
 ) -> None:
     """Record the numbers of a report that the goal does not need, if it has a resource."""
     if t is not None:
@@ -154,7 +154,7 @@ def record_further(
         history.keep(trial_id, t, read_further(result, needed))
 
 
-def record_checkpoint(history: History, trial_id: str, result: Mapping[str, Any]) -> None:
+def record_checkpoint(history: Table, trial_id: str, result: Mapping[str, Any]) -> None:
     """Record which checkpoint came with a report, if one did.
 
     Ray saves that too, but only with the experiment: every ten seconds, or less often.
@@ -164,7 +164,7 @@ def record_checkpoint(history: History, trial_id: str, result: Mapping[str, Any]
         history.set_meta(_CHECKPOINT + trial_id, kept)
 
 
-def last_checkpoint(history: History, trial_id: str) -> Mapping[str, Any]:
+def last_checkpoint(history: Table, trial_id: str) -> Mapping[str, Any]:
     """Return the folder of a trial's last checkpoint and how far the trial had come there.
 
     Under Ray's names: `checkpoint_dir_name`, `training_iteration`, `time_total_s`. Empty if the
@@ -174,7 +174,7 @@ def last_checkpoint(history: History, trial_id: str) -> Mapping[str, Any]:
     return found
 
 
-def stop_early(history: History, trial_id: str, reason: str) -> None:
+def stop_early(history: Table, trial_id: str, reason: str) -> None:
     """End a live trial that a scheduler stops before its full resource.
 
     It is STOPPED_EARLY; FAILED if its last value is not finite; REMOVED if it has none.
@@ -189,7 +189,7 @@ def stop_early(history: History, trial_id: str, reason: str) -> None:
         history.end(trial_id, TrialState.STOPPED_EARLY, reason)
 
 
-def not_finite(history: History, metrics: Mapping[str, float]) -> str:
+def not_finite(history: Table, metrics: Mapping[str, float]) -> str:
     """Say which required metric is not finite at a trial's end; empty if all are finite."""
     for name in history.goal.required:
         if not math.isfinite(value := metrics.get(name, math.nan)):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from raytuner.halving.score import Value, value_of
 from raytuner.halving.verdict import Decision
-from raytuner.history import Goal, History, Origin
+from raytuner.history import Goal, History, Origin, Table
 
 Alive = Callable[[str], bool]
 """Whether a trial, by its id, can still go on: it has neither ended nor failed."""
@@ -33,7 +33,7 @@ class Rule(ABC):
         self.max_t = max_t
 
     @abstractmethod
-    def decide(self, table: History, trial_id: str, t: float) -> Decision | None:
+    def decide(self, table: Table, trial_id: str, t: float) -> Decision | None:
         """Decide about a trial that has reported at `t`; None lets it go on.
 
         The report is in the table. Asked again at the same `t` (a retry repeats reports), the rule
@@ -69,7 +69,7 @@ class Rule(ABC):
         """
         return ()
 
-    def replay(self, table: History, reports: Iterable[tuple[str, float]]) -> None:
+    def replay(self, table: Table, reports: Iterable[tuple[str, float]]) -> None:
         """Bring the rule to where the table is, after a crash.
 
         Args:
@@ -83,18 +83,18 @@ class Rule(ABC):
     def summary(self) -> str:
         """Return the current state in one line."""
 
-    def value(self, table: History, trial_id: str, t: float) -> Value:
+    def value(self, table: Table, trial_id: str, t: float) -> Value:
         """Return what a trial is judged by at `t`; larger is better."""
         return value_of(self.goal or table.goal, table.metrics_at(trial_id, t))
 
 
-def reports_in_order(table: History) -> list[tuple[str, float]]:
+def reports_in_order(history: History) -> list[tuple[str, float]]:
     """Return `(trial_id, t)` of all reports of trials at full fidelity, oldest first."""
-    times = table.report_times()
+    times = history.report_times()
     found = sorted(
-        (times[trial.trial_id][t], trial.trial_id, t)
-        for trial in table.trials
-        if trial.origin is not Origin.EVALUATED and table.is_full(trial)
-        for t, _ in trial.values
+        (at, trial.trial_id, t)
+        for trial in history.trials
+        if trial.origin is not Origin.EVALUATED and history.is_full(trial)
+        for t, at in times[trial.trial_id].items()
     )
     return [(trial_id, t) for _, trial_id, t in found]

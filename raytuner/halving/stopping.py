@@ -21,6 +21,18 @@ class Stopping(SuccessiveHalving):
     Source: A. Klein et al. (2020), arXiv:2003.10865, which describes both variants.
 
     See `SuccessiveHalving` for arguments, and for what holds in both variants.
+
+    Example:
+        >>> from raytuner.history import Goal, Table
+        >>> rule = Stopping(max_t=27)
+        >>> table = Table(Goal.of("accuracy", "max"), "training_iteration", max_t=27)
+        >>> for trial_id, accuracy in (("a", 0.5), ("b", 0.4)):
+        ...     table.add(trial_id, {})
+        ...     table.report(trial_id, 1, accuracy)
+        ...     verdict = rule.decide(table, trial_id, 1)
+        ...     print(verdict.action.value, "-", verdict.reason)
+        continue - rank 1 of 1 at rung 1: only the best goes on
+        stop - rank 2 of 2 at rung 1: only the best goes on
     """
 
     def _judge_by_rank(self, rung: Rung, trial_id: str, value: Value) -> Verdict:

@@ -17,7 +17,7 @@ from raytuner.halving.rung import Rung
 from raytuner.halving.rungs import amount, bracket_levels, bracket_weights
 from raytuner.halving.score import Value
 from raytuner.halving.verdict import Action, Verdict
-from raytuner.history import History, TrialState
+from raytuner.history import Table, TrialState
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class SuccessiveHalving(Rule):
         drawn = int.from_bytes(digest) / 2**64
         return min(bisect_right(self._upper, drawn), len(self._upper) - 1)
 
-    def decide(self, table: History, trial_id: str, t: float) -> Verdict | None:
+    def decide(self, table: Table, trial_id: str, t: float) -> Verdict | None:
         """Judge a trial that has reported at `t`; see `Rule.decide`.
 
         Returns:
@@ -106,7 +106,7 @@ class SuccessiveHalving(Rule):
 
     def _decide(
         self,
-        table: History,
+        table: Table,
         trial_id: str,
         t: float,
         judge: Callable[[Rung, str, Value], Verdict],
@@ -126,7 +126,7 @@ class SuccessiveHalving(Rule):
     def _judge_by_rank(self, rung: Rung, trial_id: str, value: Value) -> Verdict:
         """Record a trial's value at a rung, and judge it by its rank there."""
 
-    def replay(self, table: History, reports: Iterable[tuple[str, float]]) -> None:
+    def replay(self, table: Table, reports: Iterable[tuple[str, float]]) -> None:
         """Judge earlier reports by rank; a trial whose later reports or state say so went on."""
         replayed: dict[str, None] = {}
         for trial_id, t in reports:

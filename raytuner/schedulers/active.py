@@ -11,15 +11,11 @@ from ray.tune.experiment import Trial
 from raytuner.controller.recorder import Recorder, never_reported, record_metrics, stop_early
 from raytuner.controller.report import Report, lacking, own_keys, read_report
 from raytuner.halving import Action, Rule, reports_in_order
-from raytuner.history import History, Origin, Repeats, TrialState
+from raytuner.history import Origin, Repeats, Table, TrialState
 from raytuner.schedulers.partner import SearchPartner
 from raytuner.schedulers.settings import Settings
-from raytuner.space import Float, Space
 
 logger = logging.getLogger(__name__)
-
-# A table of the scheduler's own knows no configurations: each trial has this one.
-_NO_SPACE, _NO_CONFIG = Space({"unknown": Float(0.0, 1.0)}), {"unknown": 0.0}
 
 
 class ActiveScheduler:
@@ -41,6 +37,8 @@ class ActiveScheduler:
         partner: The searcher, if it shares its table; else None.
     """
 
+    table: Table
+
     def __init__(self, rule: Rule, settings: Settings, searcher: Any) -> None:
         self.rule, self.searcher = rule, searcher
         self.partner = searcher if isinstance(searcher, SearchPartner) else None
@@ -48,26 +46,24 @@ class ActiveScheduler:
         self._recorder = Recorder(further=False)
         self._added: tuple[str, ...] = ()  # metrics that the rule needs and the searcher does not
         if self.partner is None:
-            goal = settings.goal()
-            self.table = History(
-                _NO_SPACE, goal=goal, time_attr=settings.time_attr, max_t=rule.max_t
-            )
-        else:
-            goal = settings.goal_beside(self.partner.history.goal)
-            self.partner.join_schedule(time_attr=settings.time_attr, max_t=rule.max_t)
-            self.table = self.partner.history
-            self._added = tuple(n for n in goal.required if n not in self.table.goal.metrics)
-            if self._added:
-                self.table.curves = tuple(dict.fromkeys((*self.table.curves, *self._added)))
-        rule.goal = goal
-        earlier = reports_in_order(self.table)
-        rule.replay(self.table, [(i, t) for i, t in earlier if self._has_added(i, t)])
+            rule.goal = settings.goal()
+            self.table = Table(rule.goal, settings.time_attr, rule.max_t)
+            return
+        history = self.partner.history
+        rule.goal = settings.goal_beside(history.goal)
+        self.partner.join_schedule(time_attr=settings.time_attr, max_t=rule.max_t)
+        self.table = history
+        self._added = tuple(n for n in rule.goal.required if n not in history.goal.metrics)
+        if self._added:
+            history.curves = tuple(dict.fromkeys((*history.curves, *self._added)))
+        earlier = reports_in_order(history)
+        rule.replay(history, [(i, t) for i, t in earlier if self._has_added(i, t)])
 
     def add(self, trial: Trial) -> None:
         """Take a new or restored trial into a table of the scheduler's own."""
         if self.partner is not None or trial.trial_id in self.table:
             return
-        self.table.add(trial.trial_id, _NO_CONFIG, Origin.SEARCHER)
+        self.table.add(trial.trial_id, {}, Origin.SEARCHER)
         report = read_report(trial.last_result, self.table.time_attr, self.table.goal)
         if report.metrics is None or report.t is None:
             return
@@ -101,8 +97,7 @@ class ActiveScheduler:
             return Action.STOP if trial_id in self.table else Action.CONTINUE
         if report.metrics is None or report.t is None or not self._has_added(trial_id, report.t):
             return Action.CONTINUE
-        # Cheaper trials are not compared with those at full fidelity: they run to their end.
-        if self.table.space.fidelities and not self.table.is_full(self.table[trial_id]):
+        if not self._is_full(trial_id):  # it is cheaper, not comparable, and runs to its end
             return Action.CONTINUE
         decision = self.rule.decide(self.table, trial_id, report.t)
         if decision is None:
@@ -144,6 +139,11 @@ class ActiveScheduler:
         if self.partner is not None:
             return self.partner.record(trial_id, result)
         return self._recorder.record(self.table, trial_id, result)
+
+    def _is_full(self, trial_id: str) -> bool:
+        if self.partner is None or not self.partner.history.space.fidelities:
+            return True
+        return self.partner.history.is_full(self.table[trial_id])
 
     def _has_added(self, trial_id: str, t: float) -> bool:
         """Whether a report has the metrics that the table keeps for the rule alone."""

@@ -29,7 +29,7 @@ def forecaster_for(active: ActiveScheduler, scheduler: str, by_rank: str) -> For
             f" {', '.join(goal.metrics)}; ASHAScheduler takes several"
         )
     if active.partner is not None:
-        return Forecaster(active.table.space)
+        return Forecaster(active.partner.history.space)
     logger.warning(
         "%s %s trials by rank: %s keeps no record to forecast from; BoTorchSearch does.",
         scheduler,

@@ -96,11 +96,12 @@ class FreezeThawScheduler(RuleScheduler):
     def _foresee(self, trial_ids: Sequence[str]) -> Prospects | None:
         """See `raytuner.halving.freeze_thaw.Foresee`."""
         assert self._active is not None
+        assert self._active.partner is not None
         assert self._queue is not None
         assert self._forecaster is not None
         newcomer = self._queue.first_pending()
         return self._forecaster.outlook(
-            self._active.table.snapshot(),
+            self._active.partner.history.snapshot(),
             trial_ids,
             newcomer=None if newcomer is None else newcomer.trial_id,
             is_last=self._queue.nothing_new and newcomer is None,

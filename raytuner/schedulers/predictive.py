@@ -75,6 +75,7 @@ class PredictiveTerminationScheduler(RuleScheduler):
     def _chance(self, trial_id: str) -> float | None:
         """See `raytuner.halving.predictive.Predict`."""
         assert self._active is not None
+        assert self._active.partner is not None
         assert self._forecaster is not None
-        forecast = self._forecaster(self._active.table.snapshot(), trial_id)
+        forecast = self._forecaster(self._active.partner.history.snapshot(), trial_id)
         return None if forecast is None else forecast.chance

@@ -64,6 +64,11 @@ class RuleScheduler(FIFOScheduler):
         return self._settings.metric
 
     @property
+    def time_attr(self) -> str:
+        """Key of the resource in a report."""
+        return self._settings.time_attr
+
+    @property
     def max_t(self) -> float:
         """A trial's full resource, in units of `time_attr`."""
         return self.rule.max_t

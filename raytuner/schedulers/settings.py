@@ -55,14 +55,8 @@ class Settings:
             )
         return Goal.of(self.metric, self.mode)
 
-    def goal_beside(self, searchers: Goal | None) -> Goal:
-        """Return the goal to judge by: the searcher's, unless the scheduler has another one.
-
-        Args:
-            searchers: The searcher's goal; None if it has no table of trials.
-        """
-        if searchers is None:
-            return self.goal()
+    def goal_beside(self, searchers: Goal) -> Goal:
+        """Return the goal to judge by: the searcher's, unless the scheduler has another one."""
         is_given = self.metric is not None or self.mode is not None
         if is_given and self.goal().objectives != searchers.objectives:
             return self.goal()

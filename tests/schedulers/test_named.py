@@ -17,7 +17,7 @@ from raytuner import (
 )
 from raytuner.errors import SettingError
 from raytuner.halving import Action, Decision, Rule, Verdict
-from raytuner.history import History, TrialState
+from raytuner.history import Table, TrialState
 from raytuner.schedulers import RuleScheduler
 from raytuner.schedulers.named import SCHEDULERS, make_scheduler
 from raytuner.simulate import Cluster, simulate
@@ -45,7 +45,7 @@ def test_each_is_made_as_it_is_set(name: str, kind: Any, pauses: bool) -> None:
     scheduler: Any = make_scheduler(name, **SETTINGS)
     assert type(scheduler) is kind
     assert scheduler.max_t == 27
-    assert scheduler._settings.time_attr == "epoch"
+    assert scheduler.time_attr == "epoch"
     assert scheduler.rule.pauses is pauses
     assert scheduler.rule.rungs[0].level == 3
     assert scheduler.rule.rungs[1].level == 6
@@ -69,7 +69,7 @@ def test_each_needs_to_know_when_a_trial_is_complete() -> None:
 class Halves(Rule):
     """A rule from outside the package: a trial whose value is below 0.5 at half of `max_t` ends."""
 
-    def decide(self, table: History, trial_id: str, t: float) -> Decision | None:
+    def decide(self, table: Table, trial_id: str, t: float) -> Decision | None:
         if t < self.max_t / 2 or table.metrics_at(trial_id, t)[table.metric] >= 0.5:
             return None
         return Verdict(Action.STOP, t, rank=2, recorded=2, quota=1)
