@@ -25,7 +25,6 @@ class SearchResult:
         config: The best configuration, among trials trained in full if there are any; None if no
             trial reported.
         accuracy: Its last validation accuracy.
-        trials: Number of trials.
         trained_in_full: Trials that reached `MAX_T`.
         stopped_early: Trials that reported and were not trained in full.
         failed: Trials that raised.
@@ -34,7 +33,6 @@ class SearchResult:
 
     config: dict[str, Any] | None
     accuracy: float | None
-    trials: int
     trained_in_full: int
     stopped_early: int
     failed: int
@@ -48,7 +46,6 @@ class SearchResult:
         return cls(
             config=None if best is None else best.config,
             accuracy=None if best is None else best.value,
-            trials=len(history),
             trained_in_full=counts[TrialState.COMPLETED],
             stopped_early=counts[TrialState.STOPPED_EARLY],
             failed=counts[TrialState.FAILED],
@@ -65,7 +62,6 @@ class SearchResult:
         return cls(
             config=best and best["config"],
             accuracy=best and best[METRIC],
-            trials=len(results),
             trained_in_full=len(full),
             stopped_early=len(usable) - len(full),
             failed=results.num_errors,
@@ -126,7 +122,8 @@ def comparison(
             {
                 "validation accuracy": "-" if scores is None else f"{scores.validation:.4f}",
                 "test accuracy": "-" if scores is None else f"{scores.test:.4f}",
-                "trials": str(result.trials),
+                # Those that had begun: Ray also counts trials that it only made ready.
+                "trials": str(result.trained_in_full + result.stopped_early + result.failed),
                 "trained in full": str(result.trained_in_full),
                 "stopped early": str(result.stopped_early),
                 "failed": str(result.failed),
