@@ -1,9 +1,10 @@
-"""The candidates and search spaces that a search goes through, one after the other."""
+"""The candidates of a search: a grid, small finite spaces as a list, and spaces to search."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,35 +12,50 @@ from sklearn.model_selection import ParameterGrid
 
 from raytuner.errors import SettingError
 from raytuner.integrations.distributions import levels, translated
-from raytuner.integrations.sklearn.folds import Params
+from raytuner.integrations.sklearn.evaluation import Params
 from raytuner.integrations.translated import Translated
+from raytuner.space import Integer, Space
 
-_PAIR = 2  # a search space and its number of candidates
+POSITION = "candidate"
+"""Name of the one hyperparameter, the position in the list, of a search through a list."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A list of candidates, or a space to search and the number of candidates to try in it."""
+    """One of the searches that a search consists of.
 
-    candidates: list[Params] | None = None
-    space: Translated | None = None
-    count: int = 0
+    Attributes:
+        space: The space to search.
+        count: Number of candidates to try.
+        listed: All candidates, if `space` has only their positions.
+    """
 
-    def __post_init__(self) -> None:
-        if self.candidates is not None:
-            object.__setattr__(self, "count", len(self.candidates))
+    space: Translated
+    count: int
+    listed: Sequence[Params] | None = None
+
+
+def part_of_list(candidates: Sequence[Params]) -> Part:
+    """Return the part that tries each of some candidates.
+
+    The space has their positions, since the record cannot hold every object of a grid.
+    """
+    positions = Space({POSITION: Integer(0, len(candidates))})
+    decoders = {POSITION: candidates.__getitem__}
+    space = Translated(positions, decoders, itemgetter(POSITION))
+    return Part(space, len(candidates), candidates)
 
 
 def parts_of(distributions: Any, n_iter: int) -> list[Part]:
-    """Return what to search: all small finite spaces as one list of candidates, then the others.
+    """Return one part for all small finite spaces, then one for each other space.
 
     Args:
         distributions: A dict of parameters, or a list of such dicts and of pairs
-            ``(dict, number of candidates)``.
-        n_iter: The number of candidates that dicts without a number share.
+            `(dict, number of candidates)`.
+        n_iter: Number of candidates that dicts without a number share.
 
     Raises:
-        SettingError, SpaceError: ``distributions`` has another form, or gives no candidate.
+        SettingError, SpaceError: `distributions` has another form, or gives no candidate.
     """
     given = [distributions] if isinstance(distributions, Mapping) else distributions
     spaces = [_space_and_count(one) for one in given]
@@ -52,16 +68,16 @@ def parts_of(distributions: Any, n_iter: int) -> list[Part]:
         if listed is not None:
             candidates += ParameterGrid(listed)
         elif count:
-            searched.append(Part(space=translated(space), count=count))
-    parts = [Part(candidates=candidates), *searched] if candidates else searched
+            searched.append(Part(translated(space), count))
+    parts = [part_of_list(candidates), *searched] if candidates else searched
     if not parts:
         raise SettingError("param_distributions gives every search space 0 candidates")
     return parts
 
 
 def _counts(spaces: Sequence[tuple[Mapping[str, Any], int | None]], n_iter: int) -> list[int]:
-    """Return each space's number of candidates; spaces without a number share ``n_iter``."""
-    counts = [0 if own is None else own for _, own in spaces]
+    """Return each space's number of candidates; spaces without a number share `n_iter`."""
+    counts = [own or 0 for _, own in spaces]
     sizes = {}
     for place, (space, own) in enumerate(spaces):
         if own is None:
@@ -75,14 +91,14 @@ def _counts(spaces: Sequence[tuple[Mapping[str, Any], int | None]], n_iter: int)
 
 
 def _space_and_count(given: Any) -> tuple[Mapping[str, Any], int | None]:
-    """Return a search space, and its number of candidates if scikit-optimize's form gives one.
+    """Return a search space, and its number of candidates if scikit-optimize's form has one.
 
     Raises:
         SettingError: It is neither a dict nor a pair of a dict and a number.
     """
-    space, count = given if isinstance(given, tuple) and len(given) == _PAIR else (given, None)
-    whole = isinstance(count, int | np.integer) and not isinstance(count, bool) and count >= 0
-    if not isinstance(space, Mapping) or not (count is None or whole):
+    space, count = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+    is_count = isinstance(count, int | np.integer) and not isinstance(count, bool) and count >= 0
+    if not isinstance(space, Mapping) or not (count is None or is_count):
         raise SettingError(
             f"param_distributions holds {given!r} ({type(given).__name__}); it must be a dict of"
             " parameters, or a list of such dicts or of pairs (dict, number of candidates)"
