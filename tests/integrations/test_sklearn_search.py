@@ -174,7 +174,7 @@ SMALL = {"C": [1, 2]}
     ids=named,
 )
 def test_the_candidates_are_shared_out_and_none_is_lost(spaces: Any, counts: list[int]) -> None:
-    assert [part.count for part in parts_of(spaces, 11)] == counts
+    assert [part.count for part in parts_of(None, spaces, 11)] == counts
 
 
 def test_a_finite_space_is_tried_as_a_whole_and_the_rest_is_searched() -> None:
@@ -372,11 +372,13 @@ def evaluation_of(
         X=data,
         y=target,
         splits=splits,
-        scorer=get_scorer(scoring),
-        fit_params={},
-        score_params={},
-        return_train_score=True,
-        error_score=np.nan,
+        settings={
+            "scorer": get_scorer(scoring),
+            "fit_params": {},
+            "score_params": {},
+            "return_train_score": True,
+            "error_score": np.nan,
+        },
         steps=steps,
         max_t=max_t,
     )

@@ -35,28 +35,26 @@ class Part:
     listed: Sequence[Params] | None = None
 
 
-def part_of_list(candidates: Sequence[Params]) -> Part:
-    """Return the part that tries each of some candidates.
-
-    The space has their positions, since the record cannot hold every object of a grid.
-    """
-    positions = Space({POSITION: Integer(0, len(candidates))})
-    decoders = {POSITION: candidates.__getitem__}
-    space = Translated(positions, decoders, itemgetter(POSITION))
-    return Part(space, len(candidates), candidates)
-
-
-def parts_of(distributions: Any, n_iter: int) -> list[Part]:
-    """Return one part for all small finite spaces, then one for each other space.
+def parts_of(grid: Any, distributions: Any, n_iter: int) -> list[Part]:
+    """Return the searches to make one after the other.
 
     Args:
+        grid: A dict or a list of dicts, as for `ParameterGrid`; None if there are distributions.
         distributions: A dict of parameters, or a list of such dicts and of pairs
-            `(dict, number of candidates)`.
+            `(dict, number of candidates)`. The small finite ones come first, as one list.
         n_iter: Number of candidates that dicts without a number share.
 
     Raises:
-        SettingError, SpaceError: `distributions` has another form, or gives no candidate.
+        SettingError, SpaceError: Both or neither were given, `distributions` has another form, or
+            there is no candidate.
     """
+    if (grid is None) == (distributions is None):
+        raise SettingError(
+            f"got {'neither' if grid is None else 'both'} of param_distributions and param_grid;"
+            " give one: a grid to try all of it, distributions to try the best n_iter"
+        )
+    if grid is not None:
+        return [_part_of_list(list(ParameterGrid(grid)))]
     given = [distributions] if isinstance(distributions, Mapping) else distributions
     spaces = [_space_and_count(one) for one in given]
     if not spaces:
@@ -69,10 +67,18 @@ def parts_of(distributions: Any, n_iter: int) -> list[Part]:
             candidates += ParameterGrid(listed)
         elif count:
             searched.append(Part(translated(space), count))
-    parts = [part_of_list(candidates), *searched] if candidates else searched
+    parts = [_part_of_list(candidates), *searched] if candidates else searched
     if not parts:
         raise SettingError("param_distributions gives every search space 0 candidates")
     return parts
+
+
+def _part_of_list(candidates: Sequence[Params]) -> Part:
+    """Return the search that tries each candidate; the record cannot hold every object of them."""
+    positions = Space({POSITION: Integer(0, len(candidates))})
+    decoders = {POSITION: candidates.__getitem__}
+    space = Translated(positions, decoders, itemgetter(POSITION))
+    return Part(space, len(candidates), candidates)
 
 
 def _counts(spaces: Sequence[tuple[Mapping[str, Any], int | None]], n_iter: int) -> list[int]:
@@ -91,11 +97,7 @@ def _counts(spaces: Sequence[tuple[Mapping[str, Any], int | None]], n_iter: int)
 
 
 def _space_and_count(given: Any) -> tuple[Mapping[str, Any], int | None]:
-    """Return a search space, and its number of candidates if scikit-optimize's form has one.
-
-    Raises:
-        SettingError: It is neither a dict nor a pair of a dict and a number.
-    """
+    """Return a dict of parameters, and the number of candidates if `given` is a pair of them."""
     space, count = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
     is_count = isinstance(count, int | np.integer) and not isinstance(count, bool) and count >= 0
     if not isinstance(space, Mapping) or not (count is None or is_count):

@@ -17,6 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 # with GridSearchCV in the tests would show a change.
 from sklearn.model_selection._validation import _fit_and_score
 
+from raytuner.errors import SettingError
+
 SCORE = "mean_test_score"
 """The metric that a search maximises."""
 
@@ -41,12 +43,9 @@ class Evaluation:
         X: The data.
         y: The target, or None.
         splits: Indices `(train, test)` of each fold.
-        scorer: What scikit-learn's searches make of `scoring`.
-        fit_params: Arguments of `fit`, by name.
-        score_params: Arguments of the scorer, by name.
-        return_train_score: Whether to score on the training data as well.
-        error_score: The score of a fit that failed, or "raise".
-        metric: Which of several scores is maximised; None for the first.
+        settings: The arguments `scorer`, `fit_params`, `score_params`, `return_train_score` and
+            `error_score` of scikit-learn's `_fit_and_score`.
+        metric: Which of several scores is maximised; the first if none has this name.
         steps: What a step of a candidate that can be stopped early is; None if none can. A
             `partial_fit` on all training data, a `max_t`-th of the training by `warm_start`, or one
             more fold.
@@ -57,12 +56,8 @@ class Evaluation:
     X: Any
     y: Any
     splits: Sequence[tuple[Any, Any]]
-    scorer: Any
-    fit_params: Mapping[str, Any]
-    score_params: Mapping[str, Any]
-    return_train_score: bool
-    error_score: Any
-    metric: str | None = None
+    settings: Mapping[str, Any]
+    metric: Any = None
     steps: Steps | None = None
     max_t: int = 1
 
@@ -76,27 +71,28 @@ class Evaluation:
             model,
             self.X,
             self.y,
-            scorer=self.scorer,
             train=train,
             test=test,
-            verbose=0,
             parameters=params,
-            fit_params=self.fit_params,
-            score_params=self.score_params,
-            return_train_score=self.return_train_score,
+            verbose=0,
             return_n_test_samples=True,
             return_times=True,
-            error_score=self.error_score,
+            **self.settings,
         )
         return scored
 
+    @property
+    def raises(self) -> bool:
+        """Whether a fit that fails ends the search."""
+        return isinstance(self.settings["error_score"], str)
+
     def missing(self, reason: str | None = None) -> Scored:
         """Return the result of a fold that was not run, or (with `reason`) whose process died."""
-        score = math.nan if reason is None or self.error_score == "raise" else self.error_score
-        names = getattr(self.scorer, "_scorers", None)
+        score = math.nan if reason is None or self.raises else self.settings["error_score"]
+        names = getattr(self.settings["scorer"], "_scorers", None)
         scores = score if names is None else dict.fromkeys(names, score)
         scored = {"test_scores": scores, "fit_error": reason, "n_test_samples": 0}
-        if self.return_train_score:
+        if self.settings["return_train_score"]:
             scored["train_scores"] = scores
         return {**scored, "fit_time": 0.0, "score_time": 0.0}
 
@@ -180,3 +176,26 @@ def _counts_from_the_start(model: Any, key: str) -> bool:
 
     boosted = HistGradientBoostingClassifier | HistGradientBoostingRegressor
     return key == "n_estimators" or isinstance(model, boosted)
+
+
+def steps_of(estimator: Any, early_stopping: bool | str) -> Steps | None:
+    """Return what early stopping of an estimator goes by, as for `RayTunerSearchCV`.
+
+    Raises:
+        SettingError: The estimator has no such steps.
+    """
+    if early_stopping is False:
+        return None
+    can: list[Steps] = ["folds"]
+    own = estimator.get_params(deep=False)
+    if "warm_start" in own and any(key in own for key in GROWS):
+        can.insert(0, "warm_start")
+    if hasattr(estimator, "partial_fit"):
+        can.insert(0, "partial_fit")
+    steps = can[0] if early_stopping is True else early_stopping
+    if steps not in can:
+        raise SettingError(
+            f"early_stopping is {steps!r}, but {type(estimator).__name__} has no such"
+            f" thing; it can go by {', '.join(map(repr, can))}"
+        )
+    return steps

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from joblib import parallel_config
 from sklearn.base import clone
-from sklearn.model_selection import ParameterGrid
 from sklearn.model_selection._search import BaseSearchCV  # what all of its searches derive from
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -25,8 +24,14 @@ from sklearn.utils.validation import _check_method_params
 
 from raytuner.errors import SettingError
 from raytuner.folders import Folder, RemoteFolder, folder_of
-from raytuner.integrations.sklearn.candidates import Part, part_of_list, parts_of
-from raytuner.integrations.sklearn.evaluation import GROWS, SCORE, Evaluation, Params, Steps
+from raytuner.integrations.sklearn.candidates import Part, parts_of
+from raytuner.integrations.sklearn.evaluation import (
+    SCORE,
+    Evaluation,
+    Params,
+    Steps,
+    steps_of,
+)
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
@@ -64,8 +69,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         verbose: Above 0, progress is shown.
         pre_dispatch: Has no effect; it is there for code that passes it.
         random_state: Seed of the proposals.
-        error_score: As in scikit-learn. On Ray, "raise" raises the first error once all candidates
-            have ended.
+        error_score: As in scikit-learn. On Ray, "raise" raises once all candidates have ended.
         return_train_score: As in scikit-learn.
         early_stopping: Stop bad candidates early (ASHA). They are compared after each of `max_t`
             steps: "partial_fit", a pass over the data; "warm_start", a `max_t`-th of the
@@ -82,12 +86,11 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         resources: What one fit needs, such as `{"cpu": 2, "gpu": 0.5}`; None for one CPU.
         time_budget_s: Seconds after which no more candidates are tried. In this process the first
             candidate is always evaluated; on Ray it is an error if none was evaluated in time.
-        storage_path: Folder to keep the studies in, or its URI; `study_paths_` lists them after
-            `fit`. None keeps none.
+        storage_path: Folder or URI to keep the studies in, which `study_paths_` then lists; None
+            keeps none.
 
     Raises:
-        SettingError, SpaceError: In `fit`, before anything is fitted: bad input. SettingError:
-            `time_budget_s` ended before a candidate was evaluated.
+        SettingError, SpaceError: In `fit`: bad input, or `time_budget_s` was too short.
 
     In this process, callbacks of scikit-learn (`set_callbacks`, from 1.9 on) see each candidate and
     each of its folds; on Ray they see only the search as a whole.
@@ -183,7 +186,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             This estimator.
         """
         with ExitStack() as backend:
-            self._call = _Call(X, y, params, backend, time.monotonic())
+            self._call = _Call(X, y, params, time.monotonic(), backend)
             try:
                 if self._needs_ray():
                     from raytuner.integrations.sklearn.trials import FoundResults
@@ -213,8 +216,9 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             evaluate_candidates: Evaluates a list of candidates and returns all results so far.
             callback_ctx: The context of scikit-learn's callbacks; None before version 1.9.
         """
-        parts = self._parts()
-        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=len(parts)).tolist()
+        parts = parts_of(self.param_grid, self.param_distributions, self.n_iter)
+        random = check_random_state(self.random_state)
+        seeds = [int(random.randint(2**31 - 1)) for _ in parts]
         steps = self._steps()
         if self._needs_ray():
             self._search_on_ray(parts, seeds, steps, evaluate_candidates)
@@ -262,12 +266,14 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             [proposal] = proposer.ask(1)
             history.add(trial_id := str(number), proposal.config)
             results = evaluate([part.space.params(proposal.config)])
-            score = float(results[_score_column(results, self._metric())][-1])
+            columns = [name for name in results if name.startswith("mean_test_")]
+            wanted = f"mean_test_{self.refit}"  # no name of a score: there is one, or any will do
+            score = float(results[wanted if wanted in columns else columns[0]][-1])
             if math.isfinite(score):
                 history.report(trial_id, 1, score)
-            history.end(
-                trial_id, TrialState.COMPLETED if math.isfinite(score) else TrialState.FAILED
-            )
+                history.end(trial_id, TrialState.COMPLETED)
+            else:
+                history.end(trial_id, TrialState.FAILED)
 
     def _search_on_ray(
         self,
@@ -309,34 +315,16 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                 "the search ended before a candidate was evaluated: time_budget_s is"
                 f" {self.time_budget_s!r}, and starting Ray counts; give more seconds"
             )
-        columns = None
-        if steps is not None:
-            columns = {
-                "n_steps": [one.t for one in found],
-                "completed": [one.completed for one in found],
-            }
+        columns = {
+            "n_steps": [one.t for one in found],
+            "completed": [one.completed for one in found],
+        }
         self._call.results.found = found
         with warnings.catch_warnings():
             if steps == "folds":  # that some were not run is no news
                 warnings.filterwarnings("ignore", "One or more of the")
-            evaluate([one.params for one in found], more_results=columns)
+            evaluate([one.params for one in found], more_results=columns if steps else None)
         self._call.backend.close()  # what is fitted from here on is fitted here
-
-    def _parts(self) -> list[Part]:
-        """Return the searches to make one after the other.
-
-        Raises:
-            SettingError: There is no search space, or there are two.
-        """
-        if (self.param_grid is None) == (self.param_distributions is None):
-            got = "neither" if self.param_grid is None else "both"
-            raise SettingError(
-                f"got {got} of param_distributions and param_grid; give one: a grid to try all of"
-                " it, distributions to try the best n_iter"
-            )
-        if self.param_grid is not None:
-            return [part_of_list(list(ParameterGrid(self.param_grid)))]
-        return parts_of(self.param_distributions, self.n_iter)
 
     def _steps(self) -> Steps | None:
         """Return what early stopping goes by; None if there is none.
@@ -344,35 +332,22 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         Raises:
             SettingError: The estimator has no such steps, or other settings contradict it.
         """
-        if self.early_stopping is False:
+        steps = steps_of(self.estimator, self.early_stopping)
+        if steps is None:
             if self.scheduler is not None:
                 raise SettingError(
                     "a scheduler was given, and early_stopping is False; say what it is to go by:"
                     ' early_stopping=True, or "partial_fit", "warm_start" or "folds"'
                 )
-            return None
-        can: list[Steps] = ["folds"]
-        own = self.estimator.get_params(deep=False)
-        if "warm_start" in own and any(key in own for key in GROWS):
-            can.insert(0, "warm_start")
-        if hasattr(self.estimator, "partial_fit"):
-            can.insert(0, "partial_fit")
-        steps = can[0] if self.early_stopping is True else self.early_stopping
-        if steps not in can:
-            raise SettingError(
-                f"early_stopping is {steps!r}, but {type(self.estimator).__name__} has no such"
-                f" thing; it can go by {', '.join(map(repr, can))}"
-            )
-        if self.parallel_folds:
+        elif self.parallel_folds:
             raise SettingError(
                 "parallel_folds and early_stopping were both given; a trial that may be stopped"
                 " runs its folds itself: leave one out"
             )
-        max_t = self._max_t(steps)
-        if (its_own := getattr(self.scheduler, "max_t", max_t)) != max_t:
+        elif (its_own := getattr(self.scheduler, "max_t", None)) not in (None, self._max_t(steps)):
             raise SettingError(
                 f"the scheduler's max_t is {its_own}, and a whole evaluation has"
-                f" {max_t} steps; give both the same"
+                f" {self._max_t(steps)} steps; give both the same"
             )
         return steps
 
@@ -381,26 +356,24 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             return 1
         return int(self.n_splits_) if steps == "folds" else self.max_t
 
-    def _metric(self) -> str | None:
-        return self.refit if isinstance(self.refit, str) else None
-
     def _evaluation(self, steps: Steps | None) -> Evaluation:
         """Return the evaluation that scikit-learn's search would make of a candidate."""
         X, y = indexable(self._call.X, self._call.y)
         params = _check_method_params(X, params=self._call.params)
         routed = self._get_routed_params_for_fit(params)
-        scorer, _ = self._get_scorers()
         return Evaluation(
             estimator=clone(self.estimator),
             X=X,
             y=y,
             splits=list(self._checked_cv_orig.split(X, y, **routed.splitter.split)),
-            scorer=scorer,
-            fit_params=dict(routed.estimator.fit),
-            score_params=dict(routed.scorer.score),
-            return_train_score=self.return_train_score,
-            error_score=self.error_score,
-            metric=self._metric(),
+            settings={
+                "scorer": self._get_scorers()[0],
+                "fit_params": dict(routed.estimator.fit),
+                "score_params": dict(routed.scorer.score),
+                "return_train_score": self.return_train_score,
+                "error_score": self.error_score,
+            },
+            metric=self.refit,
             steps=steps,
             max_t=self._max_t(steps),
         )
@@ -423,26 +396,11 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
 
 @dataclass
 class _Call:
-    """The arguments and state of one call of `fit`.
-
-    Attributes:
-        X: The data.
-        y: The target.
-        params: Further arguments.
-        backend: Closes the joblib backend that `results` is.
-        start: When it began, by the monotonic clock.
-        results: Hands what trials found to scikit-learn's search; None without Ray.
-    """
+    """The arguments and state of one call of `fit`."""
 
     X: Any
     y: Any
     params: dict[str, Any]
-    backend: ExitStack
-    start: float
-    results: Any = None
-
-
-def _score_column(results: Mapping[str, Any], metric: str | None) -> str:
-    names = [name for name in results if name.startswith("mean_test_")]
-    wanted = f"mean_test_{metric}"
-    return wanted if wanted in names else names[0]
+    start: float  # by the monotonic clock
+    backend: ExitStack  # closes the joblib backend that `results` is
+    results: Any = None  # a `FoundResults`, on Ray

@@ -142,7 +142,7 @@ def run_trials(
 
 def _found(trial: Trial, folds: list[Scored], evaluation: Evaluation, params: Params) -> Found:
     died = None if folds else f"the trial's process ended: {trial.reason}"
-    if died and evaluation.error_score == "raise":
+    if died and evaluation.raises:
         raise TrainableError(f"{died}; the parameters were {params!r}")
     not_run = [evaluation.missing(died)] * (len(evaluation.splits) - len(folds))
     folds = [*folds, *not_run]
@@ -184,7 +184,7 @@ def _run_trial(
             else:
                 tune.report(report)
     except Exception as error:
-        if evaluation.error_score != "raise":
+        if not evaluation.raises:
             raise
         tune.report({SCORE: float("nan"), _ERROR: _pickled(error)})
 
