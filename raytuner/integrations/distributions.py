@@ -58,23 +58,30 @@ def translated(distributions: Mapping[str, Any]) -> Translated:
     return Translated(Space(domains), decoders)
 
 
-def levels(distributions: Mapping[str, Any], most: int) -> dict[str, list[Any]] | None:
-    """Return all values of each parameter, or None if they make more than `most` combinations.
+def n_combinations(distributions: Mapping[str, Any]) -> float:
+    """Return the number of combinations of values; infinity if they cannot be listed.
 
     Args:
         distributions: As for `translated`, but it is no error if nothing varies.
-        most: The largest number of combinations.
 
     Raises:
         SpaceError: As for `translated`.
 
-    >>> levels({"C": [1, 2], "degree": (1, 3)}, 6)
+    >>> n_combinations({"C": [1, 2], "degree": (1, 3)}), n_combinations({"C": (0.0, 1.0)})
+    (6, inf)
+    """
+    domains, _ = _translate(distributions)
+    found = math.prod(domain.n_levels or math.inf for domain in domains.values())
+    return found if found <= LISTABLE_LEVELS else math.inf
+
+
+def levels(distributions: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return all values of each parameter, if `n_combinations` is finite.
+
+    >>> levels({"C": [1, 2], "degree": (1, 3)})
     {'C': [1, 2], 'degree': [1, 2, 3]}
     """
     domains, decoders = _translate(distributions)
-    combinations = math.prod(domain.n_levels or math.inf for domain in domains.values())
-    if combinations > min(most, LISTABLE_LEVELS):
-        return None
     values = {name: domain.from_units(domain.level_units()) for name, domain in domains.items()}
     return {
         name: list(map(decoders[name], listed)) if name in decoders else listed

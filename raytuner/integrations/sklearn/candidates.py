@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.model_selection import ParameterGrid
 
 from raytuner.errors import SettingError
-from raytuner.integrations.distributions import levels, translated
+from raytuner.integrations.distributions import levels, n_combinations, translated
 from raytuner.integrations.sklearn.evaluation import Params
 from raytuner.integrations.translated import Translated
 from raytuner.space import Integer, Space
@@ -59,12 +59,17 @@ def parts_of(grid: Any, distributions: Any, n_iter: int) -> list[Part]:
     spaces = [_space_and_count(one) for one in given]
     if not spaces:
         raise SettingError("param_distributions is empty; give at least one search space")
+    sizes = [n_combinations(space) for space, _ in spaces]
+    counts = [own or 0 for _, own in spaces]
+    for _ in range(n_iter):
+        room = [i for i, (_, own) in enumerate(spaces) if own is None and counts[i] < sizes[i]]
+        if room:
+            counts[min(room, key=counts.__getitem__)] += 1
     candidates: list[Params] = []
     searched = []
-    for (space, _), count in zip(spaces, _counts(spaces, n_iter), strict=True):
-        listed = levels(space, count)
-        if listed is not None:
-            candidates += ParameterGrid(listed)
+    for (space, _), size, count in zip(spaces, sizes, counts, strict=True):
+        if size <= count:
+            candidates += ParameterGrid(levels(space))
         elif count:
             searched.append(Part(translated(space), count))
     parts = [_part_of_list(candidates), *searched] if candidates else searched
@@ -79,21 +84,6 @@ def _part_of_list(candidates: Sequence[Params]) -> Part:
     decoders = {POSITION: candidates.__getitem__}
     space = Translated(positions, decoders, itemgetter(POSITION))
     return Part(space, len(candidates), candidates)
-
-
-def _counts(spaces: Sequence[tuple[Mapping[str, Any], int | None]], n_iter: int) -> list[int]:
-    """Return each space's number of candidates; spaces without a number share `n_iter`."""
-    counts = [own or 0 for _, own in spaces]
-    sizes = {}
-    for place, (space, own) in enumerate(spaces):
-        if own is None:
-            listed = levels(space, n_iter)
-            sizes[place] = n_iter if listed is None else len(ParameterGrid(listed))
-    for _ in range(n_iter):
-        room = [place for place, size in sizes.items() if counts[place] < size]
-        if room:
-            counts[min(room, key=counts.__getitem__)] += 1
-    return counts
 
 
 def _space_and_count(given: Any) -> tuple[Mapping[str, Any], int | None]:

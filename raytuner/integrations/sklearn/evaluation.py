@@ -138,14 +138,10 @@ class Evaluation:
                 return
 
     def _train(self, model: Any, before: Scored | None, fold: int, t: int, whole: Any) -> Scored:
-        """Train a fold's model from step `t - 1` to step `t`, and score it.
+        """Train a fold's model to step `t` and score it.
 
-        Args:
-            model: The model.
-            before: Its result after step `t - 1`; None at the first.
-            fold: The fold.
-            t: The step.
-            whole: The candidate's estimator, which has the parameters of all steps together.
+        `before` is its result after the last step, None at the first. `whole` is the candidate's
+        estimator with the parameters of all steps together.
         """
         if self.steps == "partial_fit":
             of_all = {"classes": np.unique(self.y)} if t == 1 and is_classifier(model) else {}

@@ -43,8 +43,8 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
     """Search over parameters of an estimator by cross-validation, in this process or on Ray.
 
     Replaces `GridSearchCV`, `RandomizedSearchCV` and scikit-optimize's `BayesSearchCV`, and sets
-    the attributes that these set after `fit`. Candidates are proposed by Bayesian optimisation from
-    `param_distributions`, or are all those of `param_grid`.
+    the same attributes in `fit`. Tries all of `param_grid`, or what Bayesian optimisation proposes
+    from `param_distributions`.
 
     Args:
         estimator: The estimator; a `Pipeline` or `ColumnTransformer` too.
@@ -100,13 +100,8 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         >>> from sklearn.datasets import load_iris
         >>> from sklearn.linear_model import LogisticRegression
         >>> X, y = load_iris(return_X_y=True)
-        >>> search = RayTunerSearchCV(
-        ...     LogisticRegression(max_iter=500),
-        ...     {"C": loguniform(1e-3, 1e3)},
-        ...     n_iter=5,
-        ...     n_jobs=1,
-        ...     random_state=0,
-        ... ).fit(X, y)
+        >>> model, space = LogisticRegression(max_iter=500), {"C": loguniform(1e-3, 1e3)}
+        >>> search = RayTunerSearchCV(model, space, n_iter=5, random_state=0).fit(X, y)
         >>> bool(search.best_score_ > 0.9), len(search.cv_results_["params"])
         (True, 5)
     """
@@ -217,8 +212,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             callback_ctx: The context of scikit-learn's callbacks; None before version 1.9.
         """
         parts = parts_of(self.param_grid, self.param_distributions, self.n_iter)
-        random = check_random_state(self.random_state)
-        seeds = [int(random.randint(2**31 - 1)) for _ in parts]
+        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=len(parts)).tolist()
         steps = self._steps()
         if self._needs_ray():
             self._search_on_ray(parts, seeds, steps, evaluate_candidates)
