@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 from inspect import signature
 from itertools import islice
@@ -295,6 +296,21 @@ def test_ray_runs_what_needs_it_and_nothing_else(
     monkeypatch.setattr(trials, "run_trials", run)
     RayTunerSearchCV(logistic(), SMALL, cv=2, **settings).fit(X, y)
     assert asked == ([] if at_once == "here" else [at_once])
+
+
+def test_a_search_in_this_process_does_without_ray() -> None:
+    code = """
+import sys
+from sklearn.datasets import load_iris
+from sklearn.naive_bayes import GaussianNB
+from raytuner.integrations.sklearn import RayTunerSearchCV
+assert "torch" not in sys.modules
+space = {"var_smoothing": (1e-9, 1.0, "log-uniform"), "priors": [None]}
+RayTunerSearchCV(GaussianNB(), space, n_iter=2, cv=2).fit(*load_iris(return_X_y=True))
+assert "torch" in sys.modules
+assert "ray" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_no_time_for_a_candidate_is_told_as_such() -> None:

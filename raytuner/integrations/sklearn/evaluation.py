@@ -109,6 +109,8 @@ class Evaluation:
     ) -> Iterator[tuple[list[Scored], Any]]:
         """Evaluate a candidate step by step; the last step is `max_t`, or one that fails.
 
+        Without `steps` the whole evaluation is the one step.
+
         Args:
             params: The candidate.
             begun: To continue: the number of steps that were run, and the state after the last.
@@ -118,6 +120,9 @@ class Evaluation:
             the state.
         """
         t, state = begun
+        if self.steps is None:
+            yield [self.fit(params, fold) for fold in range(len(self.splits))], None
+            return
         if self.steps == "folds":
             folds = list(state or ())
             for fold in range(t, len(self.splits)):

@@ -169,14 +169,14 @@ def _run_trial(
     """
     params = params_of(config)
     try:
-        if evaluation.steps is None:
-            folds = _folds(evaluation, params, parallel)
-            tune.report({SCORE: evaluation.mean_score(folds), _FOLDS: folds})
-            return
         saved = kept()
         # The driver of this search wrote it: nothing else is unpickled.
         begun = (0, None) if saved is None else cloudpickle.loads(saved)
-        steps = evaluation.run_steps(params, begun)
+        steps = (
+            evaluation.run_steps(params, begun)
+            if parallel is None
+            else [(_folds_in_parallel(evaluation, params, parallel), None)]
+        )
         for t, (folds, state) in enumerate(steps, start=begun[0] + 1):
             report = {SCORE: evaluation.mean_score(folds), _FOLDS: folds}
             if saves:
@@ -194,19 +194,16 @@ def _pickled(anything: object) -> bytes:
     return dumps(anything)
 
 
-def _folds(
-    evaluation: Evaluation, params: Params, parallel: Mapping[str, float] | None
+def _folds_in_parallel(
+    evaluation: Evaluation, params: Params, each: Mapping[str, float]
 ) -> list[Scored]:
-    folds = range(len(evaluation.splits))
-    if parallel is None:
-        return [evaluation.fit(params, fold) for fold in folds]
     # The trial's process holds the first bundle of the request, and fits the first fold itself.
-    others = {key: n for key, n in parallel.items() if key not in ("cpu", "gpu")}
+    others = {key: n for key, n in each.items() if key not in ("cpu", "gpu")}
     task = ray.remote(Evaluation.fit).options(
-        num_cpus=parallel.get("cpu", 0), num_gpus=parallel.get("gpu", 0), resources=others
+        num_cpus=each.get("cpu", 0), num_gpus=each.get("gpu", 0), resources=others
     )
     shared = ray.put(evaluation)
-    running = [task.remote(shared, params, fold) for fold in folds[1:]]
+    running = [task.remote(shared, params, fold) for fold in range(1, len(evaluation.splits))]
     return [evaluation.fit(params, 0), *ray.get(running)]
 
 
