@@ -12,7 +12,7 @@ import ray
 # joblib's base class for the backends of other libraries; Ray's own derives from a sibling of it.
 from joblib._parallel_backends import ThreadingBackend
 from ray import cloudpickle, tune
-from ray.tune import Callback, PlacementGroupFactory
+from ray.tune import Callback
 
 import raytuner
 from raytuner.errors import TrainableError
@@ -101,10 +101,6 @@ def run_trials(
     """
     last = _LastResults()
     each = dict(resources or {"cpu": 1})
-    request: Any = each
-    if parallel_folds:
-        bundle = {key.upper() if key in ("cpu", "gpu") else key: n for key, n in each.items()}
-        request = PlacementGroupFactory([bundle] * len(evaluation.splits))
     if part.listed is not None:
         settings["points_to_evaluate"] = [{POSITION: place} for place in range(part.count)]
     study = raytuner.tune(
@@ -119,7 +115,7 @@ def run_trials(
         metric=SCORE,
         mode="max",
         num_samples=part.count,
-        resources=request,
+        resources={"bundles": [each] * len(evaluation.splits)} if parallel_folds else each,
         max_t=None if evaluation.steps is None else evaluation.max_t,
         scheduler=scheduler,
         storage_path=storage_path,
