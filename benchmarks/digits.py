@@ -101,13 +101,15 @@ def search(method: str, seed: int, budget_s: float, cpus: int) -> Run:
     found = SearchResult.of_results(results)
     if found.config is None:
         raise RuntimeError(f"{method}, seed {seed}: no trial reported in {budget_s:g} s")
+    last = results.get_dataframe()
+    full = last.loc[last["training_iteration"] >= MAX_T, METRIC]
     return Run(
         method=method,
         seed=seed,
         budget_s=budget_s,
         cpus=cpus,
-        validation=found.accuracy if found.trained_in_full else None,
-        validation_any=float(results.get_dataframe()[METRIC].max()),
+        validation=float(full.max()) if len(full) else None,
+        validation_any=float(last[METRIC].max()),
         test=retrain(found.config).test,
         completed=found.trained_in_full,
         stopped=found.stopped_early,

@@ -24,7 +24,6 @@ class SearchResult:
     Attributes:
         config: The best configuration, among trials trained in full if there are any; None if no
             trial reported.
-        accuracy: Its last validation accuracy.
         trained_in_full: Trials that reached `MAX_T`.
         stopped_early: Trials that reported and were not trained in full.
         failed: Trials that raised.
@@ -32,7 +31,6 @@ class SearchResult:
     """
 
     config: dict[str, Any] | None
-    accuracy: float | None
     trained_in_full: int
     stopped_early: int
     failed: int
@@ -45,7 +43,6 @@ class SearchResult:
         counts = Counter(trial.state for trial in history.trials)
         return cls(
             config=None if best is None else best.config,
-            accuracy=None if best is None else best.value,
             trained_in_full=counts[TrialState.COMPLETED],
             stopped_early=counts[TrialState.STOPPED_EARLY],
             failed=counts[TrialState.FAILED],
@@ -61,7 +58,6 @@ class SearchResult:
         best = max(full or usable, key=itemgetter(METRIC), default=None)
         return cls(
             config=best and best["config"],
-            accuracy=best and best[METRIC],
             trained_in_full=len(full),
             stopped_early=len(usable) - len(full),
             failed=results.num_errors,

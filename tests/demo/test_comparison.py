@@ -45,7 +45,6 @@ def test_a_tuners_results_and_a_record_of_them_are_counted_the_same_way() -> Non
     history.end("silent", TrialState.REMOVED)
     expected = SearchResult(
         config={"lr": 0.0},
-        accuracy=0.75,
         trained_in_full=2,
         stopped_early=1,
         failed=1,
@@ -62,8 +61,8 @@ def test_the_best_of_trials_that_were_all_stopped_is_one_of_them() -> None:
 
 
 def test_the_table_has_a_column_for_each_search() -> None:
-    ours = SearchResult({"lr": 0.1}, 0.97, 1, 1, 0, 30)
-    nothing = SearchResult(None, None, 0, 0, 0, 0)
+    ours = SearchResult({"lr": 0.1}, 1, 1, 0, 30)
+    nothing = SearchResult(None, 0, 0, 0, 0)
     console = Console(width=78, record=True, quiet=False)
     with console.capture() as capture:
         console.print(comparison({"ours": (ours, Scores(0.97, 0.96)), "none": (nothing, None)}, 42))

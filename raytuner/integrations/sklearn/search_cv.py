@@ -194,13 +194,8 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         return self
 
     def _needs_ray(self) -> bool:
-        return (
-            self.n_jobs not in (None, 1)
-            or self.early_stopping is not False
-            or self.parallel_folds
-            or self.resources is not None
-            or self.storage_path is not None
-        )
+        ray_only = (self.early_stopping, self.parallel_folds, self.resources, self.storage_path)
+        return self.n_jobs not in (None, 1) or any(given not in (False, None) for given in ray_only)
 
     def _run_search(
         self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None
@@ -221,7 +216,8 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
 
             def evaluate(candidates: Sequence[Params]) -> Any:
                 with self._callback_context(search, "candidates", sequential_subtasks=False) as own:
-                    return evaluate_candidates(candidates, **({"callback_ctx": own} if own else {}))
+                    more = {} if own is None else {"callback_ctx": own}
+                    return evaluate_candidates(candidates, **more)
 
             for number, (part, seed) in enumerate(zip(parts, seeds, strict=True)):
                 if number == 0 or self._time_left() != 0:
@@ -253,12 +249,12 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
 
         proposer = BayesProposer(part.space.space, seed)
         history = History(part.space.space, metric=SCORE, mode="max")
-        for number in range(part.count):
-            if number and self._time_left() == 0:
+        for trial_id in map(str, range(part.count)):
+            if len(history) and self._time_left() == 0:
                 break
             proposer.tell(history.snapshot())
             [proposal] = proposer.ask(1)
-            history.add(trial_id := str(number), proposal.config)
+            history.add(trial_id, proposal.config)
             results = evaluate([part.space.params(proposal.config)])
             columns = [name for name in results if name.startswith("mean_test_")]
             wanted = f"mean_test_{self.refit}"  # no name of a score: there is one, or any will do
