@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"", "errors", "folders", "text", "space", "history", "bayes"},
     "study": _ADAPTERS | {"folders", "html", "secret", "text", "report", "controller", "placement"},
     "simulate": _ADAPTERS | {"study"},  # to read a study that ran
-    "integrations": {"", "errors", "folders", "space", "history", "search", "schedulers", "study"},
+    "integrations": {"", "errors", "folders", "space", "history", "bayes", "search", "study"},
     "demo": {"errors", "folders", "space", "history", "search", "schedulers", "study"},
     "cli": _ADAPTERS | {"", "folders", "text", "study", "report", "placement", "simulate", "demo"},
     # The package itself names its rooms for type checkers only, and imports them when asked.
