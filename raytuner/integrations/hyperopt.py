@@ -14,7 +14,7 @@ from hyperopt.pyll.base import Literal, dfs
 from raytuner.errors import SpaceError
 from raytuner.integrations.translated import Translated
 from raytuner.space import Categorical, Config, Domain, Float, Integer, Normal, Space, when
-from raytuner.space.conditions import When
+from raytuner.space.template import When
 
 Back = Callable[[Any], Any]
 _Branches = dict[str, frozenset[int]]

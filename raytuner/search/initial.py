@@ -12,7 +12,7 @@ from raytuner.errors import ConfigError, SettingError
 from raytuner.history import History, Origin, TrialState
 from raytuner.search.evaluated import Evaluated, completed
 from raytuner.space import Config, Space, value_at
-from raytuner.space.space import like
+from raytuner.space.template import like
 
 _MISSING = object()
 

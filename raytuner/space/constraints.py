@@ -27,12 +27,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from raytuner.errors import SpaceError
 from raytuner.space.choices import is_number
-from raytuner.space.domains import REL_TOL, Categorical, Domain, Ordinal
+from raytuner.space.domains import Domain, Listed
+from raytuner.space.template import varies
 
 Rule = str | Callable[[dict[str, Any]], Any]
 
@@ -49,7 +47,7 @@ _HALVINGS = 12  # a point is pulled back to within this many halvings of the bou
 
 def _close(a: Any, b: Any) -> bool:
     both_numbers = isinstance(a, float) and isinstance(b, float)
-    return math.isclose(a, b, rel_tol=REL_TOL) if both_numbers else bool(a == b)
+    return math.isclose(a, b) if both_numbers else bool(a == b)
 
 
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
@@ -146,15 +144,11 @@ def constraint(rule: Any, leaves: Mapping[str, Any]) -> Constraint:
         ) from None
     if kind != "truth":
         raise SpaceError(f"the constraint {rule!r} compares nothing; write such as 'a + b <= 1'")
-    if not any(_varies(leaves[name]) for name in reader.names):
+    if not any(varies(leaves[name]) for name in reader.names):
         raise SpaceError(
             f"the constraint {rule!r} names no hyperparameter; known here: {', '.join(leaves)}"
         )
     return Constraint(rule, rule, tuple(reader.names), tree)
-
-
-def _varies(leaf: Any) -> bool:
-    return isinstance(leaf, Domain) and leaf.n_levels != 1
 
 
 def _with_identifiers(rule: str, leaves: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
@@ -229,9 +223,8 @@ class _Reader:
         if node.id not in self.names:
             self.names.append(node.id)
         leaf = self._leaves[node.id]
-        if isinstance(leaf, Categorical | Ordinal):
-            listed = leaf.choices if isinstance(leaf, Categorical) else leaf.values
-            return "number" if all(map(is_number, listed)) else "value"
+        if isinstance(leaf, Listed):
+            return "number" if all(map(is_number, leaf.objects)) else "value"
         return "number" if isinstance(leaf, Domain) or is_number(leaf) else "value"
 
     def _comparison(self, sides: list[ast.expr], ops: list[ast.cmpop]) -> str:
@@ -295,29 +288,3 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
 
 def _plain(value: Any) -> Any:
     return float(value) if is_number(value) else value
-
-
-def pulled_back(
-    allowed: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.bool_]],
-    start: npt.NDArray[np.float64],
-    X: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """``X`` moved back towards ``start`` as far as it must to be allowed, by bisection.
-
-    Args:
-        allowed: ``(n,)`` whether ``(n, d)`` points are.
-        start: ``(n, d)`` points that are allowed.
-        X: ``(n, d)`` points.
-
-    Returns:
-        ``(n, d)`` allowed points on the way from ``start`` to ``X``; at worst ``start`` itself.
-    """
-    found = np.array(X, dtype=np.float64)
-    rows = np.flatnonzero(~allowed(found))
-    near, far = np.zeros(len(rows)), np.ones(len(rows))
-    for _ in range(_HALVINGS if len(rows) else 0):
-        middle = (near + far) / 2
-        keeps = allowed(start[rows] + middle[:, None] * (X[rows] - start[rows]))
-        near, far = np.where(keeps, middle, near), np.where(keeps, far, middle)
-    found[rows] = start[rows] + near[:, None] * (X[rows] - start[rows])
-    return found

@@ -8,11 +8,10 @@ from typing import Any
 
 from raytuner.errors import SpaceError
 from raytuner.space.choices import is_number, same
-from raytuner.space.conditions import When
-from raytuner.space.domains import Categorical, Domain, Float, Integer, Normal, Ordinal
-from raytuner.space.fidelity import Fidelity
-from raytuner.space.space import Space, like
-from raytuner.space.spec import Path, path_name
+from raytuner.space.domains import Categorical, Domain, Ordinal
+from raytuner.space.numeric import Float, Integer, Normal
+from raytuner.space.space import Space
+from raytuner.space.template import Fidelity, Path, When, like, path_name
 
 _MISSING = object()
 
@@ -77,7 +76,7 @@ def _hull(a: Any, b: Any, path: Path) -> Any:
     if isinstance(a, Fidelity) or isinstance(b, Fidelity):
         if isinstance(a, Domain) or isinstance(b, Domain):
             raise SpaceError(f"{path_name(path)}: it is a fidelity in one of the two spaces only")
-        one, other = (node.domain if isinstance(node, Fidelity) else node for node in (a, b))
+        one, other = (node.node if isinstance(node, Fidelity) else node for node in (a, b))
         return Fidelity(_hull(one, other, path))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         for one, other in ((a, b), (b, a)):

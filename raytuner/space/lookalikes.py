@@ -9,9 +9,7 @@ from typing import Any
 
 from raytuner.space.choices import is_number, is_primitive, shown, unwrap
 from raytuner.space.domains import Domain
-from raytuner.space.fidelity import Fidelity
-from raytuner.space.options import Options
-from raytuner.space.spec import Path, path_name
+from raytuner.space.template import Fidelity, Options, Path, path_name
 
 # Longer lists are data.
 _LONGEST = 50
@@ -54,11 +52,11 @@ def advice_on(found: Mapping[str, str]) -> str:
 
 
 def _found(node: Any, path: Path) -> Iterator[tuple[Path, Any, str]]:
-    if hasattr(node, "node"):  # a condition's
-        yield from _found(node.node, path)
-        return
     is_grid = isinstance(node, Mapping) and list(node) == ["grid_search"]
     if is_grid or isinstance(node, Domain | Fidelity | Options):
+        return
+    if hasattr(node, "node"):  # a condition's
+        yield from _found(node.node, path)
         return
     advice = _advice(node)
     if advice is not None and path:

@@ -49,12 +49,9 @@ from typing import Any
 
 from raytuner.errors import SpaceError
 from raytuner.space.choices import is_primitive, same, shown, unwrap
-from raytuner.space.conditions import When, when
-from raytuner.space.domains import Categorical, Domain, Float, Integer, Normal, Ordinal
-from raytuner.space.fidelity import Fidelity, fidelity
-from raytuner.space.options import Options
-
-Path = tuple[str | int, ...]
+from raytuner.space.domains import Categorical, Domain, Ordinal
+from raytuner.space.numeric import Float, Integer, Normal
+from raytuner.space.template import Fidelity, Options, Path, When, fidelity, path_name, when
 
 # type -> domain, fields in the order that it takes them, the required ones first; optional fields.
 _DOMAINS: dict[str, tuple[Callable[..., Domain], tuple[str, ...], tuple[str, ...]]] = {
@@ -76,15 +73,6 @@ _OTHERS: dict[str, tuple[str, ...]] = {
 _NON_FINITE = ("inf", "-inf", "nan")
 
 
-def path_name(path: Path) -> str:
-    """A path's keys joined as Ray joins them.
-
-    >>> path_name(("model", "layers", 0))
-    'model/layers/0'
-    """
-    return "/".join(str(key) for key in path)
-
-
 def to_spec(node: Any) -> Any:
     """The spec of a template: nested dicts, lists and tuples of domains and constants."""
     if isinstance(node, When):
@@ -93,7 +81,7 @@ def to_spec(node: Any) -> Any:
             return {**spec, "when": conditions}
         return {"type": "when", "of": spec, "when": conditions}
     if isinstance(node, Fidelity):
-        return {**_domain_spec(node.domain), "fidelity": True}
+        return {**_domain_spec(node.node), "fidelity": True}
     if isinstance(node, Domain):
         return _domain_spec(node)
     if isinstance(node, Options):
@@ -133,24 +121,34 @@ def from_spec(spec: Any, path: Path = ()) -> Any:
     return spec
 
 
-def constrained_spec(spec: Mapping[str, Any], rules: Sequence[Any]) -> dict[str, Any]:
-    """The spec of a space with constraints, from that of the space without."""
+def space_spec(template: Mapping[str, Any], rules: Sequence[Any]) -> dict[str, Any]:
+    """Return the spec of a space with a template and the rules of constraints."""
+    spec: dict[str, Any] = to_spec(template)
+    if not rules:
+        return spec
     return {"type": "space", "of": spec, "constraints": [_value_spec(rule) for rule in rules]}
 
 
-def parted(spec: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Any]]:
-    """The spec of a space without its constraints, and these.
+def template_and_rules(spec: Any) -> tuple[Any, list[Any]]:
+    """Return the template and the rules of constraints of a space that a spec describes.
 
     Raises:
-        SpaceError: A field is missing or of the wrong type, or a constraint is a function.
+        SpaceError: The spec is wrong, or a constraint is a function.
     """
-    if spec.get("type") != "space":
-        return spec, []
-    _check_fields(spec, "the space", ("of",), ("constraints",))
-    template, rules = spec["of"], spec.get("constraints", [])
-    if not isinstance(template, Mapping) or not isinstance(rules, list):
-        raise SpaceError(f"the space: of must be a table and constraints a list, received {spec!r}")
-    return template, [_value(rule, "constraints") for rule in rules]
+    if not isinstance(spec, Mapping):
+        raise SpaceError(f"a spec is a table, received {spec!r}")
+    rules = []
+    try:
+        if spec.get("type") == "space":
+            _check_fields(spec, "the space", ("of",), ("constraints",))
+            whole, spec, rules = spec, spec["of"], spec.get("constraints", [])
+            if not isinstance(spec, Mapping) or not isinstance(rules, list):
+                raise SpaceError(
+                    f"the space: of must be a table and constraints a list, received {whole!r}"
+                )
+        return from_spec(spec), [_value(rule, "constraints") for rule in rules]
+    except RecursionError:
+        raise SpaceError("the spec is nested too deep to be read") from None
 
 
 def _typed(spec: Mapping[str, Any], path: Path) -> Any:

@@ -140,7 +140,7 @@ def test_what_cannot_be_a_fidelity(template: dict[str, Any], message: str) -> No
 def test_constraints_must_leave_something_at_full_fidelity() -> None:
     template = {"n": Integer(1, 8), "width": fidelity(Integer(1, 8))}
     assert Space(template, ["n * width <= 8"]).is_full(np.array([[0.0, 1.0]])).all()
-    with pytest.raises(SpaceError, match=r"no configuration at full fidelity \(width\) keeps"):
+    with pytest.raises(SpaceError, match=r"none of .* at full fidelity \(width\) keeps"):
         Space(template, ["n * width <= 7"])
 
 
