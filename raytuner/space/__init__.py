@@ -7,10 +7,11 @@ between configurations and points of the unit cube.
 """
 
 from raytuner.space.constraints import Constraint, Rule
+from raytuner.space.cube import ABSENT, Column
 from raytuner.space.domains import LISTABLE_LEVELS, Categorical, Domain, Kind, Ordinal
 from raytuner.space.hull import differences, hull
 from raytuner.space.numeric import Float, Integer, Normal
-from raytuner.space.space import ABSENT, Column, Config, Space
+from raytuner.space.space import Config, Space
 from raytuner.space.template import Fidelity, Options, Path, When, fidelity, value_at, when
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Conditions of hyperparameters, as requirements on the coordinates of others."""
+"""Conditions under which hyperparameters exist, as requirements on the coordinates of others."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from raytuner.space.choices import is_number, same
 from raytuner.space.domains import Domain
 from raytuner.space.template import Path, When, path_name
 
+Matrix = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
 # Unit coordinates of one level may differ in their last bits.
 _SAME_UNIT = 1e-12
 
@@ -33,15 +36,16 @@ class Requirement:
     column: int
     units: tuple[float, ...]
 
-    def holds(self, X: npt.NDArray[np.float64], active: npt.NDArray[np.bool_]) -> Any:
-        """Return whether it holds, `...`-dim bool, at `... x d`-dim coordinates.
+    def holds(self, X: Matrix, active: Mask) -> Mask:
+        """Return whether it holds, `...`-dim, at `... x d`-dim coordinates.
 
         Args:
             X: The coordinates, those of levels exactly.
             active: Which hyperparameters exist, `... x d`-dim, as far as it is known.
         """
         off = np.abs(X[..., self.column, None] - np.array(self.units))
-        return (off <= _SAME_UNIT).any(axis=-1) & active[..., self.column]
+        found: Mask = (off <= _SAME_UNIT).any(axis=-1) & active[..., self.column]
+        return found
 
 
 class Activity:
@@ -64,7 +68,7 @@ class Activity:
             raise SpaceError(f"conditions in a circle: {' needs '.join(circle)}") from None
         self._requires = [(j, requirement) for j in order for requirement in requires[j]]
 
-    def __call__(self, X: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    def __call__(self, X: Matrix) -> Mask:
         """Return `... x d`-dim bool at `... x d`-dim coordinates, those of levels exactly."""
         active = np.ones(X.shape, dtype=bool)
         for j, requirement in self._requires:
@@ -72,49 +76,103 @@ class Activity:
         return active
 
 
-def requirements(
-    path: Path, node: When, domains: Mapping[str, tuple[int, Domain]], constants: Mapping[str, Any]
-) -> tuple[Requirement, ...]:
-    """Return the conditions of the part at a path, without those that always hold.
+class Conditions:
+    """The conditions of the parts of a space.
 
     Args:
-        path: The path.
-        node: The part.
-        domains: By the name of each hyperparameter, its column and its domain.
-        constants: Constants by name.
+        parts: The paths and parts of the template.
+        domains: The domain of each column by its path, in order.
+        constants: The constants by path.
+
+    Attributes:
+        guards: The requirements of each part that may be absent, by its path.
+        requires: The requirements of each column, its own and those of what holds it.
+        parents: The columns that others depend on.
+        active: Computes which columns exist.
 
     Raises:
-        SpaceError: A condition is on something unknown or without levels, or never holds.
+        SpaceError: A condition is on something unknown or without levels, never holds, or needs
+            itself.
     """
-    where, found = f"{path_name(path)}: it depends on ", []
-    for name, values in node.conditions:
-        # A name belongs to the part's own group, or else to the next one around it that has it.
-        names = [path_name((*path[:i], name)) for i in range(len(path) - 1, -1, -1)]
-        full = next((f for f in names if f in domains or f in constants), None)
-        if full is None:
-            known = known_names(name, [*domains, *constants])
-            raise SpaceError(f"{where}{name!r}, which is not known here: {known}")
-        if full in constants:
-            if not any(equal(constants[full], value) for value in values):
+
+    def __init__(
+        self,
+        parts: Iterable[tuple[Path, Any]],
+        domains: Mapping[Path, Domain],
+        constants: Mapping[Path, Any],
+    ) -> None:
+        self._names = {path_name(path): j for j, path in enumerate(domains)}
+        self._domains = list(domains.values())
+        self._constants = {path_name(path): value for path, value in constants.items()}
+        guards = {path: self._read(path, node) for path, node in parts if isinstance(node, When)}
+        self.guards = {path: found for path, found in guards.items() if found}
+        self.requires = [self.of(path) for path in domains]
+        self.parents = {r.column for found in self.guards.values() for r in found}
+        self.active = Activity(self.requires, list(self._names))
+
+    def of(self, path: Path) -> tuple[Requirement, ...]:
+        """Return the requirements of what lies at a path, its own and those of what holds it."""
+        above = (path[: i + 1] for i in range(len(path)))
+        return tuple(r for part in above for r in self.guards.get(part, ()))
+
+    def text(self, path: Path) -> str:
+        """Return the conditions of what lies at a path, as text."""
+        words = []
+        for requirement in self.of(path):
+            values = map(self._domains[requirement.column].from_unit, requirement.units)
+            name = list(self._names)[requirement.column]
+            words.append(f"{name} is {' or '.join(map(repr, values))}")
+        return " and ".join(words)
+
+    def absent(self, X: Matrix) -> list[list[Path]]:
+        """Return the paths of the parts that do not exist, a list for each of n points.
+
+        `X` is `n x d`-dim, with the parents at their levels.
+        """
+        found: list[list[Path]] = [[] for _ in X]
+        if not self.guards:
+            return found
+        active = self.active(X)
+        for path, conditions in self.guards.items():
+            exists = np.logical_and.reduce([one.holds(X, active) for one in conditions])
+            for i in np.flatnonzero(~exists):
+                found[i].append(path)
+        return found
+
+    def _read(self, path: Path, node: When) -> tuple[Requirement, ...]:
+        """Return the requirements of a part, without those that always hold."""
+        where, found = f"{path_name(path)}: it depends on ", []
+        for name, values in node.conditions:
+            # A name belongs to the part's own group, or else to the next one around it.
+            names = [path_name((*path[:i], name)) for i in range(len(path) - 1, -1, -1)]
+            known = [*self._names, *self._constants]
+            full = next((one for one in names if one in known), None)
+            if full is None:
+                hint = known_names(name, known)
+                raise SpaceError(f"{where}{name!r}, which is not known here: {hint}")
+            if full in self._constants:
+                constant = self._constants[full]
+                if not any(equal(constant, value) for value in values):
+                    wanted = " or ".join(map(repr, values))
+                    raise SpaceError(
+                        f"{where}{full} being {wanted}, which is never so: {full} is always"
+                        f" {constant!r}"
+                    )
+                continue
+            domain = self._domains[self._names[full]]
+            if domain.kind == "continuous":
                 raise SpaceError(
-                    f"{where}{full} being {' or '.join(map(repr, values))}, which is never so:"
-                    f" {full} is always {constants[full]!r}"
+                    f"{where}{full}, which is {domain.describe()}; a condition needs a choice,"
+                    " whole numbers or a step"
                 )
-            continue
-        column, domain = domains[full]
-        if domain.kind == "continuous":
-            raise SpaceError(
-                f"{where}{full}, which is {domain.describe()}; a condition needs a choice, whole"
-                " numbers or a step"
-            )
-        for value in values:
-            if not domain.contains(value):
-                raise SpaceError(
-                    f"{where}{full} being {value!r}, which is never so: {full} is"
-                    f" {domain.describe()}"
-                )
-        found.append(Requirement(column, tuple(map(domain.to_unit, values))))
-    return tuple(found)
+            for value in values:
+                if not domain.contains(value):
+                    raise SpaceError(
+                        f"{where}{full} being {value!r}, which is never so: {full} is"
+                        f" {domain.describe()}"
+                    )
+            found.append(Requirement(self._names[full], tuple(map(domain.to_unit, values))))
+        return tuple(found)
 
 
 def known_names(name: Any, known: Iterable[Any]) -> str:

@@ -28,9 +28,6 @@ from raytuner.space.choices import ChoiceIndex, is_number, is_primitive, same, s
 Kind = Literal["continuous", "discrete", "categorical"]
 Vector = npt.NDArray[np.float64]
 
-REL_TOL = 1e-9
-"""Relative tolerance within which a float counts as a bound or a multiple of the step."""
-
 LISTABLE_LEVELS = 1_000_000
 """`Domain.level_units` lists at most this many levels."""
 
@@ -212,23 +209,19 @@ class Listed(Domain):
             object.__setattr__(self, attribute, objects)  # the dataclass is frozen
         if not objects:
             raise SpaceError(f"{where} must hold at least one object, received {received!r}")
-        for value in objects:
-            try:
-                holds_domain = _holds_domain(value)
-            except RecursionError:
-                raise SpaceError("a choice is nested too deep, or holds itself") from None
-            if holds_domain:
-                raise SpaceError(
-                    f"{self!r}: {shown(value)} is or holds a domain; give a hyperparameter that "
-                    "exists only for one choice a key of its own beside this one, with a "
-                    "condition: raytuner.when"
-                )
+        try:
+            holders = list(filter(_holds_domain, objects))
+        except RecursionError:
+            raise SpaceError("a choice is nested too deep, or holds itself") from None
+        if holders:
+            raise SpaceError(
+                f"{self!r}: {shown(holders[0])} is or holds a domain; give a hyperparameter that"
+                " exists only for one choice a key of its own, with a condition: raytuner.when"
+            )
         if self._index.duplicate is not None:
             i, j = self._index.duplicate
-            raise SpaceError(
-                f"{self!r}: {shown(objects[j])} is listed twice (positions {i} and {j}); list each"
-                " once, all are equally likely"
-            )
+            twice = f"{shown(objects[j])} is listed twice (positions {i} and {j})"
+            raise SpaceError(f"{self!r}: {twice}; list each once, all are equally likely")
 
     @cached_property
     def _index(self) -> ChoiceIndex:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -15,8 +15,9 @@ import scipy  # scipy.special is loaded on first use: that takes as long as nump
 
 from raytuner.errors import SpaceError
 from raytuner.space.choices import is_number
-from raytuner.space.domains import REL_TOL, Domain, Kind, Vector
+from raytuner.space.domains import Domain, Kind, Vector
 
+_REL_TOL = 1e-9  # within which a float counts as a multiple of the step
 _INT64 = 2**63
 _EXACT_FLOATS = 2**53  # up to here a float holds every whole number
 # Beyond these the normal quantile is infinite; 2**-53 is also the smallest gap of floats below 1.
@@ -59,25 +60,33 @@ class _Number(Domain):
         for name in names if self.step is None else (*names, "step"):
             plain = to(f"{type(self).__name__}: {name}", getattr(self, name))
             object.__setattr__(self, name, plain)  # the dataclass is frozen
-        if self.step is not None:
-            self._require(self.step > 0, f"step must be above 0, received {self.step!r}")
+        above = self.step is None or self.step > 0
+        self._require(above, f"step must be above 0, received {self.step!r}")
 
     def _require(self, holds: bool, message: str) -> None:
         if not holds:
             raise SpaceError(f"{self!r}: {message}")
 
     def _require_digits(self, largest: float) -> None:
-        self._require(
-            self.step is None or largest / self.step < _EXACT_FLOATS,
-            f"a float of {largest:g} has no digits for a step of {self.step}; leave it out",
-        )
+        digits = self.step is None or largest / self.step < _EXACT_FLOATS
+        self._require(digits, f"a float of {largest:g} has no digits for a step of {self.step}")
+
+    @cached_property
+    def _ratio(self) -> tuple[int, int]:
+        """The step as a fraction, by the decimal digits that Python shows of it."""
+        return Fraction(repr(self.step)).as_integer_ratio()
+
+    def _multiple(self, k: int) -> float:
+        """Return k times the step, rounded once: 0.3 for 3 times 0.1, not 0.30000000000000004."""
+        numerator, denominator = self._ratio
+        return k * numerator / denominator
 
     def _multiple_of(self, value: float) -> int | None:
         """Return the k for which a value is k times the step, None if there is none."""
         if not math.isfinite(value / self.step):
             return None
         k = round(value / self.step)
-        return k if abs(value - k * self.step) <= REL_TOL * max(abs(value), self.step) else None
+        return k if abs(value - k * self.step) <= _REL_TOL * max(abs(value), self.step) else None
 
     def _of_step(self) -> str:
         return "" if self.step is None else f" that is a multiple of {self.step}"
@@ -89,16 +98,13 @@ class _Range(_Number):
     low: Any
     high: Any
     log: Any
-    _default_step: ClassVar[int | None] = None
 
     def _check(self) -> None:
-        self._require(
-            isinstance(self.log, bool), f"log must be True or False, received {self.log!r}"
-        )
+        is_bool = isinstance(self.log, bool)
+        self._require(is_bool, f"log must be True or False, received {self.log!r}")
         self._require(self.low <= self.high, "low must not be above high")
-        self._require(
-            not self.log or self.low > 0, f"with log, low must be above 0, received {self.low!r}"
-        )
+        positive = not self.log or self.low > 0
+        self._require(positive, f"with log, low must be above 0, received {self.low!r}")
         step, (first, last) = self.step or 1, self._multiples or (0, 0)
         self._require(
             first <= last,
@@ -114,12 +120,19 @@ class _Range(_Number):
     @cached_property
     def _multiples(self) -> tuple[int, int] | None:
         """The first and the last level in steps; None if the range is continuous."""
-        step = self.step or self._default_step
-        if step is not None:
-            return multiples(self.low, self.high, step)
-        # Two neighbouring floats may share their logarithm.
-        single = self.low == self.high or (self.log and math.log(self.low) == math.log(self.high))
-        return (0, 0) if single else None
+        if isinstance(self, Integer):
+            step = self.step or 1
+            return -(-self.low // step), self.high // step
+        if self.step is None:  # two neighbouring floats may share their logarithm
+            scale: Callable[[float], float] = math.log if self.log else float
+            return (0, 0) if scale(self.low) == scale(self.high) else None
+        # With Tune's tolerance of rel 1e-9, 0.3 counts as a multiple of 0.1.
+        low, high = self.low / self.step, self.high / self.step
+        first, last = round(low), round(high)
+        return (
+            first if math.isclose(low, first) else math.ceil(low),
+            last if math.isclose(high, last) else math.floor(high),
+        )
 
     @property
     def _first(self) -> int:
@@ -131,28 +144,30 @@ class _Range(_Number):
         return None if self._multiples is None else self._multiples[1] - self._multiples[0] + 1
 
     def _cdf(self, position: Vector) -> Vector:
-        if self.n_levels is not None:
-            first, length = self._first, self.n_levels - self._rounded
-            if self.log:  # log1p keeps neighbouring large numbers apart
-                return np.log1p(position / first) / math.log1p(length / first)
-            return position / length
-        if self.log:
-            low = math.log(self.low)
-            return (np.log(position) - low) / (math.log(self.high) - low)
-        return (position - self.low) / (self.high - self.low)
+        if self.n_levels is None:
+            low, high = self._scaled_bounds
+            return ((np.log(position) if self.log else position) - low) / (high - low)
+        length = self.n_levels - self._rounded
+        if self.log:  # log1p keeps neighbouring large numbers apart
+            return np.log1p(position / self._first) / math.log1p(length / self._first)
+        return position / length
 
     def _quantile(self, u: Vector) -> Vector:
-        if self.n_levels is not None:
-            first, length = self._first, self.n_levels - self._rounded
-            return first * np.expm1(u * math.log1p(length / first)) if self.log else u * length
+        if self.n_levels is None:
+            low, high = self._scaled_bounds
+            scaled = low + u * (high - low)
+            values = np.exp(scaled) if self.log else scaled
+            # Rounding must neither miss the bounds nor pass them.
+            values = np.where(u == 0, self.low, np.where(u == 1, self.high, values))
+            return np.clip(values, self.low, self.high)
+        length = self.n_levels - self._rounded
         if self.log:
-            low = math.log(self.low)
-            values = np.exp(low + u * (math.log(self.high) - low))
-        else:
-            values = self.low + u * (self.high - self.low)
-        # Rounding must neither miss the bounds nor pass them.
-        values = np.where(u == 0, self.low, np.where(u == 1, self.high, values))
-        return np.clip(values, self.low, self.high)
+            return self._first * np.expm1(u * math.log1p(length / self._first))
+        return u * length
+
+    @property
+    def _scaled_bounds(self) -> tuple[float, float]:
+        return (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -206,7 +221,7 @@ class Float(_Range):
                 k - self._first if k is not None and 0 <= k - self._first < self.n_levels else None
             )
         ends = (self.low, self.high)
-        near = any(math.isclose(value, end, rel_tol=REL_TOL) for end in ends)
+        near = any(math.isclose(value, end) for end in ends)
         if not near and not self.low <= value <= self.high:
             return None
         return value if self.n_levels is None else 0
@@ -215,7 +230,7 @@ class Float(_Range):
         if self.step is None:
             return position if self.n_levels is None else self.low
         # A bound counts as a multiple if it is one up to rounding.
-        value = multiple(self._first + int(position), self.step)
+        value = self._multiple(self._first + int(position))
         return min(max(value, self.low), self.high)
 
 
@@ -245,7 +260,6 @@ class Integer(_Range):
     high: int
     log: bool = field(default=False, kw_only=True)
     step: int | None = field(default=None, kw_only=True)
-    _default_step: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         self._convert(_whole, "low", "high")
@@ -313,7 +327,7 @@ class Normal(_Number):
         return float(value) if self.step is None else self._multiple_of(float(value))
 
     def _value(self, position: float) -> float:
-        return position if self.step is None else multiple(int(position), self.step)
+        return position if self.step is None else self._multiple(int(position))
 
     def _cdf(self, position: Vector) -> Vector:
         return np.asarray(scipy.special.ndtr((position * (self.step or 1) - self.mean) / self.sd))
@@ -321,38 +335,3 @@ class Normal(_Number):
     def _quantile(self, u: Vector) -> Vector:
         z = scipy.special.ndtri(np.clip(u, _TAIL, 1 - _TAIL))
         return np.asarray((self.mean + self.sd * z) / (self.step or 1))
-
-
-def multiples(low: float, high: float, step: float) -> tuple[int, int]:
-    """Return the first and the last k with `low <= k * step <= high`; last < first if none is.
-
-    Whole numbers are exact. Floats get Tune's tolerance of rel 1e-9, so that 0.3 counts as a
-    multiple of 0.1.
-
-    >>> multiples(1, 10, 3)
-    (1, 3)
-    >>> multiples(0.1, 0.3, 0.1)
-    (1, 3)
-    """
-    if isinstance(low, int) and isinstance(high, int) and isinstance(step, int):
-        return -(-low // step), high // step
-    first, last = round(low / step), round(high / step)
-    return (
-        first if math.isclose(low / step, first) else math.ceil(low / step),
-        last if math.isclose(high / step, last) else math.floor(high / step),
-    )
-
-
-def multiple(k: int, step: float) -> float:
-    """Return `k * step` for the decimal digits that Python shows of `step`.
-
-    >>> 3 * 0.1, multiple(3, 0.1)
-    (0.30000000000000004, 0.3)
-    """
-    numerator, denominator = _ratio(step)
-    return k * numerator / denominator  # whole numbers: rounded once
-
-
-@lru_cache
-def _ratio(step: float) -> tuple[int, int]:
-    return Fraction(repr(step)).as_integer_ratio()

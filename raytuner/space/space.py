@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain, compress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import spec as specs
 from raytuner.space.choices import is_primitive, shown
-from raytuner.space.conditions import Activity, Requirement, equal, known_names, requirements
+from raytuner.space.conditions import Conditions, Mask, Matrix, equal, known_names
 from raytuner.space.constraints import Constraint, Rule, constraint
-from raytuner.space.domains import LISTABLE_LEVELS, Domain, Kind
+from raytuner.space.cube import ABSENT, Column, Cube
+from raytuner.space.domains import LISTABLE_LEVELS, Domain
 from raytuner.space.lookalikes import advice_on, lookalikes
 from raytuner.space.template import (
     MISSING,
@@ -38,50 +36,14 @@ from raytuner.space.template import (
 Config = dict[str, Any]
 """Hyperparameter values by name; dicts and lists may be nested."""
 
-Matrix = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-
-ABSENT = 0.5
-"""The coordinate of a hyperparameter that does not exist in a configuration."""
-
-_SAME_LEVEL = 1e-9
-# Up to so many combinations of values are gone through for those that keep the constraints.
+# Spaces with up to so many combinations of values are searched whole for those that are allowed.
 _LISTABLE = 20_000
 # Points that are drawn, so many at a time, before what is allowed counts as not to be found.
 _DRAWS, _AT_ONCE = 100_000, 100
 _HALVINGS = 12  # a point is pulled back to within this many halvings of the boundary
 
 
-@dataclass(frozen=True)
-class Column:
-    """One hyperparameter that varies: one dimension of the unit cube.
-
-    Attributes:
-        path: Keys and list positions that lead to it.
-        name: The path's keys joined by "/".
-        domain: Its values and their law.
-        requires: Conditions, all of which must hold for it to exist; empty if it always does.
-        is_fidelity: Whether it is a fidelity (see `fidelity`).
-    """
-
-    path: Path
-    name: str
-    domain: Domain
-    requires: tuple[Requirement, ...] = ()
-    is_fidelity: bool = False
-
-    @property
-    def kind(self) -> Kind:
-        """The domain's kind."""
-        return self.domain.kind
-
-    @property
-    def n_levels(self) -> int | None:
-        """The domain's number of levels; None if it is infinite."""
-        return self.domain.n_levels
-
-
-class Space:
+class Space(Cube):
     """All configurations that a search may try.
 
     Args:
@@ -129,29 +91,32 @@ class Space:
         self._parts = list(walk(self.template))
         self._has_options = any(isinstance(node, Options) for _, node in self._parts)
         leaves = self.leaves()
-        marked = {path for path, node in self._parts if isinstance(node, Fidelity)}
-        columns = [
-            Column(path, path_name(path), leaf, is_fidelity=path in marked)
-            for path, leaf in leaves.items()
-            if varies(leaf)
-        ]
-        if not columns:
+        domains = {path: leaf for path, leaf in leaves.items() if varies(leaf)}
+        if not domains:
             raise SpaceError(nothing_varies(template))
-        names = [column.name for column in columns]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise SpaceError(f"{twice}: two hyperparameters have this name; rename one")
-        self._guards = self._requirements(columns, leaves)
-        self.columns = tuple(replace(c, requires=self._requires(c.path)) for c in columns)
-        self._activity = Activity([column.requires for column in self.columns], names)
-        # Paths of everything that varies or holds what does, but for what may be absent.
-        self._required = {c.path[:i] for c in columns for i in range(len(c.path) + 1)}
+        names = list(map(path_name, domains))
+        for name in names:
+            if names.count(name) > 1:
+                raise SpaceError(f"{name}: two hyperparameters have this name; rename one")
+        constants = {
+            path: leaf.from_unit(0.5) if isinstance(leaf, Domain) else leaf
+            for path, leaf in leaves.items()
+            if path not in domains
+        }
+        conditions = Conditions(self._parts, domains, constants)
+        marked = {path for path, node in self._parts if isinstance(node, Fidelity)}
+        super().__init__(
+            [
+                Column(path, path_name(path), domain, requires, path in marked)
+                for (path, domain), requires in zip(
+                    domains.items(), conditions.requires, strict=True
+                )
+            ],
+            conditions,
+        )
+        # Paths of what varies or holds what does, but for what may be absent.
+        self._required = {path[:i] for path in domains for i in range(len(path) + 1)}
         self._required -= {path for path, node in self._parts if isinstance(node, When)}
-        self._parents = {r.column for guard in self._guards.values() for r in guard}
-        self.fidelities = tuple(j for j, c in enumerate(self.columns) if c.is_fidelity)
-        self._check_fidelities()
-        self._full = np.array([self.columns[j].domain.snap(np.ones(1))[0] for j in self.fidelities])
-        self._combinations = math.prod(float(c.n_levels or math.inf) for c in columns)
         by_name = {path_name(path): leaf for path, leaf in leaves.items()}
         self.constraints = tuple(constraint(rule, by_name) for rule in _rules(constraints))
         named = {name for one in self.constraints for name in one.names}
@@ -162,42 +127,6 @@ class Space:
             if self.fidelities:
                 full = ", ".join(self.columns[j].name for j in self.fidelities)
                 self._find_allowed(self.in_full, f" at full fidelity ({full})")
-
-    def _requirements(
-        self, columns: Sequence[Column], leaves: Mapping[Path, Any]
-    ) -> dict[Path, tuple[Requirement, ...]]:
-        """Return the conditions of each part that may be absent, by its path."""
-        domains = {column.name: (j, column.domain) for j, column in enumerate(columns)}
-        constants = {
-            path_name(path): leaf.from_unit(0.5) if isinstance(leaf, Domain) else leaf
-            for path, leaf in leaves.items()
-            if not varies(leaf)
-        }
-        guards = {
-            path: requirements(path, node, domains, constants)
-            for path, node in self._parts
-            if isinstance(node, When)
-        }
-        return {path: found for path, found in guards.items() if found}
-
-    def _requires(self, path: Path) -> tuple[Requirement, ...]:
-        """Return the conditions of what lies at a path, and of all that holds it."""
-        above = (path[:i] for i in range(1, len(path) + 1))
-        return tuple(r for part in above for r in self._guards.get(part, ()))
-
-    def _check_fidelities(self) -> None:
-        for column in self.columns:
-            if column.is_fidelity and column.requires:
-                raise SpaceError(
-                    f"{column.name}: a fidelity must be there in every configuration, and this one"
-                    " is under conditions; leave them out"
-                )
-        if len(self.fidelities) == self.dim:
-            names = ", ".join(column.name for column in self.columns)
-            raise SpaceError(
-                f"all that varies are fidelities ({names}): there is nothing to search; mark those"
-                " only that a larger training has more of"
-            )
 
     def __repr__(self) -> str:
         rules = f", constraints={[c.name for c in self.constraints]}" if self.constraints else ""
@@ -214,52 +143,9 @@ class Space:
         more = [rule for rule in rules if rule not in known]
         return Space(self.template, [*self.constraints, *more]) if more else self
 
-    @property
-    def dim(self) -> int:
-        """Number of columns d."""
-        return len(self.columns)
-
     def leaves(self) -> dict[Path, Any]:
         """Return every domain and constant by its path, in order."""
         return {path: node for path, node in self._parts if is_leaf(node)}
-
-    # Points of the unit cube.
-
-    def active(self, X: Matrix) -> Mask:
-        """Return whether each hyperparameter exists, `n x d`-dim, at `n x d`-dim coordinates."""
-        return self._activity(self._levels(X, self._parents))
-
-    def snap(self, X: Matrix) -> Matrix:
-        """Return the coordinates of the configurations that `X`, `n x d`-dim, decodes to."""
-        snapped = self._levels(X, range(self.dim))
-        return np.where(self._activity(snapped), snapped, ABSENT) if self._guards else snapped
-
-    def _levels(self, X: Matrix, columns: Iterable[int]) -> Matrix:
-        """Return `X` in the unit cube, with some columns moved to their levels."""
-        X = np.asarray(X, dtype=np.float64)
-        if X.ndim != 2 or X.shape[1] != self.dim:
-            raise ConfigError(f"received coordinates of shape {X.shape}, expected (n, {self.dim})")
-        if np.isnan(X).any():
-            raise ConfigError("received coordinates that are NaN, expected numbers in [0, 1]")
-        X = np.clip(X, 0, 1)
-        for j in columns:
-            X[:, j] = self.columns[j].domain.snap(X[:, j])
-        return X
-
-    def in_full(self, X: Matrix) -> Matrix:
-        """Return `X`, `n x d`-dim, with every fidelity at the full one."""
-        if not self.fidelities:
-            return X
-        full = np.array(X, dtype=np.float64)
-        full[:, self.fidelities] = self._full
-        return full
-
-    def is_full(self, X: Matrix) -> Mask:
-        """Return whether points, `n x d`-dim, are at full fidelity; without one, all are."""
-        full = np.ones(len(X), dtype=bool)
-        for j, unit in zip(self.fidelities, self._full, strict=True):
-            full &= np.abs(self.columns[j].domain.snap(np.asarray(X)[:, j]) - unit) < _SAME_LEVEL
-        return full
 
     @property
     def cardinality(self) -> float:
@@ -270,7 +156,7 @@ class Space:
         count that break them.
         """
         limit = _LISTABLE if self.constraints else LISTABLE_LEVELS
-        if self._combinations > limit or not (self.constraints or self._guards):
+        if self._combinations > limit or not (self.constraints or self.conditions.guards):
             return self._combinations
         return float(len(self.listed()))
 
@@ -282,11 +168,6 @@ class Space:
         """
         every = self._every()
         return every[self.allowed(every)]
-
-    def _every(self) -> Matrix:
-        levels = np.meshgrid(*(c.domain.level_units() for c in self.columns), indexing="ij")
-        every = np.stack([axis.ravel() for axis in levels], axis=1)
-        return np.unique(self.snap(every), axis=0) if self._guards else every
 
     # Constraints, and random points that keep them.
 
@@ -394,11 +275,13 @@ class Space:
                 _check_value(node, value, path)
             elif path in self._required and value_at(flat, path[:-1], MISSING) is not MISSING:
                 raise ConfigError(_missing(path, node))
-        for path in self._absent(self._encoded([flat])[0])[0] if self._guards else ():
+        for path in (
+            self.conditions.absent(self._encoded([flat])[0])[0] if self.conditions.guards else ()
+        ):
             if (value := value_at(flat, path, MISSING)) is not MISSING:
                 raise ConfigError(
                     f"{path_name(path)}: received {value!r}, expected no such key, since it is"
-                    f" there only when {self.conditions(path)}"
+                    f" there only when {self.conditions.text(path)}"
                 )
         broken = self._broken(self.load(self.dump(config))) if self.constraints else None
         if broken is not None:
@@ -406,28 +289,6 @@ class Space:
             raise ConfigError(
                 f"received {received}, expected to keep the constraint {broken[0].name}"
             )
-
-    def conditions(self, path: Path) -> str:
-        """Return the conditions of what lies at a path, as text."""
-        words = []
-        for requirement in self._requires(path):
-            column = self.columns[requirement.column]
-            values = [repr(column.domain.from_unit(u)) for u in requirement.units]
-            words.append(f"{column.name} is {' or '.join(values)}")
-        return " and ".join(words)
-
-    def _absent(self, X: Matrix) -> list[list[Path]]:
-        """Return the paths of the parts that do not exist, a list for each of n points.
-
-        `X` is `n x d`-dim. What others depend on is at its levels.
-        """
-        active = self._activity(X)
-        absent: list[list[Path]] = [[] for _ in X]
-        for path, conditions in self._guards.items():
-            exists = np.logical_and.reduce([one.holds(X, active) for one in conditions])
-            for i in np.flatnonzero(~exists):
-                absent[i].append(path)
-        return absent
 
     def unfolded(
         self, config: Mapping[str, Any], missing: Missing = "constants"
@@ -472,7 +333,7 @@ class Space:
             X[rows, j] = _naming(column.name, column.domain.to_units, given)
         missing = np.isnan(X)
         X[missing] = ABSENT
-        active = self._activity(X)
+        active = self.conditions.active(X)
         for _, j in np.argwhere(missing & active):
             raise ConfigError(_missing(self.columns[j].path, self.columns[j].domain))
         X[~active] = ABSENT
@@ -488,10 +349,10 @@ class Space:
             n configurations of plain Python values and the choice objects themselves. Containers
             and constants are copies: changing one configuration changes no other.
         """
-        X = self._levels(X, self._parents)
+        X = self._levels(X, self.conditions.parents)
         values = [c.domain.from_units(X[:, j]) for j, c in enumerate(self.columns)]
         rows = zip(*values, strict=True)
-        return [self._filled(*pair) for pair in zip(rows, self._absent(X), strict=True)]
+        return [self._filled(*pair) for pair in zip(rows, self.conditions.absent(X), strict=True)]
 
     def _filled(self, values: Sequence[Any], absent: Sequence[Path]) -> Config:
         config: Config = filled(self.template, iter(values), absent)
@@ -507,7 +368,7 @@ class Space:
             ConfigError: A hyperparameter is missing or outside of its domain.
         """
         config, columns = self.unfolded(config), self.columns
-        if self._guards:
+        if self.conditions.guards:
             columns = tuple(compress(columns, self._encoded([config])[1][0]))
         found = {}
         for column in columns:
@@ -532,14 +393,14 @@ class Space:
             if column.name in data:
                 value = _naming(column.name, column.domain.from_json, data[column.name])
                 values.append(value)
-                if j in self._parents:
+                if j in self.conditions.parents:
                     X[0, j] = column.domain.to_unit(value)
             else:
                 values.append(column.domain.from_unit(ABSENT))
-        for column, exists in zip(self.columns, self._activity(X)[0], strict=True):
+        for column, exists in zip(self.columns, self.conditions.active(X)[0], strict=True):
             if exists and column.name not in data:
                 raise ConfigError(_missing(column.path, column.domain))
-        return self._filled(values, self._absent(X)[0])
+        return self._filled(values, self.conditions.absent(X)[0])
 
     def to_spec(self) -> dict[str, Any]:
         """Return the space as data for JSON or TOML, in the format of `raytuner.space.spec`."""
