@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from raytuner.errors import SpaceError
 from raytuner.space.choices import is_number, same
 from raytuner.space.domains import Domain
-from raytuner.space.template import Path, When, path_name
+from raytuner.space.template import Path, When, is_leaf, path_name, varies
 
 Matrix = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -80,13 +80,10 @@ class Conditions:
     """The conditions of the parts of a space.
 
     Args:
-        parts: The paths and parts of the template.
-        domains: The domain of each column by its path, in order.
-        constants: The constants by path.
+        parts: The paths and parts of its template.
 
     Attributes:
         guards: The requirements of each part that may be absent, by its path.
-        requires: The requirements of each column, its own and those of what holds it.
         parents: The columns that others depend on.
         active: Computes which columns exist.
 
@@ -95,20 +92,19 @@ class Conditions:
             itself.
     """
 
-    def __init__(
-        self,
-        parts: Iterable[tuple[Path, Any]],
-        domains: Mapping[Path, Domain],
-        constants: Mapping[Path, Any],
-    ) -> None:
-        self._names = {path_name(path): j for j, path in enumerate(domains)}
-        self._domains = list(domains.values())
-        self._constants = {path_name(path): value for path, value in constants.items()}
+    def __init__(self, parts: Sequence[tuple[Path, Any]]) -> None:
+        leaves = {path: node for path, node in parts if is_leaf(node)}
+        domains = {path: leaf for path, leaf in leaves.items() if varies(leaf)}
+        self._domains = {path_name(path): domain for path, domain in domains.items()}
+        self._constants = {
+            path_name(path): leaf.from_unit(0.5) if isinstance(leaf, Domain) else leaf
+            for path, leaf in leaves.items()
+            if path not in domains
+        }
         guards = {path: self._read(path, node) for path, node in parts if isinstance(node, When)}
         self.guards = {path: found for path, found in guards.items() if found}
-        self.requires = [self.of(path) for path in domains]
         self.parents = {r.column for found in self.guards.values() for r in found}
-        self.active = Activity(self.requires, list(self._names))
+        self.active = Activity([self.of(path) for path in domains], list(self._domains))
 
     def of(self, path: Path) -> tuple[Requirement, ...]:
         """Return the requirements of what lies at a path, its own and those of what holds it."""
@@ -119,9 +115,9 @@ class Conditions:
         """Return the conditions of what lies at a path, as text."""
         words = []
         for requirement in self.of(path):
-            values = map(self._domains[requirement.column].from_unit, requirement.units)
-            name = list(self._names)[requirement.column]
-            words.append(f"{name} is {' or '.join(map(repr, values))}")
+            name, domain = list(self._domains.items())[requirement.column]
+            values = map(repr, map(domain.from_unit, requirement.units))
+            words.append(f"{name} is {' or '.join(values)}")
         return " and ".join(words)
 
     def absent(self, X: Matrix) -> list[list[Path]]:
@@ -141,16 +137,18 @@ class Conditions:
 
     def _read(self, path: Path, node: When) -> tuple[Requirement, ...]:
         """Return the requirements of a part, without those that always hold."""
+        if isinstance(path[-1], int):
+            raise SpaceError(f"{path_name(path)}: an item of a list cannot be under conditions")
         where, found = f"{path_name(path)}: it depends on ", []
         for name, values in node.conditions:
             # A name belongs to the part's own group, or else to the next one around it.
             names = [path_name((*path[:i], name)) for i in range(len(path) - 1, -1, -1)]
-            known = [*self._names, *self._constants]
+            known = [*self._domains, *self._constants]
             full = next((one for one in names if one in known), None)
             if full is None:
                 hint = known_names(name, known)
                 raise SpaceError(f"{where}{name!r}, which is not known here: {hint}")
-            if full in self._constants:
+            if full not in self._domains:
                 constant = self._constants[full]
                 if not any(equal(constant, value) for value in values):
                     wanted = " or ".join(map(repr, values))
@@ -159,7 +157,7 @@ class Conditions:
                         f" {constant!r}"
                     )
                 continue
-            domain = self._domains[self._names[full]]
+            domain, column = self._domains[full], list(self._domains).index(full)
             if domain.kind == "continuous":
                 raise SpaceError(
                     f"{where}{full}, which is {domain.describe()}; a condition needs a choice,"
@@ -171,7 +169,7 @@ class Conditions:
                         f"{where}{full} being {value!r}, which is never so: {full} is"
                         f" {domain.describe()}"
                     )
-            found.append(Requirement(self._names[full], tuple(map(domain.to_unit, values))))
+            found.append(Requirement(column, tuple(map(domain.to_unit, values))))
         return tuple(found)
 
 

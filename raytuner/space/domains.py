@@ -297,14 +297,10 @@ class Categorical(Listed):
     """
 
     choices: Sequence[Any]
+    kind: ClassVar[Kind] = "categorical"
 
     def __post_init__(self) -> None:
         self._check("choices")
-
-    @property
-    def kind(self) -> Kind:
-        """Always "categorical"."""
-        return "categorical"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -324,6 +320,7 @@ class Ordinal(Listed):
     """
 
     values: Sequence[Any]
+    kind: ClassVar[Kind] = "discrete"
 
     def __post_init__(self) -> None:
         self._check("values")
@@ -332,11 +329,6 @@ class Ordinal(Listed):
                 f"{self!r}: numbers must be strictly increasing or decreasing; use Categorical "
                 "for values without an order"
             )
-
-    @property
-    def kind(self) -> Kind:
-        """Always "discrete"."""
-        return "discrete"
 
 
 def is_monotone(numbers: Sequence[Any]) -> bool:

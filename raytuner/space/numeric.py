@@ -98,6 +98,11 @@ class _Range(_Number):
     low: Any
     high: Any
     log: Any
+    _noun: ClassVar[str]
+
+    def describe(self) -> str:
+        """See `Domain.describe`."""
+        return f"{self._noun} from {self.low} to {self.high}{self._of_step()}"
 
     def _check(self) -> None:
         is_bool = isinstance(self.log, bool)
@@ -197,6 +202,7 @@ class Float(_Range):
     high: float
     log: bool = field(default=False, kw_only=True)
     step: float | None = field(default=None, kw_only=True)
+    _noun: ClassVar[str] = "a number"
     _rounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -206,10 +212,6 @@ class Float(_Range):
         )
         self._require_digits(max(abs(self.low), abs(self.high)))
         self._check()
-
-    def describe(self) -> str:
-        """See `Domain.describe`."""
-        return f"a number from {self.low} to {self.high}{self._of_step()}"
 
     def _find(self, value: Any) -> float | None:
         if not _is_finite(value):
@@ -260,14 +262,11 @@ class Integer(_Range):
     high: int
     log: bool = field(default=False, kw_only=True)
     step: int | None = field(default=None, kw_only=True)
+    _noun: ClassVar[str] = "a whole number"
 
     def __post_init__(self) -> None:
         self._convert(_whole, "low", "high")
         self._check()
-
-    def describe(self) -> str:
-        """See `Domain.describe`."""
-        return f"a whole number from {self.low} to {self.high}{self._of_step()}"
 
     def _find(self, value: Any) -> float | None:
         if not _is_finite(value) or int(value) != value or not self.low <= value <= self.high:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, compress
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,13 @@ import numpy as np
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import spec as specs
 from raytuner.space.choices import is_primitive, shown
-from raytuner.space.conditions import Conditions, Mask, Matrix, equal, known_names
+from raytuner.space.conditions import Mask, Matrix, equal, known_names
 from raytuner.space.constraints import Constraint, Rule, constraint
-from raytuner.space.cube import ABSENT, Column, Cube
-from raytuner.space.domains import LISTABLE_LEVELS, Domain
+from raytuner.space.cube import ABSENT, Cube
+from raytuner.space.domains import Domain
 from raytuner.space.lookalikes import advice_on, lookalikes
 from raytuner.space.template import (
     MISSING,
-    Fidelity,
     Missing,
     Options,
     Path,
@@ -35,12 +34,6 @@ from raytuner.space.template import (
 
 Config = dict[str, Any]
 """Hyperparameter values by name; dicts and lists may be nested."""
-
-# Spaces with up to so many combinations of values are searched whole for those that are allowed.
-_LISTABLE = 20_000
-# Points that are drawn, so many at a time, before what is allowed counts as not to be found.
-_DRAWS, _AT_ONCE = 100_000, 100
-_HALVINGS = 12  # a point is pulled back to within this many halvings of the boundary
 
 
 class Space(Cube):
@@ -91,42 +84,17 @@ class Space(Cube):
         self._parts = list(walk(self.template))
         self._has_options = any(isinstance(node, Options) for _, node in self._parts)
         leaves = self.leaves()
-        domains = {path: leaf for path, leaf in leaves.items() if varies(leaf)}
-        if not domains:
+        if not any(map(varies, leaves.values())):
             raise SpaceError(nothing_varies(template))
-        names = list(map(path_name, domains))
-        for name in names:
-            if names.count(name) > 1:
-                raise SpaceError(f"{name}: two hyperparameters have this name; rename one")
-        constants = {
-            path: leaf.from_unit(0.5) if isinstance(leaf, Domain) else leaf
-            for path, leaf in leaves.items()
-            if path not in domains
-        }
-        conditions = Conditions(self._parts, domains, constants)
-        marked = {path for path, node in self._parts if isinstance(node, Fidelity)}
-        super().__init__(
-            [
-                Column(path, path_name(path), domain, requires, path in marked)
-                for (path, domain), requires in zip(
-                    domains.items(), conditions.requires, strict=True
-                )
-            ],
-            conditions,
-        )
+        super().__init__(self._parts)
         # Paths of what varies or holds what does, but for what may be absent.
-        self._required = {path[:i] for path in domains for i in range(len(path) + 1)}
+        self._required = {c.path[:i] for c in self.columns for i in range(len(c.path) + 1)}
         self._required -= {path for path, node in self._parts if isinstance(node, When)}
         by_name = {path_name(path): leaf for path, leaf in leaves.items()}
         self.constraints = tuple(constraint(rule, by_name) for rule in _rules(constraints))
         named = {name for one in self.constraints for name in one.names}
         self._named = {path_name(path): path for path in leaves if path_name(path) in named}
-        self._witness = np.full((1, self.dim), ABSENT)
-        if self.constraints:
-            self._witness = self._find_allowed(lambda X: X, "")
-            if self.fidelities:
-                full = ", ".join(self.columns[j].name for j in self.fidelities)
-                self._find_allowed(self.in_full, f" at full fidelity ({full})")
+        self._find_witness()
 
     def __repr__(self) -> str:
         rules = f", constraints={[c.name for c in self.constraints]}" if self.constraints else ""
@@ -147,30 +115,6 @@ class Space(Cube):
         """Return every domain and constant by its path, in order."""
         return {path: node for path, node in self._parts if is_leaf(node)}
 
-    @property
-    def cardinality(self) -> float:
-        """Number of different configurations; `math.inf` if there is no end to them.
-
-        With conditions and more than a million combinations of values, combinations count that
-        differ only in what does not exist. With constraints and more than 20,000, combinations
-        count that break them.
-        """
-        limit = _LISTABLE if self.constraints else LISTABLE_LEVELS
-        if self._combinations > limit or not (self.constraints or self.conditions.guards):
-            return self._combinations
-        return float(len(self.listed()))
-
-    def listed(self) -> Matrix:
-        """Return the coordinates of every configuration, `cardinality x d`-dim, of a finite space.
-
-        Raises:
-            SpaceError: There are more levels than can be listed (`Domain.level_units`).
-        """
-        every = self._every()
-        return every[self.allowed(every)]
-
-    # Constraints, and random points that keep them.
-
     def allowed(self, X: Matrix) -> Mask:
         """Return whether the configurations at coordinates, `n x d`-dim, keep all constraints."""
         if not self.constraints:
@@ -187,76 +131,12 @@ class Space(Cube):
                 return one, {name: values[name] for name in one.names} if one.names else config
         return None
 
-    def _find_allowed(self, move: Callable[[Matrix], Matrix], where: str) -> Matrix:
-        """Return a point, `1 x d`-dim, that keeps the constraints once it is moved.
-
-        Raises:
-            SpaceError: None does, of all points or of many draws.
-        """
-        finite, rng = self._combinations <= _LISTABLE, np.random.default_rng(0)
-        draws = (rng.random((_AT_ONCE, self.dim)) for _ in range(_DRAWS // _AT_ONCE))
-        for X in chain([next(draws)], (self._every() for _ in "1") if finite else draws):
-            moved = move(X)
-            found = moved[self.allowed(moved)]
-            if len(found):
-                return self.snap(found[:1])
-        tried = "none of its configurations" if finite else f"none of {_DRAWS} draws"
-        names = "the constraint" if len(self.constraints) == 1 else "all of the constraints"
-        raise SpaceError(
-            f"{tried}{where} keeps {names} {', '.join(c.name for c in self.constraints)}; is it"
-            " what you mean? Widen a range, or loosen it"
-        )
-
-    def pulled_back(self, start: Matrix, X: Matrix) -> Matrix:
-        """Return `X` moved towards allowed points as far as needed to keep the constraints.
-
-        Args:
-            start: `n x d`-dim, allowed.
-            X: `n x d`-dim.
-
-        Returns:
-            `n x d`-dim points on the way from `start` to `X`, found by bisection; at worst `start`.
-        """
-        found = np.array(X, dtype=np.float64)
-        rows = np.flatnonzero(~self.allowed(found))
-        start, way = start[rows], found[rows] - start[rows]
-        near, far = np.zeros((len(rows), 1)), np.ones((len(rows), 1))
-        for _ in range(_HALVINGS if len(rows) else 0):
-            middle = (near + far) / 2
-            keeps = self.allowed(start + middle * way)[:, None]
-            near, far = np.where(keeps, middle, near), np.where(keeps, far, middle)
-        found[rows] = start + near * way
-        return found
-
-    def draw(self, rng: np.random.Generator, n: int, most: int = _DRAWS) -> Matrix:
-        """Return `n` random points, `n x d`-dim, that keep the constraints.
-
-        Args:
-            rng: Their source.
-            n: How many.
-            most: If this many draws give too few points, the rest are draws that are moved towards
-                those found.
-        """
-        X, drawn = rng.random((n, self.dim)), n
-        found = X[self.allowed(X)]
-        while len(found) < n and drawn < most:
-            X = rng.random((_AT_ONCE, self.dim))
-            found, drawn = np.vstack([found, X[self.allowed(X)]]), drawn + _AT_ONCE
-        if len(found) < n:
-            known = np.vstack([found, self._witness])
-            others = rng.random((n - len(found), self.dim))
-            start = known[rng.integers(len(known), size=len(others))]
-            found = np.vstack([found, self.pulled_back(start, others)])
-        return found[:n]
-
     def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
         """Return `n` independent full configurations with Ray Tune's own law.
 
         Under constraints, it is its law among the configurations that keep them; see `draw`.
         """
         return self.decode(self.draw(rng, n))
-
-    # Configurations.
 
     def validate(self, config: Mapping[str, Any]) -> None:
         """Check a configuration.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space.choices import is_number, is_primitive, same, shown
 from raytuner.space.domains import Categorical, Domain, Ordinal, is_monotone
-from raytuner.space.numeric import Normal
+from raytuner.space.numeric import Float, Integer
 
 Path = tuple[str | int, ...]
 """Keys and list positions that lead to a part of a template or a configuration."""
@@ -188,18 +188,11 @@ def rebuilt(node: Any, leaf: Callable[[Any, Path], Any], path: Path = ()) -> Any
 
 
 def checked(template: Any) -> Any:
-    """Return a copy of a template with plain containers, after a check of its parts.
+    """Return a copy of a template with plain containers, after a check of its leaves.
 
     Raises:
-        SpaceError: A part cannot be used; the error names its path.
+        SpaceError: A leaf cannot be used; the error names its path.
     """
-    for path, node in walk(template):
-        for i, item in enumerate(node if isinstance(node, list | tuple) else ()):
-            if isinstance(item, When):
-                raise SpaceError(
-                    f"{path_name((*path, i))}: only the value of a key in a dict can be under"
-                    " conditions; an item of a list cannot be left out"
-                )
     return rebuilt(template, _checked_leaf)
 
 
@@ -224,26 +217,15 @@ def _checked_leaf(node: Any, path: Path) -> Any:
 
 def _with_order(domain: Any, name: str) -> Domain:
     """Return the domain of a fidelity, as one with an order."""
-    if isinstance(domain, Categorical):
-        values = list(domain.choices)
-        if not all(map(is_number, values)) or not is_monotone(values):
-            raise SpaceError(
-                f"{name}: a fidelity goes from cheap to expensive, and the choices {values!r} have"
-                f" no order; if that is the order meant, write raytuner.space.Ordinal({values!r})"
-            )
+    if isinstance(domain, Float | Integer | Ordinal):
+        return domain
+    values = domain.choices if isinstance(domain, Categorical) else ()
+    if values and all(map(is_number, values)) and is_monotone(values):
         return Ordinal(values)
-    if isinstance(domain, Normal):
-        raise SpaceError(
-            f"{name}: a fidelity ends at the full one, and {domain!r} has no upper end; give a"
-            " range or a list of values"
-        )
-    if not isinstance(domain, Domain):
-        raise SpaceError(
-            f"{name}: fidelity({domain!r}) must be of one hyperparameter that is always there: a"
-            " range, or a list of values from cheap to expensive; not of a group, a constant or"
-            " something under conditions"
-        )
-    return domain
+    raise SpaceError(
+        f"{name}: received fidelity({domain!r}), expected values from cheap to expensive: a range,"
+        " numbers that increase or decrease, or raytuner.space.Ordinal([...])"
+    )
 
 
 def is_leaf(node: Any) -> bool:
