@@ -163,7 +163,7 @@ def _encoded(space: Space, point: Mapping[str, Any]) -> np.ndarray:
         pass  # it leaves something out
     x = np.full(space.dim, np.nan)
     try:
-        flat = space.unfolded(point, "anything")
+        flat = space.unfolded(point)
     except ConfigError:
         return x
     for j, column in enumerate(space.columns):

@@ -18,7 +18,6 @@ from raytuner.space.domains import Domain
 from raytuner.space.lookalikes import advice_on, lookalikes
 from raytuner.space.template import (
     MISSING,
-    Missing,
     Options,
     Path,
     When,
@@ -155,9 +154,8 @@ class Space(Cube):
                 _check_value(node, value, path)
             elif path in self._required and value_at(flat, path[:-1], MISSING) is not MISSING:
                 raise ConfigError(_missing(path, node))
-        for path in (
-            self.conditions.absent(self._encoded([flat])[0])[0] if self.conditions.guards else ()
-        ):
+        X = self._encoded([flat])[0] if self.conditions.guards else np.empty((1, 0))
+        for path in self.conditions.absent(X)[0]:
             if (value := value_at(flat, path, MISSING)) is not MISSING:
                 raise ConfigError(
                     f"{path_name(path)}: received {value!r}, expected no such key, since it is"
@@ -170,23 +168,17 @@ class Space(Cube):
                 f"received {received}, expected to keep the constraint {broken[0].name}"
             )
 
-    def unfolded(
-        self, config: Mapping[str, Any], missing: Missing = "constants"
-    ) -> Mapping[str, Any]:
+    def unfolded(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a configuration in which each value lies at its column's path.
 
         It differs from the configuration where the template has `Options`.
-
-        Args:
-            config: The configuration.
-            missing: What it may leave out.
 
         Raises:
             ConfigError: A value is none of its options.
         """
         if not self._has_options:
             return config
-        found: Config = unfolded(self.template, config, missing)
+        found: Config = unfolded(self.template, config)
         return found
 
     def encode(self, configs: Sequence[Mapping[str, Any]]) -> Matrix:

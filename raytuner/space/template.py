@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space.choices import is_number, is_primitive, same, shown
@@ -18,8 +18,6 @@ from raytuner.space.numeric import Float, Integer
 
 Path = tuple[str | int, ...]
 """Keys and list positions that lead to a part of a template or a configuration."""
-
-Missing = Literal["constants", "anything"]
 
 MISSING = object()
 
@@ -271,43 +269,43 @@ def value_at(config: Any, path: Path, default: Any = None) -> Any:
     return config
 
 
-def unfolded(node: Any, config: Any, missing: Missing = "constants", path: Path = ()) -> Any:
+def unfolded(node: Any, config: Any, path: Path = ()) -> Any:
     """Return a configuration in which chosen options have the form of a group, as in the template.
+
+    A value is the option of which it lacks least, and of several such the first.
 
     Args:
         node: The template, or a part of it.
         config: The configuration, or its part in the same place.
-        missing: What the configuration may leave out.
         path: The place.
 
     Raises:
         ConfigError: A value is none of its options.
     """
     if isinstance(node, When):
-        return unfolded(node.node, config, missing, path)
+        return unfolded(node.node, config, path)
     if isinstance(node, Options):
         gaps = [_gap(part, config) for part in node.parts]
-        if min(gaps) > _ALLOWED[missing]:
+        i = gaps.index(min(gaps))
+        if gaps[i] == _OTHER:
             raise ConfigError(
                 f"{path_name(path)}: received {shown(config)} ({type(config).__name__}), expected"
                 f" {' or '.join(map(_described, node.parts))}"
             )
-        i = gaps.index(min(gaps))
-        return {OPTION: i, str(i): unfolded(node.parts[i], config, missing, (*path, str(i)))}
+        return {OPTION: i, str(i): unfolded(node.parts[i], config, (*path, str(i)))}
     if isinstance(node, Mapping) and isinstance(config, Mapping):
         return {
-            key: unfolded(node[key], value, missing, (*path, key)) if key in node else value
+            key: unfolded(node[key], value, (*path, key)) if key in node else value
             for key, value in config.items()
         }
     both_listed = isinstance(node, list | tuple) and isinstance(config, list | tuple)
     if both_listed and len(node) == len(config):
         pairs = enumerate(zip(node, config, strict=True))
-        return [unfolded(part, item, missing, (*path, i)) for i, (part, item) in pairs]
+        return [unfolded(part, item, (*path, i)) for i, (part, item) in pairs]
     return config
 
 
 _WHOLE, _NO_CONSTANTS, _PARTIAL, _OTHER = range(4)
-_ALLOWED: dict[Missing, int] = {"constants": _NO_CONSTANTS, "anything": _PARTIAL}
 
 
 def _gap(node: Any, value: Any) -> int:
