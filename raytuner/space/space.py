@@ -200,14 +200,18 @@ class Space(Cube):
         X = np.full((len(configs), self.dim), np.nan)
         for j, column in enumerate(self.columns):
             values = [value_at(config, column.path, MISSING) for config in configs]
-            rows = [i for i, value in enumerate(values) if value is not MISSING]
-            given = [values[i] for i in rows]
-            X[rows, j] = _naming(column.name, column.domain.to_units, given)
+            given = [value for value in values if value is not MISSING]
+            units = _naming(column.name, column.domain.to_units, given)
+            if len(given) == len(values):
+                X[:, j] = units
+            else:
+                X[[value is not MISSING for value in values], j] = units
         missing = np.isnan(X)
         X[missing] = ABSENT
         active = self.conditions.active(X)
-        for _, j in np.argwhere(missing & active):
-            raise ConfigError(_missing(self.columns[j].path, self.columns[j].domain))
+        if (wrong := missing & active).any():
+            column = self.columns[int(wrong.any(axis=0).argmax())]
+            raise ConfigError(_missing(column.path, column.domain))
         X[~active] = ABSENT
         return X, active
 

@@ -285,9 +285,11 @@ def unfolded(node: Any, config: Any, path: Path = ()) -> Any:
     if isinstance(node, When):
         return unfolded(node.node, config, path)
     if isinstance(node, Options):
-        gaps = [_gap(part, config) for part in node.parts]
-        i = gaps.index(min(gaps))
-        if gaps[i] == _OTHER:
+        gap, i = _OTHER, 0
+        for j, part in enumerate(node.parts):
+            if gap > _WHOLE and (found := _gap(part, config)) < gap:
+                gap, i = found, j
+        if gap == _OTHER:
             raise ConfigError(
                 f"{path_name(path)}: received {shown(config)} ({type(config).__name__}), expected"
                 f" {' or '.join(map(_described, node.parts))}"
