@@ -14,7 +14,8 @@ from hyperopt.pyll.base import Literal, dfs
 
 from raytuner.errors import SpaceError
 from raytuner.integrations.translated import Decoder, Translated
-from raytuner.space import Categorical, Domain, Float, Integer, Normal, Space, When, when
+from raytuner.space import Categorical, Domain, Float, Integer, Normal, Space, when
+from raytuner.space.template import When
 
 _Branches = dict[str, frozenset[int]]
 

@@ -16,7 +16,7 @@ from raytuner.history.snapshot import FloatArray
 from raytuner.report import look
 from raytuner.report.model import Surrogate
 from raytuner.space import Column
-from raytuner.space.domains import Float, Integer
+from raytuner.space.numeric import Float, Integer
 
 if TYPE_CHECKING:
     import pandas as pd
