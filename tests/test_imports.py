@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "halving": {"errors", "history"},
     "ray_report": {"errors"},
     "text": {"space", "history"},
-    "controller": set(),
+    "controller": {"errors"},
     "placement": {"errors", "controller"},
     "search": {"errors", "folders", "ray_report", "space", "history", "bayes", "controller"},
     "schedulers": {"errors", "ray_report", "space", "history", "bayes", "halving", "controller"},

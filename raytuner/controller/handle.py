@@ -18,7 +18,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from raytuner.controller.slot_counter import SlotCounter
+from raytuner.controller.capacity import SlotCounter
 
 _READY = 1 / 8  # trials per slot that are ready for the next slots to become free
 _DEPTH = 16  # frames of the call stack that are searched, from the searcher's method up
