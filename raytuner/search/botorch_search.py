@@ -34,6 +34,7 @@ from raytuner.history import (
     Writer,
     held,
     proposal_counts,
+    record_exists,
 )
 from raytuner.history.goal import names_of
 from raytuner.ray_report import FEW, Unreported, lacking, read_report, resource_of
@@ -150,9 +151,8 @@ class BoTorchSearch(Searcher):
         seed: Seed of all that is random; None draws one.
         n_initial: Quasi-random configurations before the first model; None: ``d + 1``, at least 5
             and at most 20.
-        record: File to keep the record of the search in (see :mod:`raytuner.history.store`), or
-            the URI of a folder for it (:mod:`raytuner.history.journal`). None keeps it beside Ray's
-            own state of the experiment.
+        record: File to keep the record of the search in (see :mod:`raytuner.history.sqlite`), or
+            its URI. None keeps it beside Ray's own state of the experiment.
         strategy: How to search, by name (:data:`raytuner.bayes.strategies.STRATEGIES`): "bayes", or
             "hedge", "ei", "pi", "ucb", "kg", "thompson", "gradient" (with a model), "evolution",
             "sobol", "random", "grid" (without; computed inside ``suggest`` in no time).
@@ -1042,8 +1042,8 @@ class BoTorchSearch(Searcher):
         if path is None:
             return
         self._claim(path)
-        if self._record is not None and _is_there(path):
-            other = History.read(path, stand_ins=True)
+        if self._record is not None and record_exists(path):
+            other = History.read(path, opaque=True)
             if other.get_meta("search_id") != self.history.get_meta("search_id"):
                 raise SettingError(
                     f"{path} holds the record of another search ({len(other)} trials); name"
@@ -1104,13 +1104,6 @@ def _earlier_of(history: History) -> tuple[EarlierStudy, ...]:
 def _record_place(record: str | Folder) -> Folder:
     """Where a record is to be kept; a path is taken as it is, relative to where the search runs."""
     return folder_of(record) if isinstance(record, RemoteFolder) or is_uri(record) else Path(record)
-
-
-def _is_there(record: Folder) -> bool:
-    try:
-        return record.exists()
-    except OSError as error:
-        raise HistoryError(f"{record} is out of reach: {error}") from error
 
 
 def _as_space(space: Mapping[str, Any] | Space) -> Space:

@@ -14,7 +14,7 @@ from ray.tune import Callback
 
 from raytuner import text
 from raytuner.controller.trial_tracker import TrialTracker
-from raytuner.history import History, Trial, TrialState, cause, note_start
+from raytuner.history import History, Trial, TrialState, cause
 from raytuner.secret import without_secrets
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Ends(Callback):
         """Write down when it began to run: until then it waits for its slot and its process."""
         history: History = self._search.history
         if trial.trial_id in history:
-            note_start(history, trial.trial_id)
+            history.start(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write down what was raised. Called after the searcher has recorded the end."""
