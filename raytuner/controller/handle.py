@@ -79,7 +79,7 @@ class ControllerHandle:
     def is_last_save(self) -> bool:
         """Return whether the run has ended and is saved once more. Only `save` may call this.
 
-        After Ctrl-C nothing else shows it: the controller lives on until Python collects cycles.
+        Nothing else shows the end after Ctrl-C: the controller lives on in reference cycles.
         """
         controller = self._controller
         return any(
@@ -111,8 +111,7 @@ class ControllerHandle:
     def lost(self, ran: Iterable[str], record: Container[str]) -> int:
         """Return how many of the trials that ran the controller has lost; 0 without a controller.
 
-        A trial that is restarted after an error is not lost: it runs under a new id, which the
-        record does not have yet.
+        A trial that is restarted after an error runs under a new id, which no record has yet.
         """
         controller = self._controller
         if controller is None:

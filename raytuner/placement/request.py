@@ -14,15 +14,13 @@ from ray.tune import PlacementGroupFactory
 from raytuner.controller.packing import Bundle
 from raytuner.errors import SettingError
 
-# What a user may write: a dict, several of them for a trial of several processes, Ray's own
-# PlacementGroupFactory, a ResourceRequest, or a function of the configuration that returns one.
 Resources = (
     Mapping[str, Any]
     | Sequence[Mapping[str, Any]]
     | PlacementGroupFactory
     | Callable[[dict[str, Any]], Any]
-    | Any
 )
+"""What a user may write; a function gets the configuration and returns one of the others."""
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
@@ -75,15 +73,12 @@ class ResourceRequest:
                 "8GiB"), `accelerator_type` (Ray's name of one, such as "A100") and custom
                 resources. `trainer` is a dict of `workers`, their number, and what each of them
                 needs. Several bundles are a list of such dicts, or
-                `{"bundles": [...], "strategy": "SPREAD"}`. Or a `PlacementGroupFactory`, or a
-                request.
+                `{"bundles": [...], "strategy": "SPREAD"}`. Or Ray's `PlacementGroupFactory`.
             where: What errors call the resources.
 
         Raises:
             SettingError: The resources cannot be read, or Ray could not place them.
         """
-        if isinstance(resources, ResourceRequest):
-            return resources
         if isinstance(resources, PlacementGroupFactory):
             head: list[dict[str, float]] = [{}] if resources.head_bundle_is_empty else []
             bundles = [*head, *resources.bundles]
@@ -117,14 +112,6 @@ class ResourceRequest:
         """Return the request as Ray Tune takes it."""
         return PlacementGroupFactory([dict(bundle) for bundle in self.bundles], self.strategy)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the request as `of` reads it, in values that JSON holds."""
-        bundles = [_written(bundle) for bundle in self.bundles]
-        if self.trainer:
-            workers = {"workers": len(self.trainer), **_written(self.trainer[0])}
-            return {**bundles[0], "trainer": workers}
-        return bundles[0] if len(bundles) == 1 else {"bundles": bundles, "strategy": self.strategy}
-
     def __str__(self) -> str:
         texts = [describe(bundle) for bundle in self.bundles if bundle]
         counts = {text: texts.count(text) for text in texts}  # each text once, in their order
@@ -151,12 +138,23 @@ def for_ray(resources: Resources) -> PlacementGroupFactory | Callable[[dict[str,
 
 
 def recorded(resources: Resources | None) -> Any:
-    """Return the resources as a record can hold them; a function as it is."""
+    """Return the resources as values that JSON holds, if these say all of them."""
     is_rays = isinstance(resources, PlacementGroupFactory)  # which is callable, too
     if resources is None or (callable(resources) and not is_rays):
         return resources
     request = ResourceRequest.of(resources)
-    return resources if is_rays and resources != request.to_ray() else request.as_dict()
+    if is_rays and resources != request.to_ray():
+        return resources
+    first, *others = map(_recorded, request.bundles)
+    if request.trainer:
+        workers = {"workers": len(request.trainer), **_recorded(request.trainer[0])}
+        return {**first, "trainer": workers}
+    return {"bundles": [first, *others], "strategy": request.strategy} if others else first
+
+
+def _recorded(bundle: Bundle) -> dict[str, float]:
+    names = {"CPU": "cpu", "GPU": "gpu"}
+    return {names.get(name, name): int(n) if n == int(n) else n for name, n in bundle.items()}
 
 
 def describe(amounts: Bundle) -> str:
@@ -301,8 +299,3 @@ def _amount(name: str, written: Any, place: str) -> float:
     if not is_number or not 0 <= amount < _MAX_AMOUNT:
         raise SettingError(f"{place} is {written!r}; it must be a number >= 0")
     return float(math.floor(amount) if name == "memory" else amount)
-
-
-def _written(bundle: Bundle) -> dict[str, Any]:
-    names = {"CPU": "cpu", "GPU": "gpu"}
-    return {names.get(name, name): int(n) if n == int(n) else n for name, n in bundle.items()}

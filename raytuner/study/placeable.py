@@ -33,7 +33,7 @@ def trials_at_once(
         SettingError: Nobody knows how many can; or there is a budget of GPU-hours, which a
             trainer's workers do not count in.
     """
-    if not isinstance(resources, Mapping | ResourceRequest):
+    if not isinstance(resources, Mapping):
         return max_concurrent
     request = ResourceRequest.of(resources)
     if not request.trainer:
