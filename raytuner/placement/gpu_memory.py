@@ -27,9 +27,6 @@ MARGIN = 0.15
 _MAX_TRIALS = 16  # on one GPU: each has a CUDA context, and they share the computing too
 _READ_EVERY_S = 0.2
 
-Reader = Callable[[], tuple[float, float]]
-"""Returns the bytes of a GPU's memory that are used now, and all that it has."""
-
 
 @dataclass(frozen=True)
 class Probe:
@@ -120,7 +117,7 @@ def probe(trainable: Any, config: Mapping[str, Any], resources: Mapping[str, Any
 
 
 def nvidia_smi() -> tuple[float, float]:
-    """Read the memory of the GPU that this process was given, as a `Reader`."""
+    """Return the bytes that are used of this process's GPU, and all that it has."""
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     query = "--query-gpu=memory.used,memory.total"
     output = subprocess.run(
@@ -148,7 +145,9 @@ class _Peak:
         return self._peak, self._total, self._error
 
 
-def _watched(train: Any, peak: Any, reader: Reader) -> Callable[[dict[str, Any]], Any]:
+def _watched(
+    train: Any, peak: Any, reader: Callable[[], tuple[float, float]]
+) -> Callable[[dict[str, Any]], Any]:
     """Return the training function with a thread beside it that reads the GPU's memory."""
 
     def read() -> None:
