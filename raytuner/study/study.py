@@ -201,7 +201,7 @@ class Study:
         """How much each hyperparameter matters, the most important first.
 
         Returns:
-            See :func:`raytuner.report.importance.importance`.
+            See :func:`raytuner.report.model.importance`.
 
         Raises:
             HistoryError: Fewer than two configurations have a value.

@@ -16,8 +16,8 @@ from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
 from raytuner.report import Figures
 from raytuner.report.events import idle_shares, use
-from raytuner.report.look import MANY, value_axis
-from raytuner.report.progress import incumbent
+from raytuner.report.progress_figures import incumbent
+from raytuner.report.style import MANY, value_axis
 from raytuner.space import Categorical, Float, Normal, Space
 from raytuner.text import configuration_as_toml
 
@@ -37,7 +37,7 @@ def test_the_incumbent_only_gets_better_and_ends_at_the_best() -> None:
         assert list(line.y) == sorted(line.y, reverse=True)
         assert list(line.x) == sorted(line.x)
         assert line.y[-1] == best.value
-        model = named(figures(N).incumbent(over), "model's mean for the incumbent")
+        model = named(figures(N).incumbent(over), "model")
         assert len(model.y) == len(line.y)
     spent = named(figures(N).incumbent("resource"), "best final").x[-1]
     assert spent == sum(trial.t for trial in history.trials)
@@ -175,8 +175,9 @@ def test_the_page_fetches_nothing_and_its_data_are_json() -> None:
     )
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
     trials = json.loads(data)["trials"]
-    assert len(trials["number"]) == 40
-    assert set(trials["config"]) == {column.name for column in SPACE.columns}
+    columns = dict(trials["columns"])
+    assert all(len(values) == 40 for values in columns.values())
+    assert set(columns) >= {"trial", "loss", *(column.name for column in SPACE.columns)}
 
 
 def test_toml_says_what_it_cannot_hold() -> None:

@@ -1,0 +1,190 @@
+"""Figures of how the search went: the incumbent, learning curves, slots."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from raytuner import text
+from raytuner.history import History, Origin, Trial, TrialState
+from raytuner.history.snapshot import FloatArray
+from raytuner.report import style
+from raytuner.report.events import Event, Stay, events, improvements
+from raytuner.report.model import Surrogate
+
+Over = Literal["time", "resource", "trials"]
+
+_CURVE_POINTS = 40  # of a longer curve, evenly chosen ones are drawn
+_LEAST_CURVE_POINTS = 8
+_ALL_POINTS = 120_000
+_NAMED_SLOTS = 16
+_AT_RUNG = re.compile(r"at rung ([0-9.]+(?:e[+-]?[0-9]+)?)")
+
+
+def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.Figure:
+    """Draw the best value so far, each trial's last value, and what the model says of the best."""
+    happened = events(history)
+    if not happened:
+        return style.blank("No trial has reported a value yet.")
+    minimise = history.mode == "min"
+    place, title = _places(happened, over, history)
+    lasts = sorted({event.trial.number: i for i, event in enumerate(happened)}.values())
+    last_values = np.array([happened[i].value for i in lasts])
+    ended = [happened[i].trial for i in lasts]
+    figure = style.Plot([*style.marks(ended, place[lasts], last_values)])
+    finals = [event.value for event in happened if event.final]
+    values = finals if len(finals) > 4 else last_values.tolist()
+    values += [event.value for event in improvements(happened, minimise, final=False)[-1:]]
+    index = {id(event): i for i, event in enumerate(happened)}
+    for final, name, dash in (
+        (False, "best at any resource", "dot"),
+        (True, "best final", "solid"),
+    ):
+        steps = improvements(happened, minimise, final=final)
+        if not steps or (not final and not history.counts()[TrialState.STOPPED_EARLY]):
+            continue
+        steps = (*steps, steps[-1])
+        x = np.append(place[[index[id(event)] for event in steps[:-1]]], place[-1])
+        if final and surrogate is not None:
+            configs = [event.trial.config for event in steps]
+            expected = surrogate.predict(surrogate.space.encode(configs))
+            figure.add_traces([*style.model_line(x, *expected, style.floor(values), shape="hv")])
+        y = [event.value for event in steps]
+        figure.add_trace(style.line(x, y, name, style.BLUE, shape="hv", dash=dash))
+    return style.styled(
+        figure,
+        xaxis={"title": {"text": style.plain(title)}, "rangemode": "tozero"},
+        yaxis=style.value_axis(values, minimise, history.metric),
+    )
+
+
+def _places(happened: Sequence[Event], over: Over, history: History) -> tuple[FloatArray, str]:
+    """Where each event is on the x axis, and the axis's title."""
+    if over == "resource":
+        return np.array([e.spent for e in happened]), f"{history.time_attr}, all trials together"
+    if over == "trials":
+        ends = np.zeros(len(happened))
+        ends[[*{event.trial.number: i for i, event in enumerate(happened)}.values()]] = 1
+        return np.cumsum(ends), "trials"
+    began = history.trials[0].proposed_at
+    unit, seconds = style.duration_unit(happened[-1].at - began)
+    return np.array([(e.at - began) / seconds for e in happened]), f"{unit} since the start"
+
+
+def rungs(trials: Iterable[Trial]) -> list[float]:
+    """Return the rungs at which trials were stopped, as their reasons say."""
+    found = (_AT_RUNG.search(t.reason) for t in trials if t.state is TrialState.STOPPED_EARLY)
+    return sorted({float(match[1]) for match in found if match})
+
+
+def curves(history: History) -> go.Figure:
+    """Draw every learning curve, the rungs, and where and why trials ended."""
+    trials = [trial for trial in history.trials if trial.values]
+    if not trials:
+        return style.blank("No trial has reported a value yet.")
+    most = min(max(_ALL_POINTS // len(trials), _LEAST_CURVE_POINTS), _CURVE_POINTS)
+    n = sum(min(len(trial.values), most) for trial in trials)
+    figure = style.Plot()
+    for state in reversed(style.MARKS):  # COMPLETED is drawn last, over the others
+        ours = [trial for trial in trials if trial.state is state]
+        if ours:
+            figure.add_trace(_curves_of(ours, state, n, most))
+            t, values = np.array([trial.values[-1] for trial in ours]).T
+            (ends,) = style.marks(ours, t, values, legendgroup=state.value, showlegend=False)
+            ends.text = [style.plain(trial.reason or text.WORDS[state]) for trial in ours]
+            ends.hovertemplate = "trial %{customdata}: %{y:.5g} at %{x:g}<br>%{text}<extra></extra>"
+            figure.add_trace(ends)
+    best = history.best()
+    if best is not None:
+        x, y = zip(*best.values, strict=True)
+        line = style.line(x, y, f"the best, trial {best.number}", style.PINK)
+        figure.add_trace(line.update(mode="lines+markers", line_width=3))
+    for level in rungs(trials):
+        figure.add_vline(x=level, line={"dash": "dash", "width": 1, "color": style.GREY})
+    values = [v for trial in trials for v in (*(v for _, v in trial.values[::4]), trial.value)]
+    return style.styled(
+        figure,
+        height=460,
+        xaxis={
+            "title": {"text": style.plain(history.time_attr)},
+            "range": [0, 1.03 * max(trial.t for trial in trials)],
+        },
+        yaxis=style.value_axis(values, history.mode == "min", history.metric),
+    )
+
+
+def _curves_of(trials: list[Trial], state: TrialState, n: int, most: int) -> Any:
+    """The trace of all curves that ended in one state, with a gap after each."""
+    x, y, numbers = [], [], []
+    for trial in trials:
+        rows = np.unique(np.linspace(0, len(trial.values) - 1, most).round().astype(int))
+        x += [*(trial.values[row][0] for row in rows), math.nan]
+        y += [*(trial.values[row][1] for row in rows), math.nan]
+        numbers += [trial.number] * (len(rows) + 1)
+    return style.scatter(
+        n,
+        x=x,
+        y=y,
+        customdata=numbers,
+        mode="lines",
+        line={"color": style.MARKS[state].colour, "width": 1},
+        opacity=float(np.clip(12 / np.sqrt(len(trials)), 0.15, 0.8)),
+        name=f"{text.WORDS[state]} ({len(trials)})",
+        legendgroup=state.value,
+        hovertemplate="trial %{customdata}: %{y:.5g} at %{x:g}<extra></extra>",
+    )
+
+
+def timeline(history: History, found: Sequence[Stay], idle: Sequence[float]) -> go.Figure:
+    """Draw which trial was in which slot when, and the share of its time that each was idle."""
+    if not found:
+        return style.blank("No trial has run yet.")
+    began = min(t.proposed_at for t in history.trials if t.origin is not Origin.EVALUATED)
+    unit, seconds = style.duration_unit(max(stay.end for stay in found) - began)
+    spans = {"starting": [(stay, stay.begin, stay.runs) for stay in found]}
+    spans |= {
+        word: [(stay, stay.runs, stay.end) for stay in found if stay.trial.state is state]
+        for state, word in text.WORDS.items()
+    }
+    colours = {text.WORDS[state]: mark.colour for state, mark in style.MARKS.items()}
+    slots = len(idle)
+    width = float(np.clip(240 / slots, 3, 14))
+    figure = style.Plot()
+    for name, ours in spans.items():
+        if ours:
+            # Bars are thick lines, with a point in the middle to hover over.
+            x = [
+                x
+                for _, start, end in ours
+                for x in (start - began, (start + end) / 2 - began, end - began, math.nan)
+            ]
+            figure.add_trace(
+                style.scatter(
+                    len(x),
+                    x=(np.array(x) / seconds).tolist(),
+                    y=[y for stay, _, _ in ours for y in (*[stay.slot + 1] * 3, math.nan)],
+                    customdata=[stay.trial.number for stay, _, _ in ours for _ in range(4)],
+                    mode="lines",
+                    line={"color": colours.get(name, "#b8b8b8"), "width": width},
+                    name=name,
+                    hovertemplate=f"trial %{{customdata}}, {name}<extra></extra>",
+                )
+            )
+    named = range(0, slots, max(1, slots // _NAMED_SLOTS))
+    return style.styled(
+        figure,
+        height=int(110 + slots * (width + 8)),
+        xaxis={"title": {"text": f"{unit} since the start"}},
+        yaxis={
+            "range": [slots + 0.5, 0.5],
+            "tickvals": [slot + 1 for slot in named],
+            "ticktext": [f"slot {slot + 1}: {idle[slot]:.0%} idle " for slot in named],
+            "showgrid": False,
+            "zeroline": False,
+        },
+    )

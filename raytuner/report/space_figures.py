@@ -1,0 +1,326 @@
+"""Figures of the search space: parallel coordinates, slices, interactions, importance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from raytuner.history import History, Trial, TrialState
+from raytuner.history.snapshot import FloatArray
+from raytuner.report import style
+from raytuner.report.model import Surrogate
+from raytuner.space import Column
+from raytuner.space.domains import Float, Integer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = 500  # trials in a slice: the best, and an even share of the others
+_FEW_LEVELS = 60
+_LINE_POINTS = 81
+_GRID_POINTS = 31  # of each hyperparameter of an interaction
+_LABEL = 18  # signs
+_NO_VALUE = "No trial has reported a value yet."
+_NO_MODEL = "Too few values for a model yet."
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The axis of one hyperparameter."""
+
+    column: Column
+
+    @cached_property
+    def names(self) -> list[str] | None:
+        """The levels as text if they have no order; None for numbers."""
+        domain, is_category = self.column.domain, self.column.kind == "categorical"
+        n = domain.n_levels
+        if n is None or (n > _FEW_LEVELS and not is_category):
+            return None
+        values = domain.from_units(domain.level_units())
+        if not is_category and all(type(value) in (int, float) for value in values):
+            return None
+        return [style.plain(value, 16) for value in values]
+
+    @property
+    def is_log(self) -> bool:
+        """Whether the axis is logarithmic."""
+        domain = self.column.domain
+        return self.names is None and isinstance(domain, Float | Integer) and bool(domain.log)
+
+    def positions(self, units: FloatArray) -> FloatArray:
+        """Return where unit coordinates lie on the axis: values, or numbers of the levels."""
+        if self.names is not None:
+            return np.minimum(np.floor(units * len(self.names)), len(self.names) - 1)
+        return np.array(self.column.domain.from_units(units), dtype=float)
+
+    def grid(self, most: int) -> FloatArray:
+        """Return unit coordinates to evaluate the model at: every level if they are few."""
+        domain = self.column.domain
+        if domain.n_levels is not None and domain.n_levels <= max(_FEW_LEVELS, most):
+            return domain.level_units()
+        return np.unique(domain.snap(np.linspace(0.001, 0.999, most)))
+
+    def layout(self) -> dict[str, Any]:
+        """Return Plotly's description of the axis."""
+        axis: dict[str, Any] = {"title": {"text": style.plain(self.column.name)}}
+        if self.names is not None:
+            axis |= {"tickvals": list(range(len(self.names))), "ticktext": self.names}
+        return {**axis, "type": "log"} if self.is_log else axis
+
+    def dimension(self, units: FloatArray) -> dict[str, Any]:
+        """Return Plotly's description of the axis and its values in parallel coordinates."""
+        at = self.positions(units)
+        if self.names is None:
+            return _dimension(self.column.name, at, self.is_log)
+        return {
+            "label": style.plain(self.column.name, _LABEL),
+            "values": at.tolist(),
+            "range": [-0.2, len(self.names) - 0.8],
+            "tickvals": list(range(len(self.names))),
+            "ticktext": self.names,
+        }
+
+
+def _dimension(
+    name: str, values: FloatArray, is_log: bool, ends: Sequence[float] | None = None
+) -> dict[str, Any]:
+    """An axis of numbers in parallel coordinates; a logarithmic one shows logarithms."""
+    at = np.log10(values) if is_log else values
+    low, high = (at.min(), at.max()) if ends is None else ends
+    room = 0.02 * (high - low) or 1.0
+    found = {
+        "label": style.plain(name, _LABEL),
+        "values": np.clip(at, low, high).tolist(),
+        "range": [float(low - room), float(high + room)],
+    }
+    if not is_log:
+        return {**found, "tickformat": "~g"}
+    decades = np.arange(np.floor(low), np.ceil(high) + 1)
+    ticks = np.add.outer(decades, np.log10([1, 2, 5] if high - low < 2 else [1])).ravel()
+    return {**found, "tickvals": ticks.tolist(), "ticktext": [f"{10**v:g}" for v in ticks]}
+
+
+def _usable(history: History) -> list[Trial]:
+    """Trials with a finite last value that did not fail."""
+    return [
+        trial
+        for trial in history.trials
+        if math.isfinite(trial.value) and trial.state is not TrialState.FAILED
+    ]
+
+
+def _ranks(history: History, trials: Sequence[Trial]) -> FloatArray:
+    """Each trial's rank by value, 1 for the best and 0 for the worst."""
+    sign = -1 if history.mode == "min" else 1
+    order = np.argsort([sign * trial.value for trial in trials], kind="stable")
+    return np.argsort(order, kind="stable") / max(len(trials) - 1, 1)
+
+
+def _sample(history: History) -> list[Trial]:
+    """At most `_SHOWN` usable trials: the best, and an even share of the others."""
+    trials = _usable(history)
+    if len(trials) <= _SHOWN:
+        return trials
+    order = np.argsort(-_ranks(history, trials), kind="stable")
+    half = _SHOWN // 2
+    others = np.linspace(half, len(trials) - 1, half).round().astype(int)
+    return [trials[row] for row in sorted({*order[:half].tolist(), *order[others].tolist()})]
+
+
+def parallel(history: History) -> go.Figure:
+    """Draw parallel coordinates of all trials that have a value, coloured by rank."""
+    trials = _usable(history)
+    if not trials:
+        return style.blank(_NO_VALUE)
+    points = history.space.encode([trial.config for trial in trials])
+    dimensions = [
+        Axis(column).dimension(points[:, j]) for j, column in enumerate(history.space.columns)
+    ]
+    if any(trial.state is TrialState.STOPPED_EARLY for trial in trials):
+        spent = np.array([trial.t for trial in trials])
+        dimensions.append(_dimension(history.time_attr, spent, is_log=False))
+    values = np.array([trial.value for trial in trials])
+    axis = style.value_axis(values, history.mode == "min", history.metric)
+    dimensions.append(_dimension(history.metric, values, axis["type"] == "log", axis["range"]))
+    ranks = {"tickvals": [0, 1], "ticktext": ["worst", "best"], "title": {"text": "rank"}}
+    trace = go.Parcoords(
+        dimensions=dimensions,
+        customdata=[trial.number for trial in trials],
+        line={
+            "color": _ranks(history, trials).tolist(),
+            "cmin": 0,
+            "cmax": 1,
+            "colorscale": style.SCALE,
+            "showscale": True,
+            "colorbar": {**ranks, "thickness": 12},
+        },
+        unselected={"line": {"color": style.GREY, "opacity": 0.15}},
+    )
+    figure = style.styled(style.Plot(trace), height=400)
+    return figure.update_layout(margin={"l": 60, "r": 30, "t": 56, "b": 24})
+
+
+def slice_of(
+    history: History, surrogate: Surrogate | None, column: Column, around: Trial | None
+) -> go.Figure:
+    """Draw the metric against one hyperparameter: trials, and the model with all others held.
+
+    Args:
+        history: The record.
+        surrogate: Its model, or None.
+        column: The hyperparameter.
+        around: The trial whose other values are held.
+    """
+    trials = _sample(history)
+    if not trials:
+        return style.blank(_NO_VALUE)
+    axis, j = Axis(column), history.space.columns.index(column)
+    at = axis.positions(history.space.encode([trial.config for trial in trials])[:, j])
+    if axis.names is not None:  # points of one level lie side by side
+        at = at + np.random.default_rng(0).uniform(-0.18, 0.18, len(at))
+    values = np.array([trial.value for trial in trials])
+    figure = style.Plot([*style.marks(trials, at, values)])
+    figure.update_traces({"opacity": 0.6}, {"name": "stopped early"})  # not final
+    final = [trial.value for trial in trials if trial.state is TrialState.COMPLETED]
+    visible = final if len(final) > 4 else values.tolist()
+    if surrogate is not None and around is not None:
+        units, lowest = axis.grid(_LINE_POINTS), style.floor(visible)
+        points = np.repeat(history.space.encode([around.config]), len(units), axis=0)
+        points[:, j] = units
+        mean, sd = surrogate.predict(points)
+        if axis.names is None:
+            figure.add_traces([*style.model_line(axis.positions(units), mean, sd, lowest)])
+        else:
+            figure.add_trace(_model_of_levels(axis.positions(units), mean, sd, lowest))
+        mean = np.maximum(mean, lowest)
+        visible += [float(mean.min() if history.mode == "min" else mean.max())]
+    return style.styled(
+        figure,
+        height=300,
+        xaxis=axis.layout(),
+        yaxis=style.value_axis(visible, history.mode == "min", history.metric),
+        showlegend=False,
+    )
+
+
+def _model_of_levels(x: FloatArray, mean: FloatArray, sd: FloatArray, lowest: float) -> Any:
+    """The model's mean and 95 % interval at each level."""
+    low, middle, high = (np.maximum(mean + side * 1.96 * sd, lowest) for side in (-1, 0, 1))
+    return go.Scatter(
+        x=x.tolist(),
+        y=middle.tolist(),
+        error_y=_whiskers(low, middle, high) | {"color": style.PINK, "width": 6},
+        mode="markers",
+        marker={"color": style.PINK, "symbol": "line-ew-open", "size": 22},
+        name="model",
+        hovertemplate="model %{y:.5g}<extra></extra>",
+    )
+
+
+def _whiskers(low: FloatArray, middle: FloatArray, high: FloatArray) -> dict[str, Any]:
+    up, down = (high - middle).tolist(), (middle - low).tolist()
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down}
+
+
+def interaction(
+    history: History,
+    surrogate: Surrogate | None,
+    pair: tuple[Column, Column],
+    around: Trial | None,
+    what: Literal["mean", "sd"],
+) -> go.Figure:
+    """Draw the model over two hyperparameters with all others held, and where trials were.
+
+    Args:
+        history: The record.
+        surrogate: Its model, or None.
+        pair: The hyperparameters of the x and the y axis.
+        around: The trial whose other values are held.
+        what: The model's mean, or its standard deviation.
+    """
+    if surrogate is None or around is None:
+        return style.blank(_NO_MODEL)
+    encode = history.space.encode
+    first, second = (Axis(column) for column in pair)
+    i, j = (history.space.columns.index(column) for column in pair)
+    u, v = first.grid(_GRID_POINTS), second.grid(_GRID_POINTS)
+    points = np.repeat(encode([around.config]), len(u) * len(v), axis=0)
+    points[:, i], points[:, j] = np.tile(u, len(v)), np.repeat(v, len(u))
+    is_mean = what == "mean"
+    z = surrogate.predict(points)[0 if is_mean else 1].reshape(len(v), len(u))
+    # The worst tenth has one colour, so that a cliff does not take all of them.
+    good_low = history.mode == "min" or not is_mean
+    low, high = np.quantile(z, [0, 0.9] if good_low else [0.1, 1])
+    heat = go.Heatmap(
+        x=first.positions(u).tolist(),
+        y=second.positions(v).tolist(),
+        z=z.tolist(),
+        zmin=float(low),
+        zmax=float(max(high, low + 1e-12)),
+        colorscale=style.SCALE if is_mean else "Cividis",
+        reversescale=good_low and is_mean,
+        colorbar={
+            "title": {"text": style.plain(history.metric, 12) if is_mean else "deviation"},
+            "thickness": 12,
+        },
+        hovertemplate="%{x}, %{y}: %{z:.5g}<extra></extra>",
+    )
+    dots = {"size": 5, "color": "rgba(255,255,255,0.75)", "line": {"color": "#222", "width": 0.7}}
+    star = {"symbol": "star", "size": 15, "color": style.RED}
+    figure = style.Plot(heat)
+    for trials, name, marker in (
+        (_sample(history), "trial", dots),
+        ([around], "the best, trial", star | {"line": {"color": "white", "width": 1}}),
+    ):
+        at = encode([trial.config for trial in trials])
+        figure.add_trace(
+            go.Scatter(
+                x=first.positions(at[:, i]).tolist(),
+                y=second.positions(at[:, j]).tolist(),
+                customdata=[trial.number for trial in trials],
+                text=[f"{trial.value:.5g}" for trial in trials],
+                mode="markers",
+                marker=marker,
+                hovertemplate=f"{name} %{{customdata}}: %{{text}}<extra></extra>",
+            )
+        )
+    return style.styled(
+        figure, height=340, xaxis=first.layout(), yaxis=second.layout(), showlegend=False
+    )
+
+
+def importance_bars(found: pd.DataFrame | None) -> go.Figure:
+    """Draw the Sobol indices with their intervals, the most important on top."""
+    if found is None:
+        return style.blank(_NO_MODEL)
+    shown = found.iloc[::-1]
+    figure = style.Plot()
+    for kind, name, colour in (
+        ("total", "with interactions", style.SKY),
+        ("main", "alone", style.BLUE),
+    ):
+        low, middle, high = (shown[f"{kind}{end}"].to_numpy() for end in ("_low", "", "_high"))
+        figure.add_trace(
+            go.Bar(
+                x=middle.tolist(),
+                y=[style.plain(name, 28) for name in shown.index],
+                orientation="h",
+                name=name,
+                marker={"color": colour},
+                error_x=_whiskers(low, middle, high) | {"thickness": 1.2, "color": style.GREY},
+                hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+            )
+        )
+    return style.styled(
+        figure,
+        height=120 + 46 * len(shown),
+        barmode="group",
+        xaxis={"title": {"text": "share of the variance"}, "range": [0, 1.02]},
+    )
