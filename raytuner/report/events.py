@@ -185,30 +185,16 @@ def use(found: Sequence[Stay], begins: Sequence[float] = ()) -> Use:
         begins: When runs of the study began, in Unix seconds. The time from the end of a run to
             the begin of the next does not count.
     """
-    slots = len({stay.slot for stay in found})
-    running = sum(stay.end - stay.runs for stay in found)
-    starting = sum(stay.runs - stay.begin for stay in found)
-    idle = slots * _duration(found, begins) - running - starting
-    return Use(slots, running, starting, max(idle, 0.0))
-
-
-def idle_shares(found: Sequence[Stay], begins: Sequence[float] = ()) -> tuple[float, ...]:
-    """Return the share of its time, in [0, 1], that each slot was idle; see `use`."""
-    taken: dict[int, float] = defaultdict(float)
-    for stay in found:
-        taken[stay.slot] += stay.end - stay.begin
-    total = _duration(found, begins)
-    return tuple(max(1 - taken[slot] / total, 0.0) if total else 0.0 for slot in sorted(taken))
-
-
-def _duration(found: Sequence[Stay], begins: Sequence[float]) -> float:
-    """For how many seconds the study ran."""
     if not found:
-        return 0.0
-    ended = max(stay.end for stay in found)
+        return Use(0, 0.0, 0.0, 0.0)
+    began, ended = min(stay.begin for stay in found), max(stay.end for stay in found)
     away = 0.0
     for begin in begins:
         before = [stay.end for stay in found if stay.begin < begin]
         if before and max(before) < begin < ended:
             away += begin - max(before)
-    return ended - min(stay.begin for stay in found) - away
+    slots = len({stay.slot for stay in found})
+    running = sum(stay.end - stay.runs for stay in found)
+    starting = sum(stay.runs - stay.begin for stay in found)
+    idle = slots * (ended - began - away) - running - starting
+    return Use(slots, running, starting, max(idle, 0.0))

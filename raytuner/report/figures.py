@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from raytuner.errors import SettingError
 from raytuner.history import History
 from raytuner.report import front, progress_figures, space_figures
-from raytuner.report.events import Stay, idle_shares, stays
+from raytuner.report.events import Stay, stays
 from raytuner.report.model import Surrogate, fitted, importance
 from raytuner.report.progress_figures import Over
 from raytuner.space import Column
@@ -115,8 +115,7 @@ class Figures:
 
     def timeline(self) -> go.Figure:
         """Return which trial was in which slot when."""
-        idle = idle_shares(self.stays, self.begins)
-        return progress_figures.timeline(self.history, self.stays, idle)
+        return progress_figures.timeline(self.history, self.stays)
 
     def on_page(self) -> dict[str, go.Figure]:
         """Return every figure of the page by its id there."""

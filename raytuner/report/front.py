@@ -72,32 +72,27 @@ def pareto(history: History) -> go.Figure:
     if not trials:
         return style.blank("No trial has reported a value yet.")
     front = {trial.trial_id for trial in history.pareto()}
-    groups: dict[str, tuple[list[Trial], str, str]] = {
-        "others": ([], style.GREY, "circle-open"),
-        "break a constraint": ([], style.RED, "x"),
-        "Pareto front": ([], style.BLUE, "circle"),
-    }
+    groups: dict[str, list[Trial]] = {"others": [], "break a constraint": [], "Pareto front": []}
     for trial in trials:
         name = "Pareto front" if trial.trial_id in front else "others"
-        groups[name if history.is_feasible(trial) else "break a constraint"][0].append(trial)
+        groups[name if history.is_feasible(trial) else "break a constraint"].append(trial)
     one, two = history.goal.objectives[:2]
     figure = style.Plot()
-    for name, (ours, colour, symbol) in groups.items():
+    looks = ((style.GREY, "circle-open"), (style.RED, "x"), (style.BLUE, "circle"))
+    for (name, ours), (colour, symbol) in zip(groups.items(), looks, strict=True):
         values = [history.metrics_of(trial) for trial in ours]
         figure.add_trace(
-            style.scatter(
-                len(trials),
-                x=[v[one.metric] for v in values],
-                y=[v[two.metric] for v in values],
-                customdata=[trial.number for trial in ours],
+            style.points(
+                ours,
+                np.array([v[one.metric] for v in values]),
+                np.array([v[two.metric] for v in values]),
+                marker={"color": colour, "symbol": symbol, "size": 8},
+                name=name,
+                showlegend=bool(ours),
                 text=[
                     "<br>".join(f"{style.plain(k)} {x:.5g}" for k, x in v.items()) for v in values
                 ],
-                mode="markers",
-                marker={"color": colour, "symbol": symbol, "size": 8},
-                hovertemplate="trial %{customdata}<br>%{text}<extra></extra>",
-                name=name,
-                showlegend=bool(ours),
+                hover="%{text}",
             )
         )
     return style.styled(

@@ -22,7 +22,6 @@ Over = Literal["time", "resource", "trials"]
 _CURVE_POINTS = 40  # of a longer curve, evenly chosen ones are drawn
 _LEAST_CURVE_POINTS = 8
 _ALL_POINTS = 120_000
-_NAMED_SLOTS = 16
 _AT_RUNG = re.compile(r"at rung ([0-9.]+(?:e[+-]?[0-9]+)?)")
 
 
@@ -36,7 +35,7 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
     lasts = sorted({event.trial.number: i for i, event in enumerate(happened)}.values())
     last_values = np.array([happened[i].value for i in lasts])
     ended = [happened[i].trial for i in lasts]
-    figure = style.Plot([*style.marks(ended, place[lasts], last_values)])
+    figure = style.Plot([*style.points_by_state(ended, place[lasts], last_values)])
     finals = [event.value for event in happened if event.final]
     values = finals if len(finals) > 4 else last_values.tolist()
     values += [event.value for event in improvements(happened, minimise, final=False)[-1:]]
@@ -88,17 +87,16 @@ def curves(history: History) -> go.Figure:
     if not trials:
         return style.blank("No trial has reported a value yet.")
     most = min(max(_ALL_POINTS // len(trials), _LEAST_CURVE_POINTS), _CURVE_POINTS)
-    n = sum(min(len(trial.values), most) for trial in trials)
     figure = style.Plot()
     for state in reversed(style.MARKS):  # COMPLETED is drawn last, over the others
         ours = [trial for trial in trials if trial.state is state]
         if ours:
-            figure.add_trace(_curves_of(ours, state, n, most))
+            figure.add_trace(_curves_of(ours, state, most))
             t, values = np.array([trial.values[-1] for trial in ours]).T
-            (ends,) = style.marks(ours, t, values, legendgroup=state.value, showlegend=False)
+            (ends,) = style.points_by_state(ours, t, values)
             ends.text = [style.plain(trial.reason or text.WORDS[state]) for trial in ours]
             ends.hovertemplate = "trial %{customdata}: %{y:.5g} at %{x:g}<br>%{text}<extra></extra>"
-            figure.add_trace(ends)
+            figure.add_trace(ends.update(legendgroup=state.value, showlegend=False))
     best = history.best()
     if best is not None:
         x, y = zip(*best.values, strict=True)
@@ -118,16 +116,15 @@ def curves(history: History) -> go.Figure:
     )
 
 
-def _curves_of(trials: list[Trial], state: TrialState, n: int, most: int) -> Any:
+def _curves_of(trials: list[Trial], state: TrialState, most: int) -> Any:
     """The trace of all curves that ended in one state, with a gap after each."""
-    x, y, numbers = [], [], []
+    points = []
     for trial in trials:
         rows = np.unique(np.linspace(0, len(trial.values) - 1, most).round().astype(int))
-        x += [*(trial.values[row][0] for row in rows), math.nan]
-        y += [*(trial.values[row][1] for row in rows), math.nan]
-        numbers += [trial.number] * (len(rows) + 1)
+        points += [(*trial.values[row], trial.number) for row in rows]
+        points += [(math.nan, math.nan, trial.number)]
+    x, y, numbers = map(list, zip(*points, strict=True))
     return style.scatter(
-        n,
         x=x,
         y=y,
         customdata=numbers,
@@ -140,50 +137,42 @@ def _curves_of(trials: list[Trial], state: TrialState, n: int, most: int) -> Any
     )
 
 
-def timeline(history: History, found: Sequence[Stay], idle: Sequence[float]) -> go.Figure:
-    """Draw which trial was in which slot when, and the share of its time that each was idle."""
+def timeline(history: History, found: Sequence[Stay]) -> go.Figure:
+    """Draw which trial was in which slot when."""
     if not found:
         return style.blank("No trial has run yet.")
     began = min(t.proposed_at for t in history.trials if t.origin is not Origin.EVALUATED)
     unit, seconds = style.duration_unit(max(stay.end for stay in found) - began)
-    spans = {"starting": [(stay, stay.begin, stay.runs) for stay in found]}
-    spans |= {
-        word: [(stay, stay.runs, stay.end) for stay in found if stay.trial.state is state]
-        for state, word in text.WORDS.items()
-    }
-    colours = {text.WORDS[state]: mark.colour for state, mark in style.MARKS.items()}
-    slots = len(idle)
-    width = float(np.clip(240 / slots, 3, 14))
+    bars = {("starting", "#b8b8b8"): [(stay, stay.begin, stay.runs) for stay in found]}
+    for state, mark in style.MARKS.items():
+        bars[text.WORDS[state], mark.colour] = [
+            (stay, stay.runs, stay.end) for stay in found if stay.trial.state is state
+        ]
     figure = style.Plot()
-    for name, ours in spans.items():
+    for (name, colour), ours in bars.items():
         if ours:
-            # Bars are thick lines, with a point in the middle to hover over.
-            x = [
-                x
-                for _, start, end in ours
-                for x in (start - began, (start + end) / 2 - began, end - began, math.nan)
-            ]
             figure.add_trace(
-                style.scatter(
-                    len(x),
-                    x=(np.array(x) / seconds).tolist(),
-                    y=[y for stay, _, _ in ours for y in (*[stay.slot + 1] * 3, math.nan)],
-                    customdata=[stay.trial.number for stay, _, _ in ours for _ in range(4)],
-                    mode="lines",
-                    line={"color": colours.get(name, "#b8b8b8"), "width": width},
+                go.Bar(
+                    base=[(start - began) / seconds for _, start, _ in ours],
+                    x=[(end - start) / seconds for _, start, end in ours],
+                    y=[stay.slot + 1 for stay, _, _ in ours],
+                    customdata=[stay.trial.number for stay, _, _ in ours],
+                    orientation="h",
+                    marker={"color": colour, "line": {"width": 0}},
                     name=name,
                     hovertemplate=f"trial %{{customdata}}, {name}<extra></extra>",
                 )
             )
-    named = range(0, slots, max(1, slots // _NAMED_SLOTS))
+    slots = max(stay.slot for stay in found) + 1
     return style.styled(
         figure,
-        height=int(110 + slots * (width + 8)),
+        barmode="overlay",
+        height=int(110 + slots * np.clip(240 / slots + 8, 11, 22)),
         xaxis={"title": {"text": f"{unit} since the start"}},
         yaxis={
+            "title": {"text": "slot"},
             "range": [slots + 0.5, 0.5],
-            "tickvals": [slot + 1 for slot in named],
-            "ticktext": [f"slot {slot + 1}: {idle[slot]:.0%} idle " for slot in named],
+            "tickformat": "d",
             "showgrid": False,
             "zeroline": False,
         },

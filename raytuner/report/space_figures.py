@@ -104,6 +104,7 @@ def _dimension(
         return {**found, "tickformat": "~g"}
     decades = np.arange(np.floor(low), np.ceil(high) + 1)
     ticks = np.add.outer(decades, np.log10([1, 2, 5] if high - low < 2 else [1])).ravel()
+    ticks = ticks[(low <= ticks) & (ticks <= high)]
     return {**found, "tickvals": ticks.tolist(), "ticktext": [f"{10**v:g}" for v in ticks]}
 
 
@@ -186,7 +187,7 @@ def slice_of(
     if axis.names is not None:  # points of one level lie side by side
         at = at + np.random.default_rng(0).uniform(-0.18, 0.18, len(at))
     values = np.array([trial.value for trial in trials])
-    figure = style.Plot([*style.marks(trials, at, values)])
+    figure = style.Plot([*style.points_by_state(trials, at, values)])
     figure.update_traces({"opacity": 0.6}, {"name": "stopped early"})  # not final
     final = [trial.value for trial in trials if trial.state is TrialState.COMPLETED]
     visible = final if len(final) > 4 else values.tolist()
@@ -273,24 +274,13 @@ def interaction(
         hovertemplate="%{x}, %{y}: %{z:.5g}<extra></extra>",
     )
     dots = {"size": 5, "color": "rgba(255,255,255,0.75)", "line": {"color": "#222", "width": 0.7}}
-    star = {"symbol": "star", "size": 15, "color": style.RED}
+    star = {"symbol": "star", "size": 15, "color": style.RED, "line": {"color": "white"}}
     figure = style.Plot(heat)
-    for trials, name, marker in (
-        (_sample(history), "trial", dots),
-        ([around], "the best, trial", star | {"line": {"color": "white", "width": 1}}),
-    ):
+    for trials, marker in ((_sample(history), dots), ([around], star)):
         at = encode([trial.config for trial in trials])
-        figure.add_trace(
-            go.Scatter(
-                x=first.positions(at[:, i]).tolist(),
-                y=second.positions(at[:, j]).tolist(),
-                customdata=[trial.number for trial in trials],
-                text=[f"{trial.value:.5g}" for trial in trials],
-                mode="markers",
-                marker=marker,
-                hovertemplate=f"{name} %{{customdata}}: %{{text}}<extra></extra>",
-            )
-        )
+        x, y = first.positions(at[:, i]), second.positions(at[:, j])
+        values = [f"{trial.value:.5g}" for trial in trials]
+        figure.add_trace(style.points(trials, x, y, marker=marker, text=values, hover="%{text}"))
     return style.styled(
         figure, height=340, xaxis=first.layout(), yaxis=second.layout(), showlegend=False
     )

@@ -39,7 +39,7 @@ MARKS = {
     TrialState.REMOVED: Mark(PINK, "cross"),
 }
 SCALE = "Viridis"
-MANY = 2000
+MANY = 1000
 """Traces with more points than this are drawn by WebGL."""
 
 
@@ -57,30 +57,35 @@ class Plot(go.Figure):  # type: ignore[misc]  # Plotly has no types
         display(self._repr_mimebundle_() | {"text/html": as_html}, raw=True)
 
 
-def scatter(n: int, **how: Any) -> Any:
-    """Return a scatter trace of `n` points, drawn as SVG or, if they are many, by WebGL."""
-    return go.Scattergl(**how) if n > MANY else go.Scatter(**how)
+def scatter(**how: Any) -> Any:
+    """Return a scatter trace, drawn as SVG or, if its points are many, by WebGL."""
+    return go.Scattergl(**how) if len(how["x"]) > MANY else go.Scatter(**how)
 
 
-def marks(trials: Sequence[Trial], x: FloatArray, y: FloatArray, **how: Any) -> Iterator[Any]:
-    """Yield a trace of points for each state that trials are in.
+def points(trials: Sequence[Trial], x: FloatArray, y: FloatArray, **how: Any) -> Any:
+    """Return a trace with a point for each trial.
 
     The page filters traces by `customdata`, the number of the trial of each point.
     """
-    for state, mark in MARKS.items():
+    hover = how.pop("hover", "%{y:.5g}")
+    return scatter(
+        x=x.tolist(),
+        y=y.tolist(),
+        customdata=[trial.number for trial in trials],
+        mode="markers",
+        hovertemplate=f"trial %{{customdata}}: {hover}<extra></extra>",
+        **how,
+    )
+
+
+def points_by_state(trials: Sequence[Trial], x: FloatArray, y: FloatArray) -> Iterator[Any]:
+    """Yield a trace of points for each state that trials are in."""
+    for state, (colour, symbol) in MARKS.items():
         rows = [i for i, trial in enumerate(trials) if trial.state is state]
         if rows:
-            yield scatter(
-                len(trials),
-                x=x[rows].tolist(),
-                y=y[rows].tolist(),
-                customdata=[trials[i].number for i in rows],
-                mode="markers",
-                marker={"color": mark.colour, "symbol": mark.symbol, "size": 6, "opacity": 0.6},
-                name=text.WORDS[state],
-                hovertemplate="trial %{customdata}: %{y:.5g}<extra></extra>",
-                **how,
-            )
+            marker = {"color": colour, "symbol": symbol, "size": 6, "opacity": 0.6}
+            ours = [trials[i] for i in rows]
+            yield points(ours, x[rows], y[rows], marker=marker, name=text.WORDS[state])
 
 
 def line(x: Any, y: Any, name: str, colour: str, *, shape: str = "linear", **how: Any) -> Any:

@@ -15,7 +15,6 @@ from made_up import RUNGS, SPACE, figures, html_of, study
 from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
 from raytuner.report import Figures
-from raytuner.report.events import idle_shares, use
 from raytuner.report.progress_figures import incumbent
 from raytuner.report.style import MANY, value_axis
 from raytuner.space import Categorical, Float, Normal, Space
@@ -61,10 +60,21 @@ def test_the_axis_has_room_for_the_best_at_any_resource() -> None:
     assert low <= min(reached) <= high
 
 
-def test_the_timeline_says_how_idle_each_slot_was() -> None:
-    ticks = figures(N).timeline().layout.yaxis.ticktext
-    assert len(ticks) == use(figures(N).stays).slots
-    assert ticks[0] == f"slot 1: {idle_shares(figures(N).stays)[0]:.0%} idle "
+def test_the_timeline_shows_every_trial_from_its_start_to_its_end() -> None:
+    shown = {
+        number: (slot - 1, start, length)
+        for trace in figures(N).timeline().data
+        if trace.name != "starting"
+        for number, slot, start, length in zip(
+            trace.customdata, trace.y, trace.base, trace.x, strict=True
+        )
+    }
+    began = study(N).trials[0].proposed_at
+    for stay in figures(N).stays:
+        slot, start, length = shown[stay.trial.number]
+        assert slot == stay.slot
+        assert start == pytest.approx(stay.runs - began, abs=1e-3)
+        assert length == pytest.approx(stay.end - stay.runs, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -105,9 +115,9 @@ def test_many_long_curves_are_thinned_and_keep_their_ends() -> None:
 
 
 def test_many_points_are_drawn_by_the_graphics_card() -> None:
-    kinds = {n: {t.type for t in incumbent(study(n), None, "time").data} for n in (50, MANY + 200)}
+    kinds = {n: {t.type for t in incumbent(study(n), None, "time").data} for n in (50, 2 * MANY)}
     assert kinds[50] == {"scatter"}
-    assert "scattergl" in kinds[MANY + 200]
+    assert "scattergl" in kinds[2 * MANY]
 
 
 @pytest.mark.parametrize("name", [column.name for column in SPACE.columns])

@@ -22,7 +22,7 @@
     if (!keep || !trace.customdata) return trace;
     const rows = [...trace.customdata.keys()].filter((i) => keep.has(trace.customdata[i]));
     const part = { ...trace };
-    for (const key of ["x", "y", "text", "customdata"]) if (Array.isArray(trace[key])) part[key] = pick(trace[key], rows);
+    for (const key of ["x", "y", "base", "text", "customdata"]) if (Array.isArray(trace[key])) part[key] = pick(trace[key], rows);
     if (trace.dimensions) {
       part.dimensions = trace.dimensions.map((d) => ({ ...d, values: pick(d.values, rows) }));
       part.line = { ...trace.line, color: pick(trace.line.color, rows) };
@@ -30,8 +30,9 @@
     return part;
   }
   function highlighted(traces) {
-    const [x, y] = ["x", "y"].map((key) => traces.filter((t) => t.customdata).flatMap((t) => [
-      ...t[key].filter((_, i) => t.customdata[i] === state.selected), null]));
+    const own = traces.filter((trace) => trace.customdata);
+    const [x, y] = [(trace) => trace.base || trace.x, (trace) => trace.y].map((values) => own.flatMap(
+      (trace) => [...values(trace).filter((_, i) => trace.customdata[i] === state.selected), null]));
     return {
       type: "scatter", x, y, mode: "lines+markers", name: `trial ${state.selected}`, hoverinfo: "skip",
       line: { color: "#d55e00", width: 3 }, marker: { size: 10, line: { color: "white", width: 1.5 } },
