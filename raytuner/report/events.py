@@ -10,7 +10,7 @@ from itertools import takewhile
 
 import numpy as np
 
-from raytuner.history import History, Origin, Snapshot, Trial, TrialState, starts
+from raytuner.history import History, Origin, Snapshot, Trial, TrialState
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,17 @@ def stays(history: History, now: float) -> tuple[Stay, ...]:
     The record has no slots. Trials are laid into as few slots as hold them from their start to
     their end, each into the one that was free last.
     """
-    times, started = history.report_times(), starts(history)
+    times = history.report_times()
     ran: list[tuple[float, float, Trial]] = []
     for trial in history.trials:
-        start = started.get(trial.trial_id, math.inf)
-        waits = trial.state is TrialState.PENDING and trial.trial_id not in started
+        waits = trial.state is TrialState.PENDING and trial.started_at is None
         if trial.origin is Origin.EVALUATED or waits:
             continue
         end = now if trial.ended_at is None else trial.ended_at
-        first = min(times[trial.trial_id].values(), default=end)
-        ran.append((min(start, first), end, trial))
+        start = min(times[trial.trial_id].values(), default=end)
+        if trial.started_at is not None:
+            start = min(start, trial.started_at)
+        ran.append((start, end, trial))
     free: list[float] = []  # when the last trial of each slot ended
     found = []
     for runs, end, trial in sorted(ran, key=lambda row: (row[0], row[2].number)):

@@ -18,7 +18,7 @@ SPACE = Space({"x": Float(0, 1)})
 
 def played(*happened: tuple[float, Callable[[History], object]]) -> History:
     """A record in which things happened at given seconds."""
-    with patch("raytuner.history.history.time.time") as clock:
+    with patch("raytuner.history.table.time.time") as clock:
         clock.return_value = 0.0
         history = History(SPACE, metric="loss", mode="min", max_t=3)
         for at, event in happened:
@@ -98,7 +98,7 @@ def test_slots_and_how_their_time_was_spent() -> None:
 
 def test_a_start_that_was_seen_is_where_it_runs_from() -> None:
     def start(name: str) -> Callable[[History], object]:
-        return lambda h: h.set_meta(f"started/{name}", 1.5)
+        return lambda h: h.start(name)
 
     (stay,) = stays(
         played((0, add("a")), (1.5, start("a")), (4, report("a", 1, 1.0)), (9, end("a"))), now=9
