@@ -14,8 +14,8 @@ from ray.tune import Callback
 
 from raytuner import text
 from raytuner.controller.trial_tracker import TrialTracker
+from raytuner.errors import without_secrets
 from raytuner.history import History, Trial, TrialState, cause
-from raytuner.secret import without_secrets
 
 logger = logging.getLogger(__name__)
 
