@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, SupportsIndex, overload
 
 from raytuner import text
 from raytuner.history import Trial
-from raytuner.html import table
+from raytuner.history.html import table
 from raytuner.study.standing import Standing, as_lines, as_text
 from raytuner.study.summary import RUNNING, lines
 
