@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from raytuner import text
 from raytuner.history import History, Origin, Trial, TrialState, cause
+from raytuner.report import text
 from raytuner.report.events import Use, events, improvements, snapshot_at
 from raytuner.report.model import Surrogate, fitted
 

@@ -14,10 +14,10 @@ from markupsafe import Markup
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
-from raytuner import __version__, text
+from raytuner import __version__
 from raytuner.folders import Folder
 from raytuner.history import History
-from raytuner.report import explanations
+from raytuner.report import explanations, text
 from raytuner.report.events import use
 from raytuner.report.figures import Figures
 from raytuner.report.style import MARKS

@@ -10,10 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from raytuner import text
 from raytuner.history import History, Origin, Trial, TrialState
 from raytuner.history.snapshot import FloatArray
-from raytuner.report import style
+from raytuner.report import style, text
 from raytuner.report.events import Event, Stay, events, improvements
 from raytuner.report.model import Surrogate
 

@@ -11,9 +11,9 @@ import numpy as np
 import plotly.graph_objects as go
 import plotly.io
 
-from raytuner import text
 from raytuner.history import Trial, TrialState
 from raytuner.history.snapshot import FloatArray
+from raytuner.report import text
 from raytuner.space.choices import shown
 
 

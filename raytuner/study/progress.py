@@ -19,10 +19,10 @@ from rich.live import Live
 from raytuner.controller.packing import slots
 from raytuner.history import History, Trial, TrialState, cause
 from raytuner.placement.cluster import nodes
+from raytuner.report.text import count, first_line
 from raytuner.study.metrics import RayMetrics
 from raytuner.study.notebook import Cell
 from raytuner.study.standing import Standing, as_figures, as_picture, as_text, broken
-from raytuner.text import count, first_line
 
 logger = logging.getLogger(__name__)
 

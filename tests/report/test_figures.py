@@ -14,11 +14,11 @@ from made_up import RUNGS, SPACE, figures, html_of, study
 
 from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
-from raytuner.report import Figures
+from raytuner.report.figures import Figures
 from raytuner.report.progress_figures import incumbent
 from raytuner.report.style import MANY, value_axis
+from raytuner.report.text import configuration_as_toml
 from raytuner.space import Categorical, Float, Normal, Space
-from raytuner.text import configuration_as_toml
 
 N = 150
 

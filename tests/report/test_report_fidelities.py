@@ -9,8 +9,9 @@ import pytest
 
 from raytuner.errors import NoResultError
 from raytuner.history import History, TrialState
-from raytuner.report import Figures, explanations
+from raytuner.report import explanations
 from raytuner.report.events import Use, events, improvements
+from raytuner.report.figures import Figures
 from raytuner.report.page import render
 from raytuner.space import Float, Integer, Space, fidelity
 from raytuner.study import Study

@@ -20,7 +20,7 @@ from raytuner.cli import main
 from raytuner.errors import MetricError
 from raytuner.history import History, Remains, TrialState, salvaged
 from raytuner.ray_report import read_further
-from raytuner.report import Figures
+from raytuner.report.figures import Figures
 from raytuner.report.page import render
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import RECORD_FILE
