@@ -6,7 +6,6 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
@@ -136,32 +135,26 @@ def _difference(history: History, old: Trial, new: Trial) -> str:
     return ", ".join(parts) or "nothing"
 
 
-@dataclass(frozen=True)
-class Group:
-    """Trials that ended for one cause, in the order of proposal."""
-
-    cause: str
-    trials: tuple[Trial, ...]
-
-
-def stops(history: History) -> list[Group]:
+def stops(history: History) -> dict[str, list[Trial]]:
     """Return the STOPPED_EARLY trials by where they were stopped, the lowest rung first."""
     found = _grouped(history, TrialState.STOPPED_EARLY, _where_stopped)
-    return sorted(found, key=lambda group: (_first_number(group.cause), group.cause))
+    return dict(sorted(found.items(), key=lambda group: (_first_number(group[0]), group[0])))
 
 
-def failures(history: History) -> list[Group]:
+def failures(history: History) -> dict[str, list[Trial]]:
     """Return the FAILED trials by cause, the most frequent first."""
     found = _grouped(history, TrialState.FAILED, cause)
-    return sorted(found, key=lambda group: -len(group.trials))
+    return dict(sorted(found.items(), key=lambda group: -len(group[1])))
 
 
-def _grouped(history: History, state: TrialState, cause_of: Callable[[str], str]) -> list[Group]:
+def _grouped(
+    history: History, state: TrialState, cause_of: Callable[[str], str]
+) -> dict[str, list[Trial]]:
     groups: dict[str, list[Trial]] = defaultdict(list)
     for trial in history.trials:
         if trial.state is state:
             groups[cause_of(trial.reason)].append(trial)
-    return [Group(found, tuple(trials)) for found, trials in groups.items()]
+    return groups
 
 
 def _where_stopped(reason: str) -> str:

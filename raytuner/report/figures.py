@@ -90,18 +90,14 @@ class Figures:
 
     def slice(self, name: str) -> go.Figure:
         """Return the metric against the hyperparameter `name`, others as in the best trial."""
-        return space_figures.slice_of(
-            self.history, self.surrogate, self._column(name), self.history.best()
-        )
+        return space_figures.slice_of(self.history, self.surrogate, self._column(name))
 
     def interaction(
         self, first: str, second: str, what: Literal["mean", "sd"] = "mean"
     ) -> go.Figure:
         """Return the model's mean or standard deviation over two hyperparameters."""
         pair = (self._column(first), self._column(second))
-        return space_figures.interaction(
-            self.history, self.surrogate, pair, self.history.best(), what
-        )
+        return space_figures.interaction(self.history, self.surrogate, pair, what)
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of the most important hyperparameters."""

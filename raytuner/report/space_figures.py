@@ -108,36 +108,24 @@ def _dimension(
     return {**found, "tickvals": ticks.tolist(), "ticktext": [f"{10**v:g}" for v in ticks]}
 
 
-def _usable(history: History) -> list[Trial]:
-    """Trials with a finite last value that did not fail."""
-    return [
-        trial
-        for trial in history.trials
-        if math.isfinite(trial.value) and trial.state is not TrialState.FAILED
-    ]
-
-
-def _ranks(history: History, trials: Sequence[Trial]) -> FloatArray:
-    """Each trial's rank by value, 1 for the best and 0 for the worst."""
-    sign = -1 if history.mode == "min" else 1
-    order = np.argsort([sign * trial.value for trial in trials], kind="stable")
-    return np.argsort(order, kind="stable") / max(len(trials) - 1, 1)
+def _ranked(history: History) -> list[Trial]:
+    """Trials with a finite last value that did not fail, the best value first."""
+    usable = (trial for trial in history.trials if trial.state is not TrialState.FAILED)
+    found = [trial for trial in usable if math.isfinite(trial.value)]
+    return sorted(found, key=lambda trial: trial.value, reverse=history.mode == "max")
 
 
 def _sample(history: History) -> list[Trial]:
-    """At most `_SHOWN` usable trials: the best, and an even share of the others."""
-    trials = _usable(history)
-    if len(trials) <= _SHOWN:
-        return trials
-    order = np.argsort(-_ranks(history, trials), kind="stable")
-    half = _SHOWN // 2
-    others = np.linspace(half, len(trials) - 1, half).round().astype(int)
-    return [trials[row] for row in sorted({*order[:half].tolist(), *order[others].tolist()})]
+    """At most `_SHOWN` trials: the best, and an even share of the others."""
+    trials, half = _ranked(history), _SHOWN // 2
+    others = trials[half:]
+    step = max(len(others) / half, 1.0)
+    return trials[:half] + [others[int(i)] for i in np.arange(0, len(others), step)]
 
 
 def parallel(history: History) -> go.Figure:
     """Draw parallel coordinates of all trials that have a value, coloured by rank."""
-    trials = _usable(history)
+    trials = _ranked(history)
     if not trials:
         return style.blank(_NO_VALUE)
     points = history.space.encode([trial.config for trial in trials])
@@ -150,17 +138,21 @@ def parallel(history: History) -> go.Figure:
     values = np.array([trial.value for trial in trials])
     axis = style.value_axis(values, history.mode == "min", history.metric)
     dimensions.append(_dimension(history.metric, values, axis["type"] == "log", axis["range"]))
-    ranks = {"tickvals": [0, 1], "ticktext": ["worst", "best"], "title": {"text": "rank"}}
     trace = go.Parcoords(
         dimensions=dimensions,
         customdata=[trial.number for trial in trials],
         line={
-            "color": _ranks(history, trials).tolist(),
+            "color": np.linspace(1, 0, len(trials)).tolist(),
             "cmin": 0,
             "cmax": 1,
             "colorscale": style.SCALE,
             "showscale": True,
-            "colorbar": {**ranks, "thickness": 12},
+            "colorbar": {
+                "title": {"text": "rank"},
+                "tickvals": [0, 1],
+                "ticktext": ["worst", "best"],
+                "thickness": 12,
+            },
         },
         unselected={"line": {"color": style.GREY, "opacity": 0.15}},
     )
@@ -168,18 +160,9 @@ def parallel(history: History) -> go.Figure:
     return figure.update_layout(margin={"l": 60, "r": 30, "t": 56, "b": 24})
 
 
-def slice_of(
-    history: History, surrogate: Surrogate | None, column: Column, around: Trial | None
-) -> go.Figure:
-    """Draw the metric against one hyperparameter: trials, and the model with all others held.
-
-    Args:
-        history: The record.
-        surrogate: Its model, or None.
-        column: The hyperparameter.
-        around: The trial whose other values are held.
-    """
-    trials = _sample(history)
+def slice_of(history: History, surrogate: Surrogate | None, column: Column) -> go.Figure:
+    """Draw the metric against one hyperparameter: trials, and the model through the best trial."""
+    trials, best = _sample(history), history.best()
     if not trials:
         return style.blank(_NO_VALUE)
     axis, j = Axis(column), history.space.columns.index(column)
@@ -191,17 +174,16 @@ def slice_of(
     figure.update_traces({"opacity": 0.6}, {"name": "stopped early"})  # not final
     final = [trial.value for trial in trials if trial.state is TrialState.COMPLETED]
     visible = final if len(final) > 4 else values.tolist()
-    if surrogate is not None and around is not None:
+    if surrogate is not None and best is not None:
         units, lowest = axis.grid(_LINE_POINTS), style.floor(visible)
-        points = np.repeat(history.space.encode([around.config]), len(units), axis=0)
+        x, shape = axis.positions(units), "linear"
+        if axis.names is not None:  # a step from half a level before each to half a level after
+            x, units, shape = np.r_[-0.5, x, x[-1] + 0.5], np.pad(units, 1, mode="edge"), "hvh"
+        points = np.repeat(history.space.encode([best.config]), len(units), axis=0)
         points[:, j] = units
         mean, sd = surrogate.predict(points)
-        if axis.names is None:
-            figure.add_traces([*style.model_line(axis.positions(units), mean, sd, lowest)])
-        else:
-            figure.add_trace(_model_of_levels(axis.positions(units), mean, sd, lowest))
-        mean = np.maximum(mean, lowest)
-        visible += [float(mean.min() if history.mode == "min" else mean.max())]
+        figure.add_traces([*style.model_line(x, mean, sd, lowest, shape)])
+        visible += [max(min(mean) if history.mode == "min" else max(mean), lowest)]
     return style.styled(
         figure,
         height=300,
@@ -211,54 +193,27 @@ def slice_of(
     )
 
 
-def _model_of_levels(x: FloatArray, mean: FloatArray, sd: FloatArray, lowest: float) -> Any:
-    """The model's mean and 95 % interval at each level."""
-    low, middle, high = (np.maximum(mean + side * 1.96 * sd, lowest) for side in (-1, 0, 1))
-    return go.Scatter(
-        x=x.tolist(),
-        y=middle.tolist(),
-        error_y=_whiskers(low, middle, high) | {"color": style.PINK, "width": 6},
-        mode="markers",
-        marker={"color": style.PINK, "symbol": "line-ew-open", "size": 22},
-        name="model",
-        hovertemplate="model %{y:.5g}<extra></extra>",
-    )
-
-
-def _whiskers(low: FloatArray, middle: FloatArray, high: FloatArray) -> dict[str, Any]:
-    up, down = (high - middle).tolist(), (middle - low).tolist()
-    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down}
-
-
 def interaction(
     history: History,
     surrogate: Surrogate | None,
     pair: tuple[Column, Column],
-    around: Trial | None,
     what: Literal["mean", "sd"],
 ) -> go.Figure:
-    """Draw the model over two hyperparameters with all others held, and where trials were.
-
-    Args:
-        history: The record.
-        surrogate: Its model, or None.
-        pair: The hyperparameters of the x and the y axis.
-        around: The trial whose other values are held.
-        what: The model's mean, or its standard deviation.
-    """
-    if surrogate is None or around is None:
+    """Draw the model over two hyperparameters, others as in the best trial, and the trials."""
+    best, encode = history.best(), history.space.encode
+    if surrogate is None or best is None:
         return style.blank(_NO_MODEL)
-    encode = history.space.encode
     first, second = (Axis(column) for column in pair)
     i, j = (history.space.columns.index(column) for column in pair)
     u, v = first.grid(_GRID_POINTS), second.grid(_GRID_POINTS)
-    points = np.repeat(encode([around.config]), len(u) * len(v), axis=0)
+    points = np.repeat(encode([best.config]), len(u) * len(v), axis=0)
     points[:, i], points[:, j] = np.tile(u, len(v)), np.repeat(v, len(u))
     is_mean = what == "mean"
     z = surrogate.predict(points)[0 if is_mean else 1].reshape(len(v), len(u))
     # The worst tenth has one colour, so that a cliff does not take all of them.
     good_low = history.mode == "min" or not is_mean
     low, high = np.quantile(z, [0, 0.9] if good_low else [0.1, 1])
+    title = style.plain(history.metric, 12) if is_mean else "deviation"
     heat = go.Heatmap(
         x=first.positions(u).tolist(),
         y=second.positions(v).tolist(),
@@ -267,16 +222,13 @@ def interaction(
         zmax=float(max(high, low + 1e-12)),
         colorscale=style.SCALE if is_mean else "Cividis",
         reversescale=good_low and is_mean,
-        colorbar={
-            "title": {"text": style.plain(history.metric, 12) if is_mean else "deviation"},
-            "thickness": 12,
-        },
+        colorbar={"title": {"text": title}, "thickness": 12},
         hovertemplate="%{x}, %{y}: %{z:.5g}<extra></extra>",
     )
     dots = {"size": 5, "color": "rgba(255,255,255,0.75)", "line": {"color": "#222", "width": 0.7}}
     star = {"symbol": "star", "size": 15, "color": style.RED, "line": {"color": "white"}}
     figure = style.Plot(heat)
-    for trials, marker in ((_sample(history), dots), ([around], star)):
+    for trials, marker in ((_sample(history), dots), ([best], star)):
         at = encode([trial.config for trial in trials])
         x, y = first.positions(at[:, i]), second.positions(at[:, j])
         values = [f"{trial.value:.5g}" for trial in trials]
@@ -292,19 +244,22 @@ def importance_bars(found: pd.DataFrame | None) -> go.Figure:
         return style.blank(_NO_MODEL)
     shown = found.iloc[::-1]
     figure = style.Plot()
-    for kind, name, colour in (
+    for kind, title, colour in (
         ("total", "with interactions", style.SKY),
         ("main", "alone", style.BLUE),
     ):
-        low, middle, high = (shown[f"{kind}{end}"].to_numpy() for end in ("_low", "", "_high"))
+        ends = {
+            "array": (shown[f"{kind}_high"] - shown[kind]).tolist(),
+            "arrayminus": (shown[kind] - shown[f"{kind}_low"]).tolist(),
+        }
         figure.add_trace(
             go.Bar(
-                x=middle.tolist(),
+                x=shown[kind].tolist(),
                 y=[style.plain(name, 28) for name in shown.index],
                 orientation="h",
-                name=name,
+                name=title,
                 marker={"color": colour},
-                error_x=_whiskers(low, middle, high) | {"thickness": 1.2, "color": style.GREY},
+                error_x={**ends, "symmetric": False, "thickness": 1.2, "color": style.GREY},
                 hovertemplate="%{y}: %{x:.2f}<extra></extra>",
             )
         )

@@ -126,7 +126,8 @@ def test_slices_show_the_model_in_the_units_of_the_hyperparameter(name: str) -> 
     model = named(figure, "model")
     if name in ("optimizer", "net/norm"):
         assert figure.layout.xaxis.ticktext is not None
-        assert len(model.x) == len(figure.layout.xaxis.ticktext)
+        levels = len(figure.layout.xaxis.ticktext)
+        assert list(model.x) == [-0.5, *range(levels), levels - 0.5]
         return
     low, high = {"lr": (1e-5, 1e-1), "width": (16, 512), "dropout": (0, 0.5)}[name]
     assert low <= min(model.x) < max(model.x) <= high
@@ -206,4 +207,4 @@ def test_parallel_coordinates_of_floats_are_what_was_tried() -> None:
         history.end(f"t{i}", TrialState.COMPLETED)
     (trace,) = Figures(history).parallel().data
     assert list(trace.dimensions[0]["values"]) == [0, 0.25, 0.5, 0.75]
-    assert list(trace.line.color) == [1, 2 / 3, 1 / 3, 0]
+    assert list(trace.line.color) == pytest.approx([1, 2 / 3, 1 / 3, 0])
