@@ -23,6 +23,8 @@ class Event:
         t: Its resource.
         value: The metric.
         spent: The resource that all trials had spent by then.
+        reported: How many trials had sent their last report by then.
+        last: Whether it is the last report of its trial.
         final: Whether it is the last report of a COMPLETED trial.
         eligible: Whether it may be the best: at full fidelity, within the outcome constraints.
     """
@@ -32,6 +34,8 @@ class Event:
     t: float
     value: float
     spent: float
+    reported: int
+    last: bool
     final: bool
     eligible: bool
 
@@ -44,14 +48,17 @@ def events(history: History) -> tuple[Event, ...]:
         for trial in trials
         for t, value in trial.values
     ]
-    found, spent = [], 0.0
+    found, spent, reported = [], 0.0, 0
     reached: dict[int, float] = defaultdict(float)
     for at, number, t, value in sorted(rows):
         trial = trials[number]
         spent += t - reached[number]
         reached[number] = t
-        final = trial.state is TrialState.COMPLETED and t == trial.t
-        found.append(Event(at, trial, t, value, spent, final, _is_eligible(history, trial, t)))
+        last = t == trial.t
+        reported += last
+        final = last and trial.state is TrialState.COMPLETED
+        eligible = _is_eligible(history, trial, t)
+        found.append(Event(at, trial, t, value, spent, reported, last, final, eligible))
     return tuple(found)
 
 

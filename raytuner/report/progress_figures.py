@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 
 from raytuner.history import History, Origin, Trial, TrialState
-from raytuner.history.snapshot import FloatArray
 from raytuner.report import style, text
 from raytuner.report.events import Event, Stay, events, improvements
 from raytuner.report.model import Surrogate
@@ -30,15 +29,20 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
     if not happened:
         return style.blank("No trial has reported a value yet.")
     minimise = history.mode == "min"
-    place, title = _places(happened, over, history)
-    lasts = sorted({event.trial.number: i for i, event in enumerate(happened)}.values())
-    last_values = np.array([happened[i].value for i in lasts])
-    ended = [happened[i].trial for i in lasts]
-    figure = style.Plot([*style.points_by_state(ended, place[lasts], last_values)])
+    began = history.trials[0].proposed_at
+    unit, seconds = style.duration_unit(happened[-1].at - began)
+    axes: dict[Over, tuple[Callable[[Event], float], str]] = {
+        "time": (lambda event: (event.at - began) / seconds, f"{unit} since the start"),
+        "resource": (lambda event: event.spent, f"{history.time_attr}, all trials together"),
+        "trials": (lambda event: event.reported, "trials"),
+    }
+    x_of, title = axes[over]
+    lasts = [event for event in happened if event.last]
+    x, y = np.array([x_of(event) for event in lasts]), np.array([event.value for event in lasts])
+    figure = style.Plot([*style.points_by_state([event.trial for event in lasts], x, y)])
     finals = [event.value for event in happened if event.final]
-    values = finals if len(finals) > 4 else last_values.tolist()
-    values += [event.value for event in improvements(happened, minimise, final=False)[-1:]]
-    index = {id(event): i for i, event in enumerate(happened)}
+    visible = finals if len(finals) > 4 else y.tolist()
+    visible += [event.value for event in improvements(happened, minimise, final=False)[-1:]]
     for final, name, dash in (
         (False, "best at any resource", "dot"),
         (True, "best final", "solid"),
@@ -46,32 +50,19 @@ def incumbent(history: History, surrogate: Surrogate | None, over: Over) -> go.F
         steps = improvements(happened, minimise, final=final)
         if not steps or (not final and not history.counts()[TrialState.STOPPED_EARLY]):
             continue
+        x = np.array([x_of(event) for event in (*steps, happened[-1])])
         steps = (*steps, steps[-1])
-        x = np.append(place[[index[id(event)] for event in steps[:-1]]], place[-1])
         if final and surrogate is not None:
             configs = [event.trial.config for event in steps]
-            expected = surrogate.predict(surrogate.space.encode(configs))
-            figure.add_traces([*style.model_line(x, *expected, style.floor(values), shape="hv")])
-        y = [event.value for event in steps]
-        figure.add_trace(style.line(x, y, name, style.BLUE, shape="hv", dash=dash))
+            mean, sd = surrogate.predict(surrogate.space.encode(configs))
+            figure.add_traces([*style.model_line(x, mean, sd, style.floor(visible), shape="hv")])
+        values = [event.value for event in steps]
+        figure.add_trace(style.line(x, values, name, style.BLUE, shape="hv", dash=dash))
     return style.styled(
         figure,
         xaxis={"title": {"text": style.plain(title)}, "rangemode": "tozero"},
-        yaxis=style.value_axis(values, minimise, history.metric),
+        yaxis=style.value_axis(visible, minimise, history.metric),
     )
-
-
-def _places(happened: Sequence[Event], over: Over, history: History) -> tuple[FloatArray, str]:
-    """Where each event is on the x axis, and the axis's title."""
-    if over == "resource":
-        return np.array([e.spent for e in happened]), f"{history.time_attr}, all trials together"
-    if over == "trials":
-        ends = np.zeros(len(happened))
-        ends[[*{event.trial.number: i for i, event in enumerate(happened)}.values()]] = 1
-        return np.cumsum(ends), "trials"
-    began = history.trials[0].proposed_at
-    unit, seconds = style.duration_unit(happened[-1].at - began)
-    return np.array([(e.at - began) / seconds for e in happened]), f"{unit} since the start"
 
 
 def rungs(trials: Iterable[Trial]) -> list[float]:
