@@ -53,11 +53,6 @@ class Figures:
         """Which trial was in which slot when."""
         return stays(self.history, self.now)
 
-    @property
-    def begins(self) -> list[float]:
-        """When runs of the study began, in Unix seconds."""
-        return [run["at"] for run in self.history.get_meta("runs", [])]
-
     def incumbent(self, over: Over = "time") -> go.Figure:
         """Return the best value so far over "time", "resource" or "trials".
 

@@ -59,7 +59,8 @@ def body(figures: Figures, folder: Folder) -> Markup:
     """Return what changes while a study runs: the sections, and the data that the script draws."""
     history = figures.history
     best = history.best()
-    slots = use(figures.stays, figures.begins)
+    runs = history.get_meta("runs", [])
+    slots = use(figures.stays, [run["at"] for run in runs])
     searched = history.get_meta("search_space") or history.space.to_spec()
     plots = {}
     for name, figure in figures.on_page().items():
@@ -88,8 +89,7 @@ def body(figures: Figures, folder: Folder) -> Markup:
         slots=slots,
         model_rows=0 if figures.surrogate is None else figures.surrogate.rows,
         folder=folder,
-        # Older records have no "program".
-        runs=[{"program": None, "changes": [], **run} for run in history.get_meta("runs", [])],
+        runs=runs,
         settings=history.get_meta("settings", {}),
         space=json.dumps(searched, indent=2, default=lambda item: shown(item, str)),
         now=figures.now,

@@ -93,7 +93,7 @@ def test_the_page_says_what_a_slot_is_if_it_can(resources: object, says: str) ->
     assert ("GPU-hours" in html) == isinstance(resources, dict)
 
 
-def test_a_run_in_an_older_record_has_no_program_on_the_page() -> None:
+def test_a_run_of_no_known_program_has_none_on_the_page() -> None:
     history = study(5)
     run = {"what": "resumed", "at": 1e9, "command": "python tune_it.py", "folder": "/"}
     history.set_meta("runs", [{**run, "versions": {"ray": "2.60"}}])
