@@ -32,7 +32,7 @@ class Prediction(NamedTuple):
 class Surrogate:
     """A Gaussian process fitted to a record.
 
-    It learns transformed values (:mod:`raytuner.bayes.outcome`). The transform is affine in the
+    It learns transformed values (:mod:`raytuner.bayes.dataset`). The transform is affine in the
     better half and monotone everywhere, so its inverse gives back the metric: the mean is the
     median of the metric, the standard deviation half of what lies between a deviation up and down.
 

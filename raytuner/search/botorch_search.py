@@ -16,7 +16,7 @@ from ray.tune.result import DEFAULT_METRIC
 from ray.tune.search import Repeater, Searcher
 
 from raytuner.bayes import Proposer, best_by_model
-from raytuner.bayes.seen import Seen
+from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.errors import HistoryError, InUseError, MetricError, SettingError, SpaceError
@@ -154,7 +154,7 @@ class BoTorchSearch(Searcher):
             the URI of a folder for it (:mod:`raytuner.history.journal`). None keeps it beside Ray's
             own state of the experiment.
         strategy: How to search, by name (:data:`raytuner.bayes.strategies.STRATEGIES`): "bayes", or
-            "hedge", "ei", "pi", "ucb", "kg", "thompson", "gradient" (with a model), "evolution",
+            "hedge", "pi", "ucb", "kg", "thompson", "gradient" (with a model), "evolution",
             "sobol", "random", "grid" (without; computed inside ``suggest`` in no time).
         proposer: Makes a proposer of your own for a space and a seed.
         earlier: Earlier studies to start from: folders of studies, studies, or tables (pandas) of
@@ -162,7 +162,7 @@ class BoTorchSearch(Searcher):
             it, and a column of each metric. Their space may be another one
             (:func:`raytuner.search.earlier.within`). The best of their configurations are tried
             first, and their models are this search's prior mean as long as they rank its values
-            well (:class:`raytuner.bayes.earlier.Earlier`).
+            well (:class:`raytuner.bayes.transfer.Transfer`).
         priors: Where the optimum is believed to be, by name of a hyperparameter (nested ones joined
             by "/"): ``raytuner.near(value)``, weights by value of a choice (a dict), or a frozen
             distribution of SciPy's over its values. The first configuration is the likeliest, and
@@ -285,7 +285,7 @@ class BoTorchSearch(Searcher):
         self._proposer_state: dict[str, Any] | None = None
         self._proposals: Proposals | None = None  # made when they are first needed
         self._lookahead = Lookahead()
-        self._used: Seen | None = None
+        self._used: ExclusionList | None = None
         self._used_until = 0  # trials that it holds
         if self._space is not None and self._goal is not None:
             self._begin()
@@ -957,7 +957,8 @@ class BoTorchSearch(Searcher):
         if self._own_proposer is not None:
             return Setup(space, goal, self._own_proposer, self._seed)
         if self._strategy != DEFAULT_STRATEGY:
-            return Setup(space, goal, StrategyFactory(self._strategy, self._n_initial), self._seed)
+            make = StrategyFactory(find_strategy(self._strategy), self._n_initial)
+            return Setup(space, goal, make, self._seed)
         record = self._ready()
         make = BayesFactory(
             self._n_initial,
@@ -1006,10 +1007,11 @@ class BoTorchSearch(Searcher):
         self._turn(more=1)
         return config
 
-    def _seen(self, history: History) -> Seen:
+    def _seen(self, history: History) -> ExclusionList:
         """What is used up, kept up to date."""
         if self._used is None:
-            self._used, self._used_until = Seen(history.space, history.points()), len(history)
+            self._used = ExclusionList(history.space, history.points())
+            self._used_until = len(history)
         elif self._used_until < len(history):
             self._used.add(history.points(self._used_until))
             self._used_until = len(history)
