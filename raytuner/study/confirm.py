@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 
 from raytuner.errors import HistoryError, RaytunerWarning, SettingError
 from raytuner.folders import Folder, location
-from raytuner.history import History, Trial, TrialState
+from raytuner.history import History, Trial, TrialState, record_exists
 from raytuner.placement.request import Resources
 from raytuner.search.restore import open_record, record_at
 from raytuner.space import Config
@@ -85,7 +85,7 @@ def confirm(
         configs = repeated(trials, repeats, seed_key, seed)
         values = _run_again(path, history, runnable, configs, max_concurrent, callbacks)
     note(history, trials, values)
-    if record_at(path).exists():
+    if record_exists(record_at(path)):
         with closing(open_record(path, history, history.space)) as live:
             live.set_meta(CONFIRMED, history.get_meta(CONFIRMED))
     return confirmed(history)

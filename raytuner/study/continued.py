@@ -10,8 +10,7 @@ from ray import tune as ray_tune
 
 from raytuner.errors import HistoryError, SettingError, SpaceError
 from raytuner.folders import Folder, location
-from raytuner.history import History, TrialState
-from raytuner.history.stand_in import StandIn
+from raytuner.history import History, OpaqueValue, TrialState
 from raytuner.placement.request import Resources
 from raytuner.placement.silence import Silence
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, SCHEDULERS
@@ -188,7 +187,7 @@ def _next_space(
     if rules is not None:
         return Space(space.template, rules)
     return space.constrained(
-        [one for one in before.constraints if not isinstance(one.rule, StandIn)]
+        [one for one in before.constraints if not isinstance(one.rule, OpaqueValue)]
     )
 
 

@@ -13,8 +13,8 @@ from ray.exceptions import RayActorError
 from ray.tune import Callback
 
 from raytuner import text
-from raytuner.history import History, Trial, TrialState, cause, note_start
-from raytuner.placement.known import KnownTrials
+from raytuner.controller.trial_tracker import TrialTracker
+from raytuner.history import History, Trial, TrialState, cause
 from raytuner.secret import without_secrets
 
 logger = logging.getLogger(__name__)
@@ -32,13 +32,13 @@ class Ends(Callback):
         self._search = search
         self._stoppers = stoppers
         self._logged: dict[str, tuple[int, int]] = {}  # by cause: the first trial, how many
-        self._known = KnownTrials()
+        self._known = TrialTracker()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write down when it began to run: until then it waits for its slot and its process."""
         history: History = self._search.history
         if trial.trial_id in history:
-            note_start(history, trial.trial_id)
+            history.start(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write down what was raised. Called after the searcher has recorded the end."""

@@ -7,9 +7,10 @@ from typing import Any
 
 from ray.tune import Callback, PlacementGroupFactory
 
+from raytuner.controller.trial_tracker import TrialTracker
+from raytuner.controller.tuner import request_of_function
 from raytuner.errors import PlacementError, SettingError
 from raytuner.placement.cluster import look
-from raytuner.placement.known import KnownTrials
 from raytuner.placement.preflight import preflight
 from raytuner.placement.request import Request
 
@@ -58,9 +59,8 @@ def require_room(runnable: Any) -> None:
     Raises:
         PlacementError: No node that is there, or that the autoscaler may add, can hold it.
     """
-    # Ray keeps a function's request there, its own `with_resources` or ours.
-    request = getattr(runnable, "_resources", None)
-    if isinstance(request, PlacementGroupFactory):
+    request = request_of_function(runnable)
+    if request is not None:
         preflight(Request.of(request), look()).require()
 
 
@@ -74,7 +74,7 @@ class Placeable(Callback):
 
     def __init__(self) -> None:
         self._placed: set[PlacementGroupFactory] = set()
-        self._known = KnownTrials()
+        self._known = TrialTracker()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Look at the trials that are new.

@@ -16,9 +16,9 @@ from ray.tune import Callback
 from rich.console import Console
 from rich.live import Live
 
+from raytuner.controller.packing import slots
 from raytuner.history import History, Trial, TrialState, cause
 from raytuner.placement.cluster import nodes
-from raytuner.placement.room import slots
 from raytuner.study.metrics import RayMetrics
 from raytuner.study.notebook import Cell
 from raytuner.study.standing import Standing, as_figures, as_picture, as_text, broken
