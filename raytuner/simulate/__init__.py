@@ -26,19 +26,23 @@ simulate STUDY --workers 64``: time, cost and utilisation on other numbers of wo
 ``tests/simulate/test_fidelity.py`` runs the same searches in Ray and here, and compares.
 """
 
-from raytuner.simulate.events import Event, EventKind, SimulatedTrial
-from raytuner.simulate.figures import Step
 from raytuner.simulate.objective import Curve, Objective, Report
 from raytuner.simulate.predict import Prediction, predict
-from raytuner.simulate.record import SearcherSeconds, Simulation
 from raytuner.simulate.run import simulate
 from raytuner.simulate.settings import Cluster, NodeLoss, Settings, WorkersJoin
+from raytuner.simulate.simulation import (
+    EventKind,
+    SearcherSeconds,
+    SimulatedTrial,
+    Simulation,
+    SimulationEvent,
+    Step,
+)
 from raytuner.simulate.workload import Workload
 
 __all__ = [
     "Cluster",
     "Curve",
-    "Event",
     "EventKind",
     "NodeLoss",
     "Objective",
@@ -48,6 +52,7 @@ __all__ = [
     "Settings",
     "SimulatedTrial",
     "Simulation",
+    "SimulationEvent",
     "Step",
     "WorkersJoin",
     "Workload",

@@ -18,10 +18,10 @@ from raytuner.search import BoTorchSearch
 from raytuner.search.again import begun_again
 from raytuner.search.botorch_search import DEFAULT_STRATEGY
 from raytuner.simulate.objective import Objective
-from raytuner.simulate.record import Simulation
 from raytuner.simulate.replay import Replay, recorded_seconds
 from raytuner.simulate.run import simulate
 from raytuner.simulate.settings import Cluster, Settings
+from raytuner.simulate.simulation import Simulation
 from raytuner.simulate.workload import Workload
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from raytuner.errors import HistoryError
 from raytuner.history import Goal, History, Trial, TrialState
 from raytuner.simulate.objective import Curve
-from raytuner.simulate.results import COUNTED
+from raytuner.simulate.training import COUNTED
 
 # A gap between two reports this many times the usual one was a pause, a retry or a lost driver.
 _INTERRUPTION = 10.0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.search_algorithm import SearchAlgorithm
@@ -13,12 +15,22 @@ from ray.tune.search.searcher import Searcher
 from ray.tune.stopper import FunctionStopper, Stopper
 
 from raytuner.errors import MetricError, SettingError
-from raytuner.simulate import ray_private
-from raytuner.simulate.controller import VirtualController
-from raytuner.simulate.log import Log
+from raytuner.schedulers.partner import FidelityKeeper
+from raytuner.search import BoTorchSearch
+from raytuner.simulate.clock import Clock
+from raytuner.simulate.hook_timer import HookTimer
 from raytuner.simulate.objective import Objective
-from raytuner.simulate.record import Simulation
+from raytuner.simulate.ray_controller import (
+    VirtualController,
+    VirtualExperiment,
+    VirtualSearchGenerator,
+    prepare_scheduler,
+    prepare_searcher,
+    schedule_of,
+)
+from raytuner.simulate.recorder import Recorder
 from raytuner.simulate.settings import Cluster, Settings
+from raytuner.simulate.simulation import EventKind, SearcherSeconds, Simulation
 
 Stop = Mapping[str, Any] | Stopper | Callable[[str, dict[str, Any]], bool]
 
@@ -96,7 +108,7 @@ def simulate(
     settings = settings or Settings()
     _check(num_samples, time_budget_s, _first(mode), max_failures, max_concurrent)
     criteria, stopper = _stopping(stop)
-    experiment = ray_private.VirtualExperiment(
+    experiment = VirtualExperiment(
         dict(param_space or {}),
         num_samples=sys.maxsize if num_samples == -1 else num_samples,
         stop=criteria,
@@ -105,28 +117,80 @@ def simulate(
     )
     search_alg = _search_algorithm(searcher, max_concurrent, seed)
     scheduler = scheduler or FIFOScheduler()  # type: ignore[no-untyped-call]
-    ray_private.prepare_searcher(search_alg, metric, mode, experiment)
-    ray_private.prepare_scheduler(scheduler, metric, mode, experiment)
-    time_attr, full = ray_private.schedule_of(scheduler)
+    prepare_searcher(search_alg, metric, mode, experiment)
+    prepare_scheduler(scheduler, metric, mode, experiment)
+    time_attr, full = schedule_of(scheduler)
     if max_t is None:
         max_t = criteria.get(time_attr, full)
+    clock = Clock()
+    recorder = Recorder(clock, _first(metric) or _metric_of(search_alg, scheduler), time_attr)
+    innermost = _innermost(search_alg)
+    timer = HookTimer(clock, settings, innermost)
+    end = _End(stopper, time_budget_s, clock)
     controller = VirtualController(
         search_alg,
         scheduler,
         objective,
         cluster,
         settings,
-        stopper=stopper,
-        time_budget_s=time_budget_s,
-        log=Log(
-            _first(metric) or _metric_of(search_alg, scheduler),
-            _first(mode) or _mode_of(search_alg),
-            time_attr,
-            max_t,
-        ),
-        seed=seed,
+        clock=clock,
+        timer=timer,
+        recorder=recorder,
+        stopper=end,
+        deadline=time_budget_s,
+        seed=random.Random(seed).getrandbits(64),
     )
-    return controller.run()
+    ended = controller.run()
+    if end.reason is not None:
+        recorder.add(EventKind.BUDGET_ENDED)
+    workers = controller.workers
+    workers.close()
+    is_ours = isinstance(innermost, BoTorchSearch) and recorder.trainings
+    heads = innermost.history.heads() if is_ours else ()
+    return Simulation(
+        metric=recorder.metric,
+        mode=_first(mode) or _mode_of(search_alg),
+        events=tuple(recorder.events),
+        trials=recorder.simulated_trials(
+            max_t,
+            {head.trial_id: head.state for head in heads},
+            innermost.is_full if isinstance(innermost, FidelityKeeper) else lambda trial_id: True,
+        ),
+        end_s=clock.now,
+        ended=end.reason or ended,
+        workers=tuple(workers.present),
+        proposals=dict(getattr(innermost, "proposal_counts", {})),
+        searcher_seconds=SearcherSeconds(
+            np.array(timer.suggest), np.array(timer.hooks), sum(timer.scheduler)
+        ),
+        _training=np.array(workers.training),
+        _held=np.array(workers.held),
+    )
+
+
+class _End(Stopper):
+    """Ends trials by the user's stopper, and the experiment by it or at the deadline.
+
+    Attributes:
+        reason: Why the experiment has ended; None: it has not.
+    """
+
+    def __init__(self, stopper: Stopper | None, deadline: float | None, clock: Clock) -> None:
+        self._stopper = stopper
+        self._deadline = deadline
+        self._clock = clock
+        self.reason: Literal["time_budget", "stopper"] | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self._stopper is not None and bool(self._stopper(trial_id, result))
+
+    def stop_all(self) -> bool:
+        if self.reason is None:
+            if self._stopper is not None and self._stopper.stop_all():
+                self.reason = "stopper"
+            elif self._deadline is not None and self._clock.now >= self._deadline:
+                self.reason = "time_budget"
+        return self.reason is not None
 
 
 def _check(
@@ -172,7 +236,7 @@ def _search_algorithm(
     if searcher is None:
         return BasicVariantGenerator(max_concurrent=max_concurrent or 0, random_state=seed)
     if isinstance(searcher, Searcher):
-        return ray_private.VirtualSearchGenerator(_limited(searcher, max_concurrent))
+        return VirtualSearchGenerator(_limited(searcher, max_concurrent))
     if isinstance(searcher, BasicVariantGenerator):
         if max_concurrent not in (None, searcher.max_concurrent):
             raise SettingError(
@@ -214,3 +278,10 @@ def _mode_of(search_alg: SearchAlgorithm) -> str:
     """The mode that the searcher has by itself."""
     mode = _first(getattr(getattr(search_alg, "searcher", None), "mode", None))
     return mode if mode in ("min", "max") else "min"
+
+
+def _innermost(search_alg: SearchAlgorithm) -> Any:
+    searcher: Any = search_alg
+    while (inner := getattr(searcher, "searcher", None)) is not None:
+        searcher = inner
+    return searcher

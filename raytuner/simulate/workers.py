@@ -1,29 +1,53 @@
-"""Workers and who holds them: the stand-in for Ray's actor manager."""
+"""Workers, and the actors that hold them."""
 
 from __future__ import annotations
 
 import heapq
 from array import array
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
-from raytuner.simulate.clock import Clock, Kind
+from raytuner.simulate.clock import Clock, Order
 from raytuner.simulate.settings import Cluster
-from raytuner.simulate.trial import Actor
+from raytuner.simulate.training import Actor
 
 
 class Workers:
-    """Gives workers to actors in the order of request.
+    """Gives workers to actors in the order of their requests.
+
+    Args:
+        cluster: The workers, and their losses and joins.
+        clock: The virtual clock.
+        on_start: Called when an actor's start-up is over.
+        on_stop: Called when an actor has stopped.
+        on_death: Called when Ray notices that an actor's node is dead.
+        on_change: Called with the change of the number of workers.
 
     Attributes:
+        pending: Actors that wait for a worker.
         training: Start and end of every stretch of training, alternating, in virtual seconds.
         held: Start and end of every hold of a worker by an actor, likewise.
-        present: Per worker, by number, ``(from, until)`` in virtual seconds; until is None while it
+        present: Per worker, by number, `(from, until)` in virtual seconds; until is None while it
             is there.
     """
 
-    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        clock: Clock,
+        *,
+        on_start: Callable[[Actor], None],
+        on_stop: Callable[[Actor], None],
+        on_death: Callable[[Actor], None],
+        on_change: Callable[[int], None],
+    ) -> None:
         self._cluster = cluster
         self._clock = clock
+        self._on_start = on_start
+        self._on_stop = on_stop
+        self._on_death = on_death
+        self._on_change = on_change
         self._requests: deque[Actor] = deque()
         self._idle: list[int] = []
         self._holder: dict[int, Actor] = {}
@@ -31,14 +55,19 @@ class Workers:
         self.training: array[float] = array("d")
         self.held: array[float] = array("d")
         self.present: list[tuple[float, float | None]] = []
-        self._join(0.0, cluster.workers)
-        for number, loss in enumerate(cluster.losses):
-            clock.push(loss.at_s, Kind.LOSS, None, number)
-        for number, join in enumerate(cluster.joins):
-            clock.push(join.at_s, Kind.JOIN, None, number)
+        self._add(0.0, cluster.workers)
+        for loss in cluster.losses:
+            clock.schedule(loss.at_s, Order.CLUSTER, partial(self._lose, loss.at_s, loss.workers))
+        for join in cluster.joins:
+            clock.schedule(join.at_s, Order.CLUSTER, partial(self._join, join.at_s, join.count))
 
     @property
-    def there(self) -> int:
+    def busy(self) -> int:
+        """How many actors hold a worker."""
+        return len(self._holder)
+
+    @property
+    def total(self) -> int:
         """How many workers there are now; one that was lost counts until Ray notices."""
         return len(self._idle) + len(self._holder)
 
@@ -58,38 +87,35 @@ class Workers:
             self._holder[actor.worker] = actor
             now = self._clock.now
             actor.held_since = now
-            started = max(now, actor.ready_at) + self._cluster.startup(actor.rng)
-            actor.busy_until = started
-            self._clock.push(started, Kind.STARTED, actor)
+            ready = max(now, actor.training.ready_at)
+            actor.busy_until = ready + self._cluster.startup(actor.rng)
+            self._clock.schedule(
+                actor.busy_until, Order.STARTED, partial(self._on_start, actor), actor
+            )
 
-    def train(self, actor: Actor, seconds: float, kind: Kind) -> None:
-        """Let an actor train for so long, to the outcome ``kind``."""
-        if actor.lost:
-            return  # its death is on the way
-        now = self._clock.now
-        actor.trains_since = now
-        actor.time_this_iter = seconds
-        actor.busy_until = now + seconds
-        self._clock.push(actor.busy_until, kind, actor)
+    def train(self, actor: Actor, seconds: float, then: Callable[[], None]) -> None:
+        """Let an actor train for some seconds."""
+        if not actor.lost:  # else its death is scheduled
+            actor.trains_since = self._clock.now
+            actor.time_this_iter = seconds
+            actor.busy_until = self._clock.now + seconds
+            self._clock.schedule(actor.busy_until, Order.TRAINED, then, actor)
 
-    def trained(self, actor: Actor, until: float) -> float:
-        """An actor's training ended at ``until``: enter it. Returns its seconds."""
+    def save(self, actor: Actor, seconds: float, then: Callable[[], None]) -> None:
+        """Let an actor save or restore a checkpoint, after what it does now."""
+        if not actor.lost:
+            actor.busy_until = max(self._clock.now, actor.busy_until) + seconds
+            self._clock.schedule(actor.busy_until, Order.SAVED, then, actor)
+
+    def trained(self, actor: Actor, until: float) -> None:
+        """Count the training of an actor up to `until`."""
         since, actor.trains_since = actor.trains_since, None
-        if since is None or until <= since:
-            return 0.0
-        self.training.append(since)
-        self.training.append(until)
-        return until - since
-
-    def task(self, actor: Actor, seconds: float, kind: Kind) -> None:
-        """Let an actor do something beside training, once it is through with what it does."""
-        if actor.lost:
-            return
-        actor.busy_until = max(self._clock.now, actor.busy_until) + seconds
-        self._clock.push(actor.busy_until, kind, actor)
+        if since is not None and until > since:
+            self.training.extend((since, until))
+            actor.training.trained_s += until - since
 
     def stop(self, actor: Actor) -> None:
-        """End an actor: what it does now is finished first, and nobody hears of it."""
+        """End an actor after what it does now. Its scheduled events are void."""
         if actor.gone:
             return
         actor.epoch += 1
@@ -101,64 +127,58 @@ class Workers:
         end = self._clock.now
         if not actor.lost:
             end = max(end, actor.busy_until) + self._cluster.teardown_s
-        self._clock.push(end, Kind.STOPPED, actor)
+        self._clock.schedule(end, Order.STOPPED, partial(self._on_stop, actor), actor)
 
     def release(self, actor: Actor) -> None:
-        """An actor is gone: its worker is free, if its node lives."""
-        if actor.gone:
+        """Free the worker of an actor that is gone, if its node lives."""
+        if actor.gone or actor.worker is None:
             return
         actor.gone = True
         actor.epoch += 1
-        if actor.worker is None:
-            return
         self.trained(actor, min(self._clock.now, actor.busy_until))
         if self._holder.get(actor.worker) is actor:
             del self._holder[actor.worker]
-            if not actor.lost:
-                self._hold_ended(actor, self._clock.now)
-                heapq.heappush(self._idle, actor.worker)
+            self._end_hold(actor, self._clock.now)
+            heapq.heappush(self._idle, actor.worker)
 
-    def lose(self, time: float, number: int) -> tuple[int, ...]:
-        """The node of loss ``number`` dies at ``time``. Returns the workers that were there."""
-        gone: list[int] = []
-        for worker in self._cluster.losses[number].workers:
-            if worker >= len(self.present) or self.present[worker][1] is not None:
-                continue  # not there yet, or lost before
+    def close(self) -> None:
+        """Count what still goes on when the search is over."""
+        for actor in self._holder.values():
+            self.trained(actor, min(self._clock.now, actor.busy_until))
+            self._end_hold(actor, self._clock.now)
+        self._holder.clear()
+
+    def _lose(self, time: float, workers: tuple[int, ...]) -> None:
+        there = [
+            w
+            for w in dict.fromkeys(workers)
+            if w < len(self.present) and self.present[w][1] is None
+        ]
+        for worker in there:
             self.present[worker] = (self.present[worker][0], time)
-            gone.append(worker)
             actor = self._holder.pop(worker, None)
             if actor is None:
                 self._idle.remove(worker)
-                heapq.heapify(self._idle)
                 continue
             actor.lost = True
-            self._hold_ended(actor, time)
+            self._end_hold(actor, time)
             self.trained(actor, min(time, actor.busy_until))
-            if actor.stopping:
-                continue
-            actor.epoch += 1
-            self._clock.push(time + self._cluster.notice_s, Kind.DIED, actor)
-        return tuple(gone)
-
-    def join(self, time: float, number: int) -> int:
-        """The workers of join ``number`` come at ``time``. Returns how many."""
-        count = self._cluster.joins[number].count
-        self._join(time, count)
-        return count
-
-    def close(self, time: float) -> None:
-        """The search is over: enter what is still going on."""
-        for actor in self._holder.values():
-            self.trained(actor, min(time, actor.busy_until))
-            self._hold_ended(actor, time)
-        self._holder.clear()
+            if not actor.stopping:
+                actor.epoch += 1
+                noticed = time + self._cluster.notice_s
+                self._clock.schedule(noticed, Order.DIED, partial(self._on_death, actor), actor)
+        heapq.heapify(self._idle)
+        self._on_change(-len(there))
 
     def _join(self, time: float, count: int) -> None:
+        self._add(time, count)
+        self._on_change(count)
+
+    def _add(self, time: float, count: int) -> None:
         for _ in range(count):
             heapq.heappush(self._idle, len(self.present))
             self.present.append((time, None))
 
-    def _hold_ended(self, actor: Actor, time: float) -> None:
+    def _end_hold(self, actor: Actor, time: float) -> None:
         if time > actor.held_since:
-            self.held.append(actor.held_since)
-            self.held.append(time)
+            self.held.extend((actor.held_since, time))
