@@ -26,10 +26,10 @@ simulate STUDY --workers 64``: time, cost and utilisation on other numbers of wo
 ``tests/simulate/test_fidelity.py`` runs the same searches in Ray and here, and compares.
 """
 
-from raytuner.simulate.objective import Curve, Objective, Report
-from raytuner.simulate.predict import Prediction, predict
+from raytuner.simulate.objective import Curve, Objective, Report, Workload
+from raytuner.simulate.predict import SearchPrediction, predict
 from raytuner.simulate.run import simulate
-from raytuner.simulate.settings import Cluster, NodeLoss, Settings, WorkersJoin
+from raytuner.simulate.settings import Cluster, NodeLoss, Settings
 from raytuner.simulate.simulation import (
     EventKind,
     SearcherSeconds,
@@ -38,7 +38,6 @@ from raytuner.simulate.simulation import (
     SimulationEvent,
     Step,
 )
-from raytuner.simulate.workload import Workload
 
 __all__ = [
     "Cluster",
@@ -46,15 +45,14 @@ __all__ = [
     "EventKind",
     "NodeLoss",
     "Objective",
-    "Prediction",
     "Report",
+    "SearchPrediction",
     "SearcherSeconds",
     "Settings",
     "SimulatedTrial",
     "Simulation",
     "SimulationEvent",
     "Step",
-    "WorkersJoin",
     "Workload",
     "predict",
     "simulate",

@@ -27,7 +27,7 @@ class Order(IntEnum):
     WAKE_UP = 6
 
 
-class Event(NamedTuple):
+class _Scheduled(NamedTuple):
     """A scheduled event. It is void once `actor.epoch` has moved on."""
 
     time: float
@@ -47,7 +47,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._queue: list[Event] = []
+        self._queue: list[_Scheduled] = []
         self._count = 0
 
     def schedule(
@@ -56,7 +56,7 @@ class Clock:
         """Schedule `action` at virtual second `time`, unless `actor` is cancelled before."""
         self._count += 1
         epoch = 0 if actor is None else actor.epoch
-        heapq.heappush(self._queue, Event(time, order, self._count, action, actor, epoch))
+        heapq.heappush(self._queue, _Scheduled(time, order, self._count, action, actor, epoch))
 
     def next_time(self) -> float | None:
         """Return the time of the next event, or None if there is none."""
@@ -68,11 +68,15 @@ class Clock:
             heapq.heappop(queue)
         return None
 
-    def pop(self) -> Event:
+    def pop(self) -> _Scheduled:
         """Remove the event that `next_time` found, and advance to it."""
         event = heapq.heappop(self._queue)
         self.advance_to(event.time)
         return event
+
+    def sleep(self, seconds: float) -> None:
+        """Let some seconds pass."""
+        self.now += seconds
 
     def advance_to(self, time: float) -> None:
         """Advance to `time`, unless it has passed."""

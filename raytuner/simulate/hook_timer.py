@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -11,15 +10,6 @@ from raytuner.search import BoTorchSearch
 from raytuner.search.mirror import Mirror, Reply, Request, Setup
 from raytuner.simulate.clock import Clock, Order
 from raytuner.simulate.settings import Settings
-
-_SCHEDULER_HOOKS = (
-    "choose_trial_to_run",
-    "on_trial_add",
-    "on_trial_complete",
-    "on_trial_error",
-    "on_trial_remove",
-    "on_trial_result",
-)
 
 
 class HookTimer:
@@ -34,140 +24,106 @@ class HookTimer:
         suggest: Seconds of each call that gave a configuration.
         hooks: Seconds of each other call to the searcher.
         scheduler: Seconds of each call to the scheduler.
-        ready_at: Virtual seconds when the searcher has computed all that it was asked for.
     """
 
     def __init__(self, clock: Clock, settings: Settings, searcher: object) -> None:
         self._clock = clock
         self._settings = settings
-        self._proposer: VirtualProposer | None = None
+        self._computed: list[float] = []  # seconds in a process beside the loop, not yet charged
+        self.suggest: list[float] = []
+        self.hooks: list[float] = []
+        self.scheduler: list[float] = []
         if isinstance(searcher, BoTorchSearch) and searcher.background:
             # A real process would compute in real time. Where computing costs nothing, or the loop
             # waits for it, it happens inside `suggest`.
-            if settings.charge == "background":
-                self._proposer = VirtualProposer(clock, settings.timer)
-            searcher.think_in(self._proposer)
-        self.suggest: array[float] = array("d")
-        self.hooks: array[float] = array("d")
-        self.scheduler: array[float] = array("d")
-        self.ready_at = 0.0
+            process = partial(VirtualProcess, clock, settings.timer, self._computed)
+            searcher.think_in(process if settings.charge == "background" else None)
 
-    def next_trial(self, hook: Callable[[], Any]) -> Any:
-        """Ask the searcher for a trial."""
-        seconds, trial = self._timed(hook)
-        (self.hooks if trial is None else self.suggest).append(seconds)
-        self._charge(seconds)
-        return trial
-
-    def searcher_hooks(self, search_alg: Any) -> Any:
-        """Return the search algorithm with its other hooks timed."""
-
-        def call(hook: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-            seconds, _ = self._timed(hook, *args, **kwargs)
-            self.hooks.append(seconds)
-            self._charge(seconds)
-
-        return _Wrapped(search_alg, ("on_trial_result", "on_trial_complete"), call)
-
-    def scheduler_hooks(self, scheduler: Any, on_decision: Callable[[str], None]) -> Any:
-        """Return the scheduler with its hooks timed, and its decisions passed on."""
-
-        def call(hook: Callable[..., Any], *args: Any) -> Any:
-            seconds, answer = self._timed(hook, *args)
-            self.scheduler.append(seconds)
-            if self._settings.charge == "inline":
-                self._clock.now += seconds
-            if hook.__name__ == "on_trial_result":
-                on_decision(answer)
-            return answer
-
-        return _Wrapped(scheduler, _SCHEDULER_HOOKS, call)
-
-    def _timed(self, hook: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[float, Any]:
+    def call(self, seconds: list[float], hook: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        """Call a hook, and append its seconds to `seconds`."""
         begin = self._settings.timer()
-        answer = hook(*args, **kwargs)
-        return self._settings.timer() - begin, answer
-
-    def _charge(self, seconds: float) -> None:
-        if self._proposer is not None:
-            # It computes beside the loop, which stands still for the rest only.
-            computed, self._proposer.seconds = self._proposer.seconds, 0.0
-            self._clock.now += max(seconds - computed, 0.0)
-        elif self._settings.charge == "inline":
-            self._clock.now += seconds
-        elif self._settings.charge == "background":
-            self.ready_at = max(self.ready_at, self._clock.now) + seconds
+        answer = hook(*args, **more)
+        seconds.append(self._settings.timer() - begin)
+        if self._settings.charge != "none":
+            self._clock.now += max(seconds[-1] - sum(self._computed), 0.0)
+            self._computed.clear()
+        return answer
 
 
-class _Wrapped:
-    """An object some of whose methods are called through a function."""
+class TimedHooks:
+    """A searcher or scheduler whose hooks are timed.
 
-    def __init__(self, target: Any, names: tuple[str, ...], call: Callable[..., Any]) -> None:
+    Args:
+        target: The searcher or scheduler.
+        timer: Times the hooks.
+        seconds: Seconds of each call.
+        names: Names of the hooks.
+
+    Attributes:
+        hooks: What is called in place of each hook.
+    """
+
+    def __init__(
+        self, target: Any, timer: HookTimer, seconds: list[float], names: Iterable[str]
+    ) -> None:
         self._target = target
-        self._calls = {name: partial(call, getattr(target, name)) for name in names}
+        self.hooks: dict[str, Callable[..., Any]] = {
+            name: partial(timer.call, seconds, getattr(target, name)) for name in names
+        }
 
     def __getattr__(self, name: str) -> Any:
-        return self._calls.get(name) or getattr(self._target, name)
+        return self.hooks.get(name) or getattr(self._target, name)
 
 
-class VirtualProposer:
-    """Makes background processes of a `BoTorchSearch` on the virtual clock.
+class VirtualProcess:
+    """A `raytuner.search.process.Process` on the virtual clock. It never dies.
 
     Args:
         clock: The virtual clock. A reply is there when its real seconds have passed on it.
         timer: Returns the real time in seconds.
-
-    Attributes:
-        seconds: Real seconds of computing that are not charged yet.
+        computed: Gets the real seconds of each reply.
+        setup: What it starts from.
+        state: State of the proposer.
     """
 
-    def __init__(self, clock: Clock, timer: Callable[[], float]) -> None:
-        self.clock = clock
-        self.timer = timer
-        self.seconds = 0.0
-
-    def __call__(self, setup: Setup, state: dict[str, Any] | None) -> VirtualProcess:
-        """Start a process."""
-        return VirtualProcess(self, Mirror(setup, state))
-
-
-class VirtualProcess:
-    """A `raytuner.search.process.Process` that never dies."""
-
-    def __init__(self, proposer: VirtualProposer, mirror: Mirror) -> None:
-        self._proposer = proposer
-        self._mirror = mirror
+    def __init__(
+        self,
+        clock: Clock,
+        timer: Callable[[], float],
+        computed: list[float],
+        setup: Setup,
+        state: dict[str, Any] | None,
+    ) -> None:
+        self._clock = clock
+        self._timer = timer
+        self._computed = computed
+        self._mirror = Mirror(setup, state)
         self._reply: Reply | None = None
         self._ready_at = 0.0
 
     def send(self, request: Request) -> None:
         """Answer at once, and keep the reply until it may be there."""
-        begin = self._proposer.timer()
+        begin = self._timer()
         self._reply = self._mirror.answer(request)
-        seconds = self._proposer.timer() - begin
-        self._proposer.seconds += seconds
-        self._ready_at = self.now() + seconds
+        self._computed.append(self._timer() - begin)
+        self._ready_at = self._clock.now + self._computed[-1]
         # Ray asks a searcher that waits every 0.1 s; here it is asked when it is worth it.
-        self._proposer.clock.schedule(self._ready_at, Order.WAKE_UP, _nothing)
+        self._clock.schedule(self._ready_at, Order.WAKE_UP, lambda: None)
 
     def receive(self) -> Reply | None:
         """Return the reply, once its time has come."""
-        return self._reply if self.now() >= self._ready_at else None
+        return self._reply if self._clock.now >= self._ready_at else None
 
     def wait(self, seconds: float) -> None:
         """Let virtual seconds pass."""
-        self._proposer.clock.advance_to(min(self._ready_at, self.now() + seconds))
+        self._clock.advance_to(min(self._ready_at, self._clock.now + seconds))
 
     def now(self) -> float:
         """Return the virtual time in seconds."""
-        return self._proposer.clock.now
+        return self._clock.now
 
     def keep(self) -> None:
         """Do nothing: it has no lease."""
 
     def close(self) -> None:
         """Do nothing: it holds nothing but memory."""
-
-
-def _nothing() -> None:
-    pass

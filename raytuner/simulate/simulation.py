@@ -1,10 +1,10 @@
-"""The result of a simulation: events, trials and figures. All of it is frozen."""
+"""The result of a simulation: events, trials and figures."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -28,7 +28,6 @@ class EventKind(StrEnum):
     RETRIED = "retried"  # it failed, and waits for a worker again
     FAILED = "failed"  # for good
     NODE_LOST = "node lost"
-    WORKERS_JOINED = "workers joined"
     BUDGET_ENDED = "budget ended"  # the time budget, or a stopper that ends the experiment
 
 
@@ -39,7 +38,7 @@ class SimulationEvent(NamedTuple):
         time: Virtual seconds since the search began.
         kind: What happened.
         trial: The trial's number in the order of proposals; -1 if it is about none.
-        t: The trial's `training_iteration`; the number of workers for a node or a join.
+        t: The trial's `training_iteration`; for a node the number of its workers.
         value: The metric, if it was reported.
         decision: "CONTINUE", "PAUSE", "STOP" or "NOOP" for a report; else empty.
     """
@@ -52,23 +51,23 @@ class SimulationEvent(NamedTuple):
     decision: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class SimulatedTrial:
-    """One trial as it ended.
+    """One trial.
 
     Attributes:
         number: Its place in the order of proposals, from 0.
         trial_id: Ray's id.
         config: Its configuration.
+        proposed_at: Virtual seconds.
         state: COMPLETED: it reached the full resource, met a stop criterion or returned.
             STOPPED_EARLY: the scheduler ended it before. FAILED: it raised, or its last value is no
             finite number. REMOVED: it was ended before it reported. A live state: the end of the
             search cut it off.
-        values: Pairs `(training_iteration, metric)` in ascending order.
-        attempts: How often it was started.
+        reports: The metric by `training_iteration`.
+        iteration: Its newest `training_iteration`.
+        attempts: How many actors were requested for it.
         units: Units of resource that were computed for it, repeated ones included.
-        trained_s: Seconds of training, repeated ones included.
-        proposed_at: Virtual seconds.
         started_at: Virtual seconds of its first start; None: never.
         ended_at: Virtual seconds; None while it is live.
         is_full: Whether it is at full fidelity, by a searcher that knows of fidelities.
@@ -76,21 +75,26 @@ class SimulatedTrial:
 
     number: int
     trial_id: str
-    config: Mapping[str, Any]
-    state: TrialState
-    values: tuple[tuple[float, float], ...]
-    attempts: int
-    units: int
-    trained_s: float
+    config: dict[str, Any]
     proposed_at: float
-    started_at: float | None
-    ended_at: float | None
+    state: TrialState = TrialState.PENDING
+    reports: dict[float, float] = field(default_factory=dict)
+    iteration: int = 0
+    attempts: int = 0
+    units: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
     is_full: bool = True
+
+    @property
+    def values(self) -> tuple[tuple[float, float], ...]:
+        """Pairs `(training_iteration, metric)` in ascending order."""
+        return tuple(sorted(self.reports.items()))
 
     @property
     def value(self) -> float | None:
         """Its last value."""
-        return self.values[-1][1] if self.values else None
+        return self.reports[max(self.reports)] if self.reports else None
 
 
 class Step(NamedTuple):
@@ -146,9 +150,7 @@ class Simulation:
         end_s: Virtual seconds when it ended.
         ended: Why: "finished"; "time_budget"; "stopper": a stopper ended it; "stalled": nothing
             could happen any more, where Ray would wait for ever.
-        workers: Per worker `(from, until)` in virtual seconds; until is None if it stayed.
-        proposals: How many proposals were "fresh", "stale" or "fallback", as far as the searcher
-            counts them (an attribute `proposal_counts`, a mapping); else empty.
+        workers: Per worker the virtual second when it was lost; infinite if it was not.
         searcher_seconds: What searcher and scheduler took in real time.
     """
 
@@ -158,11 +160,9 @@ class Simulation:
     trials: tuple[SimulatedTrial, ...] = field(repr=False)
     end_s: float
     ended: Ended
-    workers: tuple[tuple[float, float | None], ...] = field(repr=False)
-    proposals: Mapping[str, int]
+    workers: tuple[float, ...] = field(repr=False)
     searcher_seconds: SearcherSeconds = field(repr=False, compare=False)
     _training: npt.NDArray[np.float64] = field(repr=False, compare=False)
-    _held: npt.NDArray[np.float64] = field(repr=False, compare=False)
 
     def incumbent(self, *, final: bool = True) -> tuple[Step, ...]:
         """Return the best value so far of trials at full fidelity, each time it improved.
@@ -212,12 +212,6 @@ class Simulation:
         """Units of resource that all trials computed, repeated ones included."""
         return sum(trial.units for trial in self.trials)
 
-    @property
-    def first_start_s(self) -> float:
-        """Virtual seconds when the first trial trained; the end if none did."""
-        starts = (trial.started_at for trial in self.trials if trial.started_at is not None)
-        return min(starts, default=self.end_s)
-
     def utilisation(self, start_s: float | None = None, end_s: float | None = None) -> float:
         """Return the share of the workers' time that is training.
 
@@ -228,40 +222,24 @@ class Simulation:
         Returns:
             A share from 0 to 1; 0 if no worker was there.
         """
-        return self._share(self._training, start_s, end_s)
-
-    def occupancy(self, start_s: float | None = None, end_s: float | None = None) -> float:
-        """Return the share of the workers' time that trials hold them, starts and waits included.
-
-        See `utilisation` for the arguments.
-        """
-        return self._share(self._held, start_s, end_s)
-
-    def worker_hours(self) -> float:
-        """Return the worker-hours from the beginning to the end: what is paid for."""
-        return self._available(0.0, self.end_s) / 3600.0
-
-    def cost(self, price_per_hour: float) -> float:
-        """Return the cost at a price of one worker for one hour."""
-        return self.worker_hours() * price_per_hour
-
-    def _share(
-        self, spans: npt.NDArray[np.float64], start_s: float | None, end_s: float | None
-    ) -> float:
-        start = self.first_start_s if start_s is None else start_s
+        starts = (trial.started_at for trial in self.trials if trial.started_at is not None)
+        start = min(starts, default=self.end_s) if start_s is None else start_s
         end = self.end_s if end_s is None else end_s
         available = self._available(start, end)
         # Sums in two orders may differ in the last digit.
-        return min(1.0, _covered(spans, start, end) / available) if available > 0 else 0.0
+        return min(1.0, _covered(self._training, start, end) / available) if available else 0.0
+
+    def worker_hours(self) -> float:
+        """Return the hours of all workers together, busy or not."""
+        return self._available(0.0, self.end_s) / 3600.0
 
     def _available(self, start: float, end: float) -> float:
-        spans = [(since, end if until is None else until) for since, until in self.workers]
-        return _covered(np.array(spans, dtype=np.float64), start, end)
+        return _covered(np.array([(0.0, until) for until in self.workers]), start, end)
 
 
 def _covered(spans: npt.NDArray[np.float64], start: float, end: float) -> float:
-    """Return the seconds of `spans`, pairs of from and until, that lie in a window."""
+    """Return the seconds of `spans`, `n x 2` of from and until, that lie in a window."""
     if end <= start or not spans.size:
         return 0.0
-    clipped = np.clip(spans.reshape(-1, 2), start, end)
-    return float((clipped[:, 1] - clipped[:, 0]).clip(min=0.0).sum())
+    clipped = np.clip(spans, start, end)
+    return float((clipped[:, 1] - clipped[:, 0]).sum())
