@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -57,22 +57,23 @@ class TimedHooks:
         target: The searcher or scheduler.
         timer: Times the hooks.
         seconds: Seconds of each call.
-        names: Names of the hooks.
-
-    Attributes:
-        hooks: What is called in place of each hook.
+        replaced: Functions in place of some attributes.
     """
 
     def __init__(
-        self, target: Any, timer: HookTimer, seconds: list[float], names: Iterable[str]
+        self, target: Any, timer: HookTimer, seconds: list[float], **replaced: Callable[..., Any]
     ) -> None:
         self._target = target
-        self.hooks: dict[str, Callable[..., Any]] = {
-            name: partial(timer.call, seconds, getattr(target, name)) for name in names
-        }
+        self._timer = timer
+        self._seconds = seconds
+        self._replaced = replaced
 
     def __getattr__(self, name: str) -> Any:
-        return self.hooks.get(name) or getattr(self._target, name)
+        if name in self._replaced:
+            return self._replaced[name]
+        value = getattr(self._target, name)
+        is_hook = name.startswith(("on_trial_", "choose_trial_"))
+        return partial(self._timer.call, self._seconds, value) if is_hook else value
 
 
 class VirtualProcess:

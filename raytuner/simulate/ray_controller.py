@@ -49,16 +49,11 @@ NAME = "simulated"
 
 _ONE_WORKER = PlacementGroupFactory([{"CPU": 1}])
 
-# Ray's `_get_trainable_kwargs` reads these before it requests an actor.
-_STORAGE: Any = SimpleNamespace(experiment_dir_name=NAME, trial_dir_name=NAME)
-
-_SEARCHER_HOOKS = ("on_trial_result", "on_trial_complete")
-_SCHEDULER_HOOKS = (
-    "choose_trial_to_run",
-    "on_trial_add",
-    "on_trial_complete",
-    "on_trial_error",
-    "on_trial_remove",
+# Ray reads these before it requests an actor, and when a trial fails.
+_STORAGE: Any = SimpleNamespace(
+    experiment_dir_name=NAME,
+    trial_dir_name=NAME,
+    trial_driver_staging_path=None,  # no folder: errors are not written
 )
 
 
@@ -103,7 +98,7 @@ class VirtualController(TuneController):
         searcher: object,
         seed: int | None,
     ) -> None:
-        self._unwrapped = (search_alg, scheduler)
+        self._unwrapped = (search_alg, scheduler, stopper)
         self._objective = objective
         self._settings = settings
         self._deadline = math.inf if time_budget_s is None else time_budget_s
@@ -112,20 +107,14 @@ class VirtualController(TuneController):
         self.timer = HookTimer(self.clock, settings, searcher)
         self.recorder = Recorder(self.clock, metric, time_attr)
         self.actors = SimulatedActors(
-            cluster,
-            self.clock,
-            seed,
-            on_loss=self.recorder.on_loss,
-            wait_until=self._wait_until,
+            cluster, self.clock, seed, on_loss=self.recorder.on_loss, wait_until=self._wait_until
         )
-        searching = TimedHooks(search_alg, self.timer, self.timer.hooks, _SEARCHER_HOOKS)
-        searching.hooks["next_trial"] = self._next_trial
-        scheduling = TimedHooks(scheduler, self.timer, self.timer.scheduler, _SCHEDULER_HOOKS)
-        scheduling.hooks["on_trial_result"] = self._decide
-        wrapped: dict[str, Any] = {"search_alg": searching, "scheduler": scheduling}
-        self._users_stopper = stopper
+        timer = self.timer
+        searching: Any = TimedHooks(search_alg, timer, timer.hooks, next_trial=self._next_trial)
+        deciding: Any = TimedHooks(scheduler, timer, timer.scheduler, on_trial_result=self._decide)
         super().__init__(
-            **wrapped,
+            search_alg=searching,
+            scheduler=deciding,
             stopper=CombinedStopper(stopper, _Deadline(self.clock, self._deadline)),
             callbacks=[self.recorder],
             metric=metric,
@@ -144,22 +133,17 @@ class VirtualController(TuneController):
     def run(self) -> Ended:
         """Run the experiment to its end, and return why it ended."""
         ray: Any = self  # Ray's methods have no types
-        ended: Ended = "finished"
         while not ray.is_finished():
             events = len(self.recorder.events)
             ray.step()
             is_exhausted = self.actors.is_exhausted and self._deadline == math.inf
             if is_exhausted and len(self.recorder.events) == events:
-                ended = "stalled"
                 break
-        if self.clock.now >= self._deadline:
-            ended = "time_budget"
-        elif self._users_stopper.stop_all():
-            ended = "stopper"
-        if ended in ("time_budget", "stopper"):
-            self.recorder.add(EventKind.BUDGET_ENDED)
         self.actors.close()
-        return ended
+        if self.clock.now < self._deadline and not self._unwrapped[2].stop_all():
+            return "finished" if ray.is_finished() else "stalled"
+        self.recorder.add(EventKind.BUDGET_ENDED)
+        return "stopper" if self.clock.now < self._deadline else "time_budget"
 
     @property
     def search_alg(self) -> SearchAlgorithm:
@@ -204,9 +188,6 @@ class VirtualController(TuneController):
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Write no snapshot."""
-
-    def on_step_begin(self) -> None:
-        """Look at no cluster."""
 
     def on_step_end(self) -> None:
         """Kill no actor that hangs."""
@@ -301,10 +282,6 @@ class VirtualTrial(Trial):
             _setup_default_resource=False,
             **kwargs,
         )
-
-    @property
-    def local_path(self) -> None:
-        """No folder: errors are not written."""
 
     def init_local_path(self) -> None:
         """Make no folder."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import pairwise
-from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from raytuner.errors import HistoryError
-from raytuner.history import Goal, History, Trial, TrialState
+from raytuner.history import History, Trial, TrialState
 from raytuner.simulate.objective import Curve
 from raytuner.simulate.training import COUNTED
+
+FloatArray = npt.NDArray[np.float64]
 
 # A gap between two reports this many times the usual one was a pause, a retry or a lost driver.
 _INTERRUPTION = 10.0
@@ -24,40 +23,20 @@ _INTERRUPTION = 10.0
 _UNDELAYED = 0.1
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    """A recorded trial: per report its resource, its metrics and the seconds of training before."""
+class _Recorded(NamedTuple):
+    """A recorded trial.
+
+    Attributes:
+        state: How it ended.
+        steps: `n` resources at which it reported, ascending.
+        reports: `n x m` values of the metrics.
+        seconds: `n` seconds of training before each report.
+    """
 
     state: TrialState
-    steps: tuple[float, ...]
-    reports: tuple[dict[str, float], ...]
-    seconds: tuple[float, ...]
-
-    @classmethod
-    def of(cls, trial: Trial, goal: Goal, gaps: list[float], usual: float) -> _Recorded:
-        metric, *further = goal.metrics
-        curves = {metric: dict(trial.values)}
-        curves |= {name: dict(trial.others.get(name, ())) for name in further}
-        typical = median(gaps) if gaps else usual
-        longest = _INTERRUPTION * typical or math.inf
-        seconds = [gap if gap <= longest else typical for gap in gaps]
-        return cls(
-            state=trial.state,
-            steps=tuple(t for t, _ in trial.values),
-            reports=tuple(
-                {m: curve.get(t, math.nan) for m, curve in curves.items() if m not in COUNTED}
-                for t, _ in trial.values
-            ),
-            # The first report's own training cannot be told from the wait before it.
-            seconds=(typical, *seconds),
-        )
-
-    def at(self, t: float) -> dict[str, float]:
-        """Return the metrics at `t`, interpolated between two reports."""
-        columns = {
-            metric: [report[metric] for report in self.reports] for metric in self.reports[0]
-        }
-        return {metric: float(np.interp(t, self.steps, y)) for metric, y in columns.items()}
+    steps: FloatArray
+    reports: FloatArray
+    seconds: FloatArray
 
 
 class Replay:
@@ -92,31 +71,24 @@ class Replay:
             )
         self.history = history
         self.own = self.borrowed = 0
-        times = [history.report_times()[trial.trial_id] for trial in trials]
-        gaps = [
-            [max(0.0, at[after] - at[before]) for (before, _), (after, _) in pairwise(trial.values)]
-            for trial, at in zip(trials, times, strict=True)
-        ]
-        waits = [
-            at[trial.values[0][0]] - trial.proposed_at
-            for trial, at in zip(trials, times, strict=True)
-        ]
-        every = [gap for of_one in gaps for gap in of_one]
-        usual = median(every) if every else _undelayed(waits)
-        self._recorded = [
-            _Recorded.of(trial, history.goal, of_one, usual)
-            for trial, of_one in zip(trials, gaps, strict=True)
-        ]
-        # A start is part of the seconds of a trial's only report.
-        self.startup_s = (
-            _undelayed([w - one.seconds[0] for w, one in zip(waits, self._recorded, strict=True)])
-            if every
-            else 0.0
-        )
+        first, *further = history.goal.metrics
+        self._metrics = [first, *(metric for metric in further if metric not in COUNTED)]
         self._points = history.space.encode([trial.config for trial in trials])
         self._rows: dict[bytes, deque[int]] = defaultdict(deque)
         for row, point in enumerate(self._points):
             self._rows[point.tobytes()].append(row)
+        times = history.report_times()
+        reported_at = [[times[one.trial_id][t] for t, _ in one.values] for one in trials]
+        gaps = [np.diff(at).clip(min=0.0) for at in reported_at]
+        waits = [at[0] - one.proposed_at for one, at in zip(trials, reported_at, strict=True)]
+        every = np.concatenate(gaps)
+        usual = float(np.median(every)) if every.size else _undelayed(waits)
+        self._recorded = [
+            self._read(one, between, usual) for one, between in zip(trials, gaps, strict=True)
+        ]
+        starts = [w - one.seconds[0] for w, one in zip(waits, self._recorded, strict=True)]
+        # A start is part of the seconds of a trial's only report.
+        self.startup_s = _undelayed(starts) if every.size else 0.0
 
     def __call__(self, config: Mapping[str, Any]) -> Curve:
         """Return the curve of a configuration."""
@@ -130,60 +102,60 @@ class Replay:
             self.own += 1
             recorded = self._recorded[rows[0]]
             rows.rotate(-1)
-        steps, reports = list(recorded.steps), list(recorded.reports)
-        fails_at = None
-        if recorded.state is TrialState.FAILED and math.isfinite(reports[-1][self.history.metric]):
+        steps, reports, fails_at = recorded.steps, recorded.reports, None
+        if recorded.state is TrialState.FAILED and math.isfinite(reports[-1, 0]):
             fails_at = len(steps) + 1
-            steps.append(steps[-1] + 1)
-            reports.append(reports[-1])
+            steps, reports = np.append(steps, steps[-1] + 1), np.vstack([reports, reports[-1:]])
         elif recorded.state is not TrialState.COMPLETED:
-            self._extend(steps, reports, nearest)
-        later = [median(recorded.seconds)] * (len(steps) - len(recorded.seconds))
+            later_steps, later_reports = self._after(recorded, nearest)
+            steps = np.concatenate([steps, later_steps])
+            reports = np.vstack([reports, later_reports])
+        time_attr, later = self.history.time_attr, len(steps) - len(recorded.seconds)
         return Curve(
             [
-                {**report, self.history.time_attr: int(t) if float(t).is_integer() else t}
-                for t, report in zip(steps, reports, strict=True)
+                {**dict(zip(self._metrics, row, strict=True)), time_attr: _whole(t)}
+                for t, row in zip(steps.tolist(), reports.tolist(), strict=True)
             ],
-            seconds=[*recorded.seconds, *later],
+            seconds=[*recorded.seconds.tolist(), *[float(np.median(recorded.seconds))] * later],
             fails_at=fails_at,
         )
 
-    def _extend(
-        self,
-        steps: list[float],
-        reports: list[dict[str, float]],
-        nearest: npt.NDArray[np.intp],
-    ) -> None:
-        """Let a curve continue to the full resource."""
-        last_t, last = steps[-1], reports[-1]
+    def _read(self, trial: Trial, gaps: FloatArray, usual: float) -> _Recorded:
+        """Read a trial; the seconds of its first report cannot be told from the wait before it."""
+        typical = float(np.median(gaps)) if gaps.size else usual
+        longest = _INTERRUPTION * typical or math.inf
+        further = (dict(trial.others.get(metric, ())) for metric in self._metrics[1:])
+        curves = [dict(trial.values), *further]
+        return _Recorded(
+            state=trial.state,
+            steps=np.array([float(t) for t, _ in trial.values]),
+            reports=np.array([[one.get(t, math.nan) for one in curves] for t, _ in trial.values]),
+            seconds=np.array([typical, *np.where(gaps > longest, typical, gaps)]),
+        )
+
+    def _after(
+        self, recorded: _Recorded, nearest: npt.NDArray[np.intp]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the steps and reports that let a curve continue to the full resource."""
+        last_t, last = recorded.steps[-1], recorded.reports[-1]
         for donor in (self._recorded[row] for row in nearest):
             # A donor that was stopped itself would leave the curve without an end.
             if donor.state is TrialState.COMPLETED and donor.steps[-1] > last_t:
-                then = donor.at(last_t)
-                for t, report in zip(donor.steps, donor.reports, strict=True):
-                    if t > last_t:
-                        steps.append(t)
-                        reports.append(self._shifted(report, then, last))
-                return
+                is_later = donor.steps > last_t
+                then = [np.interp(last_t, donor.steps, column) for column in donor.reports.T]
+                later = donor.reports[is_later]
+                gained = last + later - then
+                # No better than the donor, which may have begun far behind and gained much.
+                for goal in self.history.goal.objectives:
+                    if goal.metric in self._metrics:
+                        column = self._metrics.index(goal.metric)
+                        best, cap = (np.maximum, np.minimum)[:: 1 if goal.mode == "max" else -1]
+                        limit = best(last[column], later[:, column])
+                        gained[:, column] = cap(gained[:, column], limit)
+                return donor.steps[is_later], gained
         full = self.history.max_t or self.history.largest_t()
-        while steps[-1] < full:
-            steps.append(min(full, steps[-1] + 1))
-            reports.append(last)
-
-    def _shifted(
-        self, report: dict[str, float], then: dict[str, float], last: dict[str, float]
-    ) -> dict[str, float]:
-        """Add a donor's gain since `then` to the last report, but be no better than the donor.
-
-        A donor that began far behind gained much; added to a good start, that could be more than
-        an objective can be.
-        """
-        gained = {metric: last[metric] + report[metric] - then[metric] for metric in last}
-        for goal in self.history.goal.objectives:
-            if (metric := goal.metric) in gained:
-                limit = max(last[metric], report[metric], key=goal.score)
-                gained[metric] = min(gained[metric], limit, key=goal.score)
-        return gained
+        steps = np.array([*np.arange(last_t + 1, full), full] if last_t < full else [])
+        return steps, np.tile(last, (len(steps), 1))
 
 
 def recorded_seconds(history: History) -> float:
@@ -193,6 +165,11 @@ def recorded_seconds(history: History) -> float:
     ends = [trial.ended_at for trial in trials if trial.ended_at is not None]
     reports = [at for times in history.report_times().values() for at in times.values()]
     return max([*ends, *reports, begin]) - begin
+
+
+def _whole(t: float) -> float | int:
+    """Return a count as Ray does: `training_iteration` is an int."""
+    return int(t) if t.is_integer() else t
 
 
 def _undelayed(seconds: list[float]) -> float:
