@@ -33,21 +33,23 @@ LISTABLE_LEVELS = 1_000_000
 
 
 class Domain(ABC):
-    """The values of one hyperparameter and their law; immutable, checked when made."""
+    """The values of one hyperparameter and their law; immutable, checked when made.
 
+    Attributes:
+        kind: Either "continuous", "discrete" (ordered levels) or "categorical" (levels, no order).
+        n_levels: Number of different values; None if it is infinite.
+    """
+
+    kind: Kind
+    n_levels: int | None
     # Whether a continuous draw is rounded to the nearest level, so that the two ends own half as
     # much as the others. Otherwise it is rounded down.
     _rounded: ClassVar[bool] = False
 
-    @property
-    @abstractmethod
-    def kind(self) -> Kind:
-        """Either "continuous", "discrete" (ordered levels) or "categorical" (levels, no order)."""
-
-    @property
-    @abstractmethod
-    def n_levels(self) -> int | None:
-        """Number of different values; None if it is infinite."""
+    def _set(self, **values: Any) -> None:
+        """Set attributes; the dataclasses are frozen."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @abstractmethod
     def describe(self) -> str:
@@ -205,8 +207,7 @@ class Listed(Domain):
         if isinstance(received, str | bytes | Mapping) or not isinstance(received, Iterable):
             raise SpaceError(f"{where} must be a list of objects, received {received!r}")
         objects = tuple(received)
-        for attribute in (name, "objects"):
-            object.__setattr__(self, attribute, objects)  # the dataclass is frozen
+        self._set(objects=objects, n_levels=len(objects), **{name: objects})
         if not objects:
             raise SpaceError(f"{where} must hold at least one object, received {received!r}")
         try:
@@ -226,11 +227,6 @@ class Listed(Domain):
     @cached_property
     def _index(self) -> ChoiceIndex:
         return ChoiceIndex(self.objects)
-
-    @property
-    def n_levels(self) -> int:
-        """Number of listed objects."""
-        return len(self.objects)
 
     def __repr__(self) -> str:
         name = "choices" if isinstance(self, Categorical) else "values"
@@ -297,7 +293,7 @@ class Categorical(Listed):
     """
 
     choices: Sequence[Any]
-    kind: ClassVar[Kind] = "categorical"
+    kind = "categorical"
 
     def __post_init__(self) -> None:
         self._check("choices")
@@ -320,7 +316,7 @@ class Ordinal(Listed):
     """
 
     values: Sequence[Any]
-    kind: ClassVar[Kind] = "discrete"
+    kind = "discrete"
 
     def __post_init__(self) -> None:
         self._check("values")
