@@ -83,24 +83,24 @@ class Domain(ABC):
         """Return the unit coordinates of positions."""
         n = self.n_levels
         if self.kind == "continuous":
-            return np.clip(self._cdf(position), 0, 1)
+            return self._cdf(position).clip(0, 1)
         if n == 1:
             return np.full_like(position, 0.5)
         low, high = position - self._rounded / 2, position + 1 - self._rounded / 2
         if n is not None:
             end = n - self._rounded
-            low, high = np.clip(low, 0, end), np.clip(high, 0, end)
+            low, high = low.clip(0, end), high.clip(0, end)
         return (self._cdf(low) + self._cdf(high)) / 2
 
     def _position(self, u: Vector) -> Vector:
         """Return the positions that coordinates decode to; those outside [0, 1] are moved to it."""
-        n, u = self.n_levels, np.clip(u, 0, 1)
+        n, u = self.n_levels, u.clip(0, 1)
         if n == 1:
             return np.zeros_like(u)
         position = self._quantile(u)
         if self.kind != "continuous":
             position = np.floor(position + self._rounded / 2)
-        return position if n is None else np.clip(position, 0, n - 1)
+        return position if n is None else position.clip(0, n - 1)
 
     def contains(self, value: Any) -> bool:
         """Whether a value has the right type, lies within the bounds and on the step.
@@ -148,7 +148,7 @@ class Domain(ABC):
         [0.125, 0.375, 0.875]
         """
         u = np.asarray(u, dtype=np.float64)
-        return np.clip(u, 0, 1) if self.kind == "continuous" else self._unit(self._position(u))
+        return u.clip(0, 1) if self.kind == "continuous" else self._unit(self._position(u))
 
     def neighbours(self, u: float) -> Vector:
         """Return the coordinates of the levels next to the one at `u`, ascending.

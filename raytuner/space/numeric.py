@@ -140,7 +140,7 @@ class _Range(_Number):
             values = np.exp(scaled) if self.log else scaled
             # Rounding must neither miss the bounds nor pass them.
             values = np.where(u == 0, self.low, np.where(u == 1, self.high, values))
-            return np.clip(values, self.low, self.high)
+            return values.clip(self.low, self.high)
         length = self.n_levels - self._rounded
         if self.log:
             return self._first * np.expm1(u * math.log1p(length / self._first))
@@ -208,8 +208,8 @@ class Float(_Range):
                 k - self._first if k is not None and 0 <= k - self._first < self.n_levels else None
             )
         ends = (self.low, self.high)
-        near = any(math.isclose(value, end) for end in ends)
-        if not near and not self.low <= value <= self.high:
+        inside = self.low <= value <= self.high
+        if not inside and not any(math.isclose(value, end) for end in ends):
             return None
         return value if self.n_levels is None else 0
 
@@ -315,5 +315,5 @@ class Normal(_Number):
         return np.asarray(scipy.special.ndtr((position * (self.step or 1) - self.mean) / self.sd))
 
     def _quantile(self, u: Vector) -> Vector:
-        z = scipy.special.ndtri(np.clip(u, _TAIL, 1 - _TAIL))
+        z = scipy.special.ndtri(u.clip(_TAIL, 1 - _TAIL))
         return np.asarray((self.mean + self.sd * z) / (self.step or 1))
