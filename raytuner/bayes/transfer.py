@@ -18,7 +18,7 @@ from raytuner.bayes.surrogate import WarmFit, fit
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import BoolArray, FloatArray
 from raytuner.space import Column
-from raytuner.space.space import ABSENT
+from raytuner.space.cube import ABSENT
 
 _ROWS = 200  # of each task; its model is evaluated at every step of a climb
 _WEIGHTED_ROWS = 80  # where it is fitted anew for each proposal
