@@ -11,15 +11,16 @@ from raytuner.space import Domain, Normal, Ordinal, Path, Space, When
 from raytuner.space.template import like
 
 GRID_POINTS = 5
-"""So many values a number takes on a grid."""
+"""How many values of a number a grid has."""
 
 
 def gridded(space: Space, points: int = GRID_POINTS) -> Space:
-    """The space of all combinations of a few values of each hyperparameter.
+    """Return the space of all combinations of a few values of each hyperparameter.
 
-    Choices keep all their values, and so does what conditions depend on. Numbers take ``points``
-    values, from one end to the other, evenly spaced on their own scale (linear, logarithmic; of a
-    normal law the middles of equally likely parts), or all if these are no more.
+    Choices keep all their values, and so do hyperparameters that conditions depend on. Numbers have
+    `points` values from one end to the other, or all if there are no more. The values are evenly
+    spaced on the number's own scale (linear, logarithmic); of a normal distribution they are the
+    middles of equally likely parts.
 
     Args:
         space: The search space.
