@@ -18,10 +18,10 @@ from rich.live import Live
 
 from raytuner.controller.capacity import slots_on_live_nodes
 from raytuner.history import History, Trial, TrialState, cause
+from raytuner.report.text import count, first_line
 from raytuner.study.metrics import RayMetrics
 from raytuner.study.notebook import Cell
 from raytuner.study.standing import Standing, as_figures, as_picture, as_text, broken
-from raytuner.text import count, first_line
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from raytuner.placement.request import Resources, recorded
 from raytuner.placement.silence import Rule as SilenceRule
 from raytuner.placement.silence import Silence
 from raytuner.search import BoTorchSearch
-from raytuner.search.botorch_search import DEFAULT_STRATEGY
 from raytuner.search.recorded import Recorded
 from raytuner.search.restore import record_at
+from raytuner.search.settings import DEFAULT_STRATEGY
 from raytuner.space import Config, Rule, Space
 from raytuner.study.arguments import (
     Trainable,

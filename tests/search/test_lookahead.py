@@ -13,6 +13,7 @@ from ray.tune.search import ConcurrencyLimiter
 from raytuner.bayes import SobolProposer
 from raytuner.history import TrialState
 from raytuner.search import BoTorchSearch
+from raytuner.search.active import ActiveSearch
 from raytuner.search.restore import FIRST, counted
 from raytuner.space import Float, Space
 
@@ -81,10 +82,18 @@ def test_by_hand_there_is_no_loop_and_no_bound() -> None:
 
 
 class Closes(BoTorchSearch):
+    """Counts how often its source of proposals is closed."""
+
     closed = 0
 
-    def close(self) -> None:
-        self.closed += 1
+    def _begin(self) -> ActiveSearch:
+        search = super()._begin()
+
+        def close() -> None:
+            self.closed += 1
+
+        search.close = close  # type: ignore[method-assign]
+        return search
 
 
 def closes() -> Closes:
@@ -114,8 +123,8 @@ def test_a_copy_looks_for_its_own_loop() -> None:
     loop = Loop(search)
     loop.step()
     copy = pickle.loads(pickle.dumps(search))
-    assert not copy._lookahead.is_known
-    assert search._lookahead.is_known
+    assert not copy._controller.is_known
+    assert search._controller.is_known
 
 
 def killed(loop: Loop, saved: Path, kept: int, again: int) -> Loop:
