@@ -11,11 +11,8 @@ from ray.tune.result import DEFAULT_METRIC
 from ray.tune.schedulers import FIFOScheduler
 
 from raytuner.controller.recorder import FEW
-from raytuner.controller.search_layers import repeats
-from raytuner.errors import SettingError
 from raytuner.halving import Action, Rule
 from raytuner.schedulers.active import ActiveScheduler
-from raytuner.schedulers.partner import innermost_searcher
 from raytuner.schedulers.restored import RollCall, let_retry
 from raytuner.schedulers.settings import Metric, Settings
 from raytuner.schedulers.trial_queue import TrialQueue
@@ -115,20 +112,14 @@ class RuleScheduler(FIFOScheduler):
             SettingError: Ray's `Repeater` is around a searcher that shares its table.
             TrainableError: The rule pauses trials, and this one's class cannot save checkpoints.
         """
-        searcher = innermost_searcher(tune_controller)
-        if self._active is None or self._active.searcher is not searcher:
-            active = ActiveScheduler(self.rule, self._settings, searcher)
+        search_alg = tune_controller.search_alg
+        if self._active is None or self._active.search_alg is not search_alg:
+            active = ActiveScheduler(self.rule, self._settings, search_alg)
             self._begin(active)
             self._active, self._queue = active, TrialQueue(active, type(self).__name__)
         assert self._queue is not None
         self._active.check_reported(FEW)
-        if self._active.partner is not None and repeats(tune_controller.search_alg):
-            raise SettingError(
-                f"{type(self).__name__} ends single trials early, so Ray's Repeater would give"
-                f" {type(searcher).__name__} the mean of values at different"
-                f" {self._settings.time_attr}; leave one of the two out"
-            )
-        let_retry(tune_controller, trial)
+        let_retry(self._active.partner, trial)
         self._queue.add(tune_controller, trial)
 
     def _begin(self, active: ActiveScheduler) -> None:
@@ -193,9 +184,9 @@ class RuleScheduler(FIFOScheduler):
 
         Ray calls this at every turn, so paused trials are ended here too when the search is over.
         """
-        if self._queue is None:
+        if self._queue is None or self._active is None:
             return None
-        self._roll_call.take(tune_controller, self._queue.trials)
+        self._roll_call.take(self._active.partner, tune_controller, self._queue.trials)
         return self._queue.next(tune_controller)
 
     def debug_string(self) -> str:
