@@ -50,7 +50,7 @@ def test_through_the_searcher_and_the_record(strategy: str, tmp_path: Path) -> N
     driver.searcher.save(str(tmp_path / "saved"))
     again = BoTorchSearch(background=False, strategy=strategy, n_initial=5)
     again.restore(str(tmp_path / "saved"))
-    assert again.goal.standard_error == "loss_se"
+    assert again.history.goal.standard_error == "loss_se"
     np.testing.assert_array_equal(
         again.history.snapshot().standard_error, history.snapshot().standard_error
     )
