@@ -21,7 +21,7 @@ from raytuner.bayes.surrogate import WarmFit, fit
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import BoolArray, FloatArray
 from raytuner.space import Column
-from raytuner.space.space import ABSENT
+from raytuner.space.cube import ABSENT
 
 # Of each earlier search so many rows at most: its model is asked at every step of a climb.
 _ROWS = 200

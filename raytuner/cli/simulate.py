@@ -70,7 +70,7 @@ def simulate(
     from rich.table import Table
     from rich.text import Text
 
-    from raytuner import text
+    from raytuner.report import text
     from raytuner.simulate import Workload, predict
 
     subject = _subject(study)

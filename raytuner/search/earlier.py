@@ -18,7 +18,7 @@ from raytuner.history import Goal, Snapshot, TrialState
 from raytuner.search.earlier_study import EarlierStudy, Ran
 from raytuner.space import ABSENT, Column, Domain, Space
 from raytuner.space.choices import is_number, same
-from raytuner.space.spec import path_name
+from raytuner.space.template import path_name
 
 logger = logging.getLogger(__name__)
 

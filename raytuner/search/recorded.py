@@ -59,7 +59,7 @@ class Recorded(BoTorchSearch):
                 " bound as max_concurrent"
             )
         super().__init__(strategy="random", background=False, time_attr=time_attr, max_t=max_t)
-        self._theirs = _Theirs(searcher)
+        self._theirs = self._proposals = _Theirs(searcher)
 
     @property
     def name(self) -> str:
@@ -148,9 +148,6 @@ class Recorded(BoTorchSearch):
                 file = Path(place) / "state"
                 file.write_bytes(base64.b64decode(state))
                 self._theirs.searcher.restore(str(file))
-
-    def _source(self) -> _Theirs:
-        return self._theirs
 
 
 class _Theirs:

@@ -12,13 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from raytuner import text
 from raytuner.controller.report import read_further, read_report
-from raytuner.errors import RaytunerError
+from raytuner.errors import RaytunerError, without_secrets
 from raytuner.history import Goal, Origin, Remains, TrialState
 from raytuner.history.metadata import is_time
 from raytuner.history.sqlite import as_text
-from raytuner.secret import without_secrets
+from raytuner.report import text
 from raytuner.space import Space
 from raytuner.study.ends import reason_of
 

@@ -15,11 +15,11 @@ from typing import Any
 from ray import tune as ray_tune
 from ray.tune.stopper import CombinedStopper
 
+from raytuner.controller.cluster_state import connect
 from raytuner.controller.retries import NO_SPACE, Retries
 from raytuner.errors import HistoryError, RaytunerError, SettingError
 from raytuner.folders import Folder, location
 from raytuner.history import History
-from raytuner.placement.cluster import connect
 from raytuner.placement.request import Resources
 from raytuner.placement.silence import Silence
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, make_scheduler

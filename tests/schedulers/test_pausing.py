@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ray import tune
-from ray.tune.execution.tune_controller import TrialRunnerWrapper, TuneController
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
 from ray.tune.trainable import wrap_function
 from scheduler_fakes import FakeTrial, Listening, Partner, Wrapper
@@ -289,15 +289,8 @@ def test_a_limit_of_the_users_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert controller.caps == []
 
 
-def test_rays_pieces_are_there() -> None:
-    """What is leaned on without a promise: the wrapper's inside, and how a cap is set."""
-    wrapper = inspect.getsource(TrialRunnerWrapper.__init__)
-    assert "self._tune_controller = tune_controller" in wrapper
-    assert list(inspect.signature(TuneController.update_max_pending_trials).parameters) == [
-        "self",
-        "max_pending_trials",
-    ]
-    # A trial that a scheduler sets to PAUSED while it is added is entered as paused.
+def test_a_paused_trial_is_entered_as_paused() -> None:
+    """`on_trial_add` may set a restored trial to PAUSED before Ray has entered it anywhere."""
     source = inspect.getsource(TuneController.add_trial)
     assert source.index("on_trial_add") < source.index("status_str_map[trial.status].add(trial)")
 

@@ -19,7 +19,7 @@ from raytuner.controller.recorder import stop_early
 from raytuner.errors import SpaceError
 from raytuner.history import TrialState
 from raytuner.space import Domain, Space
-from raytuner.space.space import value_at
+from raytuner.space.template import value_at
 
 PROPOSALS = 25
 _FIRST = (4, 11, 18)  # quasi-random configurations, before there is a model
@@ -213,7 +213,7 @@ def check_case(case: Case, folder: Path) -> int:
         if again is not None:
             assert _key(space, again.suggest(trial_id)) == _key(space, config)
         if config == Searcher.FINISHED:
-            within = searcher._searched().space
+            within = searcher._search()._searched().space
             assert len(seen) >= within.cardinality
             return number
         assert isinstance(config, dict)

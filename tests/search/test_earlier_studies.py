@@ -273,7 +273,7 @@ def test_priors_are_kept_in_the_record_and_restored(tmp_path: Path) -> None:
     assert restored.suggest("next") == searcher.suggest("next")
     with pytest.raises(SettingError, match=r"priors\['lt'\]: nothing of this name varies"):
         search([], priors={"lt": near(0.1)})
-    with pytest.raises(SettingError, match="priors was given beside a proposer"):
+    with pytest.raises(SettingError, match="priors was given with a proposer"):
         BoTorchSearch(priors=priors, proposer=SobolProposer)
 
 

@@ -1,4 +1,4 @@
-"""Numbers, configurations and states in words, the same wherever a person reads them."""
+"""Numbers, configurations and states as text, for the page, the terminal and notebooks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ WORDS = {
     TrialState.REMOVED: "dropped",
 }
 
-_MANY = 0.1  # share of quasi-random proposals, beside the design, from which on there is a hint
+_MANY = 0.1  # share of quasi-random proposals after the initial design that is worth a hint
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a person says them.
+    """Return a duration as hours, minutes and seconds.
 
     >>> clock(75.4), clock(3675)
     ('1:15', '1:01:15')
@@ -37,7 +37,7 @@ def clock(seconds: float) -> str:
 
 
 def count(n: float, noun: str) -> str:
-    """A number of things.
+    """Return a number of things.
 
     >>> count(1, "trial"), count(12, "trial")
     ('1 trial', '12 trials')
@@ -46,7 +46,7 @@ def count(n: float, noun: str) -> str:
 
 
 def printable(words: str) -> str:
-    """Text that a terminal shows as it is: what would steer it is written out.
+    """Return text in which signs that would control a terminal are escaped.
 
     >>> printable(chr(27) + "[31m") == chr(92) + "x1b[31m"
     True
@@ -55,7 +55,7 @@ def printable(words: str) -> str:
 
 
 def message(words: str) -> str:
-    r"""Return a message of several lines in a form that is safe to print; see `printable`.
+    r"""Return a message of several lines in which each is printable.
 
     >>> message("SyntaxError: invalid syntax" + chr(10) + "  lr =")
     'SyntaxError: invalid syntax\n  lr ='
@@ -64,7 +64,7 @@ def message(words: str) -> str:
 
 
 def value(item: Any) -> str:
-    """A hyperparameter's value, floats to four digits.
+    """Return a hyperparameter's value, floats to four digits.
 
     >>> value(0.000123456), value("adam"), value(None)
     ('0.0001235', 'adam', 'None')
@@ -73,7 +73,7 @@ def value(item: Any) -> str:
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The pairs of a nested configuration, keys joined by a slash.
+    """Yield the pairs of a nested configuration, keys joined by a slash.
 
     >>> dict(flat({"net": {"width": 8}, "lr": 0.1}))
     {'net/width': 8, 'lr': 0.1}
@@ -86,7 +86,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def one_line(config: Mapping[str, Any]) -> str:
-    """A configuration in one line.
+    """Return a configuration in one line.
 
     >>> one_line({"lr": 0.001, "optimizer": "adam"})
     'lr=0.001 optimizer=adam'
@@ -119,7 +119,7 @@ def _for_toml(value: Any) -> Any:
 
 
 def states(counts: Mapping[TrialState, int]) -> str:
-    """Trials by state; a state that no trial is in is left out.
+    """Return the number of trials in each state that has any.
 
     >>> states({TrialState.STOPPED_EARLY: 7, TrialState.RUNNING: 2, TrialState.FAILED: 0})
     '2 running, 7 stopped early'
@@ -129,13 +129,13 @@ def states(counts: Mapping[TrialState, int]) -> str:
 
 
 def no_value(history: History) -> str:
-    """Say that a study has no best trial."""
+    """Return that a study has no best trial."""
     where = " at full fidelity" if history.space.fidelities else ""
     return f"no trial reported a usable {history.metric}{where}"
 
 
 def why_no_best(history: History) -> str:
-    """Say why a study has no best trial: how its trials stand, and why most of them failed."""
+    """Return why a study has no best trial: the states of its trials, and their first failure."""
     said = f"{no_value(history)}: {states(history.counts())}"
     if (most := causes(history.heads())) and most[0].reason:
         said += f". {most[0].trials} failed with: {first_line(most[0].reason)}"
@@ -143,7 +143,7 @@ def why_no_best(history: History) -> str:
 
 
 def proposals(history: History) -> str | None:
-    """Say how many proposals were not fresh, and what helps; return None if all were fresh."""
+    """Return how many proposals were not fresh, and what helps; None if all were fresh."""
     counts = proposal_counts(history.heads())
     stale, random = counts["stale"], counts["fallback"]
     if not stale + random:

@@ -1,4 +1,4 @@
-"""What a report says in words: the summary, and why things happened."""
+"""What the report says in words: the summary, and why things happened."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
 
-from raytuner import text
 from raytuner.history import History, Origin, Trial, TrialState, cause
+from raytuner.report import text
 from raytuner.report.events import Use, events, improvements, snapshot_at
 from raytuner.report.model import Surrogate, fitted
 
+_BY_MODEL = (Origin.BAYES, Origin.STALE)
 _ORIGINS = {
     Origin.INITIAL: "It was given at the start, among the points to evaluate.",
     Origin.SOBOL: "It is quasi-random: part of the initial design, or a fall-back for the model.",
@@ -35,38 +35,20 @@ _ORIGINS = {
 }
 
 
-_BY_MODEL = (Origin.BAYES, Origin.STALE)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Trials that have something in common.
-
-    Attributes:
-        what: What they share, in words.
-        trials: The trials, in the order of proposal.
-    """
-
-    what: str
-    trials: tuple[Trial, ...]
-
-
 def summary(history: History, surrogate: Surrogate | None, use: Use, seconds: float) -> list[str]:
-    """A few sentences on what was found, at what cost.
+    """Return a few sentences on what was found, at what cost.
 
     Args:
         history: The record.
         surrogate: Its model, or None.
-        use: How the slots' time was spent.
+        use: How the slots spent their time.
         seconds: How long the search took.
     """
-    counts = history.counts()
+    counts, best = history.counts(), history.best()
     said = [f"{text.count(len(history), 'trial')} in {text.clock(seconds)}: {text.states(counts)}."]
-    best = history.best()
     if best is None:
         where = " at full fidelity" if history.space.fidelities else ""
-        said.append(f"No trial has reported a usable {history.metric}{where} yet.")
-        return said
+        return [*said, f"No trial has reported a usable {history.metric}{where} yet."]
     word = "lowest" if history.mode == "min" else "highest"
     end = "" if best.state is TrialState.COMPLETED else ", though it was not trained to its end"
     bounds = " and ".join(map(str, history.goal.constraints))
@@ -85,17 +67,14 @@ def summary(history: History, surrogate: Surrogate | None, use: Use, seconds: fl
         )
     steps = improvements(events(history), history.mode == "min", final=True)
     if len(steps) > 1:
-        ended = [t for t in history.trials if t.ended_at is not None and t.ended_at > steps[-1].at]
+        since = sum((trial.ended_at or 0) > steps[-1].at for trial in history.trials)
         said.append(
             f"The best final value improved {text.count(len(steps) - 1, 'time')};"
-            f" {text.count(len(ended), 'trial')} ended since."
+            f" {text.count(since, 'trial')} ended since."
         )
     if history.max_t is not None and counts[TrialState.STOPPED_EARLY]:
-        spent = sum(trial.t for trial in history.trials)
-        asked = history.max_t * len(history)
-        said.append(
-            f"Early stopping ran {spent / asked:.0%} of what all trials would have taken in full."
-        )
+        share = sum(trial.t for trial in history.trials) / (history.max_t * len(history))
+        said.append(f"Early stopping ran {share:.0%} of what all trials would have taken in full.")
     if proposed := text.proposals(history):
         said.append(f"Proposals: {proposed}.")
     if use.total > 0:
@@ -108,7 +87,7 @@ def summary(history: History, surrogate: Surrogate | None, use: Use, seconds: fl
 
 
 def why_proposed(history: History, trial: Trial) -> list[str]:
-    """Why a trial's configuration was tried, from what was known at the time."""
+    """Return why a trial's configuration was tried, from what was known at the time."""
     said = [_ORIGINS[trial.origin]]
     if trial.origin is Origin.EVALUATED:
         return said
@@ -121,27 +100,25 @@ def why_proposed(history: History, trial: Trial) -> list[str]:
         f" {text.count(len(before.y) - finals, 'value')} of trials on their way were known and"
         f" {text.count(running, 'other trial')} ran."
     )
-    known = [e for e in events(history) if e.at < trial.proposed_at]
-    steps = improvements(tuple(known), minimise, final=True) or improvements(
-        tuple(known), minimise, final=False
-    )
+    known = [event for event in events(history) if event.at < trial.proposed_at]
+    steps = improvements(known, minimise, final=True) or improvements(known, minimise, final=False)
     if not steps:
         return said
-    then = steps[-1]
+    best = steps[-1]
     said.append(
-        f"The best then was trial {then.trial.number} with {then.value:.5g};"
-        f" this one differs from it in {_difference(history, then.trial, trial)}."
+        f"The best then was trial {best.trial.number} with {best.value:.5g};"
+        f" this one differs from it in {_difference(history, best.trial, trial)}."
     )
     model = fitted(history.space, before, minimise) if trial.origin in _BY_MODEL else None
     if model is not None:
         mean, sd = model.predict_config(trial.config)
-        gain = (then.value - mean) * (1 if minimise else -1)
+        gain = (best.value - mean) * (1 if minimise else -1)
         chance = norm.cdf(gain / sd) if sd > 0 else float(gain > 0)
         said.append(
             f"A model of what was known then expects {mean:.4g} ± {1.96 * sd:.2g} of it in full"
             f" (95\u00a0%), and a chance of {chance:.0%} to beat that best."
         )
-    if trial.values and math.isfinite(trial.value):
+    if math.isfinite(trial.value):
         said.append(f"It came to {trial.value:.5g}.")
     return said
 
@@ -150,39 +127,38 @@ def _difference(history: History, old: Trial, new: Trial) -> str:
     """The hyperparameters in which two trials differ most, at most three."""
     a, b = history.space.encode([old.config, new.config])
     before, after = history.space.dump(old.config), history.space.dump(new.config)
-    order = np.argsort(-np.abs(a - b), kind="stable")
-    columns = history.space.columns
+    names = [history.space.columns[j].name for j in np.argsort(-np.abs(a - b), kind="stable")]
     parts = [
-        f"{columns[j].name} ({text.value(before[columns[j].name])} to"
-        f" {text.value(after[columns[j].name])})"
-        for j in order[:3]
-        if a[j] != b[j]
+        f"{name} ({text.value(before[name])} to {text.value(after[name])})"
+        for name in names[: min(3, int((a != b).sum()))]
     ]
     return ", ".join(parts) or "nothing"
 
 
-def stops(history: History) -> list[Group]:
-    """STOPPED_EARLY trials by where they were stopped, the earliest first."""
-    return _grouped(history, TrialState.STOPPED_EARLY, _where_stopped)
+def stops(history: History) -> dict[str, list[Trial]]:
+    """Return the STOPPED_EARLY trials by where they were stopped, the lowest rung first."""
+    found = _grouped(history, TrialState.STOPPED_EARLY, _where_stopped)
+    return dict(sorted(found.items(), key=lambda group: (_first_number(group[0]), group[0])))
 
 
-def failures(history: History) -> list[Group]:
-    """FAILED trials by cause, the most frequent first."""
+def failures(history: History) -> dict[str, list[Trial]]:
+    """Return the FAILED trials by cause, the most frequent first."""
     found = _grouped(history, TrialState.FAILED, cause)
-    return sorted(found, key=lambda group: -len(group.trials))
+    return dict(sorted(found.items(), key=lambda group: -len(group[1])))
 
 
-def _grouped(history: History, state: TrialState, key: Callable[[str], str]) -> list[Group]:
+def _grouped(
+    history: History, state: TrialState, cause_of: Callable[[str], str]
+) -> dict[str, list[Trial]]:
     groups: dict[str, list[Trial]] = defaultdict(list)
     for trial in history.trials:
         if trial.state is state:
-            groups[key(trial.reason)].append(trial)
-    found = [Group(what, tuple(trials)) for what, trials in groups.items()]
-    return sorted(found, key=lambda group: (_number_in(group.what), group.what))
+            groups[cause_of(trial.reason)].append(trial)
+    return groups
 
 
 def _where_stopped(reason: str) -> str:
-    """What the reasons of trials that were stopped at one rung share.
+    """Return what the reasons of trials that were stopped at one rung have in common.
 
     >>> _where_stopped("rank 7 of 9 at rung 3: the best 3 go on")
     'at rung 3, not among the best'
@@ -196,6 +172,6 @@ def _where_stopped(reason: str) -> str:
     return reason or "unknown"
 
 
-def _number_in(what: str) -> float:
-    match = re.search(r"\d+(?:\.\d+)?", what)
-    return float(match.group()) if match else math.inf
+def _first_number(words: str) -> float:
+    match = re.search(r"\d+(?:\.\d+)?", words)
+    return float(match[0]) if match else math.inf

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from raytuner.halving import Action, Verdict
 from raytuner.history import Goal, History, Origin, TrialState
-from raytuner.report import words
+from raytuner.report import explanations
 from raytuner.report.events import Use
-from raytuner.report.progress import rungs
+from raytuner.report.progress_figures import rungs
 from raytuner.space import Float, Space
 from raytuner.study import Study
 from raytuner.study.summary import summary
@@ -21,31 +21,30 @@ from raytuner.study.summary import summary
 
 def test_failures_are_grouped_by_cause_the_most_frequent_first() -> None:
     history = study(400)
-    groups = words.failures(history)
-    assert [group.what for group in groups] == [
+    groups = explanations.failures(history)
+    assert list(groups) == [
         "RuntimeError: loss is nan at step #",
         "OutOfMemoryError: CUDA out of memory",
     ]
     failed = [t for t in history.trials if t.state is TrialState.FAILED]
-    assert sum(len(group.trials) for group in groups) == len(failed)
-    assert len(groups[0].trials) > len(groups[1].trials)
+    first, second = map(len, groups.values())
+    assert first > second
+    assert first + second == len(failed)
 
 
 def test_stops_are_grouped_by_rung_in_order() -> None:
-    groups = words.stops(study(200))
-    assert [group.what for group in groups] == [
-        f"at rung {rung}, not among the best" for rung in (1, 3, 9)
-    ]
+    groups = explanations.stops(study(200))
+    assert list(groups) == [f"at rung {rung}, not among the best" for rung in (1, 3, 9)]
     assert all(
         f"at rung {r}:" in t.reason
-        for g, r in zip(groups, (1, 3, 9), strict=True)
-        for t in g.trials
+        for trials, r in zip(groups.values(), (1, 3, 9), strict=True)
+        for t in trials
     )
 
 
 def test_the_summary_has_the_figures_of_the_record() -> None:
     history = study(150)
-    said = " ".join(words.summary(history, figures(150).surrogate, Use(4, 60, 30, 10), 600))
+    said = " ".join(explanations.summary(history, figures(150).surrogate, Use(4, 60, 30, 10), 600))
     best = history.best()
     assert best is not None
     assert "150 trials in 10:00" in said
@@ -59,7 +58,7 @@ def test_the_summary_has_the_figures_of_the_record() -> None:
 
 
 def test_an_empty_record_is_said_to_be_empty() -> None:
-    said = words.summary(study(0), None, Use(0, 0, 0, 0), 0)
+    said = explanations.summary(study(0), None, Use(0, 0, 0, 0), 0)
     assert said == ["0 trials in 0:00: no trials yet.", "No trial has reported a usable loss yet."]
 
 
@@ -68,7 +67,7 @@ def test_why_the_best_was_proposed_looks_at_what_was_known_then() -> None:
     best = history.best()
     assert best is not None
     assert best.origin is Origin.BAYES
-    said = " ".join(words.why_proposed(history, best))
+    said = " ".join(explanations.why_proposed(history, best))
     assert "it promised most" in said
     assert f"proposed as trial {best.number}, when" in said
     finals = sum(
@@ -87,7 +86,7 @@ def test_every_origin_has_its_words(origin: Origin) -> None:
         history.add(name, {"x": x}, origin)
         history.report(name, 1, x)
         history.end(name, TrialState.COMPLETED)
-    said = words.why_proposed(history, history.trials[1])
+    said = explanations.why_proposed(history, history.trials[1])
     assert said[0].endswith(".")
     assert (len(said) > 1) == (origin is not Origin.EVALUATED)
 
@@ -99,7 +98,7 @@ def test_stops_by_chance_are_grouped_by_the_words_of_their_verdict() -> None:
         history.add(f"t{i}", {"x": i / 4})
         history.report(f"t{i}", rung, 0.5)
         history.end(f"t{i}", TrialState.STOPPED_EARLY, reason)
-    assert [(group.what, len(group.trials)) for group in words.stops(history)] == [
+    assert [(where, len(trials)) for where, trials in explanations.stops(history).items()] == [
         ("at rung 3, with a chance below 5 % to be the best in the end", 2),
         ("at rung 9, with a chance below 5 % to be the best in the end", 1),
     ]
@@ -110,7 +109,7 @@ def test_of_a_first_trial_there_is_nothing_to_compare_with() -> None:
     history = History(Space({"x": Float(0, 1)}), metric="loss", mode="max")
     history.add("a", {"x": 0.5}, Origin.INITIAL)
     history.report("a", 1, 2.0)
-    said = words.why_proposed(history, history.trials[0])
+    said = explanations.why_proposed(history, history.trials[0])
     assert said[0].startswith("It was given at the start")
     assert "0 final values and 0 values" in said[1]
     assert len(said) == 2
@@ -123,7 +122,7 @@ def test_the_best_is_said_to_keep_its_bounds_or_not(cost: float, says: str) -> N
     history.add("a", {"x": 0.5})
     history.report("a", 1, 0.25, {"c": cost})
     history.end("a", TrialState.COMPLETED)
-    said = words.summary(history, None, Use(0, 0.0, 0.0, 0.0), 1.0)[1]
+    said = explanations.summary(history, None, Use(0, 0.0, 0.0, 0.0), 1.0)[1]
     assert said.startswith(says)
     assert "the lowest loss is 0.25, of trial 0" in said
 
@@ -154,7 +153,7 @@ def test_proposals_that_were_not_fresh_are_said_and_what_to_do_about_many_quasi_
         history.add(str(number), {"x": number / 100}, origin)
         history.report(str(number), 1, 1.0 - number / 100)
         history.end(str(number), TrialState.COMPLETED)
-    page = " ".join(words.summary(history, None, Use(0, 0, 0, 0), 1.0))
+    page = " ".join(explanations.summary(history, None, Use(0, 0, 0, 0), 1.0))
     console = Console(record=True, width=400)
     with console.capture() as shown:
         console.print(summary(Study(Path("nowhere"), history)))

@@ -25,11 +25,9 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
 def _cell(item: object, kind: str, in_column: bool) -> str:
     # Notebooks align cells to the right, which suits columns of numbers.
     is_right = in_column and isinstance(item, int | float)
-    how = "" if is_right else ' style="text-align: left"'
-    return f"<{kind}{how}>{_content(item)}</{kind}>"
-
-
-def _content(item: object) -> str:
+    style = "" if is_right else ' style="text-align: left"'
     if isinstance(item, Mapping):
-        return table(list(item.items()))
-    return escape(f"{item:.5g}" if isinstance(item, float) else str(item))
+        content = table(list(item.items()))
+    else:
+        content = escape(f"{item:.5g}" if isinstance(item, float) else str(item))
+    return f"<{kind}{style}>{content}</{kind}>"
