@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from raytuner.bayes.seen import Seen
+from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.controller.handle import ControllerHandle, ahead
 from raytuner.errors import HistoryError
@@ -84,7 +84,7 @@ class ActiveSearch:
         self._grids: list[str] = history.get_meta(GRIDS) or []
         self._narrowed: Narrowed | None = None
         self._proposals = proposals
-        self._seen: Seen | None = None
+        self._seen: ExclusionList | None = None
         self._seen_until = 0  # trials that it holds
 
     @classmethod
@@ -252,7 +252,7 @@ class ActiveSearch:
         if settings.proposer is not None:
             return Setup(space, goal, settings.proposer, settings.seed)
         if settings.strategy != DEFAULT_STRATEGY:
-            make = StrategyFactory(settings.strategy, settings.n_initial)
+            make = StrategyFactory(find_strategy(settings.strategy), settings.n_initial)
             return Setup(space, goal, make, settings.seed)
         bayes = BayesFactory(
             settings.n_initial,
@@ -271,10 +271,11 @@ class ActiveSearch:
             self._narrowed = Narrowed(space)
         return self._narrowed.of(self.history)
 
-    def _seen_in(self, history: History) -> Seen:
+    def _seen_in(self, history: History) -> ExclusionList:
         """Return which configurations were tried."""
         if self._seen is None:
-            self._seen, self._seen_until = Seen(history.space, history.points()), len(history)
+            self._seen = ExclusionList(history.space, history.points())
+            self._seen_until = len(history)
         elif self._seen_until < len(history):
             self._seen.add(history.points(self._seen_until))
             self._seen_until = len(history)

@@ -92,7 +92,7 @@ class BoTorchSearch(RecordingSearcher):
         record: File to keep the record of the search in (`raytuner.history.sqlite`), or its URI.
             None keeps it next to Ray's own state of the experiment.
         strategy: Name of the search strategy (`raytuner.bayes.strategies.STRATEGIES`): "bayes", or
-            "hedge", "ei", "pi", "ucb", "kg", "thompson", "gradient" (with a model), "evolution",
+            "hedge", "pi", "ucb", "kg", "thompson", "gradient" (with a model), "evolution",
             "sobol", "random", "grid" (without).
         proposer: Makes a proposer of your own from a space and a seed.
         earlier: Earlier studies to start from: folders of studies, studies, or tables (pandas) of

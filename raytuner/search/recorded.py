@@ -11,8 +11,8 @@ from typing import Any
 
 from ray.tune.search import Repeater, Searcher
 
+from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.proposer import Proposal
-from raytuner.bayes.seen import Seen
 from raytuner.errors import ConfigError, SettingError
 from raytuner.history import History, Origin, TrialState
 from raytuner.search.botorch_search import BoTorchSearch
@@ -166,7 +166,7 @@ class _Theirs:
         """Do nothing: the other searcher is asked in :meth:`take`."""
 
     def take(
-        self, history: History, used: Seen, *, free: int, slots: int | None, alone: bool
+        self, history: History, used: ExclusionList, *, free: int, slots: int | None, alone: bool
     ) -> Proposal | None:
         """Ask the other searcher; None if it has no proposal now, or has finished."""
         found: Any = self.searcher.suggest(self.trial_id)

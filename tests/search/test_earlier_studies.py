@@ -15,7 +15,7 @@ from ray import tune
 from searcher_conformance import PARAM_SPACE, Driver, FiniteConformance, Make, objective
 
 from raytuner.bayes import SobolProposer
-from raytuner.bayes.earlier import Task
+from raytuner.bayes.transfer import Task
 from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerError, SettingError
 from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.search import BoTorchSearch

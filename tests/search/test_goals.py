@@ -132,7 +132,7 @@ def test_a_strategy_of_one_objective_alone_says_so() -> None:
         search(space=SPACE, strategy="evolution")
 
 
-@pytest.mark.parametrize("strategy", ["ei", "kg", "thompson", "gradient"])
+@pytest.mark.parametrize("strategy", ["pi", "kg", "thompson", "gradient"])
 def test_every_strategy_with_a_model_keeps_a_bound(strategy: str) -> None:
     """The loss is least at x = 1, and the bound is at 0.5. Others value a bound as the default."""
     searcher = BoTorchSearch(

@@ -1,4 +1,4 @@
-"""Searches among trials of any fidelity: what is tried how cheaply, and what comes of it."""
+"""Searches among trials of any fidelity: what they try how cheaply, and what they find."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from botorch.models import SingleTaskGP
 from botorch.test_functions.multi_fidelity import AugmentedHartmann
 
 from raytuner.bayes import BayesProposer, Forecaster, Proposer, best_by_model
-from raytuner.bayes.cost import CostModel
+from raytuner.bayes.cost import fit_cost
 from raytuner.bayes.dataset import dataset
-from raytuner.bayes.fidelity import Frugal
-from raytuner.bayes.models import Fits
-from raytuner.bayes.seen import Seen
-from raytuner.bayes.surrogate import numerics
+from raytuner.bayes.exclusion import ExclusionList
+from raytuner.bayes.fidelity import FidelityChooser
+from raytuner.bayes.surrogate import WarmFit, fit, fit_outcomes, numerics
 from raytuner.history import Goal, History, TrialState
 from raytuner.space import Config, Domain, Fidelity, Float, Integer, Space, fidelity
 
@@ -91,27 +90,26 @@ class TestTheBest:
         assert history.is_full(rival)
 
 
-def frugal(history: History, *, with_cost: bool = True) -> Frugal:
+def chooser(history: History, *, with_cost: bool = True) -> FidelityChooser:
     """What would choose the next fidelity by this record."""
     snapshot, space = history.snapshot(), history.space
     data = dataset(snapshot.of_outcome(0))
     evaluated = np.unique(space.in_full(data.evaluated), axis=0)
     with numerics():
-        return Frugal(
+        return FidelityChooser(
             space,
-            Fits()(snapshot, data, space.columns),
-            has_fidelity=data.has_fidelity,
+            fit_outcomes(snapshot, data, space.columns, []),
             evaluated=evaluated,
             snapshot=snapshot,
-            cost=CostModel()(snapshot, space.columns) if with_cost else None,
+            cost=fit_cost(snapshot, space.columns, WarmFit()) if with_cost else None,
             seed=0,
         )
 
 
 def choice(history: History, x: float, asked: list[list[float]] | None = None) -> np.ndarray:
     on_the_way = np.array(asked or []).reshape(-1, 2)
-    seen = Seen(history.space, np.vstack([history.points(), on_the_way]))
-    return frugal(history).choose(np.array([x, 1.0]), on_the_way, seen)
+    excluded = ExclusionList(history.space, np.vstack([history.points(), on_the_way]))
+    return chooser(history).choose(np.array([x, 1.0]), on_the_way, excluded)
 
 
 WIDE = [[0.1, 1.0], [0.5, 0.5], [0.9, 0.2], [0.7, 0.8], [0.25, 0.1]]
@@ -125,8 +123,8 @@ class TestTheChoice:
         assert x == 0.35 or x in history.points()[:, 0]
 
     def test_without_costs_nothing_tells_more_than_full_fidelity(self) -> None:
-        chosen = frugal(record(VALLEY, WIDE), with_cost=False).choose(
-            np.array([0.35, 1.0]), np.empty((0, 2)), Seen(SPACE, np.array(WIDE))
+        chosen = chooser(record(VALLEY, WIDE), with_cost=False).choose(
+            np.array([0.35, 1.0]), np.empty((0, 2)), ExclusionList(SPACE, np.array(WIDE))
         )
         assert chosen[1] == 1.0
 
@@ -164,13 +162,13 @@ class TestTheChoice:
     def test_the_gain_is_that_of_models_that_were_told(self) -> None:
         """What a trial is worth, against telling the model each value that it may come to."""
         history = record(VALLEY, [*WIDE, [0.9, 1.0]])
-        chooser = frugal(history, with_cost=False)
+        knowledge_gradient = chooser(history, with_cost=False).values
         options, configs = np.array([[0.35, 0.4], [0.8, 0.1], [0.35, 1.0]]), np.array([[0.35, 1.0]])
-        found = np.exp(chooser.values(options, configs, np.empty((0, 2))))
+        found = np.exp(knowledge_gradient(options, configs, np.empty((0, 2))))
         snapshot = history.snapshot()
         data = dataset(snapshot.of_outcome(0))
         with numerics():
-            model: SingleTaskGP = Fits()(snapshot, data, SPACE.columns).objective
+            model: SingleTaskGP = fit(data, SPACE.columns)
         full = np.unique(np.vstack([SPACE.in_full(snapshot.points), configs]), axis=0)
         nodes = np.linspace(-6, 6, 49)
         for option, gain in zip(options, found, strict=True):
@@ -323,11 +321,10 @@ def test_what_trials_cost_is_learned_from_some_of_a_great_many() -> None:
     for i, x in enumerate(points[:, 0]):
         history.add(str(i), {"x": float(x)})
     snapshot = replace(history.snapshot(), cost=np.exp(3 * points[:, 0]))
-    model = CostModel()
     with numerics():
-        cost = model(snapshot, history.space.columns)
+        cost = fit_cost(snapshot, history.space.columns, WarmFit())
     assert cost is not None
-    assert len(cost._posterior.X) == 300
+    assert len(cost.posterior.X) == 300
     x = torch.linspace(0, 1, 11, dtype=torch.double)[:, None]
     assert cost.log(x).detach().numpy() == pytest.approx(3 * x[:, 0].numpy(), abs=0.1)
 

@@ -1,62 +1,61 @@
-"""The configurations a search has used up, and those that it may yet try."""
+"""The configurations that a search must not propose again."""
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
-from raytuner.history.snapshot import FloatArray
+from raytuner.history.snapshot import BoolArray, FloatArray
 from raytuner.space import Space
 
-# Up to this many configurations a finite space is listed to find those that are left; in a larger
-# one a random draw finds an unused one long before.
+# A finite space of up to this many configurations is listed to find the unused ones. In a larger
+# space a random draw finds one long before.
 _LISTABLE = 20_000
-# Under constraints that little keeps, so many are drawn, for less than a tenth of a second.
-_DRAWS = 2_000
+_DRAWS = 2_000  # at most, where few draws satisfy the constraints: less than 0.1 s
 
 
-class Seen:
+class ExclusionList:
     """A set of encoded configurations, compared after snapping to what the space can represent.
 
     Args:
         space: The search space, d columns.
-        points: ``(k, d)`` encoded configurations that are used up.
+        points: `(k, d)` encoded configurations that are used.
     """
 
     def __init__(self, space: Space, points: FloatArray) -> None:
         self._space = space
         self._points = points
         self._keys = set(self._key(points))
-        self._added: set[bytes] = set()  # and not in the above
-
-    def __len__(self) -> int:
-        return len(self._keys) + len(self._added)
+        self._added: set[bytes] = set()  # disjoint from `_keys`
 
     @property
     def exhausted(self) -> bool:
-        """Whether the space has no other configuration left."""
-        return len(self) >= self._space.cardinality
+        """Whether every configuration of the space is used."""
+        return len(self._keys) + len(self._added) >= self._space.cardinality
 
     def add(self, points: FloatArray) -> None:
-        """Use up ``(n, d)`` more."""
-        self._added.update(key for key in self._key(points) if key not in self._keys)
+        """Exclude `(n, d)` more points."""
+        self._added |= set(self._key(points)) - self._keys
 
-    def become(self, points: FloatArray) -> None:
-        """The points that are used up are these from now on, and no other.
+    def with_added(self, points: FloatArray) -> ExclusionList:
+        """Return a list of its own that also excludes `(n, d)` more points."""
+        longer = copy.copy(self)
+        longer._added = set(self._added)
+        longer.add(points)
+        return longer
 
-        Where they are those from before and more, only these take time.
-        """
+    def reset(self, points: FloatArray) -> None:
+        """Exclude exactly these points. Fast if they extend the points of the last reset."""
         before = len(self._points)
         if len(points) < before or not np.array_equal(points[:before], self._points):
             self._keys, before = set(), 0
         self._keys.update(self._key(points[before:]))
         self._points = points
-        self._added.clear()
+        self._added = set()
 
-    def new(self, points: FloatArray) -> np.ndarray:
-        """``(n,)`` mask of the points that may be tried; repeats among them count once.
-
-        They keep the space's constraints, and are not used up.
-        """
+    def new(self, points: FloatArray) -> BoolArray:
+        """`(n,)` mask of unused points that satisfy the constraints; the first of equal points."""
         fresh = np.zeros(len(points), dtype=bool)
         here: set[bytes] = set()
         for row, key in enumerate(self._key(points)):
@@ -67,7 +66,7 @@ class Seen:
         return fresh
 
     def unused(self, rng: np.random.Generator, n: int) -> FloatArray:
-        """Up to ``n`` random points that may be tried; none if there are no others to be found."""
+        """Draw up to `n` random unused points; none if no other is found."""
         if self.exhausted:
             return np.empty((0, self._space.dim))
         if self._space.cardinality <= _LISTABLE:
@@ -78,7 +77,7 @@ class Seen:
         return draws[self.new(draws)][:n]
 
     def use_random(self, rng: np.random.Generator) -> FloatArray:
-        """A random point that may be tried, ``(1, d)``, now used up; any, if none is found."""
+        """Draw and exclude an unused point, `(1, d)`; a used one if no other is found."""
         point = self.unused(rng, 1)
         if not len(point):
             point = self._space.snap(self._space.draw(rng, 1))
@@ -86,6 +85,6 @@ class Seen:
         return point
 
     def _key(self, points: FloatArray) -> list[bytes]:
-        # Rounding folds together what differs by an encoding's last bits; + 0.0 turns -0.0 to 0.0.
+        # Rounding removes differences in an encoding's last bits; + 0.0 turns -0.0 into 0.0.
         snapped = np.round(self._space.snap(np.asarray(points, dtype=np.float64)), 12) + 0.0
         return [row.tobytes() for row in snapped]
