@@ -73,13 +73,8 @@ class RuleScheduler(FIFOScheduler):
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Take metric and mode from the Tuner.
 
-        Args:
-            metric: The Tuner's metric, or None.
-            mode: The Tuner's mode, or None.
-            **spec: What else Ray says of the experiment; unused.
-
         Returns:
-            False if metric or mode is given both here and to the scheduler (Ray then raises).
+            False if one of them is given both here and to the scheduler: Ray then raises.
 
         Raises:
             MetricError: One of them cannot be one, or there is a metric and no mode.
@@ -100,11 +95,7 @@ class RuleScheduler(FIFOScheduler):
         return True
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Add a trial. A retry comes here again.
-
-        Args:
-            tune_controller: Ray's controller.
-            trial: The trial: new, to be retried, or of a restored experiment (ended ones too).
+        """Add a trial: a new one, one that is retried, or one of a restored experiment.
 
         Raises:
             MetricError: There is no metric or no mode by now, or the first few trials all ended
@@ -130,20 +121,13 @@ class RuleScheduler(FIFOScheduler):
 
         A report without the metric is skipped: a function may validate every few epochs only.
 
-        Args:
-            tune_controller: Ray's controller.
-            trial: The trial that reports.
-            result: Its report, flattened.
-
         Returns:
             `CONTINUE`, `PAUSE` or `STOP`. `STOP` at `max_t`, by the rule, for an invalid report,
             and for a trial that has ended.
 
         Raises:
-            MetricError: The report has a metric that is no number, or no `time_attr`, and no
-                report of this experiment was valid so far.
-            TrainableError: The trial is to be paused, its function has reported no checkpoint, and
-                no trial that was paused in this experiment ever had one.
+            MetricError: The report is invalid, and no report was valid so far.
+            TrainableError: The trial is to be paused, and no trial so far had a checkpoint.
         """
         if trial.status in (Trial.TERMINATED, Trial.ERROR):
             return self.STOP  # the trial ended while the report was on its way
