@@ -188,10 +188,11 @@ def _take_from_searcher(searcher: Any, trials: tuple[Training, ...]) -> None:
     """Take what the searcher knows of its trials: how they ended, and their fidelity."""
     if isinstance(searcher, BoTorchSearch) and trials:
         history = searcher.history
+        for trial in trials:
+            if trial.trial_id in history:
+                trial.is_full = history.is_full(history[trial.trial_id])
         states = {head.trial_id: head.state for head in history.heads()}
         for trial in trials:
-            if trial.trial_id in states:
-                trial.is_full = history.is_full(history[trial.trial_id])
             state = states.get(trial.trial_id, trial.state)
             if trial.ended_at is not None and not state.is_live:
                 trial.state = state
