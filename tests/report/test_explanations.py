@@ -9,7 +9,7 @@ import pytest
 from made_up import figures, study
 from rich.console import Console
 
-from raytuner.halving.verdict import Action, Verdict
+from raytuner.halving import Action, Verdict
 from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.report import explanations
 from raytuner.report.events import Use
