@@ -16,6 +16,7 @@ from raytuner.history.snapshot import FloatArray
 from raytuner.report import style
 from raytuner.report.model import Surrogate
 from raytuner.space import Column
+from raytuner.space.choices import is_number
 from raytuner.space.domains import Float, Integer
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Axis:
         if n is None or (n > _FEW_LEVELS and not is_category):
             return None
         values = domain.from_units(domain.level_units())
-        if not is_category and all(type(value) in (int, float) for value in values):
+        if not is_category and all(map(is_number, values)):
             return None
         return [style.plain(value, 16) for value in values]
 
@@ -118,9 +119,8 @@ def _ranked(history: History) -> list[Trial]:
 def _sample(history: History) -> list[Trial]:
     """At most `_SHOWN` trials: the best, and an even share of the others."""
     trials, half = _ranked(history), _SHOWN // 2
-    others = trials[half:]
-    step = max(len(others) / half, 1.0)
-    return trials[:half] + [others[int(i)] for i in np.arange(0, len(others), step)]
+    step = math.ceil((len(trials) - half) / half)
+    return trials[:half] + trials[half :: max(step, 1)]
 
 
 def parallel(history: History) -> go.Figure:
