@@ -20,7 +20,7 @@ from raytuner.space import Categorical, Float, Integer, Normal, Space, when
 PACKAGE = Path(raytuner.__file__).parent
 
 _ENGINE = {"errors", "space", "history", "bayes", "halving"}
-_ADAPTERS = _ENGINE | {"ray_report", "search", "schedulers"}
+_ADAPTERS = _ENGINE | {"controller", "search", "schedulers"}
 
 # Each room, and the rooms of ours it may import. A room is a folder or a module of the package.
 ALLOWED: dict[str, set[str]] = {
@@ -30,15 +30,14 @@ ALLOWED: dict[str, set[str]] = {
     "history": {"errors", "folders", "space"},
     "bayes": {"errors", "space", "history"},
     "halving": {"errors", "history"},
-    "ray_report": {"errors"},
-    "controller": set(),
+    "controller": {"errors", "history"},
     "placement": {"errors", "controller"},
-    "search": {"errors", "folders", "ray_report", "space", "history", "bayes", "controller"},
-    "schedulers": {"errors", "ray_report", "space", "history", "bayes", "halving", "controller"},
+    "search": {"errors", "folders", "space", "history", "bayes", "controller"},
+    "schedulers": {"errors", "space", "history", "bayes", "halving", "controller"},
     "report": {"", "errors", "folders", "space", "history", "bayes"},
     "study": _ADAPTERS | {"folders", "report", "controller", "placement"},
     "simulate": _ADAPTERS | {"study"},  # to read a study that ran
-    "integrations": {"", "errors", "folders", "space", "history", "search", "schedulers", "study"},
+    "integrations": {"", "errors", "folders", "space", "history", "bayes", "search", "study"},
     "demo": {"errors", "folders", "space", "history", "search", "schedulers", "study"},
     "cli": _ADAPTERS | {"", "folders", "study", "report", "placement", "simulate", "demo"},
     # The package itself names its rooms for type checkers only, and imports them when asked.

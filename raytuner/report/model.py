@@ -39,7 +39,7 @@ class Prediction(NamedTuple):
 class Surrogate:
     """A Gaussian process fitted to a record.
 
-    It learns transformed values (`raytuner.bayes.outcome`). The transform is affine in the better
+    It learns transformed values (`raytuner.bayes.dataset`). The transform is affine in the better
     half and monotone everywhere, so its inverse gives back the metric: the mean is the median of
     the metric, and the standard deviation half the distance between one deviation up and down.
 

@@ -17,7 +17,7 @@ from raytuner.report import style
 from raytuner.report.model import Surrogate
 from raytuner.space import Column
 from raytuner.space.choices import is_number
-from raytuner.space.domains import Float, Integer
+from raytuner.space.numeric import Float, Integer
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -94,7 +94,7 @@ def test_every_origin_has_its_words(origin: Origin) -> None:
 def test_stops_by_chance_are_grouped_by_the_words_of_their_verdict() -> None:
     history = History(Space({"x": Float(0, 1)}), metric="loss", mode="max")
     for i, (rung, chance) in enumerate(((3, 0.021), (3, 0.004), (9, 0.03))):
-        reason = Verdict(Action.STOP, rung, 2, 5, 1, None, chance, 0.05).reason
+        reason = Verdict(Action.STOP, rung, 2, 5, 1, chance, 0.05).reason
         history.add(f"t{i}", {"x": i / 4})
         history.report(f"t{i}", rung, 0.5)
         history.end(f"t{i}", TrialState.STOPPED_EARLY, reason)

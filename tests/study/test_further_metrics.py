@@ -17,9 +17,9 @@ from click.testing import CliRunner
 from ray import tune
 
 from raytuner.cli import main
+from raytuner.controller.report import read_further
 from raytuner.errors import MetricError
 from raytuner.history import History, Remains, TrialState, salvaged
-from raytuner.ray_report import read_further
 from raytuner.report.figures import Figures
 from raytuner.report.page import render
 from raytuner.search import BoTorchSearch
