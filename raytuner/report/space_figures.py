@@ -27,7 +27,6 @@ _FEW_LEVELS = 60
 _LINE_POINTS = 81
 _GRID_POINTS = 31  # of each hyperparameter of an interaction
 _LABEL = 18  # signs
-_NO_VALUE = "No trial has reported a value yet."
 _NO_MODEL = "Too few values for a model yet."
 
 
@@ -127,7 +126,7 @@ def parallel(history: History) -> go.Figure:
     """Draw parallel coordinates of all trials that have a value, coloured by rank."""
     trials = _ranked(history)
     if not trials:
-        return style.blank(_NO_VALUE)
+        return style.blank(style.NO_VALUE)
     points = history.space.encode([trial.config for trial in trials])
     dimensions = [
         Axis(column).dimension(points[:, j]) for j, column in enumerate(history.space.columns)
@@ -164,7 +163,7 @@ def slice_of(history: History, surrogate: Surrogate | None, column: Column) -> g
     """Draw the metric against one hyperparameter: trials, and the model through the best trial."""
     trials, best = _sample(history), history.best()
     if not trials:
-        return style.blank(_NO_VALUE)
+        return style.blank(style.NO_VALUE)
     axis, j = Axis(column), history.space.columns.index(column)
     at = axis.positions(history.space.encode([trial.config for trial in trials])[:, j])
     if axis.names is not None:  # points of one level lie side by side

@@ -15,7 +15,6 @@ from made_up import RUNGS, SPACE, figures, html_of, study
 from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
 from raytuner.report.figures import Figures
-from raytuner.report.progress_figures import incumbent
 from raytuner.report.space_figures import slice_of
 from raytuner.report.style import MANY, value_axis
 from raytuner.report.text import configuration_as_toml
@@ -116,7 +115,7 @@ def test_many_long_curves_are_thinned_and_keep_their_ends() -> None:
 
 
 def test_many_points_are_drawn_by_the_graphics_card() -> None:
-    kinds = {n: {t.type for t in incumbent(study(n), None, "time").data} for n in (50, 2 * MANY)}
+    kinds = {n: {t.type for t in Figures(study(n)).curves().data} for n in (50, 2 * MANY)}
     assert kinds[50] == {"scatter"}
     assert "scattergl" in kinds[2 * MANY]
 
