@@ -23,8 +23,8 @@ def list_(folder: Folder | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from raytuner import text
     from raytuner.errors import RaytunerError, SettingError
+    from raytuner.report import text
     from raytuner.study.standing import last_news
 
     place = DEFAULT_STORAGE.expanduser() if folder is None else folder
@@ -69,7 +69,7 @@ def show(folder: Folder) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from raytuner import text
+    from raytuner.report import text
     from raytuner.study.summary import summary
 
     study = load(folder)
@@ -109,7 +109,7 @@ def show(folder: Folder) -> None:
 )
 def best(folder: Folder, form: str) -> None:
     """Print the best configuration, to pipe on."""
-    from raytuner import text
+    from raytuner.report import text
 
     study = load(folder)
     trial = study.best

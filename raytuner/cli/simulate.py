@@ -11,7 +11,7 @@ from raytuner.cli.loading import load_workload
 from raytuner.folders import is_uri
 
 if TYPE_CHECKING:
-    from raytuner.simulate import Prediction, Workload
+    from raytuner.simulate import SearchPrediction, Workload
     from raytuner.study import Study
 
 
@@ -70,7 +70,7 @@ def simulate(
     from rich.table import Table
     from rich.text import Text
 
-    from raytuner import text
+    from raytuner.report import text
     from raytuner.simulate import Workload, predict
 
     subject = _subject(study)
@@ -134,7 +134,7 @@ def _subject(study: str) -> Study | Workload:
     return load_workload(study)
 
 
-def _outcome(found: Prediction, several: bool) -> str:
+def _outcome(found: SearchPrediction, several: bool) -> str:
     """What came of it: the best value, or of several objectives how many trials are on the front.
 
     Of a weighted sum it is the best trial's first metric.

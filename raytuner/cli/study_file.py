@@ -134,7 +134,7 @@ def read_study(path: Path) -> dict[str, Any]:
         SpaceError: What it says of the space is no search space.
     """
     from raytuner.placement.gpu_memory import wants_fit, with_gpus
-    from raytuner.placement.request import Request
+    from raytuner.placement.request import ResourceRequest
     from raytuner.space import Space
 
     try:
@@ -164,7 +164,7 @@ def read_study(path: Path) -> dict[str, Any]:
                 if name in _TOP and name not in content and isinstance(amount, _TOP[name][1]):
                     raise SettingError(f"{path}: {_unknown(name, _REQUEST, 'resources.')}")
             one = with_gpus(value, 1) if wants_fit(value) else value
-            Request.of(one, f"{path}: resources")
+            ResourceRequest.of(one, f"{path}: resources")
             found["resources"] = value
         elif key == "priors":
             found["priors"] = {name: _prior(path, name, prior) for name, prior in value.items()}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from raytuner.bayes.dataset import dataset
-from raytuner.bayes.earlier import Task
+from raytuner.bayes.transfer import Task
 from raytuner.errors import ConfigError, MetricError
 from raytuner.history import Goal, Snapshot, TrialState
 from raytuner.search.earlier_study import EarlierStudy, Ran

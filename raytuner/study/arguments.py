@@ -13,12 +13,11 @@ from typing import Any
 
 from ray import tune as ray_tune
 
-from raytuner.errors import InUseError, RaytunerError, SettingError, TrainableError
+from raytuner.errors import InUseError, RaytunerError, SettingError, TrainableError, without_secrets
 from raytuner.folders import DEFAULT_STORAGE, Folder, RemoteFolder, folder_of, in_uri
 from raytuner.history import who_writes
 from raytuner.placement.request import Resources, for_ray
 from raytuner.search.restore import record_at
-from raytuner.secret import without_secrets
 
 _TRIED = ".raytuner-can-write"
 _LONGEST = 200  # bytes of a name: file systems take 255, and Ray's own names are added to it

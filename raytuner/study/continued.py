@@ -16,8 +16,8 @@ from raytuner.placement.silence import Silence
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, SCHEDULERS
 from raytuner.search import BoTorchSearch
 from raytuner.search.again import take_up
-from raytuner.search.botorch_search import DEFAULT_STRATEGY
 from raytuner.search.restore import open_record, record_at
+from raytuner.search.settings import DEFAULT_STRATEGY
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Rule, Space
 from raytuner.study.arguments import Trainable, check_count, check_trainable, with_resources

@@ -7,10 +7,10 @@ from typing import Any
 
 from ray.tune import Stopper
 
-from raytuner import text
 from raytuner.errors import NoResultError, SettingError
 from raytuner.folders import Folder
 from raytuner.history import Cause, History, TrialState, always_failing
+from raytuner.report import text
 
 STOP_AFTER_FAILURES = 5
 """The default number of failures with one cause that end a study without any success."""

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from raytuner.controller.cluster_state import read_cluster
 from raytuner.errors import SettingError
 from raytuner.history import History
-from raytuner.placement.cluster import look
 from raytuner.placement.gpu_memory import probe, with_gpus
 from raytuner.placement.preflight import preflight
-from raytuner.placement.request import Request
+from raytuner.placement.request import ResourceRequest
 from raytuner.search.initial import filled
 from raytuner.space import Config, Space
 
@@ -53,7 +53,7 @@ def fitted(
             "resources['gpu'] is 'fit', which runs a training function for a short time to see its"
             f" memory; of {trainable!r} it cannot: give gpu a number"
         )
-    preflight(Request.of(with_gpus(resources, 1)), look()).require()
+    preflight(ResourceRequest.of(with_gpus(resources, 1)), read_cluster()).require()
     found = probe(trainable, config, resources)
     history.set_meta(
         GPU_PROBE, {"peak": found.peak, "total": found.total, "trials_a_gpu": found.trials}

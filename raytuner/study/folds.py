@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from raytuner.controller.report import read_number
 from raytuner.errors import SettingError, TrainableError
-from raytuner.ray_report import read_number
 from raytuner.study.kept import kept, report_with
 
 Evaluate = Callable[[dict[str, Any], int], Mapping[str, Any]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, SupportsIndex, overload
 
-from raytuner import text
 from raytuner.history import Trial
-from raytuner.html import table
+from raytuner.history.html import table
+from raytuner.report import text
 from raytuner.study.standing import Standing, as_lines, as_text
 from raytuner.study.summary import RUNNING, lines
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from ray.tune import Callback, PlacementGroupFactory
 
+from raytuner.controller.cluster_state import read_cluster
 from raytuner.controller.trial_tracker import TrialTracker
 from raytuner.controller.tuner import request_of_function
 from raytuner.errors import PlacementError, SettingError
-from raytuner.placement.cluster import look
 from raytuner.placement.preflight import preflight
-from raytuner.placement.request import Request
+from raytuner.placement.request import ResourceRequest
 
 
 def trials_at_once(
@@ -33,9 +33,9 @@ def trials_at_once(
         SettingError: Nobody knows how many can; or there is a budget of GPU-hours, which a
             trainer's workers do not count in.
     """
-    if not isinstance(resources, Mapping | Request):
+    if not isinstance(resources, Mapping):
         return max_concurrent
-    request = Request.of(resources)
+    request = ResourceRequest.of(resources)
     if not request.trainer:
         return max_concurrent
     if gpu_hours is not None:
@@ -43,7 +43,7 @@ def trials_at_once(
             "gpu_hours counts what trials request themselves, not what their trainers' workers"
             " hold; bound the study by time_budget_s or num_samples"
         )
-    found = preflight(request, look())
+    found = preflight(request, read_cluster())
     found.require()
     if found.most is None and max_concurrent is None:
         raise SettingError(
@@ -61,7 +61,7 @@ def require_room(runnable: Any) -> None:
     """
     request = request_of_function(runnable)
     if request is not None:
-        preflight(Request.of(request), look()).require()
+        preflight(ResourceRequest.of(request), read_cluster()).require()
 
 
 class Placeable(Callback):
@@ -87,7 +87,7 @@ class Placeable(Callback):
             if trial.is_finished() or asked is None or asked in self._placed:
                 continue
             try:
-                preflight(Request.of(asked), look()).require()
+                preflight(ResourceRequest.of(asked), read_cluster()).require()
             except PlacementError as error:
                 raise PlacementError(f"{error}. The configuration: {trial.config!r}") from None
             self._placed.add(asked)

@@ -16,13 +16,12 @@ from ray.tune import Callback
 from rich.console import Console
 from rich.live import Live
 
-from raytuner.controller.packing import slots
+from raytuner.controller.capacity import slots_on_live_nodes
 from raytuner.history import History, Trial, TrialState, cause
-from raytuner.placement.cluster import nodes
+from raytuner.report.text import count, first_line
 from raytuner.study.metrics import RayMetrics
 from raytuner.study.notebook import Cell
 from raytuner.study.standing import Standing, as_figures, as_picture, as_text, broken
-from raytuner.text import count, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -289,4 +288,4 @@ def room(trials: Sequence[Any]) -> int | None:
     request = trials[-1].placement_group_factory if trials else None
     if request is None or not ray.is_initialized():
         return None
-    return slots(request, [node.total for node in nodes()])
+    return slots_on_live_nodes(request)

@@ -12,13 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from raytuner import text
-from raytuner.errors import RaytunerError
+from raytuner.controller.report import read_further, read_report
+from raytuner.errors import RaytunerError, without_secrets
 from raytuner.history import Goal, Origin, Remains, TrialState
 from raytuner.history.metadata import is_time
 from raytuner.history.sqlite import as_text
-from raytuner.ray_report import read_further, read_report
-from raytuner.secret import without_secrets
+from raytuner.report import text
 from raytuner.space import Space
 from raytuner.study.ends import reason_of
 
@@ -64,13 +63,10 @@ def reports_in(
         further: dict[str, float] = {}
         for row in rows:
             further |= read_further(row, (*goal.metrics, time_attr))
-            try:
-                report = read_report(row, time_attr, goal.required, goal.optional)
-            except RaytunerError:
+            report = read_report(row, time_attr, goal)
+            if report.metrics is None or report.t is None:
                 continue
-            if report is None:
-                continue
-            t, metrics = report
+            t, metrics = report.t, report.metrics
             at = _time(row.get("timestamp"))
             first, *others = goal.metrics
             remains.keep("value", (trial_id, t, metrics[first], at))

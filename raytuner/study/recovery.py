@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raytuner import text
 from raytuner.errors import HistoryError, RaytunerError, SettingError
 from raytuner.folders import Folder, RemoteFolder, folder_of
 from raytuner.history import Goal, History, Remains, Writer, salvaged, set_aside
+from raytuner.report import text
 from raytuner.search.restore import RECORD_FILE, saved_copies
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Space

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytuner import text
 from raytuner.errors import HistoryError, NoResultError, SettingError, TrainableError
 from raytuner.folders import Folder, folder_of
 from raytuner.history import Goal, History, Trial, TrialState, Writer
+from raytuner.report import text
 from raytuner.search.restore import record_at, record_in
 from raytuner.space import Config
 from raytuner.study.confirmed import Confirmed, confirmed
@@ -22,7 +22,8 @@ from raytuner.study.standing import is_running
 if TYPE_CHECKING:
     import pandas as pd
 
-    from raytuner.report import Figures, Prediction, Surrogate
+    from raytuner.report.figures import Figures
+    from raytuner.report.model import Prediction, Surrogate
 
 
 class Study:
@@ -178,7 +179,7 @@ class Study:
 
         Of a study that runs they show it as it was when it was loaded.
         """
-        from raytuner.report import Figures
+        from raytuner.report.figures import Figures
 
         return Figures(self.history)
 
@@ -201,7 +202,7 @@ class Study:
         """How much each hyperparameter matters, the most important first.
 
         Returns:
-            See :func:`raytuner.report.importance.importance`.
+            See :func:`raytuner.report.model.importance`.
 
         Raises:
             HistoryError: Fewer than two configurations have a value.
@@ -291,7 +292,7 @@ class Study:
         Raises:
             SettingError: It cannot be written.
         """
-        from raytuner.report import render
+        from raytuner.report.page import render
 
         if path is not None:
             file = Path(path).expanduser()

@@ -15,9 +15,9 @@ from raytuner.placement.request import Resources, recorded
 from raytuner.placement.silence import Rule as SilenceRule
 from raytuner.placement.silence import Silence
 from raytuner.search import BoTorchSearch
-from raytuner.search.botorch_search import DEFAULT_STRATEGY
 from raytuner.search.recorded import Recorded
 from raytuner.search.restore import record_at
+from raytuner.search.settings import DEFAULT_STRATEGY
 from raytuner.space import Config, Rule, Space
 from raytuner.study.arguments import (
     Trainable,
@@ -95,10 +95,10 @@ def tune(
             :class:`BoTorchSearch`.
         num_samples: Number of trials; -1 for as many as a budget allows.
         resources: What one trial needs, such as ``{"cpu": 2, "gpu": 0.5}``, all that
-            :meth:`raytuner.placement.Request.of` reads, or a function of the configuration that
-            returns such. ``{"gpu": "fit"}`` finds out by a short run how many trials the memory of
-            a GPU holds (:mod:`raytuner.placement.gpu_memory`). None: what the trainable asks for
-            itself, or one CPU.
+            :meth:`raytuner.placement.ResourceRequest.of` reads, or a function of the configuration
+            that returns such. ``{"gpu": "fit"}`` finds out by a short run how many trials the
+            memory of a GPU holds (:mod:`raytuner.placement.gpu_memory`). None: what the trainable
+            asks for itself, or one CPU.
         max_t: Full resource of a trial, in units of ``time_attr``: a trial that gets there is
             complete. Trials that do badly before are stopped (:class:`ASHAScheduler`). None runs
             every trial until its training ends.

@@ -19,9 +19,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from raytuner import BoTorchSearch, text
+from raytuner import BoTorchSearch
 from raytuner.errors import ConfigError, SpaceError
-from raytuner.report import Figures
+from raytuner.report import text
+from raytuner.report.figures import Figures
 from raytuner.report.page import render
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Categorical, Float, Space
