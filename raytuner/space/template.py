@@ -35,7 +35,10 @@ def path_name(path: Path) -> str:
 
 
 class Marked:
-    """A part of a template, the `node`, that is under conditions or a fidelity."""
+    """A part of a template, the `node`, that is a fidelity or under conditions.
+
+    `When` and `Fidelity`, and the forms of them that pass through Ray's Tuner.
+    """
 
     node: Any
 
@@ -189,8 +192,9 @@ def walk(
 
 def rebuilt(node: Any, leaf: Callable[[Any, Path], Any], path: Path = ()) -> Any:
     """Return a copy of a template in which `leaf(node, path)` replaces each leaf and fidelity."""
-    if isinstance(node, When):
-        return When(rebuilt(node.node, leaf, path), node.conditions)
+    if isinstance(node, Marked) and not isinstance(node, Fidelity):
+        inner = rebuilt(node.node, leaf, path)
+        return When(inner, node.conditions) if isinstance(node, When) else inner
     if isinstance(node, Mapping):
         return like(node, {key: rebuilt(v, leaf, (*path, key)) for key, v in node.items()})
     if isinstance(node, list | tuple):
