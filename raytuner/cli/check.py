@@ -32,8 +32,8 @@ def check(
     or --cpus and --gpus; one CPU if nothing says. The exit code is 2 if no node, not even one that
     the autoscaler could add, can ever hold a trial.
     """
+    from raytuner.cli.loading import read_study
     from raytuner.cli.run import resources_of
-    from raytuner.cli.study_file import read_study
     from raytuner.placement import check
 
     settings: dict[str, Any] = {} if study is None else read_study(study)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from raytuner.cli.common import exit_as, quieten_ray, search_options
+from raytuner.cli.common import exit_as, quieten_ray, setting_options
 from raytuner.errors import SettingError
 from raytuner.folders import Folder
 
@@ -25,7 +25,7 @@ from raytuner.folders import Folder
     show_default=True,
     help="Trials at the most; -1 for as many as there is time for.",
 )
-@search_options
+@setting_options(["seed", "storage_path"])
 def demo(
     compare: bool,
     time_budget_s: float,

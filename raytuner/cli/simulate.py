@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     help="Seconds after which the study ends.",
 )
 @click.option(
-    "--max-concurrent",
+    "--max-concurrent-trials",
     type=click.IntRange(min=1),
     help="Trials at a time and proposed ahead.  [default: one ahead]",
 )
@@ -54,7 +54,7 @@ def simulate(
     price_per_hour: float | None,
     num_samples: int | None,
     time_budget_s: float | None,
-    max_concurrent: int | None,
+    max_concurrent_trials: int | None,
     scheduler: str | None,
     startup_s: float | None,
     seed: int,
@@ -89,7 +89,7 @@ def simulate(
             price_per_hour=price_per_hour,
             num_samples=num_samples,
             time_budget_s=time_budget_s,
-            max_concurrent=max_concurrent,
+            max_concurrent=max_concurrent_trials,
             scheduler=scheduler,
             startup_s=startup_s,
             seed=seed,

@@ -20,7 +20,7 @@ from raytuner.history.format import as_text
 from raytuner.ray_report import read_further, read_report
 from raytuner.secret import without_secrets
 from raytuner.space import Space
-from raytuner.study.ends import reason_of
+from raytuner.study.lifecycle import reason_of
 
 _UNKNOWN_END = "recovered from Ray's files, which do not say how it ended"
 _UNREADABLE = (OSError, ValueError, RecursionError, csv.Error)

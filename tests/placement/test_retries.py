@@ -33,7 +33,7 @@ from raytuner.placement.retries import (
     taken_again,
 )
 from raytuner.space import Float, Space
-from raytuner.study.fit import first_config, fitted
+from raytuner.study.resources import first_config, fitted
 
 
 def raised(error: Exception) -> RayTaskError:

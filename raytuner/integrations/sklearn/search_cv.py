@@ -400,7 +400,9 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             "num_samples": part.count,
             "seed": seed,
             "time_budget_s": self._time_left(),
-            "max_concurrent": None if self.n_jobs is None or self.n_jobs < 0 else self.n_jobs,
+            "max_concurrent_trials": None
+            if self.n_jobs is None or self.n_jobs < 0
+            else self.n_jobs,
             "progress": self.verbose > 0,
             # A trial that is never stopped leaves its process as it found it.
             "reuse_actors": steps is None,

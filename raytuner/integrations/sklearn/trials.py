@@ -16,7 +16,7 @@ from raytuner.folders import Folder
 from raytuner.history import Trial, TrialState
 from raytuner.integrations.sklearn.folds import SCORE, Folds, Params, Scored, Steps, mean_score
 from raytuner.space import Config, Space
-from raytuner.study.kept import kept, report_with
+from raytuner.study.cross_validation import checkpoint_state, report_with_state
 
 _FOLDS = "folds"
 _ERROR = "raised"
@@ -141,13 +141,13 @@ def _evaluate(
     try:
         if steps is not None:
             # This search has just written it: none is gone on with in another.
-            before = kept()
+            before = checkpoint_state()
             begun = (0, ()) if before is None else cloudpickle.loads(before)
             grown = folds.grown(params, steps, max_t, begun)
             for t, (found, state) in enumerate(grown, start=begun[0] + 1):
                 report = {SCORE: mean_score(found, metric), _FOLDS: found}
                 if keeps:
-                    report_with(report, _pickled((t, state)))
+                    report_with_state(report, _pickled((t, state)))
                 else:
                     tune.report(report)
         else:

@@ -1,15 +1,18 @@
-"""`raytuner list`, `show` and `best`: what there is, to read and to pipe on."""
+"""`raytuner list`, `show`, `best`, `report` and `export`: the results of studies."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
 from raytuner.cli.common import FOLDER, NOTHING_USABLE, load
+from raytuner.errors import RaytunerError, SettingError
 from raytuner.folders import DEFAULT_STORAGE, Folder, folders_in
 
 _SHOWN = 10
+_FORMATS = {".csv": "csv", ".parquet": "parquet", ".db": "optuna", ".sqlite3": "optuna"}
 
 
 @click.command("list")
@@ -24,7 +27,6 @@ def list_(folder: Folder | None) -> None:
     from rich.text import Text
 
     from raytuner import text
-    from raytuner.errors import RaytunerError, SettingError
     from raytuner.study.standing import last_news
 
     place = DEFAULT_STORAGE.expanduser() if folder is None else folder
@@ -75,8 +77,8 @@ def show(folder: Folder) -> None:
     study = load(folder)
     console = Console()
     console.print(summary(study))
-    ended = study.ranked[:_SHOWN]
-    if not ended:
+    ranked = study.ranked[:_SHOWN]
+    if not ranked:
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("trial", study.metric, study.history.time_attr):
@@ -84,7 +86,7 @@ def show(folder: Folder) -> None:
     table.add_column("state")
     table.add_column("configuration", overflow="fold")
     varies = {column.name for column in study.history.space.columns}
-    for trial in ended:
+    for trial in ranked:
         config = {key: item for key, item in text.flat(trial.config) if key in varies}
         table.add_row(
             str(trial.number),
@@ -111,7 +113,82 @@ def best(folder: Folder, form: str) -> None:
     """Print the best configuration, to pipe on."""
     from raytuner import text
 
-    study = load(folder)
-    trial = study.best
+    config = load(folder).best.config
     write = text.configuration_as_json if form == "json" else text.configuration_as_toml
-    click.echo(write(trial.config).rstrip())
+    click.echo(write(config).rstrip())
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write.  [default: report.html in FOLDER]",
+)
+@click.option("--live", is_flag=True, help="Serve a page that follows the study, until Ctrl-C.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port.  [default: any free]")
+@click.option("--open", "opens", is_flag=True, help="Open it in a browser.")
+def report(
+    folder: Folder, output: Path | None, live: bool, host: str, port: int, opens: bool
+) -> None:
+    """Make a page that shows and explains a study.
+
+    It is one HTML file that opens without a network. With --live it is served from this machine
+    instead, and follows the study while it runs; served at another address than this machine's
+    own, it asks for the token in the link that is printed.
+    """
+    study = load(folder)
+    if not live:
+        file = study.report(output)
+        click.echo(file)
+        if opens:
+            click.launch(str(file))
+        return
+    from raytuner.report.live import Server
+
+    with Server(lambda: load(folder).history, study.path, host=host, port=port) as server:
+        click.echo(f"{server.url}\nCtrl-C ends it.")
+        if opens:
+            click.launch(server.url)
+        try:
+            server.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "parquet", "optuna"]),
+    help="What to write.  [default: by the name of OUTPUT]",
+)
+def export(folder: Folder, output: Path, form: str | None) -> None:
+    """Write the trials of a study to OUTPUT.
+
+    CSV (.csv) and Parquet (.parquet) have a row for each trial. An Optuna storage (.db) has
+    learning curves too, and `optuna-dashboard sqlite:///OUTPUT` opens it.
+    """
+    from raytuner.study.export import write_storage, write_table
+
+    form = form or _FORMATS.get(output.suffix.lower())
+    if form is None:
+        raise SettingError(
+            f"{output} does not say in which format to write: end it in .csv, .parquet or .db, or"
+            " give --format"
+        )
+    study = load(folder)
+    if not output.parent.is_dir():
+        raise SettingError(f"there is no folder {output.parent} to write {output.name} to")
+    try:
+        if form == "optuna":
+            write_storage(study, output)
+        else:
+            write_table(study, output, form)
+    except OSError as error:
+        raise SettingError(f"cannot write {output}: {error.strerror or error}") from error
+    click.echo(f"{len(study.history)} trials written to {output}", err=True)

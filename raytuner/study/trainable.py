@@ -1,0 +1,79 @@
+"""The training function of a study: checked, named, and imported again by its name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from raytuner.errors import TrainableError
+
+# A training function or class, or the name of a registered one; Ray's own type is as wide.
+Trainable = Callable[..., Any] | type | str
+
+
+def check_trainable(trainable: object) -> None:
+    """Check that a training function can take the configuration.
+
+    Raises:
+        TrainableError: It cannot be called, or takes no argument.
+    """
+    if isinstance(trainable, str | type):
+        return
+    if not callable(trainable):
+        raise TrainableError(
+            f"the trainable is {trainable!r} ({type(trainable).__name__}); it must be a function of"
+            " the configuration or a ray.tune.Trainable class"
+        )
+    try:
+        parameters = inspect.signature(trainable).parameters.values()
+    except ValueError:  # built in, without a signature
+        return
+    if not any(p.kind is not p.KEYWORD_ONLY for p in parameters):
+        raise TrainableError(
+            f"the training function {name_of(trainable)} takes no argument; it must take the"
+            " configuration, a dict"
+        )
+
+
+def name_of(trainable: Trainable) -> str:
+    """Return the name of a training function or class."""
+    if isinstance(trainable, str):
+        return trainable
+    inner = getattr(trainable, "func", trainable)  # functools.partial
+    name: str = getattr(inner, "__name__", type(inner).__name__)
+    return name.strip("<>")
+
+
+def path_of(trainable: Trainable) -> str | None:
+    """Return `module:qualified.name` of a function or class; None if it cannot be imported."""
+    module = getattr(trainable, "__module__", None)
+    name = getattr(trainable, "__qualname__", None)
+    importable = module not in (None, "__main__") and name is not None and "<" not in name
+    return f"{module}:{name}" if importable else None
+
+
+def imported(path: str | None) -> Trainable:
+    """Return the training function at `module:qualified.name`.
+
+    Raises:
+        TrainableError: It cannot be imported.
+    """
+    if path is None:
+        raise TrainableError(
+            "the training function of this study was defined in a script, a notebook or another"
+            " function, so that it cannot be imported; pass it as the argument trainable"
+        )
+    try:
+        module, _, name = path.partition(":")
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise TrainableError(
+            f"the training function of this study, {path!r}, cannot be imported ({error}); pass"
+            " it as the argument trainable"
+        ) from None
+    trainable: Trainable = found
+    return trainable
