@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from raytuner.cli.common import given_settings, setting_options
 from raytuner.cli.loading import load_workload
 from raytuner.folders import is_uri
 
@@ -27,21 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--price-per-hour", type=click.FloatRange(min=0), help="Price of one worker for an hour."
 )
-@click.option("--num-samples", type=click.IntRange(min=1), help="Trials.  [default: as recorded]")
-@click.option(
-    "--time-budget-s",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds after which the study ends.",
-)
-@click.option(
-    "--max-concurrent-trials",
-    type=click.IntRange(min=1),
-    help="Trials at a time and proposed ahead.  [default: one ahead]",
-)
-@click.option(
-    "--scheduler",
-    help="asha, promotion, freeze-thaw, ... (docs/search.md).  [default: the study's]",
-)
+@setting_options(["num_samples", "time_budget_s", "max_concurrent_trials", "scheduler"])
 @click.option(
     "--startup-s",
     type=click.FloatRange(min=0),
@@ -52,19 +39,17 @@ def simulate(
     study: str,
     workers: tuple[int, ...],
     price_per_hour: float | None,
-    num_samples: int | None,
-    time_budget_s: float | None,
-    max_concurrent_trials: int | None,
-    scheduler: str | None,
     startup_s: float | None,
     seed: int,
+    **options: Any,
 ) -> None:
     """Predict the time, cost and utilisation of STUDY on other workers.
 
     STUDY is a study's folder: the search runs again on a virtual clock, with the curves and
     durations that were recorded; nothing is trained. Or it is MODULE:FUNCTION, or
     MODULE:FUNCTION:ARGUMENT, of a function that gives a raytuner.simulate.Workload, such as a
-    benchmark: then say how many trials, or for how long.
+    benchmark: then say how many trials, or for how long. Settings that are not given are those of
+    the study, but for one trial proposed ahead.
     """
     from rich.console import Console
     from rich.table import Table
@@ -73,6 +58,9 @@ def simulate(
     from raytuner import text
     from raytuner.simulate import Workload, predict
 
+    settings = given_settings(options)
+    if "max_concurrent_trials" in settings:
+        settings["max_concurrent"] = settings.pop("max_concurrent_trials")
     subject = _subject(study)
     if isinstance(subject, Workload):
         metric, several = subject.metric, False
@@ -87,12 +75,9 @@ def simulate(
             subject,
             workers=count,
             price_per_hour=price_per_hour,
-            num_samples=num_samples,
-            time_budget_s=time_budget_s,
-            max_concurrent=max_concurrent_trials,
-            scheduler=scheduler,
             startup_s=startup_s,
             seed=seed,
+            **settings,
         )
         cost = [f"{found.cost:,.2f}"] if price_per_hour and found.cost is not None else []
         table.add_row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,6 @@ from raytuner.errors import SettingError, SpaceError
 if TYPE_CHECKING:
     from raytuner.search.priors import Near
     from raytuner.space import Space
-
-_UNITS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
 
 
 def seconds(value: float | str, where: str) -> float:
@@ -28,13 +26,17 @@ def seconds(value: float | str, where: str) -> float:
     """
     if not isinstance(value, str):
         return value
-    text = value.lower().strip()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    parts = _DURATION.findall(text)
-    if not parts or _DURATION.sub("", text).strip() or any(u not in _UNITS for _, u in parts):
+    import pandas as pd
+
+    try:
+        is_number = value.replace(".", "", 1).isdecimal()
+        text = re.sub(r"d\b", "D", value.lower())  # pandas' letter for a day
+        found = float(value) if is_number else pd.Timedelta(text).total_seconds()
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
         raise SettingError(f"{where} is {value!r}; write seconds, or such as '45s' or '1h 30min'")
-    return sum(float(n) * _UNITS[unit] for n, unit in parts)
+    return found
 
 
 def space(value: Mapping[str, Any], where: str) -> Space:

@@ -72,11 +72,11 @@ class Progress(Callback):
         study: str | None = None,
         quiet: bool = False,
     ) -> None:
-        self._history = history
-        self._limits = {"num_samples": num_samples, "max_t": max_t, "time_budget_s": time_budget_s}
-        self._figures_file = figures_file
-        self._study = study
-        self._quiet = quiet
+        self.history = history
+        self.limits = {"num_samples": num_samples, "max_t": max_t, "time_budget_s": time_budget_s}
+        self.figures_file = figures_file
+        self.study = study
+        self.quiet = quiet
         self._shown: _Shown | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -85,12 +85,7 @@ class Progress(Callback):
     def setup(self, *args: Any, **info: Any) -> None:
         """Show that something happens: Ray is about to start."""
         if self._shown is None:
-            metrics = None
-            if self._study is not None and ray.is_initialized():
-                metrics = RayMetrics(self._study)
-            self._shown = _Shown(
-                self._history, self._limits, self._figures_file, metrics, self._quiet
-            )
+            self._shown = _Shown(self)
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Open the display if it is not open yet, as in a resumed study."""
@@ -117,22 +112,14 @@ class Progress(Callback):
 class _Shown:
     """An open display, and what it remembers between two updates."""
 
-    def __init__(
-        self,
-        history: Callable[[], History | None],
-        limits: dict[str, Any],
-        figures_file: Path | None,
-        metrics: RayMetrics | None,
-        quiet: bool,
-    ) -> None:
-        self._history = history
-        self._limits = limits
-        self._figures_file = figures_file
-        self._metrics = metrics
-        self._is_for_machines = figures_file is not None or metrics is not None
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        has_metrics = progress.study is not None and ray.is_initialized()
+        self._metrics = RayMetrics(str(progress.study)) if has_metrics else None
+        self._is_for_machines = progress.figures_file is not None or has_metrics
         self._began = self._shown_at = self._written_at = time.monotonic()
-        record = history()
-        counts = {} if record is None else record.counts()
+        history = progress.history()
+        counts = {} if history is None else history.counts()
         self._done_before = sum(n for state, n in counts.items() if not state.is_live)
         self._best: tuple[str, float] | None = None
         self._improved: float | None = None
@@ -144,7 +131,7 @@ class _Shown:
         self._knows_slots = False
         self._slots: int | None = None
         self._has_warned = False
-        self._console: Console | None = None if quiet else Screen(stderr=True)
+        self._console: Console | None = None if progress.quiet else Screen(stderr=True)
         self._live: Live | None = None
         self._cell: Any = None
         self._pause_s = LINE_S
@@ -203,20 +190,20 @@ class _Shown:
         """Write the figures for machines. A full disk is logged once: no result needs them."""
         if self._metrics is not None:
             self._metrics.record(standing)
-        if self._figures_file is None:
+        if (path := self._progress.figures_file) is None:
             return
         try:
-            self._figures_file.parent.mkdir(parents=True, exist_ok=True)
-            with self._figures_file.open("a", encoding="utf-8") as file:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(standing.figures(), default=str) + "\n")
         except OSError as error:
             if not self._has_warned:
-                logger.warning("The figures cannot be written to %s: %s", self._figures_file, error)
+                logger.warning("The figures cannot be written to %s: %s", path, error)
             self._has_warned = True
 
     def _standing(self) -> Standing:
-        history, now = self._history(), time.monotonic()
-        common = {**self._limits, "elapsed_s": now - self._began}
+        history, now = self._progress.history(), time.monotonic()
+        common = {**self._progress.limits, "elapsed_s": now - self._began}
         if history is None:
             return Standing(counts={}, **common)
         counts, best = history.counts(), history.best()

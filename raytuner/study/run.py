@@ -152,11 +152,10 @@ def run(
             ),
         )
         try:
-            finished = _fit(tuner, settings.time_budget_s)
+            tuner.fit()
         finally:
             progress.call("close")
-    finished = finished or any(stopper.why for stopper in stoppers)
-    history = _settled(path, searcher.history, finished)
+    history = _settled(path, searcher.history, any(stopper.why for stopper in stoppers))
     require_success(history, settings.stop_after_failures, path)
     return history
 
@@ -183,7 +182,9 @@ def resume(
             note_run(live, "resumed")
         require_room(runnable)
         tuner = ray_tune.Tuner.restore(location(path), runnable)
-        finished = _fit(tuner, history.get_meta("time_budget_s"))
+        start, budget = time.monotonic(), history.get_meta("time_budget_s")
+        tuner.fit()
+    finished = budget is not None and time.monotonic() - start >= budget
     after = _settled(path, history, finished)
     settings = history.get_meta("settings") or {}
     default = SETTINGS["stop_after_failures"].default
@@ -285,13 +286,6 @@ def _program() -> str | None:
     """
     name = Path(sys.argv[0]).name if sys.argv else ""
     return None if name in ("", "-c", "ipykernel_launcher.py") else name
-
-
-def _fit(tuner: ray_tune.Tuner, time_budget_s: float | None) -> bool:
-    """Run to the end, and return whether the time is used up."""
-    start = time.monotonic()
-    tuner.fit()
-    return time_budget_s is not None and time.monotonic() - start >= time_budget_s
 
 
 def _settled(path: Folder, known: History, finished: bool) -> History:

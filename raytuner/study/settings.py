@@ -4,6 +4,7 @@
 `Study.extend` may change all derive from the fields of `StudySettings`.
 """
 
+# ruff: noqa: RUF009  `_set` returns a field
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,6 +59,11 @@ class About:
 
 def _about(*given: Any, **more: Any) -> dict[str, About]:
     return {"about": About(*given, **more)}
+
+
+def _set(default: Any, *given: Any, **more: Any) -> Any:
+    """Return a field with a default; see `About` for the rest."""
+    return field(default=default, metadata=_about(*given, **more))
 
 
 @dataclass(frozen=True)
@@ -134,114 +140,80 @@ class StudySettings:
         metadata=_about(use=Use.CHANGE, parse=parsing.space)
     )
     _: KW_ONLY
-    metric: str | Sequence[str] | None = field(
-        default=None, metadata=_about("What the function reports, to be optimised.")
-    )
+    metric: str | Sequence[str] | None = _set(None, "What the function reports, to be optimised.")
     mode: str | Sequence[str] = field(metadata=_about("min or max."))
     num_samples: int = field(
         metadata=_about("Number of trials; -1 for as many as a budget allows.", Use.KEEP)
     )
-    max_t: float | None = field(
-        default=None,
-        metadata=_about("Reports of a full training; turns early stopping on.", Use.RUN),
+    max_t: float | None = _set(
+        None, "Reports of a full training; turns early stopping on.", Use.RUN
     )
-    grace_period: float = field(default=1, metadata=_about("No trial stops before this.", Use.RUN))
-    reduction_factor: int = field(
-        default=3, metadata=_about("About one trial in so many continues at a rung.", Use.RUN)
+    grace_period: float = _set(1, "No trial stops before this.", Use.RUN)
+    reduction_factor: int = _set(3, "About one trial in so many continues at a rung.", Use.RUN)
+    scheduler: str | TrialScheduler | None = _set(
+        None, "asha, promotion, freeze-thaw, ... (docs/search.md)", Use.RUN
     )
-    scheduler: str | TrialScheduler | None = field(
-        default=None, metadata=_about("asha, promotion, freeze-thaw, ... (docs/search.md)", Use.RUN)
+    strategy: str = _set(
+        "bayes", "bayes, evolution, random, grid, ... (docs/search.md)", Use.SEARCH | Use.KEEP
     )
-    strategy: str = field(
-        default="bayes",
-        metadata=_about(
-            "bayes, evolution, random, grid, ... (docs/search.md)", Use.SEARCH | Use.KEEP
-        ),
+    time_budget_s: float | None = _set(
+        None, "Seconds for the search, or such as '1h 30min'.", Use.RUN, parsing.seconds
     )
-    time_budget_s: float | None = field(
-        default=None,
-        metadata=_about("Seconds for the search, or such as '1h 30min'.", Use.RUN, parsing.seconds),
+    gpu_hours: float | None = _set(None, "GPU-hours for the search.", Use.RUN)
+    stop_after_failures: int = _set(
+        5, "Stop once so many trials failed for one cause and none succeeded; 0: never.", Use.RUN
     )
-    gpu_hours: float | None = field(
-        default=None, metadata=_about("GPU-hours for the search.", Use.RUN)
+    max_silence_s: float | None = _set(
+        None, "Seconds after which a silent trial is ended.", Use.RUN, parsing.seconds
     )
-    stop_after_failures: int = field(
-        default=5,
-        metadata=_about(
-            "Stop once so many trials failed for one cause and none succeeded; 0: never.", Use.RUN
-        ),
+    on_silence: Literal["retry", "fail", "warn"] = _set("retry", "How it is ended.", Use.RUN)
+    curves: Sequence[str] = _set((), "Further metric of which all values are kept.", Use.SEARCH)
+    resources: Resources | None = _set(None, use=Use.RUN, parse=parsing.resources)
+    max_concurrent_trials: int | None = _set(None, "The most trials at a time.", Use.RUN)
+    storage_path: str | Folder | None = _set(
+        None, "Folder that the results' own folder is made in, or its URI."
     )
-    max_silence_s: float | None = field(
-        default=None,
-        metadata=_about("Seconds after which a silent trial is ended.", Use.RUN, parsing.seconds),
+    name: str | None = _set(None, "Name of the results' own folder.")
+    seed: int | None = _set(None, "Seed of the search.", Use.KEEP)
+    points_to_evaluate: Sequence[Config] | None = _set(None, use=Use.SEARCH)
+    evaluated_rewards: Sequence[float | Mapping[str, float]] | None = _set(None, use=Use.SEARCH)
+    parameter_constraints: Sequence[Rule] = _set((), use=Use.SEARCH | Use.CHANGE)
+    outcome_constraints: Sequence[str] = _set((), use=Use.SEARCH)
+    weights: Sequence[float] | None = _set(None, use=Use.SEARCH)
+    cost: str | None = _set(None, use=Use.SEARCH)
+    standard_error: str | None = _set(None, use=Use.SEARCH)
+    earlier: Sequence[str | Path | Folder | Study | pd.DataFrame] = _set(
+        (), "Folder of an earlier study to learn from.", Use.SEARCH
     )
-    on_silence: Literal["retry", "fail", "warn"] = field(
-        default="retry", metadata=_about("How it is ended.", Use.RUN)
+    priors: Mapping[str, Near | Mapping[Any, float] | Any] | None = _set(
+        None, use=Use.SEARCH, parse=parsing.priors
     )
-    curves: Sequence[str] = field(
-        default=(), metadata=_about("Further metric of which all values are kept.", Use.SEARCH)
-    )
-    resources: Resources | None = field(
-        default=None, metadata=_about(use=Use.RUN, parse=parsing.resources)
-    )
-    max_concurrent_trials: int | None = field(
-        default=None, metadata=_about("The most trials at a time.", Use.RUN)
-    )
-    storage_path: str | Folder | None = field(
-        default=None, metadata=_about("Folder that the results' own folder is made in, or its URI.")
-    )
-    name: str | None = field(default=None, metadata=_about("Name of the results' own folder."))
-    seed: int | None = field(default=None, metadata=_about("Seed of the search.", Use.KEEP))
-    points_to_evaluate: Sequence[Config] | None = field(
-        default=None, metadata=_about(use=Use.SEARCH)
-    )
-    evaluated_rewards: Sequence[float | Mapping[str, float]] | None = field(
-        default=None, metadata=_about(use=Use.SEARCH)
-    )
-    parameter_constraints: Sequence[Rule] = field(
-        default=(), metadata=_about(use=Use.SEARCH | Use.CHANGE)
-    )
-    outcome_constraints: Sequence[str] = field(default=(), metadata=_about(use=Use.SEARCH))
-    weights: Sequence[float] | None = field(default=None, metadata=_about(use=Use.SEARCH))
-    cost: str | None = field(default=None, metadata=_about(use=Use.SEARCH))
-    standard_error: str | None = field(default=None, metadata=_about(use=Use.SEARCH))
-    earlier: Sequence[str | Path | Folder | Study | pd.DataFrame] = field(
-        default=(), metadata=_about("Folder of an earlier study to learn from.", Use.SEARCH)
-    )
-    priors: Mapping[str, Near | Mapping[Any, float] | Any] | None = field(
-        default=None, metadata=_about(use=Use.SEARCH, parse=parsing.priors)
-    )
-    searcher: Searcher | None = field(default=None, metadata=_about())
-    time_attr: str = field(default="training_iteration", metadata=_about(use=Use.KEEP))
-    reuse_actors: bool = field(default=False, metadata=_about(use=Use.RUN))
-    callbacks: Sequence[Callback] = field(default=(), metadata=_about(use=Use.CHANGE))
-    progress: bool = field(default=True, metadata=_about(use=Use.CHANGE))
+    searcher: Searcher | None = _set(None)
+    time_attr: str = _set("training_iteration", use=Use.KEEP)
+    reuse_actors: bool = _set(False, use=Use.RUN)
+    callbacks: Sequence[Callback] = _set((), use=Use.CHANGE)
+    progress: bool = _set(True, use=Use.CHANGE)
 
     def __post_init__(self) -> None:
         from raytuner.placement.silence import Silence
         from raytuner.study.trainable import check_trainable
 
-        _check_whole("num_samples", self.num_samples, -1, "at least 1, or -1 for no limit")
+        check_trainable(self.trainable)
         if self.num_samples == 0:
             raise SettingError("num_samples is 0; it must be at least 1, or -1 for no limit")
+        for name, least, valid in _WHOLE:
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value, int) and value >= least):
+                raise SettingError(f"{name} is {value!r}; it must be {valid}")
         for name in ("time_budget_s", "gpu_hours"):
-            amount = getattr(self, name)
-            if amount is not None and not (_is_number(amount) and amount > 0):
-                raise SettingError(f"{name} is {amount!r}; it must be a number above 0")
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value, int | float) and value > 0):
+                raise SettingError(f"{name} is {value!r}; it must be a number above 0")
         if self.num_samples == -1 and self.time_budget_s is None and self.gpu_hours is None:
             raise SettingError(
                 "num_samples is -1 (no limit) and there is no time_budget_s or gpu_hours to end the"
                 " study"
             )
-        check_trainable(self.trainable)
-        _check_whole(
-            "stop_after_failures",
-            self.stop_after_failures,
-            0,
-            "a whole number: at least 1, or 0 to run all trials however many fail",
-        )
-        if self.max_concurrent_trials is not None:
-            _check_whole("max_concurrent_trials", self.max_concurrent_trials, 1, "at least 1")
         Silence(self.max_silence_s, self.on_silence)  # checks both
         for name in names(Use.SEARCH):
             if self.searcher is not None and self._gives(name):
@@ -253,7 +225,7 @@ class StudySettings:
         value = getattr(self, name)
         if isinstance(value, str):
             return bool(value != SETTINGS[name].default)
-        return value is not None and len(value) > 0
+        return value is not None and len(value) > 0  # also of an array
 
     def for_search(self) -> dict[str, Any]:
         """Return the arguments of a new `BoTorchSearch`."""
@@ -355,13 +327,20 @@ def kept_resources(history: History, call: str) -> Resources | None:
     return resources
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+# The settings that are whole numbers, the least of each, and what is valid.
+_WHOLE = (
+    ("num_samples", -1, "at least 1, or -1 for no limit"),
+    (
+        "stop_after_failures",
+        0,
+        "a whole number: at least 1, or 0 to run all trials however many fail",
+    ),
+    ("max_concurrent_trials", 1, "at least 1"),
+)
 
 
-def _check_whole(name: str, value: object, least: int, valid: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SettingError(f"{name} is {value!r}; it must be {valid}")
+def _is_number(value: object, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _as_json(value: Any) -> Any:
