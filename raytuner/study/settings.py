@@ -222,10 +222,9 @@ class StudySettings:
                 )
 
     def _gives(self, name: str) -> bool:
-        value = getattr(self, name)
-        if isinstance(value, str):
-            return bool(value != SETTINGS[name].default)
-        return value is not None and len(value) > 0  # also of an array
+        value, default = getattr(self, name), SETTINGS[name].default
+        # Only texts are compared: an array has no single truth.
+        return value is not default and not (isinstance(value, str) and value == default)
 
     def for_search(self) -> dict[str, Any]:
         """Return the arguments of a new `BoTorchSearch`."""
