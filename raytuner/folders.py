@@ -102,16 +102,21 @@ class RemoteFolder:
         return data
 
     def write(self, file: str, data: bytes) -> None:
-        """Put a file there, as a whole, in the place of one of this name."""
+        """Write a file as a whole, in place of one of this name."""
         system, path = self._place
+        # In an object store a file appears once it is whole. Elsewhere a reader could see a part.
+        is_whole = system.type_name in _OBJECT_STORES
+        draft = f"{path}/{file}" if is_whole else f"{path}/.{file}.draft"
         with _reached():
             try:
-                stream = system.open_output_stream(f"{path}/{file}", compression=None)
-            except FileNotFoundError:  # a file system that has folders, unlike an object store
+                stream = system.open_output_stream(draft, compression=None)
+            except FileNotFoundError:  # a file system that has folders
                 system.create_dir(path)
-                stream = system.open_output_stream(f"{path}/{file}", compression=None)
+                stream = system.open_output_stream(draft, compression=None)
             with stream:
                 stream.write(data)
+            if not is_whole:
+                system.move(draft, f"{path}/{file}")
 
     def delete(self, file: str) -> None:
         """Remove a file; FileNotFoundError if there is none."""
@@ -158,6 +163,7 @@ Folder = Path | RemoteFolder
 DEFAULT_STORAGE = Path("~/raytuner_results")
 """The folder of studies whose ``storage_path`` is not given."""
 
+_OBJECT_STORES = ("s3", "gcs", "abfs")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 

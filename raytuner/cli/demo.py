@@ -29,6 +29,7 @@ def demo(compare: bool, **options: Any) -> None:
     from raytuner.demo.run import run_demo
 
     quieten_ray()
-    settings = {"time_budget_s": 90.0, "num_samples": 60, "seed": 0, "storage_path": None}
+    settings: dict[str, Any] = {"time_budget_s": 90.0, "num_samples": 60}
+    settings |= {"seed": 0, "storage_path": None}
     settings |= given_settings(options)
     exit_as(run_demo(Console(), compare=compare, **settings))

@@ -1,22 +1,22 @@
-"""The record of a search: trials, their states, their values by resource, and what is pending.
+"""The record of a search: trials with their states and values, and the file that mirrors them.
 
-The one mutable store is :class:`History`; everything that learns from it reads a frozen
-:class:`Snapshot`. The file format is described in :mod:`raytuner.history.format`.
+`History` is the one mutable store. What learns from it reads a frozen `Snapshot`. The format of the
+file is described in `raytuner.history.sqlite`.
 """
 
-from raytuner.history.change import Change
 from raytuner.history.failures import Cause, Repeats, always_failing, cause, causes
-from raytuner.history.format import FORMAT_VERSION
-from raytuner.history.fronts import fronts, non_dominated, spread
+from raytuner.history.file import set_aside
 from raytuner.history.goal import Goal, Objective, OutcomeConstraint
 from raytuner.history.history import History
+from raytuner.history.lock import Writer, held, who_writes
+from raytuner.history.opaque import OpaqueValue
+from raytuner.history.ranking import fronts, non_dominated, spread
 from raytuner.history.recovery import Remains, Salvage, salvaged
 from raytuner.history.snapshot import Snapshot
-from raytuner.history.stand_in import StandIn
-from raytuner.history.started import note_start, start_of, starts
-from raytuner.history.store import Store, set_aside
-from raytuner.history.trial import Origin, Trial, TrialState, proposal_counts
-from raytuner.history.writer import Writer, held, who_writes
+from raytuner.history.sqlite import FORMAT_VERSION
+from raytuner.history.table import Table
+from raytuner.history.trial import Change, Origin, Trial, TrialState, proposal_counts
+from raytuner.history.upload import record_exists
 
 __all__ = [
     "FORMAT_VERSION",
@@ -25,14 +25,14 @@ __all__ = [
     "Goal",
     "History",
     "Objective",
+    "OpaqueValue",
     "Origin",
     "OutcomeConstraint",
     "Remains",
     "Repeats",
     "Salvage",
     "Snapshot",
-    "StandIn",
-    "Store",
+    "Table",
     "Trial",
     "TrialState",
     "Writer",
@@ -42,12 +42,10 @@ __all__ = [
     "fronts",
     "held",
     "non_dominated",
-    "note_start",
     "proposal_counts",
+    "record_exists",
     "salvaged",
     "set_aside",
     "spread",
-    "start_of",
-    "starts",
     "who_writes",
 ]

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from raytuner.history.history import History
-from raytuner.history.started import start_of
 from raytuner.history.trial import Origin, Trial, TrialState
 
 _NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
@@ -116,9 +115,9 @@ def always_failing(history: History, at_least: int, since: float, now: float) ->
         return None
     ends = [(head, head.ended_at or now) for head in ended]
     first = min(end for _, end in ends)
-    longest = max(end - (start_of(history, h.trial_id) or h.proposed_at) for h, end in ends)
-    for trial_id in history.live():
-        start = start_of(history, trial_id)
+    longest = max(end - (h.started_at or h.proposed_at) for h, end in ends)
+    for head in history.heads():
+        start = head.started_at if head.state.is_live else None
         if start is not None and (start < first or now - start > longest):
             return None
     return found

@@ -1,68 +1,83 @@
-"""What can be saved of a damaged record.
+"""Recovery of damaged records.
 
-A row counts that passes its check (:mod:`raytuner.history.format`): nothing is guessed or mended.
-Rows of formats 1 and 2, which have none, count if they are what a record holds.
+SQLite reads what it can of the file. Only rows count that pass their check: nothing is guessed.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from raytuner.errors import HistoryError
-from raytuner.history.beside import is_time, misshapen
-from raytuner.history.format import COLUMNS, KEYS, Row, as_kept, crc_of
-from raytuner.history.goal import Goal, names_of
+from raytuner.history.goal import Goal
 from raytuner.history.history import History
-from raytuner.history.pages import rows_in
-from raytuner.history.stand_in import with_stand_ins
-from raytuner.history.store import Store
+from raytuner.history.metadata import is_time, misshapen
+from raytuner.history.opaque import with_opaque_values
+from raytuner.history.sqlite import COLUMNS, KEYS, Row, as_kept, connect, crc_of, create
 from raytuner.history.trial import Origin, TrialState
 from raytuner.space import Space
 
-_ESSENTIAL = ("space", "metric", "mode", "time_attr")
+_ESSENTIAL = ("space", "goal", "time_attr")
 _UNLOADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+_SKIP = 2**20  # rows, to pass over at most on the way to the next page that can be read
 
 
 @dataclass
 class Remains:
-    """Rows of a record by table and key, from one place or several.
+    """Rows of a record by table and key, from one or several places.
 
     Attributes:
-        tables: ``meta``, ``trial``, ``value``, ``other`` and ``last``: the rows by key.
-        is_checked: Whether every row has passed a check.
+        tables: The rows of each table (see `raytuner.history.sqlite`) by key.
     """
 
     tables: dict[str, dict[Row, Row]] = field(default_factory=lambda: {name: {} for name in KEYS})
-    is_checked: bool = True
 
     @classmethod
     def of(cls, path: Path) -> Remains:
-        """All that can still be read of the record at ``path``, whatever state it is in."""
-        checked, unchecked = cls(), cls(is_checked=False)
-        for row in rows_in(path):
+        """Return what can still be read of the record at `path`, whatever its state."""
+        remains = cls()
+        for mends in (False, True):
+            if any(remains.tables.values()) or not path.is_file():
+                break
+            with TemporaryDirectory(prefix="raytuner-") as folder:
+                copy = Path(folder) / "record"
+                for end in ("", "-wal"):
+                    with suppress(FileNotFoundError):
+                        shutil.copyfile(f"{path}{end}", f"{copy}{end}")
+                if mends:
+                    _mend_first_page(copy)
+                remains._scan(copy)
+        return remains
+
+    def _scan(self, path: Path) -> None:
+        with suppress(sqlite3.Error, HistoryError), closing(connect(str(path), path)) as db:
+            db.execute("PRAGMA trusted_schema = OFF")
+            db.text_factory = bytes
+            trials: set[Any] = set()
             for table in COLUMNS:
-                for remains, columns in ((checked, row[:-1]), (unchecked, row)):
-                    try:
-                        kept = as_kept(table, columns)
-                    except (ValueError, TypeError, OverflowError):
-                        continue
-                    if remains is unchecked or crc_of(table, kept) == row[-1]:
-                        remains.keep(table, kept)
-        has_any = any(checked.tables.values())
-        return checked if has_any or not any(unchecked.tables.values()) else unchecked
+                for row in _rows_in(db, table, trials):
+                    with suppress(ValueError, TypeError, OverflowError):
+                        texts = [one.decode() if isinstance(one, bytes) else one for one in row]
+                        kept = as_kept(table, texts[:-1])
+                        if crc_of(table, kept) == texts[-1]:
+                            self.keep(table, kept)
+                            trials.update([kept[0]] if table == "trial" else [])
 
     def keep(self, table: str, row: Sequence[Any]) -> None:
-        """Keep a row, in the place of one with the same key."""
+        """Keep a row, in place of one with the same key."""
         kept = as_kept(table, row)
         self.tables[table][kept[: KEYS[table]]] = kept
 
     def fill(self, other: Remains) -> int:
-        """Take from ``other`` what is missing or unusable here; return how many rows but meta's."""
+        """Take from `other` what is missing here. Return the number of new rows without meta's."""
         added = 0
         for table, rows in other.tables.items():
             for key, row in rows.items():
@@ -70,11 +85,10 @@ class Remains:
                 if is_odd or key not in self.tables[table]:
                     self.keep(table, row)
                     added += table != "meta"
-        self.is_checked = self.is_checked and other.is_checked
         return added
 
     def meta(self, key: str) -> Any:
-        """Return a value kept beside the trials; None if it is not there or cannot be used."""
+        """Return a metadata value; None if it is missing or cannot be used."""
         row = self.tables["meta"].get((key,))
         try:
             value = None if row is None else json.loads(row[1])
@@ -85,12 +99,12 @@ class Remains:
 
 @dataclass(frozen=True)
 class Salvage:
-    """A whole record made of what was left of one.
+    """A whole record made of what is left of one.
 
     Attributes:
         history: The record, in memory.
-        values: How many values it has.
-        lost: What is known to be missing, a line each; empty if nothing is.
+        values: Its number of values.
+        lost: What is known to be missing, one line each.
     """
 
     history: History
@@ -99,83 +113,112 @@ class Salvage:
 
 
 def salvaged(remains: Remains, where: Path) -> Salvage:
-    """A record of all that is left.
+    """Return a record of everything that is left.
 
     Args:
         remains: The rows.
-        where: The file or folder they come from, for messages.
+        where: The file or folder that they come from, for messages.
 
     Raises:
         HistoryError: The search space or the goal is lost.
     """
     missing = [key for key in _ESSENTIAL if remains.meta(key) is None]
     if missing:
+        said = " and ".join("metric and mode" if key == "goal" else key for key in missing)
         raise HistoryError(
-            f"nothing can be recovered from {where}: nothing there says what the study's"
-            f" {' and '.join(missing)} was; give it"
+            f"nothing can be recovered from {where}: nothing there says what the study's {said}"
+            " was; give it"
         )
-    space = Space.from_spec(with_stand_ins(remains.meta("space")))
+    space = Space.from_spec(with_opaque_values(remains.meta("space")))
     lost: list[str] = []
-    store, heads = Store(), _usable_heads(remains, space, lost)
-    with store.event():
-        for (key,), (_, text) in remains.tables["meta"].items():
-            if key == "format" or text == "null":
-                continue
-            if (value := remains.meta(key)) is not None:
-                store.set_meta(key, value)
-            else:
-                lost.append(
-                    f"{key!r}, since what it holds is not what a study keeps under that name"
-                )
-        for number, head in enumerate(heads):
-            store.put_trial((head[0], number, *head[2:]))
-        known = {head[0] for head in heads}
-        values = [row for row in remains.tables["value"].values() if math.isfinite(row[1])]
-        times = [row for row in values if row[0] in known]
-        for row in times:
-            store.put_value(row[0], row[1], _value(row[2]), row[3])
-        for row in remains.tables["other"].values():
-            if row[0] in known:
-                store.put_other(row[0], row[1], row[2], _value(row[3]))
-        for trial_id, text in remains.tables["last"].values():
-            if trial_id in known:
-                store.put_last(trial_id, _metrics(text))
-    homeless = [row for row in values if row[0] not in known]
-    if homeless:
+    meta = []
+    for (key,), row in remains.tables["meta"].items():
+        if key == "format" or row[1] == "null":
+            continue
+        if remains.meta(key) is not None:
+            meta.append(row)
+        else:
+            lost.append(f"{key!r}, since its value is not what a study stores under that name")
+    heads = _usable_heads(remains, space, lost)
+    known = {head[0] for head in heads}
+    values = [row for row in remains.tables["value"].values() if math.isfinite(row[1])]
+    rows: dict[str, list[Row]] = {
+        "meta": meta,
+        "trial": [(head[0], number, *head[2:]) for number, head in enumerate(heads)],
+        "value": sorted((row for row in values if row[0] in known), key=lambda row: row[:2]),
+        "other": [row for row in remains.tables["other"].values() if row[0] in known],
+        "last": [
+            row for row in remains.tables["last"].values() if row[0] in known and _is_last(row[1])
+        ],
+    }
+    if homeless := [row for row in values if row[0] not in known]:
         lost.append(
             f"{len(homeless)} values of {len({row[0] for row in homeless})} trials whose"
             " configuration is lost"
         )
-    return Salvage(History.of_store(store, space), len(times), tuple(lost))
+    return Salvage(History.of_rows(rows, space), len(rows["value"]), tuple(lost))
+
+
+def _rows_in(db: sqlite3.Connection, table: str, trials: set[Any]) -> Iterator[Row]:
+    """Yield the rows of a table that SQLite can read, some of them twice."""
+    if table in ("value", "other"):
+        # These tables are ordered by trial: a damaged page costs some values of few trials.
+        for trial_id in trials:
+            for order in ("ASC", "DESC"):
+                query = f"SELECT * FROM {table} WHERE trial_id = ? ORDER BY t {order}"
+                with suppress(sqlite3.Error):
+                    yield from db.execute(query, (trial_id,))
+        return
+    for sign, after, order in ((1, ">", "ASC"), (-1, "<", "DESC")):
+        query = f"SELECT rowid, * FROM {table} WHERE rowid {after} ? ORDER BY rowid {order}"
+        last, skip = -sign * 2**62, 0
+        while skip <= _SKIP:
+            try:
+                for rowid, *row in db.execute(query, (last + sign * skip,)):
+                    last, skip = rowid, 0
+                    yield tuple(row)
+                break
+            except sqlite3.Error:
+                skip = max(1, 2 * skip)  # pass over the page that cannot be read
+
+
+def _mend_first_page(path: Path) -> None:
+    """Write the first page of a new record over that of a file that SQLite does not open.
+
+    That page holds the names of the tables and where they begin, which is the same in each record.
+    """
+    draft = path.with_name("empty")
+    with closing(connect(str(draft), draft)) as db:
+        create(db, [])
+    empty = draft.read_bytes()
+    page = bytearray(empty[:4096])
+    page[92:96] = bytes(4)  # SQLite then takes the number of pages from the size of the file
+    if path.with_name(f"{path.name}-wal").exists():
+        page[18:20] = b"\x02\x02"  # SQLite's mark: there is a write-ahead log
+    rest = path.read_bytes()[len(page) :]
+    path.write_bytes(page + rest.ljust(len(empty) - len(page), b"\0"))  # every table begins in it
 
 
 def _is_usable(key: str, value: Any) -> bool:
-    """Whether a record can have a value beside its trials. It may raise instead of False."""
+    """Whether a record can have a metadata value. This may raise an error instead."""
     if key == "space":
-        Space.from_spec(with_stand_ins(value))
-    elif key == "goal" and value is not None:
-        names_of("mode", [one.mode for one in Goal.from_json(value).objectives])
-    elif key in ("metric", "mode") and value is not None:
-        return isinstance(value, str) and bool(
-            names_of("mode" if key == "mode" else "metric", value)
-        )
+        Space.from_spec(with_opaque_values(value))
+    elif key == "goal":
+        objectives = Goal.from_json(value).objectives
+        Goal.of([one.metric for one in objectives], [one.mode for one in objectives])
     return misshapen({key: value}) is None
 
 
-def _metrics(kept: str) -> dict[str, float]:
-    """Return the last values of a trial's metrics, by name; empty if they cannot be read."""
+def _is_last(text: str) -> bool:
     try:
-        return {name: float(_value(value)) for name, value in json.loads(kept).items()}
+        values = json.loads(text).values()
     except _UNLOADABLE:
-        return {}
-
-
-def _value(kept: float | None) -> float:
-    return math.nan if kept is None else kept
+        return False
+    return all(value is None or isinstance(value, int | float) for value in values)
 
 
 def _usable_heads(remains: Remains, space: Space, lost: list[str]) -> list[Row]:
-    """The rows of trials that a record can hold, by number; ``lost`` says of the others."""
+    """Return the rows of trials that a record can hold, by number. Note the others in `lost`."""
     heads = sorted(remains.tables["trial"].values(), key=lambda row: row[1])
     numbers = {row[1] for row in heads}
     gaps = max(numbers, default=-1) + 1 - len(numbers)
@@ -186,7 +229,7 @@ def _usable_heads(remains: Remains, space: Space, lost: list[str]) -> list[Row]:
         try:
             space.load(json.loads(head[2]))
             TrialState(head[3]), Origin(head[5])
-            if not (is_time(head[6]) and is_time(head[7] or 0.0)):
+            if not all(is_time(at or 0.0) for at in head[6:]):
                 raise ValueError("its times are not numbers of seconds")
         except _UNLOADABLE as error:
             lost.append(f"trial {head[0]!r}: {error}")

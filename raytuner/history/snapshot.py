@@ -1,13 +1,17 @@
-"""What a model learns from: the record at one moment, as arrays."""
+"""Snapshots: the table of trials at one moment as the arrays that a model learns from."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
-from raytuner.history.trial import TrialState
+from raytuner.history.goal import Goal
+from raytuner.history.trial import Entry, TrialState
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -16,29 +20,29 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The record at one moment: k trials and m observations, in d encoded dimensions.
+    """The trials at one moment: k trials with m observations in d encoded dimensions.
 
-    Built in one pass by :meth:`raytuner.history.History.snapshot`; all arrays are read-only.
+    `raytuner.history.History.snapshot` builds it. All arrays are read-only.
 
     Attributes:
         trial_ids: The k trial ids, in the order of proposal.
         states: The k states.
-        points: ``(k, d)`` encoded configuration of each trial, in [0, 1].
-        trial: ``(m,)`` row of ``points`` that each observation belongs to.
-        t: ``(m,)`` resource at which each observation was made, in units of ``time_attr``.
-        y: ``(m,)`` objective, **larger is better** (the metric, negated for mode "min"; of several
-            objectives the weighted sum, or without weights the first). May hold NaN and infinities,
-            as reported.
-        final: ``(m,)`` whether the observation is the last of a COMPLETED trial.
+        points: `k x d`-dim encoded configuration of each trial, in [0, 1].
+        trial: `m`-dim row of `points` that each observation belongs to.
+        t: `m`-dim resource at which each observation was made, in units of `time_attr`.
+        y: `m`-dim objective, **larger is better**: the metric, negated for mode "min"; with several
+            objectives the weighted sum or, without weights, the first. It may hold NaN and
+            infinities, as reported.
+        final: `m`-dim whether the observation is the last of a COMPLETED trial.
         max_t: A trial's full resource, if known.
-        others: ``(m, k)`` what else is to be large (:meth:`raytuner.history.Goal.outcomes`): the
-            other objectives, then the slack of each outcome constraint, which is 0 or more within
-            its bound. None: there is nothing else, k = 0.
-        n_objectives: How many objectives there are, ``y`` included.
-        cost: ``(k,)`` what each trial would cost in full, by what it has cost so far; NaN where
-            nothing is known. None: costs play no part.
-        standard_error: ``(m,)`` of ``y``, as reported; None: it is not.
-        left: How many more trials are to be proposed, if that is known.
+        others: `m x k`-dim further outcomes that should be large (`Goal.outcomes`): the other
+            objectives, then the slack of each outcome constraint, which is 0 or more within its
+            bound. None: there are none, k = 0.
+        n_objectives: Number of objectives, `y` included.
+        cost: `k`-dim predicted cost of each trial at full resource; NaN where unknown. None: the
+            goal has no cost.
+        standard_error: `m`-dim standard error of `y`, as reported; None: the goal has none.
+        left: How many more trials will be proposed, if known.
     """
 
     trial_ids: tuple[str, ...]
@@ -71,41 +75,162 @@ class Snapshot:
 
     @property
     def dim(self) -> int:
-        """d, the number of encoded dimensions."""
+        """The number of encoded dimensions d."""
         return self.points.shape[1]
 
     @property
     def outcomes(self) -> FloatArray:
-        """``(m, 1 + k)`` ``y`` and ``others``."""
+        """`m x (1 + k)`-dim `y` and `others`."""
         y = self.y[:, None]
         return y if self.others is None else np.hstack([y, self.others])
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is one thing to be large, and no more to it."""
+        """Whether there is one objective and nothing else."""
         return self.outcomes.shape[1] == 1
 
     def with_objective(self, y: FloatArray) -> Snapshot:
-        """The same record with one objective, ``(m,)``, in the place of its own."""
+        """Return the snapshot with one objective, `m`-dim, in place of its own."""
         slacks = np.ascontiguousarray(self.outcomes[:, self.n_objectives :])
         return replace(self, y=y, others=slacks if slacks.shape[1] else None, n_objectives=1)
 
     def of_outcome(self, column: int) -> Snapshot:
-        """The same record of one column of ``outcomes`` alone."""
+        """Return the snapshot with one column of `outcomes` as its only objective."""
         y = np.ascontiguousarray(self.outcomes[:, column])
         error = None if column else self.standard_error
         return replace(self, y=y, others=None, n_objectives=1, standard_error=error)
 
     def rows(self, *states: TrialState) -> IntArray:
-        """Rows of ``points`` whose trial is in one of ``states``."""
+        """Return the rows of `points` whose trial is in one of `states`."""
         return np.flatnonzero([s in states for s in self.states])
 
     @property
     def pending(self) -> FloatArray:
-        """``(p, d)`` encoded configurations proposed that have no final value yet."""
+        """`p x d`-dim encoded configurations without a final value yet."""
         return self.points[np.flatnonzero([s.is_live for s in self.states])]
 
     @property
     def infeasible(self) -> FloatArray:
-        """``(f, d)`` encoded configurations of FAILED trials."""
+        """`f x d`-dim encoded configurations of FAILED trials."""
         return self.points[self.rows(TrialState.FAILED)]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The arrays of consecutive trials."""
+
+    states: tuple[TrialState, ...]
+    points: FloatArray
+    trial: IntArray
+    t: FloatArray
+    outcomes: FloatArray
+    final: BoolArray
+    cost: FloatArray
+    standard_error: FloatArray
+
+
+_BLOCK = 64  # trials
+
+
+class SnapshotBuilder:
+    """Builds snapshots and remakes only the blocks of trials that changed.
+
+    Remaking the arrays of 100,000 trials for each of 100,000 proposals would take days.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: list[_Block | None] = []
+
+    def touch(self, row: int | None) -> None:
+        """Note that a trial changed or was added; None: perhaps every trial."""
+        if row is None:
+            self._blocks.clear()
+        elif row // _BLOCK < len(self._blocks):
+            self._blocks[row // _BLOCK] = None
+
+    def build(
+        self,
+        entries: Sequence[Entry],
+        points: Sequence[FloatArray],
+        dim: int,
+        goal: Goal,
+        max_t: float | None,
+        left: int | None,
+    ) -> Snapshot:
+        """Return the snapshot of trials, given with their encoded configurations."""
+        self._blocks += [None] * (-(-max(len(entries), 1) // _BLOCK) - len(self._blocks))
+        blocks = []
+        for number, block in enumerate(self._blocks):
+            if block is None:
+                rows = slice(number * _BLOCK, (number + 1) * _BLOCK)
+                block = _block(entries[rows], points[rows], dim, goal, max_t)
+                self._blocks[number] = block
+            blocks.append(block)
+        Y = np.concatenate([block.outcomes for block in blocks])
+        errors = np.concatenate([block.standard_error for block in blocks])
+        return Snapshot(
+            trial_ids=tuple(entry.head.trial_id for entry in entries),
+            states=tuple(chain.from_iterable(block.states for block in blocks)),
+            points=np.concatenate([block.points for block in blocks]),
+            trial=np.concatenate([block.trial for block in blocks]),
+            t=np.concatenate([block.t for block in blocks]),
+            y=Y[:, 0].copy(),
+            final=np.concatenate([block.final for block in blocks]),
+            max_t=max_t,
+            others=None if Y.shape[1] == 1 else Y[:, 1:].copy(),
+            n_objectives=goal.n_objectives,
+            cost=None if goal.cost is None else np.concatenate([b.cost for b in blocks]),
+            standard_error=None if goal.standard_error is None else errors,
+            left=left,
+        )
+
+
+def _block(
+    entries: Sequence[Entry],
+    points: Sequence[FloatArray],
+    dim: int,
+    goal: Goal,
+    max_t: float | None,
+) -> _Block:
+    trial: list[int] = []
+    t: list[float] = []
+    outcomes: list[tuple[float, ...]] = []
+    errors: list[float] = []
+    final: list[bool] = []
+    metric = goal.objectives[0].metric
+    for entry in entries:
+        steps = sorted(entry.values)
+        trial += [entry.row] * len(steps)
+        t += steps
+        for step in steps:
+            others = entry.others.get(step, {})
+            outcomes.append(goal.outcomes({**others, metric: entry.values[step]}))
+            errors.append(_amount(others.get(str(goal.standard_error))))
+        final += [False] * len(steps)
+        if steps and entry.head.state is TrialState.COMPLETED:
+            final[-1] = True
+    width = goal.n_objectives + len(goal.constraints)
+    return _Block(
+        states=tuple(entry.head.state for entry in entries),
+        points=np.array(points, dtype=np.float64).reshape(len(points), dim),
+        trial=np.array(trial, dtype=np.int64),
+        t=np.array(t, dtype=np.float64),
+        outcomes=np.array(outcomes, dtype=np.float64).reshape(len(t), width),
+        final=np.array(final, dtype=np.bool_),
+        cost=np.array([_full_cost(entry, goal, max_t) for entry in entries]),
+        standard_error=np.array(errors, dtype=np.float64),
+    )
+
+
+def _full_cost(entry: Entry, goal: Goal, max_t: float | None) -> float:
+    """Return the trial's cost at full resource, extrapolated linearly; NaN if unknown."""
+    t = max(entry.values, default=0.0)
+    spent = _amount(entry.others.get(t, {}).get(str(goal.cost)))
+    if entry.head.state is TrialState.COMPLETED:
+        return spent
+    return spent * max_t / t if max_t is not None and t > 0 else math.nan
+
+
+def _amount(value: float | None) -> float:
+    """Return a cost or a standard error; NaN if it is missing, negative or infinite."""
+    return value if value is not None and 0 <= value < math.inf else math.nan

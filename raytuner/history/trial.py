@@ -1,30 +1,31 @@
-"""A trial as the record knows it."""
+"""A trial, its states, and what happened to it."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from raytuner.html import table
 from raytuner.space import Config
 
 
 class TrialState(StrEnum):
-    """Where a trial is in its life.
+    """The state of a trial.
 
     ::
 
         PENDING -> RUNNING <-> PAUSED
                       |
-                      +-> COMPLETED      reached max_t, or its training ended by itself
-                      +-> STOPPED_EARLY  the scheduler's decision: its last value is at t < max_t
-                      +-> FAILED         error, NaN or infinite objective, missing metric
-                      +-> REMOVED        dropped without an end of its own (a lost suggestion, say)
+                      +-> COMPLETED      it reached max_t or finished by itself
+                      +-> STOPPED_EARLY  the scheduler stopped it: its last value is at t < max_t
+                      +-> FAILED         an error, a NaN or infinite objective, no metric at all
+                      +-> REMOVED        it was dropped before its first report
 
-    A trial that Ray runs again (a retry, a restored experiment) goes back to RUNNING.
+    A trial that Ray runs again (a retry, a restored experiment) goes back to PENDING.
     """
 
     PENDING = "PENDING"
@@ -42,7 +43,7 @@ class TrialState(StrEnum):
 
 
 class Origin(StrEnum):
-    """Who proposed a trial's configuration."""
+    """What proposed a trial's configuration."""
 
     INITIAL = "initial"  # the user's points_to_evaluate
     SOBOL = "sobol"  # quasi-random: the initial design, or where no model could be fitted
@@ -60,24 +61,24 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration and what it reported, frozen.
+    """One configuration and its reports, frozen.
 
     Attributes:
         trial_id: Ray's id of the trial.
-        number: Its place in the order of proposals, from 0, as in Optuna. Every text and table
-            that names a trial uses this number; it is also the trial's row in ``study.results``.
+        number: Its place in the order of proposals, from 0. Every text and table that names a
+            trial uses this number. It is also the trial's row in `study.results`.
         config: The full configuration, constants included.
-        state: See :class:`TrialState`.
-        values: Pairs ``(t, value)`` in ascending t; the value is the metric as it was reported.
-            Of several, the first objective's.
-        reason: Why it failed or was stopped; empty where that says it all.
-        origin: Who proposed it.
+        state: See `TrialState`.
+        values: Pairs `(t, value)` in ascending t. The value is the metric as reported; with several
+            objectives, that of the first.
+        reason: Why it failed or was stopped; empty if the state says it all.
+        origin: What proposed it.
         proposed_at: Unix seconds.
-        ended_at: Unix seconds, or None while it is live.
-        others: The same pairs of each further metric whose curve is kept, by its name: those of
-            the search's goal, and those named in ``curves``.
-        metrics: The last value of each number that it reported, by its name; NaN if that was not
-            finite.
+        ended_at: Unix seconds; None while it is live.
+        others: The same pairs for each further metric whose curve is kept, by name: the metrics of
+            the goal, and those named in `curves`.
+        metrics: The last value of each number that it reported, by name; NaN if not finite.
+        started_at: When its process began to run first, in Unix seconds; None if unknown.
     """
 
     trial_id: str
@@ -91,10 +92,11 @@ class Trial:
     ended_at: float | None
     others: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    started_at: float | None = None
 
     @property
     def t(self) -> float:
-        """The resource spent, in units of ``time_attr``; 0 before the first report."""
+        """The resource spent, in units of `time_attr`; 0 before the first report."""
         return self.values[-1][0] if self.values else 0.0
 
     @property
@@ -116,18 +118,73 @@ class Trial:
         return table([(name, item) for name, item in rows.items() if item not in ({}, "")])
 
     def value_of(self, metric: str) -> float:
-        """Return a further metric at the largest t at which it was reported; NaN if it never was.
-
-        Of a metric without a curve, only the last value is known.
-        """
+        """Return the last reported value of a further metric; NaN if it was never reported."""
         curve = self.others.get(metric)
         return curve[-1][1] if curve else self.metrics.get(metric, math.nan)
 
 
-def proposal_counts(trials: Iterable[Trial]) -> dict[str, int]:
-    """Return how many configurations were proposed fresh, stale, and as a fall-back.
+@dataclass
+class Entry:
+    """A trial in the table.
 
-    See :attr:`raytuner.BoTorchSearch.proposal_counts`.
+    Attributes:
+        head: The trial without its values.
+        row: Its place in the order of proposal.
+        values: The metric by t.
+        times: When the trial reported at each t, in Unix seconds.
+        others: Further metrics, by t and name.
+        last: The last value of each number that is not a metric of the goal, by name.
+    """
+
+    head: Trial
+    row: int
+    values: dict[float, float] = field(default_factory=dict)
+    times: dict[float, float] = field(default_factory=dict)
+    others: dict[float, dict[str, float]] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
+
+    def frozen(self, metric: str) -> Trial:
+        """Return the trial with its values."""
+        others: dict[str, list[tuple[float, float]]] = {}
+        for t, values in sorted(self.others.items()):
+            for name, value in values.items():
+                others.setdefault(name, []).append((t, value))
+        steps = tuple(sorted(self.values.items()))
+        last = {metric: steps[-1][1]} if steps else {}
+        last |= {name: curve[-1][1] for name, curve in others.items()}
+        return replace(
+            self.head,
+            values=steps,
+            others={name: tuple(curve) for name, curve in others.items()},
+            metrics={**last, **self.last},
+        )
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened to one trial since an earlier version of the table, as plain data.
+
+    Attributes:
+        trial_id: The trial.
+        config: Its hyperparameters as `Space.dump` gives them.
+        origin: What proposed it.
+        state: Its state now.
+        values: New pairs `(t, value)`.
+        others: The further metrics at the same t: `(t, values by name)`.
+    """
+
+    trial_id: str
+    config: dict[str, Any]
+    origin: Origin
+    state: TrialState
+    values: tuple[tuple[float, float], ...]
+    others: tuple[tuple[float, dict[str, float]], ...] = ()
+
+
+def proposal_counts(trials: Iterable[Trial]) -> dict[str, int]:
+    """Return how many proposals were fresh, stale and fallback.
+
+    See `raytuner.BoTorchSearch.proposal_counts`.
     """
     by = Counter(trial.origin for trial in trials)
     fresh = (

@@ -12,8 +12,9 @@ from typing import Any
 
 import ray
 
+from raytuner.controller.packing import summed
 from raytuner.errors import SettingError
-from raytuner.placement.request import ACCELERATOR, amount_of, summed
+from raytuner.placement.request import ACCELERATOR, amount_of
 
 # `ray up` puts the cluster file here on the head node, with what it found out itself filled in.
 _ON_THE_HEAD = Path("~/ray_bootstrap_config.yaml")

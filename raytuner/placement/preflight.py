@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ray.tune import PlacementGroupFactory
 
+from raytuner.controller.packing import Bundle, fits, missing
 from raytuner.errors import PlacementError, SettingError
 from raytuner.placement.cluster import Cluster, Node, NodeType, connect, described, look
 from raytuner.placement.gpu_memory import wants_fit, with_gpus
-from raytuner.placement.request import ACCELERATOR, Bundle, Request, Resources, amount_of
-from raytuner.placement.room import fits, missing
+from raytuner.placement.request import ACCELERATOR, Request, Resources, amount_of
 
 _NO_LIMIT = 1000  # nodes that are taken to come where nothing limits them
 
@@ -109,7 +109,8 @@ def preflight(request: Request, cluster: Cluster) -> Preflight:
         cluster: What there is (:func:`raytuner.placement.cluster.look`).
     """
     there = [node.total for node in cluster.nodes]
-    slots = fits(request, there)
+    bundles = (*request.bundles, *request.trainer)
+    slots = fits(bundles, request.strategy, there)
     most: int | None = None
     if cluster.types is not None:
         to_come = [
@@ -118,10 +119,11 @@ def preflight(request: Request, cluster: Cluster) -> Preflight:
             for _ in range(int(min(_left(kind, cluster), cluster.workers, _NO_LIMIT)))
         ]
         # Which of them come is the autoscaler's choice: those that hold the most.
-        to_come.sort(key=lambda total: -fits(request, [total]))
-        several = sum(map(bool, (*request.bundles, *request.trainer))) > 1
+        to_come.sort(key=lambda total: -fits(bundles, request.strategy, [total]))
+        several = sum(map(bool, bundles)) > 1
         limit = len(to_come) if several else int(min(cluster.workers, _NO_LIMIT))
-        most = max(slots, min(fits(request, there + to_come[:limit]), slots + 10 * _NO_LIMIT))
+        most = fits(bundles, request.strategy, there + to_come[:limit])
+        most = max(slots, min(most, slots + 10 * _NO_LIMIT))
     return Preflight(request, cluster, slots, most, "" if slots else _lacks(request, cluster))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from ray.tune import PlacementGroupFactory
 
+from raytuner.controller.packing import Bundle, summed
 from raytuner.errors import SettingError
 
 # What a person may write: a dict, several of them for a trial on several processes, Ray's own
@@ -22,9 +23,6 @@ Resources = (
     | Callable[[dict[str, Any]], Any]
     | Any
 )
-
-Bundle = Mapping[str, float]
-"""Resources on one node, by Ray's names: ``CPU``, ``GPU``, ``memory`` (bytes) and custom ones."""
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
@@ -167,15 +165,6 @@ class Request:
         if self.trainer:
             parts[-1] += f"; its trainer for {len(self.trainer)} x ({_said(self.trainer[0])})"
         return " + ".join(parts) + (f", {self.strategy}" if several else "")
-
-
-def summed(amounts: Iterable[Bundle]) -> dict[str, float]:
-    """What several bundles or nodes come to together, by Ray's names."""
-    total: dict[str, float] = {}
-    for each in amounts:
-        for name, amount in each.items():
-            total[name] = total.get(name, 0.0) + amount
-    return total
 
 
 def for_ray(resources: Resources) -> PlacementGroupFactory | PerConfiguration:

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-import ray
 from ray.tune import Callback
 
+from raytuner.controller.retries import ResilientTrial, kill
 from raytuner.errors import SettingError
-from raytuner.placement.retries import Resilient
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +106,8 @@ class Silence(Callback):
                 self._end(trial, f"it has not reported for {now - heard_at:.0f} s")
 
     def _end(self, trial: Any, reason: str) -> None:
-        again = self._rule == "retry" and getattr(trial, "silences", 0) == 0
+        is_first = not isinstance(trial, ResilientTrial) or not trial.retries.get("silences")
+        again = self._rule == "retry" and is_first
         what = {
             "warn": "; its slot is not free. A bound, max_silence_s, would end it",
             "fail": "; it is killed, and has failed",
@@ -118,12 +118,7 @@ class Silence(Callback):
         if self._rule == "warn":
             return
         self._told.discard(trial.trial_id)
-        if isinstance(trial, Resilient):
-            trial.killed_for, trial.goes_on = reason, again
-        # Ray's controller alone knows the process; a trial has it for its own use.
-        actor = trial.temporary_state.ray_actor
-        if actor is not None:
-            ray.kill(actor)
+        kill(trial, reason, retry=again)
 
 
 def _check(max_s: Any, rule: object) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raytuner.history import History, Origin, Snapshot, Trial, TrialState, starts
+from raytuner.history import History, Origin, Snapshot, Trial, TrialState
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,10 @@ def stays(history: History, now: float) -> tuple[Stay, ...]:
     runs to its end. So trials are laid into as few slots as hold those, each into the one that was
     free last, and it is there from when the slot was free and the trial proposed.
     """
-    times, started = history.report_times(), starts(history)
+    times = history.report_times()
     certain: list[tuple[float, float, Trial]] = []
     for trial in history.trials:
-        begun = started.get(trial.trial_id)
+        begun = trial.started_at
         waits = trial.state is TrialState.PENDING and begun is None
         if trial.origin is Origin.EVALUATED or waits:
             continue

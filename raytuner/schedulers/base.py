@@ -12,6 +12,8 @@ from ray.tune.experiment import Trial
 from ray.tune.result import DEFAULT_METRIC
 from ray.tune.schedulers import FIFOScheduler
 
+from raytuner.controller.active_trials import ActiveTrials
+from raytuner.controller.search_layers import count_in, count_out, max_concurrent_of, repeats
 from raytuner.errors import HistoryError, MetricError, SettingError, TrainableError
 from raytuner.halving import Action, Judge, Value, value_of
 from raytuner.history import Goal, Repeats
@@ -35,7 +37,6 @@ from raytuner.schedulers.partner import (
     innermost_searcher,
 )
 from raytuner.schedulers.restored import RollCall, bring_up_to_date, go_on
-from raytuner.schedulers.slots import Slots, count_in, count_out, max_concurrent_of, repeats
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class JudgingScheduler(FIFOScheduler):
         # Likewise until one trial has paused with a checkpoint.
         self._seen_checkpoint = False
         self._trials: dict[str, Trial] = {}
-        self._slots = Slots()
+        self._slots = ActiveTrials()
         self._promoted: dict[str, None] = {}  # to be resumed, in this order
         self._handed: Trial | None = None  # the last one that Ray was given to resume
         self._roll_call = RollCall()
@@ -174,7 +175,7 @@ class JudgingScheduler(FIFOScheduler):
         if trial.status == Trial.PENDING:
             self._slots.enter(trial)
             if self._judge.pauses:  # Ray may be about to ask for many more
-                self._slots.ask_for_free_ones(tune_controller, len(self._promoted))
+                self._slots.set_cap(tune_controller, len(self._promoted))
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide whether a trial goes on.
@@ -261,7 +262,7 @@ class JudgingScheduler(FIFOScheduler):
         self._roll_call.take(tune_controller, self._trials)
         chosen = self._next_to_run(tune_controller)
         if self._judge.pauses:
-            self._slots.ask_for_free_ones(tune_controller, len(self._promoted))
+            self._slots.set_cap(tune_controller, len(self._promoted))
         return chosen
 
     def debug_string(self) -> str:

@@ -76,7 +76,7 @@ class RetryListener(Protocol):
     def on_trial_retried(self, what: str, trial_id: str, count: int) -> None:
         """It has happened to the trial so often by now.
 
-        What it can be is said by :func:`raytuner.placement.retries.taken_again`.
+        What it can be is said by :func:`raytuner.controller.retries.take_retry`.
         """
 
 

@@ -8,19 +8,17 @@ And a trial whose node is lost has failed, to Ray, unless the user has said how 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from typing import Any
 
-from pyarrow.fs import FileType
-from ray.train._internal.session import _TrainingResult
-from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
-from ray.tune.search import SearchGenerator
 
-from raytuner.placement.retries import take_up, taken_again
+from raytuner.controller.active_trials import ActiveTrials
+from raytuner.controller.restored import give_checkpoint, set_trial_count
+from raytuner.controller.retries import make_resilient, take_retry
+from raytuner.controller.search_layers import count_out
 from raytuner.schedulers.partner import ProgressKeeper, RetryListener, innermost_searcher
-from raytuner.schedulers.slots import Slots, count_out
 
 
 class RestoringScheduler(FIFOScheduler):
@@ -32,7 +30,7 @@ class RestoringScheduler(FIFOScheduler):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._slots = Slots()
+        self._slots = ActiveTrials()
         self._added: set[str] = set()
         self._roll_call = RollCall()
 
@@ -52,10 +50,10 @@ class RestoringScheduler(FIFOScheduler):
 def go_on(tune_controller: Any, trial: Trial) -> None:
     """Let a trial that is added go on from now on whenever it is not to blame for its error.
 
-    See :mod:`raytuner.placement.retries`. The searcher notes it where that has just happened.
+    See :mod:`raytuner.controller.retries`. The searcher notes it where that has just happened.
     """
-    take_up(trial)
-    if (again := taken_again(trial)) is None:
+    make_resilient(trial)
+    if (again := take_retry(trial)) is None:
         return
     searcher = innermost_searcher(tune_controller)
     if isinstance(searcher, RetryListener):
@@ -82,10 +80,7 @@ class RollCall:
         searcher = innermost_searcher(tune_controller)
         if isinstance(searcher, ProgressKeeper):
             searcher.end_unknown(known)
-        generator = tune_controller.search_alg
-        if isinstance(generator, SearchGenerator):
-            # There is no public way to set it; public is what it leads to, `is_finished`.
-            generator._counter = len(tune_controller.get_trials())
+        set_trial_count(tune_controller.search_alg, len(tune_controller.get_trials()))
 
 
 def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:
@@ -108,7 +103,7 @@ def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:
     end = searcher.end_again(trial.trial_id)
     report = {} if end is None else end.report
     if progress:
-        _take_checkpoint(trial, {**trial.last_result, **progress, **report})
+        give_checkpoint(trial, {**trial.last_result, **progress, **report})
     if end is None:
         return False
     if report:
@@ -117,21 +112,3 @@ def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:
     trial.set_status(Trial.ERROR if end.failed else Trial.TERMINATED)  # type: ignore[no-untyped-call]
     count_out(tune_controller.search_alg, trial.trial_id)
     return True
-
-
-def _take_checkpoint(trial: Trial, result: Mapping[str, Any]) -> None:
-    """Tell a trial of a later checkpoint than it knows of, if that is still there.
-
-    By Ray's private result and numbering: there is no public way to hand a trial a checkpoint.
-    """
-    storage: Any = trial.storage
-    name = str(result["checkpoint_dir_name"])
-    number = int(name.rpartition("_")[2])
-    path = f"{storage.trial_fs_path}/{name}"
-    if number <= storage.current_checkpoint_index:
-        return
-    if storage.storage_filesystem.get_file_info(path).type is not FileType.Directory:
-        return
-    storage.current_checkpoint_index = number - 1  # the hook adds one
-    checkpoint = Checkpoint(path, storage.storage_filesystem)
-    trial.on_checkpoint(_TrainingResult(checkpoint, dict(result)))

@@ -19,6 +19,8 @@ from raytuner.bayes import Proposer, best_by_model
 from raytuner.bayes.seen import Seen
 from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
+from raytuner.controller.handle import ControllerHandle, ahead, asked_through
+from raytuner.controller.tuner import param_space_of_tuner
 from raytuner.errors import HistoryError, InUseError, MetricError, SettingError, SpaceError
 from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
 from raytuner.history import (
@@ -32,6 +34,7 @@ from raytuner.history import (
     Writer,
     held,
     proposal_counts,
+    record_exists,
 )
 from raytuner.history.goal import names_of
 from raytuner.ray_report import FEW, Unreported, lacking, read_report, resource_of
@@ -44,14 +47,12 @@ from raytuner.search.earlier_study import EarlierStudy, check_earlier, read_earl
 from raytuner.search.evaluated import Evaluated, tell
 from raytuner.search.factory import BayesFactory, StrategyFactory
 from raytuner.search.initial import InitialPoints
-from raytuner.search.lookahead import Lookahead, ahead, asked_through
 from raytuner.search.mirror import MakeProposer, Setup
 from raytuner.search.narrowed import Narrowed
 from raytuner.search.outcome import Outcome, correct, ending, keep, record
 from raytuner.search.param_space import (
     GRIDS,
     grids,
-    param_space_of_tuner,
     warn_of_constants,
     warn_of_too_few,
     with_untried,
@@ -99,7 +100,7 @@ class BoTorchSearch(Searcher):
     A process beside the trials fits the model and computes proposals, so that Ray's loop never
     waits for them. A free slot does where that costs it little, such as a tenth of a trial
     (:mod:`raytuner.search.background`). As many trials are proposed as the cluster has slots for,
-    and one more (:mod:`raytuner.search.lookahead`).
+    and one more (:mod:`raytuner.controller.handle`).
 
     Several objectives, as a list of metrics and one of modes: each proposal weighs them anew, and
     what comes of them all is a Pareto front (``history.pareto()``); or, with ``weights``, their
@@ -150,9 +151,8 @@ class BoTorchSearch(Searcher):
         seed: Seed of all that is random; None draws one.
         n_initial: Quasi-random configurations before the first model; None: ``d + 1``, at least 5
             and at most 20.
-        record: File to keep the record of the search in (see :mod:`raytuner.history.store`), or
-            the URI of a folder for it (:mod:`raytuner.history.journal`). None keeps it beside Ray's
-            own state of the experiment.
+        record: File to keep the record of the search in (see :mod:`raytuner.history.sqlite`), or
+            its URI. None keeps it beside Ray's own state of the experiment.
         strategy: How to search, by name (:data:`raytuner.bayes.strategies.STRATEGIES`): "bayes", or
             "hedge", "ei", "pi", "ucb", "kg", "thompson", "gradient" (with a model), "evolution",
             "sobol", "random", "grid" (without; computed inside ``suggest`` in no time).
@@ -284,7 +284,7 @@ class BoTorchSearch(Searcher):
         self._history: History | None = None
         self._proposer_state: dict[str, Any] | None = None
         self._proposals: Proposals | None = None  # made when they are first needed
-        self._lookahead = Lookahead()
+        self._lookahead = ControllerHandle()
         self._used: Seen | None = None
         self._used_until = 0  # trials that it holds
         if self._space is not None and self._goal is not None:
@@ -1042,8 +1042,8 @@ class BoTorchSearch(Searcher):
         if path is None:
             return
         self._claim(path)
-        if self._record is not None and _is_there(path):
-            other = History.read(path, stand_ins=True)
+        if self._record is not None and record_exists(path):
+            other = History.read(path, opaque=True)
             if other.get_meta("search_id") != self.history.get_meta("search_id"):
                 raise SettingError(
                     f"{path} holds the record of another search ({len(other)} trials); name"
@@ -1104,13 +1104,6 @@ def _earlier_of(history: History) -> tuple[EarlierStudy, ...]:
 def _record_place(record: str | Folder) -> Folder:
     """Where a record is to be kept; a path is taken as it is, relative to where the search runs."""
     return folder_of(record) if isinstance(record, RemoteFolder) or is_uri(record) else Path(record)
-
-
-def _is_there(record: Folder) -> bool:
-    try:
-        return record.exists()
-    except OSError as error:
-        raise HistoryError(f"{record} is out of reach: {error}") from error
 
 
 def _as_space(space: Mapping[str, Any] | Space) -> Space:

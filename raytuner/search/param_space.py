@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
-# Private to Ray; a test watches it.
-from ray.tune.impl.tuner_internal import TunerInternal
 
 from raytuner.errors import RaytunerWarning
 from raytuner.history import History
@@ -24,21 +20,6 @@ GRIDS = "grid_search"
 """Under this key the record has the names of hyperparameters with ``tune.grid_search``."""
 
 _SAME_LEVEL = 1e-9
-
-
-def param_space_of_tuner() -> Mapping[str, Any] | None:
-    """Return the param_space of the Tuner that is being made; None at any other time.
-
-    Ray pickles a searcher when it makes a Tuner, before it starts. Later it hands the searcher a
-    param_space in which placeholders stand for the user's objects.
-    """
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code is TunerInternal.__init__.__code__:
-            given = frame.f_locals["self"].param_space
-            return given if isinstance(given, Mapping) else None
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
 
 
 def warn_of_constants(param_space: Any) -> bool:

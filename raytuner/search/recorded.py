@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,13 +14,13 @@ from ray.tune.search import Repeater, Searcher
 from raytuner.bayes.proposer import Proposal
 from raytuner.bayes.seen import Seen
 from raytuner.errors import ConfigError, SettingError
-from raytuner.history import History, Origin, Store, TrialState
+from raytuner.history import History, Origin, TrialState
 from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.evaluated import completed
 from raytuner.search.tune_space import has_domains, without_conditional
 from raytuner.space import Config, Space
 
-_STATE = "searcher_state"  # in the copy of the record that Ray saves: what the searcher saved
+_STATE = "searcher_state"  # metadata: what the searcher saved
 _FINISHED: str = Searcher.FINISHED
 
 
@@ -131,20 +131,18 @@ class Recorded(BoTorchSearch):
 
     def save(self, checkpoint_path: str) -> None:
         """Write the record, with what the other searcher saves in it."""
-        super().save(checkpoint_path)
         with TemporaryDirectory() as place:
             file = Path(place) / "state"
-            try:
+            with suppress(NotImplementedError):
                 self._theirs.searcher.save(str(file))
-            except NotImplementedError:
-                return
-            with closing(Store.open(Path(checkpoint_path))) as copy:
-                copy.set_meta(_STATE, base64.b64encode(file.read_bytes()).decode())
+                state = base64.b64encode(file.read_bytes()).decode()
+                self.history.set_meta(_STATE, state)
+        super().save(checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
         """Continue from what :meth:`save` wrote."""
         super().restore(checkpoint_path)
-        state = Store.read(Path(checkpoint_path)).get_meta(_STATE, None)
+        state = self.history.get_meta(_STATE)
         if state is not None:
             with TemporaryDirectory() as place:
                 file = Path(place) / "state"

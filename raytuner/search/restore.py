@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from raytuner.errors import HistoryError
 from raytuner.folders import Folder, RemoteFolder
-from raytuner.history import History, Origin, TrialState, journal
-from raytuner.history.place import moved, search_in
+from raytuner.history import History, Origin, TrialState, record_exists
+from raytuner.history.file import moved, search_in
 from raytuner.space import Space
 
 logger = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ RECORD_FILE = "raytuner-record.sqlite"
 
 
 def record_at(folder: Folder) -> Folder:
-    """Where the record of the study in a folder is: a file, or a folder of pieces behind a URI."""
-    return folder / (RECORD_FILE if isinstance(folder, Path) else journal.FOLDER)
+    """Return where the record of the study in a folder is."""
+    return folder / RECORD_FILE
 
 
 def open_record(folder: Folder, known: History, space: Space | None = None) -> History:
@@ -39,13 +39,13 @@ def open_record(folder: Folder, known: History, space: Space | None = None) -> H
     """
     place, search_id = record_at(folder), known.get_meta("search_id")
     beside = moved(place, search_id) if isinstance(place, Path) else ()
-    found = [path for path in (place, *beside) if path.exists() and _may_be(path, search_id)]
+    found = [path for path in (place, *beside) if record_exists(path) and _may_be(path, search_id)]
     if found:
         history = History.open(found[-1], space)  # the last file in which it went on
         if history.get_meta("search_id") == search_id:
             return history
         history.close()
-    what = "holds the record of another search" if place.exists() else "is gone"
+    what = "holds the record of another search" if record_exists(place) else "is gone"
     raise HistoryError(
         f"{place} {what}: the record of this study was replaced or removed. Put it back, and load"
         " the study again"
@@ -160,7 +160,7 @@ def live_record(
     space: Space | None = None,
     *,
     behind: RemoteFolder | None = None,
-    stand_ins: bool = False,
+    opaque: bool = False,
 ) -> History | None:
     """The record that was being written when ``saved`` was; None if it is not to be found.
 
@@ -168,13 +168,13 @@ def live_record(
         saved: What the searcher saved.
         space: As for :meth:`History.read`.
         behind: Its folder, if it is behind a URI.
-        stand_ins: As for :meth:`History.read`.
+        opaque: As for :meth:`History.read`.
     """
     path = behind or Path(saved.get_meta("live") or "")
     if isinstance(path, Path) and not path.is_file():
         return None
     try:
-        live = History.read(path, space, stand_ins=stand_ins)
+        live = History.read(path, space, opaque=opaque)
     except HistoryError as error:
         logger.warning("The record at %s cannot be read (%s); Ray's copy is used.", path, error)
         return None
@@ -200,26 +200,26 @@ def record_in(folder: Folder) -> History:
         return _record_behind(folder)
     folder = folder.resolve()
     if (folder / RECORD_FILE).is_file():
-        return History.read(folder / RECORD_FILE, stand_ins=True)
+        return History.read(folder / RECORD_FILE, opaque=True)
     saved = saved_copies(folder)
     if not saved:
         raise _no_study(folder)
-    history = History.read(saved[-1], stand_ins=True)
-    return live_record(history, stand_ins=True) or history
+    history = History.read(saved[-1], opaque=True)
+    return live_record(history, opaque=True) or history
 
 
 def _record_behind(folder: RemoteFolder) -> History:
-    """The same behind a URI; without a journal (the two-line drop-in), as Ray has saved it."""
+    """Return the record behind a URI; of the two-line drop-in, as Ray has saved it."""
     try:
-        if record_at(folder).exists():
-            return History.read(record_at(folder), stand_ins=True)
+        if record_exists(record_at(folder)):
+            return History.read(record_at(folder), opaque=True)
         saved = [name for name in folder.files() if fnmatch(name, _SAVED)]
         if not saved:
             raise _no_study(folder)
         with TemporaryDirectory() as place:
             copy = Path(place) / saved[-1]
             copy.write_bytes(folder.read(saved[-1]))
-            return History.read(copy, stand_ins=True)
+            return History.read(copy, opaque=True)
     except OSError as error:
         raise HistoryError(f"{folder} is out of reach: {error}") from error
 

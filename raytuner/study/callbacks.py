@@ -22,9 +22,7 @@ from ray.tune.logger import (
     TBXLoggerCallback,
 )
 
-# Ray has no public name for this one. It reads the environment variable of the next line.
-from ray.tune.utils.callback import _initialize_env_callbacks
-
+from raytuner.controller.tuner import callbacks_from_environment
 from raytuner.errors import RaytunerError, SettingError
 
 logger = logging.getLogger(__name__)
@@ -53,7 +51,7 @@ def guarded(callbacks: Sequence[Any] = ()) -> list[Callback]:
                 f"callbacks[{number}] is {callback!r}; it must be an object of a class that"
                 " inherits from ray.tune.Callback"
             )
-    given = [*callbacks, *_initialize_env_callbacks()]
+    given = [*callbacks, *callbacks_from_environment()]
     loggers: list[Callback] = []
     if os.environ.get("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS") != "1":
         for kind in _LOGGERS:

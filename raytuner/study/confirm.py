@@ -14,7 +14,7 @@ import numpy as np
 
 from raytuner.errors import HistoryError, RaytunerWarning, SettingError
 from raytuner.folders import Folder
-from raytuner.history import History, Trial, TrialState
+from raytuner.history import History, Trial, TrialState, record_exists
 from raytuner.search.restore import open_record, record_at
 from raytuner.space import Config
 from raytuner.study.settings import kept_resources
@@ -84,7 +84,7 @@ def confirm(
     configs = repeated(trials, repeats, seed_key, seed)
     values = train_again(path, history, runnable, configs, max_concurrent_trials)
     note(history, trials, values)
-    if record_at(path).exists():
+    if record_exists(record_at(path)):
         with closing(open_record(path, history, history.space)) as live:
             live.set_meta(CONFIRMED, history.get_meta(CONFIRMED))
 

@@ -12,8 +12,7 @@ import numpy as np
 
 from raytuner.errors import ConfigError, HistoryError, SettingError, SpaceError
 from raytuner.folders import Folder
-from raytuner.history import History, Trial, TrialState
-from raytuner.history.stand_in import StandIn
+from raytuner.history import History, OpaqueValue, Trial, TrialState, record_exists
 from raytuner.schedulers.named import SCHEDULERS
 from raytuner.search import BoTorchSearch
 from raytuner.search.again import take_up
@@ -50,7 +49,7 @@ def extend(
             " study.extend(n, scheduler=...)"
         )
     record = record_at(path)
-    if not record.exists():
+    if not record_exists(record):
         raise HistoryError(f"there is no record to go on from at {record}")
     runnable = with_resources(trainable, settings.resources)
     scheduler = scheduler_of(settings)
@@ -233,7 +232,7 @@ def _next_space(
         space = space_from_tune(space)
     if rules is not None:
         return Space(space.template, rules)
-    kept = [one for one in before.constraints if not isinstance(one.rule, StandIn)]
+    kept = [one for one in before.constraints if not isinstance(one.rule, OpaqueValue)]
     return space.constrained(kept)
 
 

@@ -13,8 +13,8 @@ from ray.exceptions import RayActorError
 from ray.tune import Callback
 
 from raytuner import text
-from raytuner.history import History, Trial, TrialState, cause, note_start
-from raytuner.placement.known import KnownTrials
+from raytuner.controller.trial_tracker import TrialTracker
+from raytuner.history import History, Trial, TrialState, cause
 from raytuner.secret import without_secrets
 from raytuner.study.stoppers import StudyStopper
 
@@ -33,13 +33,13 @@ class Lifecycle(Callback):
         self._search = search
         self._stoppers = stoppers
         self._logged: dict[str, tuple[int, int]] = {}  # by cause: the first trial, how many
-        self._known = KnownTrials()
+        self._known = TrialTracker()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record when a trial begins to run; before, it waits for its slot and its process."""
         history: History = self._search.history
         if trial.trial_id in history:
-            note_start(history, trial.trial_id)
+            history.start(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record and log what a trial raised. The searcher has recorded its end before."""

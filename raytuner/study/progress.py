@@ -18,9 +18,9 @@ from ray.util.metrics import Gauge
 from rich.console import Console
 from rich.live import Live
 
+from raytuner.controller.packing import slots
 from raytuner.history import History, Trial, TrialState, cause
 from raytuner.placement.cluster import nodes
-from raytuner.placement.room import slots
 from raytuner.study.standing import Standing, broken
 from raytuner.text import count, first_line
 
@@ -73,7 +73,11 @@ class Progress(Callback):
         quiet: bool = False,
     ) -> None:
         self.history = history
-        self.limits = {"num_samples": num_samples, "max_t": max_t, "time_budget_s": time_budget_s}
+        self.limits: dict[str, Any] = {
+            "num_samples": num_samples,
+            "max_t": max_t,
+            "time_budget_s": time_budget_s,
+        }
         self.figures_file = figures_file
         self.study = study
         self.quiet = quiet

@@ -15,8 +15,8 @@ from typing import Any
 from raytuner import text
 from raytuner.errors import RaytunerError
 from raytuner.history import Goal, Origin, Remains, TrialState
-from raytuner.history.beside import is_time
-from raytuner.history.format import as_text
+from raytuner.history.metadata import is_time
+from raytuner.history.sqlite import as_text
 from raytuner.ray_report import read_further, read_report
 from raytuner.secret import without_secrets
 from raytuner.space import Space
@@ -80,10 +80,10 @@ def reports_in(
         if further:
             remains.keep("last", (trial_id, as_text(further)))
         state, reason = _end(trial, rows, last_t, max_t)
-        ended_at = _time(rows[-1].get("timestamp"))
+        ended = _time(rows[-1].get("timestamp"))
         remains.keep(
             "trial",
-            (trial_id, number, dumped, state, reason, Origin.RECOVERED.value, begun, ended_at),
+            (trial_id, number, dumped, state, reason, Origin.RECOVERED.value, begun, None, ended),
         )
     return remains, tuple(lost)
 

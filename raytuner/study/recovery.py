@@ -31,8 +31,6 @@ class Recovered:
             missing without a trace.
         from_copies: How many rows the copies in Ray's state had that the record had no more.
         from_reports: How many Ray's files of the trials had beyond that.
-        is_checked: Whether every row of the record passed a check; records of formats 1 and 2
-            have none.
         kept: The damaged file under its new name; None if there was none, or nothing was changed.
     """
 
@@ -42,7 +40,6 @@ class Recovered:
     lost: tuple[str, ...]
     from_copies: int
     from_reports: int
-    is_checked: bool
     kept: Path | None
 
     def lines(self) -> Iterator[str]:
@@ -57,8 +54,6 @@ class Recovered:
                 yield f"{text.count(rows, 'row')} of them came from {where}."
         for line in self.lost:
             yield f"lost: {line}"
-        if not self.is_checked:
-            yield "Its rows had no check (formats 1 and 2): a changed number cannot be told."
         if self.kept is not None:
             yield f"The damaged record is kept as {self.kept}."
 
@@ -138,7 +133,6 @@ def recover(
         (*found.lost, *unread),
         from_copies,
         from_reports,
-        remains.is_checked,
         kept,
     )
 
@@ -155,8 +149,7 @@ def _told(
         space = space if isinstance(space, Space) else space_from_tune(space)
         told |= {"space": space.to_spec(), "time_attr": time_attr or "training_iteration"}
     if metric is not None or mode is not None:
-        goal = Goal.of(metric or "", mode or "")
-        told |= {"metric": goal.objectives[0].metric, "mode": goal.objectives[0].mode}
+        told["goal"] = Goal.of(metric or "", mode or "").to_json()
     return {key: value for key, value in told.items() if value is not None}
 
 
@@ -176,7 +169,7 @@ def _fill(remains: Remains, copy: Path) -> int:
 
 def _is_whole(record: Path) -> bool:
     try:
-        History.read(record, stand_ins=True)
+        History.read(record, opaque=True)
     except RaytunerError:
         return False
     return True

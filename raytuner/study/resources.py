@@ -10,11 +10,12 @@ import numpy as np
 from ray import tune as ray_tune
 from ray.tune import Callback, PlacementGroupFactory
 
+from raytuner.controller.trial_tracker import TrialTracker
+from raytuner.controller.tuner import request_of_function
 from raytuner.errors import PlacementError, SettingError
 from raytuner.history import History
 from raytuner.placement.cluster import look
 from raytuner.placement.gpu_memory import probe, with_gpus
-from raytuner.placement.known import KnownTrials
 from raytuner.placement.preflight import preflight
 from raytuner.placement.request import Request, Resources, for_ray
 from raytuner.search.initial import filled
@@ -122,9 +123,7 @@ def require_room(runnable: Any) -> None:
     Raises:
         PlacementError: No node, present or addable by the autoscaler, can hold it.
     """
-    # Ray keeps a function's request there, its own `with_resources` or ours.
-    request = getattr(runnable, "_resources", None)
-    if isinstance(request, PlacementGroupFactory):
+    if (request := request_of_function(runnable)) is not None:
         preflight(Request.of(request), look()).require()
 
 
@@ -138,7 +137,7 @@ class RequireRoom(Callback):
 
     def __init__(self) -> None:
         self._placed: set[PlacementGroupFactory] = set()
-        self._known = KnownTrials()
+        self._known = TrialTracker()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Check the new trials.

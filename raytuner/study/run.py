@@ -20,12 +20,12 @@ from ray import tune as ray_tune
 from ray.tune.search import Searcher
 from ray.tune.stopper import CombinedStopper
 
+from raytuner.controller.retries import NO_SPACE, Retries
 from raytuner.errors import HistoryError, RaytunerError
 from raytuner.folders import Folder, location
 from raytuner.history import History
 from raytuner.placement.cluster import connect
 from raytuner.placement.request import Resources
-from raytuner.placement.retries import NO_ROOM, Retries
 from raytuner.placement.silence import Silence
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, make_scheduler
 from raytuner.schedulers.restored import RestoringScheduler
@@ -344,7 +344,7 @@ def _own_error(error: BaseException) -> BaseException:
         chain.append(inner)
         inner = inner.__cause__ or inner.__context__
     for one in chain:
-        if isinstance(one, OSError) and NO_ROOM.search(str(one)):
+        if isinstance(one, OSError) and NO_SPACE.search(str(one)):
             return HistoryError(
                 f"the disk is full: {one}. The record has all that was reported until then: make"
                 " room, and go on with `raytuner resume` or study.resume()"

@@ -16,7 +16,6 @@ from raytuner.history import (
     always_failing,
     cause,
     causes,
-    note_start,
 )
 from raytuner.space import Float, Space
 
@@ -137,7 +136,7 @@ def simulated(
                 return failures
         if number < 60:
             history.add(str(number), {"x": 0.5})
-            note_start(history, str(number))
+            history.start(str(number))
             takes = seconds_to_failure(number)
             clock[0] += 0.01  # they start one after the other
             heapq.heappush(ends, (clock[0] + (takes or 100.0), number, takes is not None))
@@ -175,7 +174,7 @@ def test_a_trial_that_outlives_the_failures_is_waited_for(clock: list[float]) ->
 
     def start(name: str) -> None:
         history.add(name, {"x": 0.5})
-        note_start(history, name)
+        history.start(name)
 
     def fail_after(name: str, seconds: float) -> Cause | None:
         clock[0] += seconds

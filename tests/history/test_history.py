@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytuner.errors import ConfigError, HistoryError, MetricError
-from raytuner.history import History, Origin, Snapshot, TrialState, note_start, starts
+from raytuner.history import History, Origin, Snapshot, TrialState
 from raytuner.space import Categorical, Float, Space
 
 SPACE = Space({"lr": Float(0.0, 1.0), "net": {"act": Categorical(["relu", "tanh"]), "bias": True}})
@@ -321,22 +321,22 @@ def test_a_pickled_record_is_a_copy_in_memory(tmp_path: Path) -> None:
 
 
 def test_the_first_start_of_a_trial_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [10.0]
+    monkeypatch.setattr("raytuner.history.table.time.time", lambda: now[0])
     history = History(Space({"lr": Float(0.0, 1.0)}), metric="loss", mode="min")
     history.add("a", {"lr": 0.5})
     history.add("b", {"lr": 0.25})
-    now = [10.0]
-    monkeypatch.setattr("raytuner.history.started.time.time", lambda: now[0])
-    note_start(history, "a")
+    history.start("a")
     now[0] = 20.0
-    note_start(history, "a")  # a retry
-    assert starts(history) == {"a": 10.0}
+    history.start("a")  # a retry
+    assert [head.started_at for head in history.heads()] == [10.0, None]
 
 
 def test_reports_keep_their_order_though_the_clock_is_set_back(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("raytuner.history.history.time.time", lambda: now[0])
+    monkeypatch.setattr("raytuner.history.table.time.time", lambda: now[0])
     record = history(path=tmp_path / "r")
     record.add("a", config(0.5))
     record.report("a", 1, 3.0)
@@ -356,17 +356,17 @@ def test_a_trial_runs_from_its_start() -> None:
     for name in "abcd":
         history.add(name, {"lr": 0.5})
     for name in "abc":
-        note_start(history, name)
+        history.start(name)
     assert history.counts() == {TrialState.RUNNING: 3, TrialState.PENDING: 1}
     history.reopen("a")
     assert history.counts() == {TrialState.RUNNING: 2, TrialState.PENDING: 2}
-    note_start(history, "a")
+    history.start("a")
     assert history["a"].state is TrialState.RUNNING
     history.report("b", 1, 0.5)
     history.pause("b")
     history.end("c", TrialState.FAILED)
     for name in "bc":
-        note_start(history, name)
+        history.start(name)
     assert [history[name].state for name in "bc"] == [TrialState.PAUSED, TrialState.FAILED]
 
 

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from records import put_rows
 
 from raytuner.errors import HistoryError, SpaceError
-from raytuner.history import FORMAT_VERSION, History, Origin, StandIn, Store, TrialState
+from raytuner.history import FORMAT_VERSION, History, OpaqueValue, Origin, TrialState
+from raytuner.history.file import RecordFile
 from raytuner.space import (
     Categorical,
     Float,
@@ -81,7 +83,8 @@ def killed_writer(path: Path, after: int) -> int:
 def test_a_full_disk_is_one_clear_error_and_what_was_written_stays(tmp_path: Path) -> None:
     record = History(SPACE, metric="loss", mode="min", path=tmp_path / "record")
     record.add("a", config(0.5))
-    database = record._store._db
+    assert isinstance(record._file, RecordFile)
+    database = record._file._db
     pages = database.execute("PRAGMA page_count").fetchone()[0]
     database.execute(
         f"PRAGMA max_page_count = {pages}"
@@ -262,10 +265,9 @@ def test_what_is_no_record_is_an_error_and_stays_as_it_is(tmp_path: Path, reader
 def test_a_newer_format_is_an_error_that_names_both(tmp_path: Path, reader: object) -> None:
     assert callable(reader)
     path = tmp_path / "record"
-    store = Store(path)
-    store.set_meta("format", FORMAT_VERSION + 1)
-    store.close()
-    with pytest.raises(HistoryError, match=f"format {FORMAT_VERSION + 1}.*reads formats 1 to"):
+    new(path).close()
+    put_rows(path, ("meta", ("format", str(FORMAT_VERSION + 1))))
+    with pytest.raises(HistoryError, match=f"format {FORMAT_VERSION + 1}.*reads format"):
         reader(path)
 
 
@@ -276,6 +278,8 @@ def test_a_newer_format_is_an_error_that_names_both(tmp_path: Path, reader: obje
         "UPDATE trial SET config = '{'",
         "INSERT INTO value VALUES ('nobody', 1, 1, 1, 1)",
         "DROP TABLE value",
+        "CREATE TRIGGER t AFTER INSERT ON trial BEGIN DELETE FROM value; END",
+        "CREATE VIEW v AS SELECT * FROM trial",
     ],
 )
 def test_a_damaged_record_is_an_error(tmp_path: Path, damage: str) -> None:
@@ -307,10 +311,10 @@ def test_objects_are_shown_by_their_repr(tmp_path: Path) -> None:
 
     with pytest.raises(SpaceError, match="object that only Python has"):
         History.read(tmp_path / "record")
-    shown = History.read(tmp_path / "record", stand_ins=True)
+    shown = History.read(tmp_path / "record", opaque=True)
     configs = [trial.config for trial in shown.trials]
     assert [str(c["layer"]) for c in configs] == ["<Layer>", "<Layer>", "none", "<class 'dict'>"]
-    assert isinstance(configs[0]["layer"], StandIn)
+    assert isinstance(configs[0]["layer"], OpaqueValue)
     assert configs[0]["layer"] is not configs[1]["layer"]
     assert repr(configs[0]["rest"]) == "[<Layer>, 3]"
     assert [trial.values for trial in shown.trials] == [t.values for t in record.trials]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -140,7 +142,11 @@ def test_one_page_of_zeros_costs_the_rows_of_that_page(tmp_path: Path) -> None:
     data, written = whole()
     values = sum(len(trial.values) for trial in written.values())
     path = tmp_path / "record"
-    for page in range(len(data) // 4096):
+    path.write_bytes(data)
+    with closing(sqlite3.connect(path)) as database:
+        pages = database.execute("SELECT rootpage FROM sqlite_master").fetchall()
+    roots = {page - 1 for (page,) in pages}  # without which SQLite finds no row of a table
+    for page in set(range(len(data) // 4096)) - roots:
         path.write_bytes(data[: page * 4096] + bytes(4096) + data[(page + 1) * 4096 :])
         if Remains.of(path).meta("space") is None:
             continue

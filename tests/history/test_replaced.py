@@ -27,7 +27,7 @@ def record(path: Path, search_id: str = MINE, n: int = 3) -> History:
     history.set_meta("search_id", search_id)
     for number in range(n):
         run(history, number)
-    history._store.move_to(path)
+    history.move_to(path)
     return history
 
 

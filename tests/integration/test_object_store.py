@@ -218,7 +218,7 @@ def test_the_drop_in_is_read_as_ray_has_saved_it(storage: RemoteFolder) -> None:
 
 
 def test_the_drop_in_keeps_its_record_there_if_asked(storage: RemoteFolder) -> None:
-    record = storage / "drop_in" / "raytuner-record"
+    record = storage / "drop_in" / "raytuner-record.sqlite"
     folder = drop_in(storage, raytuner.BoTorchSearch(seed=0, record=record.uri))
     deadline = time.monotonic() + 10  # nobody closes the record of a drop-in
     while raytuner.load(folder).history.live() and time.monotonic() < deadline:

@@ -11,8 +11,8 @@ import pytest
 import ray
 from ray.train._internal.storage import StorageContext
 
+from raytuner.controller.retries import ResilientTrial
 from raytuner.errors import SettingError
-from raytuner.placement.retries import Resilient
 from raytuner.placement.silence import Silence
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")  # a trial's folder is in Ray's session
@@ -43,14 +43,14 @@ class Watched:
         self.clock = Clock()
         self.silence = Silence(max_s, rule, clock=self.clock)
         storage = StorageContext(str(folder), "study")
-        trial: Any = Resilient("made_up", stub=True, storage=storage)
+        trial: Any = ResilientTrial("made_up", stub=True, storage=storage)
         self.trial = trial
         self.trial.init_local_path()
         self.start()
 
     def start(self) -> None:
-        self.trial.status = Resilient.RUNNING
-        self.trial.temporary_state.ray_actor = f"process {self.trial.silences}"
+        self.trial.status = ResilientTrial.RUNNING
+        self.trial.temporary_state.ray_actor = f"process {self.trial.retries.get('silences', 0)}"
         self.silence.on_trial_start(0, [], self.trial)
 
     def report(self, after_s: int) -> None:
@@ -145,9 +145,9 @@ def test_while_the_driver_stands_still_no_trial_is_silent(
 
 def test_trials_that_do_not_run_are_not_watched(tmp_path: Path, killed: list[str]) -> None:
     one = Watched(tmp_path, 30.0)
-    one.trial.status = Resilient.PAUSED
+    one.trial.status = ResilientTrial.PAUSED
     one.passes(31)
-    one.trial.status = Resilient.RUNNING
+    one.trial.status = ResilientTrial.RUNNING
     one.passes(31)  # no process of it has been seen since
     assert killed == []
 

@@ -56,7 +56,7 @@ def study(
     """
     rng = np.random.default_rng(seed)
     configs = SPACE.sample(rng, n)
-    with patch("raytuner.history.history.time.time") as clock:
+    with patch("raytuner.history.table.time.time") as clock:
         clock.return_value = 1.7e9
         history = History(SPACE, metric="loss", mode="min", max_t=MAX_T, path=path)
         history.set_meta("finished", live == 0)

@@ -18,7 +18,7 @@ SPACE = Space({"x": Float(0, 1)})
 
 def played(*happened: tuple[float, Callable[[History], object]]) -> History:
     """A record in which things happened at given seconds."""
-    with patch("raytuner.history.history.time.time") as clock:
+    with patch("raytuner.history.table.time.time") as clock:
         clock.return_value = 0.0
         history = History(SPACE, metric="loss", mode="min", max_t=3)
         for at, event in happened:

@@ -17,9 +17,9 @@ from scheduler_fakes import FakeTrial, ListeningSearcher, Wrapper
 
 from raytuner import ASHAScheduler, BoTorchSearch
 from raytuner.bayes import SobolProposer
+from raytuner.controller.search_layers import count_in, count_out, max_concurrent_of
 from raytuner.errors import TrainableError
 from raytuner.history import TrialState
-from raytuner.schedulers.slots import count_in, count_out, max_concurrent_of
 from raytuner.simulate import Cluster, Curve, simulate
 from raytuner.space import Float, Space
 

@@ -16,12 +16,12 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from raytuner.bayes import SobolProposer
+from raytuner.controller.handle import ControllerHandle
+from raytuner.controller.packing import fits
+from raytuner.controller.slot_counter import SlotCounter
 from raytuner.history import TrialState
 from raytuner.placement import Request
-from raytuner.placement.room import fits
 from raytuner.search import BoTorchSearch
-from raytuner.search.cluster import Slots
-from raytuner.search.lookahead import Lookahead
 from raytuner.search.restore import FIRST, counted
 from raytuner.space import Float, Space
 from raytuner.study.progress import room
@@ -221,8 +221,8 @@ class Cluster:
         monkeypatch.setattr(
             ray._private.state.state, "get_max_resources_from_cluster_config", lambda: self.most
         )
-        monkeypatch.setattr("raytuner.search.cluster.time.monotonic", lambda: self.now)
-        self.slots = Slots()
+        monkeypatch.setattr("raytuner.controller.slot_counter.time.monotonic", lambda: self.now)
+        self.slots = SlotCounter()
 
     def look(self) -> int | None:
         self.now += 1.5
@@ -273,7 +273,7 @@ def test_every_counter_of_slots_says_the_same(
     assert cluster.look() == expected
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     assert room([SimpleNamespace(placement_group_factory=cluster.request)]) == expected
-    assert fits(Request.of(cluster.request), [{"CPU": 4.0}] * 3) == expected
+    assert fits(Request.of(cluster.request).bundles, strategy, [{"CPU": 4.0}] * 3) == expected
 
 
 def test_what_is_free_counts_on_each_node(cluster: Cluster) -> None:
@@ -326,7 +326,7 @@ def test_ray_has_what_is_taken_from_it() -> None:
     node = ray.nodes()[0]  # type: ignore[no-untyped-call]
     assert node["Alive"]
     assert node["Resources"]["CPU"] == 2
-    lookahead = Lookahead()
+    lookahead = ControllerHandle()
     found: list[Callable[[], None]] = []
     lookahead.find(lambda: found.append(print))
     assert not lookahead.is_known  # nobody asks

@@ -15,8 +15,8 @@ from ray.tune.search import ConcurrencyLimiter
 
 import raytuner
 from raytuner import BoTorchSearch
+from raytuner.controller.tuner import param_space_of_tuner
 from raytuner.errors import RaytunerWarning, SpaceError
-from raytuner.search.param_space import param_space_of_tuner
 from raytuner.space import Space
 
 LR = {"lr": tune.uniform(0, 1)}

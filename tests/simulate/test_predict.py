@@ -10,10 +10,12 @@ import pytest
 from click.testing import CliRunner
 from ray import tune
 from ray.tune.search.searcher import Searcher
+from records import put_rows
 
 from raytuner.cli import main
 from raytuner.errors import HistoryError, MetricError, SettingError
-from raytuner.history import Goal, History, Store, TrialState
+from raytuner.history import Goal, History, TrialState
+from raytuner.history.sqlite import read_rows
 from raytuner.simulate import Curve, Settings, Workload, predict
 from raytuner.simulate.replay import Replay, recorded_seconds
 from raytuner.space import Float, Space
@@ -44,14 +46,14 @@ def record(
         history.end(trial_id, state)
         now += startup + reports * seconds
     history.close()
-    store = Store.open(path)
-    heads = {head[0]: head for head in store.trials()}
-    for trial_id, at, value, _ in list(store.values()):
-        store.put_value(trial_id, at, value, dict(rows)[trial_id] + startup + at * seconds)
+    kept = read_rows(path)
+    heads = {head[0]: head for head in kept["trial"]}
+    for trial_id, at, value, _ in kept["value"]:
+        reported_at = dict(rows)[trial_id] + startup + at * seconds
+        put_rows(path, ("value", (trial_id, at, value, reported_at)))
     for (trial_id, begin), (_, reports, _) in zip(rows, trials, strict=True):
         ended_at = begin + startup + reports * seconds
-        store.put_trial((*heads[trial_id][:6], begin, ended_at))
-    store.close()
+        put_rows(path, ("trial", (*heads[trial_id][:6], begin, None, ended_at)))
     return History.open(path)
 
 
@@ -246,10 +248,8 @@ def test_a_failed_trial_fails_again(tmp_path: Path) -> None:
 def test_a_pause_in_the_record_is_no_training_time(tmp_path: Path) -> None:
     history = record(tmp_path / "r", [(0.2, 9, TrialState.COMPLETED)])
     history.close()
-    store = Store.open(tmp_path / "r")
-    for trial_id, t, value, at in list(store.values()):
-        store.put_value(trial_id, t, value, at + 5000 * (t > 4))
-    store.close()
+    for trial_id, t, value, at in read_rows(tmp_path / "r")["value"]:
+        put_rows(tmp_path / "r", ("value", (trial_id, t, value, at + 5000 * (t > 4))))
     curve = Replay.of(History.open(tmp_path / "r"))({"x": 0.2})
     assert [curve.duration(t) for t in range(1, 10)] == pytest.approx([10.0] * 9)
 

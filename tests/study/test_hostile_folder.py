@@ -22,12 +22,13 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from records import put_rows
 
 import raytuner
 from raytuner.cli import BAD_INPUT, main
 from raytuner.errors import RaytunerError, SettingError
 from raytuner.folders import folder_of
-from raytuner.history import History, Store, TrialState
+from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Space
 from raytuner.study.export import write_table
@@ -306,9 +307,7 @@ def test_what_no_study_keeps_is_one_clear_line(key: str, value: object, tmp_path
     history = History(Space({"lr": Float(0.0, 1.0)}), metric="loss", mode="min", path=record)
     history.add("a", {"lr": 0.5})
     history.close()
-    store = Store.open(record)  # with a check that is right
-    store.set_meta(key, value)
-    store.close()
+    put_rows(record, ("meta", (key, json.dumps(value))))
     with pytest.raises(RaytunerError):
         raytuner.load(tmp_path)
     result = invoke("show", tmp_path)

@@ -18,7 +18,7 @@ import pytest
 from raytuner.errors import HistoryError, InUseError
 from raytuner.folders import RemoteFolder
 from raytuner.history import Writer, held, who_writes
-from raytuner.history import writer as module
+from raytuner.history import lock as module
 
 _NUMBERS = itertools.count()
 # How a child of the process that holds the lock comes about, and outlives it.

@@ -1,4 +1,4 @@
-"""Which of Ray's trials are new: looking at all of them at each turn takes longer with each."""
+"""Find the trials that are new since the last turn of Ray's loop, without visiting them all."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 
-class KnownTrials:
-    """The trials that a callback has been shown so far. Not pickled with it.
+class TrialTracker:
+    """The trials that a callback has seen so far. A copy has seen none.
 
     Example:
         >>> from types import SimpleNamespace
         >>> first, second = SimpleNamespace(trial_id="a"), SimpleNamespace(trial_id="b")
-        >>> known = KnownTrials()
-        >>> known.new([first]) == [first], known.new([first])
+        >>> tracker = TrialTracker()
+        >>> tracker.new([first]) == [first], tracker.new([first])
         (True, [])
-        >>> known.new([second, first]) == [second]
+        >>> tracker.new([second, first]) == [second]
         True
-        >>> known.among(["b", "c"]) == [second]
+        >>> tracker.among(["b", "c"]) == [second]
         True
     """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Any] = {}
 
-    def __reduce__(self) -> tuple[type[KnownTrials], tuple[()]]:
-        return KnownTrials, ()  # the trials of a restored experiment are others
+    def __reduce__(self) -> tuple[type[TrialTracker], tuple[()]]:
+        return TrialTracker, ()  # a restored experiment has other trial objects
 
     def new(self, trials: Sequence[Any]) -> list[Any]:
-        """Those of Ray's list that were not in it before. They are known from now on."""
+        """Return the trials of Ray's list that were not in it before, and remember them."""
         before = len(self._by_id)
         if len(trials) == before:
             return []
         fresh = self._unknown(trials[before:])
-        if before + len(fresh) != len(trials):  # Ray puts a trial that it tries again last
+        if before + len(fresh) != len(trials):  # Ray moves a trial that it retries to the end
             fresh = self._unknown(trials)
         self._by_id.update((trial.trial_id, trial) for trial in fresh)
         return fresh
 
     def among(self, trial_ids: Iterable[str]) -> list[Any]:
-        """Those with these ids."""
+        """Return the trials with these ids that have been seen."""
         return [self._by_id[one] for one in trial_ids if one in self._by_id]
 
     def _unknown(self, trials: Sequence[Any]) -> list[Any]:

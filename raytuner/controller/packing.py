@@ -1,4 +1,4 @@
-"""How many requests fit on nodes."""
+"""Count how many resource requests fit on the nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -8,45 +8,47 @@ from itertools import chain
 
 from ray.tune import PlacementGroupFactory
 
-from raytuner.placement.request import Bundle, Request, summed
+Bundle = Mapping[str, float]
+"""Resources on one node, by Ray's names: `CPU`, `GPU`, `memory` (bytes) and custom ones."""
 
 _SLACK = 1e-6  # a little more than exactly: ten shares of 0.1 are one
 _STEPS = 20_000  # of the search for a way to lay one request
 
 
-def fits(request: Request, nodes: Sequence[Mapping[str, float]]) -> int:
-    """How many trials with this request the nodes hold at once.
+def fits(bundles: Sequence[Bundle], strategy: str, nodes: Sequence[Bundle]) -> int:
+    """Return how many trials with this request the nodes hold at once.
 
     One bundle lies on one node. Several are laid as their strategy says, one request after the
     other, so that another order might hold more.
 
     Args:
-        request: What one trial asks for.
-        nodes: What each node has, by Ray's names.
+        bundles: What one trial asks for; each bundle lies on one node.
+        strategy: Ray's placement strategy for several bundles.
+        nodes: What each node has.
 
     Example:
-        >>> fits(Request.of({"cpu": 2, "gpu": 0.6}), [{"CPU": 16, "GPU": 1}, {"CPU": 16, "GPU": 1}])
+        >>> fits([{"CPU": 2, "GPU": 0.6}], "PACK", [{"CPU": 16, "GPU": 1}, {"CPU": 16, "GPU": 1}])
         2
-        >>> fits(Request.of([{"gpu": 1}, {"gpu": 1}]), [{"GPU": 3}, {"GPU": 2}])
+        >>> fits([{"GPU": 1}, {"GPU": 1}], "PACK", [{"GPU": 3}, {"GPU": 2}])
         2
     """
-    bundles = [bundle for bundle in (*request.bundles, *request.trainer) if bundle]
+    bundles = [bundle for bundle in bundles if bundle]
     if len(bundles) == 1:
         return sum(_times(bundles[0], node) for node in nodes)
-    if request.strategy == "STRICT_PACK":
+    if strategy == "STRICT_PACK":
         bundles = [summed(bundles)]
     # The largest first: the fewest nodes can hold it.
     bundles.sort(key=lambda bundle: sorted(bundle.values()), reverse=True)
     free = [dict(node) for node in nodes if _is_useful(node, bundles)]
     count = 0
-    while (where := _lay(bundles, free, request.strategy, [], iter(range(_STEPS)))) is not None:
+    while (where := _lay(bundles, free, strategy, [], iter(range(_STEPS)))) is not None:
         on = {
             node: summed(b for b, n in zip(bundles, where, strict=True) if n == node)
             for node in where
         }
         times = 1
         # The next requests go to the same nodes while these have room.
-        if "SPREAD" not in request.strategy:
+        if "SPREAD" not in strategy:
             times = max(1, min(_times(amounts, free[node]) for node, amounts in on.items()))
         for node, amounts in on.items():
             for name, amount in amounts.items():
@@ -60,7 +62,16 @@ def fits(request: Request, nodes: Sequence[Mapping[str, float]]) -> int:
 
 def slots(factory: PlacementGroupFactory, nodes: Sequence[Mapping[str, float]]) -> int:
     """Return how many trials with Ray's own form of a request the nodes hold at once."""
-    return fits(Request(tuple(factory.bundles), factory.strategy), nodes)
+    return fits(factory.bundles, factory.strategy, nodes)
+
+
+def summed(amounts: Iterable[Bundle]) -> dict[str, float]:
+    """Return the sum of several bundles or nodes."""
+    total: dict[str, float] = {}
+    for each in amounts:
+        for name, amount in each.items():
+            total[name] = total.get(name, 0.0) + amount
+    return total
 
 
 def missing(bundle: Bundle, node: Mapping[str, float]) -> dict[str, float]:

@@ -12,8 +12,7 @@ from typing import Any
 import ray
 from ray.tune import PlacementGroupFactory
 
-from raytuner.placement.request import summed
-from raytuner.placement.room import slots
+from raytuner.controller.packing import slots, summed
 
 _FRESH_S = 1.0  # seconds for which an answer of Ray's counts
 _SHARE = 0.05  # largest share of the time of Ray's loop that goes into looks
@@ -21,7 +20,7 @@ _MEMORY = 20  # looks at the cluster, of which the one with the most room counts
 _AT_LEAST = 200  # nodes that come, if the autoscaler knows no limit; as Ray does for random search
 
 
-class Slots:
+class SlotCounter:
     """Asks Ray from time to time.
 
     The slots are as many requests like the newest trial's as fit on the live nodes, less what

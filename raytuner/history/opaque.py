@@ -1,4 +1,4 @@
-"""What a record shows in the place of objects that only Python has."""
+"""Placeholders for objects that a file cannot hold, and the comparison of spaces that have some."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from raytuner.errors import SpaceError
 from raytuner.space import Space, differences
 
 
-class StandIn:
-    """Stands for a choice or constant that a file cannot hold, such as a class or a function.
+class OpaqueValue:
+    """A placeholder for a choice or constant that a file cannot hold, such as a class.
 
-    Two of them are the same only if they are one object: objects that differ may look alike. In the
-    place of a constraint it holds: the record's configurations kept it.
+    Two of them are equal only if they are one object: different objects may have the same `repr`.
+    In place of a constraint it always holds, since the record's configurations kept that.
 
     Args:
-        text: The ``repr`` of the object.
+        text: The `repr` of the object.
 
     Example:
-        >>> StandIn("<class 'torch.nn.ReLU'>")
+        >>> OpaqueValue("<class 'torch.nn.ReLU'>")
         <class 'torch.nn.ReLU'>
     """
 
@@ -32,26 +32,26 @@ class StandIn:
         return self._text
 
     def __call__(self, config: Any) -> bool:
-        """As a constraint: it holds."""
+        """Hold, as a constraint."""
         return True
 
 
-def with_stand_ins(spec: Any) -> Any:
-    """The spec of a space (:mod:`raytuner.space.spec`) in which each object has its stand-in."""
+def with_opaque_values(spec: Any) -> Any:
+    """Return the spec of a space with a placeholder for each object."""
     if isinstance(spec, dict):
         if spec.get("type") == "object":
-            return StandIn(str(spec.get("repr")))
-        return {key: with_stand_ins(value) for key, value in spec.items()}
+            return OpaqueValue(str(spec.get("repr")))
+        return {key: with_opaque_values(value) for key, value in spec.items()}
     if isinstance(spec, list):
-        return [with_stand_ins(item) for item in spec]
+        return [with_opaque_values(item) for item in spec]
     return spec
 
 
 def check_same(spec: Any, space: Space, where: object) -> None:
-    """Check that a space is the one that a record was made in.
+    """Check that a space is the one of a record.
 
-    Two objects that only Python has count as the same if they are in the same place: the record
-    holds only the ``repr`` of such an object, which may differ from process to process.
+    Two objects that a file cannot hold count as equal if they are in the same place: the record has
+    only the `repr` of such an object, which may differ from process to process.
 
     Args:
         spec: The spec in the record.
@@ -59,7 +59,7 @@ def check_same(spec: Any, space: Space, where: object) -> None:
         where: The name of the record, for the error.
 
     Raises:
-        SpaceError: The spaces differ; the message says in what.
+        SpaceError: The spaces differ. The message says how.
     """
     given = space.to_spec()
     if spec == json.loads(json.dumps(given)) or not isinstance(spec, Mapping):

@@ -17,21 +17,21 @@ from ray.train._internal.storage import StorageContext
 from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 
-from raytuner.errors import PlacementError, SettingError
-from raytuner.history import History
-from raytuner.placement.gpu_memory import Probe, nvidia_smi, wants_fit, with_gpus
-from raytuner.placement.retries import (
-    MOST_LOSSES,
-    Resilient,
-    alone,
+from raytuner.controller.retries import (
+    MAX_RETRIES,
+    ResilientTrial,
     is_disk_full,
     is_killed,
     is_loss,
     is_out_of_memory,
+    make_resilient,
     shares_gpu,
-    take_up,
-    taken_again,
+    take_retry,
+    with_whole_gpus,
 )
+from raytuner.errors import PlacementError, SettingError
+from raytuner.history import History
+from raytuner.placement.gpu_memory import Probe, nvidia_smi, wants_fit, with_gpus
 from raytuner.space import Float, Space
 from raytuner.study.resources import first_config, fitted
 
@@ -72,20 +72,20 @@ def trial(tmp_path: Path, ray_cluster: None) -> Trial:
 
 
 def test_a_killed_trial_goes_on_while_it_gets_further(trial: Trial) -> None:
-    take_up(trial)
-    assert isinstance(trial, Resilient)
+    make_resilient(trial)
+    assert isinstance(trial, ResilientTrial)
 
     def killed_after(iterations: int) -> tuple[str, int] | None:
         if iterations:
             trial.update_last_result({"training_iteration": iterations})  # type: ignore[no-untyped-call]
         trial.handle_error(ActorDiedError())
-        goes_on = taken_again(trial)
+        goes_on = take_retry(trial)
         assert trial.should_recover() == (goes_on is not None)  # type: ignore[no-untyped-call]
         return goes_on
 
     assert killed_after(0) == ("processes_killed", 1)
     assert killed_after(3) == ("processes_killed", 2)
-    assert taken_again(trial) is None  # each death counts once
+    assert take_retry(trial) is None  # each death counts once
     assert killed_after(5) == ("processes_killed", 3)
     assert killed_after(5) == ("processes_killed", 4)
     assert killed_after(6) == ("processes_killed", 5)
@@ -94,22 +94,22 @@ def test_a_killed_trial_goes_on_while_it_gets_further(trial: Trial) -> None:
 
 
 def test_a_trial_that_is_killed_again_and_again_has_failed(trial: Trial) -> None:
-    take_up(trial)
-    for iteration in range(1, MOST_LOSSES + 1):
+    make_resilient(trial)
+    for iteration in range(1, MAX_RETRIES + 1):
         trial.update_last_result({"training_iteration": iteration})  # type: ignore[no-untyped-call]
         trial.handle_error(ActorDiedError())
         assert trial.run_metadata.num_failures == 0
-    trial.update_last_result({"training_iteration": MOST_LOSSES + 1})  # type: ignore[no-untyped-call]
+    trial.update_last_result({"training_iteration": MAX_RETRIES + 1})  # type: ignore[no-untyped-call]
     trial.handle_error(ActorDiedError())
     assert trial.run_metadata.num_failures == 1
 
 
-def test_somebody_elses_trial_is_left_alone() -> None:
+def test_somebody_elses_trial_is_left_with_whole_gpus() -> None:
     class Theirs(Trial):
         pass
 
     trial = Theirs("train", config={}, stub=True)
-    take_up(trial)
+    make_resilient(trial)
     assert type(trial) is Theirs
 
 
@@ -138,9 +138,11 @@ def test_a_full_disk_is_told_from_other_errors() -> None:
 def test_a_whole_gpu_for_each_part_of_one() -> None:
     shared = PlacementGroupFactory([{"CPU": 1}, {"GPU": 0.5}, {"GPU": 2}], "SPREAD")
     assert shares_gpu(shared)
-    assert alone(shared) == PlacementGroupFactory([{"CPU": 1}, {"GPU": 1}, {"GPU": 2}], "SPREAD")
+    assert with_whole_gpus(shared) == PlacementGroupFactory(
+        [{"CPU": 1}, {"GPU": 1}, {"GPU": 2}], "SPREAD"
+    )
     empty_head = PlacementGroupFactory([{}, {"GPU": 0.25}])
-    assert alone(empty_head) == PlacementGroupFactory([{}, {"GPU": 1}])
+    assert with_whole_gpus(empty_head) == PlacementGroupFactory([{}, {"GPU": 1}])
     for whole in (PlacementGroupFactory([{"GPU": 1}]), PlacementGroupFactory([{"CPU": 1}]), None):
         assert not shares_gpu(whole)
 

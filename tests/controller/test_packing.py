@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raytuner.controller import packing
 from raytuner.placement.request import Request
-from raytuner.placement.room import fits
 
 A100 = {"CPU": 16, "GPU": 2, "accelerator_type:A100": 1.0}
 T4 = {"CPU": 8, "GPU": 1, "accelerator_type:T4": 1.0}
@@ -43,6 +43,10 @@ CASES: dict[str, tuple[Any, list[dict[str, float]], int]] = {
     "a trainer's workers": ({"cpu": 1, "trainer": {"workers": 2, "gpu": 1}}, [A100, T4], 1),
     "nothing there": ({"cpu": 1}, [], 0),
 }
+
+
+def fits(request: Request, nodes: list[dict[str, float]]) -> int:
+    return packing.fits((*request.bundles, *request.trainer), request.strategy, nodes)
 
 
 @pytest.mark.parametrize(("request_", "nodes", "count"), CASES.values(), ids=CASES)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raytuner.history.beside import LATEST, is_time, misshapen
+from raytuner.history.metadata import LATEST, is_time, misshapen
 
 RUN = {
     "what": "run",
@@ -41,7 +41,6 @@ GOOD: dict[str, Any] = {
     "confirmed": {"t1": [0.5, 1]},
     "earlier": [EARLIER],
     "priors": {"x": BELIEF},
-    "started/t1": 1.0,
     "of no known key": object(),
 }
 

@@ -1,7 +1,7 @@
-"""What is kept beside the trials, by key, and the shape it has.
+"""Checks of a record's metadata.
 
-A record may come from elsewhere (see docs/trust.md), and pages and commands are made from these:
-they are looked at once, when the record is read. Keys that are not named here may hold anything.
+A record may come from elsewhere (see docs/trust.md), and pages and commands show its metadata. So
+the types are checked once, when the record is read. Keys that are not named here may hold anything.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import Any
 
 from raytuner.history.trial import TrialState
 
-LATEST = 253_402_300_800.0  # the year 10000, in Unix seconds: the last that calendars can say
+LATEST = 253_402_300_800.0  # the year 10000, in Unix seconds:
 
 _Shape = Callable[[Any], bool]
 
 
 def is_time(value: Any) -> bool:
-    """Whether a value is a moment that a calendar can say."""
+    """Whether a value is a time in Unix seconds that calendars can show."""
     return _number(value) and 0 <= value < LATEST
 
 
 def misshapen(meta: Mapping[str, Any]) -> str | None:
-    """The key of the first value that is not what it should be, in words; None if all are.
+    """Return an error text for the first value of a wrong type; None if there is none.
 
     >>> misshapen({"finished": True, "runs": "many"})
     "what it keeps as 'runs' is not what a study keeps"
     """
     for key, value in meta.items():
-        shape = is_time if key.startswith("started/") else _SHAPES.get(key)
+        shape = _SHAPES.get(key)
         if shape is not None and value is not None and not shape(value):
             return f"what it keeps as {key!r} is not what a study keeps"
     return None
@@ -71,7 +71,7 @@ def _settings(value: Any) -> bool:
 
 
 def _belief(value: Any) -> bool:
-    """A density over a unit interval: as many masses and widths as places."""
+    """Whether a value is a density over a unit interval: as many masses and widths as places."""
     if not isinstance(value, dict):
         return False
     parts: list[Any] = [value.get(k) for k in ("units", "widths", "mass")]
@@ -97,7 +97,7 @@ def _ran(value: Any) -> bool:
 
 
 def _reached(value: Any) -> bool:
-    """A resource and the objectives there, of which some may lack."""
+    """Whether a value is a resource with the objectives there, some of which may be missing."""
     return _all(_is(int, float, type(None)))(value) and len(value) >= 2 and value[0] is not None
 
 

@@ -1,0 +1,5 @@
+"""The boundary to Ray: the only package that uses names that Ray does not promise to keep.
+
+One comment line says why each such name is needed, and one test in `tests/controller` fails when
+Ray changes it.
+"""

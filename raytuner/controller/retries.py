@@ -1,0 +1,214 @@
+"""Retry trials after errors that are not their own, without counting a failure.
+
+- Its node was lost: the trial continues elsewhere from its last checkpoint.
+- Its process was killed, by a signal or because the node's memory was full: it continues from its
+  last checkpoint. The third kill at the same iteration is the trial's own failure.
+- It shared a GPU whose memory was full: it continues once, alone on a whole GPU.
+- The disk was full: it continues from its last checkpoint, as the study does once there is room.
+- It stopped reporting and was killed (`raytuner.placement.silence`): it continues once.
+
+Ray counts all of these as failures, which by default end the trial. The exception is a node that
+was drained as preempted.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    ActorUnavailableError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.tune import Callback, PlacementGroupFactory
+from ray.tune.experiment import Trial
+from ray.tune.result import TRAINING_ITERATION  # type: ignore[attr-defined]
+
+logger = logging.getLogger(__name__)
+
+MAX_RETRIES = 10
+"""How often a trial is retried for each cause below: a trial may itself be the cause."""
+
+_MAX_RETRIES = {"silences": 1, "out_of_memory": 1}  # where it is less
+_MAX_KILLS_AT_ONE_PLACE = 2  # two may be chance: memory that others had taken
+
+_NODE_DIED = "node has died"  # Ray has no type for it, unless the node was drained
+NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
+_NO_GPU_MEMORY = re.compile(  # PyTorch, CUDA itself, JAX and TensorFlow
+    r"torch\.(cuda\.)?OutOfMemoryError|CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY"
+    r"|RESOURCE_EXHAUSTED: Out of memory"
+)
+
+
+class Retries(Callback):
+    """Make trials resilient when the scheduler does not: Ray's own schedulers do not.
+
+    Args:
+        note: Called with the cause of a retry, the trial's id and the number of such retries.
+    """
+
+    def __init__(self, note: Callable[[str, str, int], None]) -> None:
+        self._note = note
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Make the trial resilient: only a trial that has started is ever retried."""
+        make_resilient(trial)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Note why a trial is about to be retried."""
+        if (retry := take_retry(trial)) is not None:
+            cause, count = retry
+            self._note(cause, trial.trial_id, count)
+
+
+class ResilientTrial(Trial):
+    """A trial that does not count errors that are not its own as failures.
+
+    Attributes:
+        retries: How often it had an error of each cause: "nodes_lost", "processes_killed",
+            "out_of_memory", "disk_full" or "silences".
+        retried_for: The cause of the latest retry, until `take_retry` has returned it.
+        killed_for: Why `kill` ended its process, until it is retried.
+        retries_kill: Whether it may continue after that.
+        killed_at: The most iterations that it had done when its process was killed.
+        kills_there: How often its process was killed without having passed `killed_at`.
+    """
+
+    # Class attributes, since `make_resilient` runs no constructor.
+    retries: Mapping[str, int] = MappingProxyType({})
+    retried_for: str | None = None
+    killed_for: str | None = None
+    retries_kill: bool = False
+    killed_at: int = -1
+    kills_there: int = 0
+
+    def handle_error(self, exc: Any = None) -> None:
+        """Record an error. Ray calls `should_recover` next, which compares `num_failures`."""
+        failures = self.run_metadata.num_failures
+        super().handle_error(exc)
+        cause = self._cause(exc)
+        if cause is None:
+            return
+        count = self.retries.get(cause, 0) + 1
+        self.retries = {**self.retries, cause: count}
+        if cause == "processes_killed":
+            done = int((self.last_result or {}).get(TRAINING_ITERATION, 0))
+            self.kills_there = 1 if done > self.killed_at else self.kills_there + 1
+            self.killed_at = max(done, self.killed_at)
+            if self.kills_there > _MAX_KILLS_AT_ONE_PLACE:
+                return
+        if count <= _MAX_RETRIES.get(cause, MAX_RETRIES):
+            self.run_metadata.num_failures = failures
+            self.retried_for = cause
+
+    def _cause(self, error: object) -> str | None:
+        """Return the cause of an error that is not the trial's own; None if it is."""
+        if self.killed_for is not None and self.retries_kill:
+            self.killed_for = None
+            return "silences"
+        if is_loss(error):
+            return "nodes_lost"
+        if self.killed_for is None and is_killed(error):
+            return "processes_killed"
+        if is_disk_full(error):
+            return "disk_full"
+        if is_out_of_memory(error) and shares_gpu(self.placement_group_factory):
+            return "out_of_memory"
+        return None
+
+
+def make_resilient(trial: Trial) -> None:
+    """Turn a trial into a `ResilientTrial`; a trial of somebody else's subclass stays as it is."""
+    if type(trial) is Trial:
+        # Private: Ray constructs its trials and asks only them what to do after an error.
+        trial.__class__ = ResilientTrial
+
+
+def take_retry(trial: Trial) -> tuple[str, int] | None:
+    """Return once why a trial is about to be retried, and how often that has happened by now.
+
+    A trial that ran out of GPU memory gets a whole GPU here.
+
+    Returns:
+        A key of `ResilientTrial.retries` and its value; None if the trial is not retried for any.
+    """
+    if not isinstance(trial, ResilientTrial) or trial.retried_for is None:
+        return None
+    cause, trial.retried_for = trial.retried_for, None
+    if cause == "out_of_memory":
+        request: Any = trial.placement_group_factory
+        trial.update_resources(with_whole_gpus(request))
+    count = trial.retries[cause]
+    logger.info("Trial %s goes on: %s, %d so far.", trial.trial_id, cause, count)
+    return cause, count
+
+
+def kill(trial: Trial, reason: str, *, retry: bool) -> None:
+    """Kill the process of a running trial.
+
+    Args:
+        trial: The trial.
+        reason: Why, for the record: Ray's error says only that the process ended.
+        retry: Whether the trial continues from its last checkpoint; if not, it has failed.
+    """
+    if isinstance(trial, ResilientTrial):
+        trial.killed_for, trial.retries_kill = reason, retry
+    # Private: nothing else that a callback gets leads to the process.
+    actor = trial.temporary_state.ray_actor
+    if actor is not None:
+        ray.kill(actor)
+
+
+def is_loss(error: object) -> bool:
+    """Return whether the process was lost with its node.
+
+    That may also be the node of a process that the trial depends on, such as a Ray Train worker.
+    """
+    if isinstance(error, RayTaskError):
+        error = error.cause
+    if isinstance(error, ActorUnavailableError):
+        return True  # the first sign of a lost node: it does not answer
+    return isinstance(error, RayActorError) and (error.preempted or _NODE_DIED in str(error))
+
+
+def is_killed(error: object) -> bool:
+    """Return whether the process ended although the training raised nothing.
+
+    The cause is a signal, a fault in compiled code, or Ray, when the node's memory was full. False
+    if the node was lost or the process could not be set up.
+    """
+    if isinstance(error, RayActorError):
+        return not error.actor_init_failed and not is_loss(error)
+    return isinstance(error, WorkerCrashedError | OutOfMemoryError)
+
+
+def is_out_of_memory(error: object) -> bool:
+    """Return whether the training raised that a GPU's memory is full."""
+    return isinstance(error, RayTaskError) and _NO_GPU_MEMORY.search(str(error)) is not None
+
+
+def is_disk_full(error: object) -> bool:
+    """Return whether the training raised that there is no space on a disk."""
+    return isinstance(error, RayTaskError) and NO_SPACE.search(str(error)) is not None
+
+
+def shares_gpu(request: PlacementGroupFactory | None) -> bool:
+    """Return whether a request has a part of a GPU."""
+    return request is not None and any(0 < bundle.get("GPU", 0) < 1 for bundle in request.bundles)
+
+
+def with_whole_gpus(request: PlacementGroupFactory) -> PlacementGroupFactory:
+    """Return the same request with a whole GPU in place of each part of one."""
+    bundles = [
+        {**bundle, "GPU": 1.0} if 0 < bundle.get("GPU", 0) < 1 else bundle
+        for bundle in request.bundles
+    ]
+    head: list[dict[str, float]] = [{}] if request.head_bundle_is_empty else []
+    return PlacementGroupFactory([*head, *bundles], request.strategy)

@@ -1,0 +1,49 @@
+"""What the search algorithm, with the wrappers around the searcher, counts and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Repeater
+
+
+def max_concurrent_of(search_alg: Any) -> int | None:
+    """Return the user's limit on concurrent trials; None if there is none."""
+    for layer in _layers(search_alg):
+        if isinstance(layer, ConcurrencyLimiter | BasicVariantGenerator):
+            limit: int = layer.max_concurrent
+            return limit or None
+    return None
+
+
+def repeats(search_alg: Any) -> bool:
+    """Return whether Ray's `Repeater` runs each configuration several times."""
+    return any(isinstance(layer, Repeater) for layer in _layers(search_alg))
+
+
+def count_out(search_alg: Any, trial_id: str) -> None:
+    """Stop Ray's limiters from counting a paused trial: they would wait for it forever."""
+    for live in _live_trials(search_alg):
+        live.discard(trial_id)
+
+
+def count_in(search_alg: Any, trial_id: str) -> None:
+    """Let Ray's limiters count a trial again: it goes on, or its end is about to be reported."""
+    for live in _live_trials(search_alg):
+        live.add(trial_id)
+
+
+def _live_trials(search_alg: Any) -> Iterator[set[str]]:
+    for layer in _layers(search_alg):
+        if isinstance(layer, ConcurrencyLimiter):
+            yield layer.live_trials
+        elif isinstance(layer, BasicVariantGenerator):
+            # Private: no public way counts a trial again after a pause.
+            yield layer._live_trials
+
+
+def _layers(search_alg: Any) -> Iterator[Any]:
+    while search_alg is not None:
+        yield search_alg
+        search_alg = getattr(search_alg, "searcher", None)

@@ -1,0 +1,299 @@
+"""The format of a record: one SQLite file with five tables.
+
+Format version 5. Each row ends in `crc`, its check.
+
+`meta(key TEXT PRIMARY KEY, value TEXT)`
+    JSON values: `format` (this version), `space` (its spec), `goal`, `time_attr`, `max_t`, and what
+    a study or a searcher stores.
+`trial(trial_id TEXT PRIMARY KEY, number INTEGER, config TEXT, state TEXT, reason TEXT,
+origin TEXT, proposed_at REAL, started_at REAL, ended_at REAL)`
+    `config` is the JSON object of the hyperparameters that vary (`Space.dump`). Times are Unix
+    seconds; NULL stands for one that is not known or has not come.
+`value(trial_id TEXT, t REAL, value REAL, reported_at REAL, PRIMARY KEY (trial_id, t))`
+    The metric as reported. NULL stands for NaN.
+`other(trial_id TEXT, t REAL, metric TEXT, value REAL, PRIMARY KEY (trial_id, t, metric))`
+    Further metrics with a curve: those of the goal, and those named in `curves`.
+`last(trial_id TEXT PRIMARY KEY, metrics TEXT)`
+    The JSON object of the last value of each other number, by name. null stands for NaN.
+
+`crc` is the CRC-32 of the JSON text of `[table, column, column, ...]` as Python's json writes it.
+SQLite notices a torn page but not a flipped bit in a value: without the check a loss of 0.125 could
+become 0.0625, and nobody would know. The check guards against accidents, not against people.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import shutil
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from raytuner.errors import HistoryError
+from raytuner.folders import Folder
+
+FORMAT_VERSION = 5
+
+# What the columns of each table hold. A "?" may be NULL, which stands for NaN.
+COLUMNS = {
+    "meta": ("text", "text"),
+    "trial": ("text", "int", "text", "text", "text", "text", "real", "real?", "real?"),
+    "value": ("text", "real", "real?", "real"),
+    "other": ("text", "real", "text", "real?"),
+    "last": ("text", "text"),
+}
+
+# The number of leading columns that identify a row.
+KEYS = {"meta": 1, "trial": 1, "value": 2, "other": 3, "last": 1}
+
+SCHEMA = {
+    "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL)",
+    "trial": "CREATE TABLE trial (trial_id TEXT PRIMARY KEY, number INTEGER NOT NULL,"
+    " config TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, origin TEXT NOT NULL,"
+    " proposed_at REAL NOT NULL, started_at REAL, ended_at REAL, crc INTEGER NOT NULL)",
+    "value": "CREATE TABLE value (trial_id TEXT NOT NULL, t REAL NOT NULL, value REAL,"
+    " reported_at REAL NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (trial_id, t)) WITHOUT ROWID",
+    "other": "CREATE TABLE other (trial_id TEXT NOT NULL, t REAL NOT NULL, metric TEXT NOT NULL,"
+    " value REAL, crc INTEGER NOT NULL, PRIMARY KEY (trial_id, t, metric)) WITHOUT ROWID",
+    "last": "CREATE TABLE last (trial_id TEXT PRIMARY KEY, metrics TEXT NOT NULL,"
+    " crc INTEGER NOT NULL)",
+}
+
+_INSERT = {
+    table: f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * (len(columns) + 1))})"
+    for table, columns in COLUMNS.items()
+}
+
+# Rows are read in the order of the primary key, and trials in the order of proposal.
+_ORDER = {"meta": "1", "trial": "number", "value": "1, 2", "other": "1, 2, 3", "last": "1"}
+
+Row = tuple[Any, ...]
+Rows = Mapping[str, Sequence[Row]]
+"""The rows of each table, without their checks."""
+
+
+def as_kept(table: str, row: Sequence[Any]) -> Row:
+    """Return a row as a file gives it back.
+
+    Raises:
+        ValueError, TypeError, OverflowError: A column holds something else.
+    """
+    kinds = COLUMNS[table]
+    if len(row) != len(kinds):
+        raise ValueError(f"a row of {table} has {len(kinds)} columns, received {len(row)}")
+    return tuple(_kept(kind, value) for kind, value in zip(kinds, row, strict=True))
+
+
+def as_text(metrics: Mapping[str, float]) -> str:
+    """Return the last values of a trial's metrics as the table `last` has them."""
+    return json.dumps({k: v if math.isfinite(v) else None for k, v in metrics.items()})
+
+
+def crc_of(table: str, row: Row) -> int:
+    """Return the check of a row as a file has it (`as_kept`).
+
+    >>> crc_of("value", ("a", 1.0, 0.5, 0.0)) == crc_of("value", ("a", 1.0, 0.25, 0.0))
+    False
+    """
+    return zlib.crc32(json.dumps([table, *row]).encode())
+
+
+def connect(target: str, path: object) -> sqlite3.Connection:
+    """Open a database. Each statement is a transaction of its own unless one is begun."""
+    try:
+        # Ray runs an experiment in whichever thread calls fit(): not always the searcher's.
+        return sqlite3.connect(target, uri=True, check_same_thread=False, isolation_level=None)
+    except sqlite3.OperationalError as error:
+        raise HistoryError(f"cannot open the record {path}: {error}") from error
+
+
+def create(db: sqlite3.Connection, lines: Iterable[tuple[str, Sequence[Any]]]) -> None:
+    """Make the tables of a record in an empty database, and fill them."""
+    for statement in SCHEMA.values():
+        db.execute(statement)
+    insert(db, [("meta", ("format", json.dumps(FORMAT_VERSION)))])
+    insert(db, lines)
+
+
+def insert(db: sqlite3.Connection, lines: Iterable[tuple[str, Sequence[Any]]]) -> None:
+    """Insert rows, or replace those with the same keys."""
+    for table, row in lines:
+        kept = as_kept(table, row)
+        db.execute(_INSERT[table], (*kept, crc_of(table, kept)))
+
+
+def write_file(path: Path, db: sqlite3.Connection) -> None:
+    """Write a database to `path` as one file. What was there stays until the new one is whole."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    with writable(path), closing(connect(str(draft), path)) as target:
+        db.backup(target)
+        # A copy must not depend on a write-ahead log.
+        target.execute("PRAGMA journal_mode = DELETE")
+    for leftover in ("-wal", "-shm"):  # of a killed process
+        path.with_name(path.name + leftover).unlink(missing_ok=True)
+    draft.replace(path)
+
+
+def read_rows(path: Path, source: Folder | None = None) -> Rows:
+    """Return every row of the record at `path`.
+
+    This neither disturbs nor waits for a process that writes to the file.
+
+    Args:
+        path: The file.
+        source: What errors call it; None: the path.
+
+    Raises:
+        HistoryError: There is no file, it is not a record, it has another format, or it is damaged.
+    """
+    name = source or path
+    if not path.is_file():
+        raise HistoryError(f"there is no record of a search at {name}")
+    with (
+        _readable_place(path) as place,
+        closing(connect(f"{place.resolve().as_uri()}?mode=ro", name)) as db,
+    ):
+        require_record(db, name)
+        with readable(name):
+            db.execute("BEGIN")  # all tables as of one moment
+            return {table: list(_checked_rows(db, table, name)) for table in SCHEMA}
+
+
+def require_record(db: sqlite3.Connection, name: Folder) -> None:
+    """Check that a database is a whole record before anything else is read of it.
+
+    Its tables must be those of a record and nothing else: a view or a trigger that somebody else
+    put there could do anything or never end.
+
+    Raises:
+        HistoryError: It is not.
+    """
+    try:
+        # Trust neither functions that the file names nor cells that reach out of their page.
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA cell_size_check = ON")
+        found = {
+            name: sql
+            for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master")
+            if not (kind in ("table", "index") and str(name).startswith("sqlite_"))
+        }
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise HistoryError(
+            f"{name} is not a record of a search, or no longer: {error}. If it was one,"
+            f" {_hint(name)}"
+        ) from error
+    if not str(found.get("meta")).startswith("CREATE TABLE meta ("):
+        raise HistoryError(
+            f"{name} is not a record of a search: it has no table of raytuner's. If it was one,"
+            f" {_hint(name)}"
+        )
+    with readable(name):
+        version = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+        if version is None or not str(version[0]).isdigit():
+            raise damaged(name, f"its format is {version and version[0]!r}")
+        if int(version[0]) != FORMAT_VERSION:
+            raise HistoryError(
+                f"{name} is a record of format {version[0]}; this raytuner reads format"
+                f" {FORMAT_VERSION}"
+            )
+        if found != SCHEMA:
+            raise damaged(name, f"its tables are not those of format {FORMAT_VERSION}")
+        said = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if said != "ok":
+            raise damaged(name, str(said))
+
+
+def _checked_rows(db: sqlite3.Connection, table: str, name: Folder) -> Iterator[Row]:
+    for row in db.execute(f"SELECT * FROM {table} ORDER BY {_ORDER[table]}"):
+        if crc_of(table, row[:-1]) != row[-1]:
+            raise damaged(name, f"a row of the table {table} fails its check: {row[:2]!r}")
+        yield row[:-1]
+
+
+def damaged(path: Folder | None, what: str) -> HistoryError:
+    """Return the error for a record that is damaged."""
+    return HistoryError(f"the record {path or 'in memory'} is damaged: {what}; {_hint(path)}")
+
+
+def _hint(path: Folder | None) -> str:
+    if isinstance(path, Path):
+        return f"`raytuner recover {_folder(path)}` saves what can be saved"
+    return "copy the study to a local folder, and `raytuner recover` saves what can be saved of it"
+
+
+def _folder(path: Folder) -> str:
+    """Return the study's folder as one word of a command line."""
+    return shlex.quote(str(path.parent))
+
+
+@contextmanager
+def readable(path: Folder | None) -> Iterator[None]:
+    """Turn what SQLite or a row's content raises while a record is read into one clear error."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise HistoryError(f"cannot use the record {path}: {error}") from error
+        raise damaged(path, str(error)) from error
+    except (sqlite3.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise damaged(path, str(error)) from error
+
+
+@contextmanager
+def writable(path: Folder) -> Iterator[None]:
+    """Turn what SQLite raises while a record is written into one clear error."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise HistoryError(
+            f"cannot write to the record {path}: {error}. What was written before is kept: remove"
+            f" the cause, and go on with `raytuner resume {_folder(path)}` or Tuner.restore"
+        ) from error
+
+
+@contextmanager
+def _readable_place(path: Path) -> Iterator[Path]:
+    """Yield where a record can be read: its own place, or a copy that is removed afterwards.
+
+    SQLite keeps an index next to the log of a record whose process was killed. In a folder that
+    cannot be written to, it reads the log only if the index exists.
+    """
+    index = path.with_name(f"{path.name}-shm")
+    if os.access(path.parent, os.W_OK) or index.exists():
+        yield path
+        return
+    with TemporaryDirectory(prefix="raytuner-") as folder:
+        for file in (path, path.with_name(f"{path.name}-wal")):
+            with suppress(FileNotFoundError):
+                shutil.copyfile(file, Path(folder, file.name))
+        yield Path(folder, path.name)
+
+
+def _kept(kind: str, value: Any) -> Any:
+    if kind == "text":
+        if not isinstance(value, str):
+            raise TypeError(f"expected text, received {value!r}")
+        # A file name that is not UTF-8 appears in an error's text as half of a character.
+        return value.encode("utf-8", "backslashreplace").decode()
+    if value is None and kind == "real?":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, received {value!r}")
+    if kind == "int":
+        if not isinstance(value, int):
+            raise TypeError(f"expected a whole number, received {value!r}")
+        return value
+    number = float(value) + 0.0  # SQLite has no negative zero in a column of reals
+    if math.isnan(number):
+        if kind == "real":
+            raise ValueError("expected a number, received NaN")
+        return None
+    return number

@@ -1,0 +1,196 @@
+"""The record of a study whose results are behind a URI: one SQLite file, uploaded as a whole."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
+
+from raytuner.errors import HistoryError
+from raytuner.folders import Folder, RemoteFolder
+from raytuner.history.sqlite import Rows, connect, create, insert, read_rows, write_file
+
+logger = logging.getLogger(__name__)
+
+_EVERY_S = 1.0  # between uploads, at least
+_BYTES_A_SECOND = 2_000_000.0  # on average at most
+_REST = 4.0  # a pause is at least so many times as long as the last upload
+_RETRY_S = 30.0  # at most, between attempts while nothing can be uploaded
+_END_S = 60.0  # that the last upload may take
+
+
+class UploadedRecord:
+    """A record that is uploaded soon after each event.
+
+    The file is replaced as a whole, by a thread: Ray's loop never waits for a network. A lost
+    machine costs the events since the last upload. Uploads are one second apart, or longer for a
+    large record (a second for each 2 MB) and for a slow network (four times the last upload).
+
+    Args:
+        file: The file behind the URI.
+        lines: Every row of the record.
+
+    Raises:
+        HistoryError: It cannot be written.
+    """
+
+    def __init__(self, file: RemoteFolder, lines: Iterable[tuple[str, Sequence[Any]]]) -> None:
+        self.path = file
+        self._db = connect(":memory:", file)
+        create(self._db, lines)
+        self._lock = threading.Lock()  # of the database
+        self._changed = threading.Condition()
+        self._written = 0  # events
+        self._uploaded = 0
+        self._is_urgent = False
+        self._is_closed = False
+        self._error: OSError | None = None
+        self._thread: threading.Thread | None = None
+        try:
+            self._upload()
+        except OSError as error:
+            raise HistoryError(f"the record cannot be written to {file}: {error}") from error
+        atexit.register(self._at_exit)
+
+    def write(self, lines: Iterable[tuple[str, Sequence[Any]]]) -> None:
+        """Take in the rows of one event, and return at once."""
+        with self._lock:
+            self._db.execute("BEGIN")
+            try:
+                insert(self._db, lines)
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        with self._changed:
+            self._written += 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="record", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all events are uploaded. Return whether they are."""
+        with self._changed:
+            self._is_urgent = True
+            self._changed.notify_all()
+            done = self._changed.wait_for(lambda: self._uploaded == self._written, timeout_s)
+            self._is_urgent = False
+        return done
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy to `path`."""
+        with self._lock:
+            write_file(path, self._db)
+
+    def close(self) -> None:
+        """Upload the rest, and end.
+
+        Raises:
+            HistoryError: The rest cannot be uploaded. The error names a file that has all of it.
+        """
+        is_whole = self.flush(_END_S)
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        atexit.unregister(self._at_exit)
+        if not is_whole:
+            kept = Path(mkdtemp(prefix="raytuner-")) / "record.sqlite"
+            self.copy_to(kept)
+            raise HistoryError(f"{self._what_is_left()}. The whole record is kept as {kept}")
+        self._db.close()
+
+    def _at_exit(self) -> None:
+        """Upload the rest at the end of a process that did not close the record."""
+        if not self.flush(_END_S):
+            logger.error("At the end of the process, %s.", self._what_is_left())
+
+    def _what_is_left(self) -> str:
+        return (
+            f"the last of the record could not be written to {self.path} within {_END_S:g} s:"
+            f" {self._error or 'it takes longer'}"
+        )
+
+    # -- the thread -----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._uploaded < self._written or self._is_closed)
+                if self._is_closed:
+                    return
+            begun = time.monotonic()
+            try:
+                size = self._upload()
+            except OSError as error:
+                failures += 1
+                self._warn(error)
+                pause = min(_EVERY_S * 2 ** min(failures, 10), _RETRY_S)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_closed, pause)
+                continue
+            failures, self._error = 0, None
+            took = time.monotonic() - begun
+            pause = max(_EVERY_S, size / _BYTES_A_SECOND, _REST * took)
+            with self._changed:
+                self._changed.wait_for(self._must_go_on, pause)
+
+    def _must_go_on(self) -> bool:
+        return self._is_closed or (self._is_urgent and self._uploaded < self._written)
+
+    def _upload(self) -> int:
+        """Replace the file by the record as it is now. Return its size in bytes."""
+        with self._lock:
+            number, data = self._written, self._db.serialize()
+        self.path.parent.write(self.path.name, data)
+        with self._changed:
+            self._uploaded = number
+            self._changed.notify_all()
+        return len(data)
+
+    def _warn(self, error: OSError) -> None:
+        if self._error is None:
+            logger.warning(
+                "The record cannot be written to %s now (%s). It stays in memory, and the upload is"
+                " tried again.",
+                self.path,
+                error,
+            )
+        self._error = error
+
+
+def record_exists(file: Folder) -> bool:
+    """Whether there is a file at a path or behind a URI.
+
+    Raises:
+        HistoryError: It is out of reach.
+    """
+    if isinstance(file, Path):
+        return file.exists()
+    try:
+        return file.name in file.parent.files()
+    except OSError as error:
+        raise HistoryError(f"{file} is out of reach: {error}") from error
+
+
+def read_uploaded(file: RemoteFolder) -> Rows:
+    """Return every row of the record behind a URI.
+
+    Raises:
+        HistoryError: There is none, it is damaged, or it is out of reach.
+    """
+    with TemporaryDirectory(prefix="raytuner-") as folder:
+        copy = Path(folder) / "record.sqlite"
+        try:
+            copy.write_bytes(file.parent.read(file.name))
+        except FileNotFoundError:
+            raise HistoryError(f"there is no record of a search at {file}") from None
+        except OSError as error:
+            raise HistoryError(f"the record at {file} is out of reach: {error}") from error
+        return read_rows(copy, file)
