@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from raytuner.errors import SettingError, SpaceError, TrainableError
 from raytuner.study.parsing import kinds, meant
 from raytuner.study.settings import SETTINGS, about
+from raytuner.study.trainable import imported
 
 if TYPE_CHECKING:
     from raytuner.simulate import Workload
@@ -118,46 +119,11 @@ def load_function(name: str) -> Callable[..., Any]:
     Raises:
         TrainableError: It cannot be imported or called.
     """
-    module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name:
-        raise TrainableError(
-            f"{name!r} does not name a training function; write MODULE:FUNCTION, such as"
-            " train:train for the function train in train.py"
-        )
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     importlib.invalidate_caches()
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises
-        raise TrainableError(
-            f"cannot import the module {module_name!r} of {name!r} (looked in {here} and in what is"
-            f" installed): {type(error).__name__}: {error}"
-        ) from error
-    for part in function_name.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            defined = ", ".join(_functions_of(found)) or "none"
-            raise TrainableError(
-                f"the module {module_name!r} has no {function_name!r}; functions it has: {defined}"
-            ) from None
-    if not callable(found):
-        raise TrainableError(
-            f"{name!r} is {found!r} ({type(found).__name__}); it must be a function or a"
-            " ray.tune.Trainable class"
-        )
-    function: Callable[..., Any] = found
-    return function
-
-
-def _functions_of(module: Any) -> list[str]:
-    return sorted(
-        name
-        for name, item in vars(module).items()
-        if callable(item) and getattr(item, "__module__", None) == module.__name__
-    )
+    return imported(name)
 
 
 def load_workload(name: str) -> Workload:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytuner import text
-from raytuner.errors import HistoryError, NoResultError, SettingError
+from raytuner.errors import HistoryError, NoResultError, SettingError, TrainableError
 from raytuner.folders import Folder, folder_of
 from raytuner.history import Goal, History, Trial, TrialState, Writer
 from raytuner.search.restore import record_at, record_in
@@ -305,10 +305,9 @@ class Study:
 
         Args:
             trainable: The same training function or class. None takes the one that this process ran
-                the study with, or imports it from where it was defined, which does not work for
-                functions of a script or notebook.
+                the study with, or imports it, which works for none of a script or notebook.
             resources: What one trial needs, if that was a function of the configuration, which the
-                record cannot hold. None: as the study was run.
+                record cannot hold. None: as before.
 
         Returns:
             The study, after it has run.
@@ -331,17 +330,15 @@ class Study:
     ) -> Study:
         """Continue a study that has ended: more trials, learned from all there are.
 
-        It continues in the same folder and record, as a new experiment of Ray's, with the settings
-        it was run with. Trials that an interrupted run left live are ended; use `resume` to
-        continue them.
+        It continues in the same folder and record, as a new experiment of Ray's, with its former
+        settings. Trials that an interrupted run left live are ended; `resume` continues them.
 
         Args:
             num_samples: Number of new trials; -1 for as many as a budget allows.
             trainable: As for `resume`.
             **settings: Settings of this run, as for `raytuner.tune`: budgets (`time_budget_s`,
                 `gpu_hours`; none carries over), `max_t`, `param_space`, `parameter_constraints`,
-                `resources`, `scheduler`, `max_concurrent_trials` and all others that the record of
-                the search does not depend on.
+                `resources`, `scheduler`, `max_concurrent_trials` and others.
 
         A larger `max_t`: trials that had reached the old one count as stopped there. The best of
         them, at most half of the new trials, are tried again from their start.
@@ -374,7 +371,17 @@ class Study:
         for known in (given, self._trainable):
             if known is not None:
                 return known
-        return imported(self.history.get_meta("trainable"))
+        hint = "pass it as the argument trainable"
+        path = self.history.get_meta("trainable")
+        if path is None:
+            raise TrainableError(
+                "the training function of this study was defined in a script, a notebook or another"
+                f" function, so that it cannot be imported; {hint}"
+            )
+        try:
+            return imported(path)
+        except TrainableError as error:
+            raise TrainableError(f"{error}; {hint}") from error
 
 
 def load(path: str | Folder) -> Study:

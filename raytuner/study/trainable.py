@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from raytuner.errors import TrainableError
@@ -54,26 +55,42 @@ def path_of(trainable: Trainable) -> str | None:
     return f"{module}:{name}" if importable else None
 
 
-def imported(path: str | None) -> Trainable:
-    """Return the training function at `module:qualified.name`.
+def imported(path: str) -> Callable[..., Any]:
+    """Return the function or class at `module:qualified.name`.
 
     Raises:
-        TrainableError: It cannot be imported.
+        TrainableError: It cannot be imported or called.
     """
-    if path is None:
+    module_name, _, name = path.partition(":")
+    if not module_name or not name:
         raise TrainableError(
-            "the training function of this study was defined in a script, a notebook or another"
-            " function, so that it cannot be imported; pass it as the argument trainable"
+            f"{path!r} does not name a training function; write MODULE:FUNCTION, such as"
+            " train:train for the function train in train.py"
         )
     try:
-        module, _, name = path.partition(":")
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:  # whatever the user's module raises
         raise TrainableError(
-            f"the training function of this study, {path!r}, cannot be imported ({error}); pass"
-            " it as the argument trainable"
-        ) from None
-    trainable: Trainable = found
-    return trainable
+            f"cannot import the module {module_name!r} of {path!r} (looked in the current directory"
+            f" {Path.cwd()} and in what is installed): {type(error).__name__}: {error}"
+        ) from error
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            functions = [
+                key
+                for key, item in getattr(found, "__dict__", {}).items()
+                if callable(item) and getattr(item, "__module__", None) == module_name
+            ]
+            raise TrainableError(
+                f"the module {module_name!r} has no {name!r}; functions it has:"
+                f" {', '.join(sorted(functions)) or 'none'}"
+            ) from None
+    if not callable(found):
+        raise TrainableError(
+            f"{path!r} is {found!r} ({type(found).__name__}); it must be a function or a"
+            " ray.tune.Trainable class"
+        )
+    function: Callable[..., Any] = found
+    return function
