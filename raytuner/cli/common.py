@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from raytuner.folders import Folder, folder_of, is_uri
+from raytuner.folders import folder_of, is_uri
 from raytuner.study.parsing import choices, kinds
 from raytuner.study.settings import SETTINGS, about
 
@@ -97,17 +97,6 @@ space_option = click.option(
 def quieten_ray() -> None:
     """Keep Ray from printing a traceback for each failure, which the summary counts."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-
-
-def load(folder: Folder) -> Study:
-    """Return the study in a folder.
-
-    Raises:
-        HistoryError: There is none.
-    """
-    import raytuner
-
-    return raytuner.load(folder)
 
 
 def conclude(study: Study) -> None:

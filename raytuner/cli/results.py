@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from raytuner.cli.common import FOLDER, NOTHING_USABLE, load
+import raytuner
+from raytuner.cli.common import FOLDER, NOTHING_USABLE
 from raytuner.errors import RaytunerError, SettingError
 from raytuner.folders import DEFAULT_STORAGE, Folder, folders_in
 
@@ -23,11 +24,9 @@ def list_(folder: Folder | None) -> None:
     FOLDER is where studies have their own folders; ~/raytuner_results if none is given.
     """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    from raytuner import text
     from raytuner.study.standing import last_news
+    from raytuner.study.summary import table
 
     place = DEFAULT_STORAGE.expanduser() if folder is None else folder
     try:
@@ -37,30 +36,27 @@ def list_(folder: Folder | None) -> None:
     found = []
     for path in folders:
         try:
-            found.append(load(path))
+            found.append(raytuner.load(path))
         except RaytunerError:
             continue  # something else
     if not found:
         click.echo(f"There is no study in {place}.", err=True)
         raise SystemExit(NOTHING_USABLE)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("study", overflow="fold")
-    table.add_column("trials", justify="right")
-    table.add_column("failed", justify="right")
-    table.add_column("best", overflow="fold")
-    table.add_column("state")
-    table.add_column("last news")
+    rows = []
     for study in found:
         best = study.history.best()
-        table.add_row(
-            Text(text.printable(study.path.name)),
-            str(len(study.history)),
-            str(len(study.failures)),
-            Text("-" if best is None else text.printable(f"{study.metric} {best.value:.5g}")),
-            "running" if study.running else "interrupted" if study.interrupted else "done",
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(last_news(study.history))),
+        rows.append(
+            [
+                study.path.name,
+                str(len(study.history)),
+                str(len(study.failures)),
+                "-" if best is None else f"{study.metric} {best.value:.5g}",
+                "running" if study.running else "interrupted" if study.interrupted else "done",
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(last_news(study.history))),
+            ]
         )
-    Console().print(table)
+    columns = ["study", "trials", "failed", "best", "state", "last news"]
+    Console().print(table(columns, rows, right=["trials", "failed"]))
 
 
 @click.command()
@@ -68,35 +64,28 @@ def list_(folder: Folder | None) -> None:
 def show(folder: Folder) -> None:
     """Show how a study stands: its best configuration and trials."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     from raytuner import text
-    from raytuner.study.summary import summary
+    from raytuner.study.summary import summary, table
 
-    study = load(folder)
+    study = raytuner.load(folder)
     console = Console()
     console.print(summary(study))
-    ranked = study.ranked[:_SHOWN]
-    if not ranked:
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("trial", study.metric, study.history.time_attr):
-        table.add_column(Text(text.printable(name)), justify="right")
-    table.add_column("state")
-    table.add_column("configuration", overflow="fold")
     varies = {column.name for column in study.history.space.columns}
-    for trial in ranked:
-        config = {key: item for key, item in text.flat(trial.config) if key in varies}
-        table.add_row(
+    rows = [
+        [
             str(trial.number),
             f"{trial.value:.5g}",
             f"{trial.t:g}",
             text.WORDS[trial.state],
-            Text(text.one_line(config)),
-        )
-    console.print()
-    console.print(table)
+            text.one_line({k: item for k, item in text.flat(trial.config) if k in varies}),
+        ]
+        for trial in study.ranked[:_SHOWN]
+    ]
+    if rows:
+        numbers = ["trial", study.metric, study.history.time_attr]
+        console.print()
+        console.print(table([*numbers, "state", "configuration"], rows, right=numbers))
 
 
 @click.command()
@@ -113,7 +102,7 @@ def best(folder: Folder, form: str) -> None:
     """Print the best configuration, to pipe on."""
     from raytuner import text
 
-    config = load(folder).best.config
+    config = raytuner.load(folder).best.config
     write = text.configuration_as_json if form == "json" else text.configuration_as_toml
     click.echo(write(config).rstrip())
 
@@ -139,7 +128,7 @@ def report(
     instead, and follows the study while it runs; served at another address than this machine's
     own, it asks for the token in the link that is printed.
     """
-    study = load(folder)
+    study = raytuner.load(folder)
     if not live:
         file = study.report(output)
         click.echo(file)
@@ -148,7 +137,7 @@ def report(
         return
     from raytuner.report.live import Server
 
-    with Server(lambda: load(folder).history, study.path, host=host, port=port) as server:
+    with Server(lambda: raytuner.load(folder).history, study.path, host=host, port=port) as server:
         click.echo(f"{server.url}\nCtrl-C ends it.")
         if opens:
             click.launch(server.url)
@@ -181,7 +170,7 @@ def export(folder: Folder, output: Path, form: str | None) -> None:
             f"{output} does not say in which format to write: end it in .csv, .parquet or .db, or"
             " give --format"
         )
-    study = load(folder)
+    study = raytuner.load(folder)
     if not output.parent.is_dir():
         raise SettingError(f"there is no folder {output.parent} to write {output.name} to")
     try:

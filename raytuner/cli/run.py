@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import raytuner
 from raytuner.cli.common import (
     FOLDER,
     conclude,
     given_settings,
-    load,
     quieten_ray,
     setting_options,
     space_option,
@@ -73,8 +73,6 @@ def run(
         settings["num_samples"] = -1
     settings["resources"] = resources_of(settings.get("resources"), cpus, gpus)
 
-    import raytuner
-
     quieten_ray()
     conclude(raytuner.tune(trainable, settings.pop("param_space"), **settings))
 
@@ -87,7 +85,7 @@ def resume(folder: Folder, trainable: str | None) -> None:
 
     Trials that ran go on from their last checkpoints; what was left to do is done.
     """
-    study = load(folder)
+    study = raytuner.load(folder)
     if not (study.interrupted or study.running):
         raise SettingError(
             f"{folder} ran to its end; `raytuner extend {folder} --num-samples N` adds trials"
@@ -118,7 +116,7 @@ def extend(folder: Folder, space_file: Path | None, trainable: str | None, **opt
         raise SettingError("extend by what? Give --num-samples, --time-budget-s or --gpu-hours")
     if space_file is not None:
         settings["param_space"] = load_space(space_file)
-    study = load(folder)
+    study = raytuner.load(folder)
     if study.interrupted and study.can_resume:
         raise SettingError(f"{folder} was interrupted; `raytuner resume {folder}` comes first")
     quieten_ray()
@@ -135,7 +133,7 @@ def extend(folder: Folder, space_file: Path | None, trainable: str | None, **opt
 @trainable_option
 def confirm(folder: Folder, trainable: str | None, **options: Any) -> None:
     """Train the best few again, so that the winner is not the luckiest."""
-    study = load(folder)
+    study = raytuner.load(folder)
     quieten_ray()
     study.confirm(trainable=_function_of(study, trainable), **options)
     conclude(study)

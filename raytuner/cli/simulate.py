@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import raytuner
 from raytuner.cli.common import given_settings, setting_options
 from raytuner.cli.loading import load_workload
 from raytuner.folders import is_uri
 
 if TYPE_CHECKING:
-    from raytuner.simulate import Prediction, Workload
+    from raytuner.simulate import Workload
     from raytuner.study import Study
 
 
@@ -52,11 +53,9 @@ def simulate(
     the study, but for one trial proposed ahead.
     """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    from raytuner import text
     from raytuner.simulate import Workload, predict
+    from raytuner.study.summary import table
 
     settings = given_settings(options)
     if "max_concurrent_trials" in settings:
@@ -66,10 +65,7 @@ def simulate(
         metric, several = subject.metric, False
     else:
         metric, several = subject.history.metric, subject.history.goal.n_objectives > 1
-    table = Table(box=None, header_style="bold")
-    columns = ["workers", "time", "worker-hours", *(["cost"] if price_per_hour else [])]
-    for column in [*columns, "utilisation", "on the front" if several else f"best {metric}"]:
-        table.add_column(Text(text.printable(column)), justify="right")
+    rows = []
     for count in workers:
         found = predict(
             subject,
@@ -79,36 +75,34 @@ def simulate(
             seed=seed,
             **settings,
         )
+        if several:
+            outcome = str(len(found.pareto))
+        else:  # of a weighted sum, the best trial's first metric
+            outcome = "-" if found.best is None else f"{found.best.value:.5g}"
         cost = [f"{found.cost:,.2f}"] if price_per_hour and found.cost is not None else []
-        table.add_row(
-            str(count),
-            _duration(found.time_s),
-            f"{found.worker_hours:,.2f}",
-            *cost,
-            f"{found.utilisation:.0%}",
-            _outcome(found, several),
-        )
+        hours, used = f"{found.worker_hours:,.2f}", f"{found.utilisation:.0%}"
+        rows.append([str(count), _duration(found.time_s), hours, *cost, used, outcome])
+    columns = ["workers", "time", "worker-hours", *(["cost"] if price_per_hour else [])]
+    columns += ["utilisation", "on the front" if several else f"best {metric}"]
     console = Console()
-    console.print(table)
-    assumed = (
+    console.print(table(columns, rows, right=columns))
+    note = (
         f"a trial's start was taken to need {found.startup_s:.1f} s, and trials were judged by"
         f" {found.scheduler}."
     )
     if found.recorded_s is None:
-        console.print(assumed[0].upper() + assumed[1:], style="dim")
-        return
-    console.print(
-        f"The recorded study took {_duration(found.recorded_s)}; {assumed} In the last row"
-        f" {found.borrowed} of {found.own + found.borrowed} trials had a new configuration, and the"
-        " curve of the nearest recorded one.",
-        style="dim",
-    )
+        note = note[0].upper() + note[1:]
+    else:
+        note = (
+            f"The recorded study took {_duration(found.recorded_s)}; {note} In the last row"
+            f" {found.borrowed} of {found.own + found.borrowed} trials had a new configuration, and"
+            " the curve of the nearest recorded one."
+        )
+    console.print(note, style="dim")
 
 
 def _subject(study: str) -> Study | Workload:
-    """What a person named: a folder goes before a function."""
-    import raytuner
-
+    """Return the study or workload of a name; a folder goes before a function."""
     if is_uri(study) or Path(study).is_dir():
         return raytuner.load(study)
     if ":" not in study:
@@ -119,18 +113,8 @@ def _subject(study: str) -> Study | Workload:
     return load_workload(study)
 
 
-def _outcome(found: Prediction, several: bool) -> str:
-    """What came of it: the best value, or of several objectives how many trials are on the front.
-
-    Of a weighted sum it is the best trial's first metric.
-    """
-    if several:
-        return str(len(found.pareto))
-    return "-" if found.best is None else f"{found.best.value:.5g}"
-
-
 def _duration(seconds: float) -> str:
-    """Seconds as a person reads them."""
+    """Return seconds as a person reads them."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

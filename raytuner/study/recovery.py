@@ -293,5 +293,5 @@ def _cell(key: str, cell: Any) -> Any:
 
 def _time(row: Mapping[str, Any]) -> float:
     """Return when a report came; 0 if it does not say."""
-    value = row.get("timestamp")
+    value: Any = row.get("timestamp")
     return float(value) if is_time(value) else 0.0

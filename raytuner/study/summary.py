@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, SupportsIndex, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, SupportsIndex, overload
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -103,15 +103,27 @@ def _best(study: Study, best: Trial | None, unit: str) -> str:
 
 def _front(study: Study, front: Sequence[Trial]) -> Table:
     """Return the front's trials by their metrics."""
-    table = Table(box=None, header_style="bold", padding=(0, 2))
-    for name in ("trial", *study.goal.metrics):
-        table.add_column(Text(text.printable(name)), justify="right")
-    for trial in front[:_ON_FRONT]:
-        values = study.history.metrics_of(trial).values()
-        table.add_row(str(trial.number), *(f"{value:.5g}" for value in values))
+    names = ["trial", *study.goal.metrics]
+    rows = [
+        [str(trial.number), *(f"{v:.5g}" for v in study.history.metrics_of(trial).values())]
+        for trial in front[:_ON_FRONT]
+    ]
     if len(front) > _ON_FRONT:
-        table.add_row("...", *("" for _ in study.goal.metrics))
-    return table
+        rows.append(["...", *("" for _ in study.goal.metrics)])
+    return table(names, rows, right=names)
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()
+) -> Table:
+    """Return a table for a terminal, with some columns aligned to the right."""
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        made.add_column(Text(text.printable(name)), justify=justify, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(text.printable(cell)) for cell in row))
+    return made
 
 
 def _grid(rows: Mapping[str, str]) -> Table:
