@@ -7,9 +7,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import ray
@@ -121,40 +122,24 @@ class _Shown:
         has_metrics = progress.study is not None and ray.is_initialized()
         self._metrics = RayMetrics(str(progress.study)) if has_metrics else None
         self._is_for_machines = progress.figures_file is not None or has_metrics
+        self._has_warned = False
         self._began = self._shown_at = self._written_at = time.monotonic()
         history = progress.history()
         counts = {} if history is None else history.counts()
         self._done_before = sum(n for state, n in counts.items() if not state.is_live)
         self._best: tuple[str, float] | None = None
         self._improved: float | None = None
-        self._failed = 0
-        self._failures: tuple[str, ...] = ()
-        self._front: tuple[int, int | None] = (-1, None)  # by the version of the record
+        # Both as of a version of the record: why trials failed, and the size of the front.
+        self._as_of: tuple[int, tuple[str, ...], int | None] = (-1, (), None)
         self.busy: int | None = None
         self.starting = 0
         self._knows_slots = False
         self._slots: int | None = None
-        self._has_warned = False
-        self._console: Console | None = None if progress.quiet else Screen(stderr=True)
-        self._live: Live | None = None
-        self._cell: Any = None
-        self._pause_s = LINE_S
-        if self._console is None:
-            return
-        if self._console.is_jupyter:
-            from IPython.display import display  # every notebook has it
-
-            self._pause_s = CELL_S
-            self._cell = display(self._standing(), display_id=True)
-        elif self._console.is_terminal:
-            self._pause_s = REFRESH_S
-            picture = self._standing().picture()
-            self._live = Live(picture, console=self._console, auto_refresh=False)
-            self._live.start(refresh=True)
+        self._display = None if progress.quiet else _open_display(self._standing())
 
     def step(self, trials: list[Any]) -> None:
         now = time.monotonic()
-        is_shown = self._console is not None and now - self._shown_at >= self._pause_s
+        is_shown = self._display is not None and now - self._shown_at >= self._display.pause_s
         is_written = self._is_for_machines and now - self._written_at >= LINE_S
         if trials and (is_written or not self._knows_slots):
             self._knows_slots = True
@@ -169,10 +154,10 @@ class _Shown:
 
     def close(self) -> None:
         try:
-            self._update(self._console is not None, self._is_for_machines)
+            self._update(True, self._is_for_machines)
         finally:
-            if self._live is not None:
-                self._live.stop()
+            if self._display is not None:
+                self._display.close()
 
     def _update(self, is_shown: bool, is_written: bool) -> None:
         standing = self._standing()
@@ -181,14 +166,9 @@ class _Shown:
         if is_written:
             self._written_at = now
             self._write(standing)
-        if is_shown:
+        if is_shown and self._display is not None:
             self._shown_at = now
-            if self._cell is not None:
-                self._cell.update(standing)
-            elif self._live is not None:
-                self._live.update(standing.picture(), refresh=True)
-            elif self._console is not None:
-                self._console.print(repr(standing), soft_wrap=True, markup=False, highlight=False)
+            self._display.show(standing)
 
     def _write(self, standing: Standing) -> None:
         """Write the figures for machines. A full disk is logged once: no result needs them."""
@@ -210,31 +190,49 @@ class _Shown:
         common = {**self._progress.limits, "elapsed_s": now - self._began}
         if history is None:
             return Standing(counts={}, **common)
-        counts, best = history.counts(), history.best()
+        best = history.best()
         if best is not None and (key := (best.trial_id, best.value)) != self._best:
             # What was best at the start has not improved in this run.
             self._improved = None if self._best is None and self._done_before else now
             self._best = key
-        if counts[TrialState.FAILED] != self._failed:
-            self._failed = counts[TrialState.FAILED]
-            self._failures = last_failures(history)
-        if history.version != self._front[0]:
-            is_single = history.goal.n_objectives == 1
-            self._front = (history.version, None if is_single else len(history.pareto()))
+        if history.version != self._as_of[0]:
+            front = None if history.goal.n_objectives == 1 else len(history.pareto())
+            self._as_of = (history.version, last_failures(history), front)
         return Standing(
-            counts=counts,
+            counts=history.counts(),
             **common,
             metric=history.metric,
             best=best,
-            front=self._front[1],
+            front=self._as_of[2],
             broken=() if best is None else broken(history, best),
             done_before=self._done_before,
             since_improved_s=None if self._improved is None else now - self._improved,
             busy=self.busy,
             starting=self.starting,
             slots=self._slots,
-            failures=self._failures,
+            failures=self._as_of[1],
         )
+
+
+class _Display(NamedTuple):
+    show: Callable[[Standing], object]
+    pause_s: float
+    close: Callable[[], object] = lambda: None
+
+
+def _open_display(standing: Standing) -> _Display:
+    """Open the display that suits standard error."""
+    console = Screen(stderr=True)
+    if console.is_jupyter:
+        from IPython.display import display  # every notebook has it
+
+        return _Display(display(standing, display_id=True).update, CELL_S)
+    if console.is_terminal:
+        live = Live(standing.picture(), console=console, auto_refresh=False)
+        live.start(refresh=True)
+        return _Display(lambda s: live.update(s.picture(), refresh=True), REFRESH_S, live.stop)
+    line = partial(console.print, soft_wrap=True, markup=False, highlight=False)
+    return _Display(lambda s: line(repr(s)), LINE_S)
 
 
 def last_failures(history: History) -> tuple[str, ...]:
@@ -265,14 +263,14 @@ def room(trials: Sequence[Any]) -> int | None:
 _GAUGES: dict[str, tuple[str, Callable[[Standing], float | None]]] = {
     "trials_done": ("Trials that ended.", lambda s: s.done),
     "trials_asked": (
-        "Trials that the study may have.",
+        "Trials of the study.",
         lambda s: s.num_samples if s.num_samples > 0 else None,
     ),
     "slots": ("Trials that the cluster has room for.", lambda s: s.slots),
     "slots_busy": ("Trials that run in a slot.", lambda s: s.busy or 0),
     "slots_starting": ("Trials whose process is starting.", lambda s: s.starting),
     "best": (
-        "The objective of the best trial so far.",
+        "The objective of the best trial.",
         lambda s: None if s.best is None else s.best.value,
     ),
     "best_age_seconds": ("Seconds since the best improved.", lambda s: s.since_improved_s),
