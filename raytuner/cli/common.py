@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import MISSING
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,6 +40,8 @@ class FolderType(click.ParamType):  # type: ignore[type-arg]  # of newer version
 FOLDER = FolderType(exists=True)
 """The type of an argument that names a study's folder."""
 
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
 
 def setting_options(
     names: Sequence[str], *, defaults: bool = False
@@ -56,7 +59,7 @@ def setting_options(
             text, types = about(setting).help, kinds(str(setting.type))
             if not text:
                 continue
-            if defaults and setting.default not in (None, (), setting.default_factory):
+            if defaults and setting.default not in (None, (), MISSING):
                 text += f"  [default: {setting.default}]"
             is_list = types[0] is list
             kind: Any = types[0]
@@ -89,7 +92,7 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
 space_option = click.option(
     "--space",
     "space_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="TOML file that describes the search space.",
 )
 
