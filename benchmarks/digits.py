@@ -34,10 +34,8 @@ from ray.tune.schedulers import ASHAScheduler as RayASHA
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from raytuner import ASHAScheduler, BoTorchSearch
-from raytuner.demo.baseline import run_watched
-from raytuner.demo.digits import MAX_T, METRIC, SPACE, retrain
-from raytuner.demo.watch import Watch
-from raytuner.history import TrialState
+from raytuner.demo.comparison import SearchResult, fit_tuner
+from raytuner.demo.digits import MAX_T, METRIC, retrain
 
 GRACE = 1
 FACTOR = 3
@@ -94,31 +92,31 @@ class Run:
 def search(method: str, seed: int, budget_s: float, cpus: int) -> Run:
     """Run one search on a Ray that is up already."""
     searcher, scheduler = METHODS[method](seed)
-    watch = Watch(SPACE, METRIC, "max", MAX_T)
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        run_watched(watch, searcher, scheduler, seconds=budget_s, folder=Path(folder) / "search")
+        results = fit_tuner(
+            searcher, scheduler, time_budget_s=budget_s, folder=Path(folder) / "search"
+        )
         wall_s = time.monotonic() - start
-    history = watch.history
-    best = history.best()
-    if best is None:
+    found = SearchResult.of_results(results)
+    if found.config is None:
         raise RuntimeError(f"{method}, seed {seed}: no trial reported in {budget_s:g} s")
-    values = [t.value for t in history.trials if t.values and t.state is not TrialState.FAILED]
-    counts = history.counts()
+    last = results.get_dataframe()
+    full = last.loc[last["training_iteration"] >= MAX_T, METRIC]
     return Run(
         method=method,
         seed=seed,
         budget_s=budget_s,
         cpus=cpus,
-        validation=best.value if best.state is TrialState.COMPLETED else None,
-        validation_any=max(values),
-        test=retrain(best.config).test,
-        completed=counts[TrialState.COMPLETED],
-        stopped=counts[TrialState.STOPPED_EARLY],
-        failed=counts[TrialState.FAILED],
-        epochs=round(sum(trial.t for trial in history.trials)),
+        validation=float(full.max()) if len(full) else None,
+        validation_any=float(last[METRIC].max()),
+        test=retrain(found.config).test,
+        completed=found.trained_in_full,
+        stopped=found.stopped_early,
+        failed=found.failed,
+        epochs=round(found.epochs),
         wall_s=round(wall_s, 1),
-        config=best.config,
+        config=found.config,
     )
 
 

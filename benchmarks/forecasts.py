@@ -105,14 +105,12 @@ class Asking(FIFOScheduler):
 
     Args:
         searcher: The searcher beside it.
-        metric: What is asked about.
         seed: Of the chance.
     """
 
-    def __init__(self, searcher: BoTorchSearch, metric: str, seed: int) -> None:
+    def __init__(self, searcher: BoTorchSearch, seed: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._searcher = searcher
-        self._about = metric
         self._rng = random.Random(seed)
         self._forecaster: Forecaster | None = None
         self.forecasts: list[tuple[str, int, float, str]] = []  # trial, t, chance, rival
@@ -126,14 +124,14 @@ class Asking(FIFOScheduler):
         t, trial_id = int(result["training_iteration"]), str(trial.trial_id)
         if t not in RUNGS:
             return self.CONTINUE
-        metrics = {self._about: float(result[self._about])}
-        space, snapshot = self._searcher.curves_with(trial_id, t, metrics)
-        self._forecaster = self._forecaster or Forecaster(space)
-        forecast = self._forecaster(snapshot, trial_id)
+        self._searcher.record(trial_id, result)
+        history = self._searcher.history
+        self._forecaster = self._forecaster or Forecaster(history.space)
+        forecast = self._forecaster(history.snapshot(), trial_id)
         if forecast is not None:
             self.forecasts.append((trial_id, t, forecast.chance, forecast.rival))
         if self._rng.random() < STOP_AT_A_RUNG:
-            self._searcher.on_trial_stopped(trial_id, "by chance")
+            history.end(trial_id, TrialState.STOPPED_EARLY, "by chance")
             return self.STOP
         return self.CONTINUE
 
@@ -141,7 +139,7 @@ class Asking(FIFOScheduler):
 def ask(data: lcbench.LCBench, instance: str, seed: int, trials: int) -> list[Said]:
     """One search, and what was said in it."""
     searcher = BoTorchSearch(background=False, seed=seed)
-    scheduler = Asking(searcher, lcbench.METRIC, seed)
+    scheduler = Asking(searcher, seed)
     search(data.problem(instance), seed, trials, searcher, scheduler)
     end = ends(data, instance, searcher)
     return [

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks import lcbench
 from raytuner.bayes import BayesProposer, Proposer, SobolProposer
 from raytuner.bayes.belief import Belief
-from raytuner.bayes.earlier import Task
+from raytuner.bayes.transfer import Task
 from raytuner.history import History, TrialState
 from raytuner.search.priors import near, read_priors
 from raytuner.search.tune_space import space_from_tune
@@ -128,11 +128,9 @@ def knowing(what: str, own: Task, others: Sequence[Task], space: Space) -> Mappi
     if what == "earlier":
         return {
             "nothing": lambda seed: BayesProposer(space, seed),
-            f"{len(others)} other data sets": lambda seed: BayesProposer(
-                space, seed, earlier=others
-            ),
+            f"{len(others)} other data sets": lambda seed: BayesProposer(space, seed, tasks=others),
             "the same data set, the wrong way round": lambda seed: BayesProposer(
-                space, seed, earlier=[opposite(own)]
+                space, seed, tasks=[opposite(own)]
             ),
         }
     good, bad = (belief_at(space, task.best()[0]) for task in (others[0], opposite(own)))

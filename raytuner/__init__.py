@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from raytuner.study import recover as recover
     from raytuner.study import tune as tune
 
-# Public name -> the room it lives in. Loaded on first use, so that `import raytuner` stays quick
-# and the rooms that do without ray can be used without it.
-_ROOMS = {
+# The package of each public name. It is loaded on first use, so that `import raytuner` is fast and
+# does not load ray.
+_PACKAGES = {
     "ASHAScheduler": "raytuner.schedulers",
     "BoTorchSearch": "raytuner.search",
     "FreezeThawScheduler": "raytuner.schedulers",
@@ -44,29 +44,13 @@ _ROOMS = {
     "when": "raytuner.search",
 }
 
-__all__ = [
-    "ASHAScheduler",
-    "BoTorchSearch",
-    "FreezeThawScheduler",
-    "HyperBandScheduler",
-    "PredictiveTerminationScheduler",
-    "Study",
-    "__version__",
-    "check",
-    "cross_validate",
-    "fidelity",
-    "load",
-    "near",
-    "recover",
-    "tune",
-    "when",
-]
+__all__ = ["__version__", *_PACKAGES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    if name not in _PACKAGES:
         raise AttributeError(f"module 'raytuner' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOMS[name]), name)
+    return getattr(importlib.import_module(_PACKAGES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -11,25 +11,28 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from raytuner.errors import SettingError
-from raytuner.secret import without_secrets
+from raytuner.errors import SettingError, without_secrets
+
+DEFAULT_STORAGE = Path("~/raytuner_results")
+"""The folder of studies whose `storage_path` is not given."""
+
+_OBJECT_STORES = ("s3", "gcs", "abfs")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 @dataclass(frozen=True)
 class RemoteFolder:
     """A folder of an object store, or of any other file system that has a URI.
 
-    Read and written by pyarrow, as Ray does: ``s3://bucket/runs``, ``gs://bucket/runs``,
-    ``abfss://...``, ``hdfs://...`` and, by fsspec's file systems, ``fsspec+NAME://...``. What a
-    file system has to know beside the path stands in the query
-    (``s3://bucket/runs?endpoint_override=minio:9000&scheme=http``).
+    pyarrow reads and writes it, as in Ray: `s3://bucket/runs`, `gs://bucket/runs`, `abfss://...`,
+    `hdfs://...` and, with fsspec's file systems, `fsspec+NAME://...`. Options of a file system are
+    in the query (`s3://bucket/runs?endpoint_override=minio:9000&scheme=http`).
 
-    What is asked of it raises OSError where it is out of reach, and SettingError where its URI
-    names no file system.
+    Methods raise OSError if the folder is out of reach, and SettingError if the URI names no file
+    system.
 
     Attributes:
-        uri: The URI, with a user and password if they stand in it; text made of the folder hides
-            them.
+        uri: The URI, with a user and password if it has them. `str` and `repr` mask them.
     """
 
     uri: str
@@ -48,7 +51,7 @@ class RemoteFolder:
         """The last part of the path; empty for the root of a bucket."""
         _, path, _ = self._parts
         last = path.rpartition("/")[2] if "/" in path else ""
-        return last if self._is_plain else unquote(last)
+        return last if self._is_unescaped else unquote(last)
 
     @property
     def parent(self) -> RemoteFolder:
@@ -61,43 +64,43 @@ class RemoteFolder:
         return RemoteFolder(scheme + path.rpartition("/")[0] + query)
 
     def __truediv__(self, name: str) -> RemoteFolder:
-        """The folder of this name in it.
+        """Return the folder of this name in it.
 
         >>> (RemoteFolder("s3://bucket?scheme=http") / "first").uri
         's3://bucket/first?scheme=http'
         """
         scheme, path, query = self._parts
-        part = name if self._is_plain else in_uri(name)
+        part = name if self._is_unescaped else in_uri(name)
         return RemoteFolder(f"{scheme}{path}/{part}{query}")
 
     @property
-    def _is_plain(self) -> bool:
-        """Whether pyarrow takes all after the scheme as a path: no sign is escaped in it."""
+    def _is_unescaped(self) -> bool:
+        """Whether pyarrow takes all after the scheme as a path, without a query or escapes."""
         return self.uri.startswith(("fsspec+", "hf://"))
 
     @property
     def _parts(self) -> tuple[str, str, str]:
         """Scheme, bucket with path, and query; urllib knows too few schemes to join them again."""
-        rest, mark, query = (self.uri, "", "") if self._is_plain else self.uri.partition("?")
+        rest, mark, query = (self.uri, "", "") if self._is_unescaped else self.uri.partition("?")
         scheme, colon, path = rest.partition("://")
         return scheme + colon, path.rstrip("/"), mark + query
 
     def exists(self) -> bool:
-        """Whether anything is in it."""
+        """Return whether anything is in it."""
         return bool(self._infos())
 
     def files(self) -> list[str]:
-        """Names of the files in it, sorted."""
-        return sorted(info.base_name for info in self._infos() if info.is_file)
+        """Return the names of the files in it, sorted."""
+        return [info.base_name for info in self._infos() if info.is_file]
 
     def folders(self) -> list[RemoteFolder]:
-        """The folders in it, sorted."""
+        """Return the folders in it, sorted."""
         return [self / info.base_name for info in self._infos() if not info.is_file]
 
     def read(self, file: str) -> bytes:
-        """What is in a file of it; FileNotFoundError if there is none."""
+        """Return the content of a file; raise FileNotFoundError if there is none."""
         system, path = self._place
-        with _reached(), system.open_input_stream(f"{path}/{file}", compression=None) as stream:
+        with _as_oserror(), system.open_input_stream(f"{path}/{file}", compression=None) as stream:
             data: bytes = stream.read()
         return data
 
@@ -107,7 +110,7 @@ class RemoteFolder:
         # In an object store a file appears once it is whole. Elsewhere a reader could see a part.
         is_whole = system.type_name in _OBJECT_STORES
         draft = f"{path}/{file}" if is_whole else f"{path}/.{file}.draft"
-        with _reached():
+        with _as_oserror():
             try:
                 stream = system.open_output_stream(draft, compression=None)
             except FileNotFoundError:  # a file system that has folders
@@ -119,16 +122,16 @@ class RemoteFolder:
                 system.move(draft, f"{path}/{file}")
 
     def delete(self, file: str) -> None:
-        """Remove a file; FileNotFoundError if there is none."""
+        """Remove a file; raise FileNotFoundError if there is none."""
         system, path = self._place
-        with _reached():
+        with _as_oserror():
             system.delete_file(f"{path}/{file}")
 
     def _infos(self) -> list[Any]:
         from pyarrow.fs import FileSelector
 
         system, path = self._place
-        with _reached():
+        with _as_oserror():
             infos = system.get_file_info(FileSelector(path, allow_not_found=True))
         return sorted(infos, key=lambda info: str(info.base_name))
 
@@ -148,8 +151,8 @@ class RemoteFolder:
 
 
 @contextmanager
-def _reached() -> Iterator[None]:
-    """What a file system brings up, as OSError: those of fsspec raise what their clients raise."""
+def _as_oserror() -> Iterator[None]:
+    """Raise what a file system raises as OSError: those of fsspec raise errors of their clients."""
     try:
         yield
     except OSError:
@@ -160,15 +163,9 @@ def _reached() -> Iterator[None]:
 
 Folder = Path | RemoteFolder
 
-DEFAULT_STORAGE = Path("~/raytuner_results")
-"""The folder of studies whose ``storage_path`` is not given."""
-
-_OBJECT_STORES = ("s3", "gcs", "abfs")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-
 
 def is_uri(place: object) -> bool:
-    """Whether text names a place by a URI, and not by a path.
+    """Return whether text names a place by a URI, and not by a path.
 
     >>> is_uri("s3://bucket/runs"), is_uri("runs/first"), is_uri("module:function")
     (True, False, False)
@@ -186,12 +183,10 @@ def in_uri(name: str) -> str:
 
 
 def folder_of(place: str | Path | RemoteFolder) -> Folder:
-    """The folder that a path or URI names.
-
-    Nothing is asked of it yet.
+    """Return the folder that a path or URI names, without a look whether it exists.
 
     Raises:
-        SettingError: It was a URI before it became a Path.
+        SettingError: It is a Path that was a URI.
 
     Example:
         >>> folder_of("file:///tmp/runs")
@@ -211,12 +206,12 @@ def folder_of(place: str | Path | RemoteFolder) -> Folder:
 
 
 def folders_in(folder: Folder) -> list[Folder]:
-    """The folders in a folder, sorted; OSError if it cannot be reached."""
+    """Return the folders in a folder, sorted; raise OSError if it cannot be reached."""
     if isinstance(folder, RemoteFolder):
         return list[Folder](folder.folders())
     return list[Folder](sorted(path for path in folder.glob("*") if path.is_dir()))
 
 
 def location(folder: Folder) -> str:
-    """The folder as Ray is told of it."""
+    """Return the path or URI that Ray takes as `storage_path`."""
     return str(folder) if isinstance(folder, Path) else folder.uri

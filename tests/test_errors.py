@@ -16,7 +16,7 @@ from raytuner import BoTorchSearch, errors
 from raytuner.errors import RaytunerError, SettingError
 from raytuner.history import Goal
 from raytuner.integrations.sklearn import RayTunerSearchCV
-from raytuner.placement import Request
+from raytuner.placement import ResourceRequest
 from raytuner.search.mirror import Setup
 from raytuner.simulate import simulate
 from raytuner.space import Float, Space
@@ -59,7 +59,7 @@ CALLS: dict[str, Callable[[], Any]] = {
         train, SPACE, metric="loss", mode="min", num_samples=0
     ),
     "a study's metric": lambda: raytuner.tune(train, SPACE, metric="", mode="min", num_samples=1),
-    "resources": lambda: Request.of({"gpu": 1.5}),
+    "resources": lambda: ResourceRequest.of({"gpu": 1.5}),
     "a simulation": lambda: simulate(lambda config: [0.5], SPACE, num_samples=0),
     "a search": lambda: RayTunerSearchCV(
         DecisionTreeClassifier(), {"max_depth": tune.randint(1, 5)}, n_iter=-1

@@ -20,30 +20,26 @@ from raytuner.space import Categorical, Float, Integer, Normal, Space, when
 PACKAGE = Path(raytuner.__file__).parent
 
 _ENGINE = {"errors", "space", "history", "bayes", "halving"}
-_ADAPTERS = _ENGINE | {"ray_report", "search", "schedulers"}
+_ADAPTERS = _ENGINE | {"controller", "search", "schedulers"}
 
 # Each room, and the rooms of ours it may import. A room is a folder or a module of the package.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "html": set(),
-    "secret": set(),
-    "folders": {"errors", "secret"},
+    "folders": {"errors"},
     "space": {"errors"},
-    "history": {"errors", "folders", "html", "space"},
+    "history": {"errors", "folders", "space"},
     "bayes": {"errors", "space", "history"},
     "halving": {"errors", "history"},
-    "ray_report": {"errors"},
-    "text": {"space", "history"},
-    "controller": set(),
+    "controller": {"errors", "history"},
     "placement": {"errors", "controller"},
-    "search": {"errors", "folders", "ray_report", "space", "history", "bayes", "controller"},
-    "schedulers": {"errors", "ray_report", "space", "history", "bayes", "halving", "controller"},
-    "report": {"", "errors", "folders", "text", "space", "history", "bayes"},
-    "study": _ADAPTERS | {"folders", "html", "secret", "text", "report", "controller", "placement"},
+    "search": {"errors", "folders", "space", "history", "bayes", "controller"},
+    "schedulers": {"errors", "space", "history", "bayes", "halving", "controller"},
+    "report": {"", "errors", "folders", "space", "history", "bayes"},
+    "study": _ADAPTERS | {"folders", "report", "controller", "placement"},
     "simulate": _ADAPTERS | {"study"},  # to read a study that ran
-    "integrations": {"", "errors", "folders", "space", "history", "search", "schedulers", "study"},
+    "integrations": {"", "errors", "folders", "space", "history", "bayes", "search", "study"},
     "demo": {"errors", "folders", "space", "history", "search", "schedulers", "study"},
-    "cli": _ADAPTERS | {"", "folders", "text", "study", "report", "placement", "simulate", "demo"},
+    "cli": _ADAPTERS | {"", "folders", "study", "report", "placement", "simulate", "demo"},
     # The package itself names its rooms for type checkers only, and imports them when asked.
     "": {"placement", "schedulers", "search", "study"},
 }
@@ -180,7 +176,7 @@ def loaded_after(statement: str) -> set[str]:
 
 def test_the_rooms_without_ray_leave_it_alone() -> None:
     loaded = loaded_after(
-        "import raytuner.space, raytuner.history, raytuner.bayes, raytuner.halving, raytuner.report"
+        "from raytuner import bayes, halving, history, space; from raytuner.report import live"
     )
     assert {"raytuner", "botorch", "scipy"} <= loaded
     assert "ray" not in loaded

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from raytuner.controller.report import read_number
 from raytuner.errors import MetricError
-from raytuner.ray_report import read_number
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from raytuner.errors import without_secrets
 from raytuner.folders import RemoteFolder
-from raytuner.secret import without_secrets
 
 # Each hides HIDDEN, or parts of it.
 HIDDEN = "qwe rty"

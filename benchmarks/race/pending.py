@@ -5,21 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from botorch.models import SingleTaskGP
 from torch import Tensor
 
 from benchmarks.race.method import Contest, Method, Search
 from raytuner import BoTorchSearch
 from raytuner.bayes import BayesProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
+from raytuner.bayes.posterior import Posterior
 from raytuner.history.snapshot import FloatArray
 
 
 class AtTheMean(LogExpectedImprovement):
     """A pending trial counts as if it had come to what the model expects, without doubt."""
 
-    def _draws(self, dimensions: int) -> Tensor:
-        draws = super()._draws(dimensions)
+    def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
+        draws = super()._draws(mean, corner)
         draws[:, len(self._contenders) :] = 0.0
         return draws
 
@@ -27,8 +27,8 @@ class AtTheMean(LogExpectedImprovement):
 class Ignored(LogExpectedImprovement):
     """Pending trials play no part."""
 
-    def __init__(self, model: SingleTaskGP, *, pending: FloatArray, **known: Any) -> None:
-        super().__init__(model, pending=pending[:0], **known)
+    def __init__(self, posterior: Posterior, *, pending: FloatArray, **known: Any) -> None:
+        super().__init__(posterior, pending=pending[:0], **known)
 
     def add_pending(self, point: FloatArray) -> None:
         """It is not taken in."""

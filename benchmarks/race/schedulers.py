@@ -40,7 +40,7 @@ def our_promotion(contest: Contest) -> Any:
         max_t=contest.problem.max_t,
         grace_period=GRACE,
         reduction_factor=FACTOR,
-        type="promotion",
+        variant="promotion",
         seed=contest.seed,
     )
 

@@ -1,10 +1,10 @@
-"""The Bayesian engine, ask and tell: what to try next, given the record so far."""
+"""The Bayesian ask/tell engine: what to try next, given the record so far."""
 
 from raytuner.bayes.bayes import BayesProposer
+from raytuner.bayes.design import SobolProposer
 from raytuner.bayes.forecast import Forecast, Forecaster, Outlook
 from raytuner.bayes.proposer import Proposal, Proposer
-from raytuner.bayes.recommend import best_by_model
-from raytuner.bayes.sobol import SobolProposer
+from raytuner.bayes.surrogate import best_by_model
 
 __all__ = [
     "BayesProposer",

@@ -8,138 +8,127 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from botorch.models import SingleTaskGP
 from botorch.sampling.qmc import NormalQMCEngine
 from linear_operator.utils.cholesky import psd_safe_cholesky
 from scipy.stats import qmc
 from torch import Tensor
 
-from raytuner.bayes.feasibility import Feasibility
-from raytuner.bayes.posterior import Posterior
+from raytuner.bayes.posterior import Feasibility, Posterior
 from raytuner.history.snapshot import FloatArray
 
-# f(X) with X ``(..., d)`` encoded configurations gives ``(...)`` values, differentiable in X.
+# f(X) of `(..., d)` encoded configurations, or of inputs of the model, gives `(...)` values and is
+# differentiable in X.
 Acquisition = Callable[[Tensor], Tensor]
 
-# f(Z) with Z ``(..., d)`` or, with fidelity, ``(..., d + 1)`` inputs of the model gives ``(...)``.
-Trend = Callable[[Tensor], Tensor]
-
-_SAMPLES = 128
-# A configuration is hardly the best one if its mean, plus this many standard deviations, is below
-# the best mean. More contenders than the second number would take too long.
+# A configuration is hardly the best if its mean plus this many standard deviations is below the
+# best mean.
 _REACH = 3.0
-_CONTENDERS = 128
-_JITTER = 1e-8  # variance, added where a configuration that is known may be asked about again
+_JITTER = 1e-8  # variance, added where a known configuration may be asked about again
 
 
 class PosteriorAcquisition(ABC):
-    """What acquisition functions share: the posterior given the rows and some unknown values.
+    """Base of acquisition functions: the posterior given the rows and some unknown values.
 
-    The unknown values are f(Z), Z being what :meth:`_anchors` keeps of the evaluated
-    configurations, and the pending ones. They are sampled, and given each sample of them the
-    posterior at a configuration has a closed form. So near a pending configuration there is little
-    left to be learned or gained.
+    The unknown values are f(Z), where Z are the evaluated configurations that `_anchors` keeps and
+    the pending ones. They are sampled, and given each sample the posterior at a configuration has
+    a closed form. So little is left to be gained near a pending configuration.
 
     Args:
-        model: The fitted surrogate of n rows.
-        evaluated: ``(e, d)`` configurations that have a value, e >= 1.
-        pending: ``(p, d)`` configurations without a final value yet.
-        has_fidelity: Whether the model has a fidelity as its last input; all is asked at 1.
+        posterior: Of the fitted surrogate of n rows. All values are those at full fidelity.
+        evaluated: `(e, d)` configurations that have a value, e >= 1.
+        pending: `(p, d)` configurations without a final value.
         seed: Seed of the quasi-random samples of f(Z).
-        feasibility: The outcome constraints. A sample of f(Z) then counts where it keeps them, and
-            a configuration by the chance that it does, whose logarithm is added to its value
-            (Letham et al. 2019, arXiv:1706.07094, section 3.4).
-        trend: What the objective is above the model's outputs; None: nothing.
-        favour: What is added to the value at ``(..., d)`` configurations; None: nothing.
+        feasibility: The outcome constraints. A sample of f(Z) counts where it satisfies them, and
+            a configuration's log probability to satisfy them is added to its value (Letham et al.
+            2019, arXiv:1706.07094, section 3.4).
+        trend: What the objective is above the model's outputs, of its inputs; None: 0.
+        bonus: What is added to the value of `(..., d)` configurations; None: 0.
 
     Attributes:
         is_local: Whether it is climbed from the best configurations only.
     """
 
     is_local = False
-    _samples = _SAMPLES
-    _most_contenders = _CONTENDERS
-    _floor = -math.inf  # of the thresholds
+    _samples = 128
+    _most_contenders = 128  # more would take too long
 
     def __init__(
         self,
-        model: SingleTaskGP,
+        posterior: Posterior,
         evaluated: FloatArray,
         pending: FloatArray,
-        has_fidelity: bool,
         seed: int,
         feasibility: Feasibility | None = None,
-        trend: Trend | None = None,
-        favour: Acquisition | None = None,
+        trend: Acquisition | None = None,
+        bonus: Acquisition | None = None,
     ) -> None:
-        self._has_fidelity = has_fidelity
+        self._posterior = posterior
+        self._kernel = posterior.kernel
         self._seed = seed
         self._feasibility = feasibility
-        self._trend: Trend = _nothing if trend is None else trend
-        self._favour: Acquisition = _nothing if favour is None else favour
+        self._trend = trend
+        self._bonus = bonus
         with torch.no_grad():
-            self._posterior = Posterior(model)
-            self._kernel = self._posterior.kernel
-            self._contenders = self._anchors(self._lift(torch.as_tensor(evaluated)))
-            self._pending = self._lift(torch.as_tensor(pending))
+            self._contenders = self._anchors(posterior.at_full(torch.as_tensor(evaluated)))
+            self._pending = posterior.at_full(torch.as_tensor(pending))
             self._condition()
 
     @abstractmethod
     def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
-        """``(...)`` values of configurations.
+        """`(...)` values of configurations.
 
         Args:
-            mean: ``(..., S)`` posterior means given each of S samples of f(Z).
-            variance: ``(...)`` posterior variances.
-            thresholds: ``(S,)`` the largest value of each sample.
+            mean: `(..., S)` posterior means given each of S samples of f(Z).
+            variance: `(...)` posterior variances.
+            thresholds: `(S,)` the largest value of each sample.
         """
 
     def _anchors(self, evaluated: Tensor) -> Tensor:
-        """Those of the evaluated configurations whose true values are sampled; none."""
+        """Choose the evaluated configurations whose true values are sampled: none."""
         return evaluated[:0]
 
     def __call__(self, X: Tensor) -> Tensor:
-        """``(...)`` values of ``(..., d)`` configurations."""
-        cross = self._whitened(X)
-        mean = self._prior_mean(X).unsqueeze(-1) + cross @ self._targets
-        variance = self._kernel.variance - cross.square().sum(-1)
-        return self._value(mean, variance, self._thresholds) + self._bonus(X)
+        """Return the `(...)` values of `(..., d)` configurations."""
+        _, mean, variance = self._moments(X)
+        return self._with_bonus(self._value(mean, variance, self._thresholds), X)
 
     def add_pending(self, point: FloatArray) -> None:
-        """One more configuration, ``(d,)``, is on its way: the sequential-greedy batch."""
+        """Count one more configuration, `(d,)`, as pending: the sequential-greedy batch."""
         with torch.no_grad():
-            self._pending = torch.cat([self._pending, self._lift(torch.as_tensor(point)[None])])
+            added = self._posterior.at_full(torch.as_tensor(point)[None])
+            self._pending = torch.cat([self._pending, added])
             self._condition()
 
     def choose(self, candidates: FloatArray, n: int) -> FloatArray:
-        """The best of some candidates, each but the first given that those before are pending.
+        """Choose the best candidates, each given that those before it are pending.
 
-        What :meth:`add_pending` and a search among the candidates would choose, at a fraction of
-        the cost: what is known of each candidate is kept, and one pending configuration more
-        changes it by one product.
+        This approximates `add_pending` and a search among the candidates at a fraction of the
+        cost: one more pending configuration changes the posterior of every candidate by one
+        product.
 
         Args:
-            candidates: ``(c, d)`` distinct configurations.
+            candidates: `(c, d)` distinct configurations.
             n: How many to choose, at most c.
 
         Returns:
-            ``(n, d)`` candidates in the order of their choice.
+            `(n, d)` candidates in the order of their choice.
         """
+        # Latin hypercube samples, one dimension for each choice: unlike those of a quasi-random
+        # sequence, they can be used beside others that were drawn before.
+        uniform = qmc.LatinHypercube(n, scramble=False, rng=self._seed).random(self._samples).T
         with torch.no_grad():
             X = torch.as_tensor(candidates)
-            # Columns to come are zeros until then.
-            cross = torch.nn.functional.pad(self._whitened(X), (0, n))
-            mean = self._prior_mean(X).unsqueeze(-1) + cross[:, :-n] @ self._targets
-            variance = self._kernel.variance - cross.square().sum(-1)
-            thresholds, lifted, bonus = self._thresholds, self._lift(X), self._bonus(X)
-            free = torch.ones(len(X), dtype=torch.bool)
+            Z = self._posterior.at_full(X)
+            cross, mean, variance = self._moments(X)
+            cross = torch.nn.functional.pad(cross, (0, n))  # columns to come
+            thresholds, bonus = self._thresholds, self._with_bonus(X.new_zeros(len(X)), X)
             chosen: list[int] = []
-            for draws in _spread_normal(n, self._samples, self._seed):
+            for draws in torch.special.ndtri(torch.as_tensor(np.ascontiguousarray(uniform))):
                 values = self._value(mean, variance, thresholds) + bonus
-                best = int(torch.where(free, values, -math.inf).argmax())
+                values[chosen] = -math.inf
+                best = int(values.argmax())
                 chosen.append(best)
-                free[best] = False
-                prior = self._posterior.covariance(lifted, lifted[best : best + 1]).squeeze(-1)
+                prior = self._posterior.covariance(Z, Z[best : best + 1]).squeeze(-1)
                 sd = (variance[best] + _JITTER).clamp_min(_JITTER).sqrt()
                 column = (prior - cross @ cross[best]) / sd
                 thresholds = torch.maximum(thresholds, mean[best] + sd * draws)
@@ -148,34 +137,34 @@ class PosteriorAcquisition(ABC):
                 cross[:, len(chosen) - 1 - n] = column
             return candidates[chosen]
 
-    def _prior_mean(self, X: Tensor) -> Tensor:
-        """``(...)`` means of ``(..., d)`` configurations before any row."""
-        return self._posterior.mean + self._trend(self._lift(X))
-
-    def _whitened(self, X: Tensor) -> Tensor:
-        """``(..., n + |Z|)`` covariances with the rows and Z, by the inverse of their factor."""
+    def _moments(self, X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Covariances with the rows and Z, whitened, `(..., n + |Z|)`; means; variances."""
         k = self._kernel.of_configurations(X, self._inputs)
-        if self._has_fidelity:
+        if self._posterior.has_fidelity:
             k = self._shared + self._effect * k
         # A product with the inverse, and its gradient, take a fraction of a triangular solve.
-        return k @ self._whitener
+        cross: Tensor = k @ self._whitener
+        prior = self._posterior.mean
+        if self._trend is not None:
+            prior = self._with_trend(prior, self._posterior.at_full(X)).unsqueeze(-1)
+        mean = prior + cross @ self._targets
+        return cross, mean, self._kernel.variance - cross.square().sum(-1)
 
     def _condition(self) -> None:
         """Sample f(Z), and condition on each sample."""
-        Z = torch.cat([self._contenders, self._pending])
-        mean, covariance, cross = self._posterior.joint(Z)
-        jitter = _JITTER * torch.eye(len(Z), dtype=covariance.dtype)
-        corner = psd_safe_cholesky(covariance + jitter)
-        draws = self._white(mean, corner)
-        samples = mean + self._trend(Z) + draws @ corner.mT  # S x |Z|
-        if self._feasibility is not None:
-            # Where none of Z keeps the constraints, all that do are an improvement.
-            kept = self._feasibility.draw(Z, len(samples))
-            samples = torch.where(kept, samples, self._worst)
-        floor = torch.full((len(samples), 1), self._floor, dtype=samples.dtype)
-        self._thresholds = torch.cat([floor, samples], dim=-1).max(dim=-1).values
-        # The Cholesky factor of the rows and Z together ends in that of Z given the rows.
         rows = self._posterior
+        Z = torch.cat([self._contenders, self._pending])
+        mean, covariance, cross = rows.joint(Z)
+        corner = psd_safe_cholesky(covariance + _JITTER * torch.eye(len(Z), dtype=Z.dtype))
+        draws = self._draws(mean, corner)
+        samples = self._with_trend(mean, Z) + draws @ corner.mT  # S x |Z|
+        if self._feasibility is not None:
+            # Where none of Z is feasible, everything feasible is an improvement on the worst row.
+            worst = float(self._with_trend(rows.mean + rows.y, rows.X).min())
+            samples = torch.where(self._feasibility.draw(Z, len(samples)), samples, worst)
+        none = torch.full((len(samples), 1), -math.inf, dtype=samples.dtype)
+        self._thresholds = torch.cat([none, samples], dim=-1).max(dim=-1).values
+        # The Cholesky factor of the rows and Z together ends in that of Z given the rows.
         n = len(rows.X)
         self._inputs = torch.cat([rows.X, Z])
         root = torch.zeros(n + len(Z), n + len(Z), dtype=covariance.dtype)
@@ -186,78 +175,60 @@ class PosteriorAcquisition(ABC):
         self._targets = torch.cat([rows.white_y.expand(n, self._samples), draws.mT])
         one = torch.eye(len(root), dtype=root.dtype)
         self._whitener = torch.linalg.solve_triangular(root, one, upper=False).mT.contiguous()
-        if self._has_fidelity:
-            # Every configuration that is asked about is at full fidelity.
+        if rows.has_fidelity:
             s = self._inputs[:, -1]
             shared, effect = self._kernel.of_fidelities(torch.ones_like(s[:1]), s)
             self._shared, self._effect = shared.squeeze(0), effect.squeeze(0)
 
-    def _white(self, mean: Tensor, corner: Tensor) -> Tensor:
-        """``(S, |Z|)`` whitened values of f(Z).
+    def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
+        """`(S, |Z|)` whitened samples of f(Z): standard normal draws.
 
         Args:
-            mean: ``(|Z|,)`` its mean.
-            corner: ``(|Z|, |Z|)`` the Cholesky factor of its covariance.
+            mean: `(|Z|,)` the mean of f(Z).
+            corner: `(|Z|, |Z|)` the Cholesky factor of its covariance.
         """
-        return self._draws(len(mean))
-
-    def _draws(self, dimensions: int) -> Tensor:
-        """``(S, dimensions)`` standard normal draws that f(Z) is sampled by."""
-        if not dimensions:
+        if not len(mean):
             return torch.zeros(self._samples, 0, dtype=torch.double)
-        engine = NormalQMCEngine(dimensions, seed=self._seed, inv_transform=True)
+        engine = NormalQMCEngine(len(mean), seed=self._seed, inv_transform=True)
         return torch.as_tensor(engine.draw(self._samples, dtype=torch.double))
 
     def _likely_best(self, Z: Tensor) -> Tensor:
         """Return the evaluated configurations that could be the best, the most likely ones first.
 
-        More than ``_most_contenders`` would take too long; the others are left out.
+        Only the first `_most_contenders` of them.
         """
         mean, cross = self._posterior.means(Z)
-        mean = mean + self._trend(Z)
+        mean = self._with_trend(mean, Z)
         sd = (self._kernel.variance - cross.square().sum(0)).clamp_min(0.0).sqrt()
-        chance = 0.0 if self._feasibility is None else self._feasibility(Z)
-        could_be = mean + _REACH * sd >= (mean + chance).max()
-        hope = torch.where(could_be, mean + sd + chance, -math.inf)
+        log_chance = 0.0 if self._feasibility is None else self._feasibility(Z)
+        could_be = mean + _REACH * sd >= (mean + log_chance).max()
+        hope = torch.where(could_be, mean + sd + log_chance, -math.inf)
         n = min(self._most_contenders, int(could_be.sum()))
         return Z[hope.topk(n).indices]
 
-    @property
-    def _worst(self) -> float:
-        """The worst value of the rows."""
-        rows = self._posterior
-        return float((rows.mean + rows.y + self._trend(rows.X)).min())
+    def _with_trend(self, values: Tensor, Z: Tensor) -> Tensor:
+        """Add the trend at `(..., d)` inputs of the model to `(...)` values."""
+        return values if self._trend is None else values + self._trend(Z)
 
-    def _bonus(self, X: Tensor) -> Tensor:
-        """``(...)`` what is added to the value: for beliefs, and for the chance to keep bounds."""
-        return self._favour(X) + self._log_chance(X)
-
-    def _log_chance(self, X: Tensor) -> Tensor:
-        """``(...)`` logarithms of the chance to keep the outcome constraints; 0 without any."""
-        return X.new_zeros(()) if self._feasibility is None else self._feasibility(self._lift(X))
-
-    def _lift(self, X: Tensor) -> Tensor:
-        return lifted(X, self._has_fidelity)
-
-
-def lifted(X: Tensor, has_fidelity: bool) -> Tensor:
-    """``(..., d)`` configurations at full fidelity, if the model has one: ``(..., d + 1)``."""
-    return torch.cat([X, torch.ones_like(X[..., :1])], dim=-1) if has_fidelity else X
+    def _with_bonus(self, values: Tensor, X: Tensor) -> Tensor:
+        """Add the log probability of feasibility and the bonus to `(...)` values."""
+        if self._feasibility is not None:
+            values = values + self._feasibility(self._posterior.at_full(X))
+        return values if self._bonus is None else values + self._bonus(X)
 
 
 class LogExpectedImprovement(PosteriorAcquisition):
     """Log expected improvement over the incumbent and everything pending (qLogNEI, incremental).
 
-    The value of a configuration x is the logarithm of ``E[max(0, f(x) - max f(Z))]`` under the
-    posterior, Z being the evaluated configurations that may be the best, and the pending ones. So
-    noise in the incumbent's value is integrated out; with a fidelity, the incumbent is the best at
-    full fidelity, also among configurations that were only seen at a lower one; and near a pending
-    configuration there is little to gain.
+    The value of a configuration x is the logarithm of `E[max(0, f(x) - max f(Z))]` under the
+    posterior, where Z are the evaluated configurations that may be the best, and the pending ones.
+    So noise in the incumbent's value is integrated out. With a fidelity, the incumbent is the best
+    at full fidelity, also among configurations that were only seen at a lower one.
 
-    This is what BoTorch's ``qLogNoisyExpectedImprovement`` computes for q = 1 with its pending
-    points (``incremental=True``), and a test holds the two against each other. There f(x) is
-    sampled along with f(Z). Here f(Z) is sampled, and given f(Z) the improvement has a closed form:
-    fewer samples for the same noise, no smoothing of the maximum, and much less time.
+    This is what BoTorch's `qLogNoisyExpectedImprovement` computes for q = 1 with its pending points
+    (`incremental=True`), and a test compares the two. BoTorch samples f(x) along with f(Z). Here
+    f(Z) is sampled, and given f(Z) the improvement has a closed form: fewer samples for the same
+    noise, no smoothing of the maximum, and much less time.
 
     Sources: S. Ament et al. (2023), "Unexpected Improvements to Expected Improvement for Bayesian
     Optimization", arXiv:2310.20708; B. Letham et al. (2019), "Constrained Bayesian Optimization
@@ -268,38 +239,13 @@ class LogExpectedImprovement(PosteriorAcquisition):
         return self._likely_best(evaluated)
 
     def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
-        return mean_log_improvement(mean, variance, thresholds)
-
-
-def _nothing(Z: Tensor) -> Tensor:
-    return Z.new_zeros(Z.shape[:-1])
-
-
-def mean_log_improvement(mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
-    """``(...)`` logarithms of the improvement over S thresholds, averaged over these.
-
-    Args:
-        mean: ``(..., S)`` means.
-        variance: ``(...)`` variances.
-        thresholds: ``(S,)`` what is to be improved upon.
-    """
-    sd = variance.clamp_min(1e-12).sqrt().unsqueeze(-1)
-    values = log_improvement((mean - thresholds) / sd) + sd.log()
-    return torch.logsumexp(values, dim=-1) - math.log(values.shape[-1])
-
-
-def _spread_normal(n: int, samples: int, seed: int) -> Tensor:
-    """``(n, S)`` standard normal draws; those of a row are evenly spread, in random order.
-
-    Latin hypercube samples: unlike a quasi-random sequence, they can be drawn dimension by
-    dimension when others have been used up before.
-    """
-    uniform = qmc.LatinHypercube(n, scramble=False, rng=seed).random(samples).T
-    return torch.special.ndtri(torch.as_tensor(np.ascontiguousarray(uniform)))
+        sd = variance.clamp_min(1e-12).sqrt().unsqueeze(-1)
+        values = log_improvement((mean - thresholds) / sd) + sd.log()
+        return torch.logsumexp(values, dim=-1) - math.log(values.shape[-1])
 
 
 def log_improvement(u: Tensor) -> Tensor:
-    """``log(phi(u) + u Phi(u))``, stable for any u: log EI of a standard normal over -u.
+    """`log(phi(u) + u Phi(u))`, stable for any u: log EI of a standard normal over -u.
 
     Source: Ament et al. (2023), equation 9, in terms of the scaled complementary error function.
 

@@ -1,38 +1,38 @@
-"""Where the user believes the optimum to lie."""
+"""Where the user believes the optimum to be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from botorch.models import SingleTaskGP
 from torch import Tensor
 
+from raytuner.bayes.acquisition import Acquisition
 from raytuner.bayes.dataset import Dataset
-from raytuner.bayes.ranking import Ranking
+from raytuner.bayes.posterior import Posterior
+from raytuner.bayes.transfer import Ranking
 from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
 
-# No belief is so firm that a twentieth of it would not be given to the whole range.
-_DOUBT = 0.05
-# After so many values a belief that ranks them well weighs as much as the acquisition function.
+_DOUBT = 0.05  # share of every belief that is spread over the whole range
+# After this many values a belief that ranks them well weighs as much as the acquisition function.
 _FIRMNESS = 5.0
 
 
 @dataclass(frozen=True)
 class Belief:
-    """A density over one hyperparameter, relative to its own law: 1 where nothing is believed.
+    """A density over one hyperparameter, relative to its own distribution: 1 if nothing is known.
 
-    It is linear in its logarithm between knots in the unit interval, and level beyond them.
+    Its logarithm is linear between knots in the unit interval and constant beyond them.
 
     Attributes:
         column: Position of the hyperparameter's column.
-        units: ``(k,)`` ascending knots: of a hyperparameter that has levels, these.
-        widths: ``(k,)`` what share of the unit interval each knot stands for; they add up to 1.
-        mass: ``(k,)`` how likely the optimum is there; they add up to 1.
+        units: `(k,)` ascending knots; of a hyperparameter with levels, its levels.
+        widths: `(k,)` the share of the unit interval that each knot stands for; the sum is 1.
+        mass: `(k,)` the probability that the optimum is there; the sum is 1.
     """
 
     column: int
@@ -42,12 +42,12 @@ class Belief:
 
     @cached_property
     def log_density(self) -> FloatArray:
-        """``(k,)`` logarithms at the knots."""
+        """`(k,)` logarithms at the knots."""
         density = np.array(self.mass) / np.array(self.widths)
         return np.asarray(np.log((1 - _DOUBT) * density + _DOUBT))
 
     def quantile(self, u: FloatArray) -> FloatArray:
-        """Coordinates of which a share ``u`` of the belief lies below, in the shape of ``u``."""
+        """Return the coordinates below which a share `u` of the mass lies, in the shape of `u`."""
         mass, widths = np.array(self.mass), np.array(self.widths)
         below = np.cumsum(mass)
         # The first knot that reaches above u: never one without mass.
@@ -63,14 +63,14 @@ class Belief:
 
 
 class Beliefs:
-    """Beliefs about several hyperparameters, independent of one another.
+    """Independent beliefs about several hyperparameters.
 
     Source: C. Hvarfner et al. (2022), "piBO: Augmenting Acquisition Functions with User Beliefs for
     Bayesian Optimization", arXiv:2204.11051: the acquisition function is multiplied by the density
-    to the power of ``beta / n``, n values being known, so that the data have the last word. Here
-    that is times the chance that the density ranks the values better than the model does, each
-    trial left out (:class:`Ranking`): on LCBench a belief is soon wrong in some of its columns, and
-    without this it held the search up for thirty trials (benchmarks.knowledge).
+    to the power of `beta / n` with n known values, so that the data have the last word. Here the
+    power is also multiplied by the probability that the density ranks the values better than the
+    model does (`Ranking`): on LCBench a belief is soon wrong in some of its columns, and without
+    this factor it delayed the search for thirty trials (benchmarks.knowledge).
 
     Args:
         space: The search space of d columns.
@@ -81,53 +81,51 @@ class Beliefs:
         self._space = space
         self._beliefs = beliefs
         self._conditional = any(space.columns[b.column].requires for b in beliefs)
-        self._tables = [(b, torch.tensor(b.units), torch.tensor(b.log_density)) for b in beliefs]
+        self._tables = [
+            (b.column, torch.tensor(b.units, dtype=torch.double), torch.tensor(b.log_density))
+            for b in beliefs
+        ]
 
     def log_density(self, X: Tensor) -> Tensor:
-        """``(...)`` logarithms at ``(..., d)`` configurations; what does not exist counts 0."""
+        """Return `(...)` logarithms at `(..., d)` configurations; an absent column counts 0."""
         total = X.new_zeros(X.shape[:-1])
-        there = None
+        active = None
         if self._conditional:
             flat = X.detach().numpy().reshape(-1, self._space.dim)
-            there = torch.from_numpy(self._space.active(flat)).reshape(X.shape)
-        for belief, units, values in self._tables:
-            found = _interpolated(X[..., belief.column], units, values)
-            total = total + (found if there is None else found * there[..., belief.column])
+            active = torch.from_numpy(self._space.active(flat)).reshape(X.shape)
+        for column, knots, values in self._tables:
+            x = X[..., column]
+            right = torch.searchsorted(knots, x.detach().contiguous()).clamp(1, len(knots) - 1)
+            left = right - 1
+            share = ((x - knots[left]) / (knots[right] - knots[left])).clamp(0.0, 1.0)
+            found = values[left] + share * (values[right] - values[left])
+            total = total + (found if active is None else found * active[..., column])
         return total
 
-    def favour(
-        self, model: SingleTaskGP, data: Dataset, seed: int
-    ) -> Callable[[Tensor], Tensor] | None:
-        """What is added to the logarithm of an acquisition function; None: nothing any more.
+    def bonus(self, posterior: Posterior, data: Dataset, seed: int) -> Acquisition | None:
+        """Return what to add to the logarithm of an acquisition function; None: nothing any more.
 
         Args:
-            model: The model of ``data``.
-            data: What is known.
+            posterior: Of the model of `data`.
+            data: This search's rows.
             seed: Seed of the samples that the two are compared by.
         """
-        ranking = Ranking(model, data, self._space.dim, seed)
-        said = self.log_density(ranking.X[:, : self._space.dim])
-        trust = float((ranking.wrong(said[None]) <= ranking.own).double().mean())
+        ranking = Ranking(posterior, data, self._space.dim, seed)
+        loss = ranking.loss(self.log_density(ranking.X[:, : self._space.dim])[None])
+        trust = float((loss <= ranking.own).double().mean())
         weight = trust * _FIRMNESS / len(data.evaluated)
         return (lambda X: weight * self.log_density(X)) if trust else None
 
     def draw(self, points: FloatArray) -> FloatArray:
-        """``(n, d)`` evenly spread points, moved to where the optimum is believed to be."""
+        """Return `(n, d)` evenly spread points, moved to where the optimum is believed to be."""
         moved = points.copy()
         for belief in self._beliefs:
             moved[:, belief.column] = belief.quantile(points[:, belief.column])
         return moved
 
     def at_mode(self, points: FloatArray) -> FloatArray:
-        """``(n, d)`` points, moved to where the optimum is most likely."""
+        """Return `(n, d)` points, moved to where the optimum is most likely."""
         moved = points.copy()
         for belief in self._beliefs:
             moved[:, belief.column] = belief.mode
         return moved
-
-
-def _interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
-    right = torch.searchsorted(knots, x.detach().contiguous()).clamp(1, len(knots) - 1)
-    left = right - 1
-    share = ((x - knots[left]) / (knots[right] - knots[left])).clamp(0.0, 1.0)
-    return values[left] + share * (values[right] - values[left])

@@ -1,4 +1,4 @@
-"""What a trial will come to at full resource, from its curve so far and those of the others."""
+"""Forecasts of a trial's value at full resource, from its curve so far and those of the others."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
-from raytuner.bayes.acquisition import lifted, log_improvement
-from raytuner.bayes.cost import CostModel
+from raytuner.bayes.acquisition import log_improvement
+from raytuner.bayes.cost import fit_cost
 from raytuner.bayes.dataset import dataset, least_trials
+from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.maximise import unused_candidates
 from raytuner.bayes.posterior import Posterior
-from raytuner.bayes.seen import Seen
 from raytuner.bayes.surrogate import FIT_ERRORS, WarmFit, numerics
 from raytuner.history import Snapshot, TrialState
 from raytuner.history.snapshot import FloatArray, IntArray
 from raytuner.space import Space
 
 _LEAST_VARIANCE = 1e-12
-# What a new trial promises is looked for around so many of the best, too.
-_BEST = 5
-_LEAST_LEFT = 1e-3  # of a full training: what is about to end costs that much
+_BEST = 5  # candidates for a new trial lie around this many of the best
+_LEAST_LEFT = 1e-3  # share of a full training that a trial which is about to end still costs
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Forecast:
 
     Attributes:
         trial_id: The trial.
-        rival: The trial that is most likely the best of the others at full fidelity: it has
-            completed, or goes on.
+        rival: The trial that is most likely the best of the others at full fidelity. It has
+            completed or continues.
         chance: Posterior probability that the trial's value is the better one of the two.
     """
 
@@ -49,11 +48,11 @@ class Outlook:
     """What paused trials promise, and what a new one does.
 
     Attributes:
-        chance: Of each trial, by its id: the posterior probability that at full resource it is
-            better than the incumbent.
-        rate: Of each trial: the logarithm of its expected improvement over the incumbent, at full
-            resource, for each unit of cost that it takes to get there.
-        newcomer: The same rate of a new trial; minus infinity if none is to be had.
+        chance: By trial id, the posterior probability that the trial is better than the incumbent
+            at full resource.
+        rate: By trial id, the logarithm of the expected improvement over the incumbent at full
+            resource, per unit of cost that it takes to get there.
+        newcomer: The same rate of a new trial; minus infinity if there can be none.
     """
 
     chance: Mapping[str, float]
@@ -65,51 +64,45 @@ class Forecaster:
     """Forecasts trials with the surrogate over (configuration, log t).
 
     Source: T. Domhan et al. (2015), "Speeding Up Automatic Hyperparameter Optimization of Deep
-    Neural Networks by Extrapolation of Learning Curves", IJCAI, section 3.2, for the chance to be
-    better as the criterion; the curves are extrapolated by one Gaussian process over all trials, as
-    in K. Swersky et al. (2014), "Freeze-Thaw Bayesian Optimization", arXiv:1406.3896.
+    Neural Networks by Extrapolation of Learning Curves", IJCAI, section 3.2, for the probability to
+    be better as the criterion. One Gaussian process over all trials extrapolates the curves, as in
+    K. Swersky et al. (2014), "Freeze-Thaw Bayesian Optimization", arXiv:1406.3896.
 
     Args:
         space: The search space, d columns.
+
+    Attributes:
+        least: How many trials must have reported.
     """
 
     def __init__(self, space: Space) -> None:
+        self.least = least_trials(space)
         self._space = space
         self._fit = WarmFit()
-        self._costs = CostModel()
-        self._seen: tuple[Snapshot, Posterior] | None = None
-        self.least = least_trials(space)
+        self._cost_fit = WarmFit()
+        self._cached: tuple[Snapshot, Posterior] | None = None
 
     def __call__(self, snapshot: Snapshot, trial_id: str) -> Forecast | None:
         """Forecast one trial.
 
         Args:
-            snapshot: The record, the trial's latest report in it.
+            snapshot: The record, including the trial's latest report.
             trial_id: The trial.
 
         Returns:
-            The forecast; None if fewer than ``least`` trials have reported, if there is no rival,
-            or if no stable model fits.
+            The forecast; None if fewer than `least` trials have reported, if there is no rival, or
+            if no stable model fits.
         """
         row = snapshot.trial_ids.index(trial_id)
-        others = self._in_the_running(snapshot)
-        others = others[others != row]
-        if not len(others):
+        others = np.setdiff1d(self._in_the_running(snapshot), [row])
+        posterior = self._posterior(snapshot) if len(others) else None
+        if posterior is None:
             return None
-        try:
-            with numerics(), torch.no_grad():
-                posterior = self._posterior(snapshot)
-                if posterior is None:
-                    return None
-                rival = _likely_best(posterior, snapshot, others)
-                lead, sd = _lead(posterior, snapshot.points[[row]], snapshot.points[rival])
-        except FIT_ERRORS:
-            return None
-        return Forecast(
-            trial_id=trial_id,
-            rival=snapshot.trial_ids[rival],
-            chance=float(norm.cdf(float(lead / sd))),
-        )
+        with numerics(), torch.no_grad():
+            rival = _likely_best(posterior, snapshot, others)
+            lead, sd = _lead(posterior, snapshot.points[[row]], snapshot.points[rival])
+        chance = float(norm.cdf(float(lead / sd)))
+        return Forecast(trial_id, snapshot.trial_ids[rival], chance)
 
     def outlook(
         self,
@@ -120,50 +113,45 @@ class Forecaster:
         is_last: bool = False,
         seconds: Mapping[str, float] | None = None,
     ) -> Outlook | None:
-        """What trials that wait promise, beside a new one.
+        """Compare what paused trials promise with what a new one does.
 
-        The incumbent is the trial that is most likely the best of those that have completed or run
-        now; it is one of ``paused`` only if there is no other.
+        The incumbent is the trial that is most likely the best of those that have completed or are
+        running; one of `paused` only if there is no other.
 
         Args:
             snapshot: The record.
             paused: Ids of trials that wait; each has reported.
-            newcomer: Id of the new trial that would have the slot; if there is none in the record,
-                the best of some hundred configurations stands for it.
-            is_last: No new trial is to be had.
-            seconds: What each trial would cost in full, by its id, as far as it is known; None or
-                empty: all the same.
+            newcomer: Id of the new trial that would have the slot. If it is not in the record, the
+                best of some hundred configurations stands for it.
+            is_last: There can be no new trial.
+            seconds: What each trial would cost in full, by its id, where known; None or empty: all
+                the same.
 
         Returns:
-            The outlook; None if fewer than ``least`` trials have reported, or no stable model fits.
+            The outlook; None if fewer than `least` trials have reported or no stable model fits.
         """
         row_of = {trial_id: row for row, trial_id in enumerate(snapshot.trial_ids)}
         rows = np.array([row_of[trial_id] for trial_id in paused], dtype=np.int64)
-        going = self._in_the_running(snapshot)
-        committed = np.setdiff1d(going, rows)
-        committed = committed if len(committed) else going
-        if not len(committed):
+        running = self._in_the_running(snapshot)
+        others = np.setdiff1d(running, rows)
+        committed = others if len(others) else running
+        posterior = self._posterior(snapshot) if len(committed) else None
+        if posterior is None:
             return None
-        try:
-            with numerics(), torch.no_grad():
-                posterior = self._posterior(snapshot)
-                if posterior is None:
-                    return None
-                incumbent = snapshot.points[_likely_best(posterior, snapshot, committed)]
-                if is_last:
-                    new = np.empty((0, snapshot.dim))
-                elif newcomer not in row_of:
-                    new = self._candidates(snapshot)
-                else:
-                    new = self._space.in_full(snapshot.points[[row_of[newcomer]]])
-                points = np.vstack([snapshot.points[rows], new])
-                lead, sd = _lead(posterior, points, incumbent)
-                gain = log_improvement(lead / sd) + sd.log()
-                left = np.concatenate([_left(snapshot, rows), np.ones(len(new))])
-                rate = gain.numpy() - np.log(left) - self._log_cost(snapshot, points, seconds)
-                chance = norm.cdf((lead / sd).numpy())
-        except FIT_ERRORS:
-            return None
+        with numerics(), torch.no_grad():
+            incumbent = snapshot.points[_likely_best(posterior, snapshot, committed)]
+            if is_last:
+                new = np.empty((0, snapshot.dim))
+            elif newcomer not in row_of:
+                new = self._candidates(snapshot)
+            else:
+                new = self._space.in_full(snapshot.points[[row_of[newcomer]]])
+            points = np.vstack([snapshot.points[rows], new])
+            lead, sd = _lead(posterior, points, incumbent)
+            gain = log_improvement(lead / sd) + sd.log()
+            left = np.concatenate([_share_left(snapshot, rows), np.ones(len(new))])
+            rate = gain.numpy() - np.log(left) - self._log_cost(snapshot, points, seconds)
+            chance = norm.cdf((lead / sd).numpy())
         return Outlook(
             chance=dict(zip(paused, chance.tolist(), strict=False)),
             rate=dict(zip(paused, rate.tolist(), strict=False)),
@@ -171,61 +159,64 @@ class Forecaster:
         )
 
     def _in_the_running(self, snapshot: Snapshot) -> IntArray:
-        """Rows of trials that have values at full fidelity, and have completed or may yet."""
+        """Rows of trials with values at full fidelity that have completed or may yet."""
         with_values = np.unique(snapshot.trial[np.isfinite(snapshot.y)])
         going = [state for state in TrialState if state.is_live or state is TrialState.COMPLETED]
         rows = np.intersect1d(with_values, snapshot.rows(*going))
         return rows[self._space.is_full(snapshot.points[rows])]
 
     def _posterior(self, snapshot: Snapshot) -> Posterior | None:
-        """The surrogate's; None while too few trials have reported. Kept for the same record."""
-        if self._seen is not None and self._seen[0] is snapshot:
-            return self._seen[1]
-        if len(np.unique(snapshot.trial[np.isfinite(snapshot.y)])) < self.least:
-            return None
-        data = dataset(snapshot, curves=True)
-        with torch.enable_grad():
-            model = self._fit(data, self._space.columns)
-        posterior = Posterior(model)
-        self._seen = (snapshot, posterior)
-        return posterior
+        """The surrogate's, cached for a record; None if too few trials have reported."""
+        if self._cached is None or self._cached[0] is not snapshot:
+            if len(np.unique(snapshot.trial[np.isfinite(snapshot.y)])) < self.least:
+                return None
+            try:
+                with numerics():
+                    posterior = self._fit(dataset(snapshot, curves=True), self._space.columns)
+            except FIT_ERRORS:
+                return None
+            self._cached = snapshot, posterior
+        return self._cached[1]
 
     def _candidates(self, snapshot: Snapshot) -> FloatArray:
-        """``(c, d)`` configurations that a proposer might come upon."""
+        """`(c, d)` configurations that a proposer might choose."""
         finite = np.flatnonzero(np.isfinite(snapshot.y))
         best = finite[np.argsort(-snapshot.y[finite], kind="stable")[:_BEST]]
         around = snapshot.points[np.unique(snapshot.trial[best])]
         rng = np.random.default_rng(len(snapshot.y))
-        return unused_candidates(self._space, around, Seen(self._space, snapshot.points), rng)
+        excluded = ExclusionList(self._space, snapshot.points)
+        return unused_candidates(self._space, around, excluded, rng)
 
     def _log_cost(
         self, snapshot: Snapshot, points: FloatArray, seconds: Mapping[str, float] | None
     ) -> FloatArray:
-        """``(k,)`` logarithms of what full trainings cost; 0 while that is not known."""
+        """`(k,)` logarithms of what full trainings cost; 0 while too little is known."""
         known = np.array([(seconds or {}).get(i, math.nan) for i in snapshot.trial_ids])
-        with torch.enable_grad():
-            cost = self._costs(replace(snapshot, cost=known), self._space.columns)
+        try:
+            with torch.enable_grad():
+                cost = fit_cost(replace(snapshot, cost=known), self._space.columns, self._cost_fit)
+        except FIT_ERRORS:
+            cost = None
         if cost is None:
             return np.zeros(len(points))
-        found: FloatArray = cost.log(torch.as_tensor(points)).numpy()
-        return found
+        return np.asarray(cost.log(torch.as_tensor(points)).numpy())
 
 
 def _likely_best(posterior: Posterior, snapshot: Snapshot, rows: IntArray) -> int:
     """The row, of some, with the highest mean at full resource."""
-    means, _ = posterior.means(_at_full_resource(snapshot.points[rows]))
+    means, _ = posterior.means(posterior.at_full(torch.as_tensor(snapshot.points[rows])))
     return int(rows[int(means.argmax())])
 
 
 def _lead(posterior: Posterior, points: FloatArray, rival: FloatArray) -> tuple[Tensor, Tensor]:
-    """``(k,)`` means and standard deviations of how far trials end above another.
+    """`(k,)` means and standard deviations of how far trials end above another.
 
     Args:
         posterior: The surrogate's.
-        points: ``(k, d)`` configurations of the trials.
-        rival: ``(d,)`` that of the other.
+        points: `(k, d)` configurations of the trials.
+        rival: `(d,)` that of the other.
     """
-    Z = _at_full_resource(np.vstack([rival, points]))
+    Z = posterior.at_full(torch.as_tensor(np.vstack([rival, points])))
     mean, cross = posterior.means(Z)
     shared = posterior.covariance(Z[1:], Z[:1]).squeeze(-1) - cross[:, 1:].mT @ cross[:, 0]
     own = posterior.kernel.variance - cross.square().sum(0)
@@ -233,14 +224,10 @@ def _lead(posterior: Posterior, points: FloatArray, rival: FloatArray) -> tuple[
     return mean[1:] - mean[0], variance.clamp_min(_LEAST_VARIANCE).sqrt()
 
 
-def _left(snapshot: Snapshot, rows: IntArray) -> FloatArray:
-    """``(k,)`` how much of a full training each trial still needs."""
+def _share_left(snapshot: Snapshot, rows: IntArray) -> FloatArray:
+    """`(k,)` how much of a full training each trial still needs."""
     if snapshot.max_t is None:
         return np.ones(len(rows))
     reached = np.zeros(len(snapshot.trial_ids))
     np.maximum.at(reached, snapshot.trial, snapshot.t)
     return np.maximum(1 - reached[rows] / snapshot.max_t, _LEAST_LEFT)
-
-
-def _at_full_resource(points: FloatArray) -> Tensor:
-    return lifted(torch.as_tensor(points), has_fidelity=True)

@@ -17,31 +17,30 @@ from raytuner.space.conditions import Activity
 
 
 class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base class is untyped
-    """One kernel for mixed configurations, with or without a fidelity as the last dimension.
+    """A kernel for mixed configurations, with or without a fidelity as the last dimension.
 
-    Configurations: Matern-5/2 over everything that has an order, with one lengthscale a dimension
-    and a prior that grows with their number, times ``exp(-sum of weights of the categories that
-    differ)``. With a fidelity s there is one part for the shape that all learning curves share, and
-    one for the configurations, whose effect changes smoothly with s::
+    Configurations: Matern-5/2 over all ordered columns, with one lengthscale per column and a prior
+    that grows with their number, times `exp(-sum of weights of the categories that differ)`. With a
+    fidelity s, one part is the shape that all learning curves share, and the other is the effect of
+    the configurations, which changes smoothly with s:
 
         k((x, s), (x', s')) = a m(s, s'; l_a) + b k_x(x, x') m(s, s'; l_b)
 
-    where m is Matern-5/2. Without one, k = k_x.
+    where m is Matern-5/2. Without a fidelity, k = k_x.
 
-    Hyperparameters that are fidelities (:func:`raytuner.space.fidelity`) have a factor of their own
-    in k_x, Matern-5/2 with longer lengthscales: a cheap trial says much of a dear one. Of the forms
-    that were fitted to trials of mixed fidelity, a further part shared by all configurations did
-    not predict full fidelity better, and BoTorch's kernels did on some problems only (linear
-    truncated, downsampling; they are not stationary, and the latter takes one fidelity).
+    Hyperparameters that are fidelities (`raytuner.space.fidelity`) have a factor of their own in
+    k_x, Matern-5/2 with longer lengthscales: a cheap trial says much about an expensive one. A
+    further part shared by all configurations did not predict full fidelity better, and BoTorch's
+    kernels (linear truncated, downsampling) did so on some problems only.
 
-    A hyperparameter that exists only under conditions lies on an arc around a point, which stands
-    for its absence: two configurations that both lack it agree in it, one that has it is as far
-    from one that has not as the two ends of its range are from each other, whatever its value; and
-    of a categorical one, absence is one more category.
+    A conditional hyperparameter lies on an arc around a point that stands for its absence. Two
+    configurations that both lack it agree in it. One that has it is as far from one that lacks it
+    as the two ends of its range are from each other. For a categorical one, absence is one more
+    category.
 
-    One class and few tensor operations, where a sum of products of library kernels would compute
-    the same: a proposal evaluates the kernel some hundred times on small matrices, and the time
-    goes by the number of operations.
+    A proposal evaluates the kernel a few hundred times on small matrices, and the number of tensor
+    operations decides the time. So this is one class instead of a sum of products of library
+    kernels.
 
     Sources: C. Hvarfner et al. (2024), "Vanilla Bayesian Optimization Performs Great in High
     Dimensions", for the lengthscales' prior; K. Swersky et al. (2013), "Multi-Task Bayesian
@@ -55,23 +54,28 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
 
     def __init__(self, columns: Sequence[Column], has_fidelity: bool) -> None:
         super().__init__()
-        # Two categories are the ends of an axis; three or more have no order to use.
-        cats = [i for i, c in enumerate(columns) if c.kind == "categorical" and c.n_levels != 2]
-        self._categorical = cats
-        self._fidelities = [i for i, c in enumerate(columns) if c.is_fidelity]
-        apart = {*cats, *self._fidelities}
-        self._ordered = [i for i in range(len(columns)) if i not in apart]
-        requires, names = [c.requires for c in columns], [c.name for c in columns]
-        self._activity = Activity(requires, names) if any(requires) else None
+        self.has_fidelity = has_fidelity
         self._d = len(columns)
-        # Of the ordered columns, those that may be absent take a second coordinate, after the rest.
+        self._ordered: list[int] = []
+        self._categorical: list[int] = []
+        self._fidelities: list[int] = []
+        for i, column in enumerate(columns):
+            if column.is_fidelity:
+                self._fidelities.append(i)
+            elif column.kind == "categorical" and column.n_levels != 2:
+                self._categorical.append(i)
+            else:  # two categories are the ends of an axis
+                self._ordered.append(i)
+        # Ordered columns that may be absent have a second coordinate, after the rest.
         self._arcs = [k for k, i in enumerate(self._ordered) if columns[i].requires]
-        self._fidelity = len(columns) if has_fidelity else None
+        self._activity: Activity | None = None
+        if any(column.requires for column in columns):
+            self._activity = Activity([c.requires for c in columns], [c.name for c in columns])
         if self._ordered:
             location = math.sqrt(2) + math.log(len(self._ordered)) / 2
             self._add("lengthscales", len(self._ordered), location, math.sqrt(3), least=2.5e-2)
-        if cats:
-            self._add("category_weight", len(cats), 0.0, 1.0, least=1e-3)
+        if self._categorical:
+            self._add("category_weight", len(self._categorical), 0.0, 1.0, least=1e-3)
         if self._fidelities:
             self._add("fidelity_lengthscales", len(self._fidelities), 0.5, 0.7, least=5e-2)
         if has_fidelity:
@@ -81,35 +85,35 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
             self._add("effect_variance", 1, -0.5, 1.0, least=1e-4)
 
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: Any) -> Tensor:
-        """``(... x n x m)`` covariances of ``(... x n x d)`` and ``(... x m x d)`` inputs."""
+        """Return the `(... x n x m)` covariances of `(... x n x d)` and `(... x m x d)` inputs."""
         if diag:
             return self.variance.expand(x1.shape[:-1])
         k = self.of_configurations(x1, x2)
-        if self._fidelity is None:
+        if not self.has_fidelity:
             return k
-        shared, effect = self.of_fidelities(x1[..., self._fidelity], x2[..., self._fidelity])
+        shared, effect = self.of_fidelities(x1[..., self._d], x2[..., self._d])
         return shared + effect * k
 
     @property
     def variance(self) -> Tensor:
         """The prior variance, the same everywhere."""
-        if self._fidelity is None:
+        if not self.has_fidelity:
             return torch.ones((), dtype=torch.double)
         total: Tensor = (self.curve_variance + self.effect_variance).squeeze(-1)
         return total
 
     def of_configurations(self, x1: Tensor, x2: Tensor) -> Tensor:
-        """``k_x``, ``(... x n x m)``; a fidelity in the inputs plays no part."""
+        """Return `k_x`, `(... x n x m)`; a fidelity in the inputs is ignored."""
         k = x1.new_ones(())
-        there1, there2 = self._there(x1), self._there(x2)
+        ordered1, categories1 = self._coordinates(x1)
+        ordered2, categories2 = self._coordinates(x2)
         if self._ordered:
             scales = self.lengthscales
             if self._arcs:
                 scales = torch.cat([scales, scales[self._arcs]])
-            k = _matern(self._coordinates(x1, there1), self._coordinates(x2, there2), scales)
+            k = _matern(ordered1, ordered2, scales)
         if self._categorical:
-            a, b = self._categories(x1, there1), self._categories(x2, there2)
-            differ = (a.unsqueeze(-2) != b.unsqueeze(-3)).to(a)
+            differ = (categories1.unsqueeze(-2) != categories2.unsqueeze(-3)).to(x1)
             k = k * torch.exp(-(differ @ self.category_weight))
         if self._fidelities:
             a, b = x1[..., self._fidelities], x2[..., self._fidelities]
@@ -117,43 +121,36 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         return k
 
     def of_fidelities(self, s1: Tensor, s2: Tensor) -> tuple[Tensor, Tensor]:
-        """``a m(s, s'; l_a)`` and ``b m(s, s'; l_b)`` of ``(... x n)`` and ``(... x m)``."""
+        """Return `a m(s, s'; l_a)` and `b m(s, s'; l_b)` of `(... x n)` and `(... x m)`."""
         s1, s2 = s1.unsqueeze(-1), s2.unsqueeze(-1)
         shared = self.curve_variance * _matern(s1, s2, self.curve_lengthscale)
         return shared, self.effect_variance * _matern(s1, s2, self.effect_lengthscale)
 
-    def _there(self, x: Tensor) -> Tensor | None:
-        """``(..., d)`` which hyperparameters exist; None where all always do."""
-        if self._activity is None:
-            return None
-        return torch.from_numpy(self._activity(x[..., : self._d].detach().numpy()))
-
-    def _coordinates(self, x: Tensor, there: Tensor | None) -> Tensor:
-        """What distances are measured in: the ordered columns, on arcs if they may be absent."""
+    def _coordinates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The ordered columns, on arcs if they may be absent, and the categories (absent: -1)."""
         ordered = x[..., self._ordered]
-        if there is None or not self._arcs:
-            return ordered
-        on = there[..., self._ordered][..., self._arcs]
-        angle = ordered[..., self._arcs] * (math.pi / 3)  # the ends are as far apart as the radius
-        plane = ordered.clone()
-        plane[..., self._arcs] = torch.where(on, angle.cos(), 0.0)
-        return torch.cat([plane, torch.where(on, angle.sin(), 0.0)], dim=-1)
-
-    def _categories(self, x: Tensor, there: Tensor | None) -> Tensor:
-        categories = x[..., self._categorical]
-        if there is None:
-            return categories
-        return torch.where(there[..., self._categorical], categories, -1.0)
+        categories = x[..., self._categorical] if self._categorical else x
+        if self._activity is None:
+            return ordered, categories
+        active = torch.from_numpy(self._activity(x[..., : self._d].detach().numpy()))
+        if self._categorical:
+            categories = torch.where(active[..., self._categorical], categories, -1.0)
+        if self._arcs:
+            on = active[..., self._ordered][..., self._arcs]
+            angle = ordered[..., self._arcs] * (math.pi / 3)  # the ends: one radius apart
+            plane = ordered.clone()
+            plane[..., self._arcs] = torch.where(on, angle.cos(), 0.0)
+            ordered = torch.cat([plane, torch.where(on, angle.sin(), 0.0)], dim=-1)
+        return ordered, categories
 
     def _add(self, name: str, size: int, location: float, scale: float, *, least: float) -> None:
-        """A parameter above ``least``, with a log-normal prior; it starts at the prior's mode."""
-        prior = LogNormalPrior(location, scale)
+        """Add a parameter above `least` with a log-normal prior; it starts at the prior's mode."""
         start = max(math.exp(location - scale**2), 2 * least)
         self.register_parameter(
             name, torch.nn.Parameter(torch.full((size,), start, dtype=torch.double))
         )
         self.register_constraint(name, GreaterThan(least, transform=None))
-        self.register_prior(f"{name}_prior", prior, name)
+        self.register_prior(f"{name}_prior", LogNormalPrior(location, scale), name)
 
 
 def _matern(x1: Tensor, x2: Tensor, lengthscale: Tensor) -> Tensor:

@@ -1,13 +1,12 @@
 """Maximisation of an acquisition function over a mixed space.
 
-Three moves, each batched over all restarts: a wide screening of candidates, gradient ascent in the
-columns that are continuous or nearly so (a whole number of many), and steps from level to level.
-Each candidate that is compared is one the space can represent: a climb ends on a level.
+All restarts move together: a wide screening of candidates, then gradient ascent in the columns
+that are continuous or nearly so (an integer with many values), and steps from level to level. Only
+points that the space can represent are compared, so a climb ends on a level.
 
-Where hyperparameters are fidelities, only configurations at full fidelity are compared.
-
-Under constraints each of them keeps these too: a climb that leaves what is allowed is pulled back
-to its border, and a fourth move, random steps of all sizes, goes along the border.
+Where hyperparameters are fidelities, only configurations at full fidelity are compared. Under
+constraints only allowed ones are: a climb that leaves the allowed region is pulled back to its
+border, and random steps of all sizes then move along the border.
 """
 
 from __future__ import annotations
@@ -18,29 +17,29 @@ from scipy.optimize import minimize
 from scipy.stats import qmc
 
 from raytuner.bayes.acquisition import Acquisition
-from raytuner.bayes.seen import Seen
-from raytuner.history.snapshot import FloatArray
+from raytuner.bayes.exclusion import ExclusionList
+from raytuner.history.snapshot import FloatArray, IntArray
 from raytuner.space import Column, Space
 
 _SCREENED = 512  # candidates over the whole space
 _NEARBY = 256  # candidates around the best configurations so far
 _RESTARTS = 8
-_SHARE_ALLOWED = 0.3  # where fewer candidates keep the constraints, more are looked for
+_SHARE_ALLOWED = 0.3  # more candidates are drawn where a smaller share satisfies the constraints
 _ROUNDS = 4  # alternations of gradient and level moves
 # Further digits of the logarithm of an improvement change no proposal.
 _CLIMB = {"maxiter": 60, "ftol": 1e-5, "gtol": 1e-3}
 _SPREAD = 0.08  # standard deviation of a nearby candidate, as a share of a column's range
-_HOPELESS = 20.0  # a log value that far below the best is as bad as any
-_STRIDES, _STRIDE_ROUNDS = 64, 12  # random steps a restart, and how often
+_HOPELESS = 20.0  # log values this far below the best are equally bad
+_STRIDES, _STRIDE_ROUNDS = 64, 12  # random steps per restart, and how often
 _LEAST_STRIDE = 1e-3  # standard deviation, as a share of a column's range
-_FEW_LEVELS = 24  # a column of more levels, if these have an order, is climbed
+_FEW_LEVELS = 24  # an ordered column of more levels is climbed
 
 
 def maximise(
     acquisition: Acquisition,
     space: Space,
     best: FloatArray,
-    seen: Seen,
+    excluded: ExclusionList,
     rng: np.random.Generator,
     *,
     local: bool = False,
@@ -48,21 +47,21 @@ def maximise(
     """Find an unused configuration of high acquisition value.
 
     Args:
-        acquisition: Values of ``(n, d)`` points; log scale.
+        acquisition: Values of `(n, d)` points; log scale.
         space: The search space, d columns.
-        best: ``(e, d)`` the best configurations so far, some of the candidates lie around them.
-        seen: Configurations that must not be returned.
+        best: `(e, d)` the best configurations so far; some candidates lie around them.
+        excluded: Configurations that must not be returned.
         rng: Source of the candidates.
-        local: Climb from ``best``, rather than from the best of the candidates; these are what is
-            left if all of them are used.
+        local: Climb from `best` instead of the best candidates. Candidates are the fallback if all
+            of these points are used.
 
     Returns:
-        ``(d,)`` the point, or None if every candidate was used already.
+        `(d,)` the point, or None if every candidate is used.
     """
-    candidates = unused_candidates(space, best, seen, rng)
+    candidates = unused_candidates(space, best, excluded, rng)
     if not len(candidates):
-        candidates = space.in_full(seen.unused(rng, _RESTARTS))
-        candidates = candidates[seen.new(candidates)]
+        candidates = space.in_full(excluded.unused(rng, _RESTARTS))
+        candidates = candidates[excluded.new(candidates)]
         if not len(candidates):
             return None
     values = _evaluate(acquisition, candidates)
@@ -72,62 +71,56 @@ def maximise(
         starts = _choose_starts(values, rng)
         X, value = candidates[starts], values[starts]
 
-    columns = space.columns
-    searched = [(i, c) for i, c in enumerate(columns) if not c.is_fidelity]
-    smooth = np.array([i for i, c in searched if _is_smooth(c)], dtype=np.int64)
-    stepped = np.array([i for i, c in searched if c.kind != "continuous"], dtype=np.int64)
+    smooth, stepped = [], []
+    for i, column in enumerate(space.columns):
+        if not column.is_fidelity:
+            smooth += [i] if _is_smooth(column) else []
+            stepped += [i] if column.kind != "continuous" else []
     for _ in range(_ROUNDS):
-        before = value.copy()
-        if len(smooth):
+        before = value
+        if smooth:
             X, value = _ascend(acquisition, space, X, value, smooth)
-        if not len(stepped):
+        if not stepped:
             break
         X, value = _step(acquisition, space, X, value, stepped)
-        if not len(smooth) or np.all(value - before < 1e-4):
+        if not smooth or np.all(value - before < 1e-4):
             break
         # The worse half of the restarts will hardly overtake.
         keep = np.argsort(-value, kind="stable")[: max(2, len(value) // 2)]
         X, value = X[keep], value[keep]
-
     if space.constraints:
         X, value = _stride(acquisition, space, X, value, rng)
 
-    # The climbs may have ended on used points: their starting candidates were unused.
-    everything = np.vstack([X, candidates])
+    # A climb may end on a used point; its starting candidate was unused.
     order = np.argsort(-np.concatenate([value, values]), kind="stable")
-    everything = space.snap(everything[order])
-    fresh = everything[seen.new(everything)]
-    return fresh[0]
+    everything = space.snap(np.vstack([X, candidates])[order])
+    return everything[excluded.new(everything)][0]
 
 
 def unused_candidates(
-    space: Space, best: FloatArray, seen: Seen, rng: np.random.Generator
+    space: Space, best: FloatArray, excluded: ExclusionList, rng: np.random.Generator
 ) -> FloatArray:
-    """``(c, d)`` distinct configurations over the space and around the best; see `maximise`."""
-    candidates = space.in_full(space.snap(_candidates(space, best, rng)))
-    fresh = candidates[seen.new(candidates)]
+    """Draw `(c, d)` distinct configurations over the space and around the best; see `maximise`."""
+    drawn = qmc.Sobol(space.dim, scramble=True, rng=rng).random(_SCREENED)
+    if len(best):
+        near = best[rng.integers(len(best), size=_NEARBY)]
+        # Good configurations differ in few columns, so each candidate moves in some columns only.
+        moved = rng.random(near.shape) < rng.uniform(1.0 / space.dim, 1.0, size=(_NEARBY, 1))
+        moved[np.arange(_NEARBY), rng.integers(space.dim, size=_NEARBY)] = True
+        jump = near + rng.normal(scale=_SPREAD, size=near.shape)
+        categorical = np.flatnonzero([c.kind == "categorical" for c in space.columns])
+        jump[:, categorical] = rng.random((_NEARBY, len(categorical)))
+        drawn = np.vstack([drawn, np.where(moved, np.clip(jump, 0.0, 1.0), near)])
+    candidates = space.in_full(space.snap(drawn))
+    fresh = candidates[excluded.new(candidates)]
     if space.constraints and len(fresh) < _SHARE_ALLOWED * len(candidates):
-        fresh = np.vstack([fresh, space.in_full(seen.unused(rng, _NEARBY))])
-        return fresh[seen.new(fresh)]
+        fresh = np.vstack([fresh, space.in_full(excluded.unused(rng, _NEARBY))])
+        return fresh[excluded.new(fresh)]
     return fresh
 
 
-def _candidates(space: Space, best: FloatArray, rng: np.random.Generator) -> FloatArray:
-    wide = qmc.Sobol(space.dim, scramble=True, rng=rng).random(_SCREENED)
-    if not len(best):
-        return wide
-    near = best[rng.integers(len(best), size=_NEARBY)]
-    # Each nearby candidate moves in some of its columns only: good configurations differ in few.
-    moved = rng.random(near.shape) < rng.uniform(1.0 / space.dim, 1.0, size=(_NEARBY, 1))
-    moved[np.arange(_NEARBY), rng.integers(space.dim, size=_NEARBY)] = True
-    jump = near + rng.normal(scale=_SPREAD, size=near.shape)
-    categorical = np.array([c.kind == "categorical" for c in space.columns])
-    jump[:, categorical] = rng.random((_NEARBY, int(categorical.sum())))
-    return np.vstack([wide, np.where(moved, np.clip(jump, 0.0, 1.0), near)])
-
-
-def _choose_starts(values: FloatArray, rng: np.random.Generator) -> np.ndarray:
-    """The best candidate, and others drawn by their standing among the promising ones."""
+def _choose_starts(values: FloatArray, rng: np.random.Generator) -> IntArray:
+    """Choose the best candidate, and draw others by their standing among the promising ones."""
     best = int(values.argmax())
     # Where nothing is to be gained, log values run into the thousands below zero.
     promising = np.maximum(values - values[best], -_HOPELESS)
@@ -137,25 +130,25 @@ def _choose_starts(values: FloatArray, rng: np.random.Generator) -> np.ndarray:
     return np.argsort(-keys, kind="stable")[:_RESTARTS]
 
 
-def _evaluate(acquisition: Acquisition, X: FloatArray) -> FloatArray:
+def _evaluate(acquisition: Acquisition, X: FloatArray, space: Space | None = None) -> FloatArray:
+    """`(n,)` values; minus infinity where undefined, or where `space` does not allow the point."""
     with torch.no_grad():
         values = acquisition(torch.as_tensor(X, dtype=torch.double)).numpy()
-    return np.where(np.isnan(values), -np.inf, values)
-
-
-def _evaluate_allowed(acquisition: Acquisition, space: Space, X: FloatArray) -> FloatArray:
-    """As `_evaluate`; what breaks a constraint is worth nothing."""
-    return np.where(space.allowed(X), _evaluate(acquisition, X), -np.inf)
+    wrong = np.isnan(values)
+    if space is not None and space.constraints:
+        wrong |= ~space.allowed(X)
+    return np.where(wrong, -np.inf, values)
 
 
 def _ascend(
-    acquisition: Acquisition, space: Space, X: FloatArray, value: FloatArray, smooth: np.ndarray
+    acquisition: Acquisition, space: Space, X: FloatArray, value: FloatArray, smooth: list[int]
 ) -> tuple[FloatArray, FloatArray]:
-    """L-BFGS-B in the columns ``smooth``, all restarts as one problem (their values add up)."""
+    """Climb by L-BFGS-B in the columns `smooth`, all restarts as one problem (their sum)."""
     fixed = torch.as_tensor(X, dtype=torch.double)
+    shape = len(X), len(smooth)
 
     def negative(flat: FloatArray) -> tuple[float, FloatArray]:
-        free = torch.tensor(flat.reshape(len(X), len(smooth)), requires_grad=True)
+        free = torch.tensor(flat.reshape(shape), requires_grad=True)
         point = fixed.clone()
         point[:, smooth] = free
         total = -acquisition(point).sum()
@@ -171,11 +164,39 @@ def _ascend(
         options=_CLIMB,
     )
     climbed = X.copy()
-    climbed[:, smooth] = np.clip(result.x.reshape(len(X), len(smooth)), 0.0, 1.0)
+    climbed[:, smooth] = np.clip(result.x.reshape(shape), 0.0, 1.0)
     if space.constraints:
         climbed = space.pulled_back(X, climbed)
     climbed = space.snap(climbed)  # an endless grid (qrandn) is climbed as a line
     return _better(X, value, climbed, _evaluate(acquisition, climbed))
+
+
+def _step(
+    acquisition: Acquisition, space: Space, X: FloatArray, value: FloatArray, stepped: list[int]
+) -> tuple[FloatArray, FloatArray]:
+    """Move each restart to its best neighbour in the columns `stepped` until none is better."""
+    X, value = X.copy(), value.copy()
+    for _ in range(2 * len(stepped) + 2):
+        neighbours, owners = [], []
+        for row, point in enumerate(X):
+            for i in stepped:
+                for unit in _other_levels(space.columns[i], point[i]):
+                    neighbour = point.copy()
+                    neighbour[i] = unit
+                    neighbours.append(neighbour)
+                    owners.append(row)
+        if not neighbours:
+            break
+        around = np.array(neighbours)
+        gains = _evaluate(acquisition, around, space)
+        order = np.argsort(-gains, kind="stable")
+        rows, first = np.unique(np.array(owners)[order], return_index=True)
+        top = order[first]  # the best neighbour of each row
+        wins = gains[top] > value[rows] + 1e-6
+        if not wins.any():
+            break
+        X[rows[wins]], value[rows[wins]] = around[top[wins]], gains[top[wins]]
+    return X, value
 
 
 def _stride(
@@ -192,58 +213,21 @@ def _stride(
         moved = rng.random((n, _STRIDES, d)) < rng.uniform(1.0 / d, 1.0, size=(n, _STRIDES, 1))
         steps = np.where(moved, size * rng.normal(size=(n, _STRIDES, d)), 0.0)
         around = space.in_full(space.snap(np.clip(X[:, None] + steps, 0.0, 1.0).reshape(-1, d)))
-        gains = _evaluate_allowed(acquisition, space, around).reshape(n, _STRIDES)
+        gains = _evaluate(acquisition, around, space).reshape(n, _STRIDES)
         top = gains.argmax(axis=1)
         best = around.reshape(n, _STRIDES, d)[np.arange(n), top]
         X, value = _better(X, value, best, gains[np.arange(n), top])
     return X, value
 
 
-def _step(
-    acquisition: Acquisition,
-    space: Space,
-    X: FloatArray,
-    value: FloatArray,
-    stepped: np.ndarray,
-) -> tuple[FloatArray, FloatArray]:
-    """Move each restart to its best neighbour in the columns ``stepped`` until none is better."""
-    for _ in range(2 * len(stepped) + 2):
-        neighbours: list[FloatArray] = []
-        owner: list[int] = []
-        for row, point in enumerate(X):
-            for i in stepped:
-                for unit in _other_levels(space.columns[i], point[i]):
-                    neighbour = point.copy()
-                    neighbour[i] = unit
-                    neighbours.append(neighbour)
-                    owner.append(row)
-        if not neighbours:
-            break
-        around, owners = np.array(neighbours), np.array(owner)
-        gains = _evaluate_allowed(acquisition, space, around)
-        best_X, best_value = X.copy(), value.copy()
-        for row in range(len(X)):
-            mine = np.flatnonzero(owners == row)
-            if not len(mine):
-                continue
-            top = mine[gains[mine].argmax()]
-            if gains[top] > value[row] + 1e-6:
-                best_X[row], best_value[row] = around[top], gains[top]
-        if np.array_equal(best_value, value):
-            break
-        X, value = best_X, best_value
-    return X, value
-
-
 def _is_smooth(column: Column) -> bool:
-    """Whether a column is climbed."""
     if column.kind == "categorical":
         return False
     return column.n_levels is None or column.n_levels > _FEW_LEVELS
 
 
 def _other_levels(column: Column, unit: float) -> FloatArray:
-    """Unit coordinates of the levels to try from ``unit``: all, or the next ones of a climb."""
+    """Unit coordinates of the levels to try from `unit`: all, or of a climbed column the next."""
     if _is_smooth(column):
         return column.domain.neighbours(unit)
     levels = column.domain.level_units()

@@ -1,4 +1,4 @@
-"""The Gaussian process that stands in for the objective."""
+"""The Gaussian process of an outcome, and how it is fitted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,29 +23,33 @@ from linear_operator.utils.errors import NanError, NotPSDError
 from linear_operator.utils.warnings import NumericalWarning
 from threadpoolctl import threadpool_limits
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from raytuner.bayes.dataset import Dataset, telling
+from raytuner.bayes.dataset import Dataset, dataset, most_informative
 from raytuner.bayes.kernel import ConfigurationKernel
-from raytuner.space import Column
+from raytuner.bayes.posterior import Models, Posterior
+from raytuner.history import Snapshot, TrialState
+from raytuner.space import Column, Space
 
-# What a fit may raise when the data leave it no stable optimum.
+# What a fit raises when the data leave it no stable optimum.
 FIT_ERRORS = (ModelFittingError, NotPSDError, NanError)
 
 _LEAST_NOISE = 1e-6  # variance, of objectives with variance 1
-
 _MAX_STEPS_COLD = 100
 _MAX_STEPS_WARM = 30
 _ENOUGH = {"ftol": 1e-8, "gtol": 1e-5}  # of a loss per row; further digits change no proposal
-_FIT_ROWS = 300  # more are predicted from, not fitted to
-# Up to so many values each new one is reason enough to fit again, after that a tenth more.
+# A dozen hyperparameters are known well from a few hundred rows, and each step of a fit costs the
+# cube of their number. Predictions use all rows.
+_FIT_ROWS = 300
+# Up to this many values every new one leads to a new fit, after that a tenth more.
 _FEW_ROWS = 50
 
 
 @contextmanager
 def numerics() -> Iterator[None]:
-    """How all computing here is done: on one thread (the cores belong to the trials), quietly.
+    """Compute on one thread (the cores belong to the trials), without numerical warnings.
 
-    A little jitter on a covariance's diagonal is part of the method and nothing to tell the user.
+    A little jitter on a covariance's diagonal is part of the method.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -57,120 +62,150 @@ def numerics() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _likelihood(data: Dataset) -> GaussianLikelihood | FixedNoiseGaussianLikelihood:
-    """Noise of unknown size; it may be next to nothing, for objectives without any.
-
-    What is reported of it comes on top, row by row: a standard error says what a trial saw of its
-    noise (over folds, say), not what it did not (its own seed).
-    """
-    prior = LogNormalPrior(-4.0, 1.0)
-    unknown = {
-        "noise_prior": prior,
-        "noise_constraint": GreaterThan(_LEAST_NOISE, transform=None, initial_value=prior.mode),
-    }
-    if data.noise is None:
-        return GaussianLikelihood(**unknown)
-    reported = torch.as_tensor(data.noise, dtype=torch.double)
-    return FixedNoiseGaussianLikelihood(reported, learn_additional_noise=True, **unknown)
-
-
 def fit(
-    data: Dataset, columns: Sequence[Column], warm: dict[str, Any] | None = None
+    data: Dataset, columns: Sequence[Column], warm: Sequence[float] | None = None
 ) -> SingleTaskGP:
     """Fit a Gaussian process in double precision by maximum a posteriori.
 
     Args:
         data: n >= 2 rows.
         columns: The space's d columns.
-        warm: Hyperparameters of an earlier fit (:func:`hyperparameters`) to start from; those of
-            another structure are left aside.
+        warm: `hyperparameters` of another fit to start from; ignored if of another structure.
 
     Returns:
-        The model, in evaluation mode; its outputs are those of ``data.y``.
+        The model, in evaluation mode; its outputs are those of `data.y`.
 
     Raises:
-        ModelFittingError, NotPSDError, NanError: No stable fit (see ``FIT_ERRORS``).
+        ModelFittingError, NotPSDError, NanError: No stable fit (see `FIT_ERRORS`).
     """
-    # A dozen hyperparameters are known well from some hundred rows, and each step of a fit costs
-    # the cube of their number. Predictions use all rows.
-    sample = data.take(telling(data.y, _FIT_ROWS))
+    sample = data.take(most_informative(data.y, _FIT_ROWS))
     model = _model(sample, columns)
-    is_warm = _set(model, warm)
+    steps = _MAX_STEPS_WARM if _set(model, warm) else _MAX_STEPS_COLD
     with warnings.catch_warnings():
-        # Reaching the step limit is no failure: the next fit goes on from here.
+        # Reaching the step limit is no failure: the next fit continues from here.
         warnings.simplefilter("ignore")
         fit_gpytorch_mll(
             ExactMarginalLogLikelihood(model.likelihood, model),
             closure=partial(_loss_and_gradients, model),
-            optimizer_kwargs={
-                "options": {"maxiter": _MAX_STEPS_WARM if is_warm else _MAX_STEPS_COLD, **_ENOUGH}
-            },
+            optimizer_kwargs={"options": {"maxiter": steps, **_ENOUGH}},
             max_attempts=3,
         )
-    if len(sample) == len(data):
-        return model
-    whole = _under(data, columns, hyperparameters(model))
-    assert whole is not None  # the structure is the same
-    return whole
-
-
-class WarmFit:
-    """Fits growing datasets, each from where the fit before ended, and only as often as it pays.
-
-    Where much is known, one more value hardly moves the hyperparameters. They are fitted again when
-    what is known has changed by a tenth; in between the model takes in new rows under those it has.
-    """
-
-    def __init__(self) -> None:
-        self._known = 0
-        self._hyperparameters: dict[str, Any] | None = None
-
-    def __call__(self, data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
-        """The model of ``data``; see :func:`fit`."""
-        change = abs(data.known - self._known)
-        if change == 0 or (change < self._known / 10 and data.known > _FEW_ROWS):
-            model = _under(data, columns, self._hyperparameters)
-            if model is not None:
-                return model
-        model = fit(data, columns, self._hyperparameters)
-        self._known, self._hyperparameters = data.known, hyperparameters(model)
-        return model
-
-    def state_dict(self) -> dict[str, Any]:
-        """The hyperparameters, and how much was known when they were fitted."""
-        return {"known": self._known, "hyperparameters": self._hyperparameters}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`."""
-        self._known, self._hyperparameters = state["known"], state["hyperparameters"]
-
-
-def _model(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
-    return SingleTaskGP(
-        torch.as_tensor(data.X, dtype=torch.double),
-        torch.as_tensor(data.y, dtype=torch.double).unsqueeze(-1),
-        covar_module=ConfigurationKernel(columns, data.has_fidelity),
-        likelihood=_likelihood(data),
-        outcome_transform=None,
-    )
-
-
-def _under(
-    data: Dataset, columns: Sequence[Column], known: dict[str, Any] | None
-) -> SingleTaskGP | None:
-    """The model of ``data`` under known hyperparameters; None if they are of another structure."""
-    model = _model(data, columns)
-    if not _set(model, known):
-        return None
+    if len(sample) < len(data):
+        fitted, model = hyperparameters(model), _model(data, columns)
+        _set(model, fitted)
     model.eval()
     return model
 
 
-def _loss_and_gradients(model: SingleTaskGP) -> tuple[Tensor, list[Tensor | None]]:
-    """The negative log posterior of the hyperparameters, a row, and its gradients.
+@dataclass
+class WarmFit:
+    """Fits growing datasets, each from where the previous fit ended, as often as it pays.
 
-    The same as GPyTorch's ExactMarginalLogLikelihood with its priors, written out: for some hundred
-    rows most of its time goes into its layers, not into the Cholesky factorisation.
+    Where much is known, one more value hardly moves the hyperparameters. They are fitted again when
+    the number of values has changed by a tenth; in between the model takes in new rows only.
+
+    Attributes:
+        known: How many values the last fit had to choose from.
+        hyperparameters: Those of the last fit. `vars` of this object is its JSON-able state.
+    """
+
+    known: int = 0
+    hyperparameters: list[float] | None = None
+
+    def __call__(self, data: Dataset, columns: Sequence[Column]) -> Posterior:
+        """Return the posterior of the model of `data`; see `fit`."""
+        change = abs(data.known - self.known)
+        if change == 0 or (change < self.known / 10 and data.known > _FEW_ROWS):
+            model = _model(data, columns)
+            if _set(model, self.hyperparameters):
+                model.eval()
+                return Posterior(model)
+        model = fit(data, columns, self.hyperparameters)
+        self.known, self.hyperparameters = data.known, hyperparameters(model)
+        return Posterior(model)
+
+
+def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
+    """Return the COMPLETED trial with the largest posterior mean at full fidelity.
+
+    The best of noisy values is the best partly by luck; the model corrects for it by what similar
+    configurations reached. Trials whose means satisfy the outcome constraints come first. Of
+    several objectives the first counts, unless weights have made one of them.
+
+    Source: W. Scott, P. Frazier and W. Powell (2011), "The Correlated Knowledge Gradient for
+    Simulation Optimization of Continuous Parameters using Gaussian Process Regression".
+
+    Args:
+        space: The search space, d columns.
+        snapshot: The record.
+
+    Returns:
+        The trial's id; None if fewer than two configurations have a value, none is complete, or no
+        stable model fits.
+    """
+    rows = snapshot.rows(TrialState.COMPLETED)
+    rows = rows[space.is_full(snapshot.points[rows])]
+    data = dataset(snapshot.of_outcome(0))
+    if not len(rows) or len(data.evaluated) < 2:
+        return None
+    try:
+        with numerics():
+            models = fit_outcomes(snapshot.with_objective(snapshot.y), data, space.columns, [])
+            order = models.order(snapshot.points[rows])
+    except FIT_ERRORS:
+        return None
+    return snapshot.trial_ids[int(rows[order[0]])]
+
+
+def fit_outcomes(
+    snapshot: Snapshot, data: Dataset, columns: Sequence[Column], fits: list[WarmFit]
+) -> Models:
+    """Fit the surrogates of the objective and of all outcome constraints.
+
+    Args:
+        snapshot: The record, of one objective.
+        data: The rows of the objective.
+        columns: The space's d columns.
+        fits: The warm fit of each outcome; new ones are appended as needed.
+    """
+    n = snapshot.outcomes.shape[1]
+    while len(fits) < n:
+        fits.append(WarmFit())
+    slacks = [dataset(snapshot.of_outcome(j), slack=True) for j in range(1, n)]
+    objective, *constraints = (
+        fit(rows, columns) for fit, rows in zip(fits, [data, *slacks], strict=True)
+    )
+    return Models(objective, tuple(constraints))
+
+
+def _model(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
+    # Noise of unknown size, next to nothing for noiseless objectives. Reported standard errors are
+    # added row by row: they say what a trial saw of its noise (over folds), not what it did not see
+    # (its own seed).
+    prior = LogNormalPrior(-4.0, 1.0)
+    unknown: dict[str, Any] = {
+        "noise_prior": prior,
+        "noise_constraint": GreaterThan(_LEAST_NOISE, transform=None, initial_value=prior.mode),
+    }
+    if data.noise is None:
+        likelihood = GaussianLikelihood(**unknown)
+    else:
+        reported = torch.as_tensor(data.noise, dtype=torch.double)
+        likelihood = FixedNoiseGaussianLikelihood(reported, learn_additional_noise=True, **unknown)
+    return SingleTaskGP(
+        torch.as_tensor(data.X, dtype=torch.double),
+        torch.as_tensor(data.y, dtype=torch.double).unsqueeze(-1),
+        covar_module=ConfigurationKernel(columns, data.has_fidelity),
+        likelihood=likelihood,
+        outcome_transform=None,
+    )
+
+
+def _loss_and_gradients(model: SingleTaskGP) -> tuple[Tensor, list[Tensor | None]]:
+    """The negative log posterior of the hyperparameters, per row, and its gradients.
+
+    The same as GPyTorch's ExactMarginalLogLikelihood with its priors. Written out, because for a
+    few hundred rows most of the library's time goes into its layers.
     """
     gp: Any = model  # GPyTorch's attributes are untyped
     parameters = list(model.parameters())
@@ -189,20 +224,15 @@ def _loss_and_gradients(model: SingleTaskGP) -> tuple[Tensor, list[Tensor | None
     return loss.detach(), [parameter.grad for parameter in parameters]
 
 
-def hyperparameters(model: SingleTaskGP) -> dict[str, list[Any]]:
-    """The fitted hyperparameters by name, as nested lists (JSON-able)."""
-    return {name: p.detach().tolist() for name, p in model.named_parameters()}
+def hyperparameters(model: SingleTaskGP) -> list[float]:
+    """Return the fitted hyperparameters in the order of the model's parameters."""
+    values: list[float] = parameters_to_vector(model.parameters()).detach().tolist()
+    return values
 
 
-def _set(model: SingleTaskGP, warm: dict[str, Any] | None) -> bool:
-    """Set the model's hyperparameters to ``warm`` if they are of the same structure."""
-    own = dict(model.named_parameters())
-    if warm is None or warm.keys() != own.keys():
+def _set(model: SingleTaskGP, values: Sequence[float] | None) -> bool:
+    """Set the model's hyperparameters if there are as many values; return whether there are."""
+    if values is None or len(values) != parameters_to_vector(model.parameters()).numel():
         return False
-    values: dict[str, Tensor] = {k: torch.tensor(v, dtype=torch.double) for k, v in warm.items()}
-    if any(values[name].shape != own[name].shape for name in own):
-        return False
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(values[name])
+    vector_to_parameters(torch.tensor(values, dtype=torch.double), model.parameters())
     return True

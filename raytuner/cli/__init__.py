@@ -31,7 +31,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except RaytunerError as error:
-            from raytuner.text import message  # it repeats what was received as it came
+            from raytuner.report.text import message  # it repeats what was received as it came
 
             click.echo(f"Error: {message(str(error))}", err=True)
             ctx.exit(NOTHING_USABLE if isinstance(error, NoResultError) else BAD_INPUT)

@@ -28,7 +28,7 @@ def recover(
     What is left of the record is completed by Ray's own files beside it. Stop the study first, if
     it runs. If nothing says them any more, give the search space, the metric and the mode.
     """
-    from raytuner import text
+    from raytuner.report import text
     from raytuner.study import recover
 
     space = None if space_file is None else load_space(space_file)

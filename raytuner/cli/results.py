@@ -65,7 +65,7 @@ def show(folder: Folder) -> None:
     """Show how a study stands: its best configuration and trials."""
     from rich.console import Console
 
-    from raytuner import text
+    from raytuner.report import text
     from raytuner.study.summary import summary, table
 
     study = raytuner.load(folder)
@@ -100,7 +100,7 @@ def show(folder: Folder) -> None:
 )
 def best(folder: Folder, form: str) -> None:
     """Print the best configuration, to pipe on."""
-    from raytuner import text
+    from raytuner.report import text
 
     config = raytuner.load(folder).best.config
     write = text.configuration_as_json if form == "json" else text.configuration_as_toml

@@ -39,7 +39,7 @@ class ActiveTrials:
             self._active[trial.trial_id] = trial
 
     def first_pending(self) -> Trial | None:
-        """Return the trial that should run next. Ray's own search for it visits every trial."""
+        """Return the pending trial that should run next. Ray's own way visits every trial."""
         self._counts()
         waiting = (trial for trial in self._active.values() if trial.status == Trial.PENDING)
         return next(waiting, None)
@@ -57,9 +57,9 @@ class ActiveTrials:
     def set_cap(self, tune_controller: Any, promoted: int) -> None:
         """Cap Ray's pending trials at the number of free slots that are known, or at one.
 
-        Ray needs one pending trial to notice a free slot at all. Its own cap for random search is
-        at least 200, and a promoted trial would wait behind all of them. A cap that the user has
-        set (`max_concurrent_trials`, `TUNE_MAX_PENDING_TRIALS_PG`) stays.
+        Ray needs one pending trial to notice a free slot. Its own cap for random search is at least
+        200, and a promoted trial would wait behind all of these. A cap that the user has set
+        (`max_concurrent_trials`, `TUNE_MAX_PENDING_TRIALS_PG`) stays.
 
         Args:
             tune_controller: Ray's controller, as a scheduler's hook gets it.

@@ -18,7 +18,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from raytuner.controller.slot_counter import SlotCounter
+from raytuner.controller.capacity import SlotCounter
 
 _READY = 1 / 8  # trials per slot that are ready for the next slots to become free
 _DEPTH = 16  # frames of the call stack that are searched, from the searcher's method up
@@ -79,7 +79,7 @@ class ControllerHandle:
     def is_last_save(self) -> bool:
         """Return whether the run has ended and is saved once more. Only `save` may call this.
 
-        After Ctrl-C nothing else shows it: the controller lives on until Python collects cycles.
+        Nothing else shows the end after Ctrl-C: the controller lives on in reference cycles.
         """
         controller = self._controller
         return any(
@@ -111,8 +111,7 @@ class ControllerHandle:
     def lost(self, ran: Iterable[str], record: Container[str]) -> int:
         """Return how many of the trials that ran the controller has lost; 0 without a controller.
 
-        A trial that is restarted after an error is not lost: it runs under a new id, which the
-        record does not have yet.
+        A trial that is restarted after an error runs under a new id, which no record has yet.
         """
         controller = self._controller
         if controller is None:

@@ -2,7 +2,7 @@
 
 - Its node was lost: the trial continues elsewhere from its last checkpoint.
 - Its process was killed, by a signal or because the node's memory was full: it continues from its
-  last checkpoint. The third kill at the same iteration is the trial's own failure.
+  last checkpoint. The third kill without progress is the trial's own failure.
 - It shared a GPU whose memory was full: it continues once, alone on a whole GPU.
 - The disk was full: it continues from its last checkpoint, as the study does once there is room.
 - It stopped reporting and was killed (`raytuner.placement.silence`): it continues once.
@@ -37,7 +37,6 @@ MAX_RETRIES = 10
 """How often a trial is retried for each cause below: a trial may itself be the cause."""
 
 _MAX_RETRIES = {"silences": 1, "out_of_memory": 1}  # where it is less
-_MAX_KILLS_AT_ONE_PLACE = 2  # two may be chance: memory that others had taken
 
 _NODE_DIED = "node has died"  # Ray has no type for it, unless the node was drained
 NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
@@ -77,8 +76,7 @@ class ResilientTrial(Trial):
         retried_for: The cause of the latest retry, until `take_retry` has returned it.
         killed_for: Why `kill` ended its process, until it is retried.
         retries_kill: Whether it may continue after that.
-        killed_at: The most iterations that it had done when its process was killed.
-        kills_there: How often its process was killed without having passed `killed_at`.
+        kills: The iterations that it had done each time that something else killed its process.
     """
 
     # Class attributes, since `make_resilient` runs no constructor.
@@ -86,24 +84,22 @@ class ResilientTrial(Trial):
     retried_for: str | None = None
     killed_for: str | None = None
     retries_kill: bool = False
-    killed_at: int = -1
-    kills_there: int = 0
+    kills: tuple[int, ...] = ()
 
     def handle_error(self, exc: Any = None) -> None:
         """Record an error. Ray calls `should_recover` next, which compares `num_failures`."""
         failures = self.run_metadata.num_failures
         super().handle_error(exc)
-        cause = self._cause(exc)
-        if cause is None:
+        if (cause := self._cause(exc)) is None:
             return
         count = self.retries.get(cause, 0) + 1
         self.retries = {**self.retries, cause: count}
         if cause == "processes_killed":
             done = int((self.last_result or {}).get(TRAINING_ITERATION, 0))
-            self.kills_there = 1 if done > self.killed_at else self.kills_there + 1
-            self.killed_at = max(done, self.killed_at)
-            if self.kills_there > _MAX_KILLS_AT_ONE_PLACE:
-                return
+            self.kills = (*self.kills, done)
+            before, last = self.kills[:-2], self.kills[-2:]
+            if before and max(last) <= max(before):
+                return  # three kills and no progress: two may be chance
         if count <= _MAX_RETRIES.get(cause, MAX_RETRIES):
             self.run_metadata.num_failures = failures
             self.retried_for = cause
@@ -134,10 +130,7 @@ def make_resilient(trial: Trial) -> None:
 def take_retry(trial: Trial) -> tuple[str, int] | None:
     """Return once why a trial is about to be retried, and how often that has happened by now.
 
-    A trial that ran out of GPU memory gets a whole GPU here.
-
-    Returns:
-        A key of `ResilientTrial.retries` and its value; None if the trial is not retried for any.
+    A trial that ran out of GPU memory gets a whole GPU here. None for any other retry.
     """
     if not isinstance(trial, ResilientTrial) or trial.retried_for is None:
         return None
@@ -167,10 +160,7 @@ def kill(trial: Trial, reason: str, *, retry: bool) -> None:
 
 
 def is_loss(error: object) -> bool:
-    """Return whether the process was lost with its node.
-
-    That may also be the node of a process that the trial depends on, such as a Ray Train worker.
-    """
+    """Return whether the process, or one that it depends on (Ray Train's), lost its node."""
     if isinstance(error, RayTaskError):
         error = error.cause
     if isinstance(error, ActorUnavailableError):
@@ -179,10 +169,9 @@ def is_loss(error: object) -> bool:
 
 
 def is_killed(error: object) -> bool:
-    """Return whether the process ended although the training raised nothing.
+    """Return whether the process ended and neither raised anything nor lost its node.
 
-    The cause is a signal, a fault in compiled code, or Ray, when the node's memory was full. False
-    if the node was lost or the process could not be set up.
+    The cause is a signal, a fault in compiled code, or Ray, when the node's memory was full.
     """
     if isinstance(error, RayActorError):
         return not error.actor_init_failed and not is_loss(error)

@@ -24,17 +24,17 @@ def repeats(search_alg: Any) -> bool:
 
 def count_out(search_alg: Any, trial_id: str) -> None:
     """Stop Ray's limiters from counting a paused trial: they would wait for it forever."""
-    for live in _live_trials(search_alg):
+    for live in _counted_ids(search_alg):
         live.discard(trial_id)
 
 
 def count_in(search_alg: Any, trial_id: str) -> None:
     """Let Ray's limiters count a trial again: it goes on, or its end is about to be reported."""
-    for live in _live_trials(search_alg):
+    for live in _counted_ids(search_alg):
         live.add(trial_id)
 
 
-def _live_trials(search_alg: Any) -> Iterator[set[str]]:
+def _counted_ids(search_alg: Any) -> Iterator[set[str]]:
     for layer in _layers(search_alg):
         if isinstance(layer, ConcurrencyLimiter):
             yield layer.live_trials

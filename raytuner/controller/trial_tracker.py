@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 
@@ -29,18 +30,12 @@ class TrialTracker:
 
     def new(self, trials: Sequence[Any]) -> list[Any]:
         """Return the trials of Ray's list that were not in it before, and remember them."""
-        before = len(self._by_id)
-        if len(trials) == before:
-            return []
-        fresh = self._unknown(trials[before:])
-        if before + len(fresh) != len(trials):  # Ray moves a trial that it retries to the end
-            fresh = self._unknown(trials)
+        # They are at the end, and so are old trials that Ray retries.
+        unknown = (trial for trial in reversed(trials) if trial.trial_id not in self._by_id)
+        fresh = list(islice(unknown, len(trials) - len(self._by_id)))[::-1]
         self._by_id.update((trial.trial_id, trial) for trial in fresh)
         return fresh
 
     def among(self, trial_ids: Iterable[str]) -> list[Any]:
         """Return the trials with these ids that have been seen."""
         return [self._by_id[one] for one in trial_ids if one in self._by_id]
-
-    def _unknown(self, trials: Sequence[Any]) -> list[Any]:
-        return [trial for trial in trials if trial.trial_id not in self._by_id]

@@ -1,16 +1,14 @@
 """The demo's training function: a PyTorch network that reads scikit-learn's handwritten digits.
 
-The digits are split once, with a fixed seed and every digit in the same proportion, into half for
-training, a quarter for validation and a quarter for test. The training half is used five times
-over: as it is, and moved by a pixel in each direction. A search sees the validation accuracy alone;
-`retrain` gives the test accuracy of the one configuration that won it.
+The data are split once, with a fixed seed and every digit in the same proportion: half for
+training, a quarter for validation and a quarter for test. The training half is used five times: as
+it is, and moved by a pixel in each direction. A search sees only the validation accuracy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -45,8 +43,7 @@ class Split(NamedTuple):
     digits: torch.Tensor
 
 
-@dataclass(frozen=True)
-class Data:
+class Data(NamedTuple):
     """The three parts of the data."""
 
     train: Split
@@ -54,8 +51,7 @@ class Data:
     test: Split
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """Accuracies of one trained network."""
 
     validation: float
@@ -64,7 +60,7 @@ class Scores:
 
 @cache
 def load_data() -> Data:
-    """The digits: 898 for training (4490 with the moved ones), 449 and 450 for the other parts."""
+    """Return 898 digits for training (4490 with the moved ones), 449 and 450 for the others."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -75,16 +71,15 @@ def load_data() -> Data:
     valid_x, test_x, valid_y, test_y = train_test_split(
         rest_x, rest_y, test_size=0.5, stratify=rest_y, random_state=SEED
     )
-
-    def split(x: Any, y: Any) -> Split:
-        return Split(torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(y))
-
-    train = moved(split(train_x, train_y))
-    return Data(train, split(valid_x, valid_y), split(test_x, test_y))
+    train, validation, test = (
+        Split(torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(y))
+        for x, y in ((train_x, train_y), (valid_x, valid_y), (test_x, test_y))
+    )
+    return Data(moved(train), validation, test)
 
 
 def moved(split: Split) -> Split:
-    """A split five times over: as it is, and moved by one pixel in each direction."""
+    """Return a split five times: as it is, and moved by one pixel in each direction."""
     padded = nn.functional.pad(split.images.view(-1, 8, 8), (1, 1, 1, 1))
     corners = [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)]
     images = [padded[:, y : y + 8, x : x + 8].reshape(-1, 64) for y, x in corners]
@@ -92,7 +87,7 @@ def moved(split: Split) -> Split:
 
 
 def make_network(config: Mapping[str, Any]) -> nn.Sequential:
-    """A fully connected network of `layers` hidden layers of `width` units each."""
+    """Return a fully connected network of `layers` hidden layers of `width` units each."""
     sizes = [64] + [config["width"]] * config["layers"]
     hidden = [
         layer
@@ -103,32 +98,26 @@ def make_network(config: Mapping[str, Any]) -> nn.Sequential:
 
 
 def make_optimizer(network: nn.Module, config: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """The optimizer a configuration names."""
-    settings: dict[str, Any] = {"lr": config["lr"], "weight_decay": config["weight_decay"]}
-    match config["optimizer"]:
-        case "sgd":
-            return torch.optim.SGD(network.parameters(), momentum=0.9, **settings)
-        case "rmsprop":
-            return torch.optim.RMSprop(network.parameters(), **settings)
-        case "adam":
-            return torch.optim.Adam(network.parameters(), **settings)
-        case "adamw":
-            return torch.optim.AdamW(network.parameters(), **settings)
-        case other:
-            raise ValueError(f"the demo knows no optimizer {other!r}")
+    """Return the optimizer that a configuration names."""
+    make: dict[str, Callable[..., torch.optim.Optimizer]] = {
+        "sgd": partial(torch.optim.SGD, momentum=0.9),
+        "rmsprop": torch.optim.RMSprop,
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }
+    settings = {name: config[name] for name in ("lr", "weight_decay")}
+    return make[config["optimizer"]](network.parameters(), **settings)
 
 
 def epochs(config: Mapping[str, Any]) -> Iterator[nn.Module]:
-    """Train for `MAX_T` epochs; gives the network after each. The same config trains the same."""
+    """Train for `MAX_T` epochs and yield the network after each; deterministic for a config."""
     torch.manual_seed(SEED)
     network = make_network(config)
     optimizer = make_optimizer(network, config)
     images, digits = load_data().train
     for _ in range(MAX_T):
         network.train()
-        order = torch.randperm(len(digits))
-        for start in range(0, len(digits), config["batch_size"]):
-            batch = order[start : start + config["batch_size"]]
+        for batch in torch.split(torch.randperm(len(digits)), config["batch_size"]):
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(network(images[batch]), digits[batch])
             torch.autograd.backward(loss)
@@ -138,21 +127,21 @@ def epochs(config: Mapping[str, Any]) -> Iterator[nn.Module]:
 
 @torch.no_grad()
 def accuracy(network: nn.Module, split: Split) -> float:
-    """The share of digits that the network reads right."""
+    """Return the share of digits that the network reads right."""
     network.eval()
     right = network(split.images).argmax(dim=1) == split.digits
     return float(right.double().mean())
 
 
 def train(config: dict[str, Any]) -> None:
-    """The training function: reports the validation accuracy after each epoch."""
+    """Train a network and report its validation accuracy after each epoch."""
     torch.set_num_threads(1)  # trials run side by side, one to a core
     for network in epochs(config):
         tune.report({METRIC: accuracy(network, load_data().validation)})
 
 
 def retrain(config: Mapping[str, Any]) -> Scores:
-    """Train a configuration once more, in full, and score it on what no search has seen."""
+    """Train a configuration in full once more and score it on validation and test data."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

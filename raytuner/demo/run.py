@@ -1,18 +1,17 @@
-"""The demo from start to end: search, show, and compare if asked."""
+"""The demo from start to end: search, show the result, and compare if asked."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.basic_variant import BasicVariantGenerator
 from rich.console import Console
-from rich.table import Table
 
-from raytuner.demo.baseline import random_search
-from raytuner.demo.digits import MAX_T, METRIC, SPACE, Scores, load_data, retrain, train
+from raytuner.demo.comparison import SearchResult, comparison, fit_tuner
+from raytuner.demo.digits import MAX_T, METRIC, SPACE, load_data, retrain, train
 from raytuner.folders import Folder
-from raytuner.history import History, TrialState
 from raytuner.study import Study, tune
 from raytuner.study.summary import summary
 
@@ -26,27 +25,30 @@ def run_demo(
     num_samples: int = 60,
     storage_path: Folder | None = None,
 ) -> Study:
-    """Tune the digits network and say what came out.
+    """Tune the digits network and show the result.
 
     Args:
-        console: Where to say it.
+        console: Where to show it.
         compare: Give Ray's own random search and ASHAScheduler the same time afterwards.
         seed: Seed of the search.
         time_budget_s: Seconds for the search.
-        num_samples: Trials at the most; -1 for as many as there is time for.
-        storage_path: Folder for the results; None: the default of `raytuner.tune`.
+        num_samples: Largest number of trials; -1 for as many as there is time for.
+        storage_path: Folder for the results; None for the default of `raytuner.tune`.
 
     Returns:
         The study.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed during the comparison.
     """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # else Ray prints a banner at verbose=0 too
     data = load_data()
     sizes = [len(split.digits) for split in (data.train, data.validation, data.test)]
     console.print(
-        "Tuning a network that reads handwritten digits "
-        f"({sizes[0]} to train on, {sizes[1]} to validate, {sizes[2]} to test).\n"
-        f"BoTorchSearch proposes, ASHAScheduler stops what does badly; a full training is {MAX_T}"
-        " epochs.\nCtrl-C ends the search with the best so far. Starting Ray...\n",
+        "Tuning a network that reads handwritten digits"
+        f" ({sizes[0]} to train on, {sizes[1]} to validate, {sizes[2]} to test).\nBoTorchSearch"
+        f" proposes, ASHAScheduler stops bad trials early. A full training is {MAX_T} epochs.\n"
+        "Ctrl-C ends the search with the best so far. Starting Ray...\n",
         highlight=False,
     )
     start = time.monotonic()
@@ -65,65 +67,32 @@ def run_demo(
         reuse_actors=True,
     )
     seconds = time.monotonic() - start
-    best = study.history.best()
-    scores = None if best is None else retrain(best.config)
-    console.print(summary(study, unit="epoch", more=_in_words(scores)))
-    if compare and not study.interrupted:
-        console.print(
-            f"\nNow Ray's own random search and ASHAScheduler, {seconds:.0f} s as well...",
-            highlight=False,
+    ours = SearchResult.of_history(study.history)
+    scores = None if ours.config is None else retrain(ours.config)
+    more = {}
+    if scores is not None:
+        more["Retrained"] = (
+            f"{METRIC} {scores.validation:.4f} on the validation split,"
+            f" {scores.test:.4f} on the test split, which the search never saw"
         )
-        other = random_search(seconds=seconds, seed=seed, folder=study.path / "random_search")
-        theirs = other.best()
-        other_scores = None if theirs is None else retrain(theirs.config)
-        console.print(
-            comparison(
-                {
-                    "BoTorchSearch + ASHAScheduler": (study.history, scores),
-                    "Ray's random search + ASHA": (other, other_scores),
-                },
-                seconds,
-            )
-        )
+    console.print(summary(study, unit="epoch", more=more))
+    if not compare or study.interrupted:
+        return study
+    console.print(
+        f"\nNow Ray's own random search and ASHAScheduler, {seconds:.0f} s as well...",
+        highlight=False,
+    )
+    results = fit_tuner(
+        BasicVariantGenerator(random_state=seed),
+        ASHAScheduler(max_t=MAX_T, grace_period=1, reduction_factor=3),
+        time_budget_s=seconds,
+        folder=study.path / "random_search",
+    )
+    theirs = SearchResult.of_results(results)
+    their_scores = None if theirs.config is None else retrain(theirs.config)
+    named = {
+        "BoTorchSearch + ASHAScheduler": (ours, scores),
+        "Ray's random search + ASHA": (theirs, their_scores),
+    }
+    console.print(comparison(named, seconds))
     return study
-
-
-def _in_words(scores: Scores | None) -> Mapping[str, str]:
-    if scores is None:
-        return {}
-    return {
-        "Retrained": f"{METRIC} {scores.validation:.4f} on the validation split,"
-        f" {scores.test:.4f} on the test split, which the search never saw"
-    }
-
-
-def comparison(results: Mapping[str, tuple[History, Scores | None]], seconds: float) -> Table:
-    """Two searches side by side.
-
-    Args:
-        results: By name: the record of a search, and the scores of its best configuration after
-            a full training.
-        seconds: What each search had.
-    """
-    table = Table(title=f"The same {seconds:.0f} s each, one run: the luck of a draw is in it")
-    table.add_column("")
-    for name in results:
-        table.add_column(name, justify="right")
-    columns = [_column(history, scores) for history, scores in results.values()]
-    for row in columns[0]:
-        table.add_row(row, *(column[row] for column in columns))
-    return table
-
-
-def _column(history: History, scores: Scores | None) -> dict[str, str]:
-    """What there is to say of one search, by row."""
-    counts = history.counts()
-    return {
-        "validation accuracy": "-" if scores is None else f"{scores.validation:.4f}",
-        "test accuracy": "-" if scores is None else f"{scores.test:.4f}",
-        "trials": str(len(history)),
-        "trained in full": str(counts[TrialState.COMPLETED]),
-        "stopped early": str(counts[TrialState.STOPPED_EARLY]),
-        "failed": str(counts[TrialState.FAILED]),
-        "epochs": f"{sum(trial.t for trial in history.trials):g}",
-    }

@@ -1,26 +1,28 @@
-"""Successive halving: at which rungs a trial is judged, and which trials go on.
+"""The rules by which schedulers let trials go on, pause them or stop them.
 
-Knows nothing of Ray. Inside this room a larger value is always the better one; whoever calls turns
-the sign of a metric that is to be minimised.
+A rule reads the table of trials, `raytuner.history.History`, and knows nothing of Ray. Larger
+values are better: the sign of a metric that is minimised is turned.
 """
 
-from raytuner.halving.freeze_thaw import FreezeThaw
-from raytuner.halving.halving import RungView, SuccessiveHalving
-from raytuner.halving.judge import Decision, Judge
+from raytuner.halving.freeze_thaw import FreezeThaw, Prospects
 from raytuner.halving.predictive import PredictiveStopping
 from raytuner.halving.promotion import Promotion
+from raytuner.halving.rule import Alive, Rule, reports_in_order
 from raytuner.halving.rungs import bracket_levels, bracket_weights, rung_levels
 from raytuner.halving.score import Score, Value, value_of
 from raytuner.halving.stopping import Stopping
-from raytuner.halving.verdict import Action, Verdict
+from raytuner.halving.successive import RungView, SuccessiveHalving
+from raytuner.halving.verdict import Action, Decision, Verdict
 
 __all__ = [
     "Action",
+    "Alive",
     "Decision",
     "FreezeThaw",
-    "Judge",
     "PredictiveStopping",
     "Promotion",
+    "Prospects",
+    "Rule",
     "RungView",
     "Score",
     "Stopping",
@@ -29,6 +31,7 @@ __all__ = [
     "Verdict",
     "bracket_levels",
     "bracket_weights",
+    "reports_in_order",
     "rung_levels",
     "value_of",
 ]

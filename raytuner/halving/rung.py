@@ -1,12 +1,11 @@
-"""One rung: the values recorded there, who went on, and who waits to."""
+"""One rung: the values recorded there, which trials went on, and which wait."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right, insort
-from collections.abc import Callable, Mapping
-from typing import Any
 
+from raytuner.halving.rule import Alive
 from raytuner.halving.score import Score, Value, merits
 from raytuner.halving.verdict import Action, Verdict
 
@@ -14,13 +13,13 @@ from raytuner.halving.verdict import Action, Verdict
 class Rung:
     """The values recorded at one level of one bracket; larger is better.
 
-    What is not finite is held as minus infinity. Of scores (`raytuner.halving.score`) the rung
-    holds their merits among all that are recorded there, which change with each that comes.
+    A value that is not finite is held as minus infinity. Of scores (`raytuner.halving.score`) the
+    rung holds their merits among all scores recorded there, which change with each new one.
 
     Attributes:
         bracket: The bracket, from 0.
         level: The level, in units of `t`.
-        values: What each trial had there, in the order of recording.
+        values: The value of each trial, in the order of recording.
         went_on: The trials that went on, in that order.
     """
 
@@ -33,11 +32,11 @@ class Rung:
         self._ascending: list[float] = []
         self._place: dict[str, int] = {}
         # Trials that may go on later, `(value, -place, trial_id)` ascending: the next one is last;
-        # of those that tie, whoever came first.
+        # of those that tie, the first that came.
         self._waiting: list[tuple[float, int, str]] = []
 
     def record(self, trial_id: str, value: Value) -> float:
-        """Keep a trial's value; returns it as it is held."""
+        """Record a trial's value, and return it as it is held."""
         self._place[trial_id] = len(self._place)
         if isinstance(value, Score):
             self._scores[trial_id] = value
@@ -49,7 +48,7 @@ class Rung:
         return held
 
     def _weigh(self) -> None:
-        """Hold the merit of each score among the others."""
+        """Hold the merit of each score among all of them."""
         held = merits(list(self._scores.values())).tolist()
         self.values = dict(zip(self._scores, held, strict=True))
         self._ascending = sorted(held)
@@ -62,49 +61,35 @@ class Rung:
         """Whether any value recorded is finite."""
         return bool(self._ascending) and math.isfinite(self._ascending[-1])
 
-    def rank(self, held: float) -> int:
-        """1 + how many recorded values are strictly better than a held one."""
-        return 1 + len(self._ascending) - bisect_right(self._ascending, held)
-
     def verdict(self, action: Action, held: float, quota: int) -> Verdict:
-        """A verdict on a held value, as the rung stands now."""
-        # A merit says nothing to people.
-        known = 0 < quota <= len(self._ascending) and not self._scores
-        cutoff = self._ascending[-quota] if known else -math.inf
-        return Verdict(
-            action=action,
-            rung=self.level,
-            rank=self.rank(held),
-            recorded=len(self._ascending),
-            quota=quota,
-            cutoff=cutoff if math.isfinite(cutoff) else None,
-        )
-
-    # -- who waits ------------------------------------------------------------------------------
+        """Return a verdict on a held value, as the rung stands now."""
+        recorded = len(self._ascending)
+        rank = 1 + recorded - bisect_right(self._ascending, held)
+        return Verdict(action, self.level, rank, recorded, quota)
 
     def wait(self, trial_id: str) -> None:
-        """A recorded trial may go on later."""
+        """Let a recorded trial wait."""
         insort(self._waiting, (self.values[trial_id], -self._place[trial_id], trial_id))
 
-    def let_go_on(self, trial_id: str) -> None:
-        """A trial goes on; it waits no longer."""
+    def go_on(self, trial_id: str) -> None:
+        """Let a trial go on; it no longer waits."""
         self.went_on[trial_id] = None
-        for index in range(len(self._waiting) - 1, -1, -1):  # it is among the best
+        self.forget(trial_id)
+
+    def forget(self, trial_id: str) -> None:
+        """Let a trial neither wait nor go on."""
+        for index in range(len(self._waiting) - 1, -1, -1):  # it is often among the best
             if self._waiting[index][2] == trial_id:
                 del self._waiting[index]
                 return
 
-    def waiting(self, alive: Callable[[str], bool]) -> list[str]:
-        """The trials that wait, the worst first; those that are not alive are forgotten."""
+    def waiting(self, alive: Alive) -> list[str]:
+        """Return the trials that wait, the worst first; forget those that are not alive."""
         self._waiting = [entry for entry in self._waiting if alive(entry[2])]
         return [trial_id for _, _, trial_id in self._waiting]
 
-    def forget(self, trial_id: str) -> None:
-        """A trial waits no longer, and does not go on."""
-        self._waiting = [entry for entry in self._waiting if entry[2] != trial_id]
-
-    def best_waiting(self, alive: Callable[[str], bool]) -> str | None:
-        """The best trial that waits; those that are not alive are forgotten.
+    def best_waiting(self, alive: Alive) -> str | None:
+        """Return the best trial that waits; forget those that are not alive.
 
         None too while the best has no finite value and another recorded trial has one.
         """
@@ -114,36 +99,10 @@ class Rung:
             return None
         return self._waiting[-1][2]
 
-    def drop_worst_waiting(self, alive: Callable[[str], bool]) -> str | None:
-        """Forget the worst trial that waits, and name it; None if none does."""
+    def drop_worst_waiting(self, alive: Alive) -> str | None:
+        """Forget the worst trial that waits, and return it; None if none does."""
         while self._waiting:
             trial_id = self._waiting.pop(0)[2]
             if alive(trial_id):
                 return trial_id
         return None
-
-    # -- its state ------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain data; None for a value that is not finite, which JSON cannot say."""
-        values = {i: v if math.isfinite(v) else None for i, v in self.values.items()}
-        scores = {i: [list(s.objectives), s.violation] for i, s in self._scores.items()}
-        went_on = list(self.went_on)
-        return {"level": self.level, "values": values, "went_on": went_on, "scores": scores}
-
-    @classmethod
-    def from_state(cls, bracket: int, state: Mapping[str, Any]) -> Rung:
-        """The rung that gave this state; nobody waits at it."""
-        rung = cls(bracket, state["level"])
-        scores = state.get("scores", {})
-        for trial_id, value in state["values"].items():
-            if trial_id in scores:
-                objectives, violation = scores[trial_id]
-                rung._scores[trial_id] = Score(tuple(objectives), violation)
-                rung._place[trial_id] = len(rung._place)
-            else:
-                rung.record(trial_id, -math.inf if value is None else value)
-        if scores:
-            rung._weigh()
-        rung.went_on = dict.fromkeys(state["went_on"])
-        return rung

@@ -1,22 +1,35 @@
-"""What halving decides about a trial at a rung, kept so that it can be explained later."""
+"""What a rule decides about a trial, and why."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 class Action(StrEnum):
-    """What becomes of a trial that was judged."""
+    """What happens to a trial after a report."""
 
     CONTINUE = "continue"
     PAUSE = "pause"
     STOP = "stop"
 
 
+class Decision(Protocol):
+    """What happens to one trial, and why."""
+
+    @property
+    def action(self) -> Action:
+        """Whether the trial goes on."""
+
+    @property
+    def reason(self) -> str:
+        """The decision in one short sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One trial judged at one rung.
+    """The decision about one trial at one rung.
 
     Attributes:
         action: Whether the trial goes on.
@@ -24,13 +37,11 @@ class Verdict:
         rank: 1 + how many of the recorded values are strictly better. Values that tie share a rank.
         recorded: How many values the rung held, this one included.
         quota: How many of them go on.
-        cutoff: The quota-th best value, which a value had to reach; larger is better. None when
-            fewer than quota values are finite, or the quota is 0.
-        chance: The chance that was predicted, where that decided and not the rank; else None.
-        least_chance: The chance that was asked for.
+        chance: The forecast chance, where that decided and not the rank; else None.
+        least_chance: The chance that was required.
 
     Example:
-        >>> Verdict(Action.STOP, rung=3, rank=7, recorded=9, quota=3, cutoff=0.8).reason
+        >>> Verdict(Action.STOP, rung=3, rank=7, recorded=9, quota=3).reason
         'rank 7 of 9 at rung 3: the best 3 go on'
     """
 
@@ -39,13 +50,12 @@ class Verdict:
     rank: int
     recorded: int
     quota: int
-    cutoff: float | None
     chance: float | None = None
     least_chance: float | None = None
 
     @property
     def reason(self) -> str:
-        """The decision in one short sentence, for people."""
+        """The decision in one short sentence."""
         if self.chance is not None and self.least_chance is not None:
             side = "below" if self.chance < self.least_chance else "at least"
             return (

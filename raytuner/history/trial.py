@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from raytuner.html import table
+from raytuner.history.html import table
 from raytuner.space import Config
 
 

@@ -1,4 +1,4 @@
-"""Other libraries' searches, spaces and training loops, each in a module of its own name.
+"""Adapters for other libraries' searches, spaces and training loops, one module for each library.
 
-No other room imports these, and each needs its library only when it is imported.
+A library is needed only when its module is imported.
 """

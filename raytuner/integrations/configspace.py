@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ConfigSpace import AndConjunction, ConfigurationSpace, OrConjunction
+from ConfigSpace import AndConjunction, ConfigurationSpace
 from ConfigSpace import hyperparameters as kinds
+from ConfigSpace.conditions import Conjunction
 from ConfigSpace.types import NotSet
 
 from raytuner.errors import SpaceError
-from raytuner.integrations.translated import Translated
-from raytuner.space import Categorical, Config, Float, Integer, Space, when
+from raytuner.integrations.translated import Decoder, Translated
+from raytuner.space import Categorical, Config, Domain, Float, Integer, Space, when
 
-_COUNTABLE = 1000  # values of a whole number that conditions are written out for
+_MOST_VALUES = 1000  # of an integer that others depend on
 
 
 def space_from_configspace(given: ConfigurationSpace) -> Translated:
-    """The search space of a ``ConfigurationSpace``.
+    """Return the search space of a `ConfigurationSpace`.
 
-    Its ``params`` gives the dict of a ``Configuration``. What is there under conditions is so in
-    ours too (:func:`raytuner.when`), where these are on values that can be counted; under one on a
-    float, or where one of several on different hyperparameters is enough, it is there in ours all
-    the same, without effect. Forbidden clauses are parameter constraints. Of a normal or beta law,
-    and of a choice's weights, the values are kept and the law is not.
+    Its `params` returns the dict of a `Configuration`. Conditions become conditions of ours
+    (`raytuner.when`). A condition on a float, or one that holds for either of two hyperparameters,
+    has no counterpart: what depends on it is always part of our configuration, and `params` leaves
+    it out where ConfigSpace does. Forbidden clauses become parameter constraints. Normal and beta
+    distributions and the weights of a choice are ignored, their values are kept.
 
     Raises:
         SpaceError: A hyperparameter is of an unknown kind, or everything is forbidden.
@@ -35,108 +36,104 @@ def space_from_configspace(given: ConfigurationSpace) -> Translated:
         {'k': 'b', 'lr': 0.5}
     """
     template: dict[str, Any] = {}
-    back: dict[str, Callable[[Any], Any]] = {}
-    never: set[str] = set()  # what no condition ever turns on
+    decoders: dict[str, Decoder] = {}
+    never: set[str] = set()  # hyperparameters whose conditions cannot hold
     for name, parameter in given.items():  # parents come first
         if isinstance(parameter, kinds.Constant):
-            continue  # ConfigSpace itself fills it in
-        needs = _needed(given.parent_conditions_of[name])
+            continue
+        needs = _conditions(given.parent_conditions_of[name])
         if any(parent in never or not values for parent, values in needs.items()):
             never.add(name)
             continue
-        if isinstance(parameter, kinds.FloatHyperparameter):
-            template[name] = Float(parameter.lower, parameter.upper, log=parameter.log)
-        elif isinstance(parameter, kinds.IntegerHyperparameter):
-            template[name] = Integer(parameter.lower, parameter.upper, log=parameter.log)
-        elif isinstance(parameter, kinds.CategoricalHyperparameter):
-            template[name] = Categorical(list(parameter.choices))
-        elif isinstance(parameter, kinds.OrdinalHyperparameter):
-            # Whatever the values are: their order is what counts.
-            template[name] = Integer(0, len(parameter.sequence) - 1)
-            back[name] = list(parameter.sequence).__getitem__
-        else:
-            raise SpaceError(f"{name}: received {parameter!r}, of a kind that is unknown here")
-        if needs:
-            template[name] = when(template[name], **needs)
-    active = _Active(given, back)
-    constraints = [_Allowed(active)] if given.forbidden_clauses else []
-    return Translated(Space(template, constraints), active)
+        domain = _domain(parameter)
+        template[name] = when(domain, **needs) if needs else domain
+        if isinstance(parameter, kinds.OrdinalHyperparameter):
+            decoders[name] = list(parameter.sequence).__getitem__
+    ours = Translated(Space(template), decoders, _Active(given))
+    if not given.forbidden_clauses:
+        return ours
+    return replace(ours, space=Space(template, [_Allowed(given.forbidden_clauses, ours.params)]))
 
 
-def _needed(conditions: Sequence[Any]) -> dict[str, list[Any]]:
-    """By parent, the values of ours that it must have for all conditions to hold, where known."""
-    needed: dict[str, list[Any]] = {}
+def _domain(parameter: Any) -> Domain:
+    match parameter:
+        case kinds.FloatHyperparameter():
+            return Float(parameter.lower, parameter.upper, log=parameter.log)
+        case kinds.IntegerHyperparameter():
+            return Integer(parameter.lower, parameter.upper, log=parameter.log)
+        case kinds.CategoricalHyperparameter():
+            return Categorical(list(parameter.choices))
+        case kinds.OrdinalHyperparameter():  # the positions: only the order of the values counts
+            return Integer(0, len(parameter.sequence) - 1)
+    raise SpaceError(
+        f"{parameter.name}: received {parameter!r}, a kind of hyperparameter that is unknown here"
+    )
+
+
+def _conditions(given: Iterable[Any]) -> dict[str, list[Any]]:
+    """Return by parent the values, in our space, for which all conditions on it alone hold."""
+    needs: dict[str, list[Any]] = {}
+    for condition in _each(given):
+        parts = condition.dlcs if isinstance(condition, Conjunction) else [condition]
+        parents = {part.parent.name: part.parent for part in parts}
+        [(name, parent), *others] = parents.items()
+        values = _values(parent)  # a single value is a constant of our space
+        if others or len(values) < 2:
+            continue
+        needs[name] = [
+            value
+            for value in needs.get(name, values)
+            if condition.satisfied_by_value({name: values[value]})
+        ]
+    return needs
+
+
+def _each(conditions: Iterable[Any]) -> Iterator[Any]:
     for condition in conditions:
         if isinstance(condition, AndConjunction):
-            found = _needed(condition.components)
-        elif isinstance(condition, OrConjunction):
-            found = _enough([_needed([one]) for one in condition.components])
+            yield from _each(condition.components)
         else:
-            found = _values(condition)
-        for parent, values in found.items():
-            needed[parent] = [v for v in needed.get(parent, values) if v in values]
-    return needed
+            yield condition
 
 
-def _enough(ways: Sequence[Mapping[str, list[Any]]]) -> dict[str, list[Any]]:
-    """What all of these have in common."""
-    common = [parent for parent in ways[0] if all(parent in way for way in ways)]
-    return {
-        parent: list(dict.fromkeys(v for way in ways for v in way[parent])) for parent in common
-    }
-
-
-def _values(condition: Any) -> dict[str, list[Any]]:
-    """The values of ours that a single condition allows its parent; none if they are no few."""
-    parent = condition.parent
+def _values(parent: Any) -> dict[Any, Any]:
+    """Return ConfigSpace's value for each value in our space; none if there are too many."""
     if isinstance(parent, kinds.CategoricalHyperparameter):
-        values = {value: value for value in parent.choices}
-    elif isinstance(parent, kinds.OrdinalHyperparameter):
-        values = dict(enumerate(parent.sequence))
-    elif isinstance(parent, kinds.IntegerHyperparameter) and parent.size <= _COUNTABLE:
-        values = {value: value for value in range(parent.lower, parent.upper + 1)}
-    else:
-        return {}
-    held = [
-        v for v, theirs in values.items() if condition.satisfied_by_value({parent.name: theirs})
-    ]
-    if len(values) == len(held) == 1:
-        return {}  # a constant of ours
-    return {parent.name: held}
+        return {value: value for value in parent.choices}
+    if isinstance(parent, kinds.OrdinalHyperparameter):
+        return dict(enumerate(parent.sequence))
+    if isinstance(parent, kinds.IntegerHyperparameter) and parent.size <= _MOST_VALUES:
+        return {value: value for value in range(parent.lower, parent.upper + 1)}
+    return {}
 
 
 @dataclass(frozen=True)
 class _Active:
-    """The hyperparameters that are active in a configuration."""
+    """Returns the values of the active hyperparameters, constants included."""
 
     space: ConfigurationSpace
-    back: Mapping[str, Callable[[Any], Any]]
 
-    def __call__(self, config: Config) -> dict[str, Any]:
-        # Not by ConfigSpace's own functions: they refuse what two parents turn off of which one is
-        # itself off, and leave it in.
-        known: dict[str, Any] = dict.fromkeys(self.space, NotSet)
+    def __call__(self, values: dict[str, Any]) -> dict[str, Any]:
+        # ConfigSpace's own functions reject a child of two parents if one of these is inactive.
+        active: dict[str, Any] = dict.fromkeys(self.space, NotSet)
         for name, parameter in self.space.items():  # parents come first
             conditions = self.space.parent_conditions_of[name]
-            if not all(condition.satisfied_by_value(known) for condition in conditions):
-                continue
-            if isinstance(parameter, kinds.Constant):
-                known[name] = parameter.value
-            else:
-                known[name] = self.back[name](config[name]) if name in self.back else config[name]
-        return {name: value for name, value in known.items() if value is not NotSet}
+            if all(condition.satisfied_by_value(active) for condition in conditions):
+                is_constant = isinstance(parameter, kinds.Constant)
+                active[name] = parameter.value if is_constant else values[name]
+        return {name: value for name, value in active.items() if value is not NotSet}
 
 
+@dataclass(frozen=True)
 class _Allowed:
-    """A constraint: the configuration is none that a clause forbids."""
+    """A constraint: no clause forbids the configuration."""
 
-    def __init__(self, active: _Active) -> None:
-        self._active = active
+    clauses: Sequence[Any]
+    params: Callable[[Config], dict[str, Any]]
 
-    def __repr__(self) -> str:  # what it is called in messages
-        return f"not ({'; '.join(map(str, self._active.space.forbidden_clauses))})"
+    def __repr__(self) -> str:  # shown in messages
+        return f"not ({'; '.join(map(str, self.clauses))})"
 
     def __call__(self, config: Config) -> bool:
-        values = self._active(config)
-        clauses = self._active.space.forbidden_clauses
-        return not any(clause.is_forbidden_value(values) for clause in clauses)
+        values = self.params(config)
+        return not any(clause.is_forbidden_value(values) for clause in self.clauses)

@@ -1,51 +1,49 @@
-"""Search spaces in scikit-learn's and scikit-optimize's forms, translated to raytuner's."""
+"""Search spaces in the forms of scikit-learn and scikit-optimize, translated to ours."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ray.tune.search import sample
 from scipy import stats
 
 from raytuner.errors import SpaceError
-from raytuner.integrations.translated import Translated
-from raytuner.search.tune_space import template_from_tune
+from raytuner.integrations.translated import Decoder, Translated, named
 from raytuner.space import (
     LISTABLE_LEVELS,
     Categorical,
-    Config,
     Domain,
     Float,
     Integer,
     Normal,
+    Ordinal,
     Space,
 )
 from raytuner.space.choices import is_number, is_primitive, unwrap
+from raytuner.space.domains import is_monotone
 
-# How close to 0 and 1 the quantiles lie that a law without a domain of ours is drawn at: such a
-# law may have no bounds.
+# Probabilities, as far from 0 and 1 as this, at which distributions without a domain of ours are
+# evaluated: such a distribution may have no bounds.
 _TAIL = 1e-6
 
-_LOG = ("log-uniform", "log_uniform", "reciprocal")
-_PRIORS = ("uniform", *_LOG)
-_RANGE = 2  # the bounds; scikit-optimize allows a prior and the base of its logarithm after them
+_LOG_PRIORS = ("log-uniform", "log_uniform", "reciprocal")
+_LEAST_ORDERED = 3  # fewer numbers have no order that a model could use; as for `tune.choice`
 
-Back = Callable[[Any], Any]
+_Translation = tuple[Domain, Decoder | None]
 
 
 def translated(distributions: Mapping[str, Any]) -> Translated:
-    """Return the search space that a ``param_distributions`` describes.
+    """Return the search space that `param_distributions` describes.
 
     Args:
-        distributions: For each parameter a list of values, a frozen distribution of
-            ``scipy.stats`` (or anything with ``ppf``), a dimension of scikit-optimize, a
-            distribution of Optuna, a domain of Ray Tune or of raytuner, or a tuple. A tuple is
-            read as in scikit-optimize: ``(low, high)`` is a range, of integers if both are
-            integers and of floats otherwise, both bounds included; ``(low, high, "log-uniform")``
-            searches it on a log scale; any other tuple is a list of values.
+        distributions: For each parameter a list of values, a frozen distribution of `scipy.stats`
+            (or anything with `ppf`), a dimension of scikit-optimize, a distribution of Optuna, a
+            domain of Ray Tune or of raytuner, or a tuple. A tuple is read as in scikit-optimize:
+            `(low, high)` is a range, of integers if both are integers and of floats otherwise, both
+            bounds included; `(low, high, "log-uniform")` searches it on a log scale; any other
+            tuple is a list of values.
 
     Raises:
         SpaceError: A parameter has none of these (the message names it), or nothing varies.
@@ -56,68 +54,74 @@ def translated(distributions: Mapping[str, Any]) -> Translated:
         Space({'C': Float(low=0.01, high=1.0, log=True, step=None), \
 'p': Categorical(choices=(1, 2))})
     """
-    found = _domains(distributions)
-    back = {name: way_back for name, (_, way_back) in found.items() if way_back is not None}
-    return Translated(Space({name: domain for name, (domain, _) in found.items()}), _Back(back))
+    domains, decoders = _translate(distributions)
+    return Translated(Space(domains), decoders)
 
 
-def levels(distributions: Mapping[str, Any], most: int) -> dict[str, list[Any]] | None:
-    """Return every value of each parameter if they make at most ``most`` combinations.
+def n_combinations(distributions: Mapping[str, Any]) -> float:
+    """Return the number of combinations of values; infinity if they cannot be listed.
 
     Args:
-        distributions: As for :func:`translated`, but it is no error if nothing varies.
-        most: The largest number of combinations.
-
-    Returns:
-        The values by parameter; None if there are more combinations.
+        distributions: As for `translated`, but it is no error if nothing varies.
 
     Raises:
-        SpaceError: As for :func:`translated`.
+        SpaceError: As for `translated`.
 
-    >>> levels({"C": [1, 2], "degree": (1, 3)}, 6)
+    >>> n_combinations({"C": [1, 2], "degree": (1, 3)}), n_combinations({"C": (0.0, 1.0)})
+    (6, inf)
+    """
+    domains, _ = _translate(distributions)
+    found = math.prod(domain.n_levels or math.inf for domain in domains.values())
+    return found if found <= LISTABLE_LEVELS else math.inf
+
+
+def levels(distributions: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return all values of each parameter, if `n_combinations` is finite.
+
+    >>> levels({"C": [1, 2], "degree": (1, 3)})
     {'C': [1, 2], 'degree': [1, 2, 3]}
     """
-    found = _domains(distributions)
-    if math.prod(domain.n_levels or math.inf for domain, _ in found.values()) > min(
-        most, LISTABLE_LEVELS
-    ):
-        return None
-    values = {name: domain.from_units(domain.level_units()) for name, (domain, _) in found.items()}
+    domains, decoders = _translate(distributions)
+    values = {name: domain.from_units(domain.level_units()) for name, domain in domains.items()}
     return {
-        name: values[name] if back is None else [back(value) for value in values[name]]
-        for name, (_, back) in found.items()
+        name: list(map(decoders[name], listed)) if name in decoders else listed
+        for name, listed in values.items()
     }
 
 
-def _domains(distributions: Mapping[str, Any]) -> dict[str, tuple[Domain, Back | None]]:
-    found = {}
+def _translate(distributions: Mapping[str, Any]) -> tuple[dict[str, Domain], dict[str, Decoder]]:
+    domains, decoders = {}, {}
     for name, given in distributions.items():
         if not isinstance(name, str):
             raise SpaceError(f"received the parameter {name!r}; its name must be a string")
-        try:
-            found[name] = _domain(given)
-        except SpaceError as error:
-            raise SpaceError(f"{name}: {error}") from None
-    return found
+        with named(name):
+            domains[name], decoder = _domain(given)
+        if decoder is not None:
+            decoders[name] = decoder
+    return domains, decoders
 
 
-def _domain(given: Any) -> tuple[Domain, Back | None]:
+def _domain(given: Any) -> _Translation:
     if isinstance(given, Domain):
         return given, None
-    if isinstance(given, sample.Domain) or (isinstance(given, Mapping) and "grid_search" in given):
+    # Other libraries are recognised by name, since importing one takes up to a second.
+    libraries = {kind.__module__.partition(".")[0] for kind in type(given).__mro__}
+    if "ray" in libraries or (isinstance(given, Mapping) and "grid_search" in given):
         return _of_tune(given), None
-    if hasattr(given, "ppf"):
-        return _of_scipy(given)
-    if type(given).__module__.split(".")[0] == "optuna":
+    if "optuna" in libraries:
         from raytuner.integrations.optuna import domain_from_optuna
 
         return domain_from_optuna(given), None
-    if isinstance(given, tuple) and len(given) >= _RANGE and _are_bounds(*given[:_RANGE]):
-        domain = _range(*given)
-        if domain is not None:
-            return domain, None
-    if hasattr(given, "prior") and (hasattr(given, "categories") or hasattr(given, "low")):
-        return _of_skopt(given)
+    if hasattr(given, "ppf"):
+        return _of_scipy(given)
+    if isinstance(given, tuple) and (domain := _range(*given)) is not None:
+        return domain, None
+    if hasattr(given, "prior"):  # a dimension of scikit-optimize, or anything like one
+        if hasattr(given, "categories"):
+            return _choice(list(given.categories))
+        whole = type(given).__name__ == "Integer"
+        log = given.prior in _LOG_PRIORS
+        return (Integer if whole else Float)(given.low, given.high, log=log), None
     if hasattr(given, "tolist") and getattr(given, "ndim", 1) == 1:  # of NumPy, pandas, array
         given = given.tolist()
     if isinstance(given, Sequence) and not isinstance(given, str | bytes) and len(given):
@@ -128,97 +132,65 @@ def _domain(given: Any) -> tuple[Domain, Back | None]:
     )
 
 
-def _are_bounds(low: Any, high: Any) -> bool:
-    return is_number(unwrap(low)) and is_number(unwrap(high))
-
-
-def _range(low: Any, high: Any, *more: Any) -> Domain | None:
+def _range(low: Any = None, high: Any = None, prior: Any = "uniform", *more: Any) -> Domain | None:
     """Return the range that a tuple of scikit-optimize describes; None for a list of values."""
     low, high = unwrap(low), unwrap(high)
-    if more and not isinstance(more[0], str):
-        return None  # three numbers or more
-    if more and (more[0] not in _PRIORS or len(more) > _RANGE):
+    if not (is_number(low) and is_number(high) and isinstance(prior, str)):
+        return None
+    if prior not in ("uniform", *_LOG_PRIORS) or len(more) > 1:  # the base of the logarithm
         raise SpaceError(
-            f"received {(low, high, *more)!r}; a range is (low, high) or (low, high, prior) with"
-            ' the prior "uniform" or "log-uniform"; give a list if these are values'
+            f"received {(low, high, prior, *more)!r}; a range is (low, high) or (low, high, prior)"
+            ' with the prior "uniform" or "log-uniform"; give a list if these are values'
         )
     whole = isinstance(low, int) and isinstance(high, int)
-    return (Integer if whole else Float)(low, high, log=bool(more) and more[0] in _LOG)
+    return (Integer if whole else Float)(low, high, log=prior in _LOG_PRIORS)
 
 
-def _of_tune(domain: Any) -> Domain:
-    found = template_from_tune({"": domain})[""]
-    if not isinstance(found, Domain):
-        raise SpaceError(f"received {domain!r}; give each parameter one domain, without conditions")
-    return found
+def _of_tune(given: Any) -> Domain:
+    from raytuner.search.tune_space import template_from_tune
+
+    domain = template_from_tune({"": given})[""]
+    if not isinstance(domain, Domain):
+        raise SpaceError(f"received {given!r}; give each parameter one domain, without conditions")
+    return domain
 
 
-def _choice(values: list[Any]) -> tuple[Domain, Back | None]:
-    """Values that are no plain ones, estimators say, stay out of the record: their numbers go in.
-
-    So do values that are given twice, which Python holds to be equal, 1 and 1.0 say.
-    """
-    plain = all(is_primitive(value) for value in values)
-    if plain and len({(type(value), value) for value in values}) == len(values):
-        return _of_tune(sample.Categorical(values)), None
+def _choice(values: list[Any]) -> _Translation:
+    if all(map(is_primitive, values)) and len({(type(v), v) for v in values}) == len(values):
+        ordered = len(values) >= _LEAST_ORDERED and all(map(is_number, values))
+        return (Ordinal if ordered and is_monotone(values) else Categorical)(values), None
+    # Positions: the record cannot hold other objects, such as estimators, nor a value twice.
     return Categorical(list(range(len(values)))), values.__getitem__
 
 
-def _of_skopt(given: Any) -> tuple[Domain, Back | None]:
-    """A dimension of scikit-optimize, by what it has: the library itself is not needed."""
-    if hasattr(given, "categories"):
-        return _choice(list(given.categories))
-    whole = type(given).__name__ == "Integer"
-    return (Integer if whole else Float)(given.low, given.high, log=given.prior in _LOG), None
-
-
-def _of_scipy(given: Any) -> tuple[Domain, Back | None]:
-    """A frozen distribution: as a domain of ours with the same law, else by its quantiles."""
-    kind = getattr(getattr(given, "dist", None), "name", "")
-    shapes, loc, scale = _parameters(given)
-    plain = loc == 0 and scale == 1
-    if kind == "uniform":
-        return Float(loc, loc + scale), None
-    if kind in ("loguniform", "reciprocal") and loc == 0:
-        return Float(shapes[0] * scale, shapes[1] * scale, log=True), None
-    if kind == "norm":
-        return Normal(loc, scale), None
-    if kind == "randint" and float(loc).is_integer():
-        return Integer(int(shapes[0] + loc), int(shapes[1] + loc) - 1), None
-    if kind == "bernoulli" and plain:
-        return Categorical([0, 1]), None
-    whole = isinstance(given.dist, stats.rv_discrete) if hasattr(given, "dist") else False
-    return Float(_TAIL, 1 - _TAIL), _Quantile(given, whole)
-
-
-def _parameters(given: Any) -> tuple[list[float], float, float]:
-    if not hasattr(given, "dist"):
-        return [], 0.0, 1.0
-    found = given.dist._parse_args(*given.args, **given.kwds)  # public in name alone: no other way
-    shapes, loc = [float(shape) for shape in found[0]], float(found[1])
-    return shapes, loc, float(found[2]) if len(found) > 2 else 1.0
-
-
-@dataclass(frozen=True)
-class _Back:
-    """The parameters of a configuration; ``back`` has what makes a value the user's own."""
-
-    back: Mapping[str, Back]
-
-    def __call__(self, config: Config) -> dict[str, Any]:
-        return {
-            name: self.back[name](value) if name in self.back else value
-            for name, value in config.items()
-        }
+def _of_scipy(given: Any) -> _Translation:
+    """Return a domain with the same law if there is one, else probabilities and the quantiles."""
+    if hasattr(given, "dist"):
+        # Private, but the only way to shapes, location and scale as one tuple each.
+        shapes, loc, *rest = given.dist._parse_args(*given.args, **given.kwds)
+        scale = rest[0] if rest else 1
+        match given.dist.name:
+            case "uniform":
+                return Float(float(loc), float(loc + scale)), None
+            case "loguniform" | "reciprocal" if loc == 0:
+                return Float(float(shapes[0] * scale), float(shapes[1] * scale), log=True), None
+            case "norm":
+                return Normal(float(loc), float(scale)), None
+            case "randint" if float(loc).is_integer():
+                return Integer(int(shapes[0] + loc), int(shapes[1] + loc) - 1), None
+            case "bernoulli" if loc == 0:
+                return Categorical([0, 1]), None
+    is_discrete = isinstance(getattr(given, "dist", None), stats.rv_discrete)
+    return Float(_TAIL, 1 - _TAIL), _Quantile(given, is_discrete)
 
 
 @dataclass(frozen=True)
 class _Quantile:
-    """The value of a distribution at a probability."""
+    """Returns the value of a distribution at a probability."""
 
     distribution: Any
-    whole: bool
+    is_discrete: bool
 
-    def __call__(self, at: float) -> Any:
-        value = self.distribution.ppf(at)
-        return int(value) if self.whole else float(value)
+    def __call__(self, probability: float) -> float:
+        value = self.distribution.ppf(probability)
+        return int(value) if self.is_discrete else float(value)

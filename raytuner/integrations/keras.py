@@ -14,14 +14,15 @@ _FILE = "model.keras"
 
 
 class ReportCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types here
-    """Reports each epoch's metrics with a checkpoint, and goes on from one.
+    """Report each epoch's metrics with a checkpoint, and continue from one.
 
-    Ray's own callback for Keras needs TensorFlow; this one takes whatever backend there is. A trial
-    that was paused at a rung, or whose process died, goes on with the epoch, weights and optimiser
-    of its last checkpoint: see :meth:`initial_epoch`.
+    Ray's own callback for Keras needs TensorFlow; this one works with any backend. A trial that was
+    paused at a rung, or whose process died, continues with the epoch, weights and optimizer of its
+    last checkpoint.
 
     Args:
-        checkpoint: Whether to save one each epoch; a scheduler that only stops needs none.
+        checkpoint: Whether to save a checkpoint after each epoch. A scheduler that only stops
+            trials needs none.
 
     Example:
         .. code-block:: python
@@ -37,12 +38,12 @@ class ReportCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._checkpoint = checkpoint
 
     def initial_epoch(self) -> int:
-        """The epoch that ``fit`` is to begin with: 0, or the next after the checkpoint."""
+        """Return the epoch that `fit` is to begin with: 0, or the next after the checkpoint."""
         checkpoint = tune.get_checkpoint()
         return 0 if checkpoint is None else int(checkpoint.get_metadata()["epoch"])
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Go on from the trial's checkpoint, if there is one."""
+        """Load the trial's checkpoint, if there is one."""
         checkpoint = tune.get_checkpoint()
         if checkpoint is None:
             return
@@ -52,8 +53,8 @@ class ReportCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self.model.set_weights(saved.get_weights())
         self.model.optimizer.build(self.model.trainable_variables)
         pairs = zip(self.model.optimizer.variables, saved.optimizer.variables, strict=True)
-        for own, kept in pairs:
-            own.assign(kept)
+        for variable, value in pairs:
+            variable.assign(value)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Report."""

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optuna import distributions as law
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from raytuner.errors import SpaceError
-from raytuner.space import Categorical, Domain, Float, Integer, Ordinal, Space
-from raytuner.space.domains import LISTABLE_LEVELS
+from raytuner.integrations.translated import named
+from raytuner.space import LISTABLE_LEVELS, Categorical, Domain, Float, Integer, Ordinal, Space
 
 
 def space_from_optuna(distributions: Mapping[str, Any]) -> Space:
-    """The search space of some distributions, of ``trial.distributions`` say.
+    """Return the search space with the same values as Optuna's distributions.
 
-    Each value of the one is a value of the other. A range with a step is a list of its values
-    where they are no multiples of the step, and for floats always: they are equally likely.
+    A range with a step becomes a list of its values if it holds floats, or integers that are no
+    multiples of the step: all of them are equally likely.
 
     Args:
-        distributions: By name, Optuna's distributions.
+        distributions: Optuna's distributions by name, such as `trial.distributions`.
 
     Raises:
-        SpaceError: Naming the parameter: it is none of Optuna's, or has more steps than can be
-            listed.
+        SpaceError: A parameter is no distribution of Optuna's, or has too many steps to list. The
+            message names it.
 
     Example:
         >>> from optuna.distributions import FloatDistribution, IntDistribution
@@ -34,28 +34,25 @@ def space_from_optuna(distributions: Mapping[str, Any]) -> Space:
 'n': Ordinal(values=(1, 4, 7))})
     """
     domains = {}
-    for name, given in distributions.items():
-        try:
-            domains[name] = domain_from_optuna(given)
-        except SpaceError as error:
-            raise SpaceError(f"{name}: {error}") from None
+    for name, distribution in distributions.items():
+        with named(name):
+            domains[name] = domain_from_optuna(distribution)
     return Space(domains)
 
 
 def domain_from_optuna(given: Any) -> Domain:
-    """Return the domain of one distribution; see :func:`space_from_optuna`."""
-    if isinstance(given, law.CategoricalDistribution):
-        return Categorical(list(given.choices))
-    if isinstance(given, law.FloatDistribution):
-        if given.step is None:
+    """Return the domain of one distribution; see `space_from_optuna`."""
+    match given:
+        case CategoricalDistribution():
+            return Categorical(list(given.choices))
+        case FloatDistribution(step=None):
             return Float(given.low, given.high, log=given.log)
-        return _steps(given)
-    if isinstance(given, law.IntDistribution):
-        if given.step == 1:
+        case IntDistribution(step=1):
             return Integer(given.low, given.high, log=given.log)
-        if given.low % given.step == 0 and given.low < given.high:
+        case IntDistribution() if given.low % given.step == 0 and given.low < given.high:
             return Integer(given.low, given.high, step=given.step)
-        return _steps(given)
+        case FloatDistribution() | IntDistribution():
+            return _steps(given)
     raise SpaceError(
         f"received {given!r} ({type(given).__name__}); give one of Optuna's"
         " FloatDistribution, IntDistribution and CategoricalDistribution"

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+from raytuner.errors import SpaceError
 from raytuner.space import Config, Space
+
+Decoder = Callable[[Any], Any]
+"""Returns the other library's value for a value of ours."""
 
 
 @dataclass(frozen=True)
 class Translated:
     """A search space of ours, and the way back from its configurations.
 
-    Give ``space`` to :func:`raytuner.tune` or :class:`raytuner.BoTorchSearch`, and in the training
-    function go on with ``params(config)``.
+    Give `space` to `raytuner.tune` or `raytuner.BoTorchSearch`, and call `params(config)` in the
+    training function.
 
     Attributes:
         space: The search space.
-        params: What the other library would have handed out in a configuration's place.
+        decoders: By hyperparameter; one without a decoder has the same values in both libraries.
+        build: Returns what the other library hands out, given its values by hyperparameter.
     """
 
     space: Space
-    params: Callable[[Config], Any]
+    decoders: Mapping[str, Decoder] = field(default_factory=dict)
+    build: Callable[[dict[str, Any]], Any] = dict
+
+    def params(self, config: Config) -> Any:
+        """Return what the other library would hand out for a configuration of ours."""
+        return self.build(
+            {
+                name: self.decoders[name](value) if name in self.decoders else value
+                for name, value in config.items()
+            }
+        )
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Put the name of a hyperparameter in front of an error about it."""
+    try:
+        yield
+    except SpaceError as error:
+        raise SpaceError(f"{name}: {error}") from None

@@ -1,7 +1,6 @@
-"""Where trials run: what one needs, what a cluster has, and whether the two go together."""
+"""What trials need of a cluster, and whether it can hold them."""
 
-from raytuner.placement.cluster import Cluster, look
 from raytuner.placement.preflight import Preflight, check, preflight
-from raytuner.placement.request import Request, Resources
+from raytuner.placement.request import ResourceRequest, Resources
 
-__all__ = ["Cluster", "Preflight", "Request", "Resources", "check", "look", "preflight"]
+__all__ = ["Preflight", "ResourceRequest", "Resources", "check", "preflight"]

@@ -1,7 +1,1 @@
-"""What a person reads of a study: plots, the model behind them, and one self-contained page."""
-
-from raytuner.report.figures import Figures
-from raytuner.report.model import Prediction, Surrogate
-from raytuner.report.page import render
-
-__all__ = ["Figures", "Prediction", "Surrogate", "render"]
+"""What people read of a study: text, plots, the model behind them, and a self-contained page."""

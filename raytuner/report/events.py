@@ -1,10 +1,12 @@
-"""What happened when: the record as a sequence in time."""
+"""When things happened: reports, improvements, and which trial was in which slot."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -20,7 +22,9 @@ class Event:
         trial: The trial, as the record has it now.
         t: Its resource.
         value: The metric.
-        spent: Resource that all trials had spent by then.
+        spent: The resource that all trials had spent by then.
+        reported: How many trials had sent their last report by then.
+        last: Whether it is the last report of its trial.
         final: Whether it is the last report of a COMPLETED trial.
         eligible: Whether it may be the best: at full fidelity, within the outcome constraints.
     """
@@ -30,42 +34,48 @@ class Event:
     t: float
     value: float
     spent: float
+    reported: int
+    last: bool
     final: bool
-    eligible: bool = True
+    eligible: bool
 
 
 def events(history: History) -> tuple[Event, ...]:
-    """Every report, oldest first."""
-    times = history.report_times()
-    found: list[tuple[float, int, float, float, float, Trial, bool]] = []
-    for trial in history.trials:
-        at, before = times[trial.trial_id], 0.0
-        for t, value in trial.values:
-            final = trial.state is TrialState.COMPLETED and t == trial.t
-            found.append((at[t], trial.number, t, value, t - before, trial, final))
-            before = t
-    found.sort(key=lambda row: row[:3])
-    spent = np.cumsum([row[4] for row in found])
-    return tuple(
-        Event(at, trial, t, value, float(total), final, _is_eligible(history, trial, t))
-        for (at, _, t, value, _, trial, final), total in zip(found, spent, strict=True)
-    )
+    """Return every report, oldest first."""
+    trials, times = history.trials, history.report_times()
+    rows = [
+        (times[trial.trial_id][t], trial.number, t, value)
+        for trial in trials
+        for t, value in trial.values
+    ]
+    found, spent, reported = [], 0.0, 0
+    reached: dict[int, float] = defaultdict(float)
+    for at, number, t, value in sorted(rows):
+        trial = trials[number]
+        spent += t - reached[number]
+        reached[number] = t
+        last = t == trial.t
+        reported += last
+        final = last and trial.state is TrialState.COMPLETED
+        eligible = _is_eligible(history, trial, t)
+        found.append(Event(at, trial, t, value, spent, reported, last, final, eligible))
+    return tuple(found)
 
 
 def _is_eligible(history: History, trial: Trial, t: float) -> bool:
-    goal = history.goal
     if not history.is_full(trial):
         return False
+    goal = history.goal
     return not goal.constraints or goal.violation(history.metrics_at(trial.trial_id, t)) == 0
 
 
-def improvements(happened: tuple[Event, ...], minimise: bool, *, final: bool) -> tuple[Event, ...]:
-    """The events at which the best value so far got better.
+def improvements(happened: Sequence[Event], minimise: bool, *, final: bool) -> tuple[Event, ...]:
+    """Return the events that improved the best value so far.
 
     Args:
         happened: All events, oldest first.
         minimise: Whether small values are good.
-        final: Look at final values of COMPLETED trials only.
+        final: Whether only final values of COMPLETED trials count.
     """
     best, steps = math.inf, []
     for event in happened:
@@ -78,32 +88,29 @@ def improvements(happened: tuple[Event, ...], minimise: bool, *, final: bool) ->
 
 
 def snapshot_at(history: History, at: float) -> Snapshot:
-    """The record as it was at a time: trials proposed and values reported before it."""
-    now = history.snapshot()
-    trials = history.trials
-    times = history.report_times()
-    there = np.array([trial.proposed_at < at for trial in trials])
-    states = tuple(
-        trial.state if trial.ended_at is not None and trial.ended_at < at else TrialState.RUNNING
-        for trial in trials
-    )
-    over = np.array([not state.is_live for state in states])
+    """Return the record as it was at a time: with what was proposed and reported before it."""
+    now, times = history.snapshot(), history.report_times()
+    trials = tuple(takewhile(lambda trial: trial.proposed_at < at, history.trials))
+    ended = [trial.ended_at is not None and trial.ended_at < at for trial in trials]
     known = np.array(
         [
-            there[row] and times[trials[row].trial_id][t] < at
+            row < len(trials) and times[trials[row].trial_id][t] < at
             for row, t in zip(now.trial, now.t, strict=True)
         ],
         dtype=bool,
     )
-    rows = np.cumsum(there) - 1
+    row = now.trial[known]
     return Snapshot(
-        trial_ids=tuple(t.trial_id for t, is_in in zip(trials, there, strict=True) if is_in),
-        states=tuple(s for s, is_in in zip(states, there, strict=True) if is_in),
-        points=now.points[there],
-        trial=rows[now.trial[known]],
+        trial_ids=tuple(trial.trial_id for trial in trials),
+        states=tuple(
+            trial.state if is_over else TrialState.RUNNING
+            for trial, is_over in zip(trials, ended, strict=True)
+        ),
+        points=now.points[: len(trials)],
+        trial=row,
         t=now.t[known],
         y=now.y[known],
-        final=now.final[known] & over[now.trial[known]],
+        final=now.final[known] & np.array(ended, dtype=bool)[row],
         max_t=now.max_t,
     )
 
@@ -116,9 +123,9 @@ class Stay:
         trial: The trial.
         slot: Number of the slot, from 0.
         begin: When the slot was free and the trial proposed, in Unix seconds.
-        runs: When the trial's process was there; its first report, or its end without one, where
-            the record does not say that.
-        end: Its end, or the time of looking if it runs.
+        runs: When the trial's process ran. Where the record does not say it: its first report, or
+            its end without one.
+        end: Its end, or the present if it runs.
     """
 
     trial: Trial
@@ -129,32 +136,28 @@ class Stay:
 
 
 def stays(history: History, now: float) -> tuple[Stay, ...]:
-    """Which trial was in which slot when, from what the record can say.
+    """Return which trial was in which slot when, as far as the record can say.
 
-    A trial may be proposed before there is a slot for it; what is certain is the time from when it
-    runs to its end. So trials are laid into as few slots as hold those, each into the one that was
-    free last, and it is there from when the slot was free and the trial proposed.
+    The record has no slots. Trials are laid into as few slots as hold them from their start to
+    their end, each into the one that was free last.
     """
     times = history.report_times()
-    certain: list[tuple[float, float, Trial]] = []
+    ran: list[tuple[float, float, Trial]] = []
     for trial in history.trials:
-        begun = trial.started_at
-        waits = trial.state is TrialState.PENDING and begun is None
+        waits = trial.state is TrialState.PENDING and trial.started_at is None
         if trial.origin is Origin.EVALUATED or waits:
             continue
-        end = trial.ended_at if trial.ended_at is not None else now
-        first = min(times[trial.trial_id].values(), default=end)
-        certain.append((min(first if begun is None else begun, first), end, trial))
-    certain.sort(key=lambda row: (row[0], row[2].number))
-    free: list[float] = []  # when each slot's last trial ended
+        end = now if trial.ended_at is None else trial.ended_at
+        start = min(times[trial.trial_id].values(), default=end)
+        if trial.started_at is not None:
+            start = min(start, trial.started_at)
+        ran.append((start, end, trial))
+    free: list[float] = []  # when the last trial of each slot ended
     found = []
-    for runs, end, trial in certain:
-        fits = [slot for slot, since in enumerate(free) if since <= runs]
-        if fits:
-            slot = max(fits, key=lambda slot: free[slot])
-        else:
-            slot = len(free)
-            free.append(-math.inf)
+    for runs, end, trial in sorted(ran, key=lambda row: (row[0], row[2].number)):
+        slots = [slot for slot, since in enumerate(free) if since <= runs]
+        slot = max(slots, key=free.__getitem__, default=len(free))
+        free += [-math.inf] * (slot == len(free))
         found.append(Stay(trial, slot, max(trial.proposed_at, free[slot]), runs, end))
         free[slot] = end
     return tuple(found)
@@ -162,12 +165,12 @@ def stays(history: History, now: float) -> tuple[Stay, ...]:
 
 @dataclass(frozen=True)
 class Use:
-    """How the slots' time was spent, in slot-seconds.
+    """How the slots spent their time, in slot-seconds.
 
     Attributes:
-        slots: How many slots there are.
+        slots: The number of slots.
         running: Trials ran.
-        starting: There was a free slot and a proposal, and the trial did not run yet.
+        starting: A slot was free and a trial proposed that did not run yet.
         idle: There was no trial for the slot.
     """
 
@@ -182,40 +185,24 @@ class Use:
         return self.running + self.starting + self.idle
 
 
-def use(found: tuple[Stay, ...], begins: Sequence[float] = ()) -> Use:
-    """How the slots' time was spent, from the first trial's start to the last one's end.
+def use(found: Sequence[Stay], begins: Sequence[float] = ()) -> Use:
+    """Return how the slots spent their time, from the first trial's start to the last one's end.
 
     Args:
         found: Which trial was where.
-        begins: When runs of the study began, in Unix seconds. Before them, from the last trial's
-            end, nobody was there to use the slots, and that time is left out.
+        begins: When runs of the study began, in Unix seconds. The time from the end of a run to
+            the begin of the next does not count.
     """
     if not found:
         return Use(0, 0.0, 0.0, 0.0)
-    slots = 1 + max(stay.slot for stay in found)
-    running = sum(stay.end - stay.runs for stay in found)
-    starting = sum(stay.runs - stay.begin for stay in found)
-    idle = slots * _there(found, begins) - running - starting
-    return Use(slots, running, starting, max(idle, 0.0))
-
-
-def idle_shares(found: tuple[Stay, ...], begins: Sequence[float] = ()) -> tuple[float, ...]:
-    """Which part of its time each slot was idle, in [0, 1]; as :func:`use` for all of them."""
-    there = _there(found, begins) if found else 0.0
-    if there <= 0:
-        return ()
-    taken = np.zeros(1 + max(stay.slot for stay in found))
-    for stay in found:
-        taken[stay.slot] += stay.end - stay.begin
-    return tuple(float(share) for share in np.clip(1 - taken / there, 0, 1))
-
-
-def _there(found: tuple[Stay, ...], begins: Sequence[float]) -> float:
-    """For how many seconds there was somebody to use the slots."""
     began, ended = min(stay.begin for stay in found), max(stay.end for stay in found)
     away = 0.0
     for begin in begins:
         before = [stay.end for stay in found if stay.begin < begin]
         if before and max(before) < begin < ended:
             away += begin - max(before)
-    return ended - began - away
+    slots = len({stay.slot for stay in found})
+    running = sum(stay.end - stay.runs for stay in found)
+    starting = sum(stay.runs - stay.begin for stay in found)
+    idle = slots * (ended - began - away) - running - starting
+    return Use(slots, running, starting, max(idle, 0.0))

@@ -4,75 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import io
 import secrets
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from raytuner.errors import RaytunerError, SettingError
 from raytuner.folders import Folder
 from raytuner.history import History
 from raytuner.report.figures import Figures
-from raytuner.report.page import body, render
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from raytuner.report.page import body, page
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-class Content:
-    """What the page shows, made again when the record has changed.
+class Content(NamedTuple):
+    """What the server shows; `tag` is the entity tag of the page and of its body."""
 
-    Drawing a page takes seconds of one core, fitting the model above all. So it is made at most as
-    often as leaves the core free nine tenths of the time: the study needs it more.
-
-    Args:
-        read: Reads the record.
-        folder: The study's folder.
-    """
-
-    def __init__(self, read: Callable[[], History], folder: Folder) -> None:
-        self._read = read
-        self._folder = folder
-        self._lock = threading.Lock()
-        self._tag = ""
-        self._page = b""
-        self._body = b""
-        self._running = True
-        self._not_before = 0.0
-
-    def look(self) -> tuple[str, bytes, bytes, bool]:
-        """The entity tag, the page, its body, and whether the study runs."""
-        with self._lock:
-            if time.monotonic() >= self._not_before:
-                begun = time.monotonic()
-                self._make()
-                self._not_before = time.monotonic() + 9 * (time.monotonic() - begun)
-            return self._tag, self._page, self._body, self._running
-
-    def forget_pace(self) -> None:
-        """Look at the record again when asked next, however much time the last page took."""
-        self._not_before = 0.0
-
-    def _make(self) -> None:
-        history = self._read()
-        seen = [(t.trial_id, t.state.value, t.values, t.reason) for t in history.trials]
-        tag = f'"{hashlib.sha256(repr(seen).encode()).hexdigest()[:16]}"'
-        self._running = bool(history.live()) or history.get_meta("finished") is False
-        if tag == self._tag:
-            return
-        figures = Figures(history)
-        self._page = render(figures, self._folder, live=tag).encode()
-        self._body = body(figures, self._folder).encode()
-        self._tag = tag
+    tag: str
+    page: bytes
+    body: bytes
+    running: bool
 
 
 class Server(ThreadingHTTPServer):
@@ -81,8 +40,7 @@ class Server(ThreadingHTTPServer):
     Args:
         read: Reads the record as it is now.
         folder: The study's folder.
-        host: Address to listen at. Anything but this machine itself makes a token that a request
-            has to carry.
+        host: Address to listen at. For any but this machine's own, requests need a token.
         port: Port to listen at; 0 for any that is free.
 
     Raises:
@@ -90,12 +48,16 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    request_queue_size = 128  # of five, as by default, others would wait a second for their turn
+    request_queue_size = 128  # with the default of five, others would wait a second for their turn
 
     def __init__(
         self, read: Callable[[], History], folder: Folder, *, host: str = "127.0.0.1", port: int = 0
     ) -> None:
-        self.content = Content(read, folder)
+        self._read = read
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._content = Content("", b"", b"", running=True)
+        self._next_read = 0.0
         self.token = None if host in _LOOPBACK else secrets.token_urlsafe(18)
         if ":" in host:
             self.address_family = socket.AF_INET6
@@ -107,38 +69,48 @@ class Server(ThreadingHTTPServer):
                 " --host and --port"
             ) from error
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Pass over browsers that went away; tell of everything else."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
-
     @property
     def url(self) -> str:
-        """What to open in a browser."""
+        """The address to open in a browser."""
         host, port = str(self.server_address[0]), self.server_port
         if ":" in host:
             host = f"[{host}]"
         query = "" if self.token is None else f"?token={self.token}"
         return f"http://{host}:{port}/{query}"
 
+    def content(self) -> Content:
+        """Return the page, made again if the record has changed.
 
-class _Reader(io.RawIOBase):
-    """Reads a request, all of which has to come in within the timeout of its connection."""
+        Making a page takes seconds of one core, mostly to fit the model, and the study needs that
+        core. So the server spends at most a tenth of the time on it.
+        """
+        with self._lock:
+            begun = time.monotonic()
+            if begun >= self._next_read:
+                self._update()
+                self._next_read = time.monotonic() + 9 * (time.monotonic() - begun)
+            return self._content
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._timeout = connection.gettimeout() or 0.0
-        self._end = time.monotonic() + self._timeout
+    def read_at_once(self) -> None:
+        """Read the record when the next request comes, however long the last page took."""
+        self._next_read = 0.0
 
-    def readable(self) -> bool:
-        return True
+    def _update(self) -> None:
+        history = self._read()
+        key = [(t.trial_id, t.state.value, t.values, t.reason) for t in history.trials]
+        tag = f'"{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}"'
+        running = bool(history.live()) or history.get_meta("finished") is False
+        if tag == self._content.tag:
+            self._content = self._content._replace(running=running)
+            return
+        part = body(Figures(history), self._folder)
+        whole = page(part, self._folder, live=tag)
+        self._content = Content(tag, whole.encode(), part.encode(), running)
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        self._connection.settimeout(max(self._end - time.monotonic(), 0.001))
-        try:
-            return self._connection.recv_into(buffer)
-        finally:
-            self._connection.settimeout(self._timeout)  # for the answer
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print errors, except those of browsers that went away."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -148,18 +120,28 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def setup(self) -> None:
-        """Give the whole request the time that Python gives each part of it."""
+        """Limit the time of the whole request; `timeout` limits that of each part of it."""
         super().setup()
-        self.rfile = io.BufferedReader(_Reader(self.connection))
+        self._timer = threading.Timer(self.timeout, self._stop_reading)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def finish(self) -> None:
+        self._timer.cancel()
+        super().finish()
+
+    def _stop_reading(self) -> None:
+        with suppress(OSError):  # the client is gone
+            self.connection.shutdown(socket.SHUT_RD)
 
     def do_GET(self) -> None:
-        """Answer with the page or, for a page that is open, with what has changed."""
+        """Answer with the page or, for a page that is open, with its body if that has changed."""
         try:
             url = urlsplit(self.path)
         except ValueError:
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
-        if not self._may(parse_qs(url.query).get("token", [""])[0]):
+        if not self._is_allowed(parse_qs(url.query).get("token", [""])[0]):
             name = " or ".join(_LOOPBACK)
             self.send_error(
                 HTTPStatus.FORBIDDEN,
@@ -170,26 +152,27 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         try:
-            tag, page, part, running = self.server.content.look()
+            content = self.server.content()
         except RaytunerError as error:  # the folder is gone, say
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, explain=str(error))
             return
-        content = page if url.path == "/" else part
-        is_known = self.headers.get("If-None-Match") == tag and url.path == "/body"
-        self.send_response(HTTPStatus.NOT_MODIFIED if is_known else HTTPStatus.OK)
-        self.send_header("ETag", tag)
-        self.send_header("X-Study", "running" if running else "over")
+        answer = content.page if url.path == "/" else content.body
+        if url.path == "/body" and self.headers.get("If-None-Match") == content.tag:
+            self.send_response(HTTPStatus.NOT_MODIFIED)
+            answer = b""
+        else:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(answer)))
+        self.send_header("ETag", content.tag)
+        self.send_header("X-Study", "running" if content.running else "over")
         self.send_header("Cache-Control", "no-store")
         self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("X-Content-Type-Options", "nosniff")
-        if not is_known:
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if not is_known:
-            self.wfile.write(content)
+        self.wfile.write(answer)
 
-    def _may(self, token: str) -> bool:
+    def _is_allowed(self, token: str) -> bool:
         if self.server.token is not None:
             return hmac.compare_digest(token.encode(), self.server.token.encode())
         # Without a token, only under a name of this machine: a page from elsewhere could otherwise
@@ -201,4 +184,4 @@ class _Handler(BaseHTTPRequestHandler):
         return name in _LOOPBACK
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the terminal is the user's."""
+        """Print nothing: the terminal is the user's."""

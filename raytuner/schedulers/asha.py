@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from raytuner.errors import SettingError
-from raytuner.schedulers.base import Metric
-from raytuner.schedulers.rank import RankScheduler
+from raytuner.halving import Promotion, Stopping, SuccessiveHalving
+from raytuner.schedulers.rule_scheduler import RuleScheduler
+from raytuner.schedulers.settings import Metric
+
+_VARIANTS: dict[str, type[SuccessiveHalving]] = {"stopping": Stopping, "promotion": Promotion}
 
 
-class ASHAScheduler(RankScheduler):
+class ASHAScheduler(RuleScheduler):
     """Stops or pauses trials that are not among the best at a rung (ASHA).
 
-    Takes the place of `ray.tune.schedulers.ASHAScheduler`. Beside a searcher of this package it
-    tells it which trials were stopped early and why, and which are paused; it works with any other
-    searcher too.
+    Replaces `ray.tune.schedulers.ASHAScheduler`. Beside a raytuner searcher it records which trials
+    were stopped early and why, and which are paused; it works with any other searcher too.
 
-    - `type="stopping"` judges a trial when it reaches a rung, and stops it or lets it go on
+    - `variant="stopping"` judges a trial when it reaches a rung, and stops it or lets it go on
       (`raytuner.halving.Stopping`).
-    - `type="promotion"` pauses it there, which frees its GPU, and resumes the best from their
-      checkpoints (`raytuner.halving.Promotion`; Li et al. 2020, arXiv:1810.05934, Algorithm 2).
-      When a slot is free, the rungs are looked at from the highest to the lowest, and a new trial
-      starts if none has a trial to promote. A trial that is the next to go on when it reaches a
-      rung does so without a pause. Trials that still wait when no new one will come and nothing
-      runs are ended. A class must define `save_checkpoint` and `load_checkpoint`; a function must
-      pass a checkpoint to `tune.report` at each rung, and begin from `tune.get_checkpoint()`.
+    - `variant="promotion"` pauses it there, which frees its GPU, and resumes the best from their
+      checkpoints (`raytuner.halving.Promotion`). When a slot is free, a new trial starts only if no
+      rung has a trial to promote. A trial that is the next to go on when it reaches a rung does so
+      without a pause. Trials that still wait when no new one will come and nothing runs are ended.
+      A class must define `save_checkpoint` and `load_checkpoint`; a function must pass a checkpoint
+      to `tune.report` at each rung, and begin from `tune.get_checkpoint()`.
 
     A restored experiment (`Tuner.restore`) goes on with the rungs as they were: from the record
-    that a raytuner searcher keeps, or, with another searcher, from each trial's last report (which
-    is all that promotion needs; the stopping variant then lets a few more trials go on).
+    that a raytuner searcher keeps, or, with another searcher, from each trial's last report. That
+    is all that promotion needs; the stopping variant then knows no values at the rungs that a
+    trial has passed.
 
     Args:
         time_attr: Key of a report that says how much resource `t` the trial has spent; it must
@@ -42,12 +44,12 @@ class ASHAScheduler(RankScheduler):
         reduction_factor: About 1 in this many trials goes on at each rung, and the next rung is
             this many times further. A whole number of at least 2; defaults to 3.
         brackets: How many brackets; bracket b leaves out the b lowest rungs. Defaults to 1.
-        type: `"stopping"`, the default, or `"promotion"`.
+        variant: `"stopping"`, the default, or `"promotion"`.
         seed: Decides the brackets, with the trials' ids; None, the default, draws one.
 
     Raises:
-        SettingError: If a number or `type` is outside of what it may be.
-        MetricError: If metric, mode or time_attr cannot be one.
+        SettingError: A number or `variant` is out of its range.
+        MetricError: metric, mode or time_attr cannot be one.
 
     Note:
         A report without the metric is skipped, so a trial may validate every few epochs only. Ray
@@ -59,6 +61,8 @@ class ASHAScheduler(RankScheduler):
         'ASHA (stopping): 0 trials stopped early; rungs 1: 0 of 0 went on, 3: 0 of 0 went on'
     """
 
+    rule: SuccessiveHalving
+
     def __init__(
         self,
         time_attr: str = "training_iteration",
@@ -69,7 +73,7 @@ class ASHAScheduler(RankScheduler):
         reduction_factor: int = 3,
         brackets: int = 1,
         *,
-        type: str = "stopping",
+        variant: str = "stopping",
         seed: int | None = None,
     ) -> None:
         if brackets is None:
@@ -77,15 +81,14 @@ class ASHAScheduler(RankScheduler):
                 "brackets=None is not a whole number (an int) of at least 1; HyperBandScheduler has"
                 " all brackets"
             )
+        rule = rule_of(variant)(grace_period, max_t, reduction_factor, brackets, seed=seed)
         super().__init__(
-            "ASHA",
-            time_attr,
-            metric,
-            mode,
-            max_t,
-            grace_period,
-            reduction_factor,
-            brackets,
-            type,
-            seed,
+            rule, name=f"ASHA ({variant})", time_attr=time_attr, metric=metric, mode=mode
         )
+
+
+def rule_of(variant: str) -> type[SuccessiveHalving]:
+    """Return the rule of a variant; raise a SettingError for an unknown one."""
+    if variant not in tuple(_VARIANTS):
+        raise SettingError(f"variant={variant!r} is unknown; it must be 'stopping' or 'promotion'")
+    return _VARIANTS[variant]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from raytuner.schedulers.base import Metric
-from raytuner.schedulers.rank import RankScheduler
+from raytuner.halving import SuccessiveHalving
+from raytuner.schedulers.asha import rule_of
+from raytuner.schedulers.rule_scheduler import RuleScheduler
+from raytuner.schedulers.settings import Metric
 
 
-class HyperBandScheduler(RankScheduler):
+class HyperBandScheduler(RuleScheduler):
     """Hyperband, asynchronously: every bracket, and each of them successive halving on its own.
 
-    Takes the place of `ray.tune.schedulers.HyperBandScheduler`, which waits for each rung to fill,
-    and for ever when the last trial of a rung fails. Nothing waits for anything here.
+    Replaces `ray.tune.schedulers.HyperBandScheduler`, which waits for each rung to fill, and
+    forever when the last trial of a rung fails.
 
     Hyperband (Li et al. 2018, JMLR 18(185)) hedges against rungs that judge too early: bracket b
     leaves out the b lowest rungs, and the last has none, so that its trials are trained in full.
@@ -27,17 +29,19 @@ class HyperBandScheduler(RankScheduler):
         reduction_factor: About 1 in this many trials goes on at each rung, and the next rung is
             this many times further. A whole number of at least 2; defaults to 3.
         grace_period: The lowest rung of all, in the same units. Defaults to 1.
-        type: `"stopping"`, the default, or `"promotion"`; see `ASHAScheduler`.
+        variant: `"stopping"`, the default, or `"promotion"`; see `ASHAScheduler`.
         seed: Decides the brackets, with the trials' ids; None, the default, draws one.
 
     Raises:
-        SettingError: If a number or `type` is outside of what it may be.
-        MetricError: If metric, mode or time_attr cannot be one.
+        SettingError: A number or `variant` is out of its range.
+        MetricError: metric, mode or time_attr cannot be one.
 
     Example:
         >>> HyperBandScheduler(max_t=9).debug_string()  # doctest: +ELLIPSIS
         'HyperBand (stopping): 0 trials stopped early; rungs bracket 0 1: 0 of 0 went on, ...'
     """
+
+    rule: SuccessiveHalving
 
     def __init__(
         self,
@@ -48,18 +52,10 @@ class HyperBandScheduler(RankScheduler):
         reduction_factor: int = 3,
         *,
         grace_period: float = 1,
-        type: str = "stopping",
+        variant: str = "stopping",
         seed: int | None = None,
     ) -> None:
+        rule = rule_of(variant)(grace_period, max_t, reduction_factor, None, seed=seed)
         super().__init__(
-            "HyperBand",
-            time_attr,
-            metric,
-            mode,
-            max_t,
-            grace_period,
-            reduction_factor,
-            None,
-            type,
-            seed,
+            rule, name=f"HyperBand ({variant})", time_attr=time_attr, metric=metric, mode=mode
         )

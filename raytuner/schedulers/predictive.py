@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from raytuner.bayes import Forecaster
 from raytuner.halving import PredictiveStopping
-from raytuner.schedulers.base import Metric
-from raytuner.schedulers.forecasting import ForecastingScheduler
+from raytuner.schedulers.active import ActiveScheduler
+from raytuner.schedulers.forecasting import forecaster_for
+from raytuner.schedulers.rule_scheduler import RuleScheduler
+from raytuner.schedulers.settings import Metric
 
 
-class PredictiveTerminationScheduler(ForecastingScheduler):
-    """Stops a trial when it will hardly be the best at ``max_t``, by its curve and the others'.
+class PredictiveTerminationScheduler(RuleScheduler):
+    """Stops a trial when it will hardly be the best at `max_t`, by its curve and the others'.
 
     Whenever a trial's resource has doubled, a Gaussian process over configurations and learning
-    curves forecasts its value at ``max_t`` with its uncertainty (`raytuner.bayes.Forecaster`). A
-    trial whose chance to beat the best of the others is below ``least_chance`` ends. Where an early
-    value says little about the final one, the forecast knows: few trials are stopped then, while
-    successive halving stops its share at every rung. Beside `BoTorchSearch` it needs no wiring: it
-    forecasts from the record that the searcher keeps, and stops none until ``d + 1`` trials (at
-    least 5) have reported. Beside a searcher without such a record it stops by rank, the worse half
-    at each doubling; it warns of that, and the reasons of the trials that it stopped say it.
+    curves forecasts its value at `max_t` with its uncertainty (`raytuner.bayes.Forecaster`). A
+    trial whose chance to beat the best of the others is below `least_chance` ends. Where an early
+    value says little about the final one, the forecast is uncertain and few trials are stopped,
+    while successive halving stops its share at every rung.
+
+    Beside `BoTorchSearch` it forecasts from the searcher's record, and stops no trial until
+    `d + 1` trials (at least 5) have reported. Beside a searcher without a record it stops by rank,
+    the worse half at each doubling, and logs a warning.
 
     The criterion is that of T. Domhan et al. (2015), "Speeding Up Automatic Hyperparameter
     Optimization of Deep Neural Networks by Extrapolation of Learning Curves", IJCAI.
@@ -34,17 +38,19 @@ class PredictiveTerminationScheduler(ForecastingScheduler):
             to 0.05.
 
     Raises:
-        SettingError: If a number is outside of what it may be.
-        MetricError: If metric, mode or time_attr cannot be one.
+        SettingError: A number is out of its range.
+        MetricError: metric, mode or time_attr cannot be one.
 
     Note:
-        A forecast is computed where Ray asks for the decision, on its event loop: about a hundredth
-        of a second each, and longer when the surrogate's hyperparameters are fitted again.
+        A forecast is computed on Ray's event loop: about a hundredth of a second each, and longer
+        when the surrogate's hyperparameters are fitted again.
 
     Example:
         >>> PredictiveTerminationScheduler(max_t=4).debug_string()  # doctest: +ELLIPSIS
         'Predictive termination: 0 trials stopped early; rungs 1: 0 of 0 went on, 2: 0 of 0 ...'
     """
+
+    rule: PredictiveStopping
 
     def __init__(
         self,
@@ -56,28 +62,20 @@ class PredictiveTerminationScheduler(ForecastingScheduler):
         *,
         least_chance: float = 0.05,
     ) -> None:
-        self._halving = PredictiveStopping(
-            least_chance=least_chance, grace_period=grace_period, max_t=max_t
-        )
+        rule = PredictiveStopping(least_chance=least_chance, grace_period=grace_period, max_t=max_t)
+        self._forecaster: Forecaster | None = None
         super().__init__(
-            self._halving,
-            by_rank="stops",
-            name="Predictive termination",
-            time_attr=time_attr,
-            metric=metric,
-            mode=mode,
+            rule, name="Predictive termination", time_attr=time_attr, metric=metric, mode=mode
         )
 
-    @property
-    def halving(self) -> PredictiveStopping:
-        """Rungs and verdicts, to read. With mode `"min"` its values are negated."""
-        return self._halving
-
-    def _begin_to_forecast(self) -> None:
-        self._halving.predict = self._chance
+    def _begin(self, active: ActiveScheduler) -> None:
+        self._forecaster = forecaster_for(active, type(self).__name__, "stops")
+        self.rule.predict = None if self._forecaster is None else self._chance
 
     def _chance(self, trial_id: str) -> float | None:
         """See `raytuner.halving.predictive.Predict`."""
-        forecaster, snapshot = self._known()
-        forecast = forecaster(snapshot, trial_id)
+        assert self._active is not None
+        assert self._active.partner is not None
+        assert self._forecaster is not None
+        forecast = self._forecaster(self._active.partner.history.snapshot(), trial_id)
         return None if forecast is None else forecast.chance

@@ -1,9 +1,7 @@
-"""Where trials are that something befell: their driver was killed, or their own process.
+"""Bring trials to where the searcher's table says they are, after a crash or a lost process.
 
-Ray saves an experiment every ten seconds or less often. Restored, trials begin again from where
-they were at the time, those that ended since among them. A raytuner searcher's record knows better.
-
-And a trial whose node is lost has failed, to Ray, unless the user has said how often it may.
+Ray saves an experiment every ten seconds or less often. A restored trial begins again from its
+state at that time, even if it has ended since. The table of a raytuner searcher knows more.
 """
 
 from __future__ import annotations
@@ -15,17 +13,20 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from raytuner.controller.active_trials import ActiveTrials
+from raytuner.controller.recorder import last_checkpoint
 from raytuner.controller.restored import give_checkpoint, set_trial_count
 from raytuner.controller.retries import make_resilient, take_retry
 from raytuner.controller.search_layers import count_out
-from raytuner.schedulers.partner import ProgressKeeper, RetryListener, innermost_searcher
+from raytuner.history import TrialState
+from raytuner.schedulers.partner import SearchPartner, find_partner
 
 
 class RestoringScheduler(FIFOScheduler):
     """Runs all trials in full, in the order in which they come, and none of them twice.
 
-    Ray's default scheduler, but for restored experiments and for errors that are no trial's own,
-    and at the same pace after many trials. Nothing is paused here.
+    Ray's default scheduler, with two additions: restored trials continue where they were, and
+    errors that are not a trial's own do not count. Its pace does not depend on how many trials
+    there were. Nothing is paused.
     """
 
     def __init__(self) -> None:
@@ -36,79 +37,80 @@ class RestoringScheduler(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Bring a restored trial to where it was. A retry comes here again."""
-        go_on(tune_controller, trial)
+        let_retry(tune_controller, trial)
         self._added.add(trial.trial_id)
         if not bring_up_to_date(tune_controller, trial) and trial.status == Trial.PENDING:
             self._slots.enter(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The first that is pending."""
+        """Return the first trial that is pending."""
         self._roll_call.take(tune_controller, self._added)
         return self._slots.first_pending()
 
 
-def go_on(tune_controller: Any, trial: Trial) -> None:
-    """Let a trial that is added go on from now on whenever it is not to blame for its error.
+def let_retry(tune_controller: Any, trial: Trial) -> None:
+    """Let a trial that is added go on after errors that are not its own.
 
-    See :mod:`raytuner.controller.retries`. The searcher notes it where that has just happened.
+    If it has just been retried for one (:mod:`raytuner.controller.retries`), note that in the
+    searcher's table.
     """
     make_resilient(trial)
-    if (again := take_retry(trial)) is None:
-        return
-    searcher = innermost_searcher(tune_controller)
-    if isinstance(searcher, RetryListener):
-        what, count = again
-        searcher.on_trial_retried(what, trial.trial_id, count)
+    if (retry := take_retry(trial)) is not None:
+        cause, count = retry
+        if (partner := find_partner(tune_controller)) is not None:
+            note_retry(partner, cause, trial.trial_id, count)
+
+
+def note_retry(partner: SearchPartner, cause: str, trial_id: str, count: int) -> None:
+    """Record that a trial was retried for a cause for the `count`-th time."""
+    table = partner.history
+    table.set_meta(cause, {**table.get_meta(cause, {}), trial_id: count})
 
 
 class RollCall:
-    """Tells the searcher and its generator, before the first trial runs, which trials there are.
+    """Tells the searcher, before the first trial runs, which trials Ray has.
 
-    What Ray saves of an experiment is several files. Where a machine was lost between two of them,
-    its searcher may know of trials that Ray does not: nobody runs them. And Ray counts the trials
-    that it has asked for in another file than it keeps them in: it would run fewer or more.
+    Ray saves an experiment in several files. If a machine was lost between two of them, the
+    searcher may know trials that Ray does not, and Ray's count of trials may be wrong.
     """
 
     def __init__(self) -> None:
         self._is_over = False
 
     def take(self, tune_controller: Any, known: Container[str]) -> None:
-        """At each turn, with all trials that were added; the first time counts."""
-        if self._is_over:
-            return
-        self._is_over = True
-        searcher = innermost_searcher(tune_controller)
-        if isinstance(searcher, ProgressKeeper):
-            searcher.end_unknown(known)
-        set_trial_count(tune_controller.search_alg, len(tune_controller.get_trials()))
+        """Called at each turn with the ids of all trials that were added; acts the first time."""
+        if not self._is_over:
+            self._is_over = True
+            if (partner := find_partner(tune_controller)) is not None:
+                partner.remove_lost(known)
+            set_trial_count(tune_controller.search_alg, len(tune_controller.get_trials()))
 
 
 def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:
-    """Bring a restored trial to where the searcher's record says it was.
+    """Bring a restored trial to where the searcher's table says it was.
 
-    It goes on from its last checkpoint, or is over, with its last result. Only in ``on_trial_add``,
-    before Ray has entered the trial anywhere, can it be told so.
-
-    Args:
-        tune_controller: Ray's controller.
-        trial: The trial that is added, new or restored.
+    It goes on from its last checkpoint; or it is over, with its last result. Call this only in
+    `on_trial_add`, before Ray has entered the trial anywhere.
 
     Returns:
-        Whether it is over.
+        Whether the trial is over.
     """
-    searcher = innermost_searcher(tune_controller)
-    if trial.status != Trial.PENDING or not isinstance(searcher, ProgressKeeper):
+    partner = find_partner(tune_controller)
+    if trial.status != Trial.PENDING or partner is None:
         return False
-    progress = searcher.last_checkpoint(trial.trial_id) or {}
-    end = searcher.end_again(trial.trial_id)
-    report = {} if end is None else end.report
-    if progress:
-        give_checkpoint(trial, {**trial.last_result, **progress, **report})
-    if end is None:
+    trial_id, is_over, table = trial.trial_id, partner.had_ended(trial.trial_id), partner.history
+    checkpoint = last_checkpoint(table, trial_id)
+    result = {**trial.last_result, **checkpoint}
+    last = table.last(trial_id) if is_over else None
+    if last is not None:
+        result |= {table.time_attr: last[0], **table.metrics_at(trial_id, last[0])}
+    if checkpoint:
+        give_checkpoint(trial, result)
+    if not is_over:
         return False
-    if report:
-        result = {**trial.last_result, **progress, **report, "done": True}
-        trial.update_last_result(result)  # type: ignore[no-untyped-call]
-    trial.set_status(Trial.ERROR if end.failed else Trial.TERMINATED)  # type: ignore[no-untyped-call]
-    count_out(tune_controller.search_alg, trial.trial_id)
+    if last is not None:
+        trial.update_last_result({**result, "done": True})  # type: ignore[no-untyped-call]
+    failed = table[trial_id].state is TrialState.FAILED
+    trial.set_status(Trial.ERROR if failed else Trial.TERMINATED)  # type: ignore[no-untyped-call]
+    count_out(tune_controller.search_alg, trial_id)
     return True

@@ -35,8 +35,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytuner.bayes import SobolProposer
+from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.proposer import Proposal
-from raytuner.bayes.seen import Seen
 from raytuner.history import History, Origin, TrialState
 from raytuner.search.mirror import Request, Setup
 from raytuner.search.process import Process, ProcessDied, ProposerFailed
@@ -145,7 +145,7 @@ class Background:
             self._bury(death)
 
     def take(
-        self, history: History, used: Seen, *, free: int, slots: int | None, alone: bool
+        self, history: History, used: ExclusionList, *, free: int, slots: int | None, alone: bool
     ) -> Proposal | None:
         """The newest proposal in stock, else a quasi-random one; see :meth:`Proposals.take`.
 
@@ -187,7 +187,7 @@ class Background:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _first(self, history: History, used: Seen) -> _Ready | None:
+    def _first(self, history: History, used: ExclusionList) -> _Ready | None:
         """Return the first proposal in stock, and drop those that are used by now."""
         encode = history.space.encode
         while self._stock and not used.new(encode([self._stock[0].proposal.config]))[0]:
@@ -195,7 +195,7 @@ class Background:
         return self._stock[0] if self._stock else None
 
     def _hand_out(
-        self, history: History, used: Seen, ready: _Ready | None, is_fresh: bool
+        self, history: History, used: ExclusionList, ready: _Ready | None, is_fresh: bool
     ) -> Proposal:
         self._handed_out += 1
         if self._process is not None:
@@ -400,7 +400,7 @@ class Background:
             now - self._started_at,
         )
 
-    def _quasi_random(self, history: History, used: Seen) -> Proposal:
+    def _quasi_random(self, history: History, used: ExclusionList) -> Proposal:
         # Telling takes time, so it is told of the record only where it cannot do without.
         if self._sobol is not None:
             (proposal,) = self._sobol.ask(1)

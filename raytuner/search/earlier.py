@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from raytuner.bayes.dataset import dataset
-from raytuner.bayes.earlier import Task
+from raytuner.bayes.transfer import Task
 from raytuner.errors import ConfigError, MetricError
 from raytuner.history import Goal, Snapshot, TrialState
 from raytuner.search.earlier_study import EarlierStudy, Ran
 from raytuner.space import ABSENT, Column, Domain, Space
 from raytuner.space.choices import is_number, same
-from raytuner.space.spec import path_name
+from raytuner.space.template import path_name
 
 logger = logging.getLogger(__name__)
 

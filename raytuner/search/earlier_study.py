@@ -15,7 +15,7 @@ from raytuner.history import History, Trial, TrialState
 from raytuner.search.restore import record_in
 from raytuner.space import value_at
 from raytuner.space.choices import is_number
-from raytuner.space.spec import path_name
+from raytuner.space.template import path_name
 
 _PREFIX = "config/"
 _MISSING = object()

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from raytuner.bayes import BayesProposer, Proposer, SobolProposer
 from raytuner.bayes.belief import Belief, Beliefs
-from raytuner.bayes.design import Design
-from raytuner.bayes.earlier import Task, best_in_turn
-from raytuner.bayes.strategies import strategy
+from raytuner.bayes.strategies import Strategy
+from raytuner.bayes.transfer import Task, best_in_turn
 from raytuner.space import Space
 
 
@@ -29,13 +28,13 @@ class BayesFactory:
     def __call__(self, space: Space, seed: int | None) -> BayesProposer:
         """The proposer."""
         return BayesProposer(
-            space, seed, n_initial=self.n_initial, earlier=self.earlier, beliefs=self.beliefs
+            space, seed, n_initial=self.n_initial, tasks=self.earlier, beliefs=self.beliefs
         )
 
     def design(self, space: Space, seed: int | None) -> SobolProposer:
         """What stands in where it has no proposal ready."""
         beliefs = Beliefs(space, self.beliefs) if self.beliefs else None
-        return Design(space, seed, best_in_turn(self.earlier), beliefs)
+        return SobolProposer(space, seed, first=best_in_turn(self.earlier), beliefs=beliefs)
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,13 @@ class StrategyFactory:
     """Makes the proposer of a strategy.
 
     Attributes:
-        name: The strategy's.
+        strategy: The strategy itself, since another process may not know its name.
         n_initial: As for :class:`BayesProposer`.
     """
 
-    name: str
+    strategy: Strategy
     n_initial: int | None
 
     def __call__(self, space: Space, seed: int | None) -> Proposer:
         """The proposer."""
-        return strategy(self.name).make(space, seed, self.n_initial)
+        return self.strategy.make(space, seed, self.n_initial)

@@ -12,7 +12,7 @@ from raytuner.errors import ConfigError, SettingError
 from raytuner.history import History, Origin, TrialState
 from raytuner.search.evaluated import Evaluated, completed
 from raytuner.space import Config, Space, value_at
-from raytuner.space.space import like
+from raytuner.space.template import like
 
 _MISSING = object()
 
@@ -163,7 +163,7 @@ def _encoded(space: Space, point: Mapping[str, Any]) -> np.ndarray:
         pass  # it leaves something out
     x = np.full(space.dim, np.nan)
     try:
-        flat = space.unfolded(point, "anything")
+        flat = space.unfolded(point)
     except ConfigError:
         return x
     for j, column in enumerate(space.columns):

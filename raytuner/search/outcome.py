@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ray.air.constants import TRAINING_ITERATION
 
-from raytuner.errors import MetricError, RaytunerWarning
+from raytuner.controller.recorder import never_reported, not_finite
+from raytuner.controller.report import lacking, own_keys, read_metrics, read_number
+from raytuner.errors import MetricError
 from raytuner.history import History, TrialState
-from raytuner.ray_report import (
-    lacking,
-    never_reported,
-    own_keys,
-    read_further,
-    read_metrics,
-    read_number,
-    resource_of,
-)
 
 
 @dataclass(frozen=True)
@@ -30,9 +21,8 @@ class Outcome:
     Attributes:
         error: Ray says that it failed.
         result: Its last report, flattened; None if Ray gives none.
-        stopped: Why a raytuner scheduler stopped it, if it did.
         invalid: Why its reports cannot be used or what its training raised, if known.
-        has_scheduler: Whether a raytuner scheduler is there to say which trials it stops.
+        has_scheduler: Whether a raytuner scheduler is there, which records its own stops.
         heard_at: The t of the last report that came through ``on_trial_result`` since this process
             began, with the metric or without; None if none did.
         keys: The metrics of its reports that lacked the metric.
@@ -40,7 +30,6 @@ class Outcome:
 
     error: bool
     result: Mapping[str, Any] | None
-    stopped: str | None = None
     invalid: str | None = None
     has_scheduler: bool = False
     heard_at: float | None = None
@@ -58,9 +47,10 @@ def ending(
 
     - FAILED: an error, a report that cannot be used, no report with the metric, NaN or an infinity
       at the end (except in a cost or a standard error, which are then unknown).
-    - STOPPED_EARLY: a raytuner scheduler said so; or, beside another scheduler, the result is new
-      and its t is below ``max_t`` (below the largest t any trial reached, if ``max_t`` is unknown:
-      see :func:`correct`); or the trial was stopped while it waited, after it had reported.
+    - STOPPED_EARLY: beside a scheduler that is not raytuner's, the result is new and its t is below
+      ``max_t`` (below the largest t any trial reached, if ``max_t`` is unknown: see
+      :func:`correct`); or the trial was stopped while it waited, after it had reported. A raytuner
+      scheduler writes its own stops into the record.
     - REMOVED: it was stopped before it reported.
     - COMPLETED: everything else. The mean of several trials, which Ray's ``Repeater`` passes on,
       is COMPLETED too: it has the metric and none of Ray's own keys.
@@ -75,7 +65,7 @@ def ending(
     if outcome.result is None:
         if last is None:
             return TrialState.REMOVED, "stopped before it reported", None
-        return TrialState.STOPPED_EARLY, outcome.stopped or "stopped while it waited", None
+        return TrialState.STOPPED_EARLY, "stopped while it waited", None
     if missing and last is None:
         return TrialState.FAILED, never_reported(missing, {*outcome.keys, *own_keys(result)}), None
     known = outcome.heard_at if outcome.heard_at is not None else last and last[0]
@@ -90,17 +80,13 @@ def ending(
             keys = {*outcome.keys, *own_keys(result)}
             reason = never_reported([history.time_attr], keys, role="time_attr")
             return TrialState.FAILED, reason, None
-        report = None if missing else (t, read_metrics(result, goal.required, goal.optional))
+        report = None if missing else (t, read_metrics(result, goal))
     except MetricError as error:
         if last is not None:  # the last report alone is bad
             return TrialState.COMPLETED, "", None
         return TrialState.FAILED, f"it ended without a report: {error}", None
-    if report is not None:
-        odd = [name for name in goal.required if not math.isfinite(report[1][name])]
-        if odd:
-            return TrialState.FAILED, f"{odd[0]} is {report[1][odd[0]]} at its end", report
-    if outcome.stopped is not None:
-        return TrialState.STOPPED_EARLY, outcome.stopped, report
+    if report is not None and (odd := not_finite(history, report[1])):
+        return TrialState.FAILED, odd, report
     if outcome.heard_at is not None:
         is_new = outcome.heard_at != t
     else:  # nothing since a restore: the record knows what came before
@@ -110,35 +96,6 @@ def ending(
     if t < (history.largest_t() if history.max_t is None else history.max_t):
         return TrialState.STOPPED_EARLY, _stopped_at(t), report
     return TrialState.COMPLETED, _FURTHEST if history.max_t is None else "", report
-
-
-def record(history: History, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:
-    """Enter a report into the record. Warn once of a cost or standard error that is not known."""
-    for name, what in history.goal.unusable(metrics).items():
-        if name in history.warned_of:
-            continue
-        history.warned_of.add(name)
-        if name in metrics:
-            problem = (
-                f"reported the {what} {name!r} as {metrics[name]}; it must be a finite number of 0"
-                " or more. This value is ignored, and so are others like it"
-            )
-        else:
-            problem = (
-                f"reported no {what}: {name!r} is not in its report. Such a trial counts as if all"
-                f" had the same {what}"
-            )
-        warnings.warn(f"trial {trial_id} {problem}", RaytunerWarning, stacklevel=3)
-    others = {name: value for name, value in metrics.items() if name != history.metric}
-    history.report(trial_id, t, metrics[history.metric], others)
-
-
-def keep(history: History, trial_id: str, result: Mapping[str, Any]) -> None:
-    """Keep the numbers of a report that the search does not need, as far as they can be read."""
-    t = resource_of(result, history.time_attr)
-    if t is not None:
-        needed = (*history.goal.metrics, history.time_attr)
-        history.keep(trial_id, t, read_further(result, needed))
 
 
 def correct(history: History) -> None:

@@ -13,8 +13,7 @@ from raytuner.history import History
 from raytuner.search.tune_space import is_grid_search
 from raytuner.space import Config
 from raytuner.space.lookalikes import advice_on, lookalikes
-from raytuner.space.options import OPTION
-from raytuner.space.spec import Path, path_name
+from raytuner.space.template import OPTION, Path, path_name
 
 GRIDS = "grid_search"
 """Under this key the record has the names of hyperparameters with ``tune.grid_search``."""

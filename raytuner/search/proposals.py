@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.proposer import Proposal
-from raytuner.bayes.seen import Seen
 from raytuner.history import History
 from raytuner.search.mirror import Setup
 
@@ -23,7 +23,7 @@ class Proposals(Protocol):
         """
 
     def take(
-        self, history: History, used: Seen, *, free: int, slots: int | None, alone: bool
+        self, history: History, used: ExclusionList, *, free: int, slots: int | None, alone: bool
     ) -> Proposal | None:
         """A configuration that is not used, to be handed out now.
 
@@ -58,7 +58,7 @@ class InsideSuggest:
         """Nothing happens in between."""
 
     def take(
-        self, history: History, used: Seen, *, free: int, slots: int | None, alone: bool
+        self, history: History, used: ExclusionList, *, free: int, slots: int | None, alone: bool
     ) -> Proposal:
         """The best configuration for all that is known now."""
         self._proposer.tell(history.snapshot())

@@ -11,8 +11,8 @@ from typing import Any
 
 from ray.tune.search import Repeater, Searcher
 
+from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.proposer import Proposal
-from raytuner.bayes.seen import Seen
 from raytuner.errors import ConfigError, SettingError
 from raytuner.history import History, Origin, TrialState
 from raytuner.search.botorch_search import BoTorchSearch
@@ -59,7 +59,7 @@ class Recorded(BoTorchSearch):
                 " bound as max_concurrent_trials"
             )
         super().__init__(strategy="random", background=False, time_attr=time_attr, max_t=max_t)
-        self._theirs = _Theirs(searcher)
+        self._theirs = self._proposals = _Theirs(searcher)
 
     @property
     def name(self) -> str:
@@ -149,9 +149,6 @@ class Recorded(BoTorchSearch):
                 file.write_bytes(base64.b64decode(state))
                 self._theirs.searcher.restore(str(file))
 
-    def _source(self) -> _Theirs:
-        return self._theirs
-
 
 class _Theirs:
     """The other searcher as a source of proposals (:class:`raytuner.search.proposals.Proposals`).
@@ -169,7 +166,7 @@ class _Theirs:
         """Do nothing: the other searcher is asked in :meth:`take`."""
 
     def take(
-        self, history: History, used: Seen, *, free: int, slots: int | None, alone: bool
+        self, history: History, used: ExclusionList, *, free: int, slots: int | None, alone: bool
     ) -> Proposal | None:
         """Ask the other searcher; None if it has no proposal now, or has finished."""
         found: Any = self.searcher.suggest(self.trial_id)

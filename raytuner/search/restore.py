@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 from raytuner.errors import HistoryError
 from raytuner.folders import Folder, RemoteFolder
@@ -71,71 +70,78 @@ FIRST = "first_of_run"
 _SAVED = "searcher-state-*.pkl"
 
 
-class LateEnd(NamedTuple):
-    """How a trial ended after Ray had last saved it.
+@dataclass
+class RestoredTrials:
+    """Trials whose state Ray may not know, as it saved the experiment before.
 
     Attributes:
-        failed: Whether it had failed.
-        report: What of its last report is on record: the ``time_attr`` and the metrics.
+        ended: Trials that had ended since. Ray may run them again.
+        begun: Trials that had begun since. Ray may know them after all: its state is in several
+            files, and a machine may be lost between two of them.
+        failed: Trials that had failed before. `Tuner.restore` may run them again.
     """
 
-    failed: bool
-    report: Mapping[str, float]
+    ended: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
 
+    def take(self, trial_id: str) -> bool:
+        """Return whether Ray runs a trial again that had ended or been lost. Asked once."""
+        is_known = False
+        for trials in (self.ended, self.begun, self.failed):
+            is_known |= trial_id in trials
+            trials.discard(trial_id)
+        return is_known
 
-class Reconciled(NamedTuple):
-    """A record to continue from, and where it and Ray's state may differ.
-
-    Attributes:
-        history: The record.
-        ended: Trials that had ended since Ray's state was saved.
-        begun: Trials that had begun since then. They count as REMOVED, unless Ray has them after
-            all: its state is of several files, and a machine may be lost between two of them.
-    """
-
-    history: History
-    ended: frozenset[str] = frozenset()
-    begun: frozenset[str] = frozenset()
+    def take_ended(self, trial_id: str) -> bool:
+        """Return whether a trial had ended that Ray is about to run again. Asked once."""
+        has_ended = trial_id in self.ended
+        self.ended.discard(trial_id)
+        return has_ended
 
 
 def reconciled(
-    saved_path: Path, space: Space | None, behind: RemoteFolder | None = None
-) -> Reconciled:
-    """The record to continue from, and the trials of which it knows an end that Ray does not.
+    saved_path: Path, space: Space | None, uploaded: RemoteFolder | None = None
+) -> tuple[History, RestoredTrials]:
+    """Return the record to continue from, and the trials whose state Ray may not know.
 
-    Ray saves the experiment from time to time; the record is written as things happen. After a kill
-    the record knows more than Ray does, and Ray runs again what it does not know to have ended:
+    Ray saves the experiment from time to time, and the record is written as things happen. After a
+    kill the record knows more than Ray does:
 
-    - A trial that Ray's state holds as live goes on, if it had not ended; its values stay, and the
+    - A trial that is live in Ray's state goes on if it had not ended. Its values stay, and the
       iterations that it repeats are recorded once.
-    - One that had ended since stays so, unless Ray runs it all the same.
-    - A trial that Ray's state does not hold is lost to Ray: it keeps its values, and is REMOVED if
+    - A trial that had ended since then stays so, unless Ray runs it all the same.
+    - A trial that Ray's state does not have is lost to Ray. It keeps its values, and is REMOVED if
       it had not ended.
 
     Args:
         saved_path: The copy of the record that belongs to Ray's state.
         space: The search space, or None to rebuild it from the record.
-        behind: Where the live record is, if that is behind a URI.
+        uploaded: Where the live record is, if that is behind a URI.
 
     Returns:
-        With the live record where that is still to be found, else the saved copy, in memory. It is
-        written to a file again once the searcher knows one.
+        The live record if it can be found, else the saved copy; both in memory. It is written to a
+        file again once the searcher knows one.
     """
     saved = History.read(saved_path, space)
-    live = live_record(saved, space, behind=behind)
+    live = live_record(saved, space, uploaded=uploaded)
+    history, restored = live or saved, RestoredTrials()
+    for head in list(history.heads()):
+        if head.state is TrialState.FAILED:
+            restored.failed.add(head.trial_id)
     if live is None:
-        return Reconciled(saved)
-    known = {trial.trial_id: trial.state for trial in saved.trials}
-    ended, begun = set(), set()
-    for trial in live.trials:
-        state = known.get(trial.trial_id)
-        if state is None and trial.state.is_live:
-            live.end(trial.trial_id, TrialState.REMOVED, UNKNOWN_TO_RAY)
-            begun.add(trial.trial_id)
-        elif state is not None and state.is_live and not trial.state.is_live:
-            ended.add(trial.trial_id)
+        return saved, restored
+    known = {head.trial_id: head.state for head in saved.heads()}
+    for head in list(live.heads()):
+        state = known.get(head.trial_id)
+        if state is None and head.state.is_live:
+            live.end(head.trial_id, TrialState.REMOVED, UNKNOWN_TO_RAY)
+            restored.begun.add(head.trial_id)
+        elif state is not None and state.is_live and not head.state.is_live:
+            restored.ended.add(head.trial_id)
+    restored.failed -= restored.ended
     live.set_meta("proposer", saved.get_meta("proposer"))
-    return Reconciled(live, frozenset(ended), frozenset(begun))
+    return live, restored
 
 
 def counted(history: History) -> list[str]:
@@ -159,7 +165,7 @@ def live_record(
     saved: History,
     space: Space | None = None,
     *,
-    behind: RemoteFolder | None = None,
+    uploaded: RemoteFolder | None = None,
     opaque: bool = False,
 ) -> History | None:
     """The record that was being written when ``saved`` was; None if it is not to be found.
@@ -167,10 +173,10 @@ def live_record(
     Args:
         saved: What the searcher saved.
         space: As for :meth:`History.read`.
-        behind: Its folder, if it is behind a URI.
+        uploaded: Where it is, if it is behind a URI.
         opaque: As for :meth:`History.read`.
     """
-    path = behind or Path(saved.get_meta("live") or "")
+    path = uploaded or Path(saved.get_meta("live") or "")
     if isinstance(path, Path) and not path.is_file():
         return None
     try:

@@ -34,8 +34,7 @@ from raytuner.space import fidelity as space_fidelity
 from raytuner.space import when as space_when
 from raytuner.space.choices import is_number
 from raytuner.space.domains import is_monotone
-from raytuner.space.space import like
-from raytuner.space.spec import path_name
+from raytuner.space.template import like, path_name
 
 # Inside a Tuner, Ray replaces each `sample_from` by the tuple (this token, a hash) before a
 # searcher sees the space. Private to Ray (ray/tune/impl/placeholder.py); a test watches it.
@@ -200,7 +199,7 @@ def _translated(node: Any, path: Path) -> Any:
     if isinstance(node, When):
         return When(_translated(node.node, path), node.conditions)
     if isinstance(node, Fidelity):
-        return Fidelity(_translated(node.domain, path))
+        return Fidelity(_translated(node.node, path))
     if is_grid_search(node):
         return _choice(node["grid_search"], path, "tune.grid_search")
     if isinstance(node, Mapping):

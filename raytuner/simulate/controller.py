@@ -34,7 +34,6 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 from ray.tune.stopper import Stopper
 
-from raytuner.schedulers.partner import FidelityKeeper
 from raytuner.search import BoTorchSearch
 from raytuner.simulate import ray_private
 from raytuner.simulate.book import TrialBook, TrialsView
@@ -123,6 +122,10 @@ class VirtualController:
         counts = getattr(searcher, "proposal_counts", {})
         is_ours = isinstance(searcher, BoTorchSearch) and self._runs
         recorded = searcher.history.heads() if is_ours else ()
+
+        def is_full(trial_id: str) -> bool:
+            return not is_ours or searcher.history.is_full(searcher.history[trial_id])
+
         return self._log.frozen(
             list(self._runs.values()),
             self._workers,
@@ -132,7 +135,7 @@ class VirtualController:
             self._suggest,
             self._hooks,
             self._scheduling,
-            searcher.is_full if isinstance(searcher, FidelityKeeper) else lambda trial_id: True,
+            is_full,
             {head.trial_id: head.state for head in recorded},
         )
 

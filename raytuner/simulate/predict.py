@@ -16,7 +16,7 @@ from raytuner.history import History, Trial, TrialState
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, SCHEDULERS, make_scheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.again import begun_again
-from raytuner.search.botorch_search import DEFAULT_STRATEGY
+from raytuner.search.settings import DEFAULT_STRATEGY
 from raytuner.simulate.objective import Objective
 from raytuner.simulate.record import Simulation
 from raytuner.simulate.replay import Replay, recorded_seconds

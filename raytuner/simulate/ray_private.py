@@ -201,7 +201,9 @@ def max_pending_of(search_alg: SearchAlgorithm, workers: int) -> int:
 
 def schedule_of(scheduler: TrialScheduler) -> tuple[str, float | None]:
     """Return a scheduler's ``time_attr`` and full resource; Ray's have no public names."""
-    time_attr = getattr(scheduler, "_time_attr", None) or TRAINING_ITERATION
+    names = ("time_attr", "_time_attr")
+    found = (getattr(scheduler, name, None) for name in names)
+    time_attr = next((name for name in found if name), TRAINING_ITERATION)
     return time_attr, getattr(scheduler, "max_t", getattr(scheduler, "_max_t", None))
 
 

@@ -6,23 +6,13 @@ put it in a `Space` with the constraints that every configuration keeps, and `en
 between configurations and points of the unit cube.
 """
 
-from raytuner.space.conditions import When, when
 from raytuner.space.constraints import Constraint, Rule
-from raytuner.space.domains import (
-    LISTABLE_LEVELS,
-    Categorical,
-    Domain,
-    Float,
-    Integer,
-    Kind,
-    Normal,
-    Ordinal,
-)
-from raytuner.space.fidelity import Fidelity, fidelity
+from raytuner.space.cube import ABSENT, Column
+from raytuner.space.domains import LISTABLE_LEVELS, Categorical, Domain, Kind, Ordinal
 from raytuner.space.hull import differences, hull
-from raytuner.space.options import Options
-from raytuner.space.space import ABSENT, Column, Config, Space, value_at
-from raytuner.space.spec import Path
+from raytuner.space.numeric import Float, Integer, Normal
+from raytuner.space.space import Config, Space
+from raytuner.space.template import Fidelity, Options, Path, When, fidelity, value_at, when
 
 __all__ = [
     "ABSENT",

@@ -9,16 +9,14 @@ from typing import Any
 
 from raytuner.space.choices import is_number, is_primitive, shown, unwrap
 from raytuner.space.domains import Domain
-from raytuner.space.fidelity import Fidelity
-from raytuner.space.options import Options
-from raytuner.space.spec import Path, path_name
+from raytuner.space.template import Fidelity, Options, Path, path_name
 
 # Longer lists are data.
 _LONGEST = 50
 _SHOWN = 80  # characters of a value
 
 _PAIR = 2
-_LOW_HIGH = (("low", "high"), ("min", "max"), ("lower", "upper"))
+_BOUNDS = (("low", "high"), ("min", "max"), ("lower", "upper"))
 _VALUES = ("values", "choices", "options", "_value")
 _CALL = re.compile(r"([\w.]+\.)?q?(log)?(uniform|normal|randint|randn|choice|grid_search)\(.+\)")
 _LIBRARIES = ("optuna", "skopt", "hyperopt", "ConfigSpace", "nevergrad")
@@ -43,22 +41,21 @@ def lookalikes(template: Any) -> dict[str, str]:
 
 
 def advice_on(found: Mapping[str, str]) -> str:
-    """Return the message about some :func:`lookalikes`."""
+    """Return the message about some `lookalikes`."""
     each = "; ".join(f"{name} is {what}" for name, what in found.items())
     return (
-        f"some values look like hyperparameters but are constants, which every trial gets as they"
-        f' are: {each}. (In a study\'s file: {{ type = "choice", values = [...] }} or'
-        f' {{ type = "float", low = ..., high = ... }}.) If a value is meant as a constant, write'
-        f" tune.choice([value])"
+        "some values look like hyperparameters but are constants, which every trial gets"
+        f' unchanged: {each}. (In a study\'s file: {{ type = "choice", values = [...] }} or'
+        ' { type = "float", low = ..., high = ... }.) For a constant, write tune.choice([value])'
     )
 
 
 def _found(node: Any, path: Path) -> Iterator[tuple[Path, Any, str]]:
-    if hasattr(node, "node"):  # a condition's
-        yield from _found(node.node, path)
-        return
     is_grid = isinstance(node, Mapping) and list(node) == ["grid_search"]
     if is_grid or isinstance(node, Domain | Fidelity | Options):
+        return
+    if hasattr(node, "node"):  # a condition's
+        yield from _found(node.node, path)
         return
     advice = _advice(node)
     if advice is not None and path:
@@ -73,68 +70,63 @@ def _found(node: Any, path: Path) -> Iterator[tuple[Path, Any, str]]:
 
 def _advice(node: Any) -> str | None:
     """Return how to search a value; None if it looks like a constant."""
-    if isinstance(node, Mapping):
-        if not all(is_primitive(v) or _values(v) for v in node.values()):
-            return None
-        bounds = next((pair for pair in _LOW_HIGH if all(is_number(node.get(k)) for k in pair)), ())
-        if bounds:
-            return _for_range(*(node[key] for key in bounds))
-        values = next((node[key] for key in _VALUES if isinstance(node.get(key), list)), None)
-        return None if values is None else f"to search it, write tune.choice({_shown(values)})"
-    if isinstance(node, str):
-        return "to search it, write it without quotes" if _CALL.fullmatch(node.strip()) else None
     if isinstance(node, FunctionType):
         is_lambda = node.__name__ == "<lambda>"
         return "Ray does not call it: compute the value in the trainable" if is_lambda else None
-    if hasattr(node, "ppf") or hasattr(node, "rvs") or _library(node) in _LIBRARIES:
+    law = _law(node)
+    return None if law is None else f"to search it, write {law}"
+
+
+def _law(node: Any) -> str | None:
+    """Return the call that makes a hyperparameter of a value; None if it looks like a constant."""
+    if isinstance(node, str):
+        return "it without quotes" if _CALL.fullmatch(node.strip()) else None
+    if isinstance(node, Mapping):
+        if not all(is_primitive(v) or _values(v) for v in node.values()):
+            return None
+        for keys in _BOUNDS:
+            if all(is_number(node.get(key)) for key in keys):
+                return _range(*(node[key] for key in keys))
+        lists = (node[key] for key in _VALUES if isinstance(node.get(key), list))
+        return next((f"tune.choice({_shown(values)})" for values in lists), None)
+    library = type(node).__module__.partition(".")[0]
+    if hasattr(node, "ppf") or hasattr(node, "rvs") or library in _LIBRARIES:
         return (
-            "to search it, write tune.uniform, tune.loguniform, tune.randint or tune.choice (or"
-            " translate the whole space: raytuner.integrations)"
+            "tune.uniform, tune.loguniform, tune.randint or tune.choice (or translate the whole"
+            " space: raytuner.integrations)"
         )
     values = _values(node)
     if values is None:
         return None
-    numbers = all(is_number(value) for value in values)
-    if len(values) == _PAIR and numbers and values[0] < values[1]:
-        return f"{_for_range(*values)} or tune.choice({values!r})"
-    is_range = len(values) > _PAIR and all(map(is_number, values[:_PAIR])) and not numbers
-    if isinstance(node, tuple) and is_range and isinstance(values[2], str):
-        log = "log" in values[2]
-        return f"to search it, write tune.{'log' if log else ''}uniform({values[0]}, {values[1]})"
-    if isinstance(node, tuple) and not numbers:
+    if all(map(is_number, values)):
+        choice = f"tune.choice({_shown(values)})"
+        is_range = len(values) == _PAIR and values[0] < values[1]
+        return f"{_range(*values)} or {choice}" if is_range else choice
+    if not isinstance(node, tuple):
+        return f"tune.choice({_shown(values)})"
+    *bounds, name = values
+    if len(bounds) != _PAIR or not all(map(is_number, bounds)) or not isinstance(name, str):
         return None
-    return f"to search it, write tune.choice({_shown(values)})"
+    return f"tune.{'log' if 'log' in name else ''}uniform({bounds[0]}, {bounds[1]})"
 
 
-def _for_range(low: Any, high: Any) -> str:
-    if isinstance(low, int) and isinstance(high, int):
-        return f"to search it, write tune.randint({low}, {high + 1})"
-    return f"to search it, write tune.uniform({low}, {high})"
+def _range(low: Any, high: Any) -> str:
+    whole = isinstance(low, int) and isinstance(high, int)
+    return f"tune.randint({low}, {high + 1})" if whole else f"tune.uniform({low}, {high})"
 
 
 def _values(node: Any) -> list[Any] | None:
     """Return the plain values of a list, tuple, range, set or array, if all differ; else None."""
-    if hasattr(node, "tolist") and getattr(node, "shape", None) is not None:
-        if len(node.shape) != 1 or node.shape[0] > _LONGEST:
-            return None
-        node = node.tolist()
+    if hasattr(node, "tolist") and len(getattr(node, "shape", ())) == 1:
+        node = node.tolist() if node.shape[0] <= _LONGEST else None
     if not isinstance(node, list | tuple | range | set | frozenset):
         return None
     if not _PAIR <= len(node) <= _LONGEST:
         return None
     values = [unwrap(value) for value in node]
-    plain = all(_is_plain(value) for value in values)
-    return values if plain and len({repr(value) for value in values}) == len(values) else None
-
-
-def _is_plain(value: Any) -> bool:
-    return is_primitive(value) or (
-        isinstance(value, list | tuple) and all(is_primitive(unwrap(item)) for item in value)
-    )
-
-
-def _library(node: Any) -> str:
-    return type(node).__module__.partition(".")[0]
+    parts = [part for v in values for part in (v if isinstance(v, list | tuple) else [v])]
+    plain = all(is_primitive(unwrap(part)) for part in parts)
+    return values if plain and len(set(map(repr, values))) == len(values) else None
 
 
 def _shown(value: Any) -> str:

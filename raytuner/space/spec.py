@@ -8,13 +8,13 @@ A table with a string `type` is a hyperparameter:
     opt      = { type = "choice", values = ["sgd", "adam"] }
     batch    = { type = "ordinal", values = [32, 64, 256] }
 
-Any other table is a group of such, any other value a constant, and a list may hold all of these.
-One that is a fidelity (see `raytuner.space.fidelity`) says so:
+Any other table is a group, any other value a constant, and a list may hold all of these. A
+fidelity (see `raytuner.space.fidelity`) has one field more:
 
     width    = { type = "int", low = 16, high = 256, fidelity = true }
 
-What exists only beside certain values of others says so (see `raytuner.space.when`); a group or a
-constant does in a table of type "when":
+So has a hyperparameter under conditions (see `raytuner.space.when`). For a group or a constant
+there is the type "when":
 
     momentum = { type = "float", low = 0, high = 1, when = { opt = "sgd" } }
     adam     = { type = "when", of = { beta = { ... } }, when = { opt = ["adam", "adamw"] } }
@@ -23,7 +23,7 @@ A choice between parts, some of which hold hyperparameters of their own:
 
     dropout  = { type = "options", of = [0, { type = "float", low = 0.1, high = 0.5 }] }
 
-Written so because TOML and JSON have no other way:
+What TOML and JSON cannot say otherwise:
 
     { type = "constant", value = ... }    as it stands; for a string under the key "type"
     { type = "literal", value = "None" }  a Python literal: None, bytes, a set; inf and nan too
@@ -49,51 +49,45 @@ from typing import Any
 
 from raytuner.errors import SpaceError
 from raytuner.space.choices import is_primitive, same, shown, unwrap
-from raytuner.space.conditions import When, when
-from raytuner.space.domains import Categorical, Domain, Float, Integer, Normal, Ordinal
-from raytuner.space.fidelity import Fidelity, fidelity
-from raytuner.space.options import Options
+from raytuner.space.domains import Categorical, Domain, Listed, Ordinal
+from raytuner.space.numeric import Float, Integer, Normal
+from raytuner.space.template import Fidelity, Options, Path, When, fidelity, path_name, when
 
-Path = tuple[str | int, ...]
-
-# type -> domain, fields in the order that it takes them, the required ones first; optional fields.
-_DOMAINS: dict[str, tuple[Callable[..., Domain], tuple[str, ...], tuple[str, ...]]] = {
-    "float": (Float, ("low", "high"), ("log", "step")),
-    "int": (Integer, ("low", "high"), ("log", "step")),
-    "normal": (Normal, (), ("mean", "sd", "step")),
-    "choice": (Categorical, ("values",), ()),
-    "ordinal": (Ordinal, ("values",), ()),
+_DOMAINS: dict[str, Callable[..., Domain]] = {
+    "float": Float,
+    "int": Integer,
+    "normal": Normal,
+    "choice": Categorical,
+    "ordinal": Ordinal,
 }
-_OTHERS: dict[str, tuple[str, ...]] = {
-    "constant": ("value",),
-    "literal": ("value",),
-    "tuple": ("values",),
-    "group": ("keys", "values"),
-    "object": ("repr",),
-    "when": ("of", "when"),
-    "options": ("of",),
+# By type, the required fields in the order of the arguments, and the optional ones.
+_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "float": (("low", "high"), ("log", "step", "fidelity", "when")),
+    "int": (("low", "high"), ("log", "step", "fidelity", "when")),
+    "normal": ((), ("mean", "sd", "step", "fidelity", "when")),
+    "choice": (("values",), ("fidelity", "when")),
+    "ordinal": (("values",), ("fidelity", "when")),
+    "constant": (("value",), ()),
+    "literal": (("value",), ()),
+    "tuple": (("values",), ()),
+    "group": (("keys", "values"), ()),
+    "object": (("repr",), ()),
+    "when": (("of", "when"), ()),
+    "options": (("of",), ()),
 }
+_MARKS = ("fidelity", "when")
 _NON_FINITE = ("inf", "-inf", "nan")
 
 
-def path_name(path: Path) -> str:
-    """A path's keys joined as Ray joins them.
-
-    >>> path_name(("model", "layers", 0))
-    'model/layers/0'
-    """
-    return "/".join(str(key) for key in path)
-
-
 def to_spec(node: Any) -> Any:
-    """The spec of a template: nested dicts, lists and tuples of domains and constants."""
+    """Return the spec of a template: nested dicts, lists and tuples of domains and constants."""
     if isinstance(node, When):
-        spec, conditions = to_spec(node.node), _conditions_spec(node)
+        spec, conditions = to_spec(node.node), dict(map(_condition_spec, node.conditions))
         if isinstance(node.node, Domain | Fidelity):
             return {**spec, "when": conditions}
         return {"type": "when", "of": spec, "when": conditions}
     if isinstance(node, Fidelity):
-        return {**_domain_spec(node.domain), "fidelity": True}
+        return {**to_spec(node.node), "fidelity": True}
     if isinstance(node, Domain):
         return _domain_spec(node)
     if isinstance(node, Options):
@@ -106,127 +100,153 @@ def to_spec(node: Any) -> Any:
         if isinstance(spec.get("type"), str):  # or this group would read as a hyperparameter
             spec["type"] = {"type": "constant", "value": spec["type"]}
         return spec
-    if type(node) is tuple:
-        return {"type": "tuple", "values": [to_spec(item) for item in node]}
-    if isinstance(node, list):
-        return [to_spec(item) for item in node]
+    if isinstance(node, list) or type(node) is tuple:
+        items = [to_spec(item) for item in node]
+        return items if isinstance(node, list) else {"type": "tuple", "values": items}
     return _value_spec(node)
 
 
+def _domain_spec(domain: Domain) -> dict[str, Any]:
+    kind = next((kind for kind, make in _DOMAINS.items() if type(domain) is make), None)
+    if kind is None:
+        raise SpaceError(f"{domain!r}: a spec has no type for it; allowed: {', '.join(_DOMAINS)}")
+    if isinstance(domain, Listed):
+        return {"type": kind, "values": [_value_spec(value) for value in domain.objects]}
+    names = [name for part in _FIELDS[kind] for name in part if name not in _MARKS]
+    fields = {name: getattr(domain, name) for name in names}
+    # Neither format needs what is off, and TOML has no null.
+    given = {name: v for name, v in fields.items() if v is not None and v is not False}
+    return {"type": kind, **given}
+
+
+def _condition_spec(condition: tuple[str, Sequence[Any]]) -> tuple[str, Any]:
+    """Return a condition as data: one value alone, several as a list."""
+    name, values = condition[0], [_value_spec(value) for value in condition[1]]
+    return name, values[0] if len(values) == 1 and type(values[0]) is not list else values
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether TOML and JSON give back exactly this value, and a spec does not misread it."""
+    if type(value) is list:
+        return all(map(_is_plain, value))
+    if type(value) is dict:
+        typed = isinstance(value.get("type"), str)
+        return not typed and all(type(k) is str and _is_plain(v) for k, v in value.items())
+    finite = type(value) is not float or math.isfinite(value)
+    return is_primitive(value) and value is not None and finite
+
+
+def _value_spec(value: Any) -> Any:
+    value = unwrap(value)
+    if _is_plain(value):
+        return value
+    text = shown(value)
+    try:
+        is_literal = type(value) is float or same(ast.literal_eval(text), value, strict=True)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        is_literal = False
+    return {"type": "literal", "value": text} if is_literal else {"type": "object", "repr": text}
+
+
+def space_spec(template: Mapping[str, Any], rules: Sequence[Any]) -> dict[str, Any]:
+    """Return the spec of a space with a template and the rules of constraints."""
+    spec: dict[str, Any] = to_spec(template)
+    if not rules:
+        return spec
+    return {"type": "space", "of": spec, "constraints": [_value_spec(rule) for rule in rules]}
+
+
+def template_and_rules(spec: Any) -> tuple[Any, list[Any]]:
+    """Return the template and the rules of constraints of a space that a spec describes.
+
+    Raises:
+        SpaceError: The spec is wrong, or a constraint is a function.
+    """
+    if not isinstance(spec, Mapping):
+        raise SpaceError(f"a spec is a table, received {spec!r}")
+    if spec.get("type") != "space":
+        spec = {"type": "space", "of": spec}
+    _check_fields(spec, "the space", ("of",), ("constraints",))
+    template, rules = spec["of"], spec.get("constraints", [])
+    if not isinstance(template, Mapping) or not isinstance(rules, list):
+        raise SpaceError(f"the space: of must be a table and constraints a list, received {spec!r}")
+    try:
+        return from_spec(template), [_value(rule, "constraints") for rule in rules]
+    except RecursionError:
+        raise SpaceError("the spec is nested too deep to be read") from None
+
+
 def from_spec(spec: Any, path: Path = ()) -> Any:
-    """The template that a spec describes.
+    """Return the template that a spec describes.
 
     Args:
         spec: The spec, or the part of it that lies at `path`.
         path: Where in the whole spec this is.
 
     Raises:
-        SpaceError: Naming the key path: a type or field unknown or missing, or a domain's own
-            complaint about a value.
+        SpaceError: A type or field is unknown or missing, or a domain cannot be made of a value;
+            the error names the path.
     """
-    if isinstance(spec, Mapping):
-        if isinstance(spec.get("type"), str):
-            return _typed(spec, path)
-        return {key: from_spec(value, (*path, key)) for key, value in spec.items()}
     if isinstance(spec, list):
         return [from_spec(item, (*path, i)) for i, item in enumerate(spec)]
-    return spec
-
-
-def constrained_spec(spec: Mapping[str, Any], rules: Sequence[Any]) -> dict[str, Any]:
-    """The spec of a space with constraints, from that of the space without."""
-    return {"type": "space", "of": spec, "constraints": [_value_spec(rule) for rule in rules]}
-
-
-def parted(spec: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Any]]:
-    """The spec of a space without its constraints, and these.
-
-    Raises:
-        SpaceError: A field is missing or of the wrong type, or a constraint is a function.
-    """
-    if spec.get("type") != "space":
-        return spec, []
-    _check_fields(spec, "the space", ("of",), ("constraints",))
-    template, rules = spec["of"], spec.get("constraints", [])
-    if not isinstance(template, Mapping) or not isinstance(rules, list):
-        raise SpaceError(f"the space: of must be a table and constraints a list, received {spec!r}")
-    return template, [_value(rule, "constraints") for rule in rules]
-
-
-def _typed(spec: Mapping[str, Any], path: Path) -> Any:
-    kind, where = spec["type"], path_name(path)
-    if "when" in spec and (kind in _DOMAINS or kind == "when"):
-        if kind == "when":
-            _check_fields(spec, where, ("of", "when"), ())
-            node = from_spec(spec["of"], path)
-        else:
-            node = _typed({name: v for name, v in spec.items() if name != "when"}, path)
-        return _conditional(node, spec["when"], where)
-    if "fidelity" in spec and kind in _DOMAINS:
-        mark = spec["fidelity"]
-        if not isinstance(mark, bool):
-            raise SpaceError(f"{where}: fidelity must be true or false, received {mark!r}")
-        node = _typed({name: v for name, v in spec.items() if name != "fidelity"}, path)
-        return fidelity(node) if mark else node
-    if kind in _DOMAINS:
-        make, required, optional = _DOMAINS[kind]
-    elif kind in _OTHERS:
-        required, optional = _OTHERS[kind], ()
-    else:
+    if not isinstance(spec, Mapping):
+        return spec
+    kind, where = spec.get("type"), path_name(path)
+    if not isinstance(kind, str):
+        return {key: from_spec(value, (*path, key)) for key, value in spec.items()}
+    if kind not in _FIELDS:
         raise SpaceError(
-            f"{where}: unknown type {kind!r}; allowed: {', '.join([*_DOMAINS, *_OTHERS])}. If "
-            f'this is a group with a key named "type", write type = {{type = "constant", value = '
-            f'"{kind}"}}'
+            f"{where}: unknown type {kind!r}; allowed: {', '.join(_FIELDS)}. In a group with a key"
+            f' named "type", write type = {{ type = "constant", value = "{kind}" }}'
         )
-    _check_fields(spec, where, required, optional)
+    _check_fields(spec, where, *_FIELDS[kind])
+    for name in ("keys", "values", "of"):
+        if name in spec and kind != "when" and not isinstance(spec[name], list):
+            raise SpaceError(f"{where}: {name} must be a list, received {spec[name]!r}")
+    if kind in _DOMAINS:
+        return _domain(spec, where)
+    if kind == "when":
+        return _conditional(from_spec(spec["of"], path), spec["when"], where)
     if kind == "constant":
         return spec["value"]
-    if kind in ("literal", "object"):
-        return _value(spec, where)
-    for name in ("keys", "values", "of"):
-        if name in spec and not isinstance(spec[name], list):
-            raise SpaceError(f"{where}: {name} must be a list, received {spec[name]!r}")
     if kind == "options":
-        return Options.of(from_spec(part, (*path, i)) for i, part in enumerate(spec["of"]))
+        return Options.of(from_spec(spec["of"], path))
     if kind == "tuple":
-        return tuple(from_spec(list(spec["values"]), path))
+        return tuple(from_spec(spec["values"], path))
     if kind == "group":
-        if len(spec["keys"]) != len(spec["values"]):
-            raise SpaceError(
-                f"{where}: {len(spec['keys'])} keys and {len(spec['values'])} values; give as many"
-            )
-        keys = [_value(key, where) for key in spec["keys"]]
-        return {k: from_spec(v, (*path, k)) for k, v in zip(keys, spec["values"], strict=True)}
-    arguments = {name: spec[name] for name in (*required, *optional) if name in spec}
-    if "values" in arguments:
-        arguments["values"] = [_value(v, where) for v in arguments["values"]]
-    positional = [arguments.pop(name) for name in required]
+        keys, values = spec["keys"], spec["values"]
+        if len(keys) != len(values):
+            raise SpaceError(f"{where}: {len(keys)} keys and {len(values)} values; give as many")
+        pairs = zip((_value(key, where) for key in keys), values, strict=True)
+        return {key: from_spec(value, (*path, key)) for key, value in pairs}
+    return _value(spec, where)
+
+
+def _domain(spec: Mapping[str, Any], where: str) -> Any:
+    required, optional = _FIELDS[spec["type"]]
+    given = {name: spec[name] for name in optional if name in spec and name not in _MARKS}
+    values = [spec[name] for name in required]
+    if required == ("values",):
+        values = [[_value(value, where) for value in spec["values"]]]
     try:
-        return make(*positional, **arguments)
+        node: Any = _DOMAINS[spec["type"]](*values, **given)
     except SpaceError as error:
         raise SpaceError(f"{where}: {error}") from None
-
-
-def _conditions_spec(node: When) -> dict[str, Any]:
-    """Conditions as data: one value alone, several as a list."""
-    specs = {name: [_value_spec(value) for value in values] for name, values in node.conditions}
-    return {
-        name: v[0] if len(v) == 1 and type(v[0]) is not list else v for name, v in specs.items()
-    }
+    mark = spec.get("fidelity", False)
+    if not isinstance(mark, bool):
+        raise SpaceError(f"{where}: fidelity must be true or false, received {mark!r}")
+    node = fidelity(node) if mark else node
+    return _conditional(node, spec["when"], where) if "when" in spec else node
 
 
 def _conditional(node: Any, spec: Any, where: str) -> When:
     if not isinstance(spec, Mapping) or not spec:
         raise SpaceError(
-            f"{where}: when must be a table of names and values, such as "
-            f'{{ optimizer = "sgd" }}, received {spec!r}'
+            f'{where}: when must be a table such as {{ optimizer = "sgd" }}, received {spec!r}'
         )
-    allowed = {
-        str(name): [_value(item, where) for item in (value if type(value) is list else [value])]
-        for name, value in spec.items()
-    }
+    lists = {name: value if type(value) is list else [value] for name, value in spec.items()}
     try:
-        return when(node, **allowed)
+        return when(node, **{name: [_value(v, where) for v in vs] for name, vs in lists.items()})
     except SpaceError as error:
         raise SpaceError(f"{where}: {error}") from None
 
@@ -235,11 +255,8 @@ def _check_fields(
     spec: Mapping[str, Any], where: str, required: tuple[str, ...], optional: tuple[str, ...]
 ) -> None:
     problems = [f"field {name!r} is missing" for name in required if name not in spec]
-    problems += [
-        f"unknown field {name!r} (= {value!r})"
-        for name, value in spec.items()
-        if name not in ("type", *required, *optional)
-    ]
+    known = ("type", *required, *optional)
+    problems += [f"unknown field {k!r} (= {v!r})" for k, v in spec.items() if k not in known]
     if problems:
         allowed = ", ".join([*required, *(f"{name} (optional)" for name in optional)])
         raise SpaceError(
@@ -247,67 +264,23 @@ def _check_fields(
         )
 
 
-def _domain_spec(domain: Domain) -> dict[str, Any]:
-    for kind, (make, required, optional) in _DOMAINS.items():
-        if type(domain) is not make:
-            continue
-        if isinstance(domain, Categorical | Ordinal):
-            objects = domain.choices if isinstance(domain, Categorical) else domain.values
-            return {"type": kind, "values": [_value_spec(o) for o in objects]}
-        fields = {name: getattr(domain, name) for name in (*required, *optional)}
-        # Neither format needs what is off, and TOML has no null.
-        return {"type": kind} | {
-            k: v for k, v in fields.items() if v is not None and v is not False
-        }
-    raise SpaceError(f"{domain!r}: a spec has no type for it; allowed: {', '.join(_DOMAINS)}")
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether TOML and JSON give back exactly this value, and a spec does not misread it."""
-    if type(value) is list:
-        return all(_is_plain(item) for item in value)
-    if type(value) is dict:
-        typed = isinstance(value.get("type"), str)
-        return not typed and all(type(k) is str and _is_plain(v) for k, v in value.items())
-    if type(value) is float:
-        return math.isfinite(value)
-    return is_primitive(value) and value is not None
-
-
-def _value_spec(value: Any) -> Any:
-    value = unwrap(value)
-    if _is_plain(value):
-        return value
-    text = shown(value)
-    if type(value) is float:
-        return {"type": "literal", "value": text}
-    try:
-        if same(ast.literal_eval(text), value, strict=True):
-            return {"type": "literal", "value": text}
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        pass  # not a literal
-    return {"type": "object", "repr": text}
-
-
 def _value(spec: Any, where: str) -> Any:
-    """The value that `_value_spec` wrote."""
+    """Return the value that `_value_spec` wrote."""
     kind = spec.get("type") if isinstance(spec, Mapping) else None
     if kind == "object":
         raise SpaceError(
             f"{where}: {spec.get('repr')} is an object that only Python has and cannot be read "
             "from a spec; give the space itself, or strings or numbers in the objects' place"
         )
+    if kind in _DOMAINS:
+        raise SpaceError(
+            f"{where}: {dict(spec)!r} is a hyperparameter among the values of a choice; write "
+            '{ type = "options", of = [...] } for a choice between parts with hyperparameters'
+        )
     if kind != "literal":
-        if kind in _DOMAINS:
-            raise SpaceError(
-                f"{where}: {dict(spec)!r} is a hyperparameter among the values of a choice; write "
-                '{ type = "options", of = [...] } for a choice between parts with hyperparameters'
-            )
         return spec
     text = spec.get("value")
-    if text in _NON_FINITE:
-        return float(text)
     try:
-        return ast.literal_eval(text)
+        return float(text) if text in _NON_FINITE else ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError):
         raise SpaceError(f"{where}: {text!r} is not a Python literal") from None

@@ -12,8 +12,8 @@ from typing import Any
 
 from ray import tune
 
+from raytuner.controller.report import read_number
 from raytuner.errors import SettingError, TrainableError
-from raytuner.ray_report import read_number
 
 Evaluate = Callable[[dict[str, Any], int], Mapping[str, Any]]
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from raytuner.errors import SettingError
 from raytuner.history import History, Trial, TrialState
 from raytuner.space.choices import shown
-from raytuner.space.domains import Domain, Float, Integer
+from raytuner.space.domains import Domain
+from raytuner.space.numeric import Float, Integer
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,10 +12,10 @@ from ray import cloudpickle
 from ray.exceptions import RayActorError
 from ray.tune import Callback
 
-from raytuner import text
 from raytuner.controller.trial_tracker import TrialTracker
+from raytuner.errors import without_secrets
 from raytuner.history import History, Trial, TrialState, cause
-from raytuner.secret import without_secrets
+from raytuner.report import text
 from raytuner.study.stoppers import StudyStopper
 
 logger = logging.getLogger(__name__)

@@ -60,9 +60,9 @@ def resources(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
         SettingError: Ray cannot place it.
     """
     from raytuner.placement.gpu_memory import wants_fit, with_gpus
-    from raytuner.placement.request import Request
+    from raytuner.placement.request import ResourceRequest
 
-    Request.of(with_gpus(value, 1) if wants_fit(value) else value, where)
+    ResourceRequest.of(with_gpus(value, 1) if wants_fit(value) else value, where)
     return value
 
 

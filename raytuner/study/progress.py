@@ -19,11 +19,10 @@ from ray.util.metrics import Gauge
 from rich.console import Console
 from rich.live import Live
 
-from raytuner.controller.packing import slots
+from raytuner.controller.capacity import slots_on_live_nodes
 from raytuner.history import History, Trial, TrialState, cause
-from raytuner.placement.cluster import nodes
+from raytuner.report.text import count, first_line
 from raytuner.study.standing import Standing, broken
-from raytuner.text import count, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -256,7 +255,7 @@ def room(trials: Sequence[Any]) -> int | None:
     request = trials[-1].placement_group_factory if trials else None
     if request is None or not ray.is_initialized():
         return None
-    return slots(request, [node.total for node in nodes()])
+    return slots_on_live_nodes(request)
 
 
 # What each gauge shows, and where it comes from; what is not known is not recorded.

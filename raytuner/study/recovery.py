@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raytuner import text
-from raytuner.errors import HistoryError, RaytunerError, SettingError
+from raytuner.controller.report import read_further, read_report
+from raytuner.errors import HistoryError, RaytunerError, SettingError, without_secrets
 from raytuner.folders import Folder, RemoteFolder, folder_of
 from raytuner.history import (
     Goal,
@@ -29,10 +29,9 @@ from raytuner.history import (
 )
 from raytuner.history.metadata import is_time
 from raytuner.history.sqlite import as_text
-from raytuner.ray_report import read_further, read_report
+from raytuner.report import text
 from raytuner.search.restore import RECORD_FILE, saved_copies
 from raytuner.search.tune_space import space_from_tune
-from raytuner.secret import without_secrets
 from raytuner.space import Space
 from raytuner.study.lifecycle import reason_of
 
@@ -228,13 +227,10 @@ def _keep_reports(remains: Remains, rows: list[dict[str, Any]], known: History) 
     further: dict[str, float] = {}
     for row in rows:
         further |= read_further(row, (*goal.metrics, known.time_attr))
-        try:
-            report = read_report(row, known.time_attr, goal.required, goal.optional)
-        except RaytunerError:
+        report = read_report(row, known.time_attr, goal)
+        if report.metrics is None or report.t is None:
             continue
-        if report is None:
-            continue
-        t, metrics = report
+        t, metrics = report.t, report.metrics
         first, *others = goal.metrics
         remains.keep("value", (trial_id, t, metrics[first], _time(row)))
         for name in others:

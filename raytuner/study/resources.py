@@ -10,14 +10,14 @@ import numpy as np
 from ray import tune as ray_tune
 from ray.tune import Callback, PlacementGroupFactory
 
+from raytuner.controller.cluster_state import read_cluster
 from raytuner.controller.trial_tracker import TrialTracker
 from raytuner.controller.tuner import request_of_function
 from raytuner.errors import PlacementError, SettingError
 from raytuner.history import History
-from raytuner.placement.cluster import look
 from raytuner.placement.gpu_memory import probe, with_gpus
 from raytuner.placement.preflight import preflight
-from raytuner.placement.request import Request, Resources, for_ray
+from raytuner.placement.request import ResourceRequest, Resources, for_ray
 from raytuner.search.initial import filled
 from raytuner.space import Config, Space
 from raytuner.study.trainable import Trainable
@@ -73,7 +73,7 @@ def fitted(
             "resources['gpu'] is 'fit', which runs a training function for a short time to see its"
             f" memory; of {trainable!r} it cannot: give gpu a number"
         )
-    preflight(Request.of(with_gpus(resources, 1)), look()).require()
+    preflight(ResourceRequest.of(with_gpus(resources, 1)), read_cluster()).require()
     found = probe(trainable, config, resources)
     history.set_meta(
         GPU_PROBE, {"peak": found.peak, "total": found.total, "trials_a_gpu": found.trials}
@@ -97,9 +97,9 @@ def trials_at_once(
         SettingError: Nothing says how many can; or there is a budget of GPU-hours, which does not
             count a trainer's workers.
     """
-    if not isinstance(resources, Mapping | Request):
+    if not isinstance(resources, Mapping):
         return max_concurrent_trials
-    request = Request.of(resources)
+    request = ResourceRequest.of(resources)
     if not request.trainer:
         return max_concurrent_trials
     if gpu_hours is not None:
@@ -107,7 +107,7 @@ def trials_at_once(
             "gpu_hours counts what trials request themselves, not what their trainers' workers"
             " hold; bound the study by time_budget_s or num_samples"
         )
-    found = preflight(request, look())
+    found = preflight(request, read_cluster())
     found.require()
     if found.most is None and max_concurrent_trials is None:
         raise SettingError(
@@ -124,7 +124,7 @@ def require_room(runnable: Any) -> None:
         PlacementError: No node, present or addable by the autoscaler, can hold it.
     """
     if (request := request_of_function(runnable)) is not None:
-        preflight(Request.of(request), look()).require()
+        preflight(ResourceRequest.of(request), read_cluster()).require()
 
 
 class RequireRoom(Callback):
@@ -150,7 +150,7 @@ class RequireRoom(Callback):
             if trial.is_finished() or request is None or request in self._placed:
                 continue
             try:
-                preflight(Request.of(request), look()).require()
+                preflight(ResourceRequest.of(request), read_cluster()).require()
             except PlacementError as error:
                 raise PlacementError(f"{error}. The configuration: {trial.config!r}") from None
             self._placed.add(request)

@@ -20,15 +20,15 @@ from ray import tune as ray_tune
 from ray.tune.search import Searcher
 from ray.tune.stopper import CombinedStopper
 
+from raytuner.controller.cluster_state import connect
 from raytuner.controller.retries import NO_SPACE, Retries
 from raytuner.errors import HistoryError, RaytunerError
 from raytuner.folders import Folder, location
 from raytuner.history import History
-from raytuner.placement.cluster import connect
 from raytuner.placement.request import Resources
 from raytuner.placement.silence import Silence
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, make_scheduler
-from raytuner.schedulers.restored import RestoringScheduler
+from raytuner.schedulers.restored import RestoringScheduler, note_retry
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import FIRST, counted, open_record
 from raytuner.space import Config
@@ -108,7 +108,7 @@ def run(
     ours += [
         RequireRoom(),
         Silence(settings.max_silence_s, settings.on_silence),
-        Retries(searcher.on_trial_retried),  # a scheduler of ours needs none
+        Retries(partial(note_retry, searcher)),  # a scheduler of ours needs none
         Lifecycle(searcher, stoppers),  # it closes the record at the end, so it comes last
     ]
     progress = Guarded(

@@ -99,9 +99,9 @@ class StudySettings:
         curves: Further metrics whose value at each report is kept, in `trial.others[name]`. Of all
             other numbers that a trial reports, `trial.metrics` has the last value.
         resources: What one trial needs, such as `{"cpu": 2, "gpu": 0.5}`: all that
-            `raytuner.placement.Request.of` reads, or a function of the configuration that returns
-            it. `{"gpu": "fit"}` measures in a short run how many trials fit into a GPU's memory.
-            None: what the trainable itself requests, or one CPU.
+            `raytuner.placement.ResourceRequest.of` reads, or a function of the configuration that
+            returns it. `{"gpu": "fit"}` measures in a short run how many trials fit into a GPU's
+            memory. None: what the trainable itself requests, or one CPU.
         max_concurrent_trials: The most trials at a time; None: as many as the cluster holds.
         storage_path: Folder that the study's own folder is made in, or its URI, such as
             `s3://bucket/runs`; default `~/raytuner_results`.

@@ -13,11 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from raytuner import html
 from raytuner.folders import Folder
-from raytuner.history import History, Trial, TrialState, who_writes
+from raytuner.history import History, Trial, TrialState, html, who_writes
+from raytuner.report.text import clock, count, one_line, printable, states
 from raytuner.search.restore import record_at
-from raytuner.text import clock, count, one_line, printable, states
 
 _FEW_TRIALS = 3  # fewer say nothing about how long the others take
 _SILENT_S = 300.0  # without news, after which a lock behind a URI no longer counts

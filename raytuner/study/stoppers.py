@@ -7,10 +7,10 @@ from typing import Any
 
 from ray.tune import Callback, Stopper
 
-from raytuner import text
 from raytuner.errors import NoResultError
 from raytuner.folders import Folder
 from raytuner.history import Cause, History, TrialState, always_failing
+from raytuner.report import text
 
 GPU_HOURS_USED = "gpu_hours_used"
 """Key of the record for the GPU-hours that were used so far."""

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytuner import text
 from raytuner.errors import HistoryError, NoResultError, SettingError, TrainableError
 from raytuner.folders import Folder, folder_of
 from raytuner.history import Goal, History, Trial, TrialState, Writer
+from raytuner.report import text
 from raytuner.search.restore import record_at, record_in
 from raytuner.space import Config
 from raytuner.study.confirm import Confirmed, confirm, confirmed
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from raytuner.placement.request import Resources
-    from raytuner.report import Figures, Prediction, Surrogate
+    from raytuner.report.figures import Figures
+    from raytuner.report.model import Prediction, Surrogate
 
 
 class Study:
@@ -148,7 +149,7 @@ class Study:
 
         They show a running study as it was when it was loaded.
         """
-        from raytuner.report import Figures
+        from raytuner.report.figures import Figures
 
         return Figures(self.history)
 
@@ -201,7 +202,7 @@ class Study:
     def importance(self) -> pd.DataFrame:
         """Return how much each hyperparameter matters, the most important first.
 
-        See `raytuner.report.importance.importance`.
+        See `raytuner.report.model.importance`.
 
         Raises:
             HistoryError: Fewer than two configurations have a value.
@@ -233,7 +234,7 @@ class Study:
         Raises:
             SettingError: It cannot be written.
         """
-        from raytuner.report import render
+        from raytuner.report.page import render
 
         if path is not None:
             file = Path(path).expanduser()

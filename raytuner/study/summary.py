@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from raytuner import html, text
-from raytuner.history import Trial, TrialState, causes
+from raytuner.history import Trial, TrialState, causes, html
+from raytuner.report import text
 from raytuner.study.standing import broken
 
 if TYPE_CHECKING:

@@ -12,14 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from raytuner.errors import InUseError, RaytunerError, SettingError
+from raytuner.errors import InUseError, RaytunerError, SettingError, without_secrets
 from raytuner.folders import DEFAULT_STORAGE, Folder, RemoteFolder, folder_of, in_uri
 from raytuner.history import Writer, who_writes
 from raytuner.placement.gpu_memory import wants_fit
 from raytuner.search import BoTorchSearch
 from raytuner.search.recorded import Recorded
 from raytuner.search.restore import record_at
-from raytuner.secret import without_secrets
 from raytuner.space import Space
 from raytuner.study.resources import first_config, fitted, with_resources
 from raytuner.study.run import note_run, ray_session, run, scheduler_of

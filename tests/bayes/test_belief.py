@@ -13,6 +13,7 @@ from raytuner.bayes import BayesProposer, SobolProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
 from raytuner.bayes.belief import Belief, Beliefs
 from raytuner.bayes.dataset import dataset
+from raytuner.bayes.posterior import Posterior
 from raytuner.bayes.surrogate import fit, numerics
 from raytuner.errors import SettingError
 from raytuner.search.priors import from_json, near, read_priors, to_json
@@ -202,9 +203,9 @@ def _weight(centre: float, n: int) -> float:
     data = dataset(search(BOWL, lambda: SobolProposer(BOWL.space, 1), n=n, workers=1).snapshot())
     beliefs = _beliefs(centre)
     with numerics():
-        favour = beliefs.favour(fit(data, BOWL.space.columns), data, seed=0)
+        bonus = beliefs.bonus(Posterior(fit(data, BOWL.space.columns)), data, seed=0)
     likeliest = torch.as_tensor(beliefs.at_mode(np.zeros((1, 6))))
-    return 0.0 if favour is None else float(favour(likeliest) / beliefs.log_density(likeliest))
+    return 0.0 if bonus is None else float(bonus(likeliest) / beliefs.log_density(likeliest))
 
 
 def test_it_fades_and_at_once_if_the_values_contradict_it() -> None:
@@ -220,11 +221,11 @@ def test_proposals_lean_towards_it() -> None:
     none, candidates = np.empty((0, 6)), np.random.default_rng(0).random((64, 6))
     X = torch.as_tensor(candidates)
     with numerics():
-        model = fit(data, BOWL.space.columns)
+        posterior = Posterior(fit(data, BOWL.space.columns))
     with numerics(), torch.no_grad():
         plain, leaning = (
-            LogExpectedImprovement(model, data.evaluated, none, False, seed=0, favour=favour)
-            for favour in (None, log_density)
+            LogExpectedImprovement(posterior, data.evaluated, none, seed=0, bonus=bonus)
+            for bonus in (None, log_density)
         )
         assert torch.allclose(leaning(X), plain(X) + log_density(X))
         first, *_ = leaning.choose(candidates, 6)

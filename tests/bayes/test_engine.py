@@ -20,11 +20,18 @@ from problems import BRANIN, MIXED
 
 from raytuner.bayes import BayesProposer, SobolProposer, surrogate
 from raytuner.bayes.acquisition import LogExpectedImprovement, log_improvement
-from raytuner.bayes.dataset import MAX_ROWS, Dataset, dataset, telling
+from raytuner.bayes.dataset import (
+    MAX_ROWS,
+    Dataset,
+    dataset,
+    most_informative,
+    standardise,
+    warp_worse_half,
+)
+from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.kernel import ConfigurationKernel
 from raytuner.bayes.maximise import maximise
-from raytuner.bayes.outcome import standardise, warp_worse_half
-from raytuner.bayes.seen import Seen
+from raytuner.bayes.posterior import Posterior
 from raytuner.bayes.surrogate import FIT_ERRORS, fit, hyperparameters, numerics
 from raytuner.errors import RaytunerWarning, SettingError
 from raytuner.history import History, Origin, TrialState
@@ -101,13 +108,13 @@ class TestDataset:
 
     def test_of_too_many_rows_the_best_stay_and_a_share_of_the_others(self) -> None:
         y = np.random.default_rng(0).normal(size=1000)
-        kept = telling(y, 300)
+        kept = most_informative(y, 300)
         assert len(set(kept)) == 300
         assert set(np.argsort(-y)[:100]) <= set(kept)
         assert np.all(np.diff(kept) > 0)
         assert kept.min() < 20
         assert kept.max() > 980
-        assert telling(y, 1000).tolist() == list(range(1000))
+        assert most_informative(y, 1000).tolist() == list(range(1000))
 
     def test_curves_count_on_request_before_any_trial_was_stopped(self) -> None:
         history = _record(
@@ -156,42 +163,45 @@ class TestDataset:
         assert len(data.evaluated) == MAX_ROWS // 2
 
 
-class TestSeen:
+class TestExclusionList:
     def test_unused_finds_the_last_one_left(self) -> None:
         space = Space({"a": Integer(0, 9), "b": Categorical(list("abc"))})
         every = space.sample(np.random.default_rng(0), 2000)
         points = np.unique(space.encode(every), axis=0)
         assert len(points) == 30
-        seen = Seen(space, points[:-1])
-        assert not seen.exhausted
-        assert np.array_equal(seen.unused(np.random.default_rng(1), 5), points[-1:])
-        seen.add(points[-1:])
-        assert seen.exhausted
-        assert len(seen.unused(np.random.default_rng(1), 5)) == 0
+        excluded = ExclusionList(space, points[:-1])
+        assert not excluded.exhausted
+        assert np.array_equal(excluded.unused(np.random.default_rng(1), 5), points[-1:])
+        excluded.add(points[:1])  # it is used already
+        assert not excluded.exhausted
+        longer = excluded.with_added(points[-1:])
+        assert longer.exhausted
+        assert not excluded.exhausted
+        excluded.add(points[-1:])
+        assert excluded.exhausted
+        assert len(excluded.unused(np.random.default_rng(1), 5)) == 0
 
-    def test_becoming_a_record_forgets_what_is_not_in_it(self) -> None:
+    def test_a_reset_forgets_what_is_not_in_the_record(self) -> None:
         space = Space({"x": Float(0, 1)})
         points = np.array([[0.1], [0.2], [0.3], [0.4]])
 
-        def used(seen: Seen) -> list[bool]:
-            return [not bool(seen.new(point[None])[0]) for point in points]
+        def used(excluded: ExclusionList) -> list[bool]:
+            return [not bool(excluded.new(point[None])[0]) for point in points]
 
-        seen = Seen(space, points[:1])
-        seen.add(points[2:3])
-        assert (used(seen), len(seen)) == ([True, False, True, False], 2)
-        seen.become(points[:2])  # it has grown
-        assert (used(seen), len(seen)) == ([True, True, False, False], 2)
-        seen.add(points[1:2])
-        assert len(seen) == 2  # it is used up already
-        seen.become(points[1:3])  # it is another
-        assert used(seen) == [False, True, True, False]
-        seen.become(points[3:])
-        assert used(seen) == [False, False, False, True]
+        excluded = ExclusionList(space, points[:1])
+        excluded.add(points[2:3])
+        assert used(excluded) == [True, False, True, False]
+        excluded.reset(points[:2])  # it has grown
+        assert used(excluded) == [True, True, False, False]
+        excluded.reset(points[1:3])  # it is another
+        assert used(excluded) == [False, True, True, False]
+        excluded.reset(points[3:])
+        assert used(excluded) == [False, False, False, True]
 
     def test_repeats_within_a_batch_are_new_once(self) -> None:
         space = Space({"x": Float(0, 1)})
-        seen = Seen(space, np.array([[0.5]]))
-        assert seen.new(np.array([[0.5], [0.2], [0.2]])).tolist() == [False, True, False]
+        excluded = ExclusionList(space, np.array([[0.5]]))
+        assert excluded.new(np.array([[0.5], [0.2], [0.2]])).tolist() == [False, True, False]
 
 
 class TestMaximise:
@@ -214,7 +224,7 @@ class TestMaximise:
                 hill,
                 space,
                 np.empty((0, 3)),
-                Seen(space, np.empty((0, 3))),
+                ExclusionList(space, np.empty((0, 3))),
                 np.random.default_rng(seed),
             )
         assert point is not None
@@ -225,12 +235,12 @@ class TestMaximise:
 
     def test_the_top_itself_may_be_used_up(self) -> None:
         space = Space({"n": Integer(0, 20)})
-        seen = Seen(space, space.encode([{"n": 10}]))
+        excluded = ExclusionList(space, space.encode([{"n": 10}]))
 
         def hill(X: torch.Tensor) -> torch.Tensor:
             return -((X[..., 0] - float(space.encode([{"n": 10}])[0, 0])) ** 2)
 
-        point = maximise(hill, space, np.empty((0, 1)), seen, np.random.default_rng(0))
+        point = maximise(hill, space, np.empty((0, 1)), excluded, np.random.default_rng(0))
         assert point is not None
         assert space.decode(point[None])[0]["n"] in (9, 11)
 
@@ -243,7 +253,7 @@ class TestMaximise:
             return -50 * ((X - target) ** 2).sum(-1)
 
         none = np.empty((0, 3))
-        point = maximise(hill, space, none, Seen(space, none), np.random.default_rng(0))
+        point = maximise(hill, space, none, ExclusionList(space, none), np.random.default_rng(0))
         assert point is not None
         space.validate(space.decode(point[None])[0])
         assert np.abs(point - (target.numpy() - 0.8 / 3)).max() < 0.03
@@ -258,7 +268,7 @@ class TestMaximise:
             return X[..., 0] + 3 * X[..., 1] - (X[..., 2] - 0.3) ** 2
 
         none = np.empty((0, 3))
-        point = maximise(hill, space, none, Seen(space, none), np.random.default_rng(0))
+        point = maximise(hill, space, none, ExclusionList(space, none), np.random.default_rng(0))
         assert point is not None
         (config,) = space.decode(point[None])
         assert (config["layers"], config["units"]) == (2, 128)
@@ -275,7 +285,7 @@ class TestSobolUnderConstraints:
                 proposer = SobolProposer(space, 0)  # the record says it all
             proposer.tell(history.snapshot())
             history.add(str(i), proposer.ask(1)[0].config)
-        free = SobolProposer(Space(space.template), 0).points(600)
+        free = SobolProposer(Space(space.template), 0).draw(600)[0]
         assert np.allclose(history.points(), free[free.sum(axis=1) <= 0.5][:60])
 
     def test_a_huge_space_of_which_three_are_allowed_does_not_hang(self) -> None:
@@ -365,16 +375,20 @@ class TestAcquisition:
         data = dataset(_fitted_record().snapshot())
         none = np.empty((0, 2))
         with numerics():
-            model = fit(data, BRANIN.space.columns)
-            alone = LogExpectedImprovement(model, data.evaluated, none, False, seed=0)
+            posterior = Posterior(fit(data, BRANIN.space.columns))
+            alone = LogExpectedImprovement(posterior, data.evaluated, none, seed=0)
             top = maximise(
-                alone, BRANIN.space, none, Seen(BRANIN.space, none), np.random.default_rng(0)
+                alone,
+                BRANIN.space,
+                none,
+                ExclusionList(BRANIN.space, none),
+                np.random.default_rng(0),
             )
             assert top is not None
-            beside = LogExpectedImprovement(model, data.evaluated, top[None], False, seed=0)
+            beside = LogExpectedImprovement(posterior, data.evaluated, top[None], seed=0)
             X = torch.as_tensor(top[None])
             assert float(beside(X).detach()) < float(alone(X).detach()) - 1.0
-            again = LogExpectedImprovement(model, data.evaluated, none, False, seed=0)
+            again = LogExpectedImprovement(posterior, data.evaluated, none, seed=0)
             again.add_pending(top)
             assert float(again(X).detach()) == pytest.approx(float(beside(X).detach()))
 
@@ -395,9 +409,7 @@ class TestAcquisition:
             with numerics():
                 model = fit(data, record.space.columns)
             with numerics(), torch.no_grad():
-                ours = LogExpectedImprovement(
-                    model, data.evaluated, pending, data.has_fidelity, seed=0
-                )(X)
+                ours = LogExpectedImprovement(Posterior(model), data.evaluated, pending, seed=0)(X)
                 its = qLogNoisyExpectedImprovement(
                     model,
                     X_baseline=full(data.evaluated),
@@ -427,7 +439,7 @@ class TestAcquisition:
                 model = fit(data, history.space.columns)
             with numerics(), torch.no_grad():
                 ours = LogExpectedImprovement(
-                    model, data.evaluated, np.empty((0, 1)), False, seed=0
+                    Posterior(model), data.evaluated, np.empty((0, 1)), seed=0
                 )(X)
                 its = qLogNoisyExpectedImprovement(
                     model,
@@ -447,7 +459,7 @@ class TestAcquisition:
                 model = fit(data, space.columns)
             with numerics(), torch.no_grad():
                 acquisition = LogExpectedImprovement(
-                    model, data.evaluated, pending, data.has_fidelity, seed=0
+                    Posterior(model), data.evaluated, pending, seed=0
                 )
                 chosen = acquisition.choose(candidates, 5)
                 assert len(np.unique(chosen, axis=0)) == 5
@@ -464,7 +476,7 @@ class TestAcquisition:
         with numerics():
             model = fit(data, BRANIN.space.columns)
             acquisition = LogExpectedImprovement(
-                model, data.evaluated, np.empty((0, 2)), False, seed=0
+                Posterior(model), data.evaluated, np.empty((0, 2)), seed=0
             )
         everything = acquisition.choose(candidates, 3)
         assert sorted(map(tuple, everything)) == sorted(map(tuple, candidates))
@@ -538,8 +550,7 @@ class TestSurrogate:
         with numerics():
             cold = fit(data, BRANIN.space.columns)
             warm = fit(data, BRANIN.space.columns, hyperparameters(cold))
-        for name, value in hyperparameters(cold).items():
-            assert np.allclose(value, hyperparameters(warm)[name], rtol=0.2, atol=0.05)
+        assert np.allclose(hyperparameters(cold), hyperparameters(warm), rtol=0.2, atol=0.05)
 
     def test_many_rows_are_fitted_by_a_part_and_predicted_from_by_all(
         self, monkeypatch: pytest.MonkeyPatch
@@ -570,7 +581,7 @@ class TestSurrogate:
     def test_hyperparameters_of_another_structure_are_left_aside(self) -> None:
         data = dataset(_fitted_record().snapshot())
         with numerics():
-            fit(data, BRANIN.space.columns, {"nonsense": [1.0]})
+            fit(data, BRANIN.space.columns, [1.0])
 
     def test_early_stopping_learns_across_resources(self) -> None:
         """Curves that keep their order let values at t = 1 tell the best at t = 9."""

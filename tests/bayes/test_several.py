@@ -18,13 +18,10 @@ from botorch.utils.multi_objective.hypervolume import Hypervolume
 
 from raytuner.bayes import BayesProposer, Proposer, SobolProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
-from raytuner.bayes.dataset import dataset
-from raytuner.bayes.earlier import Task
-from raytuner.bayes.feasibility import Feasibility
-from raytuner.bayes.models import Fits
-from raytuner.bayes.outcome import scale_slack
-from raytuner.bayes.scalarise import chebyshev
-from raytuner.bayes.surrogate import numerics
+from raytuner.bayes.dataset import chebyshev, dataset, scale_slack
+from raytuner.bayes.posterior import Feasibility
+from raytuner.bayes.surrogate import fit, fit_outcomes, numerics
+from raytuner.bayes.transfer import Task
 from raytuner.history import Goal, History, Origin, TrialState, non_dominated
 from raytuner.space import Categorical, Config, Float, Integer, Space, when
 
@@ -139,7 +136,7 @@ def test_earlier_searches_save_a_part_of_the_way_to_the_front() -> None:
     tasks = [earlier(9), earlier(11)]
     with_them, alone = (
         np.mean([
-            volume(run(partial(BayesProposer, earlier=known), TWO, 10, seed=seed))
+            volume(run(partial(BayesProposer, tasks=known), TWO, 10, seed=seed))
             for seed in range(3)
         ])
         for known in (tasks, [])
@@ -178,11 +175,12 @@ class TestFeasibility:
     def test_the_chance_is_the_posterior_s(self, history: History) -> None:
         snapshot = history.snapshot()
         data = dataset(snapshot.of_outcome(0))
-        models = Fits()(snapshot, data, SPACE.columns)
+        models = fit_outcomes(snapshot, data, SPACE.columns, [])
         X = torch.rand(5, SPACE.dim, dtype=torch.double)
         Z = torch.cat([X, torch.ones(5, 1, dtype=torch.double)], dim=-1)
+        slack = fit(dataset(snapshot.of_outcome(1), slack=True), SPACE.columns)
         with numerics(), torch.no_grad():
-            posterior = models.constraints[0].posterior(Z)
+            posterior = slack.posterior(Z)
             expected = torch.special.log_ndtr(posterior.mean / posterior.variance.sqrt())
             found = Feasibility(models.constraints, 0)(Z)
             drawn = Feasibility(models.constraints, 0).draw(Z, 4096).double().mean(0)
@@ -192,7 +190,7 @@ class TestFeasibility:
     def test_a_bound_that_all_keep_changes_nothing(self, history: History) -> None:
         snapshot = history.snapshot()
         data = dataset(snapshot.of_outcome(0))
-        models = Fits()(snapshot, data, SPACE.columns)
+        models = fit_outcomes(snapshot, data, SPACE.columns, [])
 
         class Sure(Feasibility):
             def __init__(self) -> None:
@@ -204,7 +202,6 @@ class TestFeasibility:
                 models.objective,
                 evaluated=data.evaluated,
                 pending=snapshot.pending,
-                has_fidelity=data.has_fidelity,
                 seed=0,
                 feasibility=feasibility,
             )(X)
@@ -223,18 +220,18 @@ def test_with_one_objective_improvement_under_a_bound_is_botorch_s() -> None:
         history.end(str(i), TrialState.COMPLETED)
     snapshot = history.snapshot()
     data = dataset(snapshot.of_outcome(0))
-    models = Fits()(snapshot, data, SPACE.columns)
+    models = fit_outcomes(snapshot, data, SPACE.columns, [])
+    slack = dataset(snapshot.of_outcome(1), slack=True)
     X = torch.as_tensor(SPACE.snap(np.random.default_rng(1).random((24, SPACE.dim))))
     ours = LogExpectedImprovement(
         models.objective,
         evaluated=data.evaluated,
         pending=snapshot.pending,
-        has_fidelity=False,
         seed=0,
         feasibility=Feasibility(models.constraints, 0),
     )(X)
     theirs = qLogNoisyExpectedImprovement(
-        ModelListGP(models.objective, *models.constraints),
+        ModelListGP(fit(data, SPACE.columns), fit(slack, SPACE.columns)),
         X_baseline=torch.as_tensor(data.evaluated),
         sampler=SobolQMCNormalSampler(torch.Size([1024]), seed=0),
         objective=_First(),

@@ -16,15 +16,17 @@ from botorch.models import SingleTaskGP
 from problems import BRANIN, MIXED, regret, search
 from proposer_conformance import Make, ProposerConformance
 
-from raytuner.bayes.acquisition import PosteriorAcquisition
+from raytuner import BoTorchSearch
+from raytuner.bayes.acquisition import LogExpectedImprovement, PosteriorAcquisition
 from raytuner.bayes.dataset import Dataset, dataset
-from raytuner.bayes.strategies import STRATEGIES, strategy
+from raytuner.bayes.posterior import Posterior
+from raytuner.bayes.proposer import PointwiseProposer
+from raytuner.bayes.strategies import STRATEGIES, Strategy, strategy
 from raytuner.bayes.strategies.evolution import EvolutionProposer
-from raytuner.bayes.strategies.gradient import PosteriorMean
 from raytuner.bayes.strategies.grid import GRID_POINTS, gridded
 from raytuner.bayes.strategies.hedge import HedgeProposer
 from raytuner.bayes.strategies.improvement import (
-    ExpectedImprovement,
+    PosteriorMean,
     ProbabilityOfImprovement,
     UpperConfidenceBound,
 )
@@ -32,7 +34,7 @@ from raytuner.bayes.strategies.knowledge_gradient import KnowledgeGradient
 from raytuner.bayes.strategies.thompson import ThompsonSample
 from raytuner.bayes.surrogate import fit, numerics
 from raytuner.errors import SettingError
-from raytuner.history import History, TrialState
+from raytuner.history import History, Origin, TrialState
 from raytuner.space import Categorical, Float, Integer, Normal, Ordinal, Space, when
 
 # "bayes", "sobol" and "grid" (Sobol's points of a finite space) are in test_proposers.py.
@@ -118,10 +120,9 @@ def of(
 ) -> PosteriorAcquisition:
     model, data = fitted
     acquisition: PosteriorAcquisition = make(
-        model,
+        Posterior(model),
         evaluated=data.evaluated,
         pending=np.array(pending, dtype=np.float64).reshape(-1, 2),
-        has_fidelity=False,
         seed=seed,
     )
     return acquisition
@@ -130,7 +131,7 @@ def of(
 X = torch.as_tensor(np.random.default_rng(1).random((40, 2)))
 THOMPSON = partial(ThompsonSample, BRANIN.space)
 ALL = [
-    ExpectedImprovement,
+    LogExpectedImprovement,
     ProbabilityOfImprovement,
     UpperConfidenceBound,
     KnowledgeGradient,
@@ -142,15 +143,6 @@ ALL = [
 def values(acquisition: PosteriorAcquisition, at: torch.Tensor = X) -> np.ndarray:
     with torch.no_grad():
         return acquisition(at).numpy()
-
-
-def test_expected_improvement_is_botorchs(fitted: tuple[SingleTaskGP, Dataset]) -> None:
-    model, data = fitted
-    best = model.posterior(torch.as_tensor(data.evaluated)).mean.max()
-    theirs = analytic.LogExpectedImprovement(model, best_f=best)
-    np.testing.assert_allclose(
-        values(of(ExpectedImprovement, fitted)), theirs(X[:, None]).detach(), rtol=1e-4
-    )
 
 
 def test_the_bound_is_botorchs(fitted: tuple[SingleTaskGP, Dataset]) -> None:
@@ -252,14 +244,14 @@ def test_a_batch_chosen_among_candidates_begins_with_the_best(
 
 
 def test_hedge_follows_what_pays(fitted: tuple[SingleTaskGP, Dataset]) -> None:
-    model, data = fitted
+    posterior, data = Posterior(fitted[0]), fitted[1]
     proposer = HedgeProposer(BRANIN.space, 0)
     k = 3
-    assert proposer.chances(model, has_fidelity=False).tolist() == [1 / k] * k
+    assert proposer.chances(posterior).tolist() == [1 / k] * k
     best, worst = data.X[data.y.argmax()], data.X[data.y.argmin()]
     state = proposer.state_dict() | {"nominated": [[worst.tolist(), best.tolist(), worst.tolist()]]}
     proposer.load_state_dict(json.loads(json.dumps(state)))
-    chances = proposer.chances(model, has_fidelity=False)
+    chances = proposer.chances(posterior)
     assert chances.sum() == pytest.approx(1.0)
     assert chances[1] > 2 * chances[0] == pytest.approx(2 * chances[2])
 
@@ -338,7 +330,7 @@ def test_a_grid_has_the_ends_and_whatever_else_is_few() -> None:
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(SettingError, match="strategy is 'tpe'; it must be one of bayes, hedge, ei"):
+    with pytest.raises(SettingError, match="strategy is 'tpe'; it must be one of bayes, hedge, pi"):
         strategy("tpe")
 
 
@@ -358,12 +350,31 @@ def test_evolution_takes_numbers_levels_and_categories_for_what_they_are() -> No
     assert found == [["number"], ["levels", "size"], ["two", "kind"]]
 
 
+def test_a_strategy_from_outside_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Middle(PointwiseProposer):
+        """The middle of the space, then random draws."""
+
+        origin = Origin.RANDOM
+
+        def _draw(self) -> np.ndarray:
+            middle = np.full((1, self._space.dim), 0.5)
+            if self.excluded.new(middle)[0]:
+                self.excluded.add(middle)
+                return middle
+            return self.excluded.use_random(np.random.default_rng(self.seed))
+
+    monkeypatch.setitem(STRATEGIES, "middle", Strategy(Middle, has_model=False))
+    search = BoTorchSearch(BRANIN.space, "loss", "min", strategy="middle", seed=0)
+    assert search.suggest("a") == {"x": 2.5, "y": 7.5}
+    assert search.suggest("b") != {"x": 2.5, "y": 7.5}
+
+
 def test_what_each_strategy_can_do() -> None:
     assert list(STRATEGIES) == [
-        *("bayes", "hedge", "ei", "pi", "ucb", "kg", "thompson", "gradient"),
+        *("bayes", "hedge", "pi", "ucb", "kg", "thompson", "gradient"),
         *("evolution", "sobol", "random", "grid"),
     ]
-    assert {name for name, s in STRATEGIES.items() if s.costs} == {"bayes", "ei", "pi", "kg"}
+    assert {name for name, s in STRATEGIES.items() if s.costs} == {"bayes", "pi", "kg"}
     assert {name for name, s in STRATEGIES.items() if not s.goals} == {"evolution"}
     without = {"evolution", "sobol", "random", "grid"}
     assert {name for name, s in STRATEGIES.items() if not s.has_model} == without

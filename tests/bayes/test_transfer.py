@@ -11,14 +11,12 @@ import torch
 from problems import BRANIN, Problem, regret, search
 from proposer_conformance import Make, ProposerConformance
 
-from raytuner.bayes import BayesProposer
+from raytuner.bayes import BayesProposer, SobolProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
 from raytuner.bayes.dataset import dataset
-from raytuner.bayes.design import Design
-from raytuner.bayes.earlier import Earlier, Task, TaskModel, best_in_turn
 from raytuner.bayes.posterior import Posterior
-from raytuner.bayes.ranking import leave_one_out
 from raytuner.bayes.surrogate import fit, numerics
+from raytuner.bayes.transfer import Task, TaskModel, Transfer, best_in_turn, leave_one_out
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Space
 
@@ -44,14 +42,14 @@ def _of(space: Space) -> Task:
     return Task("random", history.snapshot(), np.ones(space.dim, dtype=bool))
 
 
-class TestWithEarlier(ProposerConformance):
+class TestWithTransfer(ProposerConformance):
     """In spaces of three kinds; the proposer itself is tested in all."""
 
     spaces = ("conditional", "constrained", "fidelities")
 
     @pytest.fixture
     def make(self) -> Make:
-        return lambda space, seed: BayesProposer(space, seed, earlier=[_of(space)])
+        return lambda space, seed: BayesProposer(space, seed, tasks=[_of(space)])
 
     def test_another_seed_proposes_otherwise(self, make: Make) -> None:
         """After what is tried first, which is the same for all."""
@@ -75,7 +73,7 @@ def _regrets(earlier: list[Task], n: int, seeds: range) -> list[float]:
             BRANIN,
             search(
                 BRANIN,
-                lambda seed=seed: BayesProposer(BRANIN.space, seed, earlier=earlier),  # type: ignore[misc]
+                lambda seed=seed: BayesProposer(BRANIN.space, seed, tasks=earlier),  # type: ignore[misc]
                 n=n,
                 workers=2,
                 order_seed=seed,
@@ -105,14 +103,14 @@ def test_the_best_of_each_come_first_and_in_turn() -> None:
     for row, (number, rank) in enumerate([(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2), (1, 3)]):
         y = tasks[number].snapshot.y
         assert first[row].tolist() == tasks[number].snapshot.points[np.argsort(-y)[rank]].tolist()
-    proposals = BayesProposer(BRANIN.space, 0, earlier=tasks).ask(12)
+    proposals = BayesProposer(BRANIN.space, 0, tasks=tasks).ask(12)
     assert [p.origin for p in proposals] == [Origin.EARLIER] * 11 + [Origin.SOBOL]
     assert np.allclose(BRANIN.space.encode([p.config for p in proposals[:11]]), first)
 
 
 def test_what_an_earlier_search_does_not_say_is_quasi_random() -> None:
     first = np.array([[0.25, np.nan], [0.75, np.nan]])
-    points, origins = Design(BRANIN.space, 0, first).draw(3)
+    points, origins = SobolProposer(BRANIN.space, 0, first=first).draw(3)
     assert origins == [Origin.EARLIER, Origin.EARLIER, Origin.SOBOL]
     assert points[:2, 0].tolist() == [0.25, 0.75]
     assert points[0, 1] != points[1, 1]
@@ -136,8 +134,8 @@ def test_who_ranks_well_has_the_weight(stopped: bool) -> None:
     assert data.has_fidelity is stopped
     tasks = [task(SHIFTED, 0), task(BRANIN, 1, sign=-1.0), _of(BRANIN.space)]
     with numerics():
-        model = fit(data, BRANIN.space.columns)
-        weights = Earlier(tasks, BRANIN.space.columns).weights(model, data, seed=0)
+        posterior = Posterior(fit(data, BRANIN.space.columns))
+        weights = Transfer(tasks, BRANIN.space.columns).weights(posterior, data, seed=0)
     assert weights.sum() == pytest.approx(1.0)
     assert weights[0] > 0.4
     assert weights[1] == 0.0
@@ -146,10 +144,10 @@ def test_who_ranks_well_has_the_weight(stopped: bool) -> None:
 def test_many_rows_of_its_own_say_more_than_any_other_search() -> None:
     data = dataset(_record(60).snapshot())
     with numerics():
-        model = fit(data, BRANIN.space.columns)
-        earlier = Earlier([task(BRANIN, 1, sign=-1.0)], BRANIN.space.columns)
-        assert earlier.weights(model, data, seed=0).tolist() == [0.0, 1.0]
-        assert earlier.explain(model, data, seed=0) == (model, None)
+        posterior = Posterior(fit(data, BRANIN.space.columns))
+        transfer = Transfer([task(BRANIN, 1, sign=-1.0)], BRANIN.space.columns)
+        assert transfer.weights(posterior, data, seed=0).tolist() == [0.0, 1.0]
+        assert transfer.explain(posterior, data, seed=0) == (posterior, None)
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -208,14 +206,13 @@ def test_the_improvement_is_that_of_model_and_trend_together() -> None:
     candidates = space.snap(rng.random((50, 2)))
     X = torch.as_tensor(candidates)
     with numerics():
-        model = fit(data, space.columns)
+        model = Posterior(fit(data, space.columns))
     with numerics(), torch.no_grad():
-        plain = LogExpectedImprovement(model, data.evaluated, none, False, seed=0)
+        plain = LogExpectedImprovement(model, data.evaluated, none, seed=0)
         shifted = LogExpectedImprovement(
             model,
             data.evaluated,
             none,
-            False,
             seed=0,
             trend=lambda Z: torch.full(Z.shape[:-1], 7.0),
         )
@@ -223,7 +220,7 @@ def test_the_improvement_is_that_of_model_and_trend_together() -> None:
         assert torch.allclose(plain(X), shifted(X))
         assert (plain.choose(candidates, 6) == shifted.choose(candidates, 6)).all()
         rising = LogExpectedImprovement(
-            model, data.evaluated, none, False, seed=0, trend=lambda Z: 5 * Z[..., 0]
+            model, data.evaluated, none, seed=0, trend=lambda Z: 5 * Z[..., 0]
         )
         gain = rising(X) - plain(X)
         assert float(gain[X[:, 0] > 0.9].mean()) > float(gain[X[:, 0] < 0.1].mean())

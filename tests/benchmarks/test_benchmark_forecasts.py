@@ -41,7 +41,7 @@ def test_the_tables_count_every_forecast_once() -> None:
 def test_forecasts_are_asked_for_in_a_search() -> None:
     problem = tiny_problem()
     searcher = BoTorchSearch(background=False, seed=0)
-    scheduler = Asking(searcher, problem.metric, seed=0)
+    scheduler = Asking(searcher, seed=0)
     search(problem, 0, 12, searcher, scheduler)
     assert searcher.history.counts().total() == 12
     assert any(trial.state is TrialState.STOPPED_EARLY for trial in searcher.history.trials)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raytuner.controller import packing
-from raytuner.placement.request import Request
+from raytuner.placement.request import ResourceRequest
 
 A100 = {"CPU": 16, "GPU": 2, "accelerator_type:A100": 1.0}
 T4 = {"CPU": 8, "GPU": 1, "accelerator_type:T4": 1.0}
@@ -42,16 +42,36 @@ CASES: dict[str, tuple[Any, list[dict[str, float]], int]] = {
     "many": ([{"cpu": 4}, {"cpu": 3}], [{"CPU": 64}] * 64, 576),
     "a trainer's workers": ({"cpu": 1, "trainer": {"workers": 2, "gpu": 1}}, [A100, T4], 1),
     "nothing there": ({"cpu": 1}, [], 0),
+    "packed on three": (
+        {"bundles": [{"cpu": 2}] * 2, "strategy": "STRICT_PACK"},
+        [{"CPU": 4}] * 3,
+        3,
+    ),
+    "spread on three": (
+        {"bundles": [{"cpu": 2}] * 2, "strategy": "STRICT_SPREAD"},
+        [{"CPU": 4}] * 3,
+        3,
+    ),
+    "spread on too few": (
+        {"bundles": [{"cpu": 1}] * 4, "strategy": "STRICT_SPREAD"},
+        [{"CPU": 4}] * 3,
+        0,
+    ),
+    "a thousand nodes": (
+        {"bundles": [{"cpu": 1}, {"gpu": 1}], "strategy": "SPREAD"},
+        [{"CPU": 64, "GPU": 8}] * 1000,
+        8000,
+    ),
 }
 
 
-def fits(request: Request, nodes: list[dict[str, float]]) -> int:
-    return packing.fits((*request.bundles, *request.trainer), request.strategy, nodes)
+def fits(request: ResourceRequest, nodes: list[dict[str, float]]) -> int:
+    return packing.fits(request.all_bundles, request.strategy, nodes)
 
 
 @pytest.mark.parametrize(("request_", "nodes", "count"), CASES.values(), ids=CASES)
 def test_how_many_fit(request_: Any, nodes: list[dict[str, float]], count: int) -> None:
-    assert fits(Request.of(request_), nodes) == count
+    assert fits(ResourceRequest.of(request_), nodes) == count
 
 
 @given(
@@ -68,6 +88,6 @@ def test_one_that_fits_is_found(bundles: list[int], nodes: list[int]) -> None:
             if have >= rest[0]
         )
 
-    found = fits(Request.of([{"cpu": n} for n in bundles]), [{"CPU": n} for n in nodes])
+    found = fits(ResourceRequest.of([{"cpu": n} for n in bundles]), [{"CPU": n} for n in nodes])
     assert (found > 0) == lay(bundles, nodes)
     assert found * sum(bundles) <= sum(nodes)

@@ -151,7 +151,7 @@ def test_a_whole_gpu_for_each_part_of_one() -> None:
     ("peak", "trials"), [(10, 1), (9, 1), (4.4, 1), (4.3, 2), (2.8, 3), (1, 8), (0.1, 16), (0, 16)]
 )
 def test_as_many_fit_as_the_margin_allows(peak: float, trials: int) -> None:
-    found = Probe(peak=peak, total=10, reports=2)
+    found = Probe(peak=peak, total=10)
     assert found.trials == trials
     assert 1 - 0.002 <= found.share * trials <= 1  # as many as that, and not one more
     assert found.share * (trials + 1) > 1

@@ -1,15 +1,12 @@
-"""The demo's training function and its two views of an experiment, without Ray."""
+"""The demo's data and training function, without Ray."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from raytuner.demo import digits
-from raytuner.demo.run import comparison
-from raytuner.history import History, TrialState
 from raytuner.search.tune_space import space_from_tune
 
 GOOD: dict[str, Any] = {
@@ -74,32 +71,3 @@ def test_every_corner_of_the_space_makes_a_network_that_trains(u: float) -> None
     (config,) = space.decode(np.full((1, space.dim), u))
     network = next(digits.epochs(config))
     assert 0 <= digits.accuracy(network, digits.load_data().validation) <= 1
-
-
-def test_an_unknown_optimizer_is_refused() -> None:
-    with pytest.raises(ValueError, match="lion"):
-        next(digits.epochs({**GOOD, "optimizer": "lion"}))
-
-
-def test_the_comparison_counts_both_searches_the_same_way() -> None:
-    history = History(space_from_tune(digits.SPACE), metric="accuracy", mode="max", max_t=27)
-    for name, state, t in (("a", TrialState.COMPLETED, 27), ("b", TrialState.STOPPED_EARLY, 3)):
-        history.add(name, GOOD)
-        history.report(name, t=t, value=0.9)
-        history.end(name, state)
-    table = comparison(
-        {"ours": (history, digits.Scores(0.97, 0.96)), "nothing": (history, None)}, seconds=42
-    )
-    console = Console(width=78, record=True, quiet=False)
-    with console.capture() as capture:
-        console.print(table)
-    rows = [line.strip("│").split("│") for line in capture.get().splitlines() if "│" in line]
-    assert [[cell.strip() for cell in row] for row in rows] == [
-        ["validation accuracy", "0.9700", "-"],
-        ["test accuracy", "0.9600", "-"],
-        ["trials", "2", "2"],
-        ["trained in full", "1", "1"],
-        ["stopped early", "1", "1"],
-        ["failed", "0", "0"],
-        ["epochs", "30", "30"],
-    ]

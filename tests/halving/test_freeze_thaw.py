@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from judged import Judged
 
 from raytuner.errors import SettingError
 from raytuner.halving import Action, FreezeThaw
@@ -37,7 +37,7 @@ def everyone(trial_id: str) -> bool:
     return True
 
 
-def action(halving: FreezeThaw, trial_id: str, t: float, value: float = 0.5) -> Action:
+def action(halving: Judged, trial_id: str, t: float, value: float = 0.5) -> Action:
     verdict = halving.judge(trial_id, t, value)
     assert verdict is not None
     return verdict.action
@@ -45,20 +45,20 @@ def action(halving: FreezeThaw, trial_id: str, t: float, value: float = 0.5) -> 
 
 def test_whoever_promises_most_has_the_slot() -> None:
     foreseen = Foreseen(newcomer=2.0)
-    halving = FreezeThaw(foreseen, max_t=16)
+    halving = Judged(FreezeThaw(foreseen, max_t=16))
     for trial_id, rate in (("a", 1.0), ("b", 3.0), ("c", 5.0)):
         foreseen.say(trial_id, 0.4, rate)
         assert action(halving, trial_id, 1) is Action.PAUSE
-    assert [halving.resume(everyone) for _ in range(3)] == ["c", "b", None]
+    assert [halving.promote(everyone) for _ in range(3)] == ["c", "b", None]
     assert [halving.waits(i) for i in "abc"] == [True, False, False]
     foreseen.newcomer = 0.5
-    assert halving.resume(lambda i: i != "a") is None
+    assert halving.promote(lambda i: i != "a") is None
     assert "a chance of 40.0 % to be the best in the end" in halving.explain("b")
 
 
 def test_the_hopeless_end() -> None:
     foreseen = Foreseen()
-    halving = FreezeThaw(foreseen, max_t=16)
+    halving = Judged(FreezeThaw(foreseen, max_t=16))
     foreseen.say("a", 0.0004, 9.0)
     verdict = halving.judge("a", 1, 0.5)
     assert verdict is not None
@@ -66,31 +66,31 @@ def test_the_hopeless_end() -> None:
     assert verdict.reason == (
         "a chance of 0.0 % to be the best in the end, told at rung 1: below 0.1 %"
     )
-    assert halving.resume(everyone, closing=True) is None
+    assert halving.promote(everyone, closing=True) is None
 
 
 def test_without_new_trials_the_chance_decides() -> None:
     foreseen = Foreseen(newcomer=-math.inf)
-    halving = FreezeThaw(foreseen, max_t=16)
+    halving = Judged(FreezeThaw(foreseen, max_t=16))
     for trial_id, chance, rate in (("a", 0.04, 9.0), ("b", 0.06, 1.0), ("c", 0.3, 2.0)):
         foreseen.say(trial_id, chance, rate)
         halving.judge(trial_id, 1, 0.5)
-    assert [halving.resume(everyone, closing=True) for _ in range(3)] == ["c", "b", None]
+    assert [halving.promote(everyone, closing=True) for _ in range(3)] == ["c", "b", None]
 
 
 def test_while_too_little_is_known_trials_go_on() -> None:
     foreseen = Foreseen(is_too_early=True)
-    halving = FreezeThaw(foreseen, max_t=16)
+    halving = Judged(FreezeThaw(foreseen, max_t=16))
     foreseen.say("a", 0.0, 0.0)
     assert action(halving, "a", 1) is Action.CONTINUE
-    assert halving.resume(everyone) is None
+    assert halving.promote(everyone) is None
 
 
 def test_where_nobody_foresees_the_better_half_is_promoted() -> None:
-    halving = FreezeThaw(max_t=16)
+    halving = Judged(FreezeThaw(max_t=16))
     for trial_id, value in (("a", 0.1), ("b", 0.4), ("c", 0.3), ("d", 0.2)):
         assert action(halving, trial_id, 1, value) is Action.PAUSE
-    assert [halving.resume(everyone) for _ in range(3)] == ["b", "c", None]
+    assert [halving.promote(everyone) for _ in range(3)] == ["b", "c", None]
 
 
 steps = st.lists(
@@ -106,9 +106,9 @@ steps = st.lists(
 
 @given(steps, st.sampled_from([-math.inf, 0.3, 0.8]))
 def test_a_plain_retelling_of_the_rules_agrees(stream: list[Any], newcomer: float) -> None:
-    """Nobody goes on who is not paused, ended ones never; saved in between, all stays the same."""
+    """No trial goes on that is not paused, or has ended."""
     foreseen = Foreseen(newcomer=newcomer)
-    halving = FreezeThaw(foreseen, max_t=16)
+    halving = Judged(FreezeThaw(foreseen, max_t=16))
     levels = [rung.level for rung in halving.rungs]
     place: dict[str, int] = {}
     waiting: set[str] = set()
@@ -128,24 +128,23 @@ def test_a_plain_retelling_of_the_rules_agrees(stream: list[Any], newcomer: floa
         else:
             able = {i for i in waiting if newcomer > -math.inf or foreseen.chance[i] >= 0.05}
             best = max((foreseen.rate[i] for i in able), default=-math.inf)
-            chosen = halving.resume(lambda i: i not in ended, closing=step == "close")
+            chosen = halving.promote(lambda i: i not in ended, closing=step == "close")
             if chosen is None:
                 assert best <= newcomer
             else:
                 assert chosen in able
                 assert foreseen.rate[chosen] == best > newcomer
                 waiting.remove(chosen)
-        state = json.loads(json.dumps(halving.state_dict()))
-        halving = FreezeThaw(foreseen, max_t=16)
-        halving.load_state_dict(state)
         assert {i for i in place if halving.waits(i)} - ended == waiting
 
 
-def test_a_report_of_an_earlier_process_past_a_rung_says_that_the_trial_went_on() -> None:
-    halving = FreezeThaw(Foreseen(), max_t=16)  # of which nothing is asked here
+def test_replayed_reports_past_a_rung_say_that_the_trial_went_on() -> None:
+    halving = Judged(FreezeThaw(max_t=16))
     for trial_id, t in (("a", 1), ("b", 1), ("a", 2), ("b", 2), ("a", 3)):
-        halving.observe(trial_id, t, 0.5)
-    assert [halving.waits(i) for i in "ab"] == [False, True]
+        halving.judge(trial_id, t, 0.5)
+        halving.table.pause(trial_id)
+    again = halving.replay(FreezeThaw(Foreseen(), max_t=16))  # of which nothing is asked here
+    assert [again.waits(i) for i in "ab"] == [False, True]
 
 
 @pytest.mark.parametrize("chance", [-0.1, 1.0, "5 %"])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
+import pickle
 from collections import defaultdict
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from judged import Judged
 
-from raytuner.errors import SettingError
-from raytuner.halving import Action, Promotion, Stopping
+from raytuner.halving import Action, Promotion
+from raytuner.history import TrialState
 
 LEVELS = (1, 3, 9, 27)
 
@@ -33,7 +33,7 @@ def everyone(trial_id: str) -> bool:
     return True
 
 
-def pause(halving: Promotion, *values: float, first: int = 0) -> None:
+def pause(halving: Judged, *values: float, first: int = 0) -> None:
     """Trials "0", "1", ... (from ``first`` on) report these values at rung 1 and are paused."""
     for number, value in enumerate(values, start=first):
         verdict = halving.judge(str(number), 1, value)
@@ -44,7 +44,7 @@ def pause(halving: Promotion, *values: float, first: int = 0) -> None:
 class Trials:
     """Trials that train from rung to rung as they are let."""
 
-    def __init__(self, halving: Promotion) -> None:
+    def __init__(self, halving: Judged) -> None:
         self.halving = halving
         self.place: defaultdict[str, int] = defaultdict(lambda: -1)
         self.ended: set[str] = set()
@@ -54,25 +54,36 @@ class Trials:
         outcomes: list[Any] = []
         for event, trial_id, value in stream:
             if event == "resume":
-                chosen = self.halving.resume(lambda i: i not in self.ended)
-                self.waiting.discard(chosen or "")
+                chosen = self.halving.promote(lambda i: i not in self.ended)
+                if chosen is not None:
+                    self.waiting.remove(chosen)
+                    self.halving.table.reopen(chosen)
                 outcomes.append(chosen)
             elif event == "end":
-                self.ended.add(trial_id)
-                self.waiting.discard(trial_id)
+                self._end(trial_id)
             elif trial_id not in self.ended | self.waiting and self.place[trial_id] < 3:
                 self.place[trial_id] += 1
                 verdict = self.halving.judge(trial_id, LEVELS[self.place[trial_id]], value)
                 assert verdict is not None
-                (self.waiting if verdict.action is Action.PAUSE else self.ended).add(trial_id)
+                if verdict.action is Action.PAUSE:
+                    self.waiting.add(trial_id)
+                    self.halving.table.pause(trial_id)
+                else:
+                    self._end(trial_id)
                 outcomes.append(verdict.action)
         return outcomes
+
+    def _end(self, trial_id: str) -> None:
+        self.ended.add(trial_id)
+        self.waiting.discard(trial_id)
+        if trial_id in self.halving.table:
+            self.halving.table.end(trial_id, TrialState.STOPPED_EARLY)
 
 
 @given(events, st.integers(2, 4))
 def test_a_plain_retelling_of_the_rules_agrees(stream: list[Event], eta: int) -> None:
     """An oracle that looks at everything anew each time."""
-    halving = Promotion(max_t=81, reduction_factor=eta)
+    halving = Judged(Promotion(max_t=81, reduction_factor=eta))
     levels = [rung.level for rung in halving.rungs]
     recorded: dict[float, dict[str, float]] = {level: {} for level in levels}
     promoted: dict[float, list[str]] = {level: [] for level in levels}
@@ -110,37 +121,37 @@ def test_a_plain_retelling_of_the_rules_agrees(stream: list[Event], eta: int) ->
                     expected = best
                     promoted[level].append(best)
                     break
-            assert halving.resume(lambda i: i not in ended) == expected
+            assert halving.promote(lambda i: i not in ended) == expected
         for view in halving.rungs:
             assert view.recorded == len(recorded[view.level])
             assert view.went_on == len(promoted[view.level]) <= view.recorded // eta
 
 
 def test_the_highest_rung_is_looked_at_first() -> None:
-    halving = Promotion(max_t=27)
+    halving = Judged(Promotion(max_t=27))
     pause(halving, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
-    best = [halving.resume(everyone) for _ in range(3)]
+    best = [halving.promote(everyone) for _ in range(3)]
     assert best == ["11", "10", "9"]
     for trial_id in ("11", "10", "9"):
         halving.judge(trial_id, 3, 0.5)
     # At rung 3 the first of three that tie, then the fourth at rung 1, then a new trial.
-    assert [halving.resume(everyone) for _ in range(3)] == ["11", "8", None]
+    assert [halving.promote(everyone) for _ in range(3)] == ["11", "8", None]
 
 
 def test_at_the_end_the_best_of_a_few_goes_on() -> None:
-    halving = Promotion(max_t=27)
+    halving = Judged(Promotion(max_t=27))
     pause(halving, 0.1, 0.2)
-    assert halving.resume(everyone) is None
-    assert halving.resume(everyone, closing=True) == "1"
-    assert halving.resume(everyone, closing=True) is None
+    assert halving.promote(everyone) is None
+    assert halving.promote(everyone, closing=True) == "1"
+    assert halving.promote(everyone, closing=True) is None
     halving.judge("1", 3, 0.2)
-    assert halving.resume(everyone, closing=True) == "1"
+    assert halving.promote(everyone, closing=True) == "1"
 
 
 def test_the_worst_at_the_lowest_rung_is_given_up_first() -> None:
-    halving = Promotion(max_t=27)
+    halving = Judged(Promotion(max_t=27))
     pause(halving, 0.3, 0.1, 0.2)
-    assert halving.resume(everyone) == "0"
+    assert halving.promote(everyone) == "0"
     halving.judge("0", 3, 0.0)
     assert halving.give_up(lambda trial_id: trial_id != "1") == "2"
     assert halving.give_up(everyone) == "0"
@@ -148,7 +159,7 @@ def test_the_worst_at_the_lowest_rung_is_given_up_first() -> None:
 
 
 def test_a_retry_of_a_paused_trial_is_paused_where_it_was() -> None:
-    halving = Promotion(max_t=27)
+    halving = Judged(Promotion(max_t=27))
     pause(halving, 0.3)
     assert halving.judge("0", 0.5, 0.9) is None
     verdict = halving.judge("0", 1, 0.9)
@@ -158,7 +169,7 @@ def test_a_retry_of_a_paused_trial_is_paused_where_it_was() -> None:
 
 
 def test_what_is_not_finite_is_never_promoted_past_something_finite() -> None:
-    halving = Promotion(max_t=27)
+    halving = Judged(Promotion(max_t=27))
     pause(halving, math.nan, -math.inf, math.inf)
     verdict = halving.judge("3", 1, 0.1)
     assert verdict is not None
@@ -167,14 +178,14 @@ def test_what_is_not_finite_is_never_promoted_past_something_finite() -> None:
     assert verdict is not None
     assert verdict.reason == "rank 2 of 5 at rung 1: only the best goes on"
     assert verdict.action is Action.STOP
-    assert [halving.resume(everyone) for _ in range(2)] == ["3", None]
-    halving = Promotion(max_t=27)
+    assert [halving.promote(everyone) for _ in range(2)] == ["3", None]
+    halving = Judged(Promotion(max_t=27))
     pause(halving, math.nan, math.nan, math.nan)
-    assert halving.resume(everyone) == "0"
+    assert halving.promote(everyone) == "0"
 
 
 def test_why_it_waits() -> None:
-    halving = Promotion(max_t=27)
+    halving = Judged(Promotion(max_t=27))
     pause(halving, 0.3, 0.2)
     assert halving.explain("1") == "rank 2 of 2 at rung 1: too few for one to go on"
     pause(halving, 0.3, 0.2, 0.4)
@@ -182,44 +193,25 @@ def test_why_it_waits() -> None:
 
 
 @given(events, events)
-def test_state_goes_through_json_and_decides_the_same(
+def test_replayed_from_the_table_it_decides_the_same(
     before: list[Event], after: list[Event]
 ) -> None:
-    one = Trials(Promotion(max_t=81, brackets=1, seed=3))
-    one.play(before)
-    other = Trials(Promotion(max_t=81, brackets=1))
-    state = json.loads(json.dumps(one.halving.state_dict(), allow_nan=False))
-    other.halving.load_state_dict(state)
+    one = Trials(Judged(Promotion(max_t=81, seed=3)))
+    one.play([event for event in before if event[0] != "end" or event[1] in one.waiting])
+    other = Trials(Judged(one.halving.replay(Promotion(max_t=81, seed=3))))
+    assert other.halving.rungs == one.halving.rungs
+    for trial_id in one.place:
+        assert other.halving.verdict(trial_id).action == one.halving.verdict(trial_id).action
+    other.halving.table = pickle.loads(pickle.dumps(one.halving.table))
     other.place.update(one.place)
     other.ended, other.waiting = set(one.ended), set(one.waiting)
     assert other.play(after) == one.play(after)
-    assert other.halving.state_dict() == one.halving.state_dict()
+    assert other.halving.rungs == one.halving.rungs
 
 
-def test_a_state_of_the_other_kind_is_refused() -> None:
-    with pytest.raises(SettingError, match=r"saved state stops, .* this halving pauses"):
-        Promotion().load_state_dict(Stopping().state_dict())
-
-
-@given(events)
-def test_the_last_reports_are_enough_to_go_on(stream: list[Event]) -> None:
-    """Rungs and who waits follow from each trial's last report, if that was at a rung."""
-    values = {}
-
-    class Noting(Promotion):
-        def judge(self, trial_id: str, t: float, value: Any) -> Any:
-            values[trial_id] = (t, value)
-            return super().judge(trial_id, t, value)
-
-    trials = Trials(Noting(max_t=81))
-    finite = [(e, i, v) for e, i, v in stream if math.isfinite(v)]
-    trials.play(finite)
-    recalled = Promotion(max_t=81)
-    for trial_id, (t, value) in values.items():
-        recalled.recall(trial_id, t, value, ended=trial_id in trials.ended)
-    for one, two in zip(trials.halving.rungs, recalled.rungs, strict=True):
-        assert one.recorded == two.recorded
-    for trial_id in trials.waiting:
-        assert recalled.waits(trial_id)
-        last = values[trial_id]
-        assert recalled.judge(trial_id, *last) is recalled.verdict(trial_id)
+def test_what_a_trial_has_passed() -> None:
+    """Of a restored trial without a record, only the last report is known."""
+    halving = Promotion(max_t=27)
+    assert halving.passed("a", 1) == ()
+    assert halving.passed("a", 9) == (1, 3)
+    assert halving.passed("a", 10) == (1, 3, 9)

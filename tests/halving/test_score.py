@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from judged import SEVERAL, Judged
 
 from raytuner.halving import Action, Promotion, Score, Stopping
 from raytuner.halving.score import merits
@@ -36,7 +36,7 @@ def test_whoever_dominates_has_more_merit(found: list[Score]) -> None:
 
 
 def test_a_rung_ranks_by_fronts_and_keeps_the_ends_of_one() -> None:
-    halving = Stopping(max_t=9)
+    halving = Judged(Stopping(max_t=9), SEVERAL)
     curves = {"a": (1.0, 0.0), "b": (0.0, 1.0), "c": (0.6, 0.5), "d": (0.5, 0.4), "e": (0.4, 0.3)}
     verdicts = {i: halving.judge(i, 1, Score(pair)) for i, pair in curves.items()}
     assert verdicts["e"] is not None
@@ -48,23 +48,23 @@ def test_a_rung_ranks_by_fronts_and_keeps_the_ends_of_one() -> None:
 
 
 def test_what_breaks_a_constraint_is_promoted_last() -> None:
-    halving = Promotion(max_t=9)
+    halving = Judged(Promotion(max_t=9), SEVERAL)
     for i in range(6):
-        halving.judge(str(i), 1, Score((float(i),), violation=float(i > 2)))
+        halving.judge(str(i), 1, Score((float(i), float(i)), violation=float(i > 2)))
     alive = {str(i) for i in range(6)}
-    assert halving.resume(alive.__contains__) == "2"
-    assert halving.resume(alive.__contains__) == "1"
-    assert halving.resume(alive.__contains__) is None
+    assert halving.promote(alive.__contains__) == "2"
+    assert halving.promote(alive.__contains__) == "1"
+    assert halving.promote(alive.__contains__) is None
 
 
 @given(st.lists(scores, min_size=1, max_size=8), scores)
-def test_a_saved_rung_goes_on_as_it_was(found: list[Score], late: Score) -> None:
-    halving = Promotion(max_t=9, seed=0)
+def test_a_replayed_rung_goes_on_as_it_was(found: list[Score], late: Score) -> None:
+    halving = Judged(Promotion(max_t=9, seed=0), SEVERAL)
     for i, score in enumerate(found):
         halving.judge(str(i), 1, score)
-    again = Promotion(max_t=9, seed=0)
-    again.load_state_dict(json.loads(json.dumps(halving.state_dict())))
-    for one in (halving, again):
-        one.judge("late", 1, late)
-    assert halving.resume(lambda trial_id: True) == again.resume(lambda trial_id: True)
+        halving.table.pause(str(i))
+    again = halving.replay(Promotion(max_t=9, seed=0))
+    halving.judge("late", 1, late)
+    again.decide(halving.table, "late", 1)
+    assert halving.promote(lambda trial_id: True) == again.promote(lambda trial_id: True)
     assert halving.rungs == again.rungs

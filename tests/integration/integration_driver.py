@@ -118,7 +118,7 @@ def main() -> None:
         "drop_in_restore": _drop_in_restore,
         "saving": partial(_drop_in, train=saving),
         "saving_restore": partial(_drop_in_restore, train=saving),
-        "promotion": partial(_drop_in, train=saving, type="promotion"),
+        "promotion": partial(_drop_in, train=saving, variant="promotion"),
         "promotion_restore": partial(_drop_in_restore, train=saving),
         "tune": _tune,
         "resume": _resume,

@@ -56,7 +56,9 @@ def test_a_study_is_run_and_gone_on_with(storage: RemoteFolder, tmp_path: Path) 
         metric="loss",
         mode="min",
         num_samples=4,
-        scheduler=raytuner.ASHAScheduler(max_t=MAX_T, grace_period=GRACE, type="promotion", seed=0),
+        scheduler=raytuner.ASHAScheduler(
+            max_t=MAX_T, grace_period=GRACE, variant="promotion", seed=0
+        ),
         storage_path=storage.uri,
         name="first",
         seed=0,

@@ -119,7 +119,7 @@ class Watch(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         self.seen |= proposers()
-        source: Any = self.search._source()
+        source: Any = self.search._search().source()
         if source._heard and len(self.seen) >= self.processes:
             self.go.touch()
         if self.ended and self.seen and not self.acted:

@@ -50,7 +50,7 @@ def test_a_model_thinks_in_a_process_of_its_own() -> None:
         )
         number += 1
         time.sleep(2)
-    state = searcher._source().state_dict()
+    state = searcher._search().source().state_dict()
     assert state is not None
     assert len(state["nominated"]) >= 1  # it came back from the process
     searcher.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 from inspect import signature
 from itertools import islice
@@ -21,11 +22,15 @@ from scipy.stats import loguniform
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris, make_classification
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, SGDClassifier
-from sklearn.metrics import accuracy_score, check_scoring
-from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -33,8 +38,8 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 import raytuner
 from raytuner.errors import SettingError
 from raytuner.integrations.sklearn import RayTunerSearchCV, trials
-from raytuner.integrations.sklearn.folds import Folds, mean_score
-from raytuner.integrations.sklearn.parts import parts_of
+from raytuner.integrations.sklearn.candidates import parts_of
+from raytuner.integrations.sklearn.evaluation import Evaluation, Steps
 from raytuner.integrations.sklearn.trials import Found
 
 X, y = load_iris(return_X_y=True)
@@ -170,7 +175,7 @@ SMALL = {"C": [1, 2]}
     ids=named,
 )
 def test_the_candidates_are_shared_out_and_none_is_lost(spaces: Any, counts: list[int]) -> None:
-    assert [part.count for part in parts_of(spaces, 11)] == counts
+    assert [part.count for part in parts_of(None, spaces, 11)] == counts
 
 
 def test_a_finite_space_is_tried_as_a_whole_and_the_rest_is_searched() -> None:
@@ -218,18 +223,19 @@ class Heard:
         self.ended += 1
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
 @pytest.mark.parametrize(
-    "settings", [{"param_grid": {"C": [1, 2]}}, {"param_distributions": DRAWN}]
+    "settings",
+    [
+        {"param_grid": {"C": [1, 2]}},
+        {"param_distributions": DRAWN},
+        {"param_distributions": DRAWN, "time_budget_s": 60},
+    ],
 )
-def test_callbacks_hear_of_every_candidate(
-    n_jobs: int | None, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_callbacks_hear_of_every_candidate(settings: dict[str, Any]) -> None:
     if not hasattr(RayTunerSearchCV, "set_callbacks"):
         pytest.skip("scikit-learn below 1.9 has no callbacks")
-    monkeypatch.setattr(trials, "run_trials", ran_here)
     heard = Heard()
-    search = RayTunerSearchCV(logistic(), n_iter=2, cv=3, n_jobs=n_jobs, random_state=0, **settings)
+    search = RayTunerSearchCV(logistic(), n_iter=2, cv=3, random_state=0, **settings)
     search.set_callbacks(heard).fit(X, y)
     fits = [rows for names, rows in heard.begun if names[-1] == "candidate-split-evaluation"]
     assert fits == [100] * 6
@@ -238,18 +244,25 @@ def test_callbacks_hear_of_every_candidate(
     assert "callback_ctx" in signature(search._run_search).parameters
 
 
-def ran_here(folds: Folds, space: Any, params_of: Any, **settings: Any) -> list[Found]:
+def test_callbacks_hear_of_a_search_on_ray_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(RayTunerSearchCV, "set_callbacks"):
+        pytest.skip("scikit-learn below 1.9 has no callbacks")
+    monkeypatch.setattr(trials, "run_trials", ran_here)
+    heard = Heard()
+    RayTunerSearchCV(logistic(), SMALL, cv=2, n_jobs=2).set_callbacks(heard).fit(X, y)
+    assert [names[-1] for names, _ in heard.begun] == ["fit", "refit-with-best-params"]
+    assert heard.ended == len(heard.begun)
+
+
+def ran_here(evaluation: Evaluation, part: Any, **settings: Any) -> tuple[list[Found], str]:
     """What trials on Ray would find, found in this process."""
-    settings = settings["settings"]
-    configs = settings.get("points_to_evaluate") or space.sample(
-        np.random.default_rng(0), settings["num_samples"]
-    )
-    found = []
-    for config in configs:
-        params = params_of(config)
-        scored = [folds.fit(params, fold) for fold in range(len(folds.splits))]
-        found.append(Found(params, scored, 1, True))
-    return found
+    configs = part.space.space.sample(np.random.default_rng(0), part.count)
+    candidates = part.listed or [part.space.params(config) for config in configs]
+    folds = range(len(evaluation.splits))
+    return [
+        Found(params, [evaluation.fit(params, fold) for fold in folds], 1, True)
+        for params in candidates
+    ], "a folder"
 
 
 @pytest.mark.parametrize(
@@ -276,13 +289,28 @@ def test_ray_runs_what_needs_it_and_nothing_else(
     asked: list[Any] = []
 
     def run(*args: Any, **given: Any) -> Any:
-        asked.append(given["settings"]["max_concurrent_trials"])
+        asked.append(given["max_concurrent_trials"])
         return ran_here(*args, **given)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(trials, "run_trials", run)
     RayTunerSearchCV(logistic(), SMALL, cv=2, **settings).fit(X, y)
     assert asked == ([] if at_once == "here" else [at_once])
+
+
+def test_a_search_in_this_process_does_without_ray() -> None:
+    code = """
+import sys
+from sklearn.datasets import load_iris
+from sklearn.naive_bayes import GaussianNB
+from raytuner.integrations.sklearn import RayTunerSearchCV
+assert "torch" not in sys.modules
+space = {"var_smoothing": (1e-9, 1.0, "log-uniform"), "priors": [None]}
+RayTunerSearchCV(GaussianNB(), space, n_iter=2, cv=2).fit(*load_iris(return_X_y=True))
+assert "torch" in sys.modules
+assert "ray" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_no_time_for_a_candidate_is_told_as_such() -> None:
@@ -347,63 +375,104 @@ def test_what_cannot_be_is_refused_before_any_fit(settings: dict[str, Any], mess
 # -- a candidate, step by step ----------------------------------------------------------------
 
 
-def folds_of(estimator: Any, scoring: str = "accuracy") -> Folds:
+def evaluation_of(
+    estimator: Any, steps: Steps, max_t: int, scoring: str = "accuracy"
+) -> Evaluation:
     from sklearn.metrics import get_scorer
 
     data, target = make_classification(120, random_state=0)
     halves = np.arange(120) % 2
     splits = [(np.flatnonzero(halves != k), np.flatnonzero(halves == k)) for k in (0, 1)]
-    return Folds(estimator, data, target, splits, get_scorer(scoring), {}, {}, True, np.nan)
+    return Evaluation(
+        estimator=estimator,
+        X=data,
+        y=target,
+        splits=splits,
+        settings={
+            "scorer": get_scorer(scoring),
+            "fit_params": {},
+            "score_params": {},
+            "return_train_score": True,
+            "error_score": np.nan,
+        },
+        steps=steps,
+        max_t=max_t,
+    )
 
 
 @pytest.mark.parametrize(
-    "estimator",
+    ("estimator", "params"),
     [
-        RandomForestClassifier(7, random_state=0),
-        GradientBoostingClassifier(n_estimators=7, random_state=0),
+        (RandomForestClassifier(7, random_state=0), {"max_features": 3}),
+        (GradientBoostingClassifier(n_estimators=7, random_state=0), {"max_features": 3}),
+        (HistGradientBoostingClassifier(max_iter=7, random_state=0), {"max_leaf_nodes": 3}),
     ],
+    ids=named,
 )
-def test_an_ensemble_that_grew_to_its_end_scores_as_one_of_a_piece(estimator: Any) -> None:
-    folds = folds_of(estimator, "neg_log_loss")
-    steps = [found for found, _ in folds.grown({"max_features": 3}, "warm_start", 4)]
+def test_an_ensemble_that_grew_to_its_end_scores_as_one_of_a_piece(
+    estimator: Any, params: Any
+) -> None:
+    evaluation = evaluation_of(estimator, "warm_start", 4, "neg_log_loss")
+    steps = [found for found, _ in evaluation.run_steps(params)]
     assert len(steps) == 4
     for key in ("test_scores", "train_scores"):
         grown = [scored[key] for scored in steps[-1]]
-        assert grown == pytest.approx([folds.fit({"max_features": 3}, k)[key] for k in (0, 1)])
-    means = [mean_score(found, None) for found in steps]
-    assert len(set(means)) == 4
+        assert grown == pytest.approx([evaluation.fit(params, k)[key] for k in (0, 1)])
+    assert len({evaluation.mean_score(found) for found in steps}) == 4
 
 
 def test_passes_over_the_data_are_those_of_partial_fit() -> None:
-    folds = folds_of(SGDClassifier(random_state=0))
-    steps = [found for found, _ in folds.grown({"alpha": 0.01}, "partial_fit", 3)]
-    train, test = folds.splits[1]
+    evaluation = evaluation_of(SGDClassifier(random_state=0), "partial_fit", 3)
+    train, test = evaluation.splits[1]
     model = SGDClassifier(random_state=0, alpha=0.01)
-    for found in steps:
-        model.partial_fit(folds.X[train], folds.y[train], classes=[0, 1])
-        assert found[1]["test_scores"] == model.score(folds.X[test], folds.y[test])
+    for found, _ in evaluation.run_steps({"alpha": 0.01}):
+        model.partial_fit(evaluation.X[train], evaluation.y[train], classes=[0, 1])
+        assert found[1]["test_scores"] == model.score(evaluation.X[test], evaluation.y[test])
 
 
-def test_a_solver_gets_its_share_of_iterations_at_each_step() -> None:
-    folds = folds_of(MLPClassifier((4,), max_iter=7, random_state=0))
-    steps = [found for found, _ in folds.grown({}, "warm_start", 3)]
-    assert len(steps) == 3
+@pytest.mark.parametrize(("max_iter", "max_t"), [(7, 3), (2, 4)])
+def test_a_solver_gets_its_share_of_iterations_at_each_step(max_iter: int, max_t: int) -> None:
+    estimator = MLPClassifier((4,), max_iter=max_iter, random_state=0)
+    steps = [found for found, _ in evaluation_of(estimator, "warm_start", max_t).run_steps({})]
+    assert len(steps) == max_t
     assert all(scored["fit_error"] is None for found in steps for scored in found)
     times = [found[0]["fit_time"] for found in steps]
     assert times == sorted(times)  # of all that was trained so far
 
 
 def test_a_step_that_fails_is_the_last() -> None:
-    [(found, _)] = folds_of(SGDClassifier()).grown({"alpha": -1.0}, "partial_fit", 3)
+    [(found, _)] = evaluation_of(SGDClassifier(), "partial_fit", 3).run_steps({"alpha": -1.0})
     assert "InvalidParameterError" in found[0]["fit_error"]
     assert np.isnan(found[0]["test_scores"])
 
 
 def test_folds_are_run_one_after_the_other() -> None:
-    folds = folds_of(logistic())
-    steps = [found for found, _ in folds.grown({"C": 1.0}, "folds", 2)]
+    evaluation = evaluation_of(logistic(), "folds", 2)
+    steps = [found for found, _ in evaluation.run_steps({"C": 1.0})]
     assert [len(found) for found in steps] == [1, 2]
-    assert steps[1][1]["test_scores"] == folds.fit({"C": 1.0}, 1)["test_scores"]
+    assert steps[1][1]["test_scores"] == evaluation.fit({"C": 1.0}, 1)["test_scores"]
+
+
+@pytest.mark.parametrize("until", [1, 2])
+@pytest.mark.parametrize(
+    ("steps", "estimator", "params"),
+    [
+        ("partial_fit", SGDClassifier(random_state=0), {"alpha": 0.01}),
+        ("warm_start", GradientBoostingClassifier(random_state=0), {"n_estimators": 6}),
+        ("warm_start", GradientBoostingClassifier(random_state=0), {"n_estimators": 2}),
+        ("folds", logistic(), {"C": 1.0}),
+    ],
+    ids=named,
+)
+def test_a_candidate_goes_on_from_any_step(
+    steps: Any, estimator: Any, params: Any, until: int
+) -> None:
+    evaluation = evaluation_of(estimator, steps, 3)
+    whole = [evaluation.mean_score(found) for found, _ in evaluation.run_steps(params)]
+    *_, (_, state) = islice(evaluation.run_steps(params), until)
+    begun = pickle.loads(pickle.dumps((until, state)))
+    rest = [evaluation.mean_score(found) for found, _ in evaluation.run_steps(params, begun)]
+    assert rest == whole[until:]
 
 
 # -- on Ray -------------------------------------------------------------------------------------
@@ -469,7 +538,7 @@ def test_on_ray_candidates_are_paused_and_the_best_go_on_as_if_they_had_not_been
         cv=2,
         early_stopping="partial_fit",
         max_t=3,
-        scheduler=raytuner.ASHAScheduler(max_t=3, grace_period=1, type="promotion"),
+        scheduler=raytuner.ASHAScheduler(max_t=3, grace_period=1, variant="promotion"),
         random_state=0,
         storage_path=tmp_path,
     ).fit(X, y)
@@ -491,31 +560,3 @@ def test_on_ray_candidates_are_paused_and_the_best_go_on_as_if_they_had_not_been
     # The scheduler that was given is as it was, for another search.
     [[rung]] = search.get_params()["scheduler"].state_dict()["judge"]["rungs"]
     assert rung["values"] == {}
-
-
-@pytest.mark.parametrize("steps", ["partial_fit", "warm_start", "folds"])
-def test_a_candidate_goes_on_from_any_step(steps: Any) -> None:
-    cases: dict[str, tuple[Any, dict[str, Any]]] = {
-        "partial_fit": (SGDClassifier(random_state=0), {"alpha": 0.01}),
-        "warm_start": (GradientBoostingClassifier(random_state=0), {"n_estimators": 6}),
-        "folds": (logistic(), {"C": 1.0}),
-    }
-    estimator, params = cases[steps]
-    cv = list(StratifiedKFold(3).split(X, y))
-    folds = Folds(
-        estimator=estimator,
-        X=X,
-        y=y,
-        splits=cv,
-        scorer=check_scoring(estimator),
-        fit_params={},
-        score_params={},
-        return_train_score=False,
-        error_score=np.nan,
-    )
-    whole = [mean_score(found, None) for found, _ in folds.grown(params, steps, 3)]
-    for until in (1, 2):
-        *_, (_, state) = islice(folds.grown(params, steps, 3), until)
-        begun = pickle.loads(pickle.dumps((until, state)))
-        rest = [mean_score(found, None) for found, _ in folds.grown(params, steps, 3, begun)]
-        assert rest == whole[until:]

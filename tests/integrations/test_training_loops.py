@@ -1,6 +1,6 @@
 """Other libraries' training loops in trials: reports, and checkpoints that promotion goes on from.
 
-Each runs a study with ``ASHAScheduler(type="promotion")``, which pauses every trial at its first
+Each runs a study with ``ASHAScheduler(variant="promotion")``, which pauses every trial at its first
 rung and resumes the best. A trial that began anew would report an epoch twice: see ``check``.
 """
 
@@ -40,7 +40,7 @@ def search(
         mode=mode,
         num_samples=3,
         scheduler=raytuner.ASHAScheduler(
-            max_t=_EPOCHS, grace_period=2, reduction_factor=2, type="promotion"
+            max_t=_EPOCHS, grace_period=2, reduction_factor=2, variant="promotion"
         ),
         max_concurrent_trials=1,
         storage_path=folder,

@@ -19,8 +19,8 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.util import accelerators
 
-from raytuner.placement import Cluster, Request, preflight
-from raytuner.placement.cluster import _types_in
+from raytuner.controller.cluster_state import ClusterState, _worker_types
+from raytuner.placement import ResourceRequest, preflight
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "cluster.yaml", ROOT / "docs/clusters/gcp.yaml"]
@@ -76,8 +76,8 @@ def test_ray_and_the_cloud_take_it(path: Path) -> None:
     assert "/mnt/results" in text
     assert re.search(r"pip install .*-c ~/raytuner/constraints.txt .*~/raytuner", text)
     # A trial that wants a GPU makes it grow from nothing, to all that it allows.
-    types, limit = _types_in(path)
-    found = preflight(Request.of({"cpu": 4, "gpu": 0.5}), Cluster((), types, limit))
+    types, limit = _worker_types(path)
+    found = preflight(ResourceRequest.of({"cpu": 4, "gpu": 0.5}), ClusterState((), types, limit))
     assert (found.slots, found.most) == (0, 16)
 
 

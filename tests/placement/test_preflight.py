@@ -15,9 +15,9 @@ from ray.tune import PlacementGroupFactory
 
 import raytuner
 from raytuner.cli import BAD_INPUT, main
+from raytuner.controller.cluster_state import ClusterState, Node, NodeType, read_cluster
 from raytuner.errors import PlacementError, SettingError
-from raytuner.placement import Cluster, Request, preflight
-from raytuner.placement.cluster import Node, NodeType, look
+from raytuner.placement import ResourceRequest, preflight
 from raytuner.study.resources import RequireRoom, trials_at_once
 
 A100 = Node("10.0.0.1", {"CPU": 16.0, "GPU": 4.0, "accelerator_type:A100": 1.0})
@@ -26,8 +26,8 @@ SPOT = NodeType("spot", {"CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0}, 3)
 
 
 def test_what_there_is_room_for() -> None:
-    found = preflight(Request.of({"cpu": 2, "gpu": 0.5}), Cluster((A100, T4)))
-    assert (found.slots, found.most, found.never) == (10, 10, False)
+    found = preflight(ResourceRequest.of({"cpu": 2, "gpu": 0.5}), ClusterState((A100, T4)))
+    assert (found.slots, found.most, found.lacks) == (10, 10, "")
     found.require()
     text = "\n".join(found.lines())
     assert "24 CPU, 5 GPU A100/T4 on 2 nodes" in text
@@ -36,57 +36,57 @@ def test_what_there_is_room_for() -> None:
     assert "At once there is room for 10 trials" in text
 
 
-NEVER: dict[str, tuple[Any, Cluster, str]] = {
+NEVER: dict[str, tuple[Any, ClusterState, str]] = {
     "too many GPUs": (
         {"gpu": 8},
-        Cluster((A100, T4)),
+        ClusterState((A100, T4)),
         r"8 GPU\): the nearest, 10.0.0.1 \(16 CPU, 4 GPU A100\), has 4 GPU of 8 GPU",
     ),
     "no such type": (
         {"gpu": 1, "accelerator_type": "H100"},
-        Cluster((A100, T4)),
+        ClusterState((A100, T4)),
         r"has no accelerator H100; accelerators there are: A100, T4",
     ),
-    "no such resource": ({"cpu": 1, "slto": 1}, Cluster((T4,)), "has 0 slto of 1 slto"),
+    "no such resource": ({"cpu": 1, "slto": 1}, ClusterState((T4,)), "has 0 slto of 1 slto"),
     "more than the autoscaler has": (
         {"gpu": 2},
-        Cluster((Node("head", {"CPU": 2.0}),), (SPOT,)),
+        ClusterState((Node("head", {"CPU": 2.0}),), (SPOT,)),
         r"the nearest, spot \(8 CPU, 1 GPU T4\), has 1 GPU of 2 GPU",
     ),
     "not together": (
         {"bundles": [{"gpu": 1}] * 3, "strategy": "STRICT_SPREAD"},
-        Cluster((A100, T4)),
+        ClusterState((A100, T4)),
         r"each bundle fits on a node, but not all of them together \(STRICT_SPREAD\) on 2 nodes",
     ),
-    "all used up": ({"gpu": 1}, Cluster((), (NodeType("gpu", {"GPU": 1.0}, 0),)), "no node"),
+    "all used up": ({"gpu": 1}, ClusterState((), (NodeType("gpu", {"GPU": 1.0}, 0),)), "no node"),
 }
 
 
 @pytest.mark.parametrize(("asked", "cluster", "says"), NEVER.values(), ids=NEVER)
-def test_what_can_never_be(asked: Any, cluster: Cluster, says: str) -> None:
-    found = preflight(Request.of(asked), cluster)
+def test_what_can_never_be(asked: Any, cluster: ClusterState, says: str) -> None:
+    found = preflight(ResourceRequest.of(asked), cluster)
     assert (found.slots, found.most) == (0, 0)
     with pytest.raises(PlacementError, match=says):
         found.require()
 
 
 def test_what_may_come_counts() -> None:
-    cluster = Cluster((Node("head", {"CPU": 2.0}),), (SPOT,))
-    found = preflight(Request.of({"gpu": 0.5}), cluster)
+    cluster = ClusterState((Node("head", {"CPU": 2.0}),), (SPOT,))
+    found = preflight(ResourceRequest.of({"gpu": 0.5}), cluster)
     assert (found.slots, found.most) == (0, 6)
     found.require()
     assert "up to 3 of spot (8 CPU, 1 GPU T4)" in "\n".join(found.lines())
     assert "with the nodes that could be added for 6" in "\n".join(found.lines())
     # All workers together are limited too, and those that are there have come already.
-    assert preflight(found.request, Cluster(cluster.nodes, (SPOT,), workers=2)).most == 4
-    one_is_there = Cluster((*cluster.nodes, Node("w", SPOT.total)), (SPOT,))
+    assert preflight(found.request, ClusterState(cluster.nodes, (SPOT,), max_workers=2)).most == 4
+    one_is_there = ClusterState((*cluster.nodes, Node("w", SPOT.total)), (SPOT,))
     assert preflight(found.request, one_is_there).most == 6
-    no_limit = NodeType("gpu", {"GPU": 1.0}, math.inf)
-    assert "1000 or more" in "\n".join(preflight(found.request, Cluster((), (no_limit,))).lines())
+    no_limit = ClusterState((), (NodeType("gpu", {"GPU": 1.0}, math.inf),))
+    assert "1000 or more" in "\n".join(preflight(found.request, no_limit).lines())
 
 
 def test_an_autoscaler_that_does_not_say_may_have_anything() -> None:
-    found = preflight(Request.of({"gpu": 8}), Cluster((T4,), None))
+    found = preflight(ResourceRequest.of({"gpu": 8}), ClusterState((T4,), None))
     assert found.most is None
     found.require()
     assert "not known what it could add" in "\n".join(found.lines())
@@ -106,7 +106,7 @@ available_node_types:
 def test_a_cluster_that_is_to_be_started(tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text(CLUSTER_FILE)
     found = raytuner.check({"gpu": 1}, cluster_file=tmp_path / "cluster.yaml")
-    assert [(kind.name, kind.most) for kind in found.cluster.types or ()] == [
+    assert [(kind.name, kind.max_count) for kind in found.cluster.node_types or ()] == [
         ("gpu", 2),
         ("big", 5),
     ]
@@ -126,7 +126,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "The cluster has 2 CPU" in result.output
     assert "room for 4 trials" in result.output
-    assert look().types == ()  # no autoscaler, and that is known
+    assert read_cluster().node_types == ()  # no autoscaler, and that is known
     result = CliRunner().invoke(main, ["check", str(study), "--gpus", "2"])
     assert result.exit_code == BAD_INPUT
     assert "no node can ever hold a trial's request (0.5 CPU, 2 GPU)" in result.output
@@ -174,8 +174,8 @@ def test_nor_for_what_a_configuration_asks_for(tmp_path: Path) -> None:
 
 
 def test_requests_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    clusters = [Cluster((T4,)), Cluster(())]
-    monkeypatch.setattr("raytuner.study.resources.look", lambda: clusters.pop(0))
+    clusters = [ClusterState((T4,)), ClusterState(())]
+    monkeypatch.setattr("raytuner.study.resources.read_cluster", lambda: clusters.pop(0))
 
     numbers = itertools.count()
 
@@ -199,8 +199,8 @@ def test_requests_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPa
 
 
 def test_no_more_trials_than_fit_with_their_trainers(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster = Cluster((A100, T4))
-    monkeypatch.setattr("raytuner.study.resources.look", lambda: cluster)
+    cluster = ClusterState((A100, T4))
+    monkeypatch.setattr("raytuner.study.resources.read_cluster", lambda: cluster)
     asked = {"cpu": 1, "trainer": {"workers": 2, "gpu": 1}}
     assert trials_at_once(asked, None) == 2  # of 5 GPUs
     assert trials_at_once(asked, 1) == 1
@@ -210,9 +210,9 @@ def test_no_more_trials_than_fit_with_their_trainers(monkeypatch: pytest.MonkeyP
         trials_at_once({"cpu": 1, "trainer": {"workers": 1, "gpu": 8}}, None)
     with pytest.raises(SettingError, match="gpu_hours counts what trials request"):
         trials_at_once(asked, None, gpu_hours=3)
-    cluster = Cluster((T4,), (SPOT,))
+    cluster = ClusterState((T4,), (SPOT,))
     assert trials_at_once(asked, None) == 1
-    cluster = Cluster((T4,), None)
+    cluster = ClusterState((T4,), None)
     assert trials_at_once(asked, 3) == 3
     with pytest.raises(SettingError, match="set max_concurrent_trials"):
         trials_at_once(asked, None)

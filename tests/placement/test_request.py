@@ -12,7 +12,7 @@ from ray import cloudpickle
 from ray.tune import PlacementGroupFactory
 
 from raytuner.errors import SettingError
-from raytuner.placement.request import PerConfiguration, Request, for_ray, recorded
+from raytuner.placement.request import ResourceRequest, for_ray, recorded
 
 SAME: dict[str, tuple[Any, list[dict[str, float]], str]] = {
     "a dict": ({"cpu": 2, "gpu": 0.5}, [{"CPU": 2, "GPU": 0.5}], "2 CPU, 0.5 GPU"),
@@ -26,12 +26,12 @@ SAME: dict[str, tuple[Any, list[dict[str, float]], str]] = {
     "an accelerator": (
         {"gpu": 1, "accelerator_type": "A100"},
         [{"GPU": 1, "accelerator_type:A100": 0.001}],
-        "1 GPU, on A100",
+        "1 GPU A100",
     ),
     "an accelerator as Ray has it": (
         {"gpu": 1, "accelerator_type:T4": 0.001},
         [{"GPU": 1, "accelerator_type:T4": 0.001}],
-        "1 GPU, on T4",
+        "1 GPU T4",
     ),
     "memory": ({"memory": "1.5 GiB"}, [{"memory": 1.5 * 2**30}], "1.5 GiB memory"),
     "decimal memory": ({"memory": "500MB"}, [{"memory": 500e6}], "476.8 MiB memory"),
@@ -61,13 +61,12 @@ SAME: dict[str, tuple[Any, list[dict[str, float]], str]] = {
 
 @pytest.mark.parametrize(("written", "bundles", "said"), SAME.values(), ids=SAME)
 def test_what_may_be_written(written: Any, bundles: list[dict[str, float]], said: str) -> None:
-    request = Request.of(written)
+    request = ResourceRequest.of(written)
     assert request.to_ray().bundles == bundles
     assert re.search(said, str(request))
-    # It reads what it writes, and what it pickles.
-    assert Request.of(request.as_dict()) == request == pickle.loads(pickle.dumps(request))
-    assert Request.of(request.to_ray()).bundles == request.bundles
-    assert Request.of(request) is request
+    # It reads what it writes to the record, and what it pickles.
+    assert ResourceRequest.of(recorded(written)) == request == pickle.loads(pickle.dumps(request))
+    assert ResourceRequest.of(request.to_ray()).bundles == request.bundles
 
 
 WRONG: dict[str, tuple[Any, str]] = {
@@ -119,7 +118,6 @@ def test_a_factory_of_rays_is_taken_as_it_is() -> None:
 
 def test_no_trainer_by_configuration() -> None:
     asked = for_ray(lambda config: {"cpu": 1, "trainer": {"workers": 2, "cpu": 1}})
-    assert isinstance(asked, PerConfiguration)
     with pytest.raises(SettingError, match=r"lambda.*have a trainer; give the same for all"):
         asked({})
 
@@ -131,7 +129,6 @@ def test_a_function_of_the_configuration(give: Callable[[Any], Any]) -> None:
         return give(bundle if give is dict else [bundle])
 
     asked = for_ray(by_width)
-    assert isinstance(asked, PerConfiguration)
     asked = cloudpickle.loads(cloudpickle.dumps(asked))  # type: ignore[no-untyped-call]
     assert asked({"width": 2}).bundles == [{"GPU": 2}]
     with pytest.raises(SettingError, match=r"by_width\(config\).*'GPU'\] is 1.5"):

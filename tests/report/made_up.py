@@ -11,7 +11,8 @@ from unittest.mock import patch
 import numpy as np
 
 from raytuner.history import History, Origin, TrialState
-from raytuner.report import Figures, render
+from raytuner.report.figures import Figures
+from raytuner.report.page import render
 from raytuner.space import Categorical, Float, Integer, Space
 
 SPACE = Space(

@@ -11,7 +11,7 @@ import pytest
 from raytuner.errors import SettingError
 from raytuner.history import Goal, History, TrialState
 from raytuner.report.front import hypervolumes
-from raytuner.report.progress import curves
+from raytuner.report.progress_figures import curves
 from raytuner.space import Float, Space
 
 

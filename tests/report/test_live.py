@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from made_up import study
-from markupsafe import escape
+from markupsafe import Markup, escape
 
 from raytuner.errors import HistoryError, SettingError
 from raytuner.history import History, TrialState
@@ -199,8 +199,8 @@ def test_a_record_that_is_gone_is_said_and_survived() -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give clients 0.3 s to send a request and to read the answer; make the page at once."""
     monkeypatch.setattr("raytuner.report.live._Handler.timeout", 0.3)
-    monkeypatch.setattr("raytuner.report.live.render", lambda *args, **how: "x" * 2**24)
-    monkeypatch.setattr("raytuner.report.live.body", lambda *args: "body")
+    monkeypatch.setattr("raytuner.report.live.page", lambda *args, **how: "x" * 2**24)
+    monkeypatch.setattr("raytuner.report.live.body", lambda *args: Markup("body"))
 
 
 def connect(server: Server) -> socket.socket:
@@ -288,8 +288,8 @@ def test_clients_at_once_share_one_page(now: list[float], monkeypatch: pytest.Mo
         return history
 
     history = study(1)
-    monkeypatch.setattr("raytuner.report.live.render", lambda *args, **how: "page")
-    monkeypatch.setattr("raytuner.report.live.body", lambda *args: "body")
+    monkeypatch.setattr("raytuner.report.live.page", lambda *args, **how: "page")
+    monkeypatch.setattr("raytuner.report.live.body", lambda *args: Markup("body"))
     with Server(once, Path("/x")) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
         with ThreadPoolExecutor(50) as pool:

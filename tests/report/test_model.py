@@ -10,8 +10,7 @@ from made_up import MAX_T, SPACE, loss, study
 
 from raytuner.errors import ConfigError
 from raytuner.history import History, TrialState
-from raytuner.report.importance import importance
-from raytuner.report.model import Surrogate, fitted
+from raytuner.report.model import Surrogate, fitted, importance
 from raytuner.space import Float, Space
 
 UNIT = Space({"a": Float(0, 1), "b": Float(0, 1), "c": Float(0, 1)})

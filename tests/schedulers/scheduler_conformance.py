@@ -169,7 +169,7 @@ class SchedulerConformance:
 
 
 class SchedulerHooks:
-    """What the hooks of `JudgingScheduler`, the base class, decide for every scheduler.
+    """What the hooks of `RuleScheduler`, the base class, decide for every scheduler.
 
     One test class of each kind (stopping, pausing, forecasting) inherits it, too.
     """
@@ -271,11 +271,11 @@ class SchedulerHooks:
         scheduler: Any = make("loss", "min")
         controller = FakeController()
         scheduler.on_trial_add(controller, FakeTrial("a"))
-        before = scheduler.state_dict()
+        before = scheduler.debug_string()
         for metrics in ({}, {"accuracy": 0.5}, {"loss": None}):
             result = {"training_iteration": 1, **metrics}
             assert scheduler.on_trial_result(controller, FakeTrial("a"), result) == "CONTINUE"
-            assert scheduler.state_dict() == before
+            assert scheduler.debug_string() == before
             at_end = {**result, "training_iteration": MAX_T}
             assert scheduler.on_trial_result(controller, FakeTrial("a"), at_end) == "STOP"
         no_time = {"loss": 1.0}
@@ -305,11 +305,11 @@ class SchedulerHooks:
             scheduler.on_trial_add(controller, FakeTrial(trial_id))
             result = {"training_iteration": 0.5, "loss": 1.0}
             scheduler.on_trial_result(controller, FakeTrial(trial_id), result)
-        before = scheduler.state_dict()
+        before = scheduler.debug_string()
         for value in (0.1, "low", None):
             late = {"training_iteration": 1, "loss": value}
             assert scheduler.on_trial_result(controller, FakeTrial("a", status), late) == "STOP"
-            assert scheduler.state_dict() == before
+            assert scheduler.debug_string() == before
 
     def test_it_does_not_go_with_a_repeater_around_a_searcher_of_ours(self, make: Make) -> None:
         scheduler: Any = make("loss", "min")

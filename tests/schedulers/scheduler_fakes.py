@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from raytuner.controller.recorder import Recorder
+from raytuner.controller.report import Report
+from raytuner.history import Goal, History
+from raytuner.space import Float, Space
 
 
 @dataclass
@@ -27,22 +32,45 @@ class PlainSearcher:
 
 
 @dataclass
-class ListeningSearcher:
-    """A searcher that notes what a scheduler tells it. Empty, it is false, as a container is."""
+class Listening:
+    """A searcher that notes pauses, as Ray's for BOHB does. Empty, it is false, as a container."""
 
-    heard: list[tuple[Any, ...]] = field(default_factory=list)
+    heard: list[tuple[str, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return 0
+
+    def on_pause(self, trial_id: str) -> None:
+        self.heard.append(("pause", trial_id))
+
+    def on_unpause(self, trial_id: str) -> None:
+        self.heard.append(("unpause", trial_id))
+
+
+class Partner:
+    """A searcher with a table of trials, into which a trial comes with its first report."""
+
+    def __init__(self, metric: str = "acc", mode: str = "max") -> None:
+        self.history = History(Space({"x": Float(0.0, 1.0)}), goal=Goal.of(metric, mode))
+        self.joined: list[tuple[str, float]] = []
+        self._recorder = Recorder()
 
     def __len__(self) -> int:
         return 0
 
     def join_schedule(self, *, time_attr: str, max_t: float) -> None:
-        self.heard.append(("join", time_attr, max_t))
+        self.joined.append((time_attr, max_t))
 
-    def on_trial_stopped(self, trial_id: str, reason: str) -> None:
-        self.heard.append(("stopped", trial_id, reason))
+    def record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
+        if trial_id not in self.history:
+            self.history.add(trial_id, {"x": 0.5})
+        return self._recorder.record(self.history, trial_id, result)
 
-    def on_trial_invalid(self, trial_id: str, reason: str) -> None:
-        self.heard.append(("invalid", trial_id, reason))
+    def had_ended(self, trial_id: str) -> bool:
+        return False
+
+    def remove_lost(self, known: Container[str]) -> None:
+        pass
 
 
 @dataclass

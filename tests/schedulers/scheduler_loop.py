@@ -241,7 +241,7 @@ class Loop:
         if isinstance(searcher, BoTorchSearch):
             assert self.folder is not None
             searcher.save(str(self.folder / "saved"))
-            limit = searcher._max_concurrent
+            limit = searcher._settings.max_concurrent
             self.search_alg.searcher = remembering(limit)
             self.search_alg.searcher.restore(str(self.folder / "saved"))
         self.scheduler, self.cap = self.make(), 1

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pickle
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ray import tune
 from ray.tune.result import DEFAULT_METRIC
 from ray.tune.schedulers import TrialScheduler
-from scheduler_fakes import FakeController, FakeTrial, ListeningSearcher, PlainSearcher, Wrapper
+from scheduler_fakes import FakeController, FakeTrial, Partner, PlainSearcher, Wrapper
 
-from raytuner.errors import HistoryError, MetricError, SettingError
+from raytuner import BoTorchSearch
+from raytuner.errors import MetricError, SettingError
+from raytuner.history import TrialState
 from raytuner.schedulers import ASHAScheduler, HyperBandScheduler
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
@@ -56,7 +57,7 @@ def test_stops_by_rank_and_ends_at_max_t() -> None:
     assert run.report("b", 1, 0.4) == STOP
     assert run.report("a", 2, 0.1) == CONTINUE
     assert run.report("a", 9, 0.6) == STOP
-    assert [(rung.level, rung.recorded) for rung in run.scheduler.halving.rungs] == [(1, 2), (3, 0)]
+    assert [(rung.level, rung.recorded) for rung in run.scheduler.rule.rungs] == [(1, 2), (3, 0)]
 
 
 events = st.lists(
@@ -92,19 +93,20 @@ def play(run: Run, stream: list[tuple[str, str, int, float]]) -> list[str]:
 @given(events)
 def test_only_reports_decide(stream: list[tuple[str, str, int, float]]) -> None:
     """No hook raises, whatever the order, and none changes what later reports come to."""
-    searcher = ListeningSearcher()
+    searcher = Partner()
     scheduler = ASHAScheduler(metric="acc", mode="max", max_t=10)
     plain = ASHAScheduler(metric="acc", mode="max", max_t=10)
     decisions = play(Run(scheduler, searcher), stream)
     assert decisions == play(Run(plain), [event for event in stream if event[0] == "report"])
-    # The searcher hears of each stop before max_t, and of no other.
+    # The table has each stop before max_t, and no other.
     reports = [event for event in stream if event[0] == "report"]
-    early = [
+    early = {
         trial_id
         for (_, trial_id, t, _), decision in zip(reports, decisions, strict=True)
         if decision == STOP and t < 10
-    ]
-    assert [call[1] for call in searcher.heard if call[0] == "stopped"] == early
+    }
+    history = searcher.history
+    assert {trial.trial_id for trial in history.trials if not trial.state.is_live} == early
 
 
 @given(events)
@@ -113,18 +115,6 @@ def test_min_is_max_of_negated_values(stream: list[tuple[str, str, int, float]])
     assert play(Run(ASHAScheduler(metric="acc", mode="min", max_t=10)), stream) == play(
         Run(ASHAScheduler(metric="acc", mode="max", max_t=10)), negated
     )
-
-
-@given(events, events)
-def test_saved_and_restored_it_decides_the_same(
-    before: list[tuple[str, str, int, float]], after: list[tuple[str, str, int, float]]
-) -> None:
-    scheduler = ASHAScheduler(metric="acc", mode="max", max_t=10, brackets=2, seed=1)
-    restored = ASHAScheduler(metric="acc", mode="max", max_t=10, brackets=2)
-    play(Run(scheduler), before)
-    restored.load_state_dict(json.loads(json.dumps(scheduler.state_dict(), allow_nan=False)))
-    assert play(Run(restored), after) == play(Run(scheduler), after)
-    assert restored.state_dict() == scheduler.state_dict()
 
 
 @given(events)
@@ -138,26 +128,52 @@ def test_a_seed_decides_the_brackets(stream: list[tuple[str, str, int, float]]) 
 # -- the searcher beside it ------------------------------------------------------------------------
 
 
-def test_tells_the_searcher_why_before_it_stops() -> None:
-    searcher = ListeningSearcher()
+def test_stops_and_failures_are_in_the_searchers_table() -> None:
+    searcher = Partner()
     run = Run(searcher=Wrapper(Wrapper(searcher)))
     run.report("a", 1, 0.5)
     run.report("b", 1, 0.4)
+    run.report("c", 1, math.nan)
     run.tell("a", {"training_iteration": 2, "acc": "high"})
-    run.report("c", 100, 0.9)
-    joined = ("join", "training_iteration", 100)
-    assert searcher.heard == [
-        joined,
-        joined,
-        ("stopped", "b", "rank 2 of 2 at rung 1: only the best goes on"),
-        (
-            "invalid",
-            "a",
+    run.report("d", 100, 0.9)
+    assert searcher.joined == [("training_iteration", 100)]
+    ended = {t.trial_id: (t.state, t.reason) for t in searcher.history.trials}
+    assert ended == {
+        "a": (
+            TrialState.FAILED,
             "the metric 'acc' was reported as 'high' (str), which is not a number; report an int "
             "or a float. The report has the metrics 'acc'",
         ),
-        joined,
-    ]
+        "b": (TrialState.STOPPED_EARLY, "rank 2 of 2 at rung 1: only the best goes on"),
+        "c": (TrialState.FAILED, "acc is nan at its end"),
+        "d": (TrialState.RUNNING, ""),  # complete, as the searcher will hear from Ray
+    }
+    assert [trial.value for trial in searcher.history.trials][::3] == [0.5, 0.9]
+
+
+def test_what_the_table_does_not_have_runs_to_its_end() -> None:
+    """Of a trial that a restored Ray has and the record has lost."""
+    searcher: Any = BoTorchSearch({"x": tune.uniform(0, 1)}, "acc", "max", background=False)
+    run = Run(searcher=searcher)
+    searcher.suggest("a")
+    assert run.report("a", 1, 0.5) == CONTINUE
+    assert [run.report("lost", t, 0.1) for t in (1, 3, 100)] == [CONTINUE, CONTINUE, STOP]
+    assert "lost" not in searcher.history
+
+
+def test_a_metric_that_only_the_scheduler_needs_is_kept_in_the_table() -> None:
+    searcher = Partner("loss", "min")
+    run = Run(ASHAScheduler(metric="acc", mode="max", max_t=9), searcher)
+
+    def tell(trial_id: str, **metrics: float) -> str:
+        run.add(trial_id)
+        return run.tell(trial_id, {"training_iteration": 1, "loss": 1.0, **metrics})
+
+    assert [tell("a", acc=0.5), tell("b"), tell("c", acc=0.4)] == [CONTINUE, CONTINUE, STOP]
+    assert searcher.history["a"].value_of("acc") == 0.5
+    again = Run(ASHAScheduler(metric="acc", mode="max", max_t=9), searcher)
+    again.add("d")
+    assert again.scheduler.rule.rungs == run.scheduler.rule.rungs
 
 
 def test_works_beside_a_searcher_that_does_not_listen() -> None:
@@ -184,16 +200,15 @@ def test_works_beside_a_searcher_that_does_not_listen() -> None:
 def test_a_bad_report_is_an_error_first_and_one_trials_failure_later(
     result: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    searcher = ListeningSearcher()
+    searcher = Partner()
     run = Run(searcher=searcher)
     run.add("bad")
     with pytest.raises(MetricError, match=re.escape(message)):
         run.tell("bad", result)
     run.report("good", 1, math.nan)  # a number, as far as reading it goes
     assert run.tell("bad", result) == STOP
-    kind, trial_id, reason = searcher.heard[-1]
-    assert (kind, trial_id) == ("invalid", "bad")
-    assert message in reason
+    assert searcher.history["bad"].state is TrialState.FAILED
+    assert message in searcher.history["bad"].reason
     assert "Trial bad has failed: " in caplog.text
     assert run.report("good", 2, 0.5) == CONTINUE
 
@@ -259,11 +274,11 @@ def test_names_that_cannot_be_keys(name: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Stopping", ["stopping"]])
-def test_unknown_types(kind: Any) -> None:
-    message = f"type={kind!r} is unknown; it must be 'stopping' or 'promotion'"
+def test_unknown_variants(kind: Any) -> None:
+    message = f"variant={kind!r} is unknown; it must be 'stopping' or 'promotion'"
     for scheduler in (ASHAScheduler, HyperBandScheduler):
         with pytest.raises(SettingError, match=re.escape(message)):
-            scheduler(type=kind)
+            scheduler(variant=kind)
 
 
 def test_bad_numbers_are_errors_at_once() -> None:
@@ -315,41 +330,3 @@ def test_debug_string_is_one_line() -> None:
     assert "\n" not in text
     assert "bracket 0 1: " in text
     assert ASHAScheduler(max_t=1).debug_string().endswith("rungs none")
-
-
-# -- state -----------------------------------------------------------------------------------------
-
-
-def test_save_and_restore_through_a_file(tmp_path: Path) -> None:
-    path = str(tmp_path / "asha.json")
-    run = Run()
-    run.report("a", 1, 0.5)
-    run.scheduler.save(path)
-    restored = ASHAScheduler(metric="acc", mode="max")
-    restored.restore(path)
-    assert Run(restored).report("b", 1, 0.4) == STOP
-    # It remembers that a valid report was heard: a bad one is one trial's failure.
-    assert Run(restored).report("c", 1, "high") == STOP
-
-
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    scheduler = ASHAScheduler(metric="acc", mode="max")
-    with pytest.raises(HistoryError, match=r"cannot be read from .*nothing"):  # missing
-        scheduler.restore(str(tmp_path / "nothing"))
-    (tmp_path / "torn").write_text('{"version": 1, "hal')
-    with pytest.raises(HistoryError, match=r"cannot be read from .*torn"):
-        scheduler.restore(str(tmp_path / "torn"))
-
-
-@pytest.mark.parametrize("broken", [{}, {"version": 2}, []])
-def test_a_state_that_cannot_be_read(broken: Any) -> None:
-    with pytest.raises(HistoryError, match="state of ASHAScheduler cannot be read"):
-        ASHAScheduler(metric="acc", mode="max").load_state_dict(broken)
-
-
-def test_a_state_of_another_version_or_other_settings() -> None:
-    scheduler = ASHAScheduler(metric="acc", mode="max")
-    with pytest.raises(HistoryError, match="has version 1; this release of raytuner reads versi"):
-        scheduler.load_state_dict(scheduler.state_dict() | {"version": 1})
-    with pytest.raises(SettingError, match=r"saved with .*'mode': 'max'.* go on with the settings"):
-        ASHAScheduler(metric="acc", mode="min").load_state_dict(scheduler.state_dict())

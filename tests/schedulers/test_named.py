@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ray import tune
 
 import raytuner
 from raytuner import (
     ASHAScheduler,
+    BoTorchSearch,
     FreezeThawScheduler,
     HyperBandScheduler,
     PredictiveTerminationScheduler,
 )
 from raytuner.errors import SettingError
+from raytuner.halving import Action, Decision, Rule, Verdict
+from raytuner.history import Table, TrialState
+from raytuner.schedulers import RuleScheduler
 from raytuner.schedulers.named import SCHEDULERS, make_scheduler
+from raytuner.simulate import Cluster, simulate
 
 SETTINGS: dict[str, Any] = {
     "time_attr": "epoch",
@@ -39,10 +45,10 @@ def test_each_is_made_as_it_is_set(name: str, kind: Any, pauses: bool) -> None:
     scheduler: Any = make_scheduler(name, **SETTINGS)
     assert type(scheduler) is kind
     assert scheduler.max_t == 27
-    assert scheduler._time_attr == "epoch"
-    assert scheduler.halving.pauses is pauses
-    assert scheduler.halving.rungs[0].level == 3
-    assert scheduler.halving.rungs[1].level == 6
+    assert scheduler.time_attr == "epoch"
+    assert scheduler.rule.pauses is pauses
+    assert scheduler.rule.rungs[0].level == 3
+    assert scheduler.rule.rungs[1].level == 6
 
 
 def test_all_of_ours_have_a_name() -> None:
@@ -58,3 +64,46 @@ def test_a_name_that_is_none() -> None:
 def test_each_needs_to_know_when_a_trial_is_complete() -> None:
     with pytest.raises(SettingError, match="scheduler='asha' needs max_t"):
         make_scheduler("asha", **{**SETTINGS, "max_t": None})
+
+
+class Halves(Rule):
+    """A rule from outside the package: a trial whose value is below 0.5 at half of `max_t` ends."""
+
+    def decide(self, table: Table, trial_id: str, t: float) -> Decision | None:
+        if t < self.max_t / 2 or table.metrics_at(trial_id, t)[table.metric] >= 0.5:
+            return None
+        return Verdict(Action.STOP, t, rank=2, recorded=2, quota=1)
+
+    def summary(self) -> str:
+        return "halves"
+
+
+class HalvesScheduler(RuleScheduler):
+    """The scheduler around it."""
+
+    def __init__(self, time_attr: str = "training_iteration", max_t: float = 100) -> None:
+        rule = Halves(max_t)
+        super().__init__(rule, name="Halves", time_attr=time_attr, metric=None, mode=None)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_new_one_is_a_class_and_a_line(ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCHEDULERS, "halves", HalvesScheduler)
+    settings = {**SETTINGS, "time_attr": "training_iteration", "max_t": 9}
+    scheduler = make_scheduler("halves", **settings)
+    simulation = simulate(
+        lambda config: [config["x"]] * 12,
+        {"x": tune.uniform(0, 1)},
+        searcher=BoTorchSearch(strategy="random", seed=0) if ours else None,
+        scheduler=scheduler,
+        metric="acc",
+        mode="max",
+        num_samples=20,
+        cluster=Cluster(workers=2),
+        seed=0,
+    )
+    for trial in simulation.trials:
+        early = trial.state is TrialState.STOPPED_EARLY
+        assert early == (trial.config["x"] < 0.5)
+        assert len(trial.values) == (5 if early else 9)
+    assert scheduler.debug_string() == "Halves: halves"

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from ray import tune
-from ray.tune.execution.tune_controller import TrialRunnerWrapper, TuneController
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
 from ray.tune.trainable import wrap_function
-from scheduler_fakes import FakeTrial, ListeningSearcher, Wrapper
+from scheduler_fakes import FakeTrial, Listening, Partner, Wrapper
 
 from raytuner import ASHAScheduler, BoTorchSearch
 from raytuner.bayes import SobolProposer
@@ -22,17 +22,6 @@ from raytuner.errors import TrainableError
 from raytuner.history import TrialState
 from raytuner.simulate import Cluster, Curve, simulate
 from raytuner.space import Float, Space
-
-
-@dataclass
-class Pausing(ListeningSearcher):
-    """A searcher that notes pauses, too."""
-
-    def on_pause(self, trial_id: str) -> None:
-        self.heard.append(("pause", trial_id))
-
-    def on_unpause(self, trial_id: str) -> None:
-        self.heard.append(("unpause", trial_id))
 
 
 @dataclass
@@ -51,9 +40,10 @@ class Controller:
     """Ray's controller, as far as a scheduler can see it."""
 
     scheduler: Any
-    search_alg: Any = field(default_factory=lambda: Alg(Pausing()))
+    search_alg: Any = field(default_factory=lambda: Alg(Listening()))
     trials: list[FakeTrial] = field(default_factory=list)
     caps: list[int] = field(default_factory=list)
+    last: dict[str, Any] = field(default_factory=dict)  # report
 
     def get_trials(self) -> list[FakeTrial]:
         return self.trials
@@ -76,8 +66,8 @@ class Controller:
         return trial
 
     def report(self, trial: FakeTrial, t: float, value: float, **more: Any) -> str:
-        result = {"training_iteration": t, "acc": value, **more}
-        decision = self.scheduler.on_trial_result(self, trial, result)
+        self.last = {"training_iteration": t, "acc": value, **more}
+        decision = self.scheduler.on_trial_result(self, trial, self.last)
         if decision == "PAUSE":
             trial.status = "PAUSED"
         assert isinstance(decision, str)
@@ -89,7 +79,7 @@ class Controller:
 
 
 def promotion(**more: Any) -> Controller:
-    options = {"metric": "acc", "mode": "max", "max_t": 9, "type": "promotion", **more}
+    options = {"metric": "acc", "mode": "max", "max_t": 9, "variant": "promotion", **more}
     return Controller(ASHAScheduler(**options))
 
 
@@ -122,15 +112,18 @@ def test_who_would_be_next_does_not_pause_at_all() -> None:
     some_paused(controller, [0.1, 0.5])
     best = controller.add("best")
     assert controller.report(best, 1, 0.9) == "CONTINUE"
-    heard = controller.search_alg.searcher.heard
-    assert [call for call in heard if call[0] != "join"] == [("pause", "0"), ("pause", "1")]
+    assert controller.search_alg.searcher.heard == [("pause", "0"), ("pause", "1")]
 
 
 def test_the_searcher_hears_of_a_promotion_before_it_is_asked_for_a_new_trial() -> None:
     controller = promotion()
     some_paused(controller, [0.9, 0.5, 0.1])
-    heard = [call for call in controller.search_alg.searcher.heard if call[0] != "join"]
-    assert heard == [("pause", "0"), ("pause", "1"), ("pause", "2"), ("unpause", "0")]
+    assert controller.search_alg.searcher.heard == [
+        ("pause", "0"),
+        ("pause", "1"),
+        ("pause", "2"),
+        ("unpause", "0"),
+    ]
 
 
 def test_a_promoted_trial_whose_checkpoint_is_being_saved_is_waited_for() -> None:
@@ -163,6 +156,7 @@ def test_an_end_promotes_too_and_a_retry_does_not() -> None:
 
 def test_what_waits_when_nothing_new_will_come_is_ended() -> None:
     controller = promotion()
+    controller.search_alg = Alg(Partner())
     trials = some_paused(controller, [0.9, 0.8, 0.7, 0.6])
     assert controller.choose() is trials[0]
     trials[0].status = "RUNNING"
@@ -173,29 +167,30 @@ def test_what_waits_when_nothing_new_will_come_is_ended() -> None:
     trials[0].status = "TERMINATED"
     assert controller.choose() is None
     assert [trial.status for trial in trials] == ["TERMINATED"] * 4
-    stopped = [call[1:] for call in controller.search_alg.searcher.heard if call[0] == "stopped"]
-    assert stopped[0] == (
-        "1",
-        "the search ended while it was paused; rank 2 of 4 at rung 1: only the best goes on",
+    stopped = controller.search_alg.searcher.history["1"]
+    assert stopped.state is TrialState.STOPPED_EARLY
+    assert stopped.reason == (
+        "the search ended while it was paused; rank 2 of 4 at rung 1: only the best goes on"
     )
     assert "0 trials paused" in controller.scheduler.debug_string()
 
 
 def test_where_the_searcher_gives_nothing_paused_trials_make_room_one_by_one() -> None:
     controller = promotion()
+    controller.search_alg = Alg(Partner())
     trials = some_paused(controller, [0.1, 0.9])
     assert "2 trials paused" in controller.scheduler.debug_string()
     assert controller.choose() is None
     assert [trial.status for trial in trials] == ["TERMINATED", "PAUSED"]
-    heard = controller.search_alg.searcher.heard
-    assert heard[-1][:2] == ("stopped", "0")
-    assert heard[-1][2].startswith("the searcher gave no new trial while it was paused; rank 2 of")
+    stopped = controller.search_alg.searcher.history["0"]
+    assert stopped.state is TrialState.STOPPED_EARLY
+    assert stopped.reason.startswith("the searcher gave no new trial while it was paused; rank 2")
 
 
-@pytest.mark.parametrize("type_", ["stopping", "promotion"])
-def test_a_trial_that_another_scheduler_paused_is_resumed(type_: str) -> None:
+@pytest.mark.parametrize("variant", ["stopping", "promotion"])
+def test_a_trial_that_another_scheduler_paused_is_resumed(variant: str) -> None:
     """Ray's ResourceChangingScheduler pauses a trial and leaves it to ours to resume it."""
-    controller = promotion(type=type_)
+    controller = promotion(variant=variant)
     waiting = controller.add("new", status="PENDING")
     trial = controller.add("a", status="PAUSED")
     controller.search_alg.finished = True
@@ -217,7 +212,7 @@ def test_a_limit_holds_for_those_that_run_and_promotion_comes_first(limit: int) 
         ConcurrencyLimiter(BoTorchSearch(seed=0, proposer=SobolProposer), limit),
         BasicVariantGenerator(max_concurrent=limit, random_state=0),
     ):
-        scheduler = ASHAScheduler(max_t=9, type="promotion", seed=0)
+        scheduler = ASHAScheduler(max_t=9, variant="promotion", seed=0)
         simulation = simulate(
             lambda config: Curve([config["x"] + 1 / t for t in range(1, 10)]),
             {"x": tune.uniform(0, 1)},
@@ -231,7 +226,7 @@ def test_a_limit_holds_for_those_that_run_and_promotion_comes_first(limit: int) 
         assert simulation.ended == "finished"
         spans = simulation._training.reshape(-1, 2)
         assert max(((spans[:, 0] <= at) & (at < spans[:, 1])).sum() for at in spans[:, 0]) == limit
-        rung = scheduler.halving.rungs[0]
+        rung = scheduler.rule.rungs[0]
         assert (rung.recorded, rung.went_on) == (20, 6)
         # Of the limit's slots none was idle before the last few trials.
         assert simulation.worker_hours() * 3600 * simulation.utilisation() / simulation.end_s > (
@@ -294,15 +289,8 @@ def test_a_limit_of_the_users_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert controller.caps == []
 
 
-def test_rays_pieces_are_there() -> None:
-    """What is leaned on without a promise: the wrapper's inside, and how a cap is set."""
-    wrapper = inspect.getsource(TrialRunnerWrapper.__init__)
-    assert "self._tune_controller = tune_controller" in wrapper
-    assert list(inspect.signature(TuneController.update_max_pending_trials).parameters) == [
-        "self",
-        "max_pending_trials",
-    ]
-    # A trial that a scheduler sets to PAUSED while it is added is entered as paused.
+def test_a_paused_trial_is_entered_as_paused() -> None:
+    """`on_trial_add` may set a restored trial to PAUSED before Ray has entered it anywhere."""
     source = inspect.getsource(TuneController.add_trial)
     assert source.index("on_trial_add") < source.index("status_str_map[trial.status].add(trial)")
 
@@ -325,7 +313,7 @@ class Whole(Half):
 
 
 def test_a_class_that_cannot_checkpoint_is_refused() -> None:
-    controller = Controller(ASHAScheduler(metric="acc", mode="max", type="promotion"))
+    controller = Controller(ASHAScheduler(metric="acc", mode="max", variant="promotion"))
     controller.add("whole", trainable=Whole)
     message = "pauses trials .* but Half does not define load_checkpoint; define both, or use"
     with pytest.raises(TrainableError, match=message):
@@ -375,7 +363,7 @@ def test_beside_a_searcher_without_a_record_last_reports_rebuild_the_rungs() -> 
         "RUNNING",
         "PENDING",
     ]
-    assert [(r.level, r.recorded, r.went_on) for r in controller.scheduler.halving.rungs] == [
+    assert [(r.level, r.recorded, r.went_on) for r in controller.scheduler.rule.rungs] == [
         (1, 4, 2),
         (3, 1, 1),
     ]
@@ -397,9 +385,8 @@ def test_a_searcher_of_ours_knows_who_is_paused() -> None:
     for trial_id, value in (("a", 0.9), ("b", 0.8), ("c", 0.7)):
         searcher.suggest(trial_id)
         trials.append(controller.add(trial_id))
-        result = {"training_iteration": 1, "acc": value}
         assert controller.report(trials[-1], 1, value) == "PAUSE"
-        searcher.on_trial_result(trial_id, result)  # Ray says so after the decision
+        searcher.on_trial_result(trial_id, controller.last)  # Ray calls it after the decision
     assert [searcher.history[trial_id].state for trial_id in "abc"] == [
         TrialState.PENDING,  # promoted when the third came
         TrialState.PAUSED,
@@ -410,6 +397,6 @@ def test_a_searcher_of_ours_knows_who_is_paused() -> None:
     again = [FakeTrial(trial_id, "PENDING") for trial_id in "abc"]
     for trial in again:
         restored.scheduler.on_trial_add(restored, trial)
-    assert [trial.status for trial in again] == ["PAUSED"] * 3
+    assert [trial.status for trial in again] == ["PENDING", "PAUSED", "PAUSED"]
     assert restored.choose() is again[0]
     assert searcher.history["a"].state is TrialState.PENDING

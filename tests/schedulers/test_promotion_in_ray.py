@@ -99,7 +99,7 @@ class Watch(Callback):
 def run(
     trainable: Any, folder: Path, searcher: BoTorchSearch | None = None, **config: Any
 ) -> tuple[ASHAScheduler, Watch]:
-    scheduler, watch = ASHAScheduler(max_t=MAX_T, type="promotion", seed=0), Watch()
+    scheduler, watch = ASHAScheduler(max_t=MAX_T, variant="promotion", seed=0), Watch()
     tune.Tuner(
         trainable,
         param_space=SPACE,
@@ -119,7 +119,7 @@ def run(
 
 
 def check(scheduler: ASHAScheduler, watch: Watch) -> None:
-    (rung,) = scheduler.halving.rungs
+    (rung,) = scheduler.rule.rungs
     assert (rung.recorded, rung.went_on) == (4, 1)
     # From their checkpoints: no epoch is trained twice, and one trial gets to the end.
     assert sorted(watch.epochs.values()) == [[1], [1], [1], [1, 2, 3]]
@@ -154,7 +154,7 @@ def test_a_function_without_checkpoints_is_refused_at_its_first_rung(tmp_path: P
             metric="loss",
             mode="min",
             num_samples=4,
-            scheduler=ASHAScheduler(max_t=MAX_T, type="promotion"),
+            scheduler=ASHAScheduler(max_t=MAX_T, variant="promotion"),
             storage_path=tmp_path,
             progress=False,
         )

@@ -1,4 +1,4 @@
-"""A scheduler that begins anew beside a searcher that remembers."""
+"""A scheduler that begins anew beside a searcher that has a record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from ray.tune.search import SearchGenerator
-from scheduler_fakes import FakeController, FakeTrial, ListeningSearcher
+from scheduler_fakes import FakeController, FakeTrial, Listening
 
 from raytuner import ASHAScheduler, BoTorchSearch
 from raytuner.bayes import SobolProposer
@@ -47,9 +47,9 @@ def test_rungs_are_taken_up_from_the_record(mode: str) -> None:
 
     for name in values:
         second.on_trial_add(controller, trial(name))
-    assert second.halving.rungs == first.halving.rungs
-    assert [second.halving.verdict(n) for n in values] == [first.halving.verdict(n) for n in values]
-    assert sum(rung.recorded for rung in second.halving.rungs) > len(values)
+    assert second.rule.rungs == first.rule.rungs
+    assert [second.rule.verdict(n) for n in values] == [first.rule.verdict(n) for n in values]
+    assert sum(rung.recorded for rung in second.rule.rungs) > len(values)
     assert second.debug_string() == first.debug_string()
 
 
@@ -69,10 +69,10 @@ def test_trials_that_ray_has_lost_are_over_before_the_first_runs(make: Any) -> N
     assert searcher.history["d"].state is TrialState.PENDING
 
 
-def test_a_searcher_without_a_record_is_only_told() -> None:
+def test_without_a_record_new_trials_are_at_no_rung() -> None:
     one = scheduler("min")
-    one.on_trial_add(FakeController(ListeningSearcher()), trial("a"))
-    assert all(rung.recorded == 0 for rung in one.halving.rungs)
+    one.on_trial_add(FakeController(Listening()), trial("a"))
+    assert all(rung.recorded == 0 for rung in one.rule.rungs)
 
 
 @pytest.mark.parametrize("counted", [1, 3])

@@ -18,6 +18,7 @@ from raytuner import (
     PredictiveTerminationScheduler,
 )
 from raytuner.bayes import Forecast, Outlook
+from raytuner.halving.rung import Rung
 from raytuner.history import Snapshot
 
 
@@ -27,28 +28,27 @@ class RankConformance(SchedulerConformance):
     reduction_factor = 3
 
     def check_restored(self, loop: Loop, after: Any) -> None:
-        assert after.halving.rungs == loop.scheduler.halving.rungs
+        assert after.rule.rungs == loop.scheduler.rule.rungs
 
     def check(self, loop: Loop) -> None:
         """A rung holds each trial once."""
-        for rungs in loop.scheduler.halving.state_dict()["rungs"]:
-            for rung in rungs:
-                assert (
-                    set(rung["went_on"])
-                    <= set(rung["values"])
-                    <= {trial.trial_id for trial in loop.trials}
-                )
+        for rung in rungs_of(loop.scheduler):
+            ids = {trial.trial_id for trial in loop.trials}
+            assert rung.went_on.keys() <= rung.values.keys() <= ids
 
 
-def check_same_values(loop: Loop, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """At each rung of a restored halving are the values there were; nobody else has gone on."""
-    for rungs, again in zip(old["rungs"], new["rungs"], strict=True):
-        for one, two in zip(rungs, again, strict=True):
-            # One whose pause failed, and that then got to the next rung, is taken for promoted.
-            more = two["values"].items() - one["values"].items()
-            assert one["values"].items() <= two["values"].items()
-            assert len(more) <= loop.retried
-            assert loop.retried or set(two["went_on"]) <= set(one["went_on"])
+def rungs_of(scheduler: Any) -> list[Rung]:
+    return [rung for rungs in scheduler.rule._rungs for rung in rungs]
+
+
+def check_same_values(loop: Loop, restored: Any) -> None:
+    """The rungs of a restored rule have the values there were; no other trial has gone on."""
+    for one, two in zip(rungs_of(loop.scheduler), rungs_of(restored), strict=True):
+        # A trial whose pause failed, and that then got to the next rung, is taken for promoted.
+        more = two.values.items() - one.values.items()
+        assert one.values.items() <= two.values.items()
+        assert len(more) <= loop.retried
+        assert loop.retried or two.went_on.keys() <= one.went_on.keys()
 
 
 class PromotionConformance(RankConformance):
@@ -61,7 +61,7 @@ class PromotionConformance(RankConformance):
         """
         super().check(loop)
         mistaken = loop.retried if loop.restored else 0
-        for rung in loop.scheduler.halving.rungs:
+        for rung in loop.scheduler.rule.rungs:
             share = rung.recorded // self.reduction_factor
             closing = loop.search_alg.is_finished()
             assert rung.went_on <= (max(1, share) if closing else share) + mistaken
@@ -69,17 +69,15 @@ class PromotionConformance(RankConformance):
             assert decision != "PAUSE" or t < MAX_T, trial_id
 
     def check_restored(self, loop: Loop, after: Any) -> None:
-        """The same values; and whoever was promoted and has not reported since, waits again."""
-        before = loop.scheduler.halving
-        old, new = before.state_dict(), after.halving.state_dict()
-        check_same_values(loop, old, new)
-        reported = {trial.trial_id: trial.t for trial in loop.trials}
-        for trial_id, was in old["verdicts"].items():
-            verdict = new["verdicts"][trial_id]
-            same = was["rung"] == verdict["rung"]
-            assert same or (loop.retried and was["rung"] < verdict["rung"])
-            if not loop.retried and reported[trial_id] > was["rung"]:
-                assert verdict["action"] == was["action"] == "continue"
+        """The same values, and the same trials went on, unless they have ended since."""
+        check_same_values(loop, after)
+        for trial in loop.trials:
+            was, verdict = (s.rule.verdict(trial.trial_id) for s in (loop.scheduler, after))
+            assert (was is None) == (verdict is None)
+            if was is not None:
+                assert was.rung == verdict.rung or (loop.retried and was.rung < verdict.rung)
+                if not loop.retried and trial.status in LIVE:
+                    assert verdict.action == was.action
 
 
 class TestASHAStopping(RankConformance, SchedulerHooks):
@@ -94,7 +92,7 @@ class TestASHAPromotion(PromotionConformance, SchedulerHooks):
     @pytest.fixture
     def make(self) -> Make:
         return lambda metric=None, mode=None: ASHAScheduler(
-            metric=metric, mode=mode, max_t=MAX_T, type="promotion", seed=0
+            metric=metric, mode=mode, max_t=MAX_T, variant="promotion", seed=0
         )
 
 
@@ -110,7 +108,7 @@ class TestHyperBandPromotion(PromotionConformance):
     @pytest.fixture
     def make(self) -> Make:
         return lambda metric=None, mode=None: HyperBandScheduler(
-            metric=metric, mode=mode, max_t=MAX_T, type="promotion", seed=0
+            metric=metric, mode=mode, max_t=MAX_T, variant="promotion", seed=0
         )
 
 
@@ -160,12 +158,9 @@ class TestPredictiveTermination(RankConformance):
     def check_restored(self, loop: Loop, after: Any) -> None:
         """The same values at the rungs; of trials that still live, the same went on."""
         alive = {trial.trial_id for trial in loop.trials if trial.status in LIVE}
-        old = loop.scheduler.halving.state_dict()["rungs"]
-        new = after.halving.state_dict()["rungs"]
-        for rungs, again in zip(old, new, strict=True):
-            for one, two in zip(rungs, again, strict=True):
-                assert one["values"] == two["values"]
-                assert alive & set(one["went_on"]) <= set(two["went_on"])
+        for one, two in zip(rungs_of(loop.scheduler), rungs_of(after), strict=True):
+            assert one.values == two.values
+            assert alive & one.went_on.keys() <= two.went_on.keys()
 
 
 class TestFreezeThaw(RankConformance, SchedulerHooks):
@@ -184,7 +179,7 @@ class TestFreezeThaw(RankConformance, SchedulerHooks):
 
     def check_restored(self, loop: Loop, after: Any) -> None:
         """The same values at the rungs; who is past a rung has gone on from it."""
-        check_same_values(loop, loop.scheduler.halving.state_dict(), after.halving.state_dict())
+        check_same_values(loop, after)
 
 
 @pytest.mark.parametrize("scheduler", [FreezeThawScheduler, PredictiveTerminationScheduler])

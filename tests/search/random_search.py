@@ -15,10 +15,11 @@ from ray.tune.search import Searcher
 import raytuner
 from raytuner import BoTorchSearch
 from raytuner.bayes.strategies import STRATEGIES
+from raytuner.controller.recorder import stop_early
 from raytuner.errors import SpaceError
 from raytuner.history import TrialState
 from raytuner.space import Domain, Space
-from raytuner.space.space import value_at
+from raytuner.space.template import value_at
 
 PROPOSALS = 25
 _FIRST = (4, 11, 18)  # quasi-random configurations, before there is a model
@@ -212,7 +213,7 @@ def check_case(case: Case, folder: Path) -> int:
         if again is not None:
             assert _key(space, again.suggest(trial_id)) == _key(space, config)
         if config == Searcher.FINISHED:
-            within = searcher._searched().space
+            within = searcher._search()._searched().space
             assert len(seen) >= within.cardinality
             return number
         assert isinstance(config, dict)
@@ -267,7 +268,8 @@ def _end(
     if how < 0.2:
         report[case.metrics[-1]] = float(rng.choice([math.nan, math.inf, -math.inf]))
     elif how < 0.3:
-        searcher.on_trial_stopped(trial_id, "a scheduler stopped it")
+        searcher.record(trial_id, report)
+        stop_early(searcher.history, trial_id, "a scheduler stopped it")
     elif how < 0.8:
         searcher.on_trial_result(trial_id, report)
     elif how < 0.85 and (last > 1 or "points_to_evaluate" not in case.settings):

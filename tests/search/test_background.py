@@ -60,7 +60,7 @@ class Bench:
             if self.shop.process.is_idle:
                 return
             self.shop.process.reply()
-            self.search._turn()
+            self.search._search().turn()
         raise AssertionError("it never comes to rest")
 
 
@@ -79,6 +79,12 @@ def test_nothing_is_started_before_a_trial_is_asked_for() -> None:
     assert bench.shop.started == []
     bench.suggest()
     assert len(bench.shop.started) == 1
+
+
+def stock(bench: Bench) -> Any:
+    """The proposals that are ready."""
+    source: Any = bench.search._search().source()
+    return source._stock
 
 
 def test_as_long_as_nothing_is_known_the_design_is_quasi_random() -> None:
@@ -105,7 +111,7 @@ def test_fresh_then_stale_then_fallback() -> None:
     stale, config = bench.suggest()  # no reply yet
     assert config["x"] in (0.02, 0.03)
     assert bench.origin(stale) is Origin.STALE
-    while bench.search._proposals._stock:  # type: ignore[union-attr]
+    while stock(bench):
         bench.suggest()
     fallback, _ = bench.suggest()
     assert bench.origin(fallback) is Origin.FALLBACK
@@ -129,9 +135,9 @@ def test_fresh_ones_go_before_those_that_are_left() -> None:
 
 def test_a_trial_that_no_slot_waits_for_waits_for_the_reply() -> None:
     bench = started()
-    source, history = bench.search._source(), bench.search.history
+    source, history = bench.search._search().source(), bench.search.history
     bench.end("trial_0")
-    used = bench.search._seen(history)
+    used = bench.search._search()._seen_in(history)
     assert source.take(history, used, free=0, slots=2, alone=False) is None
     bench.shop.process.reply()
     source.turn(history, free=0, slots=2)
@@ -180,7 +186,7 @@ def test_the_stock_is_as_large_as_what_fell_free_during_one_request() -> None:
     bench = started(trials=8)  # within no time at all: it may happen again
     bench.end("trial_0")
     bench.settle()
-    assert len(bench.search._proposals._stock) == 8  # type: ignore[union-attr]
+    assert len(stock(bench)) == 8
     for i in range(1, 8):
         bench.end(f"trial_{i}")
         bench.suggest()
@@ -196,7 +202,7 @@ def test_where_slots_wait_for_fresh_ones_none_is_kept() -> None:
         bench.end(f"trial_{i}")
         bench.suggest()
     bench.settle()
-    assert not bench.search._proposals._stock  # type: ignore[union-attr]
+    assert not stock(bench)
     assert all(request.n <= 1 for request in bench.shop.process.requests)
     assert {bench.origin(f"trial_{i}") for i in range(1, 41)} == {Origin.BAYES}
 
@@ -235,7 +241,7 @@ def test_a_process_that_dies_is_replaced_and_told_everything(
     first = bench.shop.process
     first.die()
     with caplog.at_level(logging.WARNING):
-        bench.search._turn()
+        bench.search._search().turn()
     assert "it was killed" in caplog.text
     bench.suggest()  # goes on meanwhile
     second = bench.shop.process
@@ -257,7 +263,7 @@ def test_a_process_that_dies_again_and_again_is_not_started_all_the_time() -> No
     for _ in range(5):
         bench.shop.process.die()
         bench.end("trial_0")
-        bench.search._turn()
+        bench.search._search().turn()
         bench.suggest()
     assert len(bench.shop.started) == 2
 
@@ -417,7 +423,7 @@ def test_a_free_slot_waits_for_a_tenth_of_a_trial_or_for_a_slow_start(
 
 def test_a_free_slot_waits_less_where_it_could_have_a_stale_proposal() -> None:
     floor = at_work(0.5)
-    source: Any = floor.search._source()
+    source: Any = floor.search._search().source()
     floor.loop.end_one()
     floor.shop.process.reply(seconds=0.1)
     floor.loop.end_one()  # what is in stock does not know of it

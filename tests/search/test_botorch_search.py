@@ -26,6 +26,7 @@ from searcher_conformance import (
 )
 
 from raytuner.bayes import SobolProposer
+from raytuner.controller.recorder import last_checkpoint, stop_early
 from raytuner.errors import (
     ConfigError,
     HistoryError,
@@ -441,10 +442,12 @@ class Endings:
         return trial.state, trial.reason, trial.t
 
 
-def test_our_scheduler_says_which_trials_it_stops() -> None:
+def test_our_scheduler_records_which_trials_it_stops() -> None:
     one = Endings(scheduled=True)
-    one.searcher.on_trial_stopped("a", "rank 3 of 3 at rung 3")
-    assert one.end(report(3, 2.0)) == (TrialState.STOPPED_EARLY, "rank 3 of 3 at rung 3", 3)
+    last = report(3, 2.0)
+    one.searcher.record("a", last)
+    stop_early(one.searcher.history, "a", "rank 3 of 3 at rung 3")
+    assert one.end(last) == (TrialState.STOPPED_EARLY, "rank 3 of 3 at rung 3", 3)
     other = Endings(scheduled=True)  # a criterion of the experiment, say: not the scheduler
     assert other.end(report(3, 2.0)) == (TrialState.COMPLETED, "", 3)
     full = Endings(scheduled=True)
@@ -480,7 +483,8 @@ def test_a_value_that_is_not_finite_at_the_end_is_a_failure(value: float) -> Non
     for scheduled in (False, True):
         one = Endings(scheduled=scheduled)
         if scheduled:
-            one.searcher.on_trial_stopped("a", "rank 3 of 3")
+            one.searcher.record("a", report(2, value))
+            stop_early(one.searcher.history, "a", "rank 3 of 3")
         state, reason, t = one.end(report(2, value))
         assert (state, t) == (TrialState.FAILED, 2)
         assert f"loss is {value}" in reason
@@ -491,8 +495,10 @@ def test_a_value_that_is_not_finite_at_the_end_is_a_failure(value: float) -> Non
 def test_failures_keep_what_was_reported() -> None:
     assert Endings().end(None, error=True) == (TrialState.FAILED, "its training raised an error", 1)
     one = Endings()
-    one.searcher.on_trial_invalid("a", "the loss was text")
-    assert one.end(report(2, 2.0)) == (TrialState.FAILED, "the loss was text", 1)
+    one.searcher.on_trial_result("a", report(2, "text"))
+    state, reason, t = one.end(report(2, 2.0))
+    assert (state, t) == (TrialState.FAILED, 1)
+    assert "'text'" in reason
 
 
 def test_no_report_is_a_failure_and_never_started_is_removed() -> None:
@@ -513,7 +519,7 @@ def test_stopped_while_it_waited() -> None:
     one = Endings()
     assert one.end() == (TrialState.STOPPED_EARLY, "stopped while it waited", 1)
     other = Endings(scheduled=True)
-    other.searcher.on_trial_stopped("a", "not promoted")
+    stop_early(other.searcher.history, "a", "not promoted")
     assert other.end() == (TrialState.STOPPED_EARLY, "not promoted", 1)
 
 
@@ -595,13 +601,13 @@ def test_what_ended_after_rays_last_save_is_known(tmp_path: Path) -> None:
 
     again = search()
     again.restore(str(tmp_path / "saved"))
-    assert again.end_again("ends") == (False, {"training_iteration": 9, "loss": 0.5})
-    assert again.end_again("fails") == (True, {})
-    assert again.end_again("runs") is None
-    assert again.end_again("ends") is None  # it is over now, for Ray too
+    assert [again.had_ended(name) for name in ("ends", "fails", "runs")] == [True, True, False]
+    assert not again.had_ended("ends")  # it is over now, for Ray too
+    assert again.history["ends"].values == ((9, 0.5),)
+    assert again.history["fails"].state is TrialState.FAILED
     assert again.history["ends"].ended_at == ended_at
-    assert again.last_checkpoint("ends") is None
-    assert again.last_checkpoint("runs") == {
+    assert last_checkpoint(again.history, "ends") == {}
+    assert last_checkpoint(again.history, "runs") == {
         "checkpoint_dir_name": "checkpoint_000004",
         "training_iteration": 5,
         "time_total_s": 2.5,
@@ -619,7 +625,7 @@ def test_what_ray_has_after_all_goes_on(tmp_path: Path) -> None:
     again = search()
     again.restore(str(tmp_path / "saved"))
     assert again.history.live() == ("before",)
-    assert again.end_again("rays") is None
+    assert not again.had_ended("rays")
     again.on_trial_result("reports", report(1, 0.5))  # no scheduler has asked
     assert {trial.trial_id: trial.state for trial in again.history.trials} == {
         "before": TrialState.PENDING,
@@ -638,7 +644,7 @@ def test_what_ray_does_not_have_is_over(tmp_path: Path) -> None:
 
     again = search()
     again.restore(str(tmp_path / "saved"))
-    again.end_unknown({"rays": None})
+    again.remove_lost({"rays": None})
     assert again.history["rays"].state is TrialState.PENDING
     assert again.history["nobodys"].state is TrialState.REMOVED
     assert "Ray saved it" in again.history["nobodys"].reason

@@ -15,7 +15,7 @@ from ray import tune
 from searcher_conformance import PARAM_SPACE, Driver, FiniteConformance, Make, objective
 
 from raytuner.bayes import SobolProposer
-from raytuner.bayes.earlier import Task
+from raytuner.bayes.transfer import Task
 from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerError, SettingError
 from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.search import BoTorchSearch
@@ -273,7 +273,7 @@ def test_priors_are_kept_in_the_record_and_restored(tmp_path: Path) -> None:
     assert restored.suggest("next") == searcher.suggest("next")
     with pytest.raises(SettingError, match=r"priors\['lt'\]: nothing of this name varies"):
         search([], priors={"lt": near(0.1)})
-    with pytest.raises(SettingError, match="priors was given beside a proposer"):
+    with pytest.raises(SettingError, match="priors was given with a proposer"):
         BoTorchSearch(priors=priors, proposer=SobolProposer)
 
 

@@ -16,6 +16,7 @@ from searcher_conformance import PARAM_SPACE, BareConformance, Driver, Make, inn
 import raytuner
 from raytuner import ASHAScheduler, BoTorchSearch, PredictiveTerminationScheduler
 from raytuner.errors import SettingError
+from raytuner.halving import reports_in_order
 from raytuner.history import Goal, History, TrialState
 from raytuner.search.mirror import Mirror, Request, Setup
 from raytuner.simulate import Cluster, Curve, Simulation, simulate
@@ -81,7 +82,7 @@ def test_the_answer_is_at_full_fidelity_and_most_trials_are_not() -> None:
     full = [is_full(trial.config) for trial in simulation.trials]
     assert 1 <= sum(full) <= len(full) // 2
     assert full[-1]  # what looks best at the end, if not what promises most
-    assert searcher.goal.cost == "time_total_s"
+    assert searcher.history.goal.cost == "time_total_s"
     # The simulator's own record says the same.
     assert simulation.best is not None
     assert simulation.best.trial_id == best.trial_id
@@ -90,23 +91,23 @@ def test_the_answer_is_at_full_fidelity_and_most_trials_are_not() -> None:
 
 def test_a_cost_of_ones_own_is_kept() -> None:
     searcher = BoTorchSearch(SPACE, "loss", "min", cost="joules", background=False)
-    assert searcher.goal.cost == "joules"
+    assert searcher.history.goal.cost == "joules"
 
 
 @pytest.mark.parametrize("kind", ["stopping", "promotion"])
 def test_cheap_trials_run_to_their_end_and_full_ones_are_judged_among_each_other(kind: str) -> None:
     searcher = BoTorchSearch(background=False, seed=0)
-    scheduler = ASHAScheduler(max_t=9, type=kind, seed=0)
+    scheduler = ASHAScheduler(max_t=9, variant=kind, seed=0)
     run(searcher, scheduler, num_samples=40)
     states = {True: set[TrialState](), False: set[TrialState]()}
     for trial in searcher.history.trials:
         states[is_full(trial.config)].add(trial.state)
     assert states[False] == {TrialState.COMPLETED}
     assert states[True] == {TrialState.COMPLETED, TrialState.STOPPED_EARLY}
-    judged = {i for rungs in scheduler.halving._rungs for rung in rungs for i in rung.values}
+    judged = {i for rungs in scheduler.rule._rungs for rung in rungs for i in rung.values}
     assert all(is_full(searcher.history[trial_id].config) for trial_id in judged)
     # So it is after a restore, by the record.
-    assert {trial_id for trial_id, _, _ in searcher.reports()} == {
+    assert {trial_id for trial_id, _ in reports_in_order(searcher.history)} == {
         trial.trial_id for trial in searcher.history.trials if is_full(trial.config)
     }
 
@@ -154,7 +155,7 @@ def test_it_goes_on_after_a_save(tmp_path: Path) -> None:
     again = BoTorchSearch(background=False)
     again.restore(str(tmp_path / "saved"))
     assert again.history.space.fidelities == (1, 2)
-    assert again.goal.cost == "time_total_s"
+    assert again.history.goal.cost == "time_total_s"
     assert again.suggest("next") == first.suggest("next")
     read = History.read(tmp_path / "saved")
     best = read.best()
@@ -194,7 +195,7 @@ def test_weights_make_one_objective_of_several() -> None:
     searcher = BoTorchSearch(
         SPACE, ["loss", "ms"], ["min", "min"], weights=[1, 1], background=False
     )
-    assert searcher.goal.cost == "time_total_s"
+    assert searcher.history.goal.cost == "time_total_s"
 
 
 def test_a_wrapped_searcher_is_asked_too() -> None:

@@ -11,8 +11,8 @@ from ray import tune
 
 from raytuner import ASHAScheduler, BoTorchSearch, PredictiveTerminationScheduler
 from raytuner.errors import MetricError, SettingError
-from raytuner.history import History, TrialState
-from raytuner.schedulers.base import JudgingScheduler
+from raytuner.history import Goal, History, TrialState
+from raytuner.schedulers import RuleScheduler
 from raytuner.simulate import Cluster, Curve, simulate
 
 SPACE = {"width": tune.randint(1, 65), "lr": tune.loguniform(1e-4, 1e-1)}
@@ -62,7 +62,7 @@ def test_the_goal_is_restored(tmp_path: Path) -> None:
     searcher.save(str(tmp_path / "saved"))
     again = BoTorchSearch(background=False)
     again.restore(str(tmp_path / "saved"))
-    assert again.goal == searcher.goal
+    assert again.history.goal == searcher.history.goal
     assert again.suggest("next") == searcher.suggest("next")
 
 
@@ -81,7 +81,7 @@ def test_points_from_elsewhere_have_all_metrics() -> None:
 def test_trials_stop_early_by_all_objectives(kind: str) -> None:
     """The scheduler takes the goal from the searcher, and the best of a front go on."""
     searcher = search()
-    scheduler = ASHAScheduler(max_t=9, grace_period=1, type=kind)
+    scheduler = ASHAScheduler(max_t=9, grace_period=1, variant=kind)
     simulation = simulate(
         objective,
         SPACE,
@@ -105,9 +105,9 @@ def test_trials_stop_early_by_all_objectives(kind: str) -> None:
 
 def test_a_scheduler_of_its_own_metric_keeps_it() -> None:
     searcher = search()
-    scheduler: JudgingScheduler = ASHAScheduler(metric="loss", mode="min", max_t=9)
+    scheduler: RuleScheduler = ASHAScheduler(metric="loss", mode="min", max_t=9)
     simulate(objective, SPACE, searcher=searcher, scheduler=scheduler, num_samples=4, seed=0)
-    assert scheduler._required_goal().metrics == ("loss",)
+    assert scheduler.rule.goal == Goal.of("loss", "min")
 
 
 def test_a_weighted_sum_is_one_objective() -> None:
@@ -132,7 +132,7 @@ def test_a_strategy_of_one_objective_alone_says_so() -> None:
         search(space=SPACE, strategy="evolution")
 
 
-@pytest.mark.parametrize("strategy", ["ei", "kg", "thompson", "gradient"])
+@pytest.mark.parametrize("strategy", ["pi", "kg", "thompson", "gradient"])
 def test_every_strategy_with_a_model_keeps_a_bound(strategy: str) -> None:
     """The loss is least at x = 1, and the bound is at 0.5. Others value a bound as the default."""
     searcher = BoTorchSearch(

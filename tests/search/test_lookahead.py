@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-import ray
 from processes import Loop
-from ray.tune import PlacementGroupFactory
-from ray.tune.execution.tune_controller import TuneController
-from ray.tune.search import ConcurrencyLimiter, Searcher
+from ray.tune.search import ConcurrencyLimiter
 
 from raytuner.bayes import SobolProposer
-from raytuner.controller.handle import ControllerHandle
-from raytuner.controller.packing import fits
-from raytuner.controller.slot_counter import SlotCounter
 from raytuner.history import TrialState
-from raytuner.placement import Request
 from raytuner.search import BoTorchSearch
+from raytuner.search.active import ActiveSearch
 from raytuner.search.restore import FIRST, counted
 from raytuner.space import Float, Space
-from raytuner.study.progress import room
 
 
 def searcher() -> BoTorchSearch:
@@ -91,10 +82,18 @@ def test_by_hand_there_is_no_loop_and_no_bound() -> None:
 
 
 class Closes(BoTorchSearch):
+    """Counts how often its source of proposals is closed."""
+
     closed = 0
 
-    def close(self) -> None:
-        self.closed += 1
+    def _begin(self) -> ActiveSearch:
+        search = super()._begin()
+
+        def close() -> None:
+            self.closed += 1
+
+        search.close = close  # type: ignore[method-assign]
+        return search
 
 
 def closes() -> Closes:
@@ -124,8 +123,8 @@ def test_a_copy_looks_for_its_own_loop() -> None:
     loop = Loop(search)
     loop.step()
     copy = pickle.loads(pickle.dumps(search))
-    assert not copy._lookahead.is_known
-    assert search._lookahead.is_known
+    assert not copy._controller.is_known
+    assert search._controller.is_known
 
 
 def killed(loop: Loop, saved: Path, kept: int, again: int) -> Loop:
@@ -200,137 +199,6 @@ def test_trials_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
         later.step()
         later.end_one()
     assert counted(extended.history) == ["later_0", "later_1"]
-
-
-class Cluster:
-    """What Ray says of a cluster, to be changed."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.nodes = [{"Alive": True, "Resources": {"CPU": 8.0}}]
-        self.free: list[dict[str, float]] = [{"CPU": 8.0}]
-        self.request = PlacementGroupFactory([{"CPU": 1.0}])
-        self.most: dict[str, float] | None = None
-        self.held = 0
-        self.now = 0.0
-        monkeypatch.setattr(ray, "nodes", lambda: self.nodes)
-        monkeypatch.setattr(
-            ray._private.state,
-            "available_resources_per_node",
-            lambda: {str(number): free for number, free in enumerate(self.free)},
-        )
-        monkeypatch.setattr(
-            ray._private.state.state, "get_max_resources_from_cluster_config", lambda: self.most
-        )
-        monkeypatch.setattr("raytuner.controller.slot_counter.time.monotonic", lambda: self.now)
-        self.slots = SlotCounter()
-
-    def look(self) -> int | None:
-        self.now += 1.5
-        trial = SimpleNamespace(placement_group_factory=self.request)
-        return self.slots(
-            SimpleNamespace(
-                get_trials=lambda: [trial],
-                _actor_manager=SimpleNamespace(num_live_actors=self.held),
-            )
-        )
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    monkeypatch.delenv("TUNE_MAX_PENDING_TRIALS_PG", raising=False)
-    return Cluster(monkeypatch)
-
-
-def test_what_others_use_is_no_slot(cluster: Cluster) -> None:
-    cluster.free = [{"CPU": 3.0}]
-    assert cluster.look() == 3
-    cluster.held, cluster.free = 3, [{}]
-    assert cluster.look() == 3
-    cluster.free = [{"CPU": 5.0}]  # they are gone
-    assert cluster.look() == 8
-
-
-@pytest.mark.parametrize(
-    ("bundles", "strategy", "expected"),
-    [
-        ([{"CPU": 3}, {"CPU": 3}], "PACK", 1),  # each bundle on one node
-        ([{"CPU": 2}, {"CPU": 2}], "STRICT_PACK", 3),
-        ([{"CPU": 2}, {"CPU": 2}], "STRICT_SPREAD", 3),
-        ([{"CPU": 1}] * 4, "STRICT_SPREAD", 0),
-        ([{}, {"CPU": 3}], "PACK", 3),
-        ([{"CPU": 0.1}], "PACK", 120),
-        ([{"CPU": 1, "A100": 1}], "PACK", 0),
-    ],
-)
-def test_every_counter_of_slots_says_the_same(
-    cluster: Cluster, bundles: Any, strategy: str, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cluster.nodes = [
-        {"Alive": True, "Resources": {"CPU": 4.0}, "NodeManagerAddress": str(n)} for n in range(3)
-    ]
-    cluster.free = [{"CPU": 4.0}] * 3
-    cluster.request = PlacementGroupFactory(bundles, strategy=strategy)
-    assert cluster.look() == expected
-    monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    assert room([SimpleNamespace(placement_group_factory=cluster.request)]) == expected
-    assert fits(Request.of(cluster.request).bundles, strategy, [{"CPU": 4.0}] * 3) == expected
-
-
-def test_what_is_free_counts_on_each_node(cluster: Cluster) -> None:
-    """The sum of what is left on several nodes holds no trial that needs one node."""
-    cluster.nodes = [{"Alive": True, "Resources": {"CPU": 4.0}}] * 3
-    cluster.free = [{"CPU": 2.0}] * 3
-    cluster.request = PlacementGroupFactory([{"CPU": 3}])
-    assert cluster.look() == 0
-
-
-def test_resources_that_are_being_given_back_are_still_slots(cluster: Cluster) -> None:
-    cluster.held, cluster.free = 8, []
-    assert cluster.look() == 8
-    cluster.held = 5  # three have ended; Ray will say so in a moment
-    assert cluster.look() == 8
-
-
-def test_a_node_that_dies_or_comes(cluster: Cluster) -> None:
-    cluster.nodes = [{"Alive": True, "Resources": {"CPU": 8.0}}] * 2
-    cluster.free = [{"CPU": 8.0}] * 2
-    assert cluster.look() == 16
-    cluster.nodes[1] = {"Alive": False, "Resources": {"CPU": 8.0}}
-    assert cluster.look() == 8
-
-
-def test_nodes_that_the_autoscaler_may_add_are_slots(cluster: Cluster) -> None:
-    cluster.most = {"CPU": 40.0}
-    assert cluster.look() == 40
-    cluster.most = {"CPU": float(2**63 - 1)}  # no limit
-    assert cluster.look() == 208
-
-
-def test_the_users_own_cap_is_respected(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "7")
-    assert cluster.look() is None
-
-
-@pytest.mark.usefixtures("ray_cluster")
-def test_ray_has_what_is_taken_from_it() -> None:
-    """Fails when Ray changes: then this search is as slow to fill a cluster as any other."""
-    controller = TuneController(search_alg=None)
-    for name in ("update_max_pending_trials", "get_trials", "get_live_trials", "search_alg"):
-        assert hasattr(controller, name)
-    assert controller._actor_manager.num_live_actors == 0
-    assert ray._private.state.state.get_max_resources_from_cluster_config() is None
-    assert "checkpoint" in TuneController.__dict__
-    assert "force" in TuneController.checkpoint.__code__.co_varnames
-    free = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
-    assert [0 <= resources["CPU"] <= 2 for resources in free.values()] == [True]
-    node = ray.nodes()[0]  # type: ignore[no-untyped-call]
-    assert node["Alive"]
-    assert node["Resources"]["CPU"] == 2
-    lookahead = ControllerHandle()
-    found: list[Callable[[], None]] = []
-    lookahead.find(lambda: found.append(print))
-    assert not lookahead.is_known  # nobody asks
-    assert Searcher.FINISHED == "FINISHED"
 
 
 def test_a_failed_trial_that_ray_restarts_under_a_new_id_is_recorded(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ray.tune.search import ConcurrencyLimiter, Repeater
 
 from raytuner import BoTorchSearch
 from raytuner.bayes import SobolProposer
+from raytuner.controller.recorder import stop_early
 from raytuner.errors import MetricError, RaytunerWarning, SettingError
 from raytuner.history import TrialState
 
@@ -54,7 +55,7 @@ GOALS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
 def test_they_are_skipped_even_the_first_one(case: str) -> None:
     settings, lacking = GOALS[case]
     searcher = search("a", **settings)
-    full = dict.fromkeys(searcher.goal.metrics, 0.5)
+    full = dict.fromkeys(searcher.history.goal.metrics, 0.5)
     t = 0
     for metrics in lacking:
         searcher.on_trial_result("a", report(t := t + 1, **metrics))
@@ -75,7 +76,7 @@ def test_a_trial_that_never_reports_it_has_failed(case: str) -> None:
     searcher.on_trial_complete("a", report(2, **lacking[0], **{"val/loss": 0.25}))
     trial = searcher.history["a"]
     assert trial.state is TrialState.FAILED
-    for name in searcher.goal.required:
+    for name in searcher.history.goal.required:
         missing = lacking[0].get(name) is None
         assert (f"never reported the metric {name!r}" in trial.reason) <= missing
     assert "'accuracy'" in trial.reason
@@ -101,10 +102,11 @@ def test_a_stop_at_a_report_without_the_metric_is_a_stop() -> None:
     """The value that is known is one of before, and no final one."""
     for scheduled in (True, False):
         searcher = search("a", max_t=9)
+        searcher.on_trial_result("a", report(2, loss=0.5))
         if scheduled:
             searcher.join_schedule(time_attr="training_iteration", max_t=9)
-            searcher.on_trial_stopped("a", "rank 3 of 3")
-        searcher.on_trial_result("a", report(2, loss=0.5))
+            searcher.record("a", report(3, accuracy=0.5))
+            stop_early(searcher.history, "a", "rank 3 of 3")
         searcher.on_trial_complete("a", report(3, accuracy=0.5))
         assert searcher.history["a"].state is TrialState.STOPPED_EARLY
         assert searcher.history["a"].values == ((2, 0.5),)
@@ -243,10 +245,10 @@ def test_a_repeater_around_more_than_one_metric_is_an_error(settings: dict[str, 
 @pytest.mark.parametrize("how", ["completed", "stopped", "failed", "removed"])
 def test_a_late_report_does_not_revive_a_trial(how: str) -> None:
     searcher = search("a", max_t=9)
-    if how == "stopped":
-        searcher.on_trial_stopped("a", "rank 3 of 3")
     if how != "removed":
         searcher.on_trial_result("a", report(1, loss=1.0))
+    if how == "stopped":
+        stop_early(searcher.history, "a", "rank 3 of 3")
     error, last = how == "failed", None if how in ("failed", "removed") else report(9, loss=0.5)
     searcher.on_trial_complete("a", last, error=error)
     before = searcher.history["a"]

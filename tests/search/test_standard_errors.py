@@ -50,13 +50,13 @@ def test_through_the_searcher_and_the_record(strategy: str, tmp_path: Path) -> N
     driver.searcher.save(str(tmp_path / "saved"))
     again = BoTorchSearch(background=False, strategy=strategy, n_initial=5)
     again.restore(str(tmp_path / "saved"))
-    assert again.goal.standard_error == "loss_se"
+    assert again.history.goal.standard_error == "loss_se"
     np.testing.assert_array_equal(
         again.history.snapshot().standard_error, history.snapshot().standard_error
     )
     assert again.suggest("next") == driver.searcher.suggest("next")
     # The process beside it is told too.
-    mirror = Mirror(driver.searcher._setup(history))
+    mirror = Mirror(driver.searcher._search()._setup(history))
     mirror.answer(Request(0, history.version, history.changes(0), None, (), n=1))
     assert mirror._record.goal == history.goal
     np.testing.assert_array_equal(

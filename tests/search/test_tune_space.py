@@ -35,7 +35,7 @@ def with_sampler(domain: Any, sampler: Any) -> Any:
 def translated(domain: Any) -> Domain:
     """The domain that `domain` becomes, also where it has a single value."""
     space = space_from_tune({"x": domain, "other": tune.uniform(0, 1)})
-    leaf = space._template["x"]
+    leaf = space.template["x"]
     assert isinstance(leaf, Domain)
     return leaf
 

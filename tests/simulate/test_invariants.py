@@ -42,8 +42,8 @@ SCHEDULERS: dict[str, Callable[[], TrialScheduler]] = {
     "fifo": lambda: FIFOScheduler(),  # type: ignore[no-untyped-call]
     "ray's asha": lambda: RaysASHA(max_t=9, grace_period=1, reduction_factor=3),
     "our asha": lambda: ASHAScheduler(max_t=9, seed=0),
-    "our promotion": lambda: ASHAScheduler(max_t=9, type="promotion", seed=0),
-    "our hyperband": lambda: OurHyperBand(max_t=9, type="promotion", seed=0),
+    "our promotion": lambda: ASHAScheduler(max_t=9, variant="promotion", seed=0),
+    "our hyperband": lambda: OurHyperBand(max_t=9, variant="promotion", seed=0),
     "median": lambda: MedianStoppingRule(grace_period=1, min_samples_required=2),
     "hyperband": lambda: HyperBandScheduler(max_t=9),
 }

@@ -19,9 +19,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from raytuner import BoTorchSearch, text
+from raytuner import BoTorchSearch
 from raytuner.errors import ConfigError, SpaceError
-from raytuner.report import Figures
+from raytuner.report import text
+from raytuner.report.figures import Figures
 from raytuner.report.page import render
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Categorical, Float, Space
@@ -190,7 +191,9 @@ class Plain:
     """An object without a usable `==`."""
 
 
-@pytest.mark.parametrize("again", [copy.deepcopy, lambda index: pickle.loads(pickle.dumps(index))])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
 def test_a_copy_knows_its_own_objects_and_no_others(again: Any) -> None:
-    found = again(ChoiceIndex([Plain(), Plain()]))
-    assert {id(choice): i for i, choice in found._others} == found._places
+    choices = [Plain(), Plain()]
+    index, copies = again((ChoiceIndex(choices), choices))
+    assert [index.find(choice) for choice in copies] == [0, 1]
+    assert [index.find(choice) for choice in choices] == [None, None]

@@ -155,7 +155,7 @@ def test_what_is_missing_is_named_by_encode_and_load_too() -> None:
         ),
         ({"opt": Integer(0, 3), "b": when(Float(0, 1), opy=1)}, "did you mean 'opt'"),
         ({"a": Integer(0, 3), "b": when(Float(0, 1), a=4)}, "a being 4, which is never so"),
-        ({"a": Integer(0, 3), "b": [when(Float(0, 1), a=3)]}, "b/0: only the value of a key"),
+        ({"a": Integer(0, 3), "b": [when(Float(0, 1), a=3)]}, "b/0: an item of a list cannot be"),
     ],
 )
 def test_conditions_that_cannot_be(template: dict[str, Any], match: str) -> None:

@@ -151,9 +151,11 @@ def test_names_conditions_and_constraints() -> None:
 
 def test_what_is_none_of_the_options() -> None:
     space = Space({"net": {"opt": Options.of([{"a": Float(0, 1)}, Float(2, 3), None])}})
-    for wrong in (0.5, "x", {"a": 2.0}, {"b": 0.5}, {"a": 0.5, "b": 1}, [0.5], {}):
+    for wrong in (0.5, "x", {"a": 2.0}, {"b": 0.5}, {"a": 0.5, "b": 1}, [0.5]):
         with pytest.raises(ConfigError, match=r"net/opt: received .*, expected a dict of 'a' or "):
             space.validate({"net": {"opt": wrong}})
+    with pytest.raises(ConfigError, match="net/opt/0/a: missing, expected a number"):
+        space.validate({"net": {"opt": {}}})
     with pytest.raises(SpaceError, match=r"a: field 'of' is missing"):
         Space.from_spec({"a": {"type": "options"}})
     with pytest.raises(SpaceError, match="of must be a list"):

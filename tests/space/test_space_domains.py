@@ -398,8 +398,8 @@ def test_a_generator_or_an_array_of_choices_works() -> None:
         (lambda: Categorical(3), "choices must be a list of objects, received 3"),  # type: ignore[arg-type]
         (lambda: Categorical([1, "a", 1]), r"1 is listed twice \(positions 0 and 2\)"),
         (lambda: Categorical([[1], [2], [2]]), r"\[2\] is listed twice \(positions 1 and 2\)"),
-        (lambda: Categorical(["a", Float(0, 1)]), "a key of its own beside this one"),
-        (lambda: Categorical([{"m": [Float(0, 1)]}]), "a key of its own beside this one"),
+        (lambda: Categorical(["a", Float(0, 1)]), "a key of its own, with a condition"),
+        (lambda: Categorical([{"m": [Float(0, 1)]}]), "a key of its own, with a condition"),
         (lambda: Ordinal([1, 3, 2]), "strictly increasing or decreasing"),
         (lambda: Ordinal([1, 2, 2]), "2 is listed twice"),
     ],

@@ -268,7 +268,7 @@ def test_dump_is_json_by_column_name() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"lr": 7}, "^lr: received 7, expected a number"),
+        ({"lr": 7}, "^lr: received 7 .int., expected a number"),
         ({"model/layer": 7}, "^model/layer: unknown key .received 7.*mean 'model/layers'"),
         ({"block": {"choice": 3}}, "^block: received {'choice': 3}, expected .* 0 to 2"),
         ({"block": {"choice": True}}, "^block: received"),

@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from ray import tune
 
 from raytuner.cli import main
+from raytuner.controller.report import read_further
 from raytuner.errors import MetricError
 from raytuner.history import History, Remains, TrialState, salvaged
-from raytuner.ray_report import read_further
-from raytuner.report import Figures
+from raytuner.report.figures import Figures
 from raytuner.report.page import render
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import RECORD_FILE
@@ -170,10 +170,10 @@ def test_they_are_on_the_page_and_in_the_terminal(study: Study, tmp_path: Path) 
     page = render(Figures(study.history), tmp_path)
     start = page.index('{"figures"')
     data, _ = json.JSONDecoder().raw_decode(page[start:].replace("\\u003c", "<"))
-    assert data["trials"]["metrics"] == {
-        **{"acc": [1.0, 0.5, None], "state": [6.0, None, None]},
-        "val/auc": [None, 1.5, None],
-    }
+    assert data["trials"]["columns"][3:6] == [
+        *(["acc", [1.0, 0.5, None]], ["state", [6.0, None, None]]),
+        ["val/auc", [None, 1.5, None]],
+    ]
     shown = CliRunner().invoke(main, ["show", str(tmp_path)])
     assert "acc=1 state=6" in shown.output
 

@@ -14,7 +14,7 @@ import pytest
 
 import raytuner
 from raytuner.history import History, TrialState
-from raytuner.report.look import blank
+from raytuner.report.style import blank
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Space, when
 from raytuner.study import Study

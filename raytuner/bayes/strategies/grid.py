@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from raytuner.space import Domain, Normal, Ordinal, Path, Space, When
-from raytuner.space.options import like_group
-from raytuner.space.space import like
+from raytuner.space.template import like
 
 GRID_POINTS = 5
 """So many values a number takes on a grid."""
@@ -57,7 +56,7 @@ def _with(node: Any, path: Path, leaves: Mapping[Path, Any]) -> Any:
     if isinstance(node, When):
         return When(_with(node.node, path, leaves), node.conditions)
     if isinstance(node, Mapping):
-        return like_group(node, {k: _with(v, (*path, k), leaves) for k, v in node.items()})
+        return like(node, {k: _with(v, (*path, k), leaves) for k, v in node.items()})
     if isinstance(node, list | tuple):
         return like(node, [_with(item, (*path, i), leaves) for i, item in enumerate(node)])
     return node

@@ -1,4 +1,4 @@
-"""The classic ways to value an improvement: expected, probable, or within an upper bound."""
+"""The classic acquisition functions: probability of improvement, upper bound, posterior mean."""
 
 from __future__ import annotations
 
@@ -6,42 +6,20 @@ import math
 from typing import Any
 
 import torch
-from botorch.models import SingleTaskGP
 from torch import Tensor
 
-from raytuner.bayes.acquisition import PosteriorAcquisition, mean_log_improvement
+from raytuner.bayes.acquisition import PosteriorAcquisition
+from raytuner.bayes.posterior import Posterior
 
-# So much, in standard deviations of all values, counts as an improvement at all: without it the
-# probability is highest right beside the incumbent.
+# An improvement, in standard deviations of all values: with 0 the probability would be highest
+# right beside the incumbent.
 _MARGIN = 0.01
 
 
-class ExpectedImprovement(PosteriorAcquisition):
-    """Expected improvement over the best posterior mean of the evaluated configurations.
-
-    The incumbent's value counts as known, unlike in :class:`LogExpectedImprovement`. Pending
-    configurations are integrated over. Its logarithm is what is returned.
-
-    Sources: D. R. Jones, M. Schonlau and W. J. Welch (1998), "Efficient Global Optimization of
-    Expensive Black-Box Functions", equation 15; J. Snoek, H. Larochelle and R. P. Adams (2012),
-    "Practical Bayesian Optimization of Machine Learning Algorithms", section 3.2, for the pending.
-    """
-
-    def _anchors(self, evaluated: Tensor) -> Tensor:
-        means = self._posterior.means(evaluated)[0]
-        if self._feasibility is not None:
-            means = torch.where(self._feasibility(evaluated).exp() >= 0.5, means, self._worst)
-        self._floor = float(means.max())
-        return evaluated[:0]
-
-    def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
-        return mean_log_improvement(mean, variance, thresholds)
-
-
 class ProbabilityOfImprovement(PosteriorAcquisition):
-    """Probability to be better than the incumbent and everything pending by a small margin.
+    """Log probability to be better than the incumbent and everything pending by a small margin.
 
-    What the incumbent's true value is, is integrated over. Its logarithm is what is returned.
+    The incumbent's true value is integrated over.
 
     Source: H. J. Kushner (1964), "A New Method of Locating the Maximum Point of an Arbitrary
     Multipeak Curve in the Presence of Noise".
@@ -57,9 +35,9 @@ class ProbabilityOfImprovement(PosteriorAcquisition):
 
 
 class UpperConfidenceBound(PosteriorAcquisition):
-    """Posterior mean and, on top, standard deviations: ``mean + sqrt(0.2 d log(2 n)) sd``.
+    """Posterior mean plus `sqrt(0.2 d log(2 n))` standard deviations.
 
-    Pending configurations take away from the standard deviation, not from the mean.
+    Pending configurations reduce the standard deviation, not the mean.
 
     Sources: N. Srinivas et al. (2010), "Gaussian Process Optimization in the Bandit Setting";
     K. Kandasamy, J. Schneider and B. Poczos (2015), arXiv:1503.01673, for the factor; T. Desautels,
@@ -67,10 +45,31 @@ class UpperConfidenceBound(PosteriorAcquisition):
     Process Bandit Optimization" (GP-BUCB), for the pending.
     """
 
-    def __init__(self, model: SingleTaskGP, *, has_fidelity: bool, **known: Any) -> None:
-        n, d = model.train_inputs[0].shape
-        self._factor = math.sqrt(0.2 * (d - has_fidelity) * math.log(2 * n))
-        super().__init__(model, has_fidelity=has_fidelity, **known)
+    def __init__(self, posterior: Posterior, **known: Any) -> None:
+        n, d = posterior.X.shape
+        self._factor = math.sqrt(0.2 * (d - posterior.has_fidelity) * math.log(2 * n))
+        super().__init__(posterior, **known)
 
     def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
         return mean.mean(-1) + self._factor * variance.clamp_min(1e-12).sqrt()
+
+
+class PosteriorMean(PosteriorAcquisition):
+    """The posterior mean, climbed from the best configurations so far: a local search.
+
+    It refines and explores nothing. Pending configurations count as if they had the mean of all
+    values, so that the next climb ends elsewhere (a "constant liar").
+
+    Source: D. Ginsbourger, R. Le Riche and L. Carraro (2010), "Kriging Is Well-Suited to
+    Parallelize Optimization", section 3.2, for the pending.
+    """
+
+    is_local = True
+    _samples = 1
+
+    def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
+        supposed = self._posterior.mean - mean
+        return torch.linalg.solve_triangular(corner, supposed[:, None], upper=False).mT
+
+    def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
+        return mean.squeeze(-1)

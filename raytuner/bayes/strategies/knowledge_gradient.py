@@ -1,33 +1,33 @@
-"""How much better the best is expected to be known after one more trial."""
+"""The knowledge gradient: how much one more trial is expected to raise the best known mean."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
-from botorch.models import SingleTaskGP
 from torch import Tensor
 
 from raytuner.bayes.acquisition import PosteriorAcquisition
-from raytuner.bayes.batch import greedy
+from raytuner.bayes.posterior import Posterior
 from raytuner.history.snapshot import FloatArray
 
-_NODES = 32  # of the quadrature over what the trial may come to
+_NODES = 32  # of the quadrature over the trial's value
 _LEAST = 1e-12  # a gain, before its logarithm is taken
 
 
 class KnowledgeGradient(PosteriorAcquisition):
-    """Knowledge gradient for continuous parameters: the gain in the best posterior mean.
+    """Log knowledge gradient for continuous parameters: the gain in the best posterior mean.
 
-    The value of a configuration x is ``E[max over A of the mean, after a trial of x] - max over A
-    of the mean``, A being the evaluated configurations that may be the best, the pending ones, and
-    x. It differs from the expected improvement where values are noisy: a trial that says much about
-    others is worth it, though its own value may not be the best.
+    The value of a configuration x is `E[max over A of the mean, after a trial of x] - max over A
+    of the mean`, where A are the evaluated configurations that may be the best, the pending ones,
+    and x. It differs from the expected improvement where values are noisy: a trial that says much
+    about others is worth it, though its own value may not be the best.
 
-    A trial of x moves the means of all of A along one standard normal variable, so that there is
-    nothing to optimise inside, as in BoTorch's one-shot ``qKnowledgeGradient``; this works as well
-    for choices and conditions and takes hardly longer than an expected improvement. Pending trials
-    count as information that is to come. The logarithm is what is returned.
+    A trial of x moves the means of all of A along one standard normal variable, so there is no
+    inner optimisation, as in BoTorch's one-shot `qKnowledgeGradient`. This works as well for
+    choices and conditions and takes hardly longer than an expected improvement. Pending trials
+    count as information to come.
 
     Sources: P. Frazier, W. Powell and S. Dayanik (2009), "The Knowledge-Gradient Policy for
     Correlated Normal Beliefs", equations 10 to 13; W. Scott, P. Frazier and W. Powell (2011), "The
@@ -38,48 +38,56 @@ class KnowledgeGradient(PosteriorAcquisition):
     _samples = 1
     _most_contenders = 16
 
-    def __init__(self, model: SingleTaskGP, **known: Any) -> None:
-        self._noise = model.likelihood.noise.detach().median()
+    def __init__(self, posterior: Posterior, **known: Any) -> None:
         middles = (torch.arange(_NODES, dtype=torch.double) + 0.5) / _NODES
         self._nodes = torch.special.ndtri(middles)
-        super().__init__(model, **known)
+        super().__init__(posterior, **known)
 
     def __call__(self, X: Tensor) -> Tensor:
-        """``(...)`` values of ``(..., d)`` configurations."""
-        cross = self._whitened(X)
-        mean = (self._posterior.mean + cross @ self._targets).squeeze(-1)
-        variance = (self._kernel.variance - cross.square().sum(-1)).clamp_min(1e-12)
+        """Return the `(...)` values of `(..., d)` configurations."""
+        cross, mean, variance = self._moments(X)
+        variance = variance.clamp_min(1e-12)
         covariance = self._prior(X) - cross @ self._known_cross.mT
         slopes = torch.cat([covariance, variance[..., None]], dim=-1)
-        slopes = slopes / (variance + self._noise).sqrt()[..., None]
-        known = self._known_mean.expand(*mean.shape, -1)
-        means = torch.cat([known, mean[..., None]], dim=-1)
+        slopes = slopes / (variance + self._posterior.noise).sqrt()[..., None]
+        known = self._known_mean.expand(*mean.shape[:-1], -1)
+        means = torch.cat([known, mean], dim=-1)
         after = (means[..., None] + slopes[..., None] * self._nodes).max(dim=-2).values
         gain = after.mean(-1) - means.max(dim=-1).values
-        return gain.clamp_min(_LEAST).log() + self._log_chance(X)
+        return self._with_bonus(gain.clamp_min(_LEAST).log(), X)
 
     def choose(self, candidates: FloatArray, n: int) -> FloatArray:
-        """As for every acquisition; see :meth:`PosteriorAcquisition.choose`."""
-        return greedy(self, candidates, n)
+        """Choose the best candidates; see `PosteriorAcquisition.choose`."""
+        left, chosen = candidates, list[FloatArray]()
+        for _ in range(n):
+            if chosen:
+                self.add_pending(chosen[-1])
+            with torch.no_grad():
+                best = int(self(torch.as_tensor(left)).argmax())
+            chosen.append(left[best])
+            left = np.delete(left, best, axis=0)
+        return np.array(chosen)
 
     def _anchors(self, evaluated: Tensor) -> Tensor:
         self._best = self._likely_best(evaluated)
         return evaluated[:0]
 
-    def _white(self, mean: Tensor, corner: Tensor) -> Tensor:
+    def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
         return torch.zeros(1, len(mean), dtype=mean.dtype)  # pending ones move no mean
 
     def _condition(self) -> None:
         super()._condition()
         self._known = torch.cat([self._best, self._pending])
-        configurations = self._known[:, :-1] if self._has_fidelity else self._known
-        self._known_cross = self._whitened(configurations)
-        self._known_mean = (self._posterior.mean + self._known_cross @ self._targets).squeeze(-1)
+        has_fidelity = self._posterior.has_fidelity
+        self._known_cross, mean, _ = self._moments(
+            self._known[:, :-1] if has_fidelity else self._known
+        )
+        self._known_mean = mean.squeeze(-1)
 
     def _prior(self, X: Tensor) -> Tensor:
-        """``(..., |A|)`` prior covariances with A, all at full fidelity."""
+        """`(..., |A|)` prior covariances with A, all at full fidelity."""
         k: Tensor = self._kernel.of_configurations(X, self._known)
-        if not self._has_fidelity:
+        if not self._posterior.has_fidelity:
             return k
         one = torch.ones(1, dtype=torch.double)
         shared, effect = self._kernel.of_fidelities(one, one)

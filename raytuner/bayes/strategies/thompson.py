@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from botorch.models import SingleTaskGP
 from linear_operator.utils.cholesky import psd_safe_cholesky
 from scipy.stats import qmc
 from torch import Tensor
 
 from raytuner.bayes.acquisition import PosteriorAcquisition
+from raytuner.bayes.bayes import BayesProposer
+from raytuner.bayes.posterior import Posterior
 from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
 
@@ -24,9 +26,9 @@ _JITTER = 1e-6
 class ThompsonSample(PosteriorAcquisition):
     """One function, drawn from the posterior.
 
-    It is drawn exactly at some hundred configurations; in between it is the mean given these, which
-    is smooth and can be climbed. Every proposal takes another function, so that a batch is diverse
-    without a word about pending configurations.
+    It is drawn exactly at some hundred configurations. In between it is the mean given these, which
+    is smooth and can be climbed. Every proposal takes another function, so a batch is diverse
+    without a rule for pending configurations.
 
     Sources: W. R. Thompson (1933), "On the Likelihood that One Unknown Probability Exceeds Another
     in View of the Evidence of Two Samples"; K. Kandasamy et al. (2018), "Parallelised Bayesian
@@ -34,32 +36,32 @@ class ThompsonSample(PosteriorAcquisition):
 
     Args:
         space: The search space.
-        model: As for :class:`PosteriorAcquisition`, as all that follows.
+        posterior: As for `PosteriorAcquisition`, as all that follows.
         **known: See there.
     """
 
     _samples = 1
     _most_contenders = 16
 
-    def __init__(self, space: Space, model: SingleTaskGP, **known: Any) -> None:
+    def __init__(self, space: Space, posterior: Posterior, **known: Any) -> None:
         self._space = space
         self._rng = np.random.default_rng(known["seed"])
-        super().__init__(model, **known)
+        super().__init__(posterior, **known)
 
     def add_pending(self, point: FloatArray) -> None:
-        """The next proposal takes another function."""
+        """Draw another function for the next proposal."""
         with torch.no_grad():
             self._contenders = self._anchors(self._best)
             self._condition()
 
     def choose(self, candidates: FloatArray, n: int) -> FloatArray:
-        """The best candidates of ``n`` functions, no candidate twice."""
+        """Choose the best candidates of `n` functions, no candidate twice."""
         with torch.no_grad():
-            X = self._lift(torch.as_tensor(candidates))
-            mean, covariance, _ = self._posterior.joint(X)
+            X = torch.as_tensor(candidates)
+            mean, covariance, _ = self._posterior.joint(self._posterior.at_full(X))
             noise = _JITTER * torch.eye(len(X), dtype=covariance.dtype)
             draws = torch.as_tensor(self._rng.normal(size=(n, len(X))))
-            mean = mean + self._log_chance(torch.as_tensor(candidates))
+            mean = self._with_bonus(mean, X)
             functions = (mean + draws @ psd_safe_cholesky(covariance + noise).mT).numpy()
         chosen: list[int] = []
         for function in functions:
@@ -68,7 +70,7 @@ class ThompsonSample(PosteriorAcquisition):
         return candidates[chosen]
 
     def _anchors(self, evaluated: Tensor) -> Tensor:
-        """Where the function is drawn."""
+        """Choose where the function is drawn."""
         self._best = self._likely_best(evaluated)
         d = self._space.dim
         best = self._best[:, :d].numpy()
@@ -76,14 +78,19 @@ class ThompsonSample(PosteriorAcquisition):
         near = best[self._rng.integers(len(best), size=_NEARBY)]
         near = np.clip(near + self._rng.normal(scale=_SPREAD, size=near.shape), 0.0, 1.0)
         drawn = np.unique(self._space.snap(np.vstack([best, wide, near])), axis=0)
-        return self._lift(torch.as_tensor(drawn))
+        return self._posterior.at_full(torch.as_tensor(drawn))
 
     def _condition(self) -> None:
         self._pending = self._pending[:0]
         super()._condition()
 
-    def _draws(self, dimensions: int) -> Tensor:
-        return torch.as_tensor(self._rng.normal(size=(1, dimensions)))
+    def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
+        return torch.as_tensor(self._rng.normal(size=(1, len(mean))))
 
     def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
         return mean.squeeze(-1)
+
+
+def thompson(space: Space, seed: int | None = None, **settings: Any) -> BayesProposer:
+    """Return a `BayesProposer` that samples functions."""
+    return BayesProposer(space, seed, acquisition=partial(ThompsonSample, space), **settings)

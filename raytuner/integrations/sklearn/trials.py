@@ -1,21 +1,26 @@
-"""Candidates as trials of a study on Ray."""
+"""Candidates as trials of a study on Ray, whose results go back to scikit-learn's search."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
+
+# joblib's base class for the backends of other libraries; Ray's own derives from a sibling of it.
+from joblib._parallel_backends import ThreadingBackend
 from ray import cloudpickle, tune
-from ray.tune import Callback, PlacementGroupFactory
+from ray.tune import Callback
 
 import raytuner
 from raytuner.errors import TrainableError
-from raytuner.folders import Folder
+from raytuner.folders import Folder, location
 from raytuner.history import Trial, TrialState
-from raytuner.integrations.sklearn.folds import SCORE, Folds, Params, Scored, Steps, mean_score
-from raytuner.space import Config, Space
+from raytuner.integrations.sklearn.candidates import POSITION, Part
+from raytuner.integrations.sklearn.evaluation import SCORE, Evaluation, Params, Scored
+from raytuner.space import Config
 from raytuner.study.cross_validation import checkpoint_state, report_with_state
 
 _FOLDS = "folds"
@@ -24,13 +29,13 @@ _ERROR = "raised"
 
 @dataclass(frozen=True)
 class Found:
-    """What came of one candidate.
+    """The result of one candidate.
 
     Attributes:
         params: The candidate.
-        folds: What each fold scored; those that were not run are missing values.
-        t: Steps that were run.
-        completed: Whether it was evaluated to its end.
+        folds: The result of each fold.
+        t: Number of steps that were run.
+        completed: Whether all of its evaluation was run.
     """
 
     params: Params
@@ -39,122 +44,143 @@ class Found:
     completed: bool
 
 
+class FoundResults(ThreadingBackend):  # type: ignore[misc]  # joblib has no types
+    """A joblib backend that answers the calls of scikit-learn's search with results of trials.
+
+    A search hands the fits of all candidates to joblib, and makes `cv_results_` and all the rest of
+    their results. So that stays scikit-learn's, also if trials ran the fits.
+
+    Attributes:
+        found: The results of the candidates, in scikit-learn's order.
+    """
+
+    found: Sequence[Found] = ()
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Return 2: with one job, joblib makes the calls itself."""
+        return 2
+
+    def submit(self, func: Any, callback: Any = None) -> Any:
+        """Take a batch of calls."""
+        return super().submit(partial(self._results, func), callback)
+
+    def _results(self, batch: Any) -> list[Scored]:
+        return [
+            self.found[call["candidate_progress"][0]].folds[call["split_progress"][0]]
+            for _, _, call in batch.items
+        ]
+
+
 def run_trials(
-    folds: Folds,
-    space: Space,
-    params_of: Callable[[Config], Params],
+    evaluation: Evaluation,
+    part: Part,
     *,
-    metric: str | None,
-    steps: Steps | None,
-    max_t: int,
     scheduler: Any,
     parallel_folds: bool,
     resources: Mapping[str, float] | None,
-    settings: Mapping[str, Any],
     storage_path: Folder,
-) -> list[Found]:
+    **settings: Any,
+) -> tuple[list[Found], str]:
     """Search on Ray: a trial fits and scores one candidate.
 
     Args:
-        folds: How a candidate is evaluated.
-        space: The search space.
-        params_of: A configuration's parameters.
-        metric: Which score is to be large.
-        steps: What early stopping goes by; None for none.
-        max_t: So many steps are a whole evaluation.
-        scheduler: What stops or pauses early; None for ASHA.
-        parallel_folds: Whether a trial's folds run at the same time, each in a process.
+        evaluation: How a candidate is evaluated.
+        part: What to search.
+        scheduler: Stops or pauses trials early; None for ASHA.
+        parallel_folds: Whether the folds of a trial run at the same time, each in a process.
         resources: What one fit needs; None for one CPU.
-        settings: Further arguments of :func:`raytuner.tune`.
-        storage_path: Folder that the study is made in.
+        storage_path: The folder that the study's folder is made in.
+        **settings: Further arguments of `raytuner.tune`.
 
     Returns:
-        The candidates in the order of proposal.
+        The candidates in the order of proposal, and the study's folder.
 
     Raises:
-        TrainableError: A trial's process died, and ``error_score`` is "raise".
-        Exception: What a fit raised, if ``error_score`` is "raise".
+        TrainableError: A trial's process died, and `error_score` is "raise".
+        Exception: A fit raised it, and `error_score` is "raise".
     """
-    kept = _Keep()
+    last = _LastResults()
     each = dict(resources or {"cpu": 1})
-    request: Any = each
-    if parallel_folds:
-        bundle = {key.upper() if key in ("cpu", "gpu") else key: n for key, n in each.items()}
-        request = PlacementGroupFactory([bundle] * len(folds.splits))
+    if part.listed is not None:
+        settings["points_to_evaluate"] = [{POSITION: place} for place in range(part.count)]
     study = raytuner.tune(
         tune.with_parameters(
-            _evaluate,
-            folds=folds,
-            params_of=params_of,
-            metric=metric,
-            steps=steps,
-            max_t=max_t,
-            keeps=scheduler is not None,
-            each=each if parallel_folds else None,
+            _run_trial,
+            evaluation=evaluation,
+            params_of=part.space.params,
+            saves=scheduler is not None,
+            parallel=each if parallel_folds else None,
         ),
-        space,
+        part.space.space,
         metric=SCORE,
         mode="max",
-        resources=request,
-        max_t=None if steps is None else max_t,
+        num_samples=part.count,
+        resources={"bundles": [each] * len(evaluation.splits)} if parallel_folds else each,
+        max_t=None if evaluation.steps is None else evaluation.max_t,
         scheduler=scheduler,
         storage_path=storage_path,
-        callbacks=[kept],
+        callbacks=[last],
         stop_after_failures=0,  # error_score says what to do about failures
+        # A trial that cannot be stopped leaves its process as it found it.
+        reuse_actors=evaluation.steps is None,
         **settings,
     )
-    for raised in kept.errors.values():
-        raise cloudpickle.loads(raised)
-    whole = 1 if steps is None else max_t
-    found = (_found(trial, folds, params_of, kept, whole) for trial in study.trials)
-    return [one for one in found if one is not None]
+    for result in last.results.values():
+        if _ERROR in result:
+            raise cloudpickle.loads(result[_ERROR])
+    found = []
+    for trial in study.trials:
+        folds = last.results.get(trial.trial_id, {}).get(_FOLDS, [])
+        if folds or trial.state is TrialState.FAILED:  # others ended before their first report
+            found.append(_found(trial, folds, evaluation, part.space.params(trial.config)))
+    return found, location(study.path)
 
 
-def _found(
-    trial: Trial, folds: Folds, params_of: Callable[[Config], Params], kept: _Keep, whole: int
-) -> Found | None:
-    scored = list(kept.folds.get(trial.trial_id, ()))
-    if not scored and trial.state is not TrialState.FAILED:
-        return None  # ended before it said anything: a time budget, Ctrl-C
-    died = None if scored else f"the trial's process ended: {trial.reason}"
-    if died and folds.error_score == "raise":
-        raise TrainableError(f"{died}; the parameters were {params_of(trial.config)!r}")
-    scored += [folds.missing(died)] * (len(folds.splits) - len(scored))
-    failed = any(one["fit_error"] is not None for one in scored)
-    done = trial.t >= whole and not failed
-    return Found(params_of(trial.config), scored, int(trial.t), done)
+def _found(trial: Trial, folds: list[Scored], evaluation: Evaluation, params: Params) -> Found:
+    died = None if folds else f"the trial's process ended: {trial.reason}"
+    if died and evaluation.raises:
+        raise TrainableError(f"{died}; the parameters were {params!r}")
+    not_run = [evaluation.missing(died)] * (len(evaluation.splits) - len(folds))
+    folds = [*folds, *not_run]
+    failed = any(one["fit_error"] is not None for one in folds)
+    return Found(params, folds, int(trial.t), trial.t >= evaluation.max_t and not failed)
 
 
-def _evaluate(
+def _run_trial(
     config: Config,
     *,
-    folds: Folds,
+    evaluation: Evaluation,
     params_of: Callable[[Config], Params],
-    metric: str | None,
-    steps: Steps | None,
-    max_t: int,
-    keeps: bool,
-    each: Mapping[str, float] | None,
+    saves: bool,
+    parallel: Mapping[str, float] | None,
 ) -> None:
-    """Evaluate one candidate; runs in a trial's process."""
+    """Evaluate one candidate, in a trial's process.
+
+    Args:
+        config: The trial's configuration.
+        evaluation: How a candidate is evaluated.
+        params_of: Returns the parameters for a configuration.
+        saves: Whether to save the fitted estimators at each step.
+        parallel: What each fit needs if all folds run at the same time; else None.
+    """
     params = params_of(config)
     try:
-        if steps is not None:
-            # This search has just written it: none is gone on with in another.
-            before = checkpoint_state()
-            begun = (0, ()) if before is None else cloudpickle.loads(before)
-            grown = folds.grown(params, steps, max_t, begun)
-            for t, (found, state) in enumerate(grown, start=begun[0] + 1):
-                report = {SCORE: mean_score(found, metric), _FOLDS: found}
-                if keeps:
-                    report_with_state(report, _pickled((t, state)))
-                else:
-                    tune.report(report)
-        else:
-            found = _whole(folds, params, each)
-            tune.report({SCORE: mean_score(found, metric), _FOLDS: found})
+        saved = checkpoint_state()
+        # The driver of this search wrote it: nothing else is unpickled.
+        begun = (0, None) if saved is None else cloudpickle.loads(saved)
+        steps = (
+            evaluation.run_steps(params, begun)
+            if parallel is None
+            else [(_folds_in_parallel(evaluation, params, parallel), None)]
+        )
+        for t, (folds, state) in enumerate(steps, start=begun[0] + 1):
+            report = {SCORE: evaluation.mean_score(folds), _FOLDS: folds}
+            if saves:
+                report_with_state(report, _pickled((t, state)))
+            else:
+                tune.report(report)
     except Exception as error:
-        if folds.error_score != "raise":
+        if not evaluation.raises:
             raise
         tune.report({SCORE: float("nan"), _ERROR: _pickled(error)})
 
@@ -164,36 +190,28 @@ def _pickled(anything: object) -> bytes:
     return dumps(anything)
 
 
-def _whole(folds: Folds, params: Params, each: Mapping[str, float] | None) -> list[Scored]:
-    count = range(len(folds.splits))
-    if each is None:
-        return [folds.fit(params, fold) for fold in count]
+def _folds_in_parallel(
+    evaluation: Evaluation, params: Params, each: Mapping[str, float]
+) -> list[Scored]:
     # The trial's process holds the first bundle of the request, and fits the first fold itself.
-    needs = {key: n for key, n in each.items() if key not in ("cpu", "gpu")}
-    task = ray.remote(_fit).options(
-        num_cpus=each.get("cpu", 0), num_gpus=each.get("gpu", 0), resources=needs
+    others = {key: n for key, n in each.items() if key not in ("cpu", "gpu")}
+    task = ray.remote(Evaluation.fit).options(
+        num_cpus=each.get("cpu", 0), num_gpus=each.get("gpu", 0), resources=others
     )
-    shared = ray.put(folds)
-    others = [task.remote(shared, params, fold) for fold in count[1:]]
-    return [folds.fit(params, 0), *ray.get(others)]
+    shared = ray.put(evaluation)
+    running = [task.remote(shared, params, fold) for fold in range(1, len(evaluation.splits))]
+    return [evaluation.fit(params, 0), *ray.get(running)]
 
 
-def _fit(folds: Folds, params: Params, fold: int) -> Scored:
-    return folds.fit(params, fold)
-
-
-class _Keep(Callback):
-    """Keeps the last that each trial said of its folds."""
+class _LastResults(Callback):
+    """Keeps the last report of each trial, by its id."""
 
     def __init__(self) -> None:
-        self.folds: dict[str, Sequence[Scored]] = {}
-        self.errors: dict[str, bytes] = {}
+        self.results: dict[str, dict[str, Any]] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Keep it."""
-        if _FOLDS in result:
-            self.folds[trial.trial_id] = result[_FOLDS]
-        if _ERROR in result:
-            self.errors[trial.trial_id] = result[_ERROR]
+        """Keep a report."""
+        if _FOLDS in result or _ERROR in result:
+            self.results[trial.trial_id] = result

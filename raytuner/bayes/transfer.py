@@ -1,0 +1,283 @@
+"""Learn from earlier searches: their models, weighted by how well they rank this one's values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from linear_operator.utils.cholesky import psd_safe_cholesky
+from torch import Tensor
+
+from raytuner.bayes.acquisition import Acquisition
+from raytuner.bayes.dataset import Dataset, chebyshev, dataset, most_informative
+from raytuner.bayes.posterior import Posterior
+from raytuner.bayes.surrogate import WarmFit, fit
+from raytuner.history import Snapshot
+from raytuner.history.snapshot import BoolArray, FloatArray
+from raytuner.space import Column
+from raytuner.space.cube import ABSENT
+
+_ROWS = 200  # of each task; its model is evaluated at every step of a climb
+_WEIGHTED_ROWS = 80  # where it is fitted anew for each proposal
+# Of each task at most this many of the best configurations, and a quarter, are tried first.
+_FIRST = 8
+_LEAST_WEIGHT = 0.01
+# The prior that values of an earlier search mean the same here counts as this many rows.
+_SCALE_ROWS = 2.0
+_JITTER = 1e-6
+_SAMPLES = 256
+_COMPARED = 100  # at most this many rows are compared
+_SAME_FIDELITY = 0.02
+
+
+@dataclass(frozen=True)
+class Task:
+    """An earlier search, seen from this one's space of d columns.
+
+    Attributes:
+        name: What to call it.
+        snapshot: Its record, with points encoded in this space and this search's objectives.
+        shared: `(d,)` which columns it had. In the others its points are `ABSENT`.
+    """
+
+    name: str
+    snapshot: Snapshot
+    shared: BoolArray
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether it has several objectives, which each proposal weights anew."""
+        return self.snapshot.n_objectives > 1
+
+    def data(self, seed: int) -> Dataset:
+        """Return its rows; several objectives are weighted as this search's for the same seed."""
+        return dataset(chebyshev(self.snapshot, seed) if self.is_weighted else self.snapshot)
+
+    def best(self) -> FloatArray:
+        """Return the `(e, d)` best of its configurations by their final values, the best first.
+
+        Of several objectives, the best by one weighting after the other: they spread over the
+        Pareto front.
+        """
+        ranked = self._ranked(0)
+        n = min(_FIRST, -(-len(ranked) // 4))
+        if not self.is_weighted:
+            return ranked[:n]
+        chosen: dict[bytes, FloatArray] = {}
+        for seed in range(n):
+            for x in self._ranked(seed):
+                if x.tobytes() not in chosen:
+                    chosen[x.tobytes()] = x
+                    break
+        return np.array(list(chosen.values())).reshape(-1, self.snapshot.dim)
+
+    def _ranked(self, seed: int) -> FloatArray:
+        """`(k, d)` its configurations with a final value, the best first."""
+        data = self.data(seed)
+        ended = np.flatnonzero(data.X[:, -1] == 1.0) if data.has_fidelity else np.arange(len(data))
+        order = ended[np.argsort(-data.y[ended], kind="stable")]
+        return data.X[order, : self.snapshot.dim]
+
+
+def best_in_turn(tasks: Sequence[Task]) -> FloatArray | None:
+    """Return `(k, d)` the best configuration of each task, then the second-best of each, ...
+
+    NaN where the task had no such hyperparameter. None without a task.
+    """
+    best = [np.where(task.shared, task.best(), np.nan) for task in tasks]
+    turns = [b[rank] for rank in range(_FIRST) for b in best if rank < len(b)]
+    return np.array(turns) if turns else None
+
+
+class TaskModel:
+    """The surrogate of an earlier search, evaluated at inputs of this one.
+
+    Args:
+        task: The search.
+        columns: This space's d columns.
+        seed: Of the weights of several objectives.
+    """
+
+    def __init__(self, task: Task, columns: Sequence[Column], seed: int = 0) -> None:
+        data = task.data(seed)
+        data = data.take(most_informative(data.y, _WEIGHTED_ROWS if task.is_weighted else _ROWS))
+        self._posterior = Posterior(fit(data, columns))
+        self._shared = torch.as_tensor(task.shared)
+
+    def mean(self, Z: Tensor) -> Tensor:
+        """Return `(...)` means at inputs of this search, `(..., d)` or `(..., d + 1)`."""
+        return self._posterior.mean_at(self._own(Z))
+
+    def samples(self, Z: Tensor, draws: Tensor) -> Tensor:
+        """Return `(S, n)` posterior samples at n inputs from `(S, n)` standard normal draws."""
+        mean, covariance, _ = self._posterior.joint(self._own(Z))
+        jitter = _JITTER * torch.eye(len(Z), dtype=Z.dtype)
+        return mean + draws @ psd_safe_cholesky(covariance + jitter).mT
+
+    def _own(self, Z: Tensor) -> Tensor:
+        """Its own inputs: without what it lacked, and with a fidelity if it has one."""
+        d = len(self._shared)
+        X = torch.where(self._shared, Z[..., :d], ABSENT)
+        if self._posterior.has_fidelity and Z.shape[-1] > d:
+            return torch.cat([X, Z[..., d:]], dim=-1)
+        return self._posterior.at_full(X)
+
+
+class Transfer:
+    """Earlier searches as the prior mean of this one's model.
+
+    Each has a Gaussian process of its own. Its weight is how often its sample ranks the values of
+    this search best, among samples of all these models and of this search's own (leave-one-out).
+    The weighted sum of the means is the prior mean here, and a Gaussian process of this search
+    learns the rest. An unrelated search thus loses its weight as soon as values contradict it.
+
+    With several objectives, each proposal has its own weights (`chebyshev`), and the processes are
+    fitted anew for these.
+
+    Ranks are compared between rows of the same fidelity. An earlier search with trials that were
+    stopped early has a model over configurations and fidelities, as this one has.
+
+    Sources: M. Feurer, B. Letham and E. Bakshy (2018), "Scalable Meta-Learning for Bayesian
+    Optimization using Ranking-Weighted Gaussian Process Ensembles", arXiv:1802.02219, for the
+    weights and for leaving out what ranks worse at the median than 95 % of this search's own
+    samples; D. Golovin et al. (2017), "Google Vizier", section 3.3, for the prior mean.
+
+    Args:
+        tasks: The earlier searches, one or more.
+        columns: This space's d columns.
+
+    Attributes:
+        fit: Fits the rest of this search's objective.
+    """
+
+    def __init__(self, tasks: Sequence[Task], columns: Sequence[Column]) -> None:
+        self._tasks = tasks
+        self._columns = columns
+        self._is_weighted = any(task.is_weighted for task in tasks)
+        self._models: list[TaskModel] = []
+        self.fit = WarmFit()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_models": []}  # they follow from the tasks
+
+    def explain(
+        self, posterior: Posterior, data: Dataset, seed: int
+    ) -> tuple[Posterior, Acquisition | None]:
+        """Return the model of what earlier searches leave unexplained, and what they predict.
+
+        Args:
+            posterior: Of the model of `data` alone.
+            data: This search's rows.
+            seed: Seed of the samples, and of the weights of several objectives.
+
+        Returns:
+            The model of the rest, and the trend to add to it, a function of the model's inputs;
+            `posterior` and None if no earlier search has any weight.
+        """
+        weights = self.weights(posterior, data, seed)[:-1]
+        parts = [
+            (model, weight)
+            for model, weight in zip(self._models, weights.tolist(), strict=True)
+            if weight >= _LEAST_WEIGHT
+        ]
+        if not parts:
+            return posterior, None
+
+        def predicted(Z: Tensor, scale: float = 1.0) -> Tensor:
+            total = Z.new_zeros(Z.shape[:-1])
+            for model, weight in parts:
+                total = total + scale * weight * model.mean(Z)
+            return total
+
+        with torch.no_grad():
+            prior = predicted(torch.as_tensor(data.X)).numpy()
+        # Least squares, shrunk towards 1, at least 0.
+        a, b = prior - prior.mean(), data.y - data.y.mean()
+        scale = max(0.0, float((a @ b + _SCALE_ROWS) / (a @ a + _SCALE_ROWS)))
+        # With other weights of several objectives, the objective is not the last one.
+        fit_rest = WarmFit() if self._is_weighted else self.fit
+        rest = fit_rest(replace(data, y=data.y - scale * prior), self._columns)
+        return rest, lambda Z: predicted(Z, scale)
+
+    def weights(self, posterior: Posterior, data: Dataset, seed: int) -> FloatArray:
+        """Return the `(k + 1,)` weights of the k earlier searches and, last, of its own model."""
+        if self._is_weighted or not self._models:
+            with torch.enable_grad():
+                self._models = [TaskModel(task, self._columns, seed) for task in self._tasks]
+        ranking = Ranking(posterior, data, len(self._columns), seed)
+        with torch.no_grad():
+            samples = [model.samples(ranking.X, ranking.draws) for model in self._models]
+        losses = torch.stack([*map(ranking.loss, samples), ranking.own])
+        losses[losses.median(dim=1).values > losses[-1].quantile(0.95)] = torch.inf
+        best = (losses == losses.min(dim=0).values).double()
+        return np.asarray((best / best.sum(dim=0)).mean(dim=1).numpy())
+
+
+class Ranking:
+    """How well models rank the values of a search: its own leave-one-out, and others.
+
+    Pairs of rows are compared that have the same fidelity and different values.
+
+    Source: M. Feurer, B. Letham and E. Bakshy (2018), arXiv:1802.02219, section 4.
+
+    Args:
+        posterior: Of the model of `data` alone.
+        data: The search's rows, of which the most informative m count.
+        d: The number of columns.
+        seed: Seed of the samples.
+
+    Attributes:
+        X: `(m, ...)` inputs of these rows.
+        draws: `(S, m)` standard normal draws to make samples of.
+        own: `(S,)` pairs in the wrong order in samples of the search's own model.
+    """
+
+    def __init__(self, posterior: Posterior, data: Dataset, d: int, seed: int) -> None:
+        rows = most_informative(data.y, _COMPARED)
+        self._y = torch.as_tensor(data.y[rows])
+        s = data.X[rows, -1] if data.has_fidelity else np.ones(len(rows))
+        alike = torch.as_tensor(np.abs(s[:, None] - s[None, :]) < _SAME_FIDELITY)
+        self._counts = alike & (self._y[:, None] != self._y[None, :])
+        generator = torch.Generator().manual_seed(seed)
+        self.draws = torch.randn(_SAMPLES, len(rows), generator=generator, dtype=torch.double)
+        with torch.no_grad():
+            self.X = posterior.X[rows]
+            mean, sd = leave_one_out(posterior, data.X[:, :d])
+            left_out = mean[rows] + sd[rows] * self.draws
+        # While a trial is left out, the others have their reported values.
+        self.own = self.loss(left_out, self._y.expand_as(left_out))
+
+    def loss(self, samples: Tensor, others: Tensor | None = None) -> Tensor:
+        """Return `(S,)` pairs that `(S, m)` samples have in the wrong order, against `others`."""
+        others = samples if others is None else others
+        below = self._y[:, None] < self._y[None, :]
+        wrong = (samples[:, :, None] < others[:, None, :]) != below
+        return (wrong & self._counts).sum(dim=(1, 2)).double()
+
+
+def leave_one_out(posterior: Posterior, trials: FloatArray) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each row's value given the rows of all other trials.
+
+    Source: C. Rasmussen and C. Williams (2006), "Gaussian Processes for Machine Learning",
+    equations 5.10 to 5.12, for one row; here the rows of one learning curve are left out together.
+
+    Args:
+        posterior: Of n rows.
+        trials: `(n, d)` the configuration of each row.
+
+    Returns:
+        `(n,)` each.
+    """
+    inverse = torch.cholesky_inverse(posterior.L)
+    weights = inverse @ posterior.y
+    mean, variance = posterior.y.clone(), torch.ones_like(posterior.y)
+    _, of_trial = np.unique(trials, axis=0, return_inverse=True)
+    for trial in range(of_trial.max() + 1):
+        own = torch.as_tensor(np.flatnonzero(of_trial == trial))
+        covariance = torch.linalg.inv(inverse[own[:, None], own])
+        mean[own] -= covariance @ weights[own]
+        variance[own] = covariance.diagonal()
+    return posterior.mean + mean, variance.sqrt()

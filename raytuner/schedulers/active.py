@@ -1,0 +1,150 @@
+"""A scheduler at work: the rule, the goal and the table of trials."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune.experiment import Trial
+
+from raytuner.controller.recorder import Recorder, never_reported, record_metrics, stop_early
+from raytuner.controller.report import Report, lacking, own_keys, read_report
+from raytuner.halving import Action, Rule, reports_in_order
+from raytuner.history import Origin, Repeats, Table, TrialState
+from raytuner.schedulers.partner import SearchPartner
+from raytuner.schedulers.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class ActiveScheduler:
+    """Enters reports into the table of trials, and decides by the rule. Knows nothing of slots.
+
+    The table is the searcher's, if the searcher has one. Otherwise it is a table of the
+    scheduler's own, of which Ray restores the last report of each trial.
+
+    Args:
+        rule: Decides. Where the table has reports of an earlier process, they are replayed.
+        settings: The scheduler's.
+        searcher: The innermost searcher.
+
+    Raises:
+        MetricError: Neither the searcher nor the settings have a goal.
+
+    Attributes:
+        table: The table of trials.
+        partner: The searcher, if it shares its table; else None.
+    """
+
+    table: Table
+
+    def __init__(self, rule: Rule, settings: Settings, searcher: Any) -> None:
+        self.rule, self.searcher = rule, searcher
+        self.partner = searcher if isinstance(searcher, SearchPartner) else None
+        self._repeats = Repeats()
+        self._recorder = Recorder(further=False)
+        self._added: tuple[str, ...] = ()  # metrics that the rule needs and the searcher does not
+        if self.partner is None:
+            rule.goal = settings.goal()
+            self.table = Table(rule.goal, settings.time_attr, rule.max_t)
+            return
+        history = self.partner.history
+        rule.goal = settings.goal_beside(history.goal)
+        self.partner.join_schedule(time_attr=settings.time_attr, max_t=rule.max_t)
+        self.table = history
+        self._added = tuple(n for n in rule.goal.required if n not in history.goal.metrics)
+        if self._added:
+            history.curves = tuple(dict.fromkeys((*history.curves, *self._added)))
+        earlier = reports_in_order(history)
+        rule.replay(history, [(i, t) for i, t in earlier if self._has_added(i, t)])
+
+    def add(self, trial: Trial) -> None:
+        """Take a new or restored trial into a table of the scheduler's own."""
+        if self.partner is not None or trial.trial_id in self.table:
+            return
+        self.table.add(trial.trial_id, {}, Origin.SEARCHER)
+        report = read_report(trial.last_result, self.table.time_attr, self.table.goal)
+        if report.metrics is None or report.t is None:
+            return
+        steps = (*self.rule.passed(trial.trial_id, report.t), report.t)
+        for t in steps:
+            record_metrics(self.table, trial.trial_id, t, report.metrics)
+        if trial.status in (Trial.TERMINATED, Trial.ERROR):
+            self.table.end(trial.trial_id, TrialState.STOPPED_EARLY)
+        elif self.rule.pauses:
+            self.table.pause(trial.trial_id)
+        self.rule.replay(self.table, [(trial.trial_id, t) for t in steps])
+
+    def judge(self, trial_id: str, result: Mapping[str, Any]) -> Action:
+        """Enter a report into the table, and decide whether its trial goes on.
+
+        A stop, and the failure of a trial whose report is invalid, are entered too.
+
+        Raises:
+            MetricError: The report is invalid, and no report was valid so far.
+        """
+        report = self._record(trial_id, result)
+        is_live = self.table.is_live(trial_id)
+        if report.error and is_live:
+            if (said := self._repeats.next(report.error)) is not None:
+                logger.warning("Trial %s has failed: %s.", trial_id, said)
+            self.table.end(trial_id, TrialState.FAILED, report.error)
+            return Action.STOP
+        if report.t is not None and report.t >= self.rule.max_t:
+            return Action.STOP
+        if not is_live:  # what the table has not heard of runs on
+            return Action.STOP if trial_id in self.table else Action.CONTINUE
+        if report.metrics is None or report.t is None or not self._has_added(trial_id, report.t):
+            return Action.CONTINUE
+        if not self._is_full(trial_id):  # it is cheaper, not comparable, and runs to its end
+            return Action.CONTINUE
+        decision = self.rule.decide(self.table, trial_id, report.t)
+        if decision is None:
+            return Action.CONTINUE
+        if decision.action is Action.STOP:
+            stop_early(self.table, trial_id, decision.reason)
+        return decision.action
+
+    def pause(self, trial_id: str) -> None:
+        """Enter into the table that a trial is paused."""
+        self.table.pause(trial_id)
+        if self.partner is None and hasattr(self.searcher, "on_pause"):  # Ray's TuneBOHB
+            self.searcher.on_pause(trial_id)
+
+    def resume(self, trial_id: str) -> None:
+        """Enter into the table that a paused trial will run."""
+        if self.table.is_live(trial_id):
+            self.table.reopen(trial_id)
+        if self.partner is None and hasattr(self.searcher, "on_unpause"):
+            self.searcher.on_unpause(trial_id)
+
+    def check_reported(self, at_least: int) -> None:
+        """Raise a MetricError if this many trials ended without the metric and none reported it.
+
+        A searcher with a table checks that itself.
+        """
+        if self.partner is None and not self.table.has_values:
+            self._recorder.unreported.check(at_least)
+
+    def note_end(self, trial_id: str, result: Mapping[str, Any] | None) -> None:
+        """Note that a trial has ended, with its last report if there is one."""
+        keys = self._recorder.unreported.forget(trial_id)
+        if result and not self.table.has_values:
+            missing = lacking(result, self.table.goal.required) or [self.table.time_attr]
+            reason = never_reported(missing, {*keys, *own_keys(result)})
+            self._recorder.unreported.count(reason)
+
+    def _record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
+        if self.partner is not None:
+            return self.partner.record(trial_id, result)
+        return self._recorder.record(self.table, trial_id, result)
+
+    def _is_full(self, trial_id: str) -> bool:
+        if self.partner is None or not self.partner.history.space.fidelities:
+            return True
+        return self.partner.history.is_full(self.table[trial_id])
+
+    def _has_added(self, trial_id: str, t: float) -> bool:
+        """Whether a report has the metrics that the table keeps for the rule alone."""
+        return not self._added or {*self._added} <= self.table.metrics_at(trial_id, t).keys()

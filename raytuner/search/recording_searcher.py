@@ -1,0 +1,289 @@
+"""A Ray searcher that keeps the record of a search."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Container, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from raytuner.bayes import best_by_model
+from raytuner.controller.handle import ControllerHandle
+from raytuner.controller.recorder import (
+    FEW,
+    Recorder,
+    record_checkpoint,
+    record_further,
+    record_metrics,
+)
+from raytuner.controller.report import Report, read_resource
+from raytuner.errors import MetricError
+from raytuner.folders import RemoteFolder
+from raytuner.history import History, Repeats, Trial, TrialState, proposal_counts
+from raytuner.search.active import ActiveSearch
+from raytuner.search.outcome import Outcome, correct, ending
+from raytuner.search.proposals import Proposals
+from raytuner.search.record_place import RecordPlace
+from raytuner.search.restore import UNKNOWN_TO_RAY, RestoredTrials, reconciled
+from raytuner.search.settings import SearchSettings, names_alone
+
+logger = logging.getLogger(__name__)
+
+
+class RecordingSearcher(Searcher):
+    """Records what Ray and a scheduler say of trials, and restores the record.
+
+    A subclass proposes configurations.
+
+    Args:
+        settings: What the user asked for.
+    """
+
+    _proposals: Proposals | None = None  # a source of the subclass's own
+
+    def __init__(self, settings: SearchSettings) -> None:
+        super().__init__(metric=settings.metric, mode=settings.mode)
+        self._settings = settings
+        # The search ends once this many trials never reported the metric and none did; 0: never.
+        self.stop_unreported_after = FEW
+        self._active: ActiveSearch | None = None
+        self._controller = ControllerHandle()
+        self._place = RecordPlace(settings.record)
+        self._recorder = Recorder()
+        self._repeats = Repeats()
+        self._has_scheduler = False  # one of ours: it records which trials it stops
+        self._invalid: dict[str, str] = {}
+        self._heard_at: dict[str, float] = {}
+        self._restored = RestoredTrials()
+
+    def _search(self) -> ActiveSearch:
+        """Return the search under way, and begin it first if all that it needs is known.
+
+        Raises:
+            SpaceError, MetricError: It is not.
+        """
+        raise NotImplementedError
+
+    @property
+    def history(self) -> History:
+        """The record of the search.
+
+        Raises:
+            SpaceError, MetricError: The search has no space, metric or mode yet.
+        """
+        return self._search().history
+
+    def best_by_model(self) -> Trial | None:
+        """Return the trial to recommend where values are noisy; see `raytuner.bayes.best_by_model`.
+
+        None while too little is known for a model.
+        """
+        history = self.history
+        trial_id = best_by_model(history.space, history.snapshot())
+        return None if trial_id is None else history[trial_id]
+
+    @property
+    def proposal_counts(self) -> dict[str, int]:
+        """The number of configurations that were proposed in each way.
+
+        `fresh`: from all trials that had ended when their slot asked. `stale`: from fewer.
+        `fallback`: quasi-random, since no other proposal was ready.
+        """
+        return proposal_counts(self.history.heads())
+
+    def close(self) -> None:
+        """End the process that computes proposals, if there is one.
+
+        It ends by itself with the search. Asked for another configuration, the searcher starts one
+        again.
+        """
+        if self._active is not None:
+            self._active.close()
+
+    # -- Ray's hooks ------------------------------------------------------------------------------
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Record what a running trial reported.
+
+        A report without the metric is skipped: a function may validate every few epochs only. So is
+        a report of a trial that has ended. Once any trial has reported the metric, a report without
+        `time_attr` is skipped too, and one in which the metric is not a number fails its own trial
+        only.
+
+        Raises:
+            MetricError: The report has a metric that is no number, or no `time_attr`, and no
+                trial of this search has sent a valid report so far.
+        """
+        search = self._search()
+        history = search.history
+        report = self._recorder.take(trial_id, result)  # a raytuner scheduler had it before
+        if report is None:
+            # HyperBandForBOHB says so before this report.
+            pauses = trial_id in history and history[trial_id].state is TrialState.PAUSED
+            try:
+                report = self.record(trial_id, result)
+            except MetricError:
+                self.close()  # this ends the search
+                raise
+            if pauses:
+                history.pause(trial_id)
+        if not history.is_live(trial_id):
+            return
+        if report.error:
+            self._invalid[trial_id] = report.error
+            return
+        if report.t is not None:
+            self._heard_at[trial_id] = report.t
+        if report.metrics is not None:
+            search.turn()
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Record how a trial ended; see `raytuner.search.outcome.ending`."""
+        search = self._search()
+        history = search.history
+        self._reopen(trial_id)
+        outcome = Outcome(
+            error=error,
+            result=result or None,
+            invalid=self._invalid.pop(trial_id, None),
+            has_scheduler=self._has_scheduler,
+            heard_at=self._heard_at.pop(trial_id, None),
+            keys=self._recorder.unreported.forget(trial_id),
+        )
+        if history.is_live(trial_id):  # else a raytuner scheduler has stopped it
+            self._record_end(trial_id, outcome)
+        correct(history)
+        search.turn(more=-1)
+
+    def on_pause(self, trial_id: str) -> None:
+        """Record that a trial will wait (from Ray's HyperBandForBOHB)."""
+        self.history.pause(trial_id)
+
+    def on_unpause(self, trial_id: str) -> None:
+        """Record that a paused trial is about to go on (from Ray's HyperBandForBOHB)."""
+        if self.history.is_live(trial_id):
+            self.history.reopen(trial_id)
+
+    # -- what a raytuner scheduler needs (raytuner.schedulers.partner) ----------------------------
+
+    def join_schedule(self, *, time_attr: str, max_t: float) -> None:
+        """Judge trials by `time_attr`, and complete them at `max_t`."""
+        history = self.history
+        self._has_scheduler = True
+        history.time_attr = time_attr
+        if self._settings.max_t is None or history.max_t is None:
+            history.max_t = float(max_t)
+
+    def record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
+        """Enter a report into the record; see `raytuner.controller.recorder.Recorder.record`.
+
+        A scheduler calls this before it decides. `on_trial_result` then finds it done.
+        """
+        self._reopen(trial_id)
+        return self._recorder.record(self.history, trial_id, result)
+
+    def had_ended(self, trial_id: str) -> bool:
+        """Whether a trial had ended that Ray, killed before it saved that, is about to run again.
+
+        Asked once: the trial is over then.
+        """
+        if trial_id in self._restored.begun:
+            self._reopen(trial_id)
+        return self._restored.take_ended(trial_id)
+
+    def remove_lost(self, known: Container[str]) -> None:
+        """End the live trials that Ray does not know: they were lost to it.
+
+        Args:
+            known: Ids of Ray's trials.
+        """
+        for trial_id in self.history.live():
+            if trial_id not in known:
+                self.history.end(trial_id, TrialState.REMOVED, UNKNOWN_TO_RAY)
+
+    # -- save and restore -----------------------------------------------------------------------
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write the record, and the proposer's state within it, to one SQLite file.
+
+        Ray calls this with a file in its staging folder of the experiment. If no file was asked for
+        to keep the record in as things happen, it is kept near that folder from then on.
+        """
+        search = self._search()
+        self._place.check()
+        search.history.set_meta("proposer", search.source().state_dict())
+        self._place.save(search.history, Path(checkpoint_path))
+        if self._controller.is_last_save():
+            self._end()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Continue from what `save` wrote, and from what was recorded after it.
+
+        If the record that was being written at the time still exists (the process died, the machine
+        did not), nothing is lost: see `raytuner.search.restore.reconciled`.
+        """
+        asked = self._place.asked
+        uploaded = asked if isinstance(asked, RemoteFolder) else None
+        history, self._restored = reconciled(Path(checkpoint_path), self._settings.space, uploaded)
+        self._place.take_over(history)
+        self._metric = names_alone([one.metric for one in history.goal.objectives])
+        self._mode = names_alone([one.mode for one in history.goal.objectives])
+        self.close()
+        self._settings = replace(self._settings, space=history.space)
+        self._active = ActiveSearch(
+            self._settings,
+            history,
+            self._controller,
+            proposals=self._proposals,
+            proposer_state=history.get_meta("proposer"),
+            lost=None,
+        )
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """End the search, and let other processes go on with it."""
+        self.close()
+        self._place.release()
+
+    def _reopen(self, trial_id: str) -> None:
+        """Reopen a trial that had ended in an earlier process, if Ray runs it again."""
+        history = self.history
+        if trial_id not in history:
+            self._add_restarted(history, trial_id)
+        if self._restored.take(trial_id):
+            history.reopen(trial_id)
+
+    def _add_restarted(self, history: History, trial_id: str) -> None:
+        """Add a trial that Ray has not asked for, if its configuration failed before.
+
+        `Tuner.restore(restart_errored=True)` runs failed trials again under new ids.
+        """
+        self._controller.find(self._end)
+        config = self._controller.config_of(trial_id)
+        if config is None:
+            return
+        key = history.space.encode([config])[0].tobytes()
+        for trial, point in zip(history.trials, history.points(), strict=True):
+            if trial.state is TrialState.FAILED and point.tobytes() == key:
+                history.add(trial_id, trial.config, trial.origin)
+                return
+
+    def _record_end(self, trial_id: str, outcome: Outcome) -> None:
+        history, result = self.history, outcome.result or {}
+        state, reason, report = ending(history, trial_id, outcome)
+        record_further(history, trial_id, read_resource(result, history.time_attr), result)
+        if report is not None:
+            record_metrics(history, trial_id, *report)
+            record_checkpoint(history, trial_id, result)
+        history.end(trial_id, state, reason)
+        told = outcome.error or outcome.invalid is not None or history.last(trial_id) is not None
+        if state is TrialState.FAILED and not told:
+            if (said := self._repeats.next(reason)) is not None:
+                logger.warning("Trial %s has failed: %s.", trial_id, said)
+            self._recorder.unreported.count(reason)

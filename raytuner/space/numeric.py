@@ -1,0 +1,336 @@
+"""Numeric domains: a range of real or whole numbers, and a normal law."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy  # scipy.special is loaded on first use: that takes as long as numpy
+
+from raytuner.errors import SpaceError
+from raytuner.space.choices import is_number
+from raytuner.space.domains import Domain, Kind, Vector
+
+_REL_TOL = 1e-9  # within which a float counts as a multiple of the step
+_INT64 = 2**63
+_EXACT_FLOATS = 2**53  # up to here a float holds every whole number
+# Beyond these the normal quantile is infinite; 2**-53 is also the smallest gap of floats below 1.
+_TAIL = 2.0**-53
+
+
+def _real(where: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SpaceError(f"{where} must be a number, received {value!r}")
+    if not _is_finite(value):
+        raise SpaceError(f"{where} must be finite, received {value!r}")
+    return float(value)
+
+
+def _whole(where: str, value: Any) -> int:
+    _real(where, value)
+    if int(value) != value:
+        raise SpaceError(f"{where} must be a whole number, received {value!r}")
+    if not -_INT64 <= value <= _INT64:  # an excluded upper bound may be the number after
+        raise SpaceError(f"{where} must fit in 64 bits, received {value!r}")
+    return int(value)
+
+
+def _is_finite(value: Any) -> bool:
+    return is_number(value) and math.isfinite(value)
+
+
+class _Number(Domain):
+    """A number, perhaps a multiple of a step."""
+
+    step: Any
+
+    @property
+    def kind(self) -> Kind:
+        """Either "continuous" or "discrete"; a range of one value is discrete."""
+        return "continuous" if self.step is None and self.n_levels is None else "discrete"
+
+    def _convert(self, to: Callable[[str, Any], Any], *names: str) -> None:
+        """Convert fields to plain numbers by `to(where, value)`, and check the step."""
+        for name in names if self.step is None else (*names, "step"):
+            plain = to(f"{type(self).__name__}: {name}", getattr(self, name))
+            object.__setattr__(self, name, plain)  # the dataclass is frozen
+        above = self.step is None or self.step > 0
+        self._require(above, f"step must be above 0, received {self.step!r}")
+
+    def _require(self, holds: bool, message: str) -> None:
+        if not holds:
+            raise SpaceError(f"{self!r}: {message}")
+
+    def _require_digits(self, largest: float) -> None:
+        digits = self.step is None or largest / self.step < _EXACT_FLOATS
+        self._require(digits, f"a float of {largest:g} has no digits for a step of {self.step}")
+
+    @cached_property
+    def _ratio(self) -> tuple[int, int]:
+        """The step as a fraction, by the decimal digits that Python shows of it."""
+        return Fraction(repr(self.step)).as_integer_ratio()
+
+    def _multiple(self, k: int) -> float:
+        """Return k times the step, rounded once: 0.3 for 3 times 0.1, not 0.30000000000000004."""
+        numerator, denominator = self._ratio
+        return k * numerator / denominator
+
+    def _multiple_of(self, value: float) -> int | None:
+        """Return the k for which a value is k times the step, None if there is none."""
+        if not math.isfinite(value / self.step):
+            return None
+        k = round(value / self.step)
+        return k if abs(value - k * self.step) <= _REL_TOL * max(abs(value), self.step) else None
+
+    def _of_step(self) -> str:
+        return "" if self.step is None else f" that is a multiple of {self.step}"
+
+
+class _Range(_Number):
+    """A number between two bounds, both included."""
+
+    low: Any
+    high: Any
+    log: Any
+    _noun: ClassVar[str]
+
+    def describe(self) -> str:
+        """See `Domain.describe`."""
+        return f"{self._noun} from {self.low} to {self.high}{self._of_step()}"
+
+    def _check(self) -> None:
+        is_bool = isinstance(self.log, bool)
+        self._require(is_bool, f"log must be True or False, received {self.log!r}")
+        self._require(self.low <= self.high, "low must not be above high")
+        positive = not self.log or self.low > 0
+        self._require(positive, f"with log, low must be above 0, received {self.low!r}")
+        step, (first, last) = self.step or 1, self._multiples or (0, 0)
+        self._require(
+            first <= last,
+            f"no multiple of step={step} lies between low and high; the nearest are {last * step}"
+            f" and {first * step}",
+        )
+        self._require(
+            last - first <= _EXACT_FLOATS,
+            f"{last - first + 1:,} values are more than a search can tell apart (2**53, the whole"
+            " numbers that a float holds exactly); give a narrower range or a larger step",
+        )
+
+    @cached_property
+    def _multiples(self) -> tuple[int, int] | None:
+        """The first and the last level in steps; None if the range is continuous."""
+        if isinstance(self, Integer):
+            step = self.step or 1
+            return -(-self.low // step), self.high // step
+        if self.step is None:  # two neighbouring floats may share their logarithm
+            scale: Callable[[float], float] = math.log if self.log else float
+            return (0, 0) if scale(self.low) == scale(self.high) else None
+        # With Tune's tolerance of rel 1e-9, 0.3 counts as a multiple of 0.1.
+        low, high = self.low / self.step, self.high / self.step
+        first, last = round(low), round(high)
+        return (
+            first if math.isclose(low, first) else math.ceil(low),
+            last if math.isclose(high, last) else math.floor(high),
+        )
+
+    @property
+    def _first(self) -> int:
+        return 0 if self._multiples is None else self._multiples[0]
+
+    @property
+    def n_levels(self) -> int | None:
+        """See `Domain.n_levels`."""
+        return None if self._multiples is None else self._multiples[1] - self._multiples[0] + 1
+
+    def _cdf(self, position: Vector) -> Vector:
+        if self.n_levels is None:
+            low, high = self._scaled_bounds
+            return ((np.log(position) if self.log else position) - low) / (high - low)
+        length = self.n_levels - self._rounded
+        if self.log:  # log1p keeps neighbouring large numbers apart
+            return np.log1p(position / self._first) / math.log1p(length / self._first)
+        return position / length
+
+    def _quantile(self, u: Vector) -> Vector:
+        if self.n_levels is None:
+            low, high = self._scaled_bounds
+            scaled = low + u * (high - low)
+            values = np.exp(scaled) if self.log else scaled
+            # Rounding must neither miss the bounds nor pass them.
+            values = np.where(u == 0, self.low, np.where(u == 1, self.high, values))
+            return np.clip(values, self.low, self.high)
+        length = self.n_levels - self._rounded
+        if self.log:
+            return self._first * np.expm1(u * math.log1p(length / self._first))
+        return u * length
+
+    @property
+    def _scaled_bounds(self) -> tuple[float, float]:
+        return (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Float(_Range):
+    """A real number between two bounds, both included.
+
+    Args:
+        low: Lower bound; above 0 if `log`.
+        high: Upper bound, at least `low`.
+        log: Whether the logarithm is uniform rather than the number.
+        step: The number is a multiple of this (so 0.5, not `low + 0.5`). A uniform draw between
+            the outermost multiples within the bounds is rounded to the nearest, so that the two
+            ends are drawn half as often as the others. Values are decimal multiples of the step:
+            0.3, not 0.30000000000000004. None for no step.
+
+    Raises:
+        SpaceError: A bound or the step is not such a number, or no multiple of the step lies
+            between the bounds, or more than 2**53 do.
+
+    >>> round(Float(1e-4, 1e-2, log=True).to_unit(1e-3), 6)
+    0.5
+    >>> Float(0, 1, step=0.25).from_unit(0.3)
+    0.25
+    """
+
+    low: float
+    high: float
+    log: bool = field(default=False, kw_only=True)
+    step: float | None = field(default=None, kw_only=True)
+    _noun: ClassVar[str] = "a number"
+    _rounded: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self._convert(_real, "low", "high")
+        self._require(
+            math.isfinite(self.high - self.low), "high - low overflows; give a narrower range"
+        )
+        self._require_digits(max(abs(self.low), abs(self.high)))
+        self._check()
+
+    def _find(self, value: Any) -> float | None:
+        if not _is_finite(value):
+            return None
+        value = float(value)
+        if self.step is not None and self.n_levels is not None:
+            k = self._multiple_of(value)
+            return (
+                k - self._first if k is not None and 0 <= k - self._first < self.n_levels else None
+            )
+        ends = (self.low, self.high)
+        near = any(math.isclose(value, end) for end in ends)
+        if not near and not self.low <= value <= self.high:
+            return None
+        return value if self.n_levels is None else 0
+
+    def _value(self, position: float) -> float:
+        if self.step is None:
+            return position if self.n_levels is None else self.low
+        # A bound counts as a multiple if it is one up to rounding.
+        value = self._multiple(self._first + int(position))
+        return min(max(value, self.low), self.high)
+
+
+@dataclass(frozen=True)
+class Integer(_Range):
+    """A whole number between two bounds, both included.
+
+    Args:
+        low: Lower bound; above 0 if `log`.
+        high: Upper bound, at least `low`.
+        log: Small numbers are likelier: k is drawn with chance proportional to log((k + 1) / k).
+        step: The number is a multiple of this; `log` then counts in steps. None for no step.
+
+    Near 2**53 levels (with `log`, from 2**46) neighbouring numbers share a coordinate.
+
+    Raises:
+        SpaceError: A bound or the step is not such a number, or no multiple of the step lies
+            between the bounds, or more than 2**53 do.
+
+    >>> Integer(1, 4).level_units().tolist()
+    [0.125, 0.375, 0.625, 0.875]
+    >>> [Integer(1, 10, step=3).from_unit(u) for u in (0, 0.5, 1)]
+    [3, 6, 9]
+    """
+
+    low: int
+    high: int
+    log: bool = field(default=False, kw_only=True)
+    step: int | None = field(default=None, kw_only=True)
+    _noun: ClassVar[str] = "a whole number"
+
+    def __post_init__(self) -> None:
+        self._convert(_whole, "low", "high")
+        self._check()
+
+    def _find(self, value: Any) -> float | None:
+        if not _is_finite(value) or int(value) != value or not self.low <= value <= self.high:
+            return None
+        k, remainder = divmod(int(value), self.step or 1)
+        return None if remainder else k - self._first
+
+    def _value(self, position: float) -> int:
+        return (self._first + int(position)) * (self.step or 1)
+
+
+@dataclass(frozen=True)
+class Normal(_Number):
+    """A real number with a normal law, without bounds.
+
+    Args:
+        mean: Mean.
+        sd: Standard deviation, above 0.
+        step: The draw is rounded to the nearest multiple of this. None for no step.
+
+    Decoding reaches 8.21 sd either side of the mean. Values are encoded to rel 1e-9 of `sd` up to
+    5 sd from the mean. Farther out, coordinates crowd against 1 and lose digits.
+
+    Raises:
+        SpaceError: An argument is not such a number.
+
+    >>> Normal(10, 2).from_unit(0.5)
+    10.0
+    >>> Normal(0, 1, step=0.5).from_unit(0.6)
+    0.5
+    """
+
+    mean: float = 0.0
+    sd: float = 1.0
+    step: float | None = field(default=None, kw_only=True)
+    _rounded: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self._convert(_real, "mean", "sd")
+        self._require(self.sd > 0, f"sd must be above 0, received {self.sd!r}")
+        reach = abs(self.mean) + 10 * self.sd
+        self._require(math.isfinite(reach), "mean and sd overflow; give smaller ones")
+        self._require_digits(reach)
+
+    @property
+    def n_levels(self) -> None:
+        """None, with a step too: there is no end to the values."""
+        return None
+
+    def describe(self) -> str:
+        """See `Domain.describe`."""
+        return f"a finite number{self._of_step()}"
+
+    def _find(self, value: Any) -> float | None:
+        if not _is_finite(value):
+            return None
+        return float(value) if self.step is None else self._multiple_of(float(value))
+
+    def _value(self, position: float) -> float:
+        return position if self.step is None else self._multiple(int(position))
+
+    def _cdf(self, position: Vector) -> Vector:
+        return np.asarray(scipy.special.ndtr((position * (self.step or 1) - self.mean) / self.sd))
+
+    def _quantile(self, u: Vector) -> Vector:
+        z = scipy.special.ndtri(np.clip(u, _TAIL, 1 - _TAIL))
+        return np.asarray((self.mean + self.sd * z) / (self.step or 1))

@@ -1,0 +1,354 @@
+"""Templates: nested dicts, lists and tuples that hold domains and constants.
+
+A template also holds parts under conditions (`When`), fidelities (`Fidelity`) and choices between
+parts (`Options`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raytuner.errors import ConfigError, SpaceError
+from raytuner.space.choices import is_number, is_primitive, same, shown
+from raytuner.space.domains import Categorical, Domain, Ordinal, is_monotone
+from raytuner.space.numeric import Float, Integer
+
+Path = tuple[str | int, ...]
+"""Keys and list positions that lead to a part of a template or a configuration."""
+
+MISSING = object()
+
+OPTION = "option"
+"""Name of the hyperparameter that says which part of `Options` is chosen."""
+
+
+def path_name(path: Path) -> str:
+    """Return a path's keys joined as Ray joins them.
+
+    >>> path_name(("model", "layers", 0))
+    'model/layers/0'
+    """
+    return "/".join(map(str, path))
+
+
+@dataclass(frozen=True)
+class When:
+    """A part of a search space under conditions; see `when`.
+
+    Attributes:
+        node: What exists if all conditions hold: a domain, a group (dict) or a constant.
+        conditions: Names of hyperparameters, each with the values of which it must have one.
+    """
+
+    node: Any
+    conditions: tuple[tuple[str, tuple[Any, ...]], ...]
+
+
+def when(node: Any, /, **conditions: Any) -> When:
+    """Return a part of a search space that exists only if others have certain values.
+
+    Where a condition does not hold, the key is left out of the trial's configuration. The model
+    knows that the value does not exist, and does not compare it.
+
+    Args:
+        node: A domain of Ray Tune's or raytuner's, a group of such (a dict), or a constant; the
+            value of a key in a dict.
+        conditions: By name of another hyperparameter, the value that it must have, or a list or
+            set of values of which it must have one. All must hold. A name is looked up in the
+            key's own group, then in the groups around it. A path such as `"net/act"` is given
+            with `**`. The other hyperparameter must have levels (a choice, whole numbers, a step),
+            and may itself have conditions: if it does not exist, the condition does not hold.
+
+    Raises:
+        SpaceError: No condition, or one that allows no value. `Space` checks names and values.
+
+    >>> from raytuner.space import Categorical, Float, Space
+    >>> space = Space(
+    ...     {
+    ...         "optimizer": Categorical(["sgd", "adam"]),
+    ...         "momentum": when(Float(0, 1), optimizer="sgd"),
+    ...     }
+    ... )
+    >>> import numpy as np
+    >>> space.decode(np.array([[0.1, 0.5], [0.9, 0.5]]))
+    [{'optimizer': 'sgd', 'momentum': 0.5}, {'optimizer': 'adam'}]
+    """
+    if not conditions:
+        raise SpaceError(
+            f"when({node!r}) has no condition; give one by name, such as optimizer='sgd'"
+        )
+    outer = node.conditions if isinstance(node, When) else ()
+    allowed = [
+        (name, tuple(values) if isinstance(values, list | set | frozenset) else (values,))
+        for name, values in conditions.items()
+    ]
+    for name, values in allowed:
+        if not values:
+            raise SpaceError(f"when({node!r}): {name} has no value to be; give one or more")
+    return When(node.node if isinstance(node, When) else node, (*outer, *allowed))
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """A domain, the `node`, that is a fidelity, from cheap to expensive; see `fidelity`."""
+
+    node: Any
+
+
+def fidelity(domain: Any, /) -> Fidelity:
+    """Return a hyperparameter that says how close a trial is to the real training.
+
+    It stands for a smaller network, fewer tokens or a part of the data. Cheap trials inform about
+    expensive ones, and the search looks for its answer at full fidelity: at the upper end of a
+    range, or at the last of the values of a choice. Every configuration has it.
+
+    Args:
+        domain: A range (`Float`, `Integer`), or a list of values from cheap to expensive: an
+            `Ordinal`, or numbers that increase or decrease. `Space` checks it.
+
+    >>> from raytuner.space import Float, Integer, Space
+    >>> space = Space({"dropout": Float(0, 1), "width": fidelity(Integer(16, 256))})
+    >>> import numpy as np
+    >>> space.decode(space.in_full(np.array([[0.5, 0.1]])))
+    [{'dropout': 0.5, 'width': 256}]
+    """
+    return Fidelity(domain)
+
+
+class Options(dict[str, Any]):
+    """A choice between parts, each a domain, a group, a list or a constant.
+
+    In a space it is a group: the number of the chosen part, and each part under the condition that
+    it is chosen. A configuration holds only the chosen part itself.
+
+    >>> from raytuner.space import Float, Space
+    >>> space = Space({"dropout": Options.of([None, Float(0.1, 0.5)])})
+    >>> [column.name for column in space.columns]
+    ['dropout/option', 'dropout/1']
+    >>> space.load({"dropout/option": 1, "dropout/1": 0.25})
+    {'dropout': 0.25}
+    >>> space.dump({"dropout": None})
+    {'dropout/option': 0}
+    """
+
+    @classmethod
+    def of(cls, parts: Iterable[Any]) -> Options:
+        """Return the choice between some parts."""
+        group = {str(i): When(part, ((OPTION, (i,)),)) for i, part in enumerate(parts)}
+        return cls({OPTION: Categorical(range(len(group))), **group})
+
+    def __repr__(self) -> str:
+        return f"Options.of({self.parts!r})"
+
+    @property
+    def parts(self) -> list[Any]:
+        """The parts."""
+        return [node.node for key, node in self.items() if key != OPTION]
+
+
+def like(node: Any, items: Any) -> Any:
+    """Return items in a container of the same kind as a node: a dict, `Options`, a list, a tuple.
+
+    A named tuple stays one.
+    """
+    if isinstance(node, Mapping):
+        return Options(items) if isinstance(node, Options) else items
+    if isinstance(node, list):
+        return items
+    return type(node)(*items) if hasattr(node, "_fields") else tuple(items)
+
+
+def walk(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield the paths and parts of a template in order, each before the parts that it holds."""
+    yield path, node
+    if isinstance(node, When | Fidelity):
+        yield from walk(node.node, path)
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from walk(value, (*path, key))
+    elif isinstance(node, list | tuple):
+        for i, item in enumerate(node):
+            yield from walk(item, (*path, i))
+
+
+def rebuilt(node: Any, leaf: Callable[[Any, Path], Any], path: Path = ()) -> Any:
+    """Return a copy of a template in which `leaf(node, path)` replaces each leaf and fidelity."""
+    if isinstance(node, When):
+        return When(rebuilt(node.node, leaf, path), node.conditions)
+    if isinstance(node, Mapping):
+        return like(node, {key: rebuilt(v, leaf, (*path, key)) for key, v in node.items()})
+    if isinstance(node, list | tuple):
+        return like(node, [rebuilt(item, leaf, (*path, i)) for i, item in enumerate(node)])
+    return leaf(node, path)
+
+
+def checked(template: Any) -> Any:
+    """Return a copy of a template with plain containers, after a check of its leaves.
+
+    Raises:
+        SpaceError: A leaf cannot be used; the error names its path.
+    """
+    return rebuilt(template, _checked_leaf)
+
+
+def _checked_leaf(node: Any, path: Path) -> Any:
+    if isinstance(node, Domain):
+        return node
+    if isinstance(node, Fidelity):
+        return Fidelity(_with_order(node.node, path_name(path)))
+    if type(node).__module__ == "ray.tune.search.sample":  # by name: this package never needs ray
+        raise SpaceError(
+            f"{path_name(path)}: received Ray Tune's {type(node).__name__}; translate the whole "
+            "space with raytuner.search.tune_space.space_from_tune"
+        )
+    try:
+        return copy.deepcopy(node)
+    except Exception as error:  # whatever an object's own code may raise
+        raise SpaceError(
+            f"{path_name(path)}: {shown(node)} cannot be copied ({error}); keep it out of the "
+            "space and hand it to the trainable, for instance with tune.with_parameters"
+        ) from None
+
+
+def _with_order(domain: Any, name: str) -> Domain:
+    """Return the domain of a fidelity, as one with an order."""
+    if isinstance(domain, Float | Integer | Ordinal):
+        return domain
+    values = domain.choices if isinstance(domain, Categorical) else ()
+    if values and all(map(is_number, values)) and is_monotone(values):
+        return Ordinal(values)
+    raise SpaceError(
+        f"{name}: received fidelity({domain!r}), expected values from cheap to expensive: a range,"
+        " numbers that increase or decrease, or raytuner.space.Ordinal([...])"
+    )
+
+
+def is_leaf(node: Any) -> bool:
+    """Whether a part of a template is a domain or a constant, not a container or a mark."""
+    return not isinstance(node, When | Fidelity | Mapping | list | tuple)
+
+
+def varies(leaf: Any) -> bool:
+    """Whether a leaf of a template is a domain with more than one value."""
+    return isinstance(leaf, Domain) and leaf.n_levels != 1
+
+
+def filled(node: Any, values: Iterator[Any], absent: Collection[Path], path: Path = ()) -> Any:
+    """Return a configuration: a template with the next of `values` in place of each varying leaf.
+
+    The parts at the paths in `absent` are left out; they use up their values all the same.
+    """
+    if isinstance(node, When | Fidelity):
+        return filled(node.node, values, absent, path)
+    if isinstance(node, Mapping):
+        items = {key: filled(v, values, absent, (*path, key)) for key, v in node.items()}
+        if isinstance(node, Options):
+            return items[str(items[OPTION])]
+        return {key: v for key, v in items.items() if (*path, key) not in absent}
+    if isinstance(node, list | tuple):
+        return like(node, [filled(v, values, absent, (*path, i)) for i, v in enumerate(node)])
+    if isinstance(node, Domain):
+        return next(values) if varies(node) else node.from_unit(0.5)
+    return copy.deepcopy(node)
+
+
+def value_at(config: Any, path: Path, default: Any = None) -> Any:
+    """Return what lies at a path of a configuration, `default` if nothing does."""
+    for key in path:
+        if isinstance(config, Mapping):
+            inside = key in config
+        else:
+            is_list = isinstance(config, list | tuple)
+            inside = is_list and isinstance(key, int) and key < len(config)
+        if not inside:
+            return default
+        config = config[key]
+    return config
+
+
+def unfolded(node: Any, config: Any, path: Path = ()) -> Any:
+    """Return a configuration in which chosen options have the form of a group, as in the template.
+
+    A value is the option of which it lacks least, and of several such the first.
+
+    Args:
+        node: The template, or a part of it.
+        config: The configuration, or its part in the same place.
+        path: The place.
+
+    Raises:
+        ConfigError: A value is none of its options.
+    """
+    if isinstance(node, When):
+        return unfolded(node.node, config, path)
+    if isinstance(node, Options):
+        gap, i = _OTHER, 0
+        for j, part in enumerate(node.parts):
+            if gap > _WHOLE and (found := _gap(part, config)) < gap:
+                gap, i = found, j
+        if gap == _OTHER:
+            raise ConfigError(
+                f"{path_name(path)}: received {shown(config)} ({type(config).__name__}), expected"
+                f" {' or '.join(map(_described, node.parts))}"
+            )
+        return {OPTION: i, str(i): unfolded(node.parts[i], config, (*path, str(i)))}
+    if isinstance(node, Mapping) and isinstance(config, Mapping):
+        return {
+            key: unfolded(node[key], value, (*path, key)) if key in node else value
+            for key, value in config.items()
+        }
+    both_listed = isinstance(node, list | tuple) and isinstance(config, list | tuple)
+    if both_listed and len(node) == len(config):
+        pairs = enumerate(zip(node, config, strict=True))
+        return [unfolded(part, item, (*path, i)) for i, (part, item) in pairs]
+    return config
+
+
+_WHOLE, _NO_CONSTANTS, _PARTIAL, _OTHER = range(4)
+
+
+def _gap(node: Any, value: Any) -> int:
+    """Return what a value lacks of a part, or `_OTHER` if it is no such part.
+
+    A constant of the same type counts as missing: a configuration has a copy of it, and not every
+    object equals its copy.
+    """
+    if isinstance(node, When | Fidelity):
+        return _gap(node.node, value)
+    if isinstance(node, Domain):
+        return _WHOLE if node.contains(value) else _OTHER
+    if isinstance(node, Options):
+        return min(_gap(part, value) for part in node.parts)
+    if isinstance(node, Mapping):
+        if not isinstance(value, Mapping) or not all(key in node for key in value):
+            return _OTHER
+        gaps = (_gap(v, value[k]) if k in value else _gap_without(v) for k, v in node.items())
+        return max(gaps, default=_WHOLE)
+    if isinstance(node, list | tuple):
+        if not isinstance(value, list | tuple) or len(value) != len(node):
+            return _OTHER
+        return max(map(_gap, node, value), default=_WHOLE)
+    if same(node, value, strict=False):
+        return _WHOLE
+    return _NO_CONSTANTS if type(node) is type(value) and not is_primitive(node) else _OTHER
+
+
+def _gap_without(node: Any) -> int:
+    """Return what a configuration lacks that leaves out a part."""
+    if isinstance(node, When):
+        return _WHOLE
+    if isinstance(node, Mapping | list | tuple):
+        parts = node.values() if isinstance(node, Mapping) else node
+        return max(map(_gap_without, parts), default=_WHOLE)
+    return _PARTIAL if isinstance(node, Domain | Fidelity) else _NO_CONSTANTS
+
+
+def _described(node: Any) -> str:
+    if isinstance(node, Domain):
+        return node.describe()
+    if isinstance(node, Mapping) and not isinstance(node, Options):
+        return f"a dict of {', '.join(map(repr, node)) or 'nothing'}"
+    return shown(node)
