@@ -252,7 +252,7 @@ class ActiveSearch:
         if settings.proposer is not None:
             return Setup(space, goal, settings.proposer, settings.seed)
         if settings.strategy != DEFAULT_STRATEGY:
-            make = StrategyFactory(settings.strategy, settings.n_initial)
+            make = StrategyFactory(find_strategy(settings.strategy), settings.n_initial)
             return Setup(space, goal, make, settings.seed)
         bayes = BayesFactory(
             settings.n_initial,

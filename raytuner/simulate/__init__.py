@@ -1,14 +1,14 @@
-"""A search on a virtual clock: how would it behave on 64 workers, before they are rented?
+"""Run a search on a virtual clock: how would it behave on 64 workers, before they are rented?
 
-Any Ray Tune searcher and scheduler are driven as Ray's own loop drives them: the same calls in the
-same order, with the same results. An objective says what training would report and how long each
-unit of resource would take; nothing is trained, and no Ray cluster is started::
+Ray's own controller drives any Ray Tune searcher and scheduler. Its actors, its time and its
+storage are simulated: an objective says what training would report and how long each unit of
+resource would take. Nothing is trained, and no Ray cluster is started::
 
     from ray import tune
     from raytuner import ASHAScheduler, BoTorchSearch
     from raytuner.simulate import Cluster, Curve, NodeLoss, Settings, simulate
 
-    def objective(config):  # a configuration -> its learning curve
+    def objective(config):  # returns a configuration's learning curve
         reports = [{"loss": (config["x"] - 0.3) ** 2 + 1 / t} for t in range(1, 28)]
         return Curve(reports, seconds=60)
 
@@ -20,36 +20,40 @@ unit of resource would take; nothing is trained, and no Ray cluster is started::
     )
     simulation.incumbent(), simulation.utilisation(), simulation.resource_spent, simulation.counts
 
-:func:`predict` does so for a recorded study or a `Workload`, and so does the command ``raytuner
-simulate STUDY --workers 64``: time, cost and utilisation on other numbers of workers.
+`predict` does so for a recorded study or a `Workload`, and so does the command `raytuner simulate
+STUDY --workers 64`: time, cost and utilisation on other numbers of workers.
 
-``tests/simulate/test_fidelity.py`` runs the same searches in Ray and here, and compares.
+What differs from a real study: each worker holds one trial, actors are not reused, and of events at
+the same virtual time the one that was scheduled first comes first, where Ray draws lots.
 """
 
-from raytuner.simulate.events import Event, EventKind, SimulatedTrial
-from raytuner.simulate.figures import Step
-from raytuner.simulate.objective import Curve, Objective, Report
-from raytuner.simulate.predict import Prediction, predict
-from raytuner.simulate.record import SearcherSeconds, Simulation
+from raytuner.simulate.objective import Curve, Objective, Report, Workload
+from raytuner.simulate.predict import SearchPrediction, predict
 from raytuner.simulate.run import simulate
-from raytuner.simulate.settings import Cluster, NodeLoss, Settings, WorkersJoin
-from raytuner.simulate.workload import Workload
+from raytuner.simulate.settings import Cluster, NodeLoss, Settings
+from raytuner.simulate.simulation import (
+    EventKind,
+    SearcherSeconds,
+    SimulatedTrial,
+    Simulation,
+    SimulationEvent,
+    Step,
+)
 
 __all__ = [
     "Cluster",
     "Curve",
-    "Event",
     "EventKind",
     "NodeLoss",
     "Objective",
-    "Prediction",
     "Report",
+    "SearchPrediction",
     "SearcherSeconds",
     "Settings",
     "SimulatedTrial",
     "Simulation",
+    "SimulationEvent",
     "Step",
-    "WorkersJoin",
     "Workload",
     "predict",
     "simulate",

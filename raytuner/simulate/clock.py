@@ -1,78 +1,83 @@
-"""The virtual clock and what is to happen on it."""
+"""The virtual clock and the events scheduled on it."""
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from enum import IntEnum
+from typing import NamedTuple
 
-from raytuner.simulate.trial import Actor
+from raytuner.simulate.training import Actor
 
 
-class Kind(IntEnum):
-    """What can happen, in the order in which equal times are handled.
+class Order(IntEnum):
+    """The order of events at the same time.
 
-    Ray looks at resources first, then at actors that started or stopped, then at results.
+    Ray handles resources first, then actors that started or stopped, then results. A checkpoint
+    that takes no time is saved before anything else happens. Within one kind, the event that was
+    scheduled first comes first.
     """
 
-    LOSS = 0
-    JOIN = 1
-    STOPPED = 2
-    STARTED = 3
-    RESTORED = 4
-    SAVED = 5
-    RESULT = 6
-    RETURNED = 7  # the training function ended by itself
-    RAISED = 8
-    DIED = 9
-    THOUGHT = 10  # the searcher's own process has a reply
+    CLUSTER = 0  # workers are lost or join: no event of Ray's loop
+    STOPPED = 1
+    STARTED = 2
+    SAVED = 3  # or restored
+    TRAINED = 4
+    DIED = 5
+    WAKE_UP = 6
 
 
-CLUSTER_KINDS = frozenset((Kind.LOSS, Kind.JOIN))  # not events of Ray's loop: they take no turn
+class _Scheduled(NamedTuple):
+    """A scheduled event. It is void once `actor.epoch` has moved on."""
 
-_Entry = tuple[float, int, int, Actor | None, int]
+    time: float
+    order: Order
+    number: int
+    action: Callable[[], None]
+    actor: Actor | None
+    epoch: int
 
 
 class Clock:
-    """Virtual seconds since the search began, and a queue of what is to happen.
+    """Virtual seconds since the search began, and a queue of scheduled events.
 
     Attributes:
-        now: The time at which the loop is. It never goes back.
+        now: The current time. It never decreases.
     """
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._queue: list[_Entry] = []
+        self._queue: list[_Scheduled] = []
         self._count = 0
 
-    def push(self, time: float, kind: Kind, actor: Actor | None, number: int = 0) -> None:
-        """Let something happen at ``time``.
-
-        Args:
-            time: Virtual seconds.
-            kind: What.
-            actor: Whose; what was pushed before the actor's ``epoch`` moved on never happens.
-            number: Which loss or join.
-        """
+    def schedule(
+        self, time: float, order: Order, action: Callable[[], None], actor: Actor | None = None
+    ) -> None:
+        """Schedule `action` at virtual second `time`, unless `actor` is cancelled before."""
         self._count += 1
-        marker = number if actor is None else actor.epoch
-        # The count keeps the order of equal times, and actors from being compared.
-        heapq.heappush(self._queue, (time, kind * 2**48 + self._count, kind, actor, marker))
+        epoch = 0 if actor is None else actor.epoch
+        heapq.heappush(self._queue, _Scheduled(time, order, self._count, action, actor, epoch))
 
     def next_time(self) -> float | None:
-        """When the next thing happens; None if nothing will."""
+        """Return the time of the next event, or None if there is none."""
         queue = self._queue
         while queue:
-            time, _, _, actor, marker = queue[0]
-            if actor is None or actor.epoch == marker:
-                return time
+            event = queue[0]
+            if event.actor is None or event.actor.epoch == event.epoch:
+                return event.time
             heapq.heappop(queue)
         return None
 
-    def pop(self) -> tuple[float, Kind, Actor | None, int]:
-        """Take the next thing that happens off the queue; ``next_time`` must have been asked."""
-        time, _, kind, actor, marker = heapq.heappop(self._queue)
-        return time, Kind(kind), actor, marker
+    def pop(self) -> _Scheduled:
+        """Remove the event that `next_time` found, and advance to it."""
+        event = heapq.heappop(self._queue)
+        self.advance_to(event.time)
+        return event
+
+    def sleep(self, seconds: float) -> None:
+        """Let some seconds pass."""
+        self.now += seconds
 
     def advance_to(self, time: float) -> None:
-        """Go on to ``time``, unless it has passed."""
+        """Advance to `time`, unless it has passed."""
         self.now = max(self.now, time)

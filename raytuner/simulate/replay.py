@@ -1,176 +1,165 @@
-"""A recorded study, played again: its trials' measured curves and durations."""
+"""Replay a recorded study: its trials' measured curves and durations."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import pairwise
-from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from raytuner.errors import HistoryError
-from raytuner.history import Goal, History, Trial, TrialState
+from raytuner.history import History, Trial, TrialState
 from raytuner.simulate.objective import Curve
-from raytuner.simulate.results import COUNTED
+from raytuner.simulate.training import COUNTED
+
+FloatArray = npt.NDArray[np.float64]
 
 # A gap between two reports this many times the usual one was a pause, a retry or a lost driver.
 _INTERRUPTION = 10.0
-# The share of trials whose way from proposal to first report held no wait for a free worker.
+# The share of trials that did not wait for a free worker before their first report.
 _UNDELAYED = 0.1
 
 
-@dataclass(frozen=True)
-class RecordedTrial:
-    """What a record says of one trial.
+class _Recorded(NamedTuple):
+    """A recorded trial.
 
     Attributes:
-        trial: As recorded.
-        steps: Resource of each report, ascending.
-        values: What each report says, by metric: all that the search's goal needs.
-        seconds: Seconds of training before each report.
+        state: How it ended.
+        steps: `n` resources at which it reported, ascending.
+        reports: `n x m` values of the metrics.
+        seconds: `n` seconds of training before each report.
     """
 
-    trial: Trial
-    steps: tuple[float, ...]
-    values: tuple[Mapping[str, float], ...]
-    seconds: tuple[float, ...]
-
-    def at(self, t: float) -> dict[str, float]:
-        """What it would have reported at ``t``, between two reports on a line."""
-        columns = {metric: [values[metric] for values in self.values] for metric in self.values[0]}
-        return {metric: float(np.interp(t, self.steps, y)) for metric, y in columns.items()}
+    state: TrialState
+    steps: FloatArray
+    reports: FloatArray
+    seconds: FloatArray
 
 
-@dataclass
 class Replay:
-    """An objective that gives what a record holds.
+    """An objective that returns what a record holds.
 
-    A configuration that the record holds gets its own trial's curve and durations; if it was tried
-    several times, one after another. Any other gets those of the recorded trial that is nearest in
-    the encoded space (Euclidean distance in the unit cube), failures included. Where a trial was
-    stopped early and is not stopped now, its curve goes on as that of the nearest recorded trial
+    A recorded configuration gets its own trial's curve and durations; if it was tried several
+    times, one after another. Any other gets those of the recorded trial that is nearest in the
+    encoded space (Euclidean distance in the unit cube), failures included. Where a trial was
+    stopped early and is not stopped now, its curve continues as that of the nearest recorded trial
     that completed, shifted to meet it and no better than that one (or stays level, if none did), at
-    its own median seconds. All metrics of the search's goal are replayed so, but the seconds
-    that Ray counts itself.
+    its own median seconds. All metrics of the search's goal are replayed, except the seconds that
+    Ray counts itself.
+
+    Args:
+        history: The record.
 
     Attributes:
-        history: The record.
         startup_s: Seconds from getting a worker to the start of training, as estimated.
         own: Trials that got their own record.
         borrowed: Trials that got another's.
+
+    Raises:
+        HistoryError: Nothing was ever reported.
     """
 
-    history: History
-    startup_s: float = 0.0
-    own: int = 0
-    borrowed: int = 0
-    _recorded: list[RecordedTrial] = field(default_factory=list, repr=False)
-    _points: Any = field(default=None, repr=False)
-    _by_point: dict[bytes, deque[int]] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, history: History) -> Replay:
-        """Read a record.
-
-        Raises:
-            HistoryError: Nothing was ever reported.
-        """
+    def __init__(self, history: History) -> None:
         trials = [trial for trial in history.trials if trial.values]
         if not trials:
             raise HistoryError(
                 "the record holds no report at all: there is nothing to predict from; run at least"
                 " a few trials first"
             )
+        self.history = history
+        self.own = self.borrowed = 0
+        first, *further = history.goal.metrics
+        self._metrics = [first, *(metric for metric in further if metric not in COUNTED)]
+        self._points = history.space.encode([trial.config for trial in trials])
+        self._rows: dict[bytes, deque[int]] = defaultdict(deque)
+        for row, point in enumerate(self._points):
+            self._rows[point.tobytes()].append(row)
         times = history.report_times()
-        usual = _usual_seconds(trials, times)
-        replay = cls(history)
-        replay._recorded = [
-            _recorded(trial, history.goal, times[trial.trial_id], usual) for trial in trials
+        reported_at = [[times[one.trial_id][t] for t, _ in one.values] for one in trials]
+        gaps = [np.diff(at).clip(min=0.0) for at in reported_at]
+        waits = [at[0] - one.proposed_at for one, at in zip(trials, reported_at, strict=True)]
+        every = np.concatenate(gaps)
+        usual = float(np.median(every)) if every.size else _undelayed(waits)
+        self._recorded = [
+            self._read(one, between, usual) for one, between in zip(trials, gaps, strict=True)
         ]
-        replay._points = history.space.encode([trial.config for trial in trials])
-        replay.startup_s = _startup(replay._recorded, times)
-        by_point: dict[bytes, deque[int]] = defaultdict(deque)
-        for row, point in enumerate(replay._points):
-            by_point[point.tobytes()].append(row)
-        replay._by_point = dict(by_point)
-        return replay
+        starts = [w - one.seconds[0] for w, one in zip(waits, self._recorded, strict=True)]
+        # A start is part of the seconds of a trial's only report.
+        self.startup_s = _undelayed(starts) if every.size else 0.0
 
     def __call__(self, config: Mapping[str, Any]) -> Curve:
-        """The curve of a configuration."""
+        """Return the curve of a configuration."""
         point = self.history.space.encode([dict(config)])[0]
-        rows = self._by_point.get(point.tobytes())
+        nearest = np.argsort(((self._points - point) ** 2).sum(axis=1), kind="stable")
+        rows = self._rows.get(point.tobytes())
         if rows is None:
             self.borrowed += 1
-            row = int(np.argmin(((self._points - point) ** 2).sum(axis=1)))
+            recorded = self._recorded[nearest[0]]
         else:
             self.own += 1
-            row = rows[0]
+            recorded = self._recorded[rows[0]]
             rows.rotate(-1)
-        return self._curve(self._recorded[row], point)
-
-    def _curve(self, recorded: RecordedTrial, point: np.ndarray) -> Curve:
-        steps, values = list(recorded.steps), list(recorded.values)
-        fails_at = None
-        attr, metric = self.history.time_attr, self.history.metric
-        if recorded.trial.state is TrialState.FAILED and math.isfinite(values[-1][metric]):
+        steps, reports, fails_at = recorded.steps, recorded.reports, None
+        if recorded.state is TrialState.FAILED and math.isfinite(reports[-1, 0]):
             fails_at = len(steps) + 1
-            steps.append(steps[-1] + 1)
-            values.append(values[-1])
-        elif recorded.trial.state is not TrialState.COMPLETED:
-            self._extend(steps, values, point)
-        later = median(recorded.seconds)
+            steps, reports = np.append(steps, steps[-1] + 1), np.vstack([reports, reports[-1:]])
+        elif recorded.state is not TrialState.COMPLETED:
+            later_steps, later_reports = self._after(recorded, nearest)
+            steps = np.concatenate([steps, later_steps])
+            reports = np.vstack([reports, later_reports])
+        time_attr, later = self.history.time_attr, len(steps) - len(recorded.seconds)
         return Curve(
-            [{**reported, attr: _whole(t)} for t, reported in zip(steps, values, strict=True)],
-            seconds=[*recorded.seconds, *[later] * (len(steps) - len(recorded.seconds))],
+            [
+                {**dict(zip(self._metrics, row, strict=True)), time_attr: _whole(t)}
+                for t, row in zip(steps.tolist(), reports.tolist(), strict=True)
+            ],
+            seconds=[*recorded.seconds.tolist(), *[float(np.median(recorded.seconds))] * later],
             fails_at=fails_at,
         )
 
-    def _extend(
-        self, steps: list[float], values: list[Mapping[str, float]], point: np.ndarray
-    ) -> None:
-        """Let a curve go on to the full resource."""
-        last_t, last = steps[-1], values[-1]
-        distances = ((self._points - point) ** 2).sum(axis=1)
-        for row in np.argsort(distances, kind="stable"):
-            donor = self._recorded[row]
-            later = [
-                (t, reported)
-                for t, reported in zip(donor.steps, donor.values, strict=True)
-                if t > last_t
-            ]
+    def _read(self, trial: Trial, gaps: FloatArray, usual: float) -> _Recorded:
+        """Read a trial; the seconds of its first report cannot be told from the wait before it."""
+        typical = float(np.median(gaps)) if gaps.size else usual
+        longest = _INTERRUPTION * typical or math.inf
+        further = (dict(trial.others.get(metric, ())) for metric in self._metrics[1:])
+        curves = [dict(trial.values), *further]
+        return _Recorded(
+            state=trial.state,
+            steps=np.array([float(t) for t, _ in trial.values]),
+            reports=np.array([[one.get(t, math.nan) for one in curves] for t, _ in trial.values]),
+            seconds=np.array([typical, *np.where(gaps > longest, typical, gaps)]),
+        )
+
+    def _after(
+        self, recorded: _Recorded, nearest: npt.NDArray[np.intp]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the steps and reports that let a curve continue to the full resource."""
+        last_t, last = recorded.steps[-1], recorded.reports[-1]
+        for donor in (self._recorded[row] for row in nearest):
             # A donor that was stopped itself would leave the curve without an end.
-            if later and donor.trial.state is TrialState.COMPLETED:
-                then = donor.at(last_t)
-                steps += [t for t, _ in later]
-                values += [self._gained(last, then, reported) for _, reported in later]
-                return
+            if donor.state is TrialState.COMPLETED and donor.steps[-1] > last_t:
+                is_later = donor.steps > last_t
+                then = [np.interp(last_t, donor.steps, column) for column in donor.reports.T]
+                later = donor.reports[is_later]
+                gained = last + later - then
+                # No better than the donor, which may have begun far behind and gained much.
+                for goal in self.history.goal.objectives:
+                    if goal.metric in self._metrics:
+                        column = self._metrics.index(goal.metric)
+                        best, cap = (np.maximum, np.minimum)[:: 1 if goal.mode == "max" else -1]
+                        limit = best(last[column], later[:, column])
+                        gained[:, column] = cap(gained[:, column], limit)
+                return donor.steps[is_later], gained
         full = self.history.max_t or self.history.largest_t()
-        while steps[-1] < full:
-            steps.append(min(full, steps[-1] + 1))
-            values.append(last)
-
-    def _gained(
-        self, last: Mapping[str, float], then: Mapping[str, float], later: Mapping[str, float]
-    ) -> dict[str, float]:
-        """The last report and the donor's gain since, but no better than the donor itself.
-
-        A donor that began far behind gained much; added to a good start, that could be more than
-        an objective can be.
-        """
-        gained = {metric: last[metric] + later[metric] - then[metric] for metric in last}
-        for goal in self.history.goal.objectives:
-            if (metric := goal.metric) in gained:
-                limit = max(last[metric], later[metric], key=goal.score)
-                gained[metric] = min(gained[metric], limit, key=goal.score)
-        return gained
+        steps = np.array([*np.arange(last_t + 1, full), full] if last_t < full else [])
+        return steps, np.tile(last, (len(steps), 1))
 
 
 def recorded_seconds(history: History) -> float:
-    """Seconds from the first proposal to the last thing that was recorded."""
+    """Return the seconds from the first proposal to the last event of a record."""
     trials = history.trials
     begin = min(trial.proposed_at for trial in trials)
     ends = [trial.ended_at for trial in trials if trial.ended_at is not None]
@@ -178,56 +167,10 @@ def recorded_seconds(history: History) -> float:
     return max([*ends, *reports, begin]) - begin
 
 
-def _recorded(
-    trial: Trial, goal: Goal, times: Mapping[float, float], usual: float
-) -> RecordedTrial:
-    steps = tuple(t for t, _ in trial.values)
-    metric, *further = goal.metrics
-    curves = {metric: dict(trial.values)}
-    curves |= {name: dict(trial.others.get(name, ())) for name in further if name not in COUNTED}
-    gaps = _gaps(steps, times)
-    typical = median(gaps) if gaps else None
-    seconds = [gap if gap <= _INTERRUPTION * (typical or gap) else typical or gap for gap in gaps]
-    # The first report's own training cannot be told from the wait before it.
-    first = typical if typical is not None else usual
-    return RecordedTrial(
-        trial=trial,
-        steps=steps,
-        values=tuple({m: curve.get(t, math.nan) for m, curve in curves.items()} for t in steps),
-        seconds=(first, *seconds),
-    )
-
-
-def _usual_seconds(trials: list[Trial], times: Mapping[str, Mapping[float, float]]) -> float:
-    """Seconds before a first report, for trials that made only one."""
-    gaps = [
-        gap
-        for trial in trials
-        for gap in _gaps(tuple(t for t, _ in trial.values), times[trial.trial_id])
-    ]
-    if gaps:
-        return median(gaps)
-    # Nobody reported twice: the quickest ways from proposal to report held no wait for a worker.
-    ways = [times[t.trial_id][t.values[0][0]] - t.proposed_at for t in trials]
-    return max(0.0, float(np.quantile(ways, _UNDELAYED)))
-
-
-def _gaps(steps: tuple[float, ...], times: Mapping[float, float]) -> list[float]:
-    """Seconds between neighbouring reports."""
-    return [max(0.0, times[after] - times[before]) for before, after in pairwise(steps)]
-
-
-def _startup(recorded: list[RecordedTrial], times: Mapping[str, Mapping[float, float]]) -> float:
-    """Seconds from proposal to training, where the trial had not to wait for a worker."""
-    if all(len(entry.steps) == 1 for entry in recorded):
-        return 0.0  # it is part of the only report's seconds
-    ways = [
-        times[entry.trial.trial_id][entry.steps[0]] - entry.trial.proposed_at - entry.seconds[0]
-        for entry in recorded
-    ]
-    return max(0.0, float(np.quantile(ways, _UNDELAYED)))
-
-
 def _whole(t: float) -> float | int:
-    """Counts as counts: ``training_iteration`` is an int in Ray's results."""
-    return int(t) if float(t).is_integer() else t
+    """Return a count as Ray does: `training_iteration` is an int."""
+    return int(t) if t.is_integer() else t
+
+
+def _undelayed(seconds: list[float]) -> float:
+    return max(0.0, float(np.quantile(seconds, _UNDELAYED)))

@@ -1,4 +1,4 @@
-"""The one call."""
+"""`simulate`: run a search on a virtual clock."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, SearchGenerator
 from ray.tune.search.search_algorithm import SearchAlgorithm
 from ray.tune.search.searcher import Searcher
-from ray.tune.stopper import FunctionStopper, Stopper
+from ray.tune.stopper import FunctionStopper, NoopStopper, Stopper
 
 from raytuner.errors import MetricError, SettingError
-from raytuner.simulate import ray_private
-from raytuner.simulate.controller import VirtualController
-from raytuner.simulate.log import Log
+from raytuner.schedulers.partner import FidelityKeeper
+from raytuner.search import BoTorchSearch
 from raytuner.simulate.objective import Objective
-from raytuner.simulate.record import Simulation
-from raytuner.simulate.settings import Cluster, Settings
-
-Stop = Mapping[str, Any] | Stopper | Callable[[str, dict[str, Any]], bool]
+from raytuner.simulate.ray_controller import VirtualController, prepare, schedule_of
+from raytuner.simulate.settings import Cluster, Settings, check_at_least
+from raytuner.simulate.simulation import SearcherSeconds, Simulation
+from raytuner.simulate.training import Training
 
 
 def simulate(
@@ -34,7 +34,7 @@ def simulate(
     num_samples: int = 1,
     cluster: Cluster | None = None,
     time_budget_s: float | None = None,
-    stop: Stop | None = None,
+    stop: Mapping[str, Any] | Stopper | Callable[[str, dict[str, Any]], bool] | None = None,
     max_t: float | None = None,
     max_failures: int = 0,
     max_concurrent: int | None = None,
@@ -43,41 +43,43 @@ def simulate(
 ) -> Simulation:
     """Run a search on a virtual clock, with any Ray Tune searcher and scheduler, unchanged.
 
-    Both are driven to the end of the search and hold its state afterwards: make new ones for each
-    call. No Ray cluster is needed or started.
+    Both hold the state of the search afterwards: make new ones for each call. No Ray cluster is
+    needed or started.
 
     Args:
-        objective: What training with a configuration would report, and how long it would take; see
-            `Curve`.
+        objective: Returns what training with a configuration would report, and how long it would
+            take; see `Curve`.
         param_space: The Tuner's: Ray Tune domains and constants. None or empty: the searcher has a
             space of its own.
         searcher: Any Ray Tune searcher; None: Ray's random search.
         scheduler: Any Ray Tune scheduler; None: FIFO.
-        metric: The Tuner's: name of the objective in the reports. Of several, which Ray's Tuner
-            hands to searchers as a list, the record has the values of the first.
+        metric: The Tuner's: name of the objective in the reports. Of several, the simulation has
+            the values of the first.
         mode: The Tuner's: "min" or "max", or a list.
-        num_samples: Trials; -1 for as many as ``time_budget_s`` allows.
-        cluster: Workers and what befalls them; None: eight that nothing befalls.
+        num_samples: Trials; -1 for as many as `time_budget_s` allows.
+        cluster: The workers; None: eight.
         time_budget_s: Virtual seconds after which the search ends.
-        stop: The stop criterion of ``tune.RunConfig``: a dict of thresholds, a stopper, or a
-            function of trial id and result.
-        max_t: A trial's full resource in the scheduler's ``time_attr``, to tell COMPLETED from
+        stop: The stop criterion of `tune.RunConfig`: a dict of thresholds, a stopper, or a function
+            of trial id and result.
+        max_t: A trial's full resource in the scheduler's `time_attr`, to tell COMPLETED from
             STOPPED_EARLY: it stops nothing. None: the stop criterion's, the scheduler's, or the
             largest that any trial reached. A trial at the end of its curve is COMPLETED. Where the
-            searcher is a :class:`raytuner.BoTorchSearch`, its record says how a trial ended.
-        max_failures: How often a trial is tried again; -1: always. As in ``tune.FailureConfig``: a
-            trial lost with its node counts as failed.
-        max_concurrent: ``max_concurrent_trials`` of ``tune.TuneConfig``.
-        settings: How Ray's loop behaves, and what the searcher's own time costs.
+            searcher is a `raytuner.BoTorchSearch`, its record says how a trial ended.
+        max_failures: How often a trial is retried; -1: always. As in `tune.FailureConfig`: a trial
+            lost with its node counts as failed.
+        max_concurrent: `max_concurrent_trials` of `tune.TuneConfig`.
+        settings: How checkpoints are saved, and what the searcher's own time costs.
         seed: Seed of start-up times, of failures, and of the default searcher. A searcher has its
             own.
 
     Returns:
-        The record. Equal seeds (the searcher's and scheduler's too) give equal records, unless
-        ``settings.charge`` lets real time in.
+        The simulation. Equal seeds (the searcher's and scheduler's too) give equal simulations,
+        unless `settings.charge` lets real time in.
 
     Raises:
-        SettingError, MetricError, TrainableError: What was received cannot be.
+        SettingError: A number is out of range, or two arguments contradict each other.
+        MetricError: `mode` is neither "min" nor "max".
+        TrainableError: The objective returned no learning curve.
         ray.tune.TuneError: A hook raised, as it would in Ray.
 
     Example:
@@ -92,125 +94,110 @@ def simulate(
         >>> simulation.end_s / 60, simulation.resource_spent
         (90.0, 360)
     """
-    cluster = cluster or Cluster()
-    settings = settings or Settings()
-    _check(num_samples, time_budget_s, _first(mode), max_failures, max_concurrent)
-    criteria, stopper = _stopping(stop)
-    experiment = ray_private.VirtualExperiment(
-        dict(param_space or {}),
+    if num_samples != -1:
+        check_at_least("num_samples", num_samples, 1)
+    elif time_budget_s is None:
+        raise SettingError("num_samples=-1 needs a time_budget_s: nothing else ends the search")
+    if time_budget_s is not None and not time_budget_s > 0:
+        raise SettingError(f"time_budget_s is {time_budget_s!r}; it must be above 0 seconds")
+    if _first(mode) not in (None, "min", "max"):
+        raise MetricError(f"mode is {mode!r}; it must be 'min' or 'max'")
+    check_at_least("max_failures", max_failures, -1)
+    if not (stop is None or callable(stop) or isinstance(stop, Mapping)):
+        raise SettingError(f"stop is {stop!r}; it must be a dict, a Stopper or a function")
+
+    criteria = dict(stop) if isinstance(stop, Mapping) else {}
+    stopper = (
+        stop if isinstance(stop, Stopper) else FunctionStopper(stop) if callable(stop) else None
+    )
+    scheduler = scheduler or FIFOScheduler()  # type: ignore[no-untyped-call]
+    search_alg = _search_algorithm(searcher, max_concurrent, seed)
+    prepare(
+        search_alg,
+        scheduler,
+        metric,
+        mode,
+        param_space or {},
         num_samples=sys.maxsize if num_samples == -1 else num_samples,
         stop=criteria,
         time_budget_s=time_budget_s,
         max_failures=max_failures,
     )
-    search_alg = _search_algorithm(searcher, max_concurrent, seed)
-    scheduler = scheduler or FIFOScheduler()  # type: ignore[no-untyped-call]
-    ray_private.prepare_searcher(search_alg, metric, mode, experiment)
-    ray_private.prepare_scheduler(scheduler, metric, mode, experiment)
-    time_attr, full = ray_private.schedule_of(scheduler)
-    if max_t is None:
-        max_t = criteria.get(time_attr, full)
+    innermost: Any = search_alg
+    while (inner := getattr(innermost, "searcher", None)) is not None:
+        innermost = inner
+    time_attr, full = schedule_of(scheduler)
+    metrics = (metric, search_alg.metric, scheduler.metric)
     controller = VirtualController(
         search_alg,
         scheduler,
         objective,
-        cluster,
-        settings,
-        stopper=stopper,
+        cluster or Cluster(),
+        settings or Settings(),
+        stopper=stopper or NoopStopper(),
         time_budget_s=time_budget_s,
-        log=Log(
-            _first(metric) or _metric_of(search_alg, scheduler),
-            _first(mode) or _mode_of(search_alg),
-            time_attr,
-            max_t,
-        ),
+        metric=next(filter(None, map(_first, metrics)), None),
+        time_attr=time_attr,
+        searcher=innermost,
         seed=seed,
     )
-    return controller.run()
-
-
-def _check(
-    num_samples: int,
-    time_budget_s: float | None,
-    mode: str | None,
-    max_failures: int,
-    max_concurrent: int | None,
-) -> None:
-    if num_samples < 1 and num_samples != -1:
-        raise SettingError(f"num_samples is {num_samples!r}; it must be at least 1, or -1")
-    if num_samples == -1 and time_budget_s is None:
-        raise SettingError(
-            "num_samples=-1 needs a time_budget_s: nothing else would end the search"
-        )
-    if time_budget_s is not None and not time_budget_s > 0:
-        raise SettingError(f"time_budget_s is {time_budget_s!r}; it must be above 0 seconds")
-    if mode not in (None, "min", "max"):
-        raise MetricError(f"mode is {mode!r}; it must be 'min' or 'max'")
-    if max_failures < -1:
-        raise SettingError(f"max_failures is {max_failures!r}; it must be 0 or more, or -1")
-    if max_concurrent is not None and max_concurrent < 1:
-        raise SettingError(f"max_concurrent is {max_concurrent!r}; it must be at least 1")
-
-
-def _stopping(stop: Stop | None) -> tuple[dict[str, Any], Stopper | None]:
-    """The stop criteria of each trial, and the experiment's stopper."""
-    if stop is None:
-        return {}, None
-    if isinstance(stop, Mapping):
-        return dict(stop), None
-    if isinstance(stop, Stopper):
-        return {}, stop
-    if callable(stop):
-        return {}, FunctionStopper(stop)
-    raise SettingError(f"stop is {stop!r}; it must be a dict, a Stopper or a function")
+    ended = controller.run()
+    trials = controller.recorder.close(criteria.get(time_attr, full) if max_t is None else max_t)
+    _take_from_searcher(innermost, trials)
+    timer = controller.timer
+    return Simulation(
+        metric=controller.recorder.metric,
+        mode=_first(mode) or _first(getattr(innermost, "mode", None)) or "min",
+        events=tuple(controller.recorder.events),
+        trials=trials,
+        end_s=controller.clock.now,
+        ended=ended,
+        workers=tuple(controller.actors.lost_at),
+        searcher_seconds=SearcherSeconds(
+            np.array(timer.suggest), np.array(timer.hooks), sum(timer.scheduler)
+        ),
+        _training=np.array(controller.actors.training),
+    )
 
 
 def _search_algorithm(
     searcher: Searcher | SearchAlgorithm | None, max_concurrent: int | None, seed: int | None
 ) -> SearchAlgorithm:
-    """What the Tuner makes of a searcher."""
+    """Return what the Tuner makes of a searcher."""
+    if max_concurrent is not None:
+        check_at_least("max_concurrent", max_concurrent, 1)
+        if isinstance(searcher, ConcurrencyLimiter | BasicVariantGenerator):
+            raise SettingError(
+                f"max_concurrent is {max_concurrent}, and the searcher is a"
+                f" {type(searcher).__name__}, which has a limit of its own: give it there"
+            )
     if searcher is None:
         return BasicVariantGenerator(max_concurrent=max_concurrent or 0, random_state=seed)
-    if isinstance(searcher, Searcher):
-        return ray_private.VirtualSearchGenerator(_limited(searcher, max_concurrent))
     if isinstance(searcher, BasicVariantGenerator):
-        if max_concurrent not in (None, searcher.max_concurrent):
-            raise SettingError(
-                "max_concurrent was given beside a BasicVariantGenerator, and Ray would ignore it;"
-                f" make it BasicVariantGenerator(max_concurrent={max_concurrent})"
-            )
         return searcher
-    raise SettingError(
-        f"searcher is {searcher!r} ({type(searcher).__name__}); it must be a ray.tune.search"
-        " Searcher or a BasicVariantGenerator"
-    )
-
-
-def _limited(searcher: Searcher, max_concurrent: int | None) -> Searcher:
-    if max_concurrent is None:
-        return searcher
-    if not isinstance(searcher, ConcurrencyLimiter):
-        return ConcurrencyLimiter(searcher, max_concurrent=max_concurrent)
-    if searcher.max_concurrent != max_concurrent:
+    if not isinstance(searcher, Searcher):
         raise SettingError(
-            f"max_concurrent is {max_concurrent}, and the searcher is a ConcurrencyLimiter with"
-            f" max_concurrent={searcher.max_concurrent}: give it once"
+            f"searcher is {searcher!r} ({type(searcher).__name__}); it must be a ray.tune.search"
+            " Searcher or a BasicVariantGenerator"
         )
-    return searcher
+    if max_concurrent is not None:
+        searcher = ConcurrencyLimiter(searcher, max_concurrent=max_concurrent)
+    return SearchGenerator(searcher)
 
 
-def _metric_of(search_alg: SearchAlgorithm, scheduler: TrialScheduler) -> str | None:
-    """The metric that the searcher or the scheduler has by itself."""
-    found = (_first(search_alg.metric), _first(scheduler.metric))
-    return next((metric for metric in found if isinstance(metric, str)), None)
+def _take_from_searcher(searcher: Any, trials: tuple[Training, ...]) -> None:
+    """Take what the searcher knows of its trials: how they ended, and their fidelity."""
+    if isinstance(searcher, FidelityKeeper):
+        for trial in trials:
+            trial.is_full = searcher.is_full(trial.trial_id)
+    if isinstance(searcher, BoTorchSearch) and trials:
+        states = {head.trial_id: head.state for head in searcher.history.heads()}
+        for trial in trials:
+            state = states.get(trial.trial_id, trial.state)
+            if trial.ended_at is not None and not state.is_live:
+                trial.state = state
 
 
 def _first(names: Any) -> Any:
-    """One name as it is; of several, the first."""
+    """Return one name as it is; of several, the first."""
     return names[0] if isinstance(names, list | tuple) and names else names
-
-
-def _mode_of(search_alg: SearchAlgorithm) -> str:
-    """The mode that the searcher has by itself."""
-    mode = _first(getattr(getattr(search_alg, "searcher", None), "mode", None))
-    return mode if mode in ("min", "max") else "min"

@@ -73,7 +73,7 @@ class Study:
 
     @property
     def running(self) -> bool:
-        """Whether a process runs the study now, this one or another."""
+        """Whether a process runs the study now."""
         return is_running(self.path, self.history)
 
     @property
@@ -156,10 +156,8 @@ class Study:
     def best_by_model(self) -> Trial | None:
         """Return the trial of which a model expects most, to recommend where values are noisy.
 
-        See `raytuner.bayes.best_by_model`. `confirm` shows how good the trial is.
-
-        Returns:
-            The trial; None while too little is known for a model.
+        See `raytuner.bayes.best_by_model`; None while too little is known for a model. `confirm`
+        shows how good the trial is.
         """
         from raytuner.bayes import best_by_model
 

@@ -1,23 +1,19 @@
-"""One small study twice, in Ray and on the virtual clock, and what each did, call by call."""
+"""Run one small study in Ray and on the virtual clock, and keep a journal of the calls."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.searcher import Searcher
 
-from raytuner.simulate import Cluster, Curve, Settings, Simulation, simulate
+from raytuner.simulate import Cluster, Curve, Settings, simulate
 
 METRIC = "loss"
 
@@ -46,13 +42,12 @@ class Study:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a hook; `at` is left out of comparisons."""
+    """One call of a hook."""
 
     hook: str
     trial: int
     t: int | None
     says: tuple[Any, ...]
-    at: float = field(compare=False)
 
 
 class Journal:
@@ -61,21 +56,12 @@ class Journal:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.numbers: dict[str, int] = {}
-        self.controller: Any = None  # the virtual one
-
-    def now(self) -> float:
-        if self.controller is not None:
-            virtual: float = self.controller._clock.now
-            return virtual
-        return time.monotonic() if not self.virtual else 0.0
-
-    virtual = False
 
     def note(self, hook: str, trial_id: str, result: dict[str, Any] | None, *says: Any) -> None:
         t = None if result is None else result.get("training_iteration")
         known = () if result is None else (*sorted(result), result.get(METRIC), result.get("done"))
         number = self.numbers[trial_id]
-        self.calls.append(Call(hook, number, t, (*says, known), self.now()))
+        self.calls.append(Call(hook, number, t, (*says, known)))
 
 
 class JournalSearcher(Searcher):
@@ -126,8 +112,6 @@ class JournalScheduler(TrialScheduler):
         return bool(self.inner.set_search_properties(metric, mode, **spec))
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        if self.journal.virtual:
-            self.journal.controller = tune_controller
         self.journal.note("add", trial.trial_id, None, trial.status, trial.experiment_tag)
         self.inner.on_trial_add(tune_controller, trial)
 
@@ -159,53 +143,9 @@ class JournalScheduler(TrialScheduler):
         return "journal"
 
 
-class Stamps(Callback):
-    """When trials started, and when each of their units ended, as Ray's loop saw it."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-        self.starts: dict[int, list[float]] = defaultdict(list)
-        self.ends: dict[int, list[float]] = defaultdict(list)
-        self.longest_turn_s = 0.0
-        self._turn: dict[str, int] = {}
-        self._turn_began = math.inf
-
-    def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
-        self._turn_began = time.monotonic()
-
-    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        self.longest_turn_s = max(self.longest_turn_s, time.monotonic() - self._turn_began)
-
-    def _end(self, trial: Trial) -> None:
-        self.ends[self.journal.numbers[trial.trial_id]].append(time.monotonic())
-
-    def on_trial_start(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
-        self.starts[self.journal.numbers[trial.trial_id]].append(time.monotonic())
-
-    def on_trial_result(
-        self, iteration: int, trials: Any, trial: Trial, result: Any, **info: Any
-    ) -> None:
-        self._turn[trial.trial_id] = iteration
-        self._end(trial)
-
-    def on_trial_save(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
-        self._turn[trial.trial_id] = iteration
-
-    def on_trial_complete(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
-        if self._turn.get(trial.trial_id) != iteration:  # no report ended it: training returned
-            self._end(trial)
-
-    def on_trial_recover(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
-        self._end(trial)
-
-    def on_trial_error(self, iteration: int, trials: Any, trial: Trial, **info: Any) -> None:
-        self._end(trial)
-
-
-def in_ray(study: Study, folder: Path) -> tuple[Journal, Stamps]:
+def in_ray(study: Study, folder: Path) -> Journal:
     """Run it on the cluster that is there."""
     journal = Journal()
-    stamps = Stamps(journal)
     # Plain data: Ray's workers cannot import this module.
     plans, checkpoints, marked = (
         [asdict(plan) for plan in study.plans],
@@ -261,54 +201,26 @@ def in_ray(study: Study, folder: Path) -> tuple[Journal, Stamps]:
             verbose=0,
             stop=study.stop,
             failure_config=tune.FailureConfig(max_failures=study.max_failures),
-            callbacks=[stamps],
         ),
     )
     tuner.fit()
-    return journal, stamps
+    return journal
 
 
-def on_the_clock(study: Study, stamps: Stamps) -> tuple[Journal, Simulation, list[float]]:
-    """Simulate it, each start and each unit as long as Ray and the machine took for it.
-
-    Returns:
-        The calls, the record, and the start-up seconds that follow from the simulator's own account
-        of when each worker became free.
-    """
+def on_the_clock(study: Study) -> Journal:
+    """Simulate it."""
     journal = Journal()
-    journal.virtual = True
-    origin = min(min(times) for times in stamps.starts.values())
-    starts = {n: deque(t - origin for t in times) for n, times in stamps.starts.items()}
-    ends = {n: deque(t - origin for t in times) for n, times in stamps.ends.items()}
-    implied: list[float] = []
-    seen: set[int] = set()
-
-    def startup(rng: Any) -> float:
-        holders = journal.controller._workers._holder.values()
-        (actor,) = (actor for actor in holders if id(actor) not in seen)
-        seen.add(id(actor))
-        implied.append(starts[actor.run.number].popleft() - journal.now())
-        actors.append(actor)  # kept alive: ids are compared
-        return max(0.0, implied[-1])
-
-    actors: list[Any] = []
 
     def objective(config: dict[str, Any]) -> Curve:
-        number = config["index"]
-        plan = study.plans[number]
-
-        def until_next(t: int = 0) -> float:
-            return max(0.0, ends[number].popleft() - journal.now())
-
+        plan = study.plans[config["index"]]
         return Curve(
             [{METRIC: value, "more": {"t": t}} for t, value in enumerate(plan.values, 1)],
-            seconds=until_next,
+            seconds=plan.seconds,
             fails_at=plan.raises_at,
             failures=plan.attempts_that_raise,
-            end_s=until_next,
         )
 
-    simulation = simulate(
+    simulate(
         objective,
         {"index": tune.randint(0, 100), "nested": {"x": tune.uniform(0, 1), "c": 1}},
         searcher=_limited(JournalSearcher(journal), study),
@@ -316,12 +228,12 @@ def on_the_clock(study: Study, stamps: Stamps) -> tuple[Journal, Simulation, lis
         metric=METRIC,
         mode="min",
         num_samples=len(study.plans),
-        cluster=Cluster(workers=2, startup_s=startup),
+        cluster=Cluster(workers=2, startup_s=2.0),
         stop=study.stop,
         max_failures=study.max_failures,
         settings=Settings(checkpoint_every=1 if study.checkpoints else None, saves_on_pause=False),
     )
-    return journal, simulation, implied
+    return journal
 
 
 def _limited(searcher: Searcher, study: Study) -> Searcher:

@@ -61,7 +61,7 @@ STUDIES = {
             Plan((0.5, 0.4, 0.3, 0.2), raises_at=3),
         ),
         scheduler=lambda: RaysASHA(max_t=4, grace_period=1, reduction_factor=2),
-        max_concurrent=2,
+        max_concurrent=1,
     ),
     "our ASHA": Study(
         plans=(
@@ -71,6 +71,7 @@ STUDIES = {
             Plan((0.3, 0.2)),  # ends by itself
         ),
         scheduler=lambda: ASHAScheduler(max_t=4, grace_period=1, reduction_factor=2),
+        max_concurrent=1,
     ),
     "pauses with checkpoints": Study(
         plans=(Plan(FALLING), Plan(FALLING, seconds=0.17), Plan(FALLING[:3])),
@@ -88,33 +89,12 @@ STUDIES = {
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("name", STUDIES)
 def test_ray_and_the_simulator_make_the_same_calls(name: str, tmp_path: Path) -> None:
+    """The loop is the same; actors, trials, results and checkpoints are simulated."""
     study = STUDIES[name]
-    ray, stamps = in_ray(study, tmp_path)
-    ours, _, startups = on_the_clock(study, stamps)
-
+    ray, ours = in_ray(study, tmp_path), on_the_clock(study)
     for trial in range(len(study.plans)):
         assert _of(ours.calls, trial) == _of(ray.calls, trial)
-    # Saving and stopping take Ray a turn of its loop each; us, no time.
-    tolerance_s = 2 * stamps.longest_turn_s
-    assert _lag(ray.calls, ours.calls) <= tolerance_s
-    # Our account of when a worker is free is right: Ray never starts a trial before.
-    assert min(startups) >= -tolerance_s
-    # Nothing is left over, and nothing was missing: every unit of training was simulated once.
-    assert len(startups) == sum(len(times) for times in stamps.starts.values())
 
 
 def _of(calls: Sequence[Call], trial: int) -> list[Call]:
     return [call for call in calls if call.trial == trial]
-
-
-def _lag(ray: Sequence[Call], ours: Sequence[Call]) -> float:
-    """How far, in virtual seconds, two calls are apart that come the other way round in Ray."""
-    waiting: dict[Call, list[float]] = {}
-    for call in ours:
-        waiting.setdefault(call, []).append(call.at)
-    latest, lag = 0.0, 0.0
-    for call in ray:
-        at = waiting[call].pop(0)
-        lag = max(lag, latest - at)
-        latest = max(latest, at)
-    return lag

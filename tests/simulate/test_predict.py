@@ -187,7 +187,7 @@ def test_a_stopped_trials_further_metrics_go_on_too(tmp_path: Path) -> None:
         for t in range(1, end + 1):
             history.report(str(x), t, x + 1 / t, {"size": 10 * x + t})
         history.end(str(x), state)
-    assert Replay.of(history)({"x": 0.3}).report(9) == {
+    assert Replay(history)({"x": 0.3}).report(9) == {
         "loss": pytest.approx(0.3 + 1 / 9),
         "size": pytest.approx(12.0),
         "training_iteration": 9,
@@ -196,7 +196,7 @@ def test_a_stopped_trials_further_metrics_go_on_too(tmp_path: Path) -> None:
 
 def test_an_unknown_configuration_gets_the_nearest_curve(tmp_path: Path) -> None:
     history = record(tmp_path / "r", COMPLETE)
-    replay = Replay.of(history)
+    replay = Replay(history)
     assert replay({"x": 0.33}).report(9) == {
         "loss": pytest.approx(0.3 + 1 / 9),
         "training_iteration": 9,
@@ -208,7 +208,7 @@ def test_a_stopped_curve_goes_on_as_the_nearest_complete_one_shifted(tmp_path: P
     history = record(
         tmp_path / "r", [(0.2, 9, TrialState.COMPLETED), (0.6, 3, TrialState.STOPPED_EARLY)]
     )
-    curve = Replay.of(history)({"x": 0.6})
+    curve = Replay(history)({"x": 0.6})
     assert curve.length == 9
     assert curve.report(3) == {"loss": pytest.approx(0.6 + 1 / 3), "training_iteration": 3}
     assert curve.report(9) == {"loss": pytest.approx(0.6 + 1 / 9), "training_iteration": 9}
@@ -226,14 +226,14 @@ def test_a_stopped_curve_gains_no_more_than_takes_it_to_the_complete_one(
             history.report(str(x), t, sign * loss)
         stopped = len(losses) == 1
         history.end(str(x), TrialState.STOPPED_EARLY if stopped else TrialState.COMPLETED)
-    curve = Replay.of(history)({"x": 0.6})
+    curve = Replay(history)({"x": 0.6})
     assert curve.length == 2
     assert curve.report(2) == {"loss": pytest.approx(sign * 0.5), "training_iteration": 9}
 
 
 def test_a_stopped_curve_stays_level_if_none_got_further(tmp_path: Path) -> None:
     history = record(tmp_path / "r", [(0.6, 3, TrialState.STOPPED_EARLY)], max_t=5)
-    curve = Replay.of(history)({"x": 0.6})
+    curve = Replay(history)({"x": 0.6})
     assert curve.length == 5
     assert curve.report(5) == {"loss": pytest.approx(0.6 + 1 / 3), "training_iteration": 5}
 
@@ -250,7 +250,7 @@ def test_a_pause_in_the_record_is_no_training_time(tmp_path: Path) -> None:
     history.close()
     for trial_id, t, value, at in read_rows(tmp_path / "r")["value"]:
         put_rows(tmp_path / "r", ("value", (trial_id, t, value, at + 5000 * (t > 4))))
-    curve = Replay.of(History.open(tmp_path / "r"))({"x": 0.2})
+    curve = Replay(History.open(tmp_path / "r"))({"x": 0.2})
     assert [curve.duration(t) for t in range(1, 10)] == pytest.approx([10.0] * 9)
 
 

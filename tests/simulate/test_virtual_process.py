@@ -86,5 +86,3 @@ def test_free_of_charge_it_is_as_if_computed_inside() -> None:
 def test_all_workers_have_a_trial_at_once_and_one_more_is_ready() -> None:
     simulation, _ = run("none")
     assert sum(trial.proposed_at == 0.0 for trial in simulation.trials) == 9
-    told, _ = run("none", max_pending=2)  # whoever says how many are to be pending is obeyed
-    assert sum(trial.proposed_at == 0.0 for trial in told.trials) == 2

@@ -1,0 +1,130 @@
+"""The real seconds that searcher and scheduler take, and what they cost on the virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from raytuner.search import BoTorchSearch
+from raytuner.search.mirror import Mirror, Reply, Request, Setup
+from raytuner.simulate.clock import Clock, Order
+from raytuner.simulate.settings import Settings
+
+
+class HookTimer:
+    """Times hooks, and charges their seconds to the clock as `Settings.charge` says.
+
+    Args:
+        clock: The virtual clock.
+        settings: The settings.
+        searcher: The innermost searcher.
+
+    Attributes:
+        suggest: Seconds of each call that gave a configuration.
+        hooks: Seconds of each other call to the searcher.
+        scheduler: Seconds of each call to the scheduler.
+    """
+
+    def __init__(self, clock: Clock, settings: Settings, searcher: object) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._computed: list[float] = []  # seconds in a process beside the loop, not yet charged
+        self.suggest: list[float] = []
+        self.hooks: list[float] = []
+        self.scheduler: list[float] = []
+        if isinstance(searcher, BoTorchSearch) and searcher.background:
+            # A real process would compute in real time. Where computing costs nothing, or the loop
+            # waits for it, it happens inside `suggest`.
+            process = partial(VirtualProcess, clock, settings.timer, self._computed)
+            searcher.think_in(process if settings.charge == "background" else None)
+
+    def call(self, seconds: list[float], hook: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        """Call a hook, and append its seconds to `seconds`."""
+        begin = self._settings.timer()
+        answer = hook(*args, **more)
+        seconds.append(self._settings.timer() - begin)
+        if self._settings.charge != "none":
+            self._clock.now += max(seconds[-1] - sum(self._computed), 0.0)
+            self._computed.clear()
+        return answer
+
+
+class TimedHooks:
+    """A searcher or scheduler whose hooks are timed.
+
+    Args:
+        target: The searcher or scheduler.
+        timer: Times the hooks.
+        seconds: Seconds of each call.
+        replaced: Functions in place of some attributes.
+    """
+
+    def __init__(
+        self, target: Any, timer: HookTimer, seconds: list[float], **replaced: Callable[..., Any]
+    ) -> None:
+        self._target = target
+        self._timer = timer
+        self._seconds = seconds
+        self._replaced = replaced
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._replaced:
+            return self._replaced[name]
+        value = getattr(self._target, name)
+        is_hook = name.startswith(("on_trial_", "choose_trial_"))
+        return partial(self._timer.call, self._seconds, value) if is_hook else value
+
+
+class VirtualProcess:
+    """A `raytuner.search.process.Process` on the virtual clock. It never dies.
+
+    Args:
+        clock: The virtual clock. A reply is there when its real seconds have passed on it.
+        timer: Returns the real time in seconds.
+        computed: Gets the real seconds of each reply.
+        setup: What it starts from.
+        state: State of the proposer.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        timer: Callable[[], float],
+        computed: list[float],
+        setup: Setup,
+        state: dict[str, Any] | None,
+    ) -> None:
+        self._clock = clock
+        self._timer = timer
+        self._computed = computed
+        self._mirror = Mirror(setup, state)
+        self._reply: Reply | None = None
+        self._ready_at = 0.0
+
+    def send(self, request: Request) -> None:
+        """Answer at once, and keep the reply until it may be there."""
+        begin = self._timer()
+        self._reply = self._mirror.answer(request)
+        self._computed.append(self._timer() - begin)
+        self._ready_at = self._clock.now + self._computed[-1]
+        # Ray asks a searcher that waits every 0.1 s; here it is asked when it is worth it.
+        self._clock.schedule(self._ready_at, Order.WAKE_UP, lambda: None)
+
+    def receive(self) -> Reply | None:
+        """Return the reply, once its time has come."""
+        return self._reply if self._clock.now >= self._ready_at else None
+
+    def wait(self, seconds: float) -> None:
+        """Let virtual seconds pass."""
+        self._clock.advance_to(min(self._ready_at, self._clock.now + seconds))
+
+    def now(self) -> float:
+        """Return the virtual time in seconds."""
+        return self._clock.now
+
+    def keep(self) -> None:
+        """Do nothing: it has no lease."""
+
+    def close(self) -> None:
+        """Do nothing: it holds nothing but memory."""

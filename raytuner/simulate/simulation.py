@@ -1,0 +1,245 @@
+"""The result of a simulation: events, trials and figures."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from raytuner.history import TrialState
+
+Ended = Literal["finished", "time_budget", "stopper", "stalled"]
+
+
+class EventKind(StrEnum):
+    """What happened."""
+
+    PROPOSED = "proposed"  # the searcher gave a configuration: the trial waits for a worker
+    STARTED = "started"  # it trains (also again, after a pause or a failure)
+    REPORTED = "reported"  # with the decision that Ray carries out
+    PAUSED = "paused"
+    ENDED = "ended"  # stopped or returned
+    RETRIED = "retried"  # it failed, and waits for a worker again
+    FAILED = "failed"  # for good
+    NODE_LOST = "node lost"
+    BUDGET_ENDED = "budget ended"  # the time budget, or a stopper that ends the experiment
+
+
+class SimulationEvent(NamedTuple):
+    """One event of a simulation.
+
+    Attributes:
+        time: Virtual seconds since the search began.
+        kind: What happened.
+        trial: The trial's number in the order of proposals; -1 if it is about none.
+        t: The trial's `training_iteration`; for a node the number of its workers.
+        value: The metric, if it was reported.
+        decision: "CONTINUE", "PAUSE", "STOP" or "NOOP" for a report; else empty.
+    """
+
+    time: float
+    kind: EventKind
+    trial: int = -1
+    t: float = 0
+    value: float | None = None
+    decision: str = ""
+
+
+@dataclass(kw_only=True)
+class SimulatedTrial:
+    """One trial.
+
+    Attributes:
+        number: Its place in the order of proposals, from 0.
+        trial_id: Ray's id.
+        config: Its configuration.
+        proposed_at: Virtual seconds.
+        state: COMPLETED: it reached the full resource, met a stop criterion or returned.
+            STOPPED_EARLY: the scheduler ended it before. FAILED: it raised, or its last value is no
+            finite number. REMOVED: it was ended before it reported. A live state: the end of the
+            search cut it off.
+        reports: The metric by `training_iteration`.
+        iteration: Its newest `training_iteration`.
+        attempts: How many actors were requested for it.
+        units: Units of resource that were computed for it, repeated ones included.
+        started_at: Virtual seconds of its first start; None: never.
+        ended_at: Virtual seconds; None while it is live.
+        is_full: Whether it is at full fidelity, by a searcher that knows of fidelities.
+    """
+
+    number: int
+    trial_id: str
+    config: dict[str, Any]
+    proposed_at: float
+    state: TrialState = TrialState.PENDING
+    reports: dict[float, float] = field(default_factory=dict)
+    iteration: int = 0
+    attempts: int = 0
+    units: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    is_full: bool = True
+
+    @property
+    def values(self) -> tuple[tuple[float, float], ...]:
+        """Pairs `(training_iteration, metric)` in ascending order."""
+        return tuple(sorted(self.reports.items()))
+
+    @property
+    def value(self) -> float | None:
+        """Its last value."""
+        return self.reports[max(self.reports)] if self.reports else None
+
+
+class Step(NamedTuple):
+    """A new incumbent.
+
+    Attributes:
+        time: Virtual seconds.
+        value: Its metric.
+        trial: Its number.
+    """
+
+    time: float
+    value: float
+    trial: int
+
+
+@dataclass(frozen=True)
+class SearcherSeconds:
+    """Real seconds that searcher and scheduler took.
+
+    Attributes:
+        suggest: Of each call that gave a configuration.
+        hooks: Of each other call to the searcher, including those that gave no configuration.
+        scheduler: Of all calls to the scheduler together.
+    """
+
+    suggest: npt.NDArray[np.float64]
+    hooks: npt.NDArray[np.float64]
+    scheduler: float
+
+    @property
+    def median(self) -> float:
+        """Median seconds of a suggestion; 0 if none was asked for."""
+        return float(np.median(self.suggest)) if self.suggest.size else 0.0
+
+    @property
+    def worst(self) -> float:
+        """The longest suggestion."""
+        return float(self.suggest.max(initial=0.0))
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A search on a virtual clock.
+
+    Two simulations are equal if the same happened; real seconds are left out.
+
+    Attributes:
+        metric: Name of the objective; None: none was named.
+        mode: "min" or "max".
+        events: All events, in the order in which the loop handled them.
+        trials: All trials in the order of proposal.
+        end_s: Virtual seconds when it ended.
+        ended: Why: "finished"; "time_budget"; "stopper": a stopper ended it; "stalled": nothing
+            could happen any more, where Ray would wait for ever.
+        workers: Per worker the virtual second when it was lost; infinite if it was not.
+        searcher_seconds: What searcher and scheduler took in real time.
+    """
+
+    metric: str | None
+    mode: str
+    events: tuple[SimulationEvent, ...] = field(repr=False)
+    trials: tuple[SimulatedTrial, ...] = field(repr=False)
+    end_s: float
+    ended: Ended
+    workers: tuple[float, ...] = field(repr=False)
+    searcher_seconds: SearcherSeconds = field(repr=False, compare=False)
+    _training: npt.NDArray[np.float64] = field(repr=False, compare=False)
+
+    def incumbent(self, *, final: bool = True) -> tuple[Step, ...]:
+        """Return the best value so far of trials at full fidelity, each time it improved.
+
+        Args:
+            final: Only last values of COMPLETED trials count; False: every value ever reported.
+
+        Returns:
+            Steps `(time, value, trial)` in ascending time (virtual seconds).
+        """
+        points: Iterable[Step]
+        if final:
+            points = sorted(
+                Step(trial.ended_at, trial.value, trial.number)
+                for trial in self.trials
+                if trial.state is TrialState.COMPLETED and trial.is_full
+                if trial.ended_at is not None and trial.value is not None
+            )
+        else:
+            points = (
+                Step(event.time, event.value, event.trial)
+                for event in self.events
+                if event.value is not None and self.trials[event.trial].is_full
+            )
+        sign = 1.0 if self.mode == "max" else -1.0
+        steps: list[Step] = []
+        best = -math.inf
+        for point in points:
+            if math.isfinite(point.value) and sign * point.value > best:
+                best = sign * point.value
+                steps.append(point)
+        return tuple(steps)
+
+    @property
+    def best(self) -> SimulatedTrial | None:
+        """The last incumbent by final values, or by any value if no trial completed."""
+        steps = self.incumbent() or self.incumbent(final=False)
+        return self.trials[steps[-1].trial] if steps else None
+
+    @property
+    def counts(self) -> Counter[TrialState]:
+        """How many trials are in each end state."""
+        return Counter(trial.state for trial in self.trials)
+
+    @property
+    def resource_spent(self) -> int:
+        """Units of resource that all trials computed, repeated ones included."""
+        return sum(trial.units for trial in self.trials)
+
+    def utilisation(self, start_s: float | None = None, end_s: float | None = None) -> float:
+        """Return the share of the workers' time that is training.
+
+        Args:
+            start_s: Count from here (virtual seconds); None: from the first start of a trial.
+            end_s: Count until here; None: the end.
+
+        Returns:
+            A share from 0 to 1; 0 if no worker was there.
+        """
+        starts = (trial.started_at for trial in self.trials if trial.started_at is not None)
+        start = min(starts, default=self.end_s) if start_s is None else start_s
+        end = self.end_s if end_s is None else end_s
+        available = self._available(start, end)
+        # Sums in two orders may differ in the last digit.
+        return min(1.0, _covered(self._training, start, end) / available) if available else 0.0
+
+    def worker_hours(self) -> float:
+        """Return the hours of all workers together, busy or not."""
+        return self._available(0.0, self.end_s) / 3600.0
+
+    def _available(self, start: float, end: float) -> float:
+        return _covered(np.array([(0.0, until) for until in self.workers]), start, end)
+
+
+def _covered(spans: npt.NDArray[np.float64], start: float, end: float) -> float:
+    """Return the seconds of `spans`, `n x 2` of from and until, that lie in a window."""
+    if end <= start or not spans.size:
+        return 0.0
+    clipped = np.clip(spans, start, end)
+    return float((clipped[:, 1] - clipped[:, 0]).sum())
