@@ -58,8 +58,6 @@ def simulate(
     from raytuner.study.summary import table
 
     settings = given_settings(options)
-    if "max_concurrent_trials" in settings:
-        settings["max_concurrent"] = settings.pop("max_concurrent_trials")
     subject = _subject(study)
     if isinstance(subject, Workload):
         metric, several = subject.metric, False
