@@ -25,8 +25,8 @@ def recover(
 ) -> None:
     """Save what can be saved of a study whose record is damaged or gone.
 
-    What is left of the record is completed by Ray's own files beside it. Stop the study first, if
-    it runs. If nothing says them any more, give the search space, the metric and the mode.
+    Ray's own files complete what is left of the record. Stop a running study first. Give the search
+    space, the metric and the mode if nothing else says them any more.
     """
     from raytuner.report import text
     from raytuner.study import recover

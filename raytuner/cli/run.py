@@ -81,9 +81,9 @@ def run(
 @click.argument("folder", type=FOLDER)
 @trainable_option
 def resume(folder: Folder, trainable: str | None) -> None:
-    """Go on with an interrupted study.
+    """Continue an interrupted study.
 
-    Trials that ran go on from their last checkpoints; what was left to do is done.
+    Trials that ran continue from their last checkpoints, and the remaining trials follow.
     """
     study = raytuner.load(folder)
     if not (study.interrupted or study.running):

@@ -162,7 +162,7 @@ class Standing:
         return Group(table, Text())
 
     def _repr_html_(self) -> str:
-        # Without a value, a browser shows that something goes on.
+        # Without a value, a browser shows an animated bar.
         value = "" if self.share is None else f' value="{self.share:.4f}"'
         bar = f'<progress style="width: 20em"{value}></progress>'
         return bar + html.table(self.lines().items())
