@@ -14,7 +14,6 @@ from ray.tune.search.searcher import Searcher
 from ray.tune.stopper import FunctionStopper, NoopStopper, Stopper
 
 from raytuner.errors import MetricError, SettingError
-from raytuner.schedulers.partner import FidelityKeeper
 from raytuner.search import BoTorchSearch
 from raytuner.simulate.objective import Objective
 from raytuner.simulate.ray_controller import VirtualController, prepare, schedule_of
@@ -187,11 +186,12 @@ def _search_algorithm(
 
 def _take_from_searcher(searcher: Any, trials: tuple[Training, ...]) -> None:
     """Take what the searcher knows of its trials: how they ended, and their fidelity."""
-    if isinstance(searcher, FidelityKeeper):
-        for trial in trials:
-            trial.is_full = searcher.is_full(trial.trial_id)
     if isinstance(searcher, BoTorchSearch) and trials:
-        states = {head.trial_id: head.state for head in searcher.history.heads()}
+        history = searcher.history
+        for trial in trials:
+            if trial.trial_id in history:
+                trial.is_full = history.is_full(history[trial.trial_id])
+        states = {head.trial_id: head.state for head in history.heads()}
         for trial in trials:
             state = states.get(trial.trial_id, trial.state)
             if trial.ended_at is not None and not state.is_live:
