@@ -1,7 +1,8 @@
 """Ray's own `TuneController` on the virtual clock.
 
-This is the only module that uses names that Ray does not promise to keep. A comment says why at
-each of them, and `tests/simulate/test_ray_controller.py` fails when Ray changes it.
+This is the only module of the simulator that uses names that Ray does not promise to keep. A
+comment says why at each of them, and `tests/simulate/test_ray_controller.py` fails when Ray changes
+it.
 """
 
 from __future__ import annotations
@@ -371,8 +372,10 @@ def prepare(
 
 def schedule_of(scheduler: TrialScheduler) -> tuple[str, float | None]:
     """Return a scheduler's `time_attr` and full resource. Ray's have no public names for them."""
-    time_attr = getattr(scheduler, "_time_attr", None) or TRAINING_ITERATION
-    return time_attr, getattr(scheduler, "max_t", getattr(scheduler, "_max_t", None))
+    time_attr = getattr(scheduler, "time_attr", getattr(scheduler, "_time_attr", None))
+    return time_attr or TRAINING_ITERATION, getattr(
+        scheduler, "max_t", getattr(scheduler, "_max_t", None)
+    )
 
 
 def _rebind(target: Any, method: str, names: dict[str, Any]) -> None:
