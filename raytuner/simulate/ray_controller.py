@@ -371,10 +371,11 @@ def prepare(
 
 def schedule_of(scheduler: TrialScheduler) -> tuple[str, float | None]:
     """Return a scheduler's `time_attr` and full resource. Ray's have no public names for them."""
-    found: list[Any] = []
-    for name in ("time_attr", "max_t"):
-        found.append(getattr(scheduler, name, None) or getattr(scheduler, f"_{name}", None))
-    return found[0] or TRAINING_ITERATION, found[1]
+    time_attr, max_t = (
+        getattr(scheduler, name, None) or getattr(scheduler, f"_{name}", None)
+        for name in ("time_attr", "max_t")
+    )
+    return time_attr or TRAINING_ITERATION, max_t
 
 
 def _rebind(target: Any, method: str, names: dict[str, Any]) -> None:
