@@ -38,11 +38,11 @@ from benchmarks.race.runs import this_machine
 from benchmarks.race.table import markdown_table
 from raytuner import BoTorchSearch, FreezeThawScheduler, PredictiveTerminationScheduler
 from raytuner.bayes import Forecaster
-from raytuner.halving import rung_levels
+from raytuner.halving import bracket_levels
 from raytuner.history import TrialState
 from raytuner.simulate import Cluster, simulate
 
-RUNGS = rung_levels(1, lcbench.MAX_T, 2)
+RUNGS = bracket_levels(1, lcbench.MAX_T, 2)[0]
 STOP_AT_A_RUNG = 0.3  # whatever the forecast
 LEAST_CHANCE = 0.05  # PredictiveTerminationScheduler's default
 HOPELESS = 0.001  # with a lower chance FreezeThawScheduler ends a trial

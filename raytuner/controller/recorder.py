@@ -24,8 +24,8 @@ _RESUMED_WITH = (CHECKPOINT_FOLDER, "training_iteration", "time_total_s")
 class Recorder:
     """Reads each report once and enters it into the table of trials.
 
-    Ray hands one report to the scheduler and then, the same dict, to the searcher. Whoever comes
-    first calls `record`; the searcher calls `take` first, to find out whether that was done.
+    Ray passes one report to the scheduler and then, as the same dict, to the searcher. A scheduler
+    that shares the searcher's table records it `ahead`, and the searcher takes it from here.
 
     Args:
         further: Whether to keep the numbers of a report that the goal does not need. Defaults to
@@ -38,15 +38,18 @@ class Recorder:
     def __init__(self, *, further: bool = True) -> None:
         self.unreported = Unreported()
         self._further = further
-        self._last: tuple[str, Mapping[str, Any], Report] | None = None
+        self._ahead: tuple[str, Mapping[str, Any], Report] | None = None
 
-    def record(self, history: Table, trial_id: str, result: Mapping[str, Any]) -> Report:
+    def record(
+        self, history: Table, trial_id: str, result: Mapping[str, Any], *, ahead: bool = False
+    ) -> Report:
         """Read a report, and enter it if its trial is live.
 
         Args:
             history: The table of trials.
             trial_id: The trial.
             result: The report, flattened, with the keys that Ray adds.
+            ahead: Whether the searcher will be passed this report, too. Defaults to False.
 
         Returns:
             The report. Once any trial has sent a valid report, one with the metric but without
@@ -69,13 +72,15 @@ class Recorder:
                 record_checkpoint(history, trial_id, result)
             elif not report.error:
                 self.unreported.note(trial_id, result)
-        self._last = trial_id, result, report
+        self._ahead = (trial_id, result, report) if ahead else None
         return report
 
     def take(self, trial_id: str, result: Mapping[str, Any]) -> Report | None:
-        """Return the report if it is the last that was recorded; None if it is not, or taken."""
-        last, self._last = self._last, None
-        return last[2] if last is not None and last[0] == trial_id and last[1] is result else None
+        """Return a report that was recorded ahead, once; None if this one was not."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead[0] != trial_id or ahead[1] is not result:
+            return None
+        return ahead[2]
 
 
 class Unreported:

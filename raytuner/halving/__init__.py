@@ -7,12 +7,12 @@ values are better: the sign of a metric that is minimised is turned.
 from raytuner.halving.freeze_thaw import FreezeThaw, Prospects
 from raytuner.halving.predictive import PredictiveStopping
 from raytuner.halving.promotion import Promotion
-from raytuner.halving.rule import Alive, Rule, reports_in_order
-from raytuner.halving.rungs import bracket_levels, bracket_weights, rung_levels
-from raytuner.halving.score import Score, Value, value_of
+from raytuner.halving.rule import Action, Alive, Decision, Rule, reports_in_order
+from raytuner.halving.rung import Verdict
+from raytuner.halving.rungs import bracket_levels, bracket_weights
+from raytuner.halving.score import Score
 from raytuner.halving.stopping import Stopping
-from raytuner.halving.successive import RungView, SuccessiveHalving
-from raytuner.halving.verdict import Action, Decision, Verdict
+from raytuner.halving.successive import SuccessiveHalving
 
 __all__ = [
     "Action",
@@ -23,15 +23,11 @@ __all__ = [
     "Promotion",
     "Prospects",
     "Rule",
-    "RungView",
     "Score",
     "Stopping",
     "SuccessiveHalving",
-    "Value",
     "Verdict",
     "bracket_levels",
     "bracket_weights",
     "reports_in_order",
-    "rung_levels",
-    "value_of",
 ]

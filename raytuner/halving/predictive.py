@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from raytuner.errors import SettingError
-from raytuner.halving.rung import Rung
+from raytuner.halving.rule import Action
+from raytuner.halving.rung import Rung, Verdict
 from raytuner.halving.score import Value, is_finite
 from raytuner.halving.stopping import Stopping
-from raytuner.halving.verdict import Action, Verdict
 
 Predict = Callable[[str], float | None]
 """Returns the chance, in [0, 1], that the trial with this id will be better at `max_t` than the

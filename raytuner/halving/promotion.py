@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-from raytuner.halving.rule import Alive
-from raytuner.halving.rung import Rung
+from raytuner.halving.rule import Action, Alive
+from raytuner.halving.rung import Rung, Verdict
 from raytuner.halving.score import Value
 from raytuner.halving.successive import SuccessiveHalving
-from raytuner.halving.verdict import Action, Verdict
 
 
 class Promotion(SuccessiveHalving):
@@ -58,8 +57,11 @@ class Promotion(SuccessiveHalving):
 
     def give_up(self, alive: Alive) -> str | None:
         """Return the worst trial that waits at the lowest rung; see `Rule.give_up`."""
-        dropped = (r.drop_worst_waiting(alive) for r in reversed(self._from_the_highest()))
-        return next((trial_id for trial_id in dropped if trial_id is not None), None)
+        for rung in reversed(self._from_the_highest()):
+            if waiting := rung.waiting(alive):
+                rung.forget(waiting[0])
+                return waiting[0]
+        return None
 
     def explain(self, trial_id: str) -> str:
         """Return the rank of a trial at the rung where it waits, as the rung stands now."""

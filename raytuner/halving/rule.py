@@ -4,13 +4,34 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Protocol
 
 from raytuner.halving.score import Value, value_of
-from raytuner.halving.verdict import Decision
 from raytuner.history import Goal, History, Origin, Table
 
 Alive = Callable[[str], bool]
 """Whether a trial, by its id, can still go on: it has neither ended nor failed."""
+
+
+class Action(StrEnum):
+    """What happens to a trial after a report."""
+
+    CONTINUE = "continue"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+class Decision(Protocol):
+    """What happens to one trial, and why."""
+
+    @property
+    def action(self) -> Action:
+        """Whether the trial goes on."""
+
+    @property
+    def reason(self) -> str:
+        """The decision in one short sentence."""
 
 
 class Rule(ABC):
@@ -40,6 +61,10 @@ class Rule(ABC):
         decides the same. `promote` may choose a trial that was paused at once.
         """
 
+    @abstractmethod
+    def summary(self) -> str:
+        """Return the current state in one line."""
+
     def promote(self, alive: Alive, *, closing: bool = False) -> str | None:
         """Return the paused trial that should have a free slot; None if a new trial should.
 
@@ -63,9 +88,9 @@ class Rule(ABC):
         return ""
 
     def passed(self, trial_id: str, t: float) -> tuple[float, ...]:
-        """Return the levels below `t` at which a trial that reports at `t` must have been promoted.
+        """Return the levels below `t` from which a trial that reports at `t` must have gone on.
 
-        Of a restored trial whose last report is all that is known, the value counts there too.
+        If the last report is all that is known of a restored trial, its value counts there too.
         """
         return ()
 
@@ -78,10 +103,6 @@ class Rule(ABC):
         """
         for trial_id, t in reports:
             self.decide(table, trial_id, t)
-
-    @abstractmethod
-    def summary(self) -> str:
-        """Return the current state in one line."""
 
     def value(self, table: Table, trial_id: str, t: float) -> Value:
         """Return what a trial is judged by at `t`; larger is better."""

@@ -1,4 +1,4 @@
-"""What a trial is judged by at a rung, where one number does not say it."""
+"""What a trial is judged by at a rung: one number, or several objectives and constraints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raytuner.history.snapshot import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Several objectives, or one beside constraints.
+    """Several objectives, or one with constraints.
 
     Attributes:
         objectives: Larger is better.
@@ -29,15 +29,7 @@ Value = float | Score
 
 
 def value_of(goal: Goal, metrics: Mapping[str, float]) -> Value:
-    """What a report is judged by.
-
-    Args:
-        goal: What the search is after.
-        metrics: The report's metrics by name.
-
-    Returns:
-        One number, larger being better, if the goal comes down to one without bounds.
-    """
+    """Return what a report, its metrics by name, is judged by: a float for one plain objective."""
     objectives = goal.outcomes(metrics)[: goal.n_objectives]
     if len(objectives) == 1 and not goal.constraints:
         return objectives[0]
@@ -45,28 +37,27 @@ def value_of(goal: Goal, metrics: Mapping[str, float]) -> Value:
 
 
 def is_finite(value: Value) -> bool:
-    """Whether all objectives are finite."""
+    """Return whether all objectives are finite."""
     objectives = value.objectives if isinstance(value, Score) else (value,)
     return all(math.isfinite(one) for one in objectives)
 
 
 def merits(scores: Sequence[Score]) -> FloatArray:
-    """One number for each score among these, larger is better.
+    """Return one number for each score among these; larger is better.
 
-    Those within their bounds come first, by the front that they are on (NSGA-II's non-dominated
-    sorting), and within a front by how alone they are on it, so that what is kept is spread over
-    the front. Then come the others, those that break their bounds least first. Those that are not
-    finite have minus infinity.
+    Scores within their bounds come first, by their front (NSGA-II's non-dominated sorting), and
+    within a front by how alone they are on it, so that what goes on is spread over the front. Then
+    come the others, the smallest violation first. Scores that are not finite have minus infinity.
 
     Sources: R. Schmucker et al. (2021), "Multi-objective Asynchronous Successive Halving",
     arXiv:2106.12639, for non-dominated sorting at a rung; K. Deb et al. (2002), "NSGA-II", section
-    III, for the order within a front and for what breaks its bounds.
+    III, for the order within a front and for violations.
 
     Args:
         scores: n scores of equally many objectives.
 
     Returns:
-        ``(n,)``.
+        `(n,)`.
 
     Example:
         >>> merits([Score((1.0, 0.0)), Score((0.0, -1.0)), Score((9.0, 9.0), 2.0)]).tolist()
@@ -82,12 +73,12 @@ def merits(scores: Sequence[Score]) -> FloatArray:
     last = int(front.max(initial=-1))
     for number in range(last + 1):
         rows = np.flatnonzero(front == number)
-        found[kept[rows]] = -number - _places(-spread(Y[rows])) / len(rows)
+        found[kept[rows]] = -number - _ranks(-spread(Y[rows])) / len(rows)
     broken = np.flatnonzero(finite & (violation > 0))
-    found[broken] = -(last + 1) - _places(violation[broken])
+    found[broken] = -(last + 1) - _ranks(violation[broken])
     return found
 
 
-def _places(keys: FloatArray) -> FloatArray:
-    """The place of each among the different keys, ascending from 0."""
+def _ranks(keys: FloatArray) -> FloatArray:
+    """The rank of each among the different keys, ascending from 0."""
     return np.unique(keys, return_inverse=True)[1].astype(np.float64)

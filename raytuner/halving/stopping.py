@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from raytuner.halving.rung import Rung
+from raytuner.halving.rule import Action
+from raytuner.halving.rung import Rung, Verdict
 from raytuner.halving.score import Value
 from raytuner.halving.successive import SuccessiveHalving
-from raytuner.halving.verdict import Action, Verdict
 
 
 class Stopping(SuccessiveHalving):

@@ -5,31 +5,22 @@ from __future__ import annotations
 from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 
 from raytuner.errors import SettingError
-from raytuner.halving.rule import Rule
-from raytuner.halving.rung import Rung
+from raytuner.halving.rule import Action, Rule
+from raytuner.halving.rung import Rung, Verdict
 from raytuner.halving.rungs import amount, bracket_levels, bracket_weights
 from raytuner.halving.score import Value
-from raytuner.halving.verdict import Action, Verdict
 from raytuner.history import Table, TrialState
 
 
-@dataclass(frozen=True, slots=True)
-class RungView:
-    """The state of one rung.
-
-    Attributes:
-        bracket: The bracket it belongs to, from 0.
-        level: Its level, in units of `t`.
-        recorded: How many trials were judged there.
-        went_on: How many of them went on.
-    """
+class RungView(NamedTuple):
+    """The state of one rung: how many trials were judged there, and how many of them went on."""
 
     bracket: int
     level: float

@@ -10,9 +10,11 @@ from ray.tune.experiment import Trial
 
 from raytuner.controller.recorder import Recorder, never_reported, record_metrics, stop_early
 from raytuner.controller.report import Report, lacking, own_keys, read_report
+from raytuner.controller.search_layers import repeats
+from raytuner.errors import SettingError
 from raytuner.halving import Action, Rule, reports_in_order
 from raytuner.history import Origin, Repeats, Table, TrialState
-from raytuner.schedulers.partner import SearchPartner
+from raytuner.schedulers.partner import SearchPartner, innermost_searcher
 from raytuner.schedulers.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -27,10 +29,11 @@ class ActiveScheduler:
     Args:
         rule: Decides. Where the table has reports of an earlier process, they are replayed.
         settings: The scheduler's.
-        searcher: The innermost searcher.
+        search_alg: Ray's search algorithm, around the searcher.
 
     Raises:
         MetricError: Neither the searcher nor the settings have a goal.
+        SettingError: Ray's `Repeater` is around a searcher that shares its table.
 
     Attributes:
         table: The table of trials.
@@ -39,9 +42,10 @@ class ActiveScheduler:
 
     table: Table
 
-    def __init__(self, rule: Rule, settings: Settings, searcher: Any) -> None:
-        self.rule, self.searcher = rule, searcher
-        self.partner = searcher if isinstance(searcher, SearchPartner) else None
+    def __init__(self, rule: Rule, settings: Settings, search_alg: Any) -> None:
+        self.rule, self.search_alg = rule, search_alg
+        self.searcher = innermost_searcher(search_alg)
+        self.partner = self.searcher if isinstance(self.searcher, SearchPartner) else None
         self._repeats = Repeats()
         self._recorder = Recorder(further=False)
         self._added: tuple[str, ...] = ()  # metrics that the rule needs and the searcher does not
@@ -49,6 +53,12 @@ class ActiveScheduler:
             rule.goal = settings.goal()
             self.table = Table(rule.goal, settings.time_attr, rule.max_t)
             return
+        if repeats(search_alg):
+            raise SettingError(
+                f"{settings.scheduler} ends single trials early, so Ray's Repeater would give"
+                f" {type(self.searcher).__name__} the mean of values at different"
+                f" {settings.time_attr}; leave one of the two out"
+            )
         history = self.partner.history
         rule.goal = settings.goal_beside(history.goal)
         self.partner.join_schedule(time_attr=settings.time_attr, max_t=rule.max_t)

@@ -42,12 +42,10 @@ class FreezeThawScheduler(RuleScheduler):
     arXiv:1406.3896; see `raytuner.halving.FreezeThaw` for what is different here.
 
     Args:
-        time_attr: Key of a report that says how much resource `t` the trial has spent; it must
-            grow. Defaults to `training_iteration`, which Ray counts.
+        time_attr: See `ASHAScheduler`.
         metric: Key of the objective. Defaults to the Tuner's, or to the searcher's.
         mode: `"min"` or `"max"`. Defaults likewise.
-        max_t: A trial's full resource, in units of `time_attr`. A trial that reaches it is
-            complete and ends. Defaults to 100.
+        max_t: A trial's full resource, in units of `time_attr`. Defaults to 100.
         grace_period: No trial is paused before this much resource. Same units. Defaults to 1.
         least_chance: See above; in [0, 1). Defaults to 0.05.
 

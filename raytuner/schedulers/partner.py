@@ -36,19 +36,14 @@ class SearchPartner(Protocol):
         """End the live trials that Ray does not know; `known` are the ids of Ray's trials."""
 
 
-def innermost_searcher(tune_controller: Any) -> Any:
-    """Return the searcher inside Ray's wrappers (`SearchGenerator`, `ConcurrencyLimiter`).
-
-    Args:
-        tune_controller: Ray's controller as a scheduler's hook gets it, wrapped or bare.
-    """
-    searcher = getattr(tune_controller, "search_alg", None)
-    while (inner := getattr(searcher, "searcher", None)) is not None:
-        searcher = inner
-    return searcher
+def innermost_searcher(search_alg: Any) -> Any:
+    """Return the searcher inside Ray's wrappers (`SearchGenerator`, `ConcurrencyLimiter`)."""
+    while (inner := getattr(search_alg, "searcher", None)) is not None:
+        search_alg = inner
+    return search_alg
 
 
 def find_partner(tune_controller: Any) -> SearchPartner | None:
     """Return the innermost searcher if it is a `SearchPartner`."""
-    searcher = innermost_searcher(tune_controller)
+    searcher = innermost_searcher(getattr(tune_controller, "search_alg", None))
     return searcher if isinstance(searcher, SearchPartner) else None

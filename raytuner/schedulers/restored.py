@@ -37,28 +37,28 @@ class RestoringScheduler(FIFOScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Bring a restored trial to where it was. A retry comes here again."""
-        let_retry(tune_controller, trial)
+        partner = find_partner(tune_controller)
+        let_retry(partner, trial)
         self._added.add(trial.trial_id)
-        if not bring_up_to_date(tune_controller, trial) and trial.status == Trial.PENDING:
+        is_over = bring_up_to_date(partner, tune_controller.search_alg, trial)
+        if not is_over and trial.status == Trial.PENDING:
             self._slots.enter(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return the first trial that is pending."""
-        self._roll_call.take(tune_controller, self._added)
+        self._roll_call.take(find_partner(tune_controller), tune_controller, self._added)
         return self._slots.first_pending()
 
 
-def let_retry(tune_controller: Any, trial: Trial) -> None:
+def let_retry(partner: SearchPartner | None, trial: Trial) -> None:
     """Let a trial that is added go on after errors that are not its own.
 
-    If it has just been retried for one (:mod:`raytuner.controller.retries`), note that in the
-    searcher's table.
+    If it has just been retried for one (`raytuner.controller.retries`), record that.
     """
     make_resilient(trial)
-    if (retry := take_retry(trial)) is not None:
+    if (retry := take_retry(trial)) is not None and partner is not None:
         cause, count = retry
-        if (partner := find_partner(tune_controller)) is not None:
-            note_retry(partner, cause, trial.trial_id, count)
+        note_retry(partner, cause, trial.trial_id, count)
 
 
 def note_retry(partner: SearchPartner, cause: str, trial_id: str, count: int) -> None:
@@ -77,16 +77,18 @@ class RollCall:
     def __init__(self) -> None:
         self._is_over = False
 
-    def take(self, tune_controller: Any, known: Container[str]) -> None:
+    def take(
+        self, partner: SearchPartner | None, tune_controller: Any, known: Container[str]
+    ) -> None:
         """Called at each turn with the ids of all trials that were added; acts the first time."""
         if not self._is_over:
             self._is_over = True
-            if (partner := find_partner(tune_controller)) is not None:
+            if partner is not None:
                 partner.remove_lost(known)
             set_trial_count(tune_controller.search_alg, len(tune_controller.get_trials()))
 
 
-def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:
+def bring_up_to_date(partner: SearchPartner | None, search_alg: Any, trial: Trial) -> bool:
     """Bring a restored trial to where the searcher's table says it was.
 
     It goes on from its last checkpoint; or it is over, with its last result. Call this only in
@@ -95,7 +97,6 @@ def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:
     Returns:
         Whether the trial is over.
     """
-    partner = find_partner(tune_controller)
     if trial.status != Trial.PENDING or partner is None:
         return False
     trial_id, is_over, table = trial.trial_id, partner.had_ended(trial.trial_id), partner.history
@@ -112,5 +113,5 @@ def bring_up_to_date(tune_controller: Any, trial: Trial) -> bool:
         trial.update_last_result({**result, "done": True})  # type: ignore[no-untyped-call]
     failed = table[trial_id].state is TrialState.FAILED
     trial.set_status(Trial.ERROR if failed else Trial.TERMINATED)  # type: ignore[no-untyped-call]
-    count_out(tune_controller.search_alg, trial_id)
+    count_out(search_alg, trial_id)
     return True

@@ -11,11 +11,8 @@ from ray.tune.result import DEFAULT_METRIC
 from ray.tune.schedulers import FIFOScheduler
 
 from raytuner.controller.recorder import FEW
-from raytuner.controller.search_layers import repeats
-from raytuner.errors import SettingError
 from raytuner.halving import Action, Rule
 from raytuner.schedulers.active import ActiveScheduler
-from raytuner.schedulers.partner import innermost_searcher
 from raytuner.schedulers.restored import RollCall, let_retry
 from raytuner.schedulers.settings import Metric, Settings
 from raytuner.schedulers.trial_queue import TrialQueue
@@ -76,13 +73,8 @@ class RuleScheduler(FIFOScheduler):
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Take metric and mode from the Tuner.
 
-        Args:
-            metric: The Tuner's metric, or None.
-            mode: The Tuner's mode, or None.
-            **spec: What else Ray says of the experiment; unused.
-
         Returns:
-            False if metric or mode is given both here and to the scheduler (Ray then raises).
+            False if one of them is given both here and to the scheduler: Ray then raises.
 
         Raises:
             MetricError: One of them cannot be one, or there is a metric and no mode.
@@ -103,11 +95,7 @@ class RuleScheduler(FIFOScheduler):
         return True
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Add a trial. A retry comes here again.
-
-        Args:
-            tune_controller: Ray's controller.
-            trial: The trial: new, to be retried, or of a restored experiment (ended ones too).
+        """Add a trial: a new one, one that is retried, or one of a restored experiment.
 
         Raises:
             MetricError: There is no metric or no mode by now, or the first few trials all ended
@@ -115,20 +103,14 @@ class RuleScheduler(FIFOScheduler):
             SettingError: Ray's `Repeater` is around a searcher that shares its table.
             TrainableError: The rule pauses trials, and this one's class cannot save checkpoints.
         """
-        searcher = innermost_searcher(tune_controller)
-        if self._active is None or self._active.searcher is not searcher:
-            active = ActiveScheduler(self.rule, self._settings, searcher)
+        search_alg = tune_controller.search_alg
+        if self._active is None or self._active.search_alg is not search_alg:
+            active = ActiveScheduler(self.rule, self._settings, search_alg)
             self._begin(active)
             self._active, self._queue = active, TrialQueue(active, type(self).__name__)
         assert self._queue is not None
         self._active.check_reported(FEW)
-        if self._active.partner is not None and repeats(tune_controller.search_alg):
-            raise SettingError(
-                f"{type(self).__name__} ends single trials early, so Ray's Repeater would give"
-                f" {type(searcher).__name__} the mean of values at different"
-                f" {self._settings.time_attr}; leave one of the two out"
-            )
-        let_retry(tune_controller, trial)
+        let_retry(self._active.partner, trial)
         self._queue.add(tune_controller, trial)
 
     def _begin(self, active: ActiveScheduler) -> None:
@@ -139,20 +121,13 @@ class RuleScheduler(FIFOScheduler):
 
         A report without the metric is skipped: a function may validate every few epochs only.
 
-        Args:
-            tune_controller: Ray's controller.
-            trial: The trial that reports.
-            result: Its report, flattened.
-
         Returns:
             `CONTINUE`, `PAUSE` or `STOP`. `STOP` at `max_t`, by the rule, for an invalid report,
             and for a trial that has ended.
 
         Raises:
-            MetricError: The report has a metric that is no number, or no `time_attr`, and no
-                report of this experiment was valid so far.
-            TrainableError: The trial is to be paused, its function has reported no checkpoint, and
-                no trial that was paused in this experiment ever had one.
+            MetricError: The report is invalid, and no report was valid so far.
+            TrainableError: The trial is to be paused, and no trial so far had a checkpoint.
         """
         if trial.status in (Trial.TERMINATED, Trial.ERROR):
             return self.STOP  # the trial ended while the report was on its way
@@ -193,9 +168,9 @@ class RuleScheduler(FIFOScheduler):
 
         Ray calls this at every turn, so paused trials are ended here too when the search is over.
         """
-        if self._queue is None:
+        if self._queue is None or self._active is None:
             return None
-        self._roll_call.take(tune_controller, self._queue.trials)
+        self._roll_call.take(self._active.partner, tune_controller, self._queue.trials)
         return self._queue.next(tune_controller)
 
     def debug_string(self) -> str:

@@ -51,7 +51,7 @@ class TrialQueue:
             if self._rule.pauses:
                 self._checkpoints.check_class(trial)
             self._active.add(trial)
-            if bring_up_to_date(tune_controller, trial):
+            if bring_up_to_date(self._active.partner, tune_controller.search_alg, trial):
                 return
             if trial.status == Trial.PENDING and self._rule.waits(trial_id):
                 # Ray lets all restored trials run. Only here, before it enters the trial anywhere,

@@ -124,7 +124,8 @@ class RecordingSearcher(Searcher):
             # HyperBandForBOHB says so before this report.
             pauses = trial_id in history and history[trial_id].state is TrialState.PAUSED
             try:
-                report = self.record(trial_id, result)
+                self._reopen(trial_id)
+                report = self._recorder.record(history, trial_id, result)
             except MetricError:
                 self.close()  # this ends the search
                 raise
@@ -185,7 +186,7 @@ class RecordingSearcher(Searcher):
         A scheduler calls this before it decides. `on_trial_result` then finds it done.
         """
         self._reopen(trial_id)
-        return self._recorder.record(self.history, trial_id, result)
+        return self._recorder.record(self.history, trial_id, result, ahead=True)
 
     def had_ended(self, trial_id: str) -> bool:
         """Whether a trial had ended that Ray, killed before it saved that, is about to run again.

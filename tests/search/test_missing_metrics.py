@@ -112,6 +112,14 @@ def test_a_stop_at_a_report_without_the_metric_is_a_stop() -> None:
         assert searcher.history["a"].values == ((2, 0.5),)
 
 
+def test_a_dict_may_be_used_again() -> None:
+    searcher, result = search("a"), report(1, loss=1.0)
+    searcher.on_trial_result("a", result)
+    result |= report(2, loss=0.5)
+    searcher.on_trial_result("a", result)
+    assert searcher.history["a"].values == ((1, 1.0), (2, 0.5))
+
+
 def test_reports_without_the_time_attr() -> None:
     searcher = search("a", "b", "c", time_attr="epoch")
     searcher.on_trial_result("a", report(1, loss=1.0, epoch=1))
