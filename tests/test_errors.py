@@ -20,7 +20,7 @@ from raytuner.placement import ResourceRequest
 from raytuner.search.mirror import Setup
 from raytuner.simulate import simulate
 from raytuner.space import Float, Space
-from raytuner.study.arguments import folder_for
+from raytuner.study.tuning import folder_for
 
 SPACE = {"x": tune.uniform(0, 1)}
 SPACE_ = Space({"x": Float(0, 1)})

@@ -225,10 +225,9 @@ class LogExpectedImprovement(PosteriorAcquisition):
     So noise in the incumbent's value is integrated out. With a fidelity, the incumbent is the best
     at full fidelity, also among configurations that were only seen at a lower one.
 
-    This is what BoTorch's `qLogNoisyExpectedImprovement` computes for q = 1 with its pending points
-    (`incremental=True`), and a test compares the two. BoTorch samples f(x) along with f(Z). Here
-    f(Z) is sampled, and given f(Z) the improvement has a closed form: fewer samples for the same
-    noise, no smoothing of the maximum, and much less time.
+    BoTorch's `qLogNoisyExpectedImprovement` computes the same for q = 1 with pending points, and a
+    test compares the two. BoTorch samples f(x) along with f(Z). Here only f(Z) is sampled, and the
+    improvement has a closed form: it needs fewer samples, no smoothing and much less time.
 
     Sources: S. Ament et al. (2023), "Unexpected Improvements to Expected Improvement for Bayesian
     Optimization", arXiv:2310.20708; B. Letham et al. (2019), "Constrained Bayesian Optimization

@@ -151,20 +151,19 @@ class BayesProposer:
         """Propose `n` configurations by a record of one objective."""
         chosen = np.empty((0, self._space.dim))
         with_first = True  # whether to try the best of earlier searches
-        data = None if view is None or self._place < self.n_initial else self._rows(view)
-        # A slope needs two distinct configurations.
-        if view is not None and data is not None and len(data.evaluated) >= 2:
+        if view is not None and self._place >= self.n_initial:
             try:
                 # BoTorch draws from torch's global generator here and there.
                 with numerics(), manual_seed(self._seed(self._place)):
-                    fitted = self._fitted(view, data)
-                    with_first = self._transfer is None or fitted.trend is not None
-                    if with_first or self._place >= self._n_alone:
-                        chosen = self._choose(fitted, n)
+                    fitted = self._fitted(view)
+                    if fitted is not None:
+                        with_first = self._transfer is None or fitted.trend is not None
+                        if with_first or self._place >= self._n_alone:
+                            chosen = self._choose(fitted, n)
             except FIT_ERRORS as error:
                 warnings.warn(
-                    f"the Gaussian process could not be fitted to {len(data)} rows"
-                    f" ({type(error).__name__}: {error}); quasi-random configurations instead",
+                    f"the Gaussian process could not be fitted ({type(error).__name__}: {error});"
+                    " quasi-random configurations instead",
                     RaytunerWarning,
                     stacklevel=2,
                 )
@@ -175,14 +174,14 @@ class BayesProposer:
         self._asked = np.vstack([self._asked, chosen])
         return proposals(self._space, chosen, origins)
 
-    def _rows(self, view: Snapshot) -> Dataset:
+    def _fitted(self, view: Snapshot) -> Fitted | None:
+        """Fit the models of a record of one objective; None if too little is known."""
         data = dataset(view.of_outcome(0))
         if self._space.fidelities:  # configurations are compared at full fidelity
             in_full = np.unique(self._space.in_full(data.evaluated), axis=0)
             data = replace(data, evaluated=in_full)
-        return data
-
-    def _fitted(self, view: Snapshot, data: Dataset) -> Fitted:
+        if len(data.evaluated) < 2:  # a slope needs two
+            return None
         if self._snapshot is not view:
             self._fits[:1] = [WarmFit()]  # with other weights, the objective is not the last one
         seed = self._seed(self._place)
@@ -213,32 +212,31 @@ class BayesProposer:
         """
         space, view, data, models = self._space, fitted.snapshot, fitted.data, fitted.models
         place = len(view.points) + len(asked)
-        seed = self._seed(place)
         cost = None if view.cost is None else fit_cost(view, space.columns, self._cost_fit)
-        log_prior = bonus = fitted.log_prior
-        if cost is not None and log_prior is not None:
-            bonus = lambda X: log_prior(X) - cost.log(X)  # noqa: E731
-        elif cost is not None:
-            bonus = lambda X: -cost.log(X)  # noqa: E731
         acquisition = make(
             models.objective,
             evaluated=data.evaluated,
             pending=space.in_full(np.vstack([view.pending, asked])),
-            seed=seed,
-            feasibility=models.feasibility(seed),
+            seed=self._seed(place),
+            feasibility=models.feasibility(self._seed(place)),
             trend=fitted.trend,
-            bonus=bonus,
+            bonus=fitted.log_prior if cost is None else cost.subtracted_from(fitted.log_prior),
         )
         if view.is_plain and not space.fidelities:
             best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : space.dim]
         else:
             best = data.evaluated[models.order(data.evaluated)[:_BEST]]
-        if self._beliefs is not None and log_prior is not None:
+        if self._beliefs is not None and fitted.log_prior is not None:
             best = np.vstack([best, self._beliefs.at_mode(best[:1])])
         chooser = None
         if space.fidelities:
             chooser = FidelityChooser(
-                space, models, evaluated=data.evaluated, snapshot=view, cost=cost, seed=seed
+                space,
+                models,
+                evaluated=data.evaluated,
+                snapshot=view,
+                cost=cost,
+                seed=self._seed(place),
             )
         excluded = self._design.excluded.with_added(asked)
         chosen = np.empty((0, space.dim))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from raytuner.bayes.acquisition import Acquisition
 from raytuner.bayes.dataset import Dataset, standardise
 from raytuner.bayes.posterior import Posterior
 from raytuner.bayes.surrogate import WarmFit
@@ -34,6 +35,10 @@ class Cost:
     def log(self, X: Tensor) -> Tensor:
         """Return `(...)` logarithms at `(..., d)` configurations."""
         return self._mean + self._scale * self.posterior.mean_at(X)
+
+    def subtracted_from(self, bonus: Acquisition | None) -> Acquisition:
+        """Return an acquisition function's bonus minus the log cost."""
+        return lambda X: -self.log(X) if bonus is None else bonus(X) - self.log(X)
 
 
 def fit_cost(snapshot: Snapshot, columns: Sequence[Column], fit: WarmFit) -> Cost | None:

@@ -35,13 +35,13 @@ class FidelityChooser:
 
     The configurations are the one that an acquisition function would try at full fidelity, and the
     best of those that were tried. A trial at any fidelity is worth the expected rise of the largest
-    posterior mean at full fidelity, per cost: the knowledge gradient. So cheap trials are made as
-    long as they say enough about full fidelity, and a good configuration moves up when they do not.
+    posterior mean at full fidelity, per cost: the knowledge gradient. So trials are cheap as long
+    as they say enough about full fidelity.
 
-    A configuration is of no use to the user before it is tried at full fidelity. So as soon as
-    more was spent on cheap trials than a full one costs, the configuration that looks best gets its
-    full trial. If the number of trials is known, the last twentieth of them, and at least one, are
-    full ones: of what looks best, and then of what promises most.
+    A configuration is of no use before it is tried at full fidelity. So the best one gets its full
+    trial as soon as more was spent on cheap trials than a full one costs. If the number of trials
+    is known, the last twentieth of them, and at least one, are full: of the best configuration, and
+    then of the most promising ones.
 
     Sources: P. Frazier, W. Powell and S. Dayanik (2009), "The Knowledge-Gradient Policy for
     Correlated Normal Beliefs", for the gain over a finite set; M. Poloczek, J. Wang and P. Frazier

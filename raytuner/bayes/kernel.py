@@ -34,13 +34,11 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
     kernels (linear truncated, downsampling) did so on some problems only.
 
     A conditional hyperparameter lies on an arc around a point that stands for its absence. Two
-    configurations that both lack it agree in it. One that has it is as far from one that lacks it
-    as the two ends of its range are from each other. For a categorical one, absence is one more
-    category.
+    configurations that lack it agree in it. One that has it is as far from one that lacks it as
+    the two ends of its range are from each other. An absent choice is one more category.
 
-    A proposal evaluates the kernel a few hundred times on small matrices, and the number of tensor
-    operations decides the time. So this is one class instead of a sum of products of library
-    kernels.
+    This is one class with few tensor operations, because their number decides the time: a proposal
+    evaluates the kernel a few hundred times on small matrices.
 
     Sources: C. Hvarfner et al. (2024), "Vanilla Bayesian Optimization Performs Great in High
     Dimensions", for the lengthscales' prior; K. Swersky et al. (2013), "Multi-Task Bayesian

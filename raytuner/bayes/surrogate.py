@@ -171,9 +171,9 @@ def fit_outcomes(
     n = snapshot.outcomes.shape[1]
     while len(fits) < n:
         fits.append(WarmFit())
-    slacks = [dataset(snapshot.of_outcome(j), slack=True) for j in range(1, n)]
-    objective, *constraints = (
-        fit(rows, columns) for fit, rows in zip(fits, [data, *slacks], strict=True)
+    objective = fits[0](data, columns)
+    constraints = (
+        fits[j](dataset(snapshot.of_outcome(j), slack=True), columns) for j in range(1, n)
     )
     return Models(objective, tuple(constraints))
 

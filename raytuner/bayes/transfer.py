@@ -134,11 +134,8 @@ class Transfer:
     The weighted sum of the means is the prior mean here, and a Gaussian process of this search
     learns the rest. An unrelated search thus loses its weight as soon as values contradict it.
 
-    With several objectives, each proposal has its own weights (`chebyshev`), and the processes are
-    fitted anew for these.
-
-    Ranks are compared between rows of the same fidelity. An earlier search with trials that were
-    stopped early has a model over configurations and fidelities, as this one has.
+    With several objectives, the processes are fitted anew for the weights of each proposal
+    (`chebyshev`).
 
     Sources: M. Feurer, B. Letham and E. Bakshy (2018), "Scalable Meta-Learning for Bayesian
     Optimization using Ranking-Weighted Gaussian Process Ensembles", arXiv:1802.02219, for the

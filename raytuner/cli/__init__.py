@@ -15,10 +15,8 @@ from raytuner import __version__
 from raytuner.cli.check import check
 from raytuner.cli.common import BAD_INPUT, INTERRUPTED, NOTHING_USABLE
 from raytuner.cli.demo import demo
-from raytuner.cli.export import export
-from raytuner.cli.look import best, list_, show
 from raytuner.cli.recover import recover
-from raytuner.cli.report import report
+from raytuner.cli.results import best, export, list_, report, show
 from raytuner.cli.run import confirm, extend, resume, run
 from raytuner.cli.simulate import simulate
 from raytuner.errors import NoResultError, RaytunerError

@@ -7,20 +7,19 @@ from typing import Any
 
 import click
 
+from raytuner.cli.common import FILE
+from raytuner.cli.loading import read_study
+from raytuner.cli.run import resources_of
+
 
 @click.command()
-@click.argument(
-    "study",
-    required=False,
-    metavar="[STUDY.toml]",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)
+@click.argument("study", required=False, metavar="[STUDY.toml]", type=FILE)
 @click.option("--cpus", type=float, help="CPUs of one trial.")
 @click.option("--gpus", type=float, help="GPUs of one trial, such as 0.5.")
 @click.option(
     "--cluster",
     "cluster_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="The file that `ray up` starts the cluster from: what its workers could hold counts too.",
 )
 def check(
@@ -32,8 +31,6 @@ def check(
     or --cpus and --gpus; one CPU if nothing says. The exit code is 2 if no node, not even one that
     the autoscaler could add, can ever hold a trial.
     """
-    from raytuner.cli.run import resources_of
-    from raytuner.cli.study_file import read_study
     from raytuner.placement import check
 
     settings: dict[str, Any] = {} if study is None else read_study(study)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from raytuner.folders import Folder, folder_of, is_uri
+from raytuner.folders import folder_of, is_uri
+from raytuner.study.parsing import choices, kinds
+from raytuner.study.settings import SETTINGS, about
 
 if TYPE_CHECKING:
     from raytuner.study import Study
@@ -30,49 +33,77 @@ class FolderType(click.ParamType):  # type: ignore[type-arg]  # of newer version
         self._local = click.Path(exists=exists, file_okay=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The folder that a person named."""
-        if is_uri(value):
-            return folder_of(value)
-        return self._local.convert(value, param, ctx)
+        """Return the folder of a path or URI."""
+        return folder_of(value) if is_uri(value) else self._local.convert(value, param, ctx)
 
 
 FOLDER = FolderType(exists=True)
 """The type of an argument that names a study's folder."""
 
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def setting_options(
+    names: Sequence[str], *, defaults: bool = False
+) -> Callable[[_Command], _Command]:
+    """Give a command the options of settings of a study.
+
+    Args:
+        names: The settings. Those without a help text have no option.
+        defaults: Show the settings' defaults.
+    """
+
+    def decorate(command: _Command) -> _Command:
+        for name in reversed(names):
+            setting = SETTINGS[name]
+            text, types = about(setting).help, kinds(str(setting.type))
+            if not text:
+                continue
+            if defaults and setting.default not in (None, (), MISSING):
+                text += f"  [default: {setting.default}]"
+            is_list = types[0] is list
+            kind: Any = types[0]
+            if about(setting).parse is not None or is_list:
+                kind = str
+            if "Folder" in str(setting.type):
+                kind = FolderType(exists=is_list)
+            elif found := choices(str(setting.type)):
+                kind = click.Choice(found)
+            option = f"--{name.replace('_', '-')}"
+            command = click.option(option, type=kind, multiple=is_list, help=text)(command)
+        return command
+
+    return decorate
+
+
+def given_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that the options of a command give.
+
+    Raises:
+        SettingError: A text cannot be read.
+    """
+    found = {name: value for name, value in options.items() if value not in (None, ())}
+    for name, value in found.items():
+        if (parse := about(SETTINGS[name]).parse) is not None:
+            found[name] = parse(value, f"--{name.replace('_', '-')}")
+    return found
+
+
+space_option = click.option(
+    "--space",
+    "space_file",
+    type=FILE,
+    help="TOML file that describes the search space.",
+)
+
 
 def quieten_ray() -> None:
-    """The summary counts failures and says why; Ray would print a traceback for each as well."""
+    """Keep Ray from printing a traceback for each failure, which the summary counts."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
-def search_options(command: _Command) -> _Command:
-    """The options that every search has."""
-    for option in (
-        click.option("--seed", type=int, help="Seed of the search."),
-        click.option(
-            "--storage-path",
-            type=FolderType(exists=False),
-            help="Folder that the results' own folder is made in, or its URI, such as"
-            " s3://bucket/runs.  [default: ~/raytuner_results]",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def load(folder: Folder) -> Study:
-    """The study in a folder.
-
-    Raises:
-        HistoryError: There is none.
-    """
-    import raytuner
-
-    return raytuner.load(folder)
-
-
 def conclude(study: Study) -> None:
-    """Print how a study ended, and end with the exit code that it calls for."""
+    """Print how a study ended, and end with its exit code."""
     from rich.console import Console
 
     from raytuner.study.summary import summary
@@ -82,7 +113,7 @@ def conclude(study: Study) -> None:
 
 
 def exit_as(study: Study) -> None:
-    """End with the exit code that a study calls for."""
+    """End with the exit code of a study."""
     if study.interrupted:
         raise SystemExit(INTERRUPTED)
     if study.history.best() is None:

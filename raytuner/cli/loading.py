@@ -1,4 +1,4 @@
-"""From what a person types to what a study takes."""
+"""Training functions, search spaces and whole studies from what a person types."""
 
 from __future__ import annotations
 
@@ -9,58 +9,128 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytuner.errors import SpaceError, TrainableError
+from raytuner.errors import SettingError, SpaceError, TrainableError
+from raytuner.study.parsing import kinds, meant
+from raytuner.study.settings import SETTINGS, about
+from raytuner.study.trainable import imported
 
 if TYPE_CHECKING:
     from raytuner.simulate import Workload
     from raytuner.space import Space
 
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+}
+_KEYS = {
+    "space" if name == "param_space" else name: setting
+    for name, setting in SETTINGS.items()
+    if kinds(str(setting.type))
+}
+_REQUEST = ("cpu", "gpu", "memory", "accelerator_type", "bundles")  # some keys of [resources]
+_REQUEST_NAMES = {**{name: name for name in _REQUEST}, "num_cpus": "cpu", "num_gpus": "gpu"}
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """Return the arguments of `raytuner.tune` that a study's TOML file gives.
+
+    A key has the name of the argument, but for `space`. `trainable` is the text `module:function`,
+    `param_space` a `Space`. A duration may be text such as "1h 30min".
+
+    Raises:
+        SettingError: The file is not TOML, a key is unknown or has the wrong type, or a value is
+            not valid.
+        SpaceError: The space is not a search space.
+    """
+    content = _read_toml(path, SettingError)
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if key not in _KEYS:
+            raise SettingError(f"{path}: {_unknown(key)}. Known here: {', '.join(_KEYS)}")
+        setting, where = _KEYS[key], f"{path}: {key}"
+        parse = about(setting).parse
+        types = kinds(str(setting.type))
+        if parse is not None and float in types:
+            types += (str,)
+        if not _is_one_of(value, types):
+            words = " or ".join(_WORDS[kind] for kind in types)
+            raise SettingError(f"{where} is {value!r}; it must be {words}")
+        if key == "resources":
+            for name in value:  # a setting below [resources] belongs to that table
+                if name in _KEYS and name not in content:
+                    raise SettingError(f"{path}: resources.{name}: put {name} above [resources]")
+        found[setting.name] = value if parse is None else parse(value, where)
+    return found
+
+
+def _is_one_of(value: object, types: tuple[type, ...]) -> bool:
+    if isinstance(value, bool):
+        return bool in types
+    return isinstance(value, (*types, int) if float in types else types)
+
+
+def _unknown(key: str) -> str:
+    """Say that a key is unknown, and which one was meant."""
+    if key.lower() in _REQUEST_NAMES:
+        return f"unknown key {key}; did you mean resources.{_REQUEST_NAMES[key.lower()]}?"
+    names = {**{key: key for key in _KEYS}, "param_space": "space"}
+    close = meant(key, names)
+    place = names.get(close or "", close)
+    hint = f"; did you mean {place}? It stands above the first [table]" if place else ""
+    return f"unknown key {key}{hint}"
+
+
+def _read_toml(path: Path, error: type[SettingError | SpaceError]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as raised:
+        raise error(f"{path} cannot be read as TOML: {raised}") from raised
+    except OSError as raised:
+        raise error(f"{path} cannot be read: {raised.strerror}") from raised
+
+
+def load_space(path: Path) -> Space:
+    """Return the search space that a TOML file describes, in its table `space` or in all of it.
+
+    A file with a table `space` may have `parameter_constraints` too, as a study's file.
+
+    Raises:
+        SpaceError: The file is not TOML, or describes no search space.
+    """
+    from raytuner.space import Space
+
+    content = _read_toml(path, SpaceError)
+    try:
+        space = Space.from_spec(content.get("space", content))
+        if "space" not in content:
+            return space
+        return space.constrained(content.get("parameter_constraints", []))
+    except SpaceError as error:
+        raise SpaceError(f"{path}: {error}") from error
+
 
 def load_function(name: str) -> Callable[..., Any]:
-    """The function that `module:function` names, from the current directory or what is installed.
+    """Return the function `module:function` of the current directory or of what is installed.
 
     Raises:
         TrainableError: It cannot be imported or called.
     """
-    module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name:
-        raise TrainableError(
-            f"{name!r} does not name a training function; write MODULE:FUNCTION, such as"
-            " train:train for the function train in train.py"
-        )
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     importlib.invalidate_caches()
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises
-        raise TrainableError(
-            f"cannot import the module {module_name!r} of {name!r} (looked in {here} and in what is"
-            f" installed): {type(error).__name__}: {error}"
-        ) from error
-    for part in function_name.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            defined = ", ".join(_functions_of(found)) or "none"
-            raise TrainableError(
-                f"the module {module_name!r} has no {function_name!r}; functions it has: {defined}"
-            ) from None
-    if not callable(found):
-        raise TrainableError(
-            f"{name!r} is {found!r} ({type(found).__name__}); it must be a function or a"
-            " ray.tune.Trainable class"
-        )
-    function: Callable[..., Any] = found
-    return function
+    return imported(name)
 
 
 def load_workload(name: str) -> Workload:
-    """What the function gives that `module:function` or `module:function:argument` names.
+    """Return the workload of the function `module:function` or `module:function:argument`.
 
     Raises:
-        TrainableError: It cannot be imported or called, or gives no workload.
+        TrainableError: It cannot be imported or called, or returns no workload.
     """
     from raytuner.simulate import Workload
 
@@ -73,35 +143,3 @@ def load_workload(name: str) -> Workload:
             " raytuner.simulate.Workload"
         )
     return made
-
-
-def load_space(path: Path) -> Space:
-    """The search space that a TOML file describes, in its table `space` or in all of it.
-
-    Beside a table `space`, `parameter_constraints` are taken too, as in a study's file.
-
-    Raises:
-        SpaceError: The file is no TOML, or describes no search space.
-    """
-    from raytuner.space import Space
-
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
-        raise SpaceError(f"{path} cannot be read as TOML: {error}") from error
-    spec = content.get("space", content)
-    try:
-        space = Space.from_spec(spec)
-        if "space" not in content:
-            return space
-        return space.constrained(content.get("parameter_constraints", []))
-    except SpaceError as error:
-        raise SpaceError(f"{path}: {error}") from error
-
-
-def _functions_of(module: Any) -> list[str]:
-    return sorted(
-        name
-        for name, item in vars(module).items()
-        if callable(item) and getattr(item, "__module__", None) == module.__name__
-    )

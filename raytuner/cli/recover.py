@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from raytuner.cli.common import FOLDER
+from raytuner.cli.common import FOLDER, setting_options, space_option
 from raytuner.cli.loading import load_space
 
 
@@ -18,21 +18,15 @@ from raytuner.cli.loading import load_space
     metavar="NEW",
     help="A new folder to write the record to.  [default: FOLDER; the damaged file is kept there]",
 )
-@click.option(
-    "--space",
-    "space_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TOML file of the search space, if nothing else says it any more.",
-)
-@click.option("--metric", help="Its metric, likewise.")
-@click.option("--mode", type=click.Choice(["min", "max"]), help="And whether that is to be small.")
+@space_option
+@setting_options(["metric", "mode"])
 def recover(
     folder: Path, to: Path | None, space_file: Path | None, metric: str | None, mode: str | None
 ) -> None:
     """Save what can be saved of a study whose record is damaged or gone.
 
-    What is left of the record is completed by Ray's own files beside it. Stop the study first, if
-    it runs.
+    Ray's own files complete what is left of the record. Stop a running study first. Give the search
+    space, the metric and the mode if nothing else says them any more.
     """
     from raytuner.report import text
     from raytuner.study import recover

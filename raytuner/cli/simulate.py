@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+import raytuner
+from raytuner.cli.common import given_settings, setting_options
 from raytuner.cli.loading import load_workload
 from raytuner.folders import is_uri
 
 if TYPE_CHECKING:
-    from raytuner.simulate import SearchPrediction, Workload
+    from raytuner.simulate import Workload
     from raytuner.study import Study
 
 
@@ -27,21 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--price-per-hour", type=click.FloatRange(min=0), help="Price of one worker for an hour."
 )
-@click.option("--num-samples", type=click.IntRange(min=1), help="Trials.  [default: as recorded]")
-@click.option(
-    "--time-budget-s",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds after which the study ends.",
-)
-@click.option(
-    "--max-concurrent",
-    type=click.IntRange(min=1),
-    help="Trials at a time and proposed ahead.  [default: one ahead]",
-)
-@click.option(
-    "--scheduler",
-    help="asha, promotion, freeze-thaw, ... (docs/search.md).  [default: the study's]",
-)
+@setting_options(["num_samples", "time_budget_s", "max_concurrent_trials", "scheduler"])
 @click.option(
     "--startup-s",
     type=click.FloatRange(min=0),
@@ -52,78 +40,67 @@ def simulate(
     study: str,
     workers: tuple[int, ...],
     price_per_hour: float | None,
-    num_samples: int | None,
-    time_budget_s: float | None,
-    max_concurrent: int | None,
-    scheduler: str | None,
     startup_s: float | None,
     seed: int,
+    **options: Any,
 ) -> None:
     """Predict the time, cost and utilisation of STUDY on other workers.
 
     STUDY is a study's folder: the search runs again on a virtual clock, with the curves and
     durations that were recorded; nothing is trained. Or it is MODULE:FUNCTION, or
     MODULE:FUNCTION:ARGUMENT, of a function that gives a raytuner.simulate.Workload, such as a
-    benchmark: then say how many trials, or for how long.
+    benchmark: then say how many trials, or for how long. Settings that are not given are those of
+    the study, but for one trial proposed ahead.
     """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    from raytuner.report import text
     from raytuner.simulate import Workload, predict
+    from raytuner.study.summary import table
 
+    settings = given_settings(options)
     subject = _subject(study)
     if isinstance(subject, Workload):
         metric, several = subject.metric, False
     else:
         metric, several = subject.history.metric, subject.history.goal.n_objectives > 1
-    table = Table(box=None, header_style="bold")
-    columns = ["workers", "time", "worker-hours", *(["cost"] if price_per_hour else [])]
-    for column in [*columns, "utilisation", "on the front" if several else f"best {metric}"]:
-        table.add_column(Text(text.printable(column)), justify="right")
+    rows = []
     for count in workers:
         found = predict(
             subject,
             workers=count,
             price_per_hour=price_per_hour,
-            num_samples=num_samples,
-            time_budget_s=time_budget_s,
-            max_concurrent=max_concurrent,
-            scheduler=scheduler,
             startup_s=startup_s,
             seed=seed,
+            **settings,
         )
+        if several:
+            outcome = str(len(found.pareto))
+        else:  # of a weighted sum, the best trial's first metric
+            outcome = "-" if found.best is None else f"{found.best.value:.5g}"
         cost = [f"{found.cost:,.2f}"] if price_per_hour and found.cost is not None else []
-        table.add_row(
-            str(count),
-            _duration(found.time_s),
-            f"{found.worker_hours:,.2f}",
-            *cost,
-            f"{found.utilisation:.0%}",
-            _outcome(found, several),
-        )
+        hours, used = f"{found.worker_hours:,.2f}", f"{found.utilisation:.0%}"
+        rows.append([str(count), _duration(found.time_s), hours, *cost, used, outcome])
+    columns = ["workers", "time", "worker-hours", *(["cost"] if price_per_hour else [])]
+    columns += ["utilisation", "on the front" if several else f"best {metric}"]
     console = Console()
-    console.print(table)
-    assumed = (
+    console.print(table(columns, rows, right=columns))
+    note = (
         f"a trial's start was taken to need {found.startup_s:.1f} s, and trials were judged by"
         f" {found.scheduler}."
     )
     if found.recorded_s is None:
-        console.print(assumed[0].upper() + assumed[1:], style="dim")
-        return
-    console.print(
-        f"The recorded study took {_duration(found.recorded_s)}; {assumed} In the last row"
-        f" {found.borrowed} of {found.own + found.borrowed} trials had a new configuration, and the"
-        " curve of the nearest recorded one.",
-        style="dim",
-    )
+        note = note[0].upper() + note[1:]
+    else:
+        note = (
+            f"The recorded study took {_duration(found.recorded_s)}; {note} In the last row"
+            f" {found.borrowed} of {found.own + found.borrowed} trials had a new configuration, and"
+            " the curve of the nearest recorded one."
+        )
+    console.print(note, style="dim")
 
 
 def _subject(study: str) -> Study | Workload:
-    """What a person named: a folder goes before a function."""
-    import raytuner
-
+    """Return the study or workload of a name; a folder goes before a function."""
     if is_uri(study) or Path(study).is_dir():
         return raytuner.load(study)
     if ":" not in study:
@@ -134,18 +111,8 @@ def _subject(study: str) -> Study | Workload:
     return load_workload(study)
 
 
-def _outcome(found: SearchPrediction, several: bool) -> str:
-    """What came of it: the best value, or of several objectives how many trials are on the front.
-
-    Of a weighted sum it is the best trial's first metric.
-    """
-    if several:
-        return str(len(found.pareto))
-    return "-" if found.best is None else f"{found.best.value:.5g}"
-
-
 def _duration(seconds: float) -> str:
-    """Seconds as a person reads them."""
+    """Return seconds as a person reads them."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -86,8 +86,9 @@ def read_cluster(cluster_file: Path | None = None) -> ClusterState:
         return ClusterState(nodes, types)
     if not _has_autoscaler():
         return ClusterState(nodes)
-    on_head = _ON_HEAD.expanduser()
-    return ClusterState(nodes, *(_worker_types(on_head) if on_head.is_file() else (None,)))
+    if (on_head := _ON_HEAD.expanduser()).is_file():
+        return ClusterState(nodes, *_worker_types(on_head))
+    return ClusterState(nodes, node_types=None)
 
 
 def live_nodes() -> tuple[Node, ...]:

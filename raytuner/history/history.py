@@ -64,8 +64,6 @@ class History(Table):
         >>> history.end("a", TrialState.COMPLETED)
         >>> history.best().value
         3.0
-        >>> history.snapshot().y.tolist()
-        [-3.0]
     """
 
     _file: RecordFile | UploadedRecord | None
@@ -117,11 +115,8 @@ class History(Table):
     def widen(self, space: Space) -> None:
         """Keep the record in terms of another space from now on.
 
-        Args:
-            space: A space that holds every configuration of the record.
-
         Raises:
-            ConfigError: It does not. Nothing has changed then.
+            ConfigError: A configuration does not fit the space. Nothing has changed then.
         """
         configs = [head.config for head in self.heads()]
         for config in configs:
@@ -218,7 +213,7 @@ class History(Table):
         return ranking.ranked(self, filter(self.is_full, self.trials))
 
     def pareto(self) -> tuple[Trial, ...]:
-        """Return the Pareto front (see `raytuner.history.ranking.pareto`)."""
+        """Return the Pareto front; see `raytuner.history.ranking.pareto`."""
         return ranking.pareto(self)
 
     # -- the file ---------------------------------------------------------------------------------
@@ -287,13 +282,10 @@ class History(Table):
         """Read a record into memory. It may be written to at the same time.
 
         Args:
-            path: The file, or the file behind a URI.
+            path: As for `open`, which raises the same errors.
             space: As for `open`.
             opaque: Where the space is rebuilt, put an `OpaqueValue` in place of each object that
                 JSON cannot hold.
-
-        Raises:
-            HistoryError, SpaceError: As for `open`.
         """
         rows = read_uploaded(path) if isinstance(path, RemoteFolder) else read_rows(path)
         return cls.of_rows(rows, space, source=path, opaque=opaque)

@@ -22,8 +22,8 @@ Line = tuple[str, tuple[Any, ...]]
 class Table:
     """All trials of a search, keyed by trial id: the only mutable store.
 
-    Every event is passed to `_write` before it changes the table. A subclass that keeps the events
-    in a file overrides that method.
+    Every event goes to `_write` before it changes the table. A subclass overrides that method to
+    keep the events in a file.
 
     Args:
         goal: What the search optimises.
@@ -123,11 +123,6 @@ class Table:
         """Keep the last values of numbers that are not metrics of the goal.
 
         A metric that is named in `curves` keeps its value at every t.
-
-        Args:
-            trial_id: The trial.
-            t: The resource, in units of `time_attr`.
-            metrics: The numbers by name.
 
         Raises:
             HistoryError: `t` is not a finite number, or the trial is unknown.

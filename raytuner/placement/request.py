@@ -199,7 +199,8 @@ def _of_configuration(
     if request.trainer:
         raise SettingError(
             f"{where} have a trainer; give the same for all configurations, since it bounds how"
-            " many trials run at a time, or leave it out and set max_concurrent"
+            " many trials run at a time, or leave it out and set"
+            " max_concurrent_trials"
         )
     return found if isinstance(found, PlacementGroupFactory) else request.to_ray()
 

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 import time
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import plotly.graph_objects as go
 
 from raytuner.errors import SettingError
-from raytuner.history import History
-from raytuner.report import front, progress_figures, space_figures
-from raytuner.report.events import Stay, stays
+from raytuner.history import History, Origin, Trial, TrialState
+from raytuner.report import space_figures, style, text
+from raytuner.report.events import Event, Stay, events, improvements, stays
+from raytuner.report.front import hypervolumes
 from raytuner.report.model import Surrogate, fitted, importance
-from raytuner.report.progress_figures import Over
 from raytuner.space import Column
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Over = Literal["time", "resource", "trials"]
+
 _PAIRED = 4  # of so many of the most important hyperparameters, the page shows the pairs
+_CURVE_POINTS = 40  # of a longer curve, evenly chosen ones are drawn
+_LEAST_CURVE_POINTS = 8
+_ALL_POINTS = 120_000
+_AT_RUNG = re.compile(r"at rung ([0-9.]+(?:e[+-]?[0-9]+)?)")
 
 
 class Figures:
@@ -36,12 +46,12 @@ class Figures:
     def __init__(self, history: History, now: float | None = None) -> None:
         self.history = history
         self.now = time.time() if now is None else now
+        self._minimise = history.mode == "min"
 
     @cached_property
     def surrogate(self) -> Surrogate | None:
         """The model of the record; None if the record says too little for one."""
-        history = self.history
-        return fitted(history.space, history.snapshot(), history.mode == "min")
+        return fitted(self.history.space, self.history.snapshot(), self._minimise)
 
     @cached_property
     def importances(self) -> pd.DataFrame | None:
@@ -53,13 +63,134 @@ class Figures:
         """Which trial was in which slot when."""
         return stays(self.history, self.now)
 
+    @cached_property
+    def _events(self) -> tuple[Event, ...]:
+        return events(self.history)
+
     def incumbent(self, over: Over = "time") -> go.Figure:
         """Return the best value so far over "time", "resource" or "trials".
 
         With it come each trial's last value and what the model, knowing all trials, expects of
         each incumbent in full.
         """
-        return progress_figures.incumbent(self.history, self.surrogate, over)
+        happened, history = self._events, self.history
+        if not happened:
+            return style.blank(style.NO_VALUE)
+        began = history.trials[0].proposed_at
+        unit, seconds = style.duration_unit(happened[-1].at - began)
+        axes: dict[Over, tuple[Callable[[Event], float], str]] = {
+            "time": (lambda event: (event.at - began) / seconds, f"{unit} since the start"),
+            "resource": (lambda event: event.spent, f"{history.time_attr}, all trials together"),
+            "trials": (lambda event: event.reported, "trials"),
+        }
+        x_of, title = axes[over]
+        lasts = [event for event in happened if event.last]
+        x, y = np.array([(x_of(event), event.value) for event in lasts]).T
+        figure = style.Plot([*style.points_by_state([event.trial for event in lasts], x, y)])
+        finals = [event.value for event in happened if event.final]
+        visible = finals if len(finals) > 4 else y.tolist()
+        visible += [event.value for event in self._best(final=False)[-1:]]
+        for final, name, dash in (
+            (False, "best at any resource", "dot"),
+            (True, "best final", "solid"),
+        ):
+            steps = self._best(final=final)
+            if not steps or (not final and not history.counts()[TrialState.STOPPED_EARLY]):
+                continue
+            x = np.array([x_of(event) for event in (*steps, happened[-1])])
+            steps = (*steps, steps[-1])
+            if final and self.surrogate is not None:
+                configs = [event.trial.config for event in steps]
+                mean, sd = self.surrogate.predict(history.space.encode(configs))
+                lowest = style.floor(visible)
+                figure.add_traces([*style.model_line(x, mean, sd, lowest, shape="hv")])
+            values = [event.value for event in steps]
+            figure.add_trace(style.line(x, values, name, style.BLUE, shape="hv", dash=dash))
+        return style.styled(
+            figure,
+            xaxis={"title": {"text": style.plain(title)}, "rangemode": "tozero"},
+            yaxis=style.value_axis(visible, self._minimise, history.metric),
+        )
+
+    def _best(self, *, final: bool) -> tuple[Event, ...]:
+        return improvements(self._events, self._minimise, final=final)
+
+    def curves(self) -> go.Figure:
+        """Return every learning curve, the rungs, and where and why trials ended."""
+        history = self.history
+        trials = [trial for trial in history.trials if trial.values]
+        if not trials:
+            return style.blank(style.NO_VALUE)
+        most = min(max(_ALL_POINTS // len(trials), _LEAST_CURVE_POINTS), _CURVE_POINTS)
+        figure = style.Plot()
+        for state in reversed(style.MARKS):  # COMPLETED is drawn last, over the others
+            ours = [trial for trial in trials if trial.state is state]
+            if ours:
+                figure.add_trace(_curves_of(ours, state, most))
+                t, values = np.array([trial.values[-1] for trial in ours]).T
+                (ends,) = style.points_by_state(ours, t, values)
+                ends.text = [style.plain(trial.reason or text.WORDS[state]) for trial in ours]
+                hover = "trial %{customdata}: %{y:.5g} at %{x:g}<br>%{text}<extra></extra>"
+                ends.update(hovertemplate=hover, legendgroup=state.value, showlegend=False)
+                figure.add_trace(ends)
+        best = history.best()
+        if best is not None:
+            x, y = zip(*best.values, strict=True)
+            line = style.line(x, y, f"the best, trial {best.number}", style.PINK)
+            figure.add_trace(line.update(mode="lines+markers", line_width=3))
+        for level in rungs(trials):
+            figure.add_vline(x=level, line={"dash": "dash", "width": 1, "color": style.GREY})
+        values = [v for trial in trials for v in (*(v for _, v in trial.values[::4]), trial.value)]
+        widest = max(trial.t for trial in trials)
+        return style.styled(
+            figure,
+            height=460,
+            xaxis={
+                "title": {"text": style.plain(history.time_attr)},
+                "range": [0, 1.03 * widest],
+            },
+            yaxis=style.value_axis(values, self._minimise, history.metric),
+        )
+
+    def timeline(self) -> go.Figure:
+        """Return which trial was in which slot when."""
+        if not self.stays:
+            return style.blank("No trial has run yet.")
+        trials = [t for t in self.history.trials if t.origin is not Origin.EVALUATED]
+        began = min(trial.proposed_at for trial in trials)
+        unit, seconds = style.duration_unit(max(stay.end for stay in self.stays) - began)
+        bars = {("starting", "#b8b8b8"): [(stay, stay.begin, stay.runs) for stay in self.stays]}
+        for state, mark in style.MARKS.items():
+            bars[text.WORDS[state], mark.colour] = [
+                (stay, stay.runs, stay.end) for stay in self.stays if stay.trial.state is state
+            ]
+        figure = style.Plot()
+        for (name, colour), ours in bars.items():
+            if ours:
+                figure.add_bar(
+                    base=[(start - began) / seconds for _, start, _ in ours],
+                    x=[(end - start) / seconds for _, start, end in ours],
+                    y=[stay.slot + 1 for stay, _, _ in ours],
+                    customdata=[stay.trial.number for stay, _, _ in ours],
+                    orientation="h",
+                    marker={"color": colour, "line": {"width": 0}},
+                    name=name,
+                    hovertemplate=f"trial %{{customdata}}, {name}<extra></extra>",
+                )
+        slots = max(stay.slot for stay in self.stays) + 1
+        return style.styled(
+            figure,
+            barmode="overlay",
+            height=int(110 + slots * np.clip(240 / slots + 8, 11, 22)),
+            xaxis={"title": {"text": f"{unit} since the start"}},
+            yaxis={
+                "title": {"text": "slot"},
+                "range": [slots + 0.5, 0.5],
+                "tickformat": "d",
+                "showgrid": False,
+                "zeroline": False,
+            },
+        )
 
     def pareto(self) -> go.Figure:
         """Return the trials by their first two objectives, and the Pareto front.
@@ -68,16 +199,67 @@ class Figures:
             SettingError: There is one objective.
         """
         self._require_several()
-        return front.pareto(self.history)
+        history = self.history
+        trials = [t for t in history.trials if t.values and t.state is not TrialState.FAILED]
+        if not trials:
+            return style.blank(style.NO_VALUE)
+        front = {trial.trial_id for trial in history.pareto()}
+        others, broken, best = "others", "break a constraint", "Pareto front"
+        groups: dict[str, list[Trial]] = {others: [], broken: [], best: []}
+        for trial in trials:
+            name = best if trial.trial_id in front else others
+            groups[name if history.is_feasible(trial) else broken].append(trial)
+        axes = history.goal.objectives[:2]
+        figure = style.Plot()
+        looks = ((style.GREY, "circle-open"), (style.RED, "x"), (style.BLUE, "circle"))
+        for (name, ours), (colour, symbol) in zip(groups.items(), looks, strict=True):
+            values = [history.metrics_of(trial) for trial in ours]
+            x, y = (np.array([v[axis.metric] for v in values]) for axis in axes)
+            hover = ["<br>".join(f"{style.plain(k)} {n:.5g}" for k, n in v.items()) for v in values]
+            figure.add_trace(
+                style.points(
+                    ours,
+                    x,
+                    y,
+                    marker={"color": colour, "symbol": symbol, "size": 8},
+                    name=name,
+                    showlegend=bool(ours),
+                    text=hover,
+                    hover="%{text}",
+                )
+            )
+        better = {"min": "smaller is better", "max": "larger is better"}
+        xaxis, yaxis = (
+            {"title": {"text": f"{style.plain(axis.metric)} ({better[axis.mode]})"}}
+            for axis in axes
+        )
+        return style.styled(figure, xaxis=xaxis, yaxis=yaxis)
 
     def hypervolume(self) -> go.Figure:
         """Return how the Pareto front's hypervolume grew; raises as `pareto`."""
         self._require_several()
-        return front.growth(self.history)
+        grown = hypervolumes(self.history)
+        if grown.empty:
+            return style.blank("No trial has completed yet.")
+        began = self.history.trials[0].proposed_at
+        unit, seconds = style.duration_unit(float(grown["ended_at"].iloc[-1]) - began)
+        x = (grown["ended_at"] - began) / seconds
+        return style.styled(
+            style.Plot(style.line(x, grown["hypervolume"], "hypervolume", style.BLUE, shape="hv")),
+            xaxis={"title": {"text": f"{unit} since the start"}, "rangemode": "tozero"},
+            yaxis={"title": {"text": "hypervolume"}, "rangemode": "tozero"},
+        )
 
-    def curves(self) -> go.Figure:
-        """Return every learning curve, the rungs, and where trials were stopped."""
-        return progress_figures.curves(self.history)
+    def _require_several(self) -> None:
+        objectives = self.history.goal.objectives
+        if len(objectives) == 1:
+            raise SettingError(
+                f"a Pareto front needs two objectives or more; there is {objectives[0].metric}"
+            )
+
+    def importance(self) -> go.Figure:
+        """Return how much each hyperparameter matters."""
+        return space_figures.importance_bars(self.importances)
 
     def parallel(self) -> go.Figure:
         """Return parallel coordinates of the trials."""
@@ -94,19 +276,19 @@ class Figures:
         pair = (self._column(first), self._column(second))
         return space_figures.interaction(self.history, self.surrogate, pair, what)
 
+    def _column(self, name: str) -> Column:
+        columns = {column.name: column for column in self.history.space.columns}
+        if name not in columns:
+            raise SettingError(
+                f"{name!r} is no hyperparameter that varies; there are: {', '.join(columns)}"
+            )
+        return columns[name]
+
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of the most important hyperparameters."""
         found = self.importances
         names = [c.name for c in self.history.space.columns] if found is None else list(found.index)
         return list(itertools.combinations(names[:_PAIRED], 2))
-
-    def importance(self) -> go.Figure:
-        """Return how much each hyperparameter matters."""
-        return space_figures.importance_bars(self.importances)
-
-    def timeline(self) -> go.Figure:
-        """Return which trial was in which slot when."""
-        return progress_figures.timeline(self.history, self.stays)
 
     def on_page(self) -> dict[str, go.Figure]:
         """Return every figure of the page by its id there."""
@@ -127,17 +309,29 @@ class Figures:
             made[f"pair-{i}-sd"] = self.interaction(*pair, "sd")
         return made
 
-    def _require_several(self) -> None:
-        objectives = self.history.goal.objectives
-        if len(objectives) == 1:
-            raise SettingError(
-                f"a Pareto front needs two objectives or more; there is {objectives[0].metric}"
-            )
 
-    def _column(self, name: str) -> Column:
-        columns = {column.name: column for column in self.history.space.columns}
-        if name not in columns:
-            raise SettingError(
-                f"{name!r} is no hyperparameter that varies; there are: {', '.join(columns)}"
-            )
-        return columns[name]
+def rungs(trials: Iterable[Trial]) -> list[float]:
+    """Return the rungs at which trials were stopped, as their reasons say."""
+    found = (_AT_RUNG.search(t.reason) for t in trials if t.state is TrialState.STOPPED_EARLY)
+    return sorted({float(match[1]) for match in found if match})
+
+
+def _curves_of(trials: list[Trial], state: TrialState, most: int) -> Any:
+    """The trace of all curves that ended in one state, with a gap after each."""
+    points = []
+    for trial in trials:
+        rows = np.unique(np.linspace(0, len(trial.values) - 1, most).round().astype(int))
+        points += [(*trial.values[row], trial.number) for row in rows]
+        points += [(math.nan, math.nan, trial.number)]
+    x, y, numbers = map(list, zip(*points, strict=True))
+    return style.scatter(
+        x=x,
+        y=y,
+        customdata=numbers,
+        mode="lines",
+        line={"color": style.MARKS[state].colour, "width": 1},
+        opacity=float(np.clip(12 / np.sqrt(len(trials)), 0.15, 0.8)),
+        name=f"{text.WORDS[state]} ({len(trials)})",
+        legendgroup=state.value,
+        hovertemplate="trial %{customdata}: %{y:.5g} at %{x:g}<extra></extra>",
+    )

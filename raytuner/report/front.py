@@ -1,4 +1,4 @@
-"""The Pareto front and the volume that it dominates, with their figures."""
+"""The volume that the Pareto front dominates."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 from botorch.utils.multi_objective.hypervolume import Hypervolume, infer_reference_point
 
 from raytuner.errors import SettingError
-from raytuner.history import History, Trial, TrialState, non_dominated
-from raytuner.report import style
+from raytuner.history import History, TrialState, non_dominated
 from raytuner.space.choices import is_number
 
 if TYPE_CHECKING:
@@ -63,58 +61,4 @@ def hypervolumes(history: History, reference: Mapping[str, float] | None = None)
             "ended_at": [trial.ended_at for trial in ended],
             "hypervolume": np.array(volumes, dtype=np.float64),
         }
-    )
-
-
-def pareto(history: History) -> go.Figure:
-    """Draw the trials by their first two objectives, and mark the front among them."""
-    trials = [t for t in history.trials if t.values and t.state is not TrialState.FAILED]
-    if not trials:
-        return style.blank("No trial has reported a value yet.")
-    front = {trial.trial_id for trial in history.pareto()}
-    groups: dict[str, list[Trial]] = {"others": [], "break a constraint": [], "Pareto front": []}
-    for trial in trials:
-        name = "Pareto front" if trial.trial_id in front else "others"
-        groups[name if history.is_feasible(trial) else "break a constraint"].append(trial)
-    one, two = history.goal.objectives[:2]
-    figure = style.Plot()
-    looks = ((style.GREY, "circle-open"), (style.RED, "x"), (style.BLUE, "circle"))
-    for (name, ours), (colour, symbol) in zip(groups.items(), looks, strict=True):
-        values = [history.metrics_of(trial) for trial in ours]
-        figure.add_trace(
-            style.points(
-                ours,
-                np.array([v[one.metric] for v in values]),
-                np.array([v[two.metric] for v in values]),
-                marker={"color": colour, "symbol": symbol, "size": 8},
-                name=name,
-                showlegend=bool(ours),
-                text=[
-                    "<br>".join(f"{style.plain(k)} {x:.5g}" for k, x in v.items()) for v in values
-                ],
-                hover="%{text}",
-            )
-        )
-    return style.styled(
-        figure, xaxis=_axis(one.metric, one.mode), yaxis=_axis(two.metric, two.mode)
-    )
-
-
-def _axis(metric: str, mode: str) -> dict[str, object]:
-    better = "smaller" if mode == "min" else "larger"
-    return {"title": {"text": f"{style.plain(metric)} ({better} is better)"}}
-
-
-def growth(history: History) -> go.Figure:
-    """Draw the dominated hypervolume after each trial that completed."""
-    grown = hypervolumes(history)
-    if grown.empty:
-        return style.blank("No trial has completed yet.")
-    began = history.trials[0].proposed_at
-    unit, seconds = style.duration_unit(float(grown["ended_at"].iloc[-1]) - began)
-    x = (grown["ended_at"] - began) / seconds
-    return style.styled(
-        style.Plot(style.line(x, grown["hypervolume"], "hypervolume", style.BLUE, shape="hv")),
-        xaxis={"title": {"text": f"{unit} since the start"}, "rangemode": "tozero"},
-        yaxis={"title": {"text": "hypervolume"}, "rangemode": "tozero"},
     )

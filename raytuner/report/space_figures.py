@@ -16,6 +16,7 @@ from raytuner.history.snapshot import FloatArray
 from raytuner.report import style
 from raytuner.report.model import Surrogate
 from raytuner.space import Column
+from raytuner.space.choices import is_number
 from raytuner.space.numeric import Float, Integer
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _FEW_LEVELS = 60
 _LINE_POINTS = 81
 _GRID_POINTS = 31  # of each hyperparameter of an interaction
 _LABEL = 18  # signs
-_NO_VALUE = "No trial has reported a value yet."
 _NO_MODEL = "Too few values for a model yet."
 
 
@@ -44,7 +44,7 @@ class Axis:
         if n is None or (n > _FEW_LEVELS and not is_category):
             return None
         values = domain.from_units(domain.level_units())
-        if not is_category and all(type(value) in (int, float) for value in values):
+        if not is_category and all(map(is_number, values)):
             return None
         return [style.plain(value, 16) for value in values]
 
@@ -118,16 +118,15 @@ def _ranked(history: History) -> list[Trial]:
 def _sample(history: History) -> list[Trial]:
     """At most `_SHOWN` trials: the best, and an even share of the others."""
     trials, half = _ranked(history), _SHOWN // 2
-    others = trials[half:]
-    step = max(len(others) / half, 1.0)
-    return trials[:half] + [others[int(i)] for i in np.arange(0, len(others), step)]
+    step = math.ceil((len(trials) - half) / half)
+    return trials[:half] + trials[half :: max(step, 1)]
 
 
 def parallel(history: History) -> go.Figure:
     """Draw parallel coordinates of all trials that have a value, coloured by rank."""
     trials = _ranked(history)
     if not trials:
-        return style.blank(_NO_VALUE)
+        return style.blank(style.NO_VALUE)
     points = history.space.encode([trial.config for trial in trials])
     dimensions = [
         Axis(column).dimension(points[:, j]) for j, column in enumerate(history.space.columns)
@@ -164,7 +163,7 @@ def slice_of(history: History, surrogate: Surrogate | None, column: Column) -> g
     """Draw the metric against one hyperparameter: trials, and the model through the best trial."""
     trials, best = _sample(history), history.best()
     if not trials:
-        return style.blank(_NO_VALUE)
+        return style.blank(style.NO_VALUE)
     axis, j = Axis(column), history.space.columns.index(column)
     at = axis.positions(history.space.encode([trial.config for trial in trials])[:, j])
     if axis.names is not None:  # points of one level lie side by side

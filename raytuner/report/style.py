@@ -39,6 +39,7 @@ MARKS = {
     TrialState.REMOVED: Mark(PINK, "cross"),
 }
 SCALE = "Viridis"
+NO_VALUE = "No trial has reported a value yet."
 MANY = 1000
 """Traces with more points than this are drawn by WebGL."""
 

@@ -156,6 +156,6 @@ def proposals(history: History) -> str | None:
     if share < _MANY:
         return said
     return (
-        f"{said}. The trials were too fast for the model: with a lower max_concurrent, or with"
-        " BoTorchSearch(background=False), each gets a proposal of its own"
+        f"{said}. The trials were too fast for the model: with a lower max_concurrent_trials, or"
+        " with BoTorchSearch(background=False), each gets a proposal of its own"
     )

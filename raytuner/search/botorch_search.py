@@ -41,9 +41,8 @@ class BoTorchSearch(RecordingSearcher):
     one.
 
     A process next to the trials fits the model and computes proposals, so that Ray's loop never
-    waits for it. A free slot waits only where that costs little, such as a tenth of a trial
-    (`raytuner.search.background`). The searcher asks for as many trials as the cluster has slots,
-    and a few more (`raytuner.controller.handle`).
+    waits for it (`raytuner.search.background`). The searcher asks for as many trials as the cluster
+    has slots, and a few more (`raytuner.controller.handle`).
 
     With several objectives (a list of metrics and one of modes), each proposal weighs them anew,
     and the result is a Pareto front (`history.pareto()`). With `weights`, their weighted sum is the
@@ -196,7 +195,7 @@ class BoTorchSearch(RecordingSearcher):
             an error); True otherwise.
 
         Raises:
-            SpaceError, ConfigError, MetricError: As for the constructor.
+            RaytunerError: As for the constructor.
         """
         if self._settings.space is not None and has_domains(config):
             return False
@@ -238,11 +237,7 @@ class BoTorchSearch(RecordingSearcher):
         self._inspect(space.template)
 
     def search_within(self, space: Space) -> None:
-        """Propose configurations of `space` only, and learn from the trials that lie in it.
-
-        Args:
-            space: A space that lies within the record's.
-        """
+        """Propose from `space` only, which lies within the record's, and learn from its trials."""
         self._change(replace(self._settings, within=space))
 
     def try_again(self, configs: Sequence[Config]) -> None:
@@ -254,13 +249,9 @@ class BoTorchSearch(RecordingSearcher):
         self._place.asked = record_place(path)
 
     def think_in(self, start: StartProcess | None) -> None:
-        """Compute proposals elsewhere than the constructor said; before the first suggestion.
-
-        Args:
-            start: Starts the process to compute them in. None: inside `suggest`.
-        """
-        changed = replace(self._settings, background=start is not None, start_process=start)
-        self._change(changed)
+        """Compute proposals in the process that `start` starts; None: inside `suggest`."""
+        background = start is not None
+        self._change(replace(self._settings, background=background, start_process=start))
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Bound the number of trials that run at the same time (from a ConcurrencyLimiter).

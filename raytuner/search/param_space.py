@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from raytuner.history import History
 from raytuner.search.tune_space import is_grid_search
 from raytuner.space import Config
 from raytuner.space.lookalikes import advice_on, lookalikes
-from raytuner.space.template import OPTION, Path, path_name
+from raytuner.space.template import OPTION, path_name, walk
 
 GRIDS = "grid_search"
 """Under this key the record has the names of hyperparameters with ``tune.grid_search``."""
@@ -31,21 +31,8 @@ def warn_of_constants(param_space: Any) -> bool:
 
 def grids(param_space: Any) -> list[str]:
     """Return the names of hyperparameters with ``tune.grid_search``."""
-    names = [path_name(path) for path in _grids(param_space, ())]
+    names = [path_name(path) for path, node in walk(param_space) if is_grid_search(node)]
     return [*names, *(f"{name}/{OPTION}" for name in names)]  # of grids whose values hold domains
-
-
-def _grids(node: Any, path: Path) -> Iterator[Path]:
-    if hasattr(node, "node"):  # a condition's
-        yield from _grids(node.node, path)
-    elif is_grid_search(node):
-        yield path
-    elif isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _grids(value, (*path, key))
-    elif isinstance(node, list | tuple):
-        for place, item in enumerate(node):
-            yield from _grids(item, (*path, place))
 
 
 def warn_of_too_few(history: History, names: Sequence[str], num_samples: object) -> None:

@@ -56,7 +56,7 @@ class Recorded(BoTorchSearch):
         if isinstance(getattr(searcher, "searcher", None), BoTorchSearch):
             raise SettingError(
                 f"searcher is a {name} of a BoTorchSearch; give the BoTorchSearch itself, and the"
-                " bound as max_concurrent"
+                " bound as max_concurrent_trials"
             )
         super().__init__(strategy="random", background=False, time_attr=time_attr, max_t=max_t)
         self._theirs = self._proposals = _Theirs(searcher)

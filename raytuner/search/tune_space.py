@@ -34,7 +34,7 @@ from raytuner.space import fidelity as space_fidelity
 from raytuner.space import when as space_when
 from raytuner.space.choices import is_number
 from raytuner.space.domains import is_monotone
-from raytuner.space.template import like, path_name
+from raytuner.space.template import Marked, like, path_name
 
 # Inside a Tuner, Ray replaces each `sample_from` by the tuple (this token, a hash) before a
 # searcher sees the space. Private to Ray (ray/tune/impl/placeholder.py); a test watches it.
@@ -90,7 +90,7 @@ def template_from_tune(param_space: Mapping[str, Any]) -> dict[str, Any]:
     return template
 
 
-class _Disguised(sample.Domain):
+class _Disguised(sample.Domain, Marked):
     """Part of a `param_space` that only raytuner knows, in the guise of a domain.
 
     On the way to a searcher Ray replaces every object that it does not know by a token, and what is

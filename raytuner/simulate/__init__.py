@@ -16,7 +16,7 @@ resource would take. Nothing is trained, and no Ray cluster is started::
         objective, {"x": tune.uniform(0, 1)}, metric="loss", mode="min", num_samples=500,
         searcher=BoTorchSearch(seed=0), scheduler=ASHAScheduler(max_t=27),
         cluster=Cluster(workers=64, startup_s=2.0, losses=[NodeLoss(3600, range(8))]),
-        max_failures=1, max_concurrent=64, settings=Settings(charge="inline"), seed=0,
+        max_failures=1, max_concurrent_trials=64, settings=Settings(charge="inline"), seed=0,
     )
     simulation.incumbent(), simulation.utilisation(), simulation.resource_spent, simulation.counts
 

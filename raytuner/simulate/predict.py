@@ -73,7 +73,7 @@ def predict(
     scheduler: TrialScheduler | str | None = None,
     num_samples: int | None = None,
     time_budget_s: float | None = None,
-    max_concurrent: int | None = None,
+    max_concurrent_trials: int | None = None,
     startup_s: float | None = None,
     settings: Settings | None = None,
     seed: int | None = 0,
@@ -96,7 +96,7 @@ def predict(
             stopped trials in a record that `raytuner.tune` did not make.
         num_samples: Trials; None: as many as were recorded, or as the time budget allows.
         time_budget_s: Seconds after which the search ends; None: never.
-        max_concurrent: Trials at a time and proposed ahead; None: Ray's way, one ahead.
+        max_concurrent_trials: Trials at a time and proposed ahead; None: Ray's way, one ahead.
         startup_s: Seconds of a trial's start; None: as estimated from the record, or 2.
         settings: None: the searcher's own seconds are charged inline.
         seed: Seed of the default searcher and scheduler.
@@ -156,7 +156,7 @@ def predict(
         cluster=Cluster(workers=workers, startup_s=startup_s),
         time_budget_s=time_budget_s,
         max_t=max_t,
-        max_concurrent=max_concurrent,
+        max_concurrent_trials=max_concurrent_trials,
         settings=settings or Settings(charge="inline", strict_metrics=False),
         seed=seed,
     )

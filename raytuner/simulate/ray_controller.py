@@ -1,7 +1,8 @@
 """Ray's own `TuneController` on the virtual clock.
 
-This is the only module that uses names that Ray does not promise to keep. A comment says why at
-each of them, and `tests/simulate/test_ray_controller.py` fails when Ray changes it.
+This is the only module of the simulator that uses names that Ray does not promise to keep. A
+comment says why at each of them, and `tests/simulate/test_ray_controller.py` fails when Ray changes
+it.
 """
 
 from __future__ import annotations

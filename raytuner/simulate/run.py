@@ -36,7 +36,7 @@ def simulate(
     stop: Mapping[str, Any] | Stopper | Callable[[str, dict[str, Any]], bool] | None = None,
     max_t: float | None = None,
     max_failures: int = 0,
-    max_concurrent: int | None = None,
+    max_concurrent_trials: int | None = None,
     settings: Settings | None = None,
     seed: int | None = None,
 ) -> Simulation:
@@ -66,7 +66,7 @@ def simulate(
             searcher is a `raytuner.BoTorchSearch`, its record says how a trial ended.
         max_failures: How often a trial is retried; -1: always. As in `tune.FailureConfig`: a trial
             lost with its node counts as failed.
-        max_concurrent: `max_concurrent_trials` of `tune.TuneConfig`.
+        max_concurrent_trials: `max_concurrent_trials` of `tune.TuneConfig`.
         settings: How checkpoints are saved, and what the searcher's own time costs.
         seed: Seed of start-up times, of failures, and of the default searcher. A searcher has its
             own.
@@ -110,7 +110,7 @@ def simulate(
         stop if isinstance(stop, Stopper) else FunctionStopper(stop) if callable(stop) else None
     )
     scheduler = scheduler or FIFOScheduler()  # type: ignore[no-untyped-call]
-    search_alg = _search_algorithm(searcher, max_concurrent, seed)
+    search_alg = _search_algorithm(searcher, max_concurrent_trials, seed)
     prepare(
         search_alg,
         scheduler,
@@ -160,18 +160,18 @@ def simulate(
 
 
 def _search_algorithm(
-    searcher: Searcher | SearchAlgorithm | None, max_concurrent: int | None, seed: int | None
+    searcher: Searcher | SearchAlgorithm | None, max_concurrent_trials: int | None, seed: int | None
 ) -> SearchAlgorithm:
     """Return what the Tuner makes of a searcher."""
-    if max_concurrent is not None:
-        check_at_least("max_concurrent", max_concurrent, 1)
+    if max_concurrent_trials is not None:
+        check_at_least("max_concurrent_trials", max_concurrent_trials, 1)
         if isinstance(searcher, ConcurrencyLimiter | BasicVariantGenerator):
             raise SettingError(
-                f"max_concurrent is {max_concurrent}, and the searcher is a"
+                f"max_concurrent_trials is {max_concurrent_trials}, and the searcher is a"
                 f" {type(searcher).__name__}, which has a limit of its own: give it there"
             )
     if searcher is None:
-        return BasicVariantGenerator(max_concurrent=max_concurrent or 0, random_state=seed)
+        return BasicVariantGenerator(max_concurrent=max_concurrent_trials or 0, random_state=seed)
     if isinstance(searcher, BasicVariantGenerator):
         return searcher
     if not isinstance(searcher, Searcher):
@@ -179,8 +179,8 @@ def _search_algorithm(
             f"searcher is {searcher!r} ({type(searcher).__name__}); it must be a ray.tune.search"
             " Searcher or a BasicVariantGenerator"
         )
-    if max_concurrent is not None:
-        searcher = ConcurrencyLimiter(searcher, max_concurrent=max_concurrent)
+    if max_concurrent_trials is not None:
+        searcher = ConcurrencyLimiter(searcher, max_concurrent=max_concurrent_trials)
     return SearchGenerator(searcher)
 
 

@@ -41,22 +41,15 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Div: operator.truediv,
     ast.Pow: math.pow,  # of floats: 9 ** 9 ** 9 is an overflow, not hours of computing
 }
-_FUNCTIONS: dict[str, Callable[..., float]] = {"min": min, "max": max, "abs": abs}
-
-
-def _close(a: Any, b: Any) -> bool:
-    both_numbers = isinstance(a, float) and isinstance(b, float)
-    return math.isclose(a, b) if both_numbers else bool(a == b)
-
-
-_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
-    ast.Lt: lambda a, b: a < b and not _close(a, b),
-    ast.LtE: lambda a, b: a <= b or _close(a, b),
-    ast.Gt: lambda a, b: a > b and not _close(a, b),
-    ast.GtE: lambda a, b: a >= b or _close(a, b),
-    ast.Eq: _close,
-    ast.NotEq: lambda a, b: not _close(a, b),
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
 }
+_FUNCTIONS: dict[str, Callable[..., float]] = {"min": min, "max": max, "abs": abs}
 
 
 @dataclass(frozen=True)
@@ -262,8 +255,14 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
         case ast.Compare(left=left, ops=ops, comparators=comparators):
             sides = [_value(side, values) for side in (left, *comparators)]
             pairs = zip(ops, pairwise(sides), strict=True)
-            return all(_COMPARISONS[type(op)](a, b) for op, (a, b) in pairs)
+            return all(_compare(op, *pair) for op, pair in pairs)
     raise AssertionError(f"unchecked: {ast.dump(node)}")
+
+
+def _compare(op: ast.cmpop, a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float) and math.isclose(a, b):
+        a = b
+    return bool(_COMPARISONS[type(op)](a, b))
 
 
 def _plain(value: Any) -> Any:

@@ -125,7 +125,7 @@ class Cube(ABC):
             raise ConfigError(f"received coordinates of shape {X.shape}, expected (n, {self.dim})")
         if np.isnan(X).any():
             raise ConfigError("received coordinates that are NaN, expected numbers in [0, 1]")
-        X = np.clip(X, 0, 1)
+        X = X.clip(0, 1)
         for j in columns:
             X[:, j] = self.columns[j].domain.snap(X[:, j])
         return X

@@ -33,21 +33,23 @@ LISTABLE_LEVELS = 1_000_000
 
 
 class Domain(ABC):
-    """The values of one hyperparameter and their law; immutable, checked when made."""
+    """The values of one hyperparameter and their law; immutable, checked when made.
 
+    Attributes:
+        kind: Either "continuous", "discrete" (ordered levels) or "categorical" (levels, no order).
+        n_levels: Number of different values; None if it is infinite.
+    """
+
+    kind: Kind
+    n_levels: int | None
     # Whether a continuous draw is rounded to the nearest level, so that the two ends own half as
     # much as the others. Otherwise it is rounded down.
     _rounded: ClassVar[bool] = False
 
-    @property
-    @abstractmethod
-    def kind(self) -> Kind:
-        """Either "continuous", "discrete" (ordered levels) or "categorical" (levels, no order)."""
-
-    @property
-    @abstractmethod
-    def n_levels(self) -> int | None:
-        """Number of different values; None if it is infinite."""
+    def _set(self, **values: Any) -> None:
+        """Set attributes; the dataclasses are frozen."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @abstractmethod
     def describe(self) -> str:
@@ -81,24 +83,24 @@ class Domain(ABC):
         """Return the unit coordinates of positions."""
         n = self.n_levels
         if self.kind == "continuous":
-            return np.clip(self._cdf(position), 0, 1)
+            return self._cdf(position).clip(0, 1)
         if n == 1:
             return np.full_like(position, 0.5)
         low, high = position - self._rounded / 2, position + 1 - self._rounded / 2
         if n is not None:
             end = n - self._rounded
-            low, high = np.clip(low, 0, end), np.clip(high, 0, end)
+            low, high = low.clip(0, end), high.clip(0, end)
         return (self._cdf(low) + self._cdf(high)) / 2
 
     def _position(self, u: Vector) -> Vector:
         """Return the positions that coordinates decode to; those outside [0, 1] are moved to it."""
-        n, u = self.n_levels, np.clip(u, 0, 1)
+        n, u = self.n_levels, u.clip(0, 1)
         if n == 1:
             return np.zeros_like(u)
         position = self._quantile(u)
         if self.kind != "continuous":
             position = np.floor(position + self._rounded / 2)
-        return position if n is None else np.clip(position, 0, n - 1)
+        return position if n is None else position.clip(0, n - 1)
 
     def contains(self, value: Any) -> bool:
         """Whether a value has the right type, lies within the bounds and on the step.
@@ -146,7 +148,7 @@ class Domain(ABC):
         [0.125, 0.375, 0.875]
         """
         u = np.asarray(u, dtype=np.float64)
-        return np.clip(u, 0, 1) if self.kind == "continuous" else self._unit(self._position(u))
+        return u.clip(0, 1) if self.kind == "continuous" else self._unit(self._position(u))
 
     def neighbours(self, u: float) -> Vector:
         """Return the coordinates of the levels next to the one at `u`, ascending.
@@ -205,8 +207,7 @@ class Listed(Domain):
         if isinstance(received, str | bytes | Mapping) or not isinstance(received, Iterable):
             raise SpaceError(f"{where} must be a list of objects, received {received!r}")
         objects = tuple(received)
-        for attribute in (name, "objects"):
-            object.__setattr__(self, attribute, objects)  # the dataclass is frozen
+        self._set(objects=objects, n_levels=len(objects), **{name: objects})
         if not objects:
             raise SpaceError(f"{where} must hold at least one object, received {received!r}")
         try:
@@ -226,11 +227,6 @@ class Listed(Domain):
     @cached_property
     def _index(self) -> ChoiceIndex:
         return ChoiceIndex(self.objects)
-
-    @property
-    def n_levels(self) -> int:
-        """Number of listed objects."""
-        return len(self.objects)
 
     def __repr__(self) -> str:
         name = "choices" if isinstance(self, Categorical) else "values"
@@ -297,7 +293,7 @@ class Categorical(Listed):
     """
 
     choices: Sequence[Any]
-    kind: ClassVar[Kind] = "categorical"
+    kind = "categorical"
 
     def __post_init__(self) -> None:
         self._check("choices")
@@ -320,7 +316,7 @@ class Ordinal(Listed):
     """
 
     values: Sequence[Any]
-    kind: ClassVar[Kind] = "discrete"
+    kind = "discrete"
 
     def __post_init__(self) -> None:
         self._check("values")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
 from raytuner.space.choices import is_number, is_primitive, shown, unwrap
 from raytuner.space.domains import Domain
-from raytuner.space.template import Fidelity, Options, Path, path_name
+from raytuner.space.template import Fidelity, Options, path_name, walk
 
 # Longer lists are data.
 _LONGEST = 50
@@ -35,8 +35,11 @@ def lookalikes(template: Any) -> dict[str, str]:
     >>> lookalikes({"lr": Float(0, 1), "batch": [16, 32], "net": {"act": "relu"}})
     {'batch': '[16, 32]; to search it, write tune.randint(16, 33) or tune.choice([16, 32])'}
     """
+    parts = walk(template, (), lambda node: node is template or _is_open(node))
     return {
-        path_name(path): f"{_shown(node)}; {advice}" for path, node, advice in _found(template, ())
+        path_name(path): f"{_shown(node)}; {advice}"
+        for path, node in parts
+        if path and (advice := _advice(node)) is not None
     }
 
 
@@ -50,22 +53,11 @@ def advice_on(found: Mapping[str, str]) -> str:
     )
 
 
-def _found(node: Any, path: Path) -> Iterator[tuple[Path, Any, str]]:
+def _is_open(node: Any) -> bool:
+    """Whether constants within a part may look like hyperparameters."""
     is_grid = isinstance(node, Mapping) and list(node) == ["grid_search"]
-    if is_grid or isinstance(node, Domain | Fidelity | Options):
-        return
-    if hasattr(node, "node"):  # a condition's
-        yield from _found(node.node, path)
-        return
-    advice = _advice(node)
-    if advice is not None and path:
-        yield path, node, advice
-    elif isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _found(value, (*path, key))
-    elif isinstance(node, list | tuple):
-        for place, item in enumerate(node):
-            yield from _found(item, (*path, place))
+    closed = is_grid or isinstance(node, Domain | Fidelity | Options)
+    return not closed and _advice(node) is None
 
 
 def _advice(node: Any) -> str | None:

@@ -15,7 +15,7 @@ import scipy  # scipy.special is loaded on first use: that takes as long as nump
 
 from raytuner.errors import SpaceError
 from raytuner.space.choices import is_number
-from raytuner.space.domains import Domain, Kind, Vector
+from raytuner.space.domains import Domain, Vector
 
 _REL_TOL = 1e-9  # within which a float counts as a multiple of the step
 _INT64 = 2**63
@@ -50,16 +50,11 @@ class _Number(Domain):
 
     step: Any
 
-    @property
-    def kind(self) -> Kind:
-        """Either "continuous" or "discrete"; a range of one value is discrete."""
-        return "continuous" if self.step is None and self.n_levels is None else "discrete"
-
     def _convert(self, to: Callable[[str, Any], Any], *names: str) -> None:
         """Convert fields to plain numbers by `to(where, value)`, and check the step."""
         for name in names if self.step is None else (*names, "step"):
             plain = to(f"{type(self).__name__}: {name}", getattr(self, name))
-            object.__setattr__(self, name, plain)  # the dataclass is frozen
+            self._set(**{name: plain})
         above = self.step is None or self.step > 0
         self._require(above, f"step must be above 0, received {self.step!r}")
 
@@ -98,19 +93,25 @@ class _Range(_Number):
     low: Any
     high: Any
     log: Any
+    _first: int
     _noun: ClassVar[str]
 
     def describe(self) -> str:
         """See `Domain.describe`."""
         return f"{self._noun} from {self.low} to {self.high}{self._of_step()}"
 
-    def _check(self) -> None:
+    def _check_bounds(self) -> None:
         is_bool = isinstance(self.log, bool)
         self._require(is_bool, f"log must be True or False, received {self.log!r}")
         self._require(self.low <= self.high, "low must not be above high")
         positive = not self.log or self.low > 0
         self._require(positive, f"with log, low must be above 0, received {self.low!r}")
-        step, (first, last) = self.step or 1, self._multiples or (0, 0)
+        finite = math.isfinite(self.high - self.low)
+        self._require(finite, "high - low overflows; give a narrower range")
+
+    def _set_levels(self, first: int, last: int) -> None:
+        """Set the levels: the step, 1 for None, times the numbers from `first` to `last`."""
+        step = self.step or 1
         self._require(
             first <= last,
             f"no multiple of step={step} lies between low and high; the nearest are {last * step}"
@@ -121,32 +122,7 @@ class _Range(_Number):
             f"{last - first + 1:,} values are more than a search can tell apart (2**53, the whole"
             " numbers that a float holds exactly); give a narrower range or a larger step",
         )
-
-    @cached_property
-    def _multiples(self) -> tuple[int, int] | None:
-        """The first and the last level in steps; None if the range is continuous."""
-        if isinstance(self, Integer):
-            step = self.step or 1
-            return -(-self.low // step), self.high // step
-        if self.step is None:  # two neighbouring floats may share their logarithm
-            scale: Callable[[float], float] = math.log if self.log else float
-            return (0, 0) if scale(self.low) == scale(self.high) else None
-        # With Tune's tolerance of rel 1e-9, 0.3 counts as a multiple of 0.1.
-        low, high = self.low / self.step, self.high / self.step
-        first, last = round(low), round(high)
-        return (
-            first if math.isclose(low, first) else math.ceil(low),
-            last if math.isclose(high, last) else math.floor(high),
-        )
-
-    @property
-    def _first(self) -> int:
-        return 0 if self._multiples is None else self._multiples[0]
-
-    @property
-    def n_levels(self) -> int | None:
-        """See `Domain.n_levels`."""
-        return None if self._multiples is None else self._multiples[1] - self._multiples[0] + 1
+        self._set(kind="discrete", n_levels=last - first + 1, _first=first)
 
     def _cdf(self, position: Vector) -> Vector:
         if self.n_levels is None:
@@ -164,7 +140,7 @@ class _Range(_Number):
             values = np.exp(scaled) if self.log else scaled
             # Rounding must neither miss the bounds nor pass them.
             values = np.where(u == 0, self.low, np.where(u == 1, self.high, values))
-            return np.clip(values, self.low, self.high)
+            return values.clip(self.low, self.high)
         length = self.n_levels - self._rounded
         if self.log:
             return self._first * np.expm1(u * math.log1p(length / self._first))
@@ -207,11 +183,20 @@ class Float(_Range):
 
     def __post_init__(self) -> None:
         self._convert(_real, "low", "high")
-        self._require(
-            math.isfinite(self.high - self.low), "high - low overflows; give a narrower range"
-        )
+        self._check_bounds()
         self._require_digits(max(abs(self.low), abs(self.high)))
-        self._check()
+        if self.step is not None:
+            # With Tune's tolerance of rel 1e-9, 0.3 counts as a multiple of 0.1.
+            low, high = self.low / self.step, self.high / self.step
+            first, last = round(low), round(high)
+            self._set_levels(
+                first if math.isclose(low, first) else math.ceil(low),
+                last if math.isclose(high, last) else math.floor(high),
+            )
+        elif self._scaled_bounds[0] == self._scaled_bounds[1]:  # of two floats nearby, perhaps
+            self._set_levels(0, 0)
+        else:
+            self._set(kind="continuous", n_levels=None)
 
     def _find(self, value: Any) -> float | None:
         if not _is_finite(value):
@@ -223,8 +208,8 @@ class Float(_Range):
                 k - self._first if k is not None and 0 <= k - self._first < self.n_levels else None
             )
         ends = (self.low, self.high)
-        near = any(math.isclose(value, end) for end in ends)
-        if not near and not self.low <= value <= self.high:
+        inside = self.low <= value <= self.high
+        if not inside and not any(math.isclose(value, end) for end in ends):
             return None
         return value if self.n_levels is None else 0
 
@@ -266,7 +251,9 @@ class Integer(_Range):
 
     def __post_init__(self) -> None:
         self._convert(_whole, "low", "high")
-        self._check()
+        self._check_bounds()
+        step = self.step or 1
+        self._set_levels(-(-self.low // step), self.high // step)
 
     def _find(self, value: Any) -> float | None:
         if not _is_finite(value) or int(value) != value or not self.low <= value <= self.high:
@@ -310,11 +297,7 @@ class Normal(_Number):
         reach = abs(self.mean) + 10 * self.sd
         self._require(math.isfinite(reach), "mean and sd overflow; give smaller ones")
         self._require_digits(reach)
-
-    @property
-    def n_levels(self) -> None:
-        """None, with a step too: there is no end to the values."""
-        return None
+        self._set(kind="continuous" if self.step is None else "discrete", n_levels=None)
 
     def describe(self) -> str:
         """See `Domain.describe`."""
@@ -332,5 +315,5 @@ class Normal(_Number):
         return np.asarray(scipy.special.ndtr((position * (self.step or 1) - self.mean) / self.sd))
 
     def _quantile(self, u: Vector) -> Vector:
-        z = scipy.special.ndtri(np.clip(u, _TAIL, 1 - _TAIL))
+        z = scipy.special.ndtri(u.clip(_TAIL, 1 - _TAIL))
         return np.asarray((self.mean + self.sd * z) / (self.step or 1))

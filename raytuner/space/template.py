@@ -34,8 +34,17 @@ def path_name(path: Path) -> str:
     return "/".join(map(str, path))
 
 
+class Marked:
+    """A part of a template, the `node`, that is a fidelity or under conditions.
+
+    `When` and `Fidelity`, and the forms of them that pass through Ray's Tuner.
+    """
+
+    node: Any
+
+
 @dataclass(frozen=True)
-class When:
+class When(Marked):
     """A part of a search space under conditions; see `when`.
 
     Attributes:
@@ -92,7 +101,7 @@ def when(node: Any, /, **conditions: Any) -> When:
 
 
 @dataclass(frozen=True)
-class Fidelity:
+class Fidelity(Marked):
     """A domain, the `node`, that is a fidelity, from cheap to expensive; see `fidelity`."""
 
     node: Any
@@ -161,23 +170,31 @@ def like(node: Any, items: Any) -> Any:
     return type(node)(*items) if hasattr(node, "_fields") else tuple(items)
 
 
-def walk(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield the paths and parts of a template in order, each before the parts that it holds."""
+def walk(
+    node: Any, path: Path = (), enter: Callable[[Any], bool] = lambda node: True
+) -> Iterator[tuple[Path, Any]]:
+    """Yield the paths and parts of a template in order, each before the parts that it holds.
+
+    The parts of a node are left out unless `enter(node)`.
+    """
     yield path, node
-    if isinstance(node, When | Fidelity):
-        yield from walk(node.node, path)
+    if not enter(node):
+        return
+    if isinstance(node, Marked):
+        yield from walk(node.node, path, enter)
     elif isinstance(node, Mapping):
         for key, value in node.items():
-            yield from walk(value, (*path, key))
+            yield from walk(value, (*path, key), enter)
     elif isinstance(node, list | tuple):
         for i, item in enumerate(node):
-            yield from walk(item, (*path, i))
+            yield from walk(item, (*path, i), enter)
 
 
 def rebuilt(node: Any, leaf: Callable[[Any, Path], Any], path: Path = ()) -> Any:
     """Return a copy of a template in which `leaf(node, path)` replaces each leaf and fidelity."""
-    if isinstance(node, When):
-        return When(rebuilt(node.node, leaf, path), node.conditions)
+    if isinstance(node, Marked) and not isinstance(node, Fidelity):
+        inner = rebuilt(node.node, leaf, path)
+        return When(inner, node.conditions) if isinstance(node, When) else inner
     if isinstance(node, Mapping):
         return like(node, {key: rebuilt(v, leaf, (*path, key)) for key, v in node.items()})
     if isinstance(node, list | tuple):
@@ -228,7 +245,7 @@ def _with_order(domain: Any, name: str) -> Domain:
 
 def is_leaf(node: Any) -> bool:
     """Whether a part of a template is a domain or a constant, not a container or a mark."""
-    return not isinstance(node, When | Fidelity | Mapping | list | tuple)
+    return not isinstance(node, Marked | Mapping | list | tuple)
 
 
 def varies(leaf: Any) -> bool:
@@ -241,7 +258,7 @@ def filled(node: Any, values: Iterator[Any], absent: Collection[Path], path: Pat
 
     The parts at the paths in `absent` are left out; they use up their values all the same.
     """
-    if isinstance(node, When | Fidelity):
+    if isinstance(node, Marked):
         return filled(node.node, values, absent, path)
     if isinstance(node, Mapping):
         items = {key: filled(v, values, absent, (*path, key)) for key, v in node.items()}
@@ -316,7 +333,7 @@ def _gap(node: Any, value: Any) -> int:
     A constant of the same type counts as missing: a configuration has a copy of it, and not every
     object equals its copy.
     """
-    if isinstance(node, When | Fidelity):
+    if isinstance(node, Marked):
         return _gap(node.node, value)
     if isinstance(node, Domain):
         return _WHOLE if node.contains(value) else _OTHER

@@ -1,4 +1,4 @@
-"""The one call: compose searcher, scheduler and Ray's Tuner; run, load and resume a study."""
+"""Whole studies: run, load, resume, extend and confirm them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raytuner.study.folds import cross_validate as cross_validate
+    from raytuner.study.cross_validation import cross_validate as cross_validate
     from raytuner.study.recovery import Recovered as Recovered
     from raytuner.study.recovery import recover as recover
     from raytuner.study.study import Study as Study
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "Recovered": "raytuner.study.recovery",
     "Study": "raytuner.study.study",
-    "cross_validate": "raytuner.study.folds",
+    "cross_validate": "raytuner.study.cross_validation",
     "load": "raytuner.study.study",
     "recover": "raytuner.study.recovery",
     "tune": "raytuner.study.tuning",

@@ -1,11 +1,13 @@
-"""Callbacks that cannot end a study: what they raise is logged once, and the trials go on."""
+"""Callbacks whose errors are logged once and do not end a study."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partialmethod
 from numbers import Number
 from typing import Any
 
@@ -20,25 +22,25 @@ from ray.tune.logger import (
     TBXLoggerCallback,
 )
 
-# Ray has no public name for this one. It reads the environment variable of the next line.
 from raytuner.controller.tuner import callbacks_from_environment
 from raytuner.errors import RaytunerError, SettingError
 
 logger = logging.getLogger(__name__)
 
 RAYS_CHOICE = {"RAY_TUNE_CALLBACKS": "", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
-"""Environment in which Ray adds no callbacks: :func:`guarded` has added them already."""
+"""Environment in which Ray adds no callbacks: `guarded` has added them already."""
 
 _LOGGERS = (CSVLoggerCallback, JsonLoggerCallback, TBXLoggerCallback)
 _DEEPEST = 20  # levels of a report that are kept
 _INT64 = 2**63
 _UNSHOWABLE = "<unshowable "
+_SIMPLE = (str, bool, int, float, np.generic, type(None))
 
 
 def guarded(callbacks: Sequence[Any] = ()) -> list[Callback]:
     """Return the user's callbacks and those that Ray would add, each guarded.
 
-    Call it before :data:`RAYS_CHOICE` is set.
+    Call it before `RAYS_CHOICE` is set.
 
     Raises:
         SettingError: One of the user's callbacks is not a Ray Tune callback.
@@ -62,12 +64,10 @@ def guarded(callbacks: Sequence[Any] = ()) -> list[Callback]:
 class Guarded(Callback):
     """A callback whose exceptions do not end the experiment.
 
-    Logs each kind of exception once for each hook. KeyboardInterrupt, SystemExit and every
+    Each kind of exception is logged once for each hook. KeyboardInterrupt, SystemExit and every
     RaytunerError still pass: a callback that raises one of these stops the study on purpose. A
-    callback that fails in ``setup`` is not called again.
-
-    A logger that fails at a report gets the report once more with its numbers and texts only, so
-    that one value it cannot show does not hide the others.
+    callback that fails in `setup` is not called again. A logger that fails at a report gets the
+    report once more with its numbers and texts only.
 
     Args:
         callback: The callback.
@@ -79,35 +79,33 @@ class Guarded(Callback):
         self._logged: set[tuple[str, type[Exception]]] = set()
 
     def setup(self, *args: Any, **info: Any) -> None:
-        """Set the callback up as Ray does, even if its ``setup`` takes no arguments."""
+        """Set the callback up as Ray does, even if its `setup` takes no arguments."""
         _, is_good = self._call("setup", CallbackList([self.callback]).setup, *args, **info)
         self._is_off = not is_good
 
     def on_trial_result(  # type: ignore[override]  # Ray names each argument
         self, *args: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Hand on a report."""
+        """Pass a report on."""
         _, is_good = self.call("on_trial_result", *args, result=result, **info)
         if not is_good and isinstance(self.callback, LoggerCallback):
-            simple = {k: v for k, v in plain(result).items() if _is_simple(v)}
+            simple = {k: v for k, v in plain(result).items() if isinstance(v, _SIMPLE)}
             if len(simple) < len(result):
                 self.call("on_trial_result", *args, result=simple, **info)
 
     def get_state(self) -> dict[str, Any] | None:
         """Return what Ray saves of the callback; None if it cannot be saved."""
         state, _ = self.call("get_state")
-        try:
-            cloudpickle.dumps(state)  # type: ignore[no-untyped-call]
-        except Exception as error:
-            self._log("get_state", error)
-            return None
-        return dict(state) if state else None
+        _, is_good = self._call("get_state", cloudpickle.dumps, state)
+        return dict(state) if state and is_good else None
 
     def call(self, hook: str, *args: Any, **info: Any) -> tuple[Any, bool]:
         """Call a method of the callback; return its result and whether it raised nothing."""
         return self._call(hook, getattr(self.callback, hook), *args, **info)
 
-    def _call(self, hook: str, method: Callable[..., Any], *args: Any, **info: Any) -> Any:
+    def _call(
+        self, hook: str, method: Callable[..., Any], *args: Any, **info: Any
+    ) -> tuple[Any, bool]:
         if self._is_off:
             return None, False
         try:
@@ -115,41 +113,28 @@ class Guarded(Callback):
         except RaytunerError:
             raise
         except Exception as error:
-            self._log(hook, error)
+            if (kind := (hook, type(error))) not in self._logged:
+                self._logged.add(kind)
+                logger.error(
+                    "The callback %s failed in %s; the study goes on%s. Further failures of this"
+                    " kind are not logged.",
+                    type(self.callback).__name__,
+                    hook,
+                    " without it" if hook == "setup" else "",
+                    exc_info=error,
+                )
             return None, False
 
-    def _log(self, hook: str, error: Exception) -> None:
-        kind = (hook, type(error))
-        if kind in self._logged:
-            return
-        self._logged.add(kind)
-        logger.error(
-            "The callback %s failed in %s; the study goes on%s. Further failures of this kind are"
-            " not logged.",
-            type(self.callback).__name__,
-            hook,
-            " without it" if hook == "setup" else "",
-            exc_info=error,
-        )
 
-
-def _hook(name: str) -> Callable[..., None]:
-    def hook(self: Guarded, *args: Any, **info: Any) -> None:
-        self.call(name, *args, **info)
-
-    hook.__name__, hook.__doc__ = name, f"Call ``{name}`` of the callback."
-    return hook
-
-
-for _name in {name for name in vars(Callback) if name.startswith(("on_", "set_"))}:
-    if _name not in vars(Guarded):
-        setattr(Guarded, _name, _hook(_name))
+for _name in vars(Callback):
+    if _name.startswith(("on_", "set_")) and _name not in vars(Guarded):
+        setattr(Guarded, _name, partialmethod(Guarded.call, _name))
 
 
 class Plain(Callback):
     """Turns reports into ones that the loggers after it and Ray itself can show and save.
 
-    Ray lets callbacks change a report in place. Searcher and scheduler have seen it before.
+    Ray lets callbacks change a report in place. Searcher and scheduler have received it before.
     """
 
     def on_trial_result(  # type: ignore[override]  # Ray names each argument
@@ -166,8 +151,8 @@ def plain(value: Any, depth: int = 0) -> Any:
     """Return a value of a report as one that JSON, CSV and TensorBoard can hold.
 
     Keys become texts. An integer beyond 64 bits becomes a float, and infinite beyond a float. Other
-    numbers that are no real ones (complex, ``Decimal``), and objects that cannot be shown, become
-    texts. A value that they can hold is returned as it is.
+    numbers that are not real (complex, `Decimal`) and objects that cannot be shown become texts. A
+    value that they can hold is returned as it is.
 
     Example:
         >>> plain({"loss": 0.5, "params": 2**70, "confusion": {(0, 1): 3}})
@@ -196,7 +181,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         try:
             return float(value)
         except OverflowError:
-            return float("-inf") if value < 0 else float("inf")
+            return math.inf if value > 0 else -math.inf
     text = _text(value)
     return text if isinstance(value, Number) or text.startswith(_UNSHOWABLE) else value
 
@@ -209,13 +194,6 @@ def _text(value: object) -> str:
 
 
 def _writable(text: str) -> str:
-    """Return the text as UTF-8 can hold it; half of a surrogate pair becomes a question mark."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="replace").decode()
-    return text
-
-
-def _is_simple(value: Any) -> bool:
-    return value is None or isinstance(value, str | bool | int | float | np.generic)
+    """Return the text as UTF-8 can hold it, with ? for half of a surrogate pair."""
+    found = text.encode(errors="replace").decode()
+    return text if found == text else found

@@ -1,59 +1,63 @@
-"""Whether the best of a study is good or was lucky: its best few, trained again."""
+"""Training the best few trials of a study again, to tell a good one from a lucky one."""
 
 from __future__ import annotations
 
 import math
-import time
+import statistics
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from ray import tune as ray_tune
-from ray.tune import Callback
-from ray.tune.search import Searcher
 
 from raytuner.errors import HistoryError, RaytunerWarning, SettingError
-from raytuner.folders import Folder, location
+from raytuner.folders import Folder
 from raytuner.history import History, Trial, TrialState, record_exists
-from raytuner.placement.request import Resources
 from raytuner.search.restore import open_record, record_at
 from raytuner.space import Config
-from raytuner.study.arguments import Trainable, check_trainable, with_resources
-from raytuner.study.callbacks import guarded
-from raytuner.study.confirmed import CONFIRMED, Confirmed, confirmed
-from raytuner.study.placeable import require_room
-from raytuner.study.provenance import known_resources
-from raytuner.study.run import ray_session
+from raytuner.study.settings import kept_resources
+from raytuner.study.trainable import Trainable, check_trainable
+
+if TYPE_CHECKING:
+    from raytuner.placement.request import Resources
+
+CONFIRMED = "confirmed"
+"""Key of the record for the values of repeats, by trial id."""
 
 
-class Listed(Searcher):
-    """Hands out configurations in order.
+@dataclass(frozen=True)
+class Confirmed:
+    """A trial, and the values from training its configuration again.
 
-    Args:
-        configs: The configurations, which may repeat.
+    Attributes:
+        trial: The trial that the search ran.
+        values: The metric of each repeat that ended with one.
     """
 
-    def __init__(self, configs: Sequence[Config]) -> None:
-        super().__init__(metric="_", mode="max")
-        self._left = list(reversed(configs))
+    trial: Trial
+    values: tuple[float, ...]
 
-    def suggest(self, trial_id: str) -> Config | str:  # type: ignore[override]  # FINISHED
-        """The next one."""
-        finished: str = Searcher.FINISHED
-        return self._left.pop() if self._left else finished
+    @property
+    def mean(self) -> float:
+        """The repeats' mean; NaN without any. It leaves out the search's own value."""
+        return statistics.fmean(self.values) if self.values else math.nan
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Nothing is learned."""
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the mean; NaN with fewer than two repeats."""
+        if len(self.values) < 2:
+            return math.nan
+        return statistics.stdev(self.values) / math.sqrt(len(self.values))
 
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing is kept: what is cut short is begun again."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """See :meth:`save`."""
+def confirmed(history: History) -> tuple[Confirmed, ...]:
+    """Return the trials that were trained again, the best mean first."""
+    sign = 1.0 if history.mode == "min" else -1.0
+    known: Mapping[str, list[float]] = history.get_meta(CONFIRMED, {})
+    found = [Confirmed(history[trial_id], tuple(values)) for trial_id, values in known.items()]
+    return tuple(sorted(found, key=lambda c: (math.isnan(c.mean), sign * c.mean)))
 
 
 def confirm(
@@ -66,36 +70,30 @@ def confirm(
     seed_key: str | None,
     seed: int | None,
     resources: Resources | None,
-    max_concurrent: int | None,
-) -> tuple[Confirmed, ...]:
-    """Train a study's best few again; see :meth:`Study.confirm`.
+    max_concurrent_trials: int | None,
+) -> None:
+    """Train a study's best few again and record the values; see `Study.confirm`."""
+    from raytuner.study.resources import with_resources
+    from raytuner.study.run import train_again
 
-    ``path`` is the study's folder, ``history`` its record.
-    """
     check_trainable(trainable)
     trials = chosen(history, k, repeats, seed_key)
     if resources is None:
-        resources = known_resources(
-            history.get_meta("settings") or {}, "study.confirm(resources=...)"
-        )
+        resources = kept_resources(history, "study.confirm(resources=...)")
     runnable = with_resources(trainable, resources)
-    callbacks = guarded()
-    with ray_session():
-        require_room(runnable)
-        configs = repeated(trials, repeats, seed_key, seed)
-        values = _run_again(path, history, runnable, configs, max_concurrent, callbacks)
+    configs = repeated(trials, repeats, seed_key, seed)
+    values = train_again(path, history, runnable, configs, max_concurrent_trials)
     note(history, trials, values)
     if record_exists(record_at(path)):
         with closing(open_record(path, history, history.space)) as live:
             live.set_meta(CONFIRMED, history.get_meta(CONFIRMED))
-    return confirmed(history)
 
 
 def chosen(history: History, k: int, repeats: int, seed_key: str | None) -> list[Trial]:
-    """The trials to confirm: the ``k`` best that completed and keep the outcome constraints.
+    """Return the `k` best trials that completed and satisfy the outcome constraints.
 
     Raises:
-        SettingError: A number is below 1, or ``seed_key`` is searched.
+        SettingError: A number is below 1, or `seed_key` is searched.
         HistoryError: No trial has completed.
     """
     for name, number in (("k", k), ("repeats", repeats)):
@@ -119,7 +117,7 @@ def chosen(history: History, k: int, repeats: int, seed_key: str | None) -> list
 def repeated(
     trials: Sequence[Trial], repeats: int, seed_key: str | None, seed: int | None
 ) -> list[Config]:
-    """Each configuration ``repeats`` times, the seeds being the same for all of them."""
+    """Return each configuration `repeats` times, with the same seeds for all configurations."""
     seeds = np.random.default_rng(seed).integers(2**31, size=repeats).tolist()
     return [
         trial.config if seed_key is None else {**trial.config, seed_key: number}
@@ -128,42 +126,8 @@ def repeated(
     ]
 
 
-def _run_again(
-    path: Folder,
-    history: History,
-    runnable: Any,
-    configs: Sequence[Config],
-    max_concurrent: int | None,
-    callbacks: list[Callback],
-) -> list[float]:
-    """Train each configuration in full, in an experiment of Ray's own beside the study's.
-
-    Returns:
-        The metric at the end of each; NaN where there is none.
-    """
-    searcher = Listed(configs)
-    stop = None if history.max_t is None else {history.time_attr: history.max_t}
-    grid = ray_tune.Tuner(
-        runnable,
-        tune_config=ray_tune.TuneConfig(
-            num_samples=len(configs), search_alg=searcher, max_concurrent_trials=max_concurrent
-        ),
-        run_config=ray_tune.RunConfig(
-            name=f"confirm_{time.strftime('%Y-%m-%d_%H-%M-%S')}",
-            storage_path=location(path),
-            verbose=0,
-            stop=stop,
-            callbacks=callbacks,
-        ),
-    ).fit()
-    # In the order in which the trials were made, which is that of the configurations.
-    results = [grid[i] for i in range(len(grid))]
-    found = [None if r.error else (r.metrics or {}).get(history.metric) for r in results]
-    return [float(v) if isinstance(v, int | float) else math.nan for v in found]
-
-
 def note(history: History, trials: Sequence[Trial], values: Sequence[float]) -> None:
-    """Keep the repeats of trials, beside those that are there already."""
+    """Add the values of repeats to the record, trial by trial."""
     known = history.get_meta(CONFIRMED, {})
     repeats = len(values) // len(trials)
     for number, trial in enumerate(trials):

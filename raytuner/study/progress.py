@@ -7,37 +7,34 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import ray
 from ray.tune import Callback
+from ray.util.metrics import Gauge
 from rich.console import Console
 from rich.live import Live
 
 from raytuner.controller.capacity import slots_on_live_nodes
 from raytuner.history import History, Trial, TrialState, cause
 from raytuner.report.text import count, first_line
-from raytuner.study.metrics import RayMetrics
-from raytuner.study.notebook import Cell
-from raytuner.study.standing import Standing, as_figures, as_picture, as_text, broken
+from raytuner.study.standing import Standing, broken
 
 logger = logging.getLogger(__name__)
-
-REFRESH_S = 0.25
-"""Seconds between two pictures in a terminal."""
-
-CELL_S = 1.0
-"""Seconds between two updates in a notebook."""
-
-LINE_S = 10.0
-"""Seconds between two lines elsewhere."""
 
 FIGURES_FILE = "raytuner-progress.jsonl"
 """Name of the file, in the study's folder, that has the same figures for machines."""
 
-_FAILURES = 3  # so many of the last are shown
+# Seconds between two updates:
+REFRESH_S = 0.25  # in a terminal
+CELL_S = 1.0  # in a notebook
+LINE_S = 10.0  # elsewhere, and for machines
+
+_FAILURES = 3  # the last ones, which are shown
 
 
 class Screen(Console):
@@ -52,17 +49,16 @@ class Progress(Callback):
     """Shows how a study stands: live in a terminal or notebook, a line now and then elsewhere.
 
     Writes to standard error, so that results can be piped. Owns the terminal from the first step
-    until :meth:`close`.
+    until `close`.
 
     Args:
-        history: Gives the record, or None while there is none.
-        num_samples: Trials asked for; -1 for no limit.
+        history: Returns the record, or None while there is none.
+        num_samples: Number of trials; -1 for no limit.
         max_t: A trial's full resource.
         time_budget_s: Seconds the study may take; None for no limit.
-        figures_file: File that gets a line of JSON every ten seconds (:func:`as_figures`); None
+        figures_file: File that gets a line of JSON every ten seconds (`Standing.figures`); None
             for none.
-        study: Name that the same figures have among Ray's metrics (:class:`RayMetrics`); None for
-            none.
+        study: Name of the study in Ray's metrics (`RayMetrics`); None for none.
         quiet: Show nothing.
     """
 
@@ -76,192 +72,166 @@ class Progress(Callback):
         study: str | None = None,
         quiet: bool = False,
     ) -> None:
-        self._history = history
-        self._num_samples = num_samples
-        self._max_t = max_t
-        self._time_budget_s = time_budget_s
-        self._figures_file = figures_file
-        self._study = study
-        self._quiet = quiet
-        self._reset()
-
-    def _reset(self) -> None:
-        self._is_open = False
-        self._console: Console | None = None
-        self._live: Live | None = None
-        self._cell: Cell | None = None
-        self._pause_s = LINE_S
-        self._metrics: RayMetrics | None = None
-        self._began = 0.0
-        self._shown = 0.0
-        self._written = 0.0
-        self._done_before = 0
-        self._best: tuple[str, float] | None = None
-        self._improved: float | None = None
-        self._failed = 0
-        self._failures: tuple[str, ...] = ()
-        self._front: tuple[int, int | None] = (-1, None)  # as of which version of the record
-        self._busy: int | None = None
-        self._starting = 0
-        self._has_looked = False  # at how many slots there are
-        self._has_warned = False
-        self._slots: int | None = None
+        self.history = history
+        self.limits: dict[str, Any] = {
+            "num_samples": num_samples,
+            "max_t": max_t,
+            "time_budget_s": time_budget_s,
+        }
+        self.figures_file = figures_file
+        self.study = study
+        self.quiet = quiet
+        self._shown: _Shown | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Ray pickles callbacks; a terminal cannot be.
-        return {
-            "_history": self._history,
-            "_num_samples": self._num_samples,
-            "_max_t": self._max_t,
-            "_time_budget_s": self._time_budget_s,
-            "_figures_file": self._figures_file,
-            "_study": self._study,
-            "_quiet": self._quiet,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._reset()
+        return {**self.__dict__, "_shown": None}  # a terminal cannot be pickled
 
     def setup(self, *args: Any, **info: Any) -> None:
-        """Ray is about to start: show that something happens."""
-        self._open()
+        """Show that something happens: Ray is about to start."""
+        if self._shown is None:
+            self._shown = _Shown(self)
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """A turn of Ray's loop begins."""
-        self._open()
+        """Open the display if it is not open yet, as in a resumed study."""
+        self.setup()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """A turn of Ray's loop ended: show what changed, if it is time."""
-        if not self._is_open:
-            return
-        if trials and not self._has_looked:
-            self._has_looked = True
-            self._slots = room(trials)
-        now = time.monotonic()
-        is_shown = self._console is not None and now - self._shown >= self._pause_s
-        is_written = self._is_for_machines and now - self._written >= LINE_S
-        if not (is_shown or is_written):
-            return
-        if is_written:
-            self._slots = room(trials)
-        status = Counter(trial.status for trial in trials)
-        self._busy = status["RUNNING"]
-        # A trial is PENDING for Ray while it waits for a slot and while its process starts in it.
-        self._starting = max(0, min(status["PENDING"], (self._slots or 0) - self._busy))
-        self._tell(is_shown, is_written)
+        """Show what changed, if it is time."""
+        if self._shown is not None:
+            self._shown.step(trials)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Nothing runs any more."""
-        self._busy, self._starting = None, 0
+        """Show the end."""
+        if self._shown is not None:
+            self._shown.busy, self._shown.starting = None, 0
         self.close()
 
     def close(self) -> None:
-        """Show how it stands at last and let go of the terminal. Harmless when done already."""
-        if not self._is_open:
+        """Show how the study stands at last and release the terminal. May be called again."""
+        shown, self._shown = self._shown, None
+        if shown is not None:
+            shown.close()
+
+
+class _Shown:
+    """An open display, and what it remembers between two updates."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        has_metrics = progress.study is not None and ray.is_initialized()
+        self._metrics = RayMetrics(str(progress.study)) if has_metrics else None
+        self._is_for_machines = progress.figures_file is not None or has_metrics
+        self._has_warned = False
+        self._began = self._shown_at = self._written_at = time.monotonic()
+        history = progress.history()
+        counts = {} if history is None else history.counts()
+        self._done_before = sum(n for state, n in counts.items() if not state.is_live)
+        self._best: tuple[str, float] | None = None
+        self._improved: float | None = None
+        # Both as of a version of the record: why trials failed, and the size of the front.
+        self._as_of: tuple[int, tuple[str, ...], int | None] = (-1, (), None)
+        self.busy: int | None = None
+        self.starting = 0
+        self._knows_slots = False
+        self._slots: int | None = None
+        self._display = None if progress.quiet else _open_display(self._standing())
+
+    def step(self, trials: list[Any]) -> None:
+        now = time.monotonic()
+        is_shown = self._display is not None and now - self._shown_at >= self._display.pause_s
+        is_written = self._is_for_machines and now - self._written_at >= LINE_S
+        if trials and (is_written or not self._knows_slots):
+            self._knows_slots = True
+            self._slots = room(trials)
+        if not (is_shown or is_written):
             return
+        status = Counter(trial.status for trial in trials)
+        self.busy = status["RUNNING"]
+        # A trial is PENDING for Ray while it waits for a slot and while its process starts in it.
+        self.starting = max(0, min(status["PENDING"], (self._slots or 0) - self.busy))
+        self._update(is_shown, is_written)
+
+    def close(self) -> None:
         try:
-            self._tell(self._console is not None, self._is_for_machines)
+            self._update(True, self._is_for_machines)
         finally:
-            live = self._live
-            self._reset()
-            if live is not None:
-                live.stop()
+            if self._display is not None:
+                self._display.close()
 
-    def _open(self) -> None:
-        if self._is_open:
-            return
-        self._is_open = True
-        self._began = self._shown = self._written = time.monotonic()
-        history = self._history()
-        if history is not None:
-            self._done_before = sum(not state.is_live for state in history.counts().elements())
-        if self._study is not None and ray.is_initialized():
-            self._metrics = RayMetrics(self._study)
-        if self._quiet:
-            return
-        self._console = Screen(stderr=True)
-        if self._console.is_jupyter:
-            self._pause_s = CELL_S
-            self._cell = Cell(self._standing())
-        elif self._console.is_terminal:
-            self._pause_s = REFRESH_S
-            self._live = Live(
-                as_picture(self._standing()), console=self._console, auto_refresh=False
-            )
-            self._live.start(refresh=True)
-
-    @property
-    def _is_for_machines(self) -> bool:
-        return self._figures_file is not None or self._metrics is not None
-
-    def _tell(self, is_shown: bool, is_written: bool) -> None:
+    def _update(self, is_shown: bool, is_written: bool) -> None:
         standing = self._standing()
         now = time.monotonic()
-        # Note the times first: after an error, the next try comes no sooner than usual.
+        # The times come first: after an error, the next try comes no sooner than usual.
         if is_written:
-            self._written = now
+            self._written_at = now
             self._write(standing)
-        if is_shown:
-            self._shown = now
-            if self._cell is not None:
-                self._cell.update(standing)
-            elif self._live is not None:
-                self._live.update(as_picture(standing), refresh=True)
-            elif self._console is not None:
-                line = as_text(standing)
-                self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+        if is_shown and self._display is not None:
+            self._shown_at = now
+            self._display.show(standing)
 
     def _write(self, standing: Standing) -> None:
         """Write the figures for machines. A full disk is logged once: no result needs them."""
         if self._metrics is not None:
-            self._metrics.tell(standing)
-        if self._figures_file is None:
+            self._metrics.record(standing)
+        if (path := self._progress.figures_file) is None:
             return
         try:
-            self._figures_file.parent.mkdir(parents=True, exist_ok=True)
-            with self._figures_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(as_figures(standing), default=str) + "\n")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(standing.figures(), default=str) + "\n")
         except OSError as error:
             if not self._has_warned:
-                logger.warning("The figures cannot be written to %s: %s", self._figures_file, error)
+                logger.warning("The figures cannot be written to %s: %s", path, error)
             self._has_warned = True
 
     def _standing(self) -> Standing:
-        history = self._history()
-        now = time.monotonic()
-        counts = {} if history is None else history.counts()
-        best = None if history is None else history.best()
+        history, now = self._progress.history(), time.monotonic()
+        common = {**self._progress.limits, "elapsed_s": now - self._began}
+        if history is None:
+            return Standing(counts={}, **common)
+        best = history.best()
         if best is not None and (key := (best.trial_id, best.value)) != self._best:
-            # What was there at the start has not got better in this run.
+            # What was best at the start has not improved in this run.
             self._improved = None if self._best is None and self._done_before else now
             self._best = key
-        if history is not None and counts[TrialState.FAILED] != self._failed:
-            self._failed = counts[TrialState.FAILED]
-            self._failures = last_failures(history)
-        if history is not None and history.version != self._front[0]:
-            self._front = (history.version, _front_of(history))
+        if history.version != self._as_of[0]:
+            front = None if history.goal.n_objectives == 1 else len(history.pareto())
+            self._as_of = (history.version, last_failures(history), front)
         return Standing(
-            counts=counts,
-            num_samples=self._num_samples,
-            elapsed_s=now - self._began,
-            time_budget_s=self._time_budget_s,
-            metric="" if history is None else history.metric,
+            counts=history.counts(),
+            **common,
+            metric=history.metric,
             best=best,
-            front=self._front[1],
-            broken=() if history is None or best is None else broken(history, best),
-            max_t=self._max_t,
+            front=self._as_of[2],
+            broken=() if best is None else broken(history, best),
             done_before=self._done_before,
             since_improved_s=None if self._improved is None else now - self._improved,
-            busy=self._busy,
-            starting=self._starting,
+            busy=self.busy,
+            starting=self.starting,
             slots=self._slots,
-            failures=self._failures,
+            failures=self._as_of[1],
         )
 
 
-def _front_of(history: History) -> int | None:
-    return None if history.goal.n_objectives == 1 else len(history.pareto())
+class _Display(NamedTuple):
+    show: Callable[[Standing], object]
+    pause_s: float
+    close: Callable[[], object] = lambda: None
+
+
+def _open_display(standing: Standing) -> _Display:
+    """Open the display that suits standard error."""
+    console = Screen(stderr=True)
+    if console.is_jupyter:
+        from IPython.display import display  # every notebook has it
+
+        return _Display(display(standing, display_id=True).update, CELL_S)
+    if console.is_terminal:
+        live = Live(standing.picture(), console=console, auto_refresh=False)
+        live.start(refresh=True)
+        return _Display(lambda s: live.update(s.picture(), refresh=True), REFRESH_S, live.stop)
+    line = partial(console.print, soft_wrap=True, markup=False, highlight=False)
+    return _Display(lambda s: line(repr(s)), LINE_S)
 
 
 def last_failures(history: History) -> tuple[str, ...]:
@@ -273,19 +243,68 @@ def last_failures(history: History) -> tuple[str, ...]:
     for trial in failed:
         counts[key := cause(trial.reason)] += 1
         latest.setdefault(key, trial)
+    others = {key: f" and {count(n - 1, 'other')}" if n > 1 else "" for key, n in counts.items()}
     return tuple(
-        f"trial {trial.number}{_others(counts[key] - 1)}: {first_line(trial.reason)}"
+        f"trial {trial.number}{others[key]}: {first_line(trial.reason)}"
         for key, trial in islice(latest.items(), _FAILURES)
     )
 
 
-def _others(n: int) -> str:
-    return "" if n == 0 else f" and {count(n, 'other')}"
-
-
 def room(trials: Sequence[Any]) -> int | None:
-    """How many trials like the latest the nodes have room for; None if nobody knows yet."""
+    """Return how many trials like the latest the nodes have room for; None if unknown."""
     request = trials[-1].placement_group_factory if trials else None
     if request is None or not ray.is_initialized():
         return None
     return slots_on_live_nodes(request)
+
+
+# What each gauge shows, and where it comes from; what is not known is not recorded.
+_GAUGES: dict[str, tuple[str, Callable[[Standing], float | None]]] = {
+    "trials_done": ("Trials that ended.", lambda s: s.done),
+    "trials_asked": (
+        "Trials of the study.",
+        lambda s: s.num_samples if s.num_samples > 0 else None,
+    ),
+    "slots": ("Trials that the cluster has room for.", lambda s: s.slots),
+    "slots_busy": ("Trials that run in a slot.", lambda s: s.busy or 0),
+    "slots_starting": ("Trials whose process is starting.", lambda s: s.starting),
+    "best": (
+        "The objective of the best trial.",
+        lambda s: None if s.best is None else s.best.value,
+    ),
+    "best_age_seconds": ("Seconds since the best improved.", lambda s: s.since_improved_s),
+    "elapsed_seconds": ("Seconds since this run began.", lambda s: s.elapsed_s),
+    "left_seconds": ("Seconds that are left, about.", lambda s: s.left_s),
+}
+
+
+class RayMetrics:
+    """Gauges of a study for Ray's dashboard, Prometheus and Grafana.
+
+    Ray exports them as `ray_raytuner_...` from the node of the study's driver, if `ray[default]` is
+    installed. The tag `study` is the study's name, percent-encoded if it is not ASCII;
+    `raytuner_trials` has a tag `state` too.
+
+    Args:
+        study: Name of the study.
+        gauge: Makes a gauge; Ray's.
+    """
+
+    def __init__(self, study: str, gauge: Callable[..., Any] = Gauge) -> None:
+        # Ray takes ASCII only. Percent-encoding, as in a URL, keeps other names distinct.
+        tags = {"study": study if study.isascii() else quote(study, safe=" ")}
+
+        def make(name: str, text: str, *keys: str) -> Any:
+            made = gauge(f"raytuner_{name}", description=text, tag_keys=("study", *keys))
+            return made.set_default_tags(tags)
+
+        self._gauges = {name: make(name, text) for name, (text, _) in _GAUGES.items()}
+        self._trials = make("trials", "Trials in a state.", "state")
+
+    def record(self, standing: Standing) -> None:
+        """Record how the study stands."""
+        for name, (_, figure) in _GAUGES.items():
+            if (value := figure(standing)) is not None:
+                self._gauges[name].set(value)
+        for state in TrialState:  # also those that no trial is in any more
+            self._trials.set(standing.counts.get(state, 0), tags={"state": state.value})

@@ -1,23 +1,28 @@
-"""Running trials on Ray, in an experiment of Ray's own in a study's folder."""
+"""Running trials in an experiment of Ray's own in a study's folder."""
 
 from __future__ import annotations
 
+import math
 import os
+import platform
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ray import tune as ray_tune
+from ray.tune.search import Searcher
 from ray.tune.stopper import CombinedStopper
 
 from raytuner.controller.cluster_state import connect
 from raytuner.controller.retries import NO_SPACE, Retries
-from raytuner.errors import HistoryError, RaytunerError, SettingError
+from raytuner.errors import HistoryError, RaytunerError
 from raytuner.folders import Folder, location
 from raytuner.history import History
 from raytuner.placement.request import Resources
@@ -26,34 +31,48 @@ from raytuner.schedulers.named import DEFAULT_SCHEDULER, make_scheduler
 from raytuner.schedulers.restored import RestoringScheduler, note_retry
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import FIRST, counted, open_record
-from raytuner.space import Space
-from raytuner.study.budgets import GpuHours, TimeBudget
+from raytuner.space import Config
 from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
-from raytuner.study.ends import Ends
-from raytuner.study.failing import Failing, require_success
-from raytuner.study.placeable import Placeable, require_room, trials_at_once
+from raytuner.study.lifecycle import Lifecycle
 from raytuner.study.progress import FIGURES_FILE, Progress
+from raytuner.study.resources import RequireRoom, require_room, trials_at_once, with_resources
+from raytuner.study.settings import SETTINGS, StudySettings, kept_resources
+from raytuner.study.stoppers import (
+    AlwaysFailing,
+    GpuHours,
+    StudyStopper,
+    TimeBudget,
+    require_success,
+)
+from raytuner.study.trainable import Trainable, check_trainable
+
+_PACKAGES = ("raytuner", "ray", "torch", "botorch", "gpytorch", "numpy")
 
 # While a study runs:
 _ENVIRONMENT = {
     # Ray's check aborts the experiment at the first report without the metric, with its own error.
-    # The searcher and scheduler here look themselves: one trial may fail, the others go on.
+    # The searcher and scheduler here check themselves: one trial may fail, the others go on.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # Ray's newer console output prints a banner even at verbose=0; the older one keeps quiet.
+    # Ray's newer console output prints a banner even at verbose=0; the older one does not.
     "RAY_AIR_NEW_OUTPUT": "0",
     **RAYS_CHOICE,
-    # Ray logs the traceback of every trial that fails; Ends logs one for each cause.
+    # Ray logs the traceback of every trial that fails; Lifecycle logs one for each cause.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
 
-def scheduler_of(given: Any, **settings: Any) -> tuple[Any, str | None]:
-    """The scheduler, and its name to be kept with the settings: of one that was made, its class."""
-    if given is None and settings["max_t"] is None:
-        return None, None
+def scheduler_of(settings: StudySettings) -> Any:
+    """Return the scheduler that the settings name or hold; None for none.
+
+    Raises:
+        SettingError: There is no such scheduler, or a number is not valid.
+    """
+    given = settings.scheduler
+    if given is None and settings.max_t is None:
+        return None
     if given is not None and not isinstance(given, str):
-        return given, type(given).__name__
-    return make_scheduler(given or DEFAULT_SCHEDULER, **settings), given
+        return given
+    return make_scheduler(given or DEFAULT_SCHEDULER, **settings.for_scheduler())
 
 
 def run(
@@ -61,125 +80,254 @@ def run(
     path: Folder,
     searcher: BoTorchSearch,
     scheduler: Any,
-    *,
-    num_samples: int,
-    resources: Resources | None,
-    time_budget_s: float | None,
-    gpu_hours: float | None,
-    silence: Silence,
-    max_concurrent: int | None,
-    reuse_actors: bool,
-    callbacks: Sequence[Any],
-    progress: bool,
-    stop_after_failures: int,
+    settings: StudySettings,
 ) -> History:
-    """Run ``num_samples`` trials in an experiment of Ray's own in the study's folder.
+    """Run the trials of the settings in an experiment of Ray's own in the study's folder.
 
     Returns:
         The study's record after them.
 
     Raises:
-        NoResultError: Every trial failed for one cause; see :class:`Failing`.
+        NoResultError: Every trial failed for one cause; see `AlwaysFailing`.
     """
     history = searcher.history
     before = len(history)
-    if scheduler is None:
-        scheduler = RestoringScheduler()
-    history.set_meta("num_samples", num_samples)
+    history.set_meta("num_samples", settings.num_samples)
     history.set_meta(FIRST, before)
-    history.set_meta("time_budget_s", time_budget_s)
+    history.set_meta("time_budget_s", settings.time_budget_s)
     history.set_meta("finished", False)
-    budget = None if gpu_hours is None else GpuHours(searcher, gpu_hours)
-    searcher.stop_unreported_after = stop_after_failures
-    failing = Failing(searcher, stop_after_failures)
-    stoppers: list[Any] = [failing, *([] if budget is None else [budget])]
-    if time_budget_s is not None:
-        stoppers.append(TimeBudget(time_budget_s))
-    # Ends lets go of the record at the end: it comes last.
-    ours: list[Any] = [
-        *([] if budget is None else [budget]),
-        Placeable(),
-        silence,
+    searcher.stop_unreported_after = settings.stop_after_failures
+    stoppers: list[StudyStopper] = [AlwaysFailing(searcher, settings.stop_after_failures)]
+    ours: list[Any] = []
+    if settings.gpu_hours is not None:
+        budget = GpuHours(searcher, settings.gpu_hours)
+        stoppers.append(budget)
+        ours.append(budget)
+    if settings.time_budget_s is not None:
+        stoppers.append(TimeBudget(settings.time_budget_s))
+    ours += [
+        RequireRoom(),
+        Silence(settings.max_silence_s, settings.on_silence),
         Retries(partial(note_retry, searcher)),  # a scheduler of ours needs none
-        Ends(searcher, stoppers),
+        Lifecycle(searcher, stoppers),  # it closes the record at the end, so it comes last
     ]
-    total = num_samples if num_samples < 0 else before + num_samples
-    shows = Guarded(
+    progress = Guarded(
         Progress(
-            # partial, not lambda: Ray pickles its callbacks.
-            partial(getattr, searcher, "history"),
-            total,
+            partial(getattr, searcher, "history"),  # not a lambda: Ray pickles its callbacks
+            settings.num_samples if settings.num_samples < 0 else before + settings.num_samples,
             history.max_t,
-            time_budget_s,
+            settings.time_budget_s,
             figures_file=path / FIGURES_FILE if isinstance(path, Path) else None,
             study=path.name,
-            quiet=not progress,
+            quiet=not settings.progress,
         )
     )
-    theirs = guarded(callbacks)
+    callbacks = [progress, *ours, *guarded(settings.callbacks)]
     with ray_session():
         require_room(runnable)
-        max_concurrent = trials_at_once(resources, max_concurrent, gpu_hours=gpu_hours)
         tuner = ray_tune.Tuner(
             runnable,
-            # The searcher holds the space: Ray's own handling of a param_space would replace the
-            # objects in it by placeholders.
+            # The searcher has the space: Ray would replace the objects in a param_space by
+            # placeholders.
             tune_config=ray_tune.TuneConfig(
                 # Ray takes one metric at most; searcher and scheduler know the others.
                 metric=history.metric if history.goal.is_plain else None,
                 mode=history.mode if history.goal.is_plain else None,
-                num_samples=num_samples,
+                num_samples=settings.num_samples,
                 search_alg=searcher,
-                scheduler=scheduler,
-                max_concurrent_trials=max_concurrent,
-                reuse_actors=reuse_actors,
+                scheduler=RestoringScheduler() if scheduler is None else scheduler,
+                max_concurrent_trials=trials_at_once(
+                    settings.resources,
+                    settings.max_concurrent_trials,
+                    gpu_hours=settings.gpu_hours,
+                ),
+                reuse_actors=settings.reuse_actors,
             ),
             run_config=ray_tune.RunConfig(
                 name=path.name,
                 storage_path=location(path.parent),
                 verbose=0,
                 stop=CombinedStopper(*stoppers),
-                callbacks=[shows, *ours, *theirs],
+                callbacks=callbacks,
             ),
         )
         try:
-            finished = fit(tuner, time_budget_s)
+            tuner.fit()
         finally:
-            shows.call("close")
-    finished = finished or any(stopper.why for stopper in stoppers)
-    history = settled(path, searcher.history, finished)
-    require_success(history, stop_after_failures, path)
+            progress.call("close")
+    history = _settled(path, searcher.history, any(stopper.why for stopper in stoppers))
+    require_success(history, settings.stop_after_failures, path)
     return history
 
 
-def prepare(
-    searcher: BoTorchSearch,
-    param_space: Mapping[str, Any] | Space,
-    metric: str | Sequence[str] | None,
-    mode: str | Sequence[str] | None,
-    num_samples: int = -1,
-) -> None:
-    """Tell the searcher now what the Tuner would at its start: bad input shows before Ray runs."""
-    if isinstance(param_space, Space):
-        searcher.use_space(param_space)
-        param_space = {}
-    told = searcher.set_search_properties(metric, mode, dict(param_space), num_samples=num_samples)
-    if not told:
-        raise SettingError(
-            "the searcher has a search space of its own, and param_space names hyperparameters too:"
-            " give them in one place"
-        )
+def can_resume(path: Folder) -> bool:
+    """Return whether Ray has saved what `resume` continues from."""
+    return bool(ray_tune.Tuner.can_restore(location(path)))
 
 
-def fit(tuner: ray_tune.Tuner, time_budget_s: float | None) -> bool:
-    """Run to the end.
+def resume(
+    path: Folder, history: History, trainable: Trainable, resources: Resources | None = None
+) -> History:
+    """Continue an interrupted study, and return its record afterwards; see `Study.resume`."""
+    check_trainable(trainable)
+    if resources is None:
+        resources = kept_resources(history, "study.resume(resources=...)")
+    runnable = with_resources(trainable, resources)
+    with ray_session():
+        if not can_resume(path):
+            raise HistoryError(
+                f"{path} holds no state of Ray's to go on from, only the record: start a new study"
+            )
+        with closing(open_record(path, history, history.space)) as live:
+            note_run(live, "resumed")
+        require_room(runnable)
+        tuner = ray_tune.Tuner.restore(location(path), runnable)
+        start, budget = time.monotonic(), history.get_meta("time_budget_s")
+        tuner.fit()
+    finished = budget is not None and time.monotonic() - start >= budget
+    after = _settled(path, history, finished)
+    settings = history.get_meta("settings") or {}
+    default = SETTINGS["stop_after_failures"].default
+    require_success(after, settings.get("stop_after_failures", default), path)
+    return after
+
+
+class Listed(Searcher):
+    """Hands out configurations in order.
+
+    Args:
+        configs: The configurations, which may repeat.
+    """
+
+    def __init__(self, configs: Sequence[Config]) -> None:
+        super().__init__(metric="_", mode="max")
+        self._left = list(reversed(configs))
+
+    def suggest(self, trial_id: str) -> Config | str:  # type: ignore[override]  # FINISHED
+        """Return the next configuration."""
+        finished: str = Searcher.FINISHED
+        return self._left.pop() if self._left else finished
+
+    def on_trial_complete(self, *args: Any, **info: Any) -> None:
+        """Learn nothing."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: what is cut short is begun again."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing."""
+
+
+def train_again(
+    path: Folder,
+    history: History,
+    runnable: Any,
+    configs: Sequence[Config],
+    max_concurrent_trials: int | None,
+) -> list[float]:
+    """Train configurations in full, in a further experiment of Ray's in the study's folder.
 
     Returns:
-        Whether the time is used up.
+        The metric at the end of each; NaN where there is none.
     """
-    start = time.monotonic()
-    tuner.fit()
-    return time_budget_s is not None and time.monotonic() - start >= time_budget_s
+    callbacks = guarded()
+    with ray_session():
+        require_room(runnable)
+        grid = ray_tune.Tuner(
+            runnable,
+            tune_config=ray_tune.TuneConfig(
+                num_samples=len(configs),
+                search_alg=Listed(configs),
+                max_concurrent_trials=max_concurrent_trials,
+            ),
+            run_config=ray_tune.RunConfig(
+                name=f"confirm_{time.strftime('%Y-%m-%d_%H-%M-%S')}",
+                storage_path=location(path),
+                verbose=0,
+                stop=None if history.max_t is None else {history.time_attr: history.max_t},
+                callbacks=callbacks,
+            ),
+        ).fit()
+    # In the order in which the trials were made, which is that of the configurations.
+    results = [grid[i] for i in range(len(grid))]
+    found = [None if r.error else (r.metrics or {}).get(history.metric) for r in results]
+    return [float(v) if isinstance(v, int | float) else math.nan for v in found]
+
+
+def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
+    """Add a run to the record's list of runs.
+
+    Args:
+        history: The record.
+        what: What began: "run", "resumed" or "extended".
+        changes: What differs from the run before, in words.
+    """
+    versions = {"Python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # a checkout that is not installed
+            continue
+    run = {
+        "what": what,
+        "at": time.time(),
+        "program": _program(),
+        "folder": str(Path.cwd()),
+        "changes": list(changes),
+        "versions": versions,
+    }
+    history.set_meta("runs", [*history.get_meta("runs", []), run])
+
+
+def _program() -> str | None:
+    """Return the name of the program that runs; None in a notebook or shell.
+
+    Its arguments are not kept: they may hold secrets.
+    """
+    name = Path(sys.argv[0]).name if sys.argv else ""
+    return None if name in ("", "-c", "ipykernel_launcher.py") else name
+
+
+def _settled(path: Folder, known: History, finished: bool) -> History:
+    """Return the record of the study in a folder after a run.
+
+    Args:
+        path: The folder.
+        known: The record as it was known, with the search space.
+        finished: Whether a budget is used up. A study with all trials that were asked for has
+            ended too. The record has to say so, since Ray returns in the same way after a Ctrl-C.
+    """
+    history = open_record(path, known, known.space)
+    if finished or len(counted(history)) >= history.get_meta("num_samples", -1) > 0:
+        history.set_meta("finished", True)
+    history.close()
+    return history
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Connect to Ray with the settings of a study, and restore the caller's Ctrl-C handler.
+
+    Errors of raytuner that Ray wrapped are raised as they were; a full disk raises a HistoryError.
+    """
+    connect()
+    before = {key: os.environ.get(key) for key in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if in_main else None
+    try:
+        yield
+    except Exception as error:
+        raise _own_error(error) from error
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+        if handler is not None:
+            # Tune leaves its handler behind, which would swallow the next Ctrl-C.
+            signal.signal(signal.SIGINT, handler)
 
 
 def _own_error(error: BaseException) -> BaseException:
@@ -202,46 +350,3 @@ def _own_error(error: BaseException) -> BaseException:
                 " room, and go on with `raytuner resume` or study.resume()"
             )
     return error
-
-
-def settled(path: Folder, known: History, finished: bool) -> History:
-    """Return the record of the study in a folder after a run.
-
-    Args:
-        path: The folder.
-        known: The record as it was known, with the search space.
-        finished: Whether a budget is used up. A study with all the trials that were asked for has
-            ended too; its record shows that, since Ray returns in the same way after a Ctrl-C.
-    """
-    history = open_record(path, known, known.space)
-    if finished or len(counted(history)) >= history.get_meta("num_samples", -1) > 0:
-        history.set_meta("finished", True)
-    history.close()
-    return history
-
-
-@contextmanager
-def ray_session() -> Iterator[None]:
-    """Connect to Ray with the settings of a study, and restore the caller's Ctrl-C handler.
-
-    Errors of raytuner's that Ray wrapped are raised as they were; a full disk raises a
-    HistoryError.
-    """
-    connect()
-    before = {key: os.environ.get(key) for key in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if in_main else None
-    try:
-        yield
-    except Exception as error:
-        raise _own_error(error) from error
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
-        if handler is not None:
-            # Tune leaves its handler behind, which would swallow the next Ctrl-C.
-            signal.signal(signal.SIGINT, handler)

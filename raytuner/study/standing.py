@@ -1,4 +1,4 @@
-"""How a study stands at one moment, in lines, figures and a picture."""
+"""How a study stands at one moment, as lines, figures and a picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raytuner.folders import Folder
-from raytuner.history import History, Trial, TrialState, who_writes
+from raytuner.history import History, Trial, TrialState, html, who_writes
 from raytuner.report.text import clock, count, one_line, printable, states
 from raytuner.search.restore import record_at
 
@@ -22,26 +22,30 @@ _FEW_TRIALS = 3  # fewer say nothing about how long the others take
 _SILENT_S = 300.0  # without news, after which a lock behind a URI no longer counts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Standing:
     """How a study stands at one moment.
 
     Attributes:
         counts: Number of trials in each state.
-        num_samples: Trials asked for; -1 for no limit.
+        num_samples: Number of trials of the study; -1 for no limit.
         elapsed_s: Seconds since the study began.
         time_budget_s: Seconds it may take; None for no limit.
         metric: Name of the objective.
         best: The best trial so far.
-        front: How many trials are on the Pareto front; None with one objective.
+        front: Number of trials on the Pareto front; None with one objective.
         broken: The outcome constraints that the best breaks, in words.
         max_t: A trial's full resource.
         done_before: Trials that had ended before this run began (of a study that is continued).
-        since_improved_s: Seconds since the best got better, as this run saw it; None before.
+        since_improved_s: Seconds since the best improved in this run; None before.
         busy: Trials that run in a slot; None if that is not known.
         starting: Trials whose process is starting in a free slot.
-        slots: How many trials the cluster has room for; None if that is not known.
+        slots: Number of trials that the cluster has room for; None if that is not known.
         failures: Why the last trials failed, the latest first.
+
+    Example:
+        >>> Standing({TrialState.RUNNING: 2}, num_samples=9, elapsed_s=61)
+        1:01 | 0 of 9 done: 2 running | best: no value yet
     """
 
     counts: Mapping[TrialState, int]
@@ -77,7 +81,7 @@ class Standing:
 
     @property
     def left_s(self) -> float | None:
-        """About how many seconds are left, at the pace so far; None if that cannot be said."""
+        """About how many seconds are left, at the pace so far; None if unknown."""
         left = []
         if self.num_samples > 0:
             ended = self.done - self.done_before
@@ -88,100 +92,80 @@ class Standing:
             left.append(self.time_budget_s - self.elapsed_s)
         return max(min(left), 0.0) if left else None
 
+    def lines(self) -> dict[str, str]:
+        """Return what a person reads, by title."""
+        budget = self.time_budget_s
+        of_budget = "" if budget is None else f" of {clock(budget)}"
+        of_samples = f" of {self.num_samples}" if self.num_samples > 0 else ""
+        left = self.left_s
+        of_left = "" if left is None or self.share == 1 else f", about {clock(left)} left"
+        lines = {
+            "time": f"{clock(self.elapsed_s)}{of_budget}{of_left}",
+            "trials": f"{self.done}{of_samples} done: {states(self.counts)}",
+        }
+        if self.busy is not None:
+            of_slots = "" if self.slots is None else f" of {self.slots}"
+            starting = f", {self.starting} starting" if self.starting else ""
+            lines["slots"] = f"{self.busy}{of_slots} busy{starting}"
+        lines["best"] = "no value yet"
+        if (best := self.best) is not None:
+            of_max = "" if self.max_t is None else f" of {self.max_t:g}"
+            since = self.since_improved_s
+            ago = "" if since is None else f", {clock(since)} ago"
+            broken = f", which breaks {' and '.join(self.broken)}" if self.broken else ""
+            lines["best"] = (
+                f"{self.metric} {best.value:.5g} (trial {best.number} at"
+                f" {best.t:g}{of_max}{ago}){broken}: {one_line(best.config)}"
+            )
+        if self.front is not None:
+            lines["front"] = f"{count(self.front, 'trial')} that no other dominates"
+        if self.failures:
+            lines["failed"] = "; ".join(self.failures)
+        return lines
 
-def as_lines(standing: Standing) -> dict[str, str]:
-    """What there is to say, a title each."""
-    budget = standing.time_budget_s
-    of_budget = "" if budget is None else f" of {clock(budget)}"
-    of_samples = f" of {standing.num_samples}" if standing.num_samples > 0 else ""
-    left = standing.left_s
-    of_left = "" if left is None or standing.share == 1 else f", about {clock(left)} left"
-    lines = {
-        "time": f"{clock(standing.elapsed_s)}{of_budget}{of_left}",
-        "trials": f"{standing.done}{of_samples} done: {states(standing.counts)}",
-    }
-    if standing.busy is not None:
-        of_slots = "" if standing.slots is None else f" of {standing.slots}"
-        starting = f", {standing.starting} starting" if standing.starting else ""
-        lines["slots"] = f"{standing.busy}{of_slots} busy{starting}"
-    lines["best"] = "no value yet"
-    best = standing.best
-    if best is not None:
-        of_max = "" if standing.max_t is None else f" of {standing.max_t:g}"
-        where = f"trial {best.number} at {best.t:g}{of_max}"
-        since = standing.since_improved_s
-        ago = "" if since is None else f", {clock(since)} ago"
-        broken = f", which breaks {' and '.join(standing.broken)}" if standing.broken else ""
-        lines["best"] = (
-            f"{standing.metric} {best.value:.5g} ({where}{ago}){broken}: {one_line(best.config)}"
-        )
-    if standing.front is not None:
-        lines["front"] = f"{count(standing.front, 'trial')} that no other dominates"
-    if standing.failures:
-        lines["failed"] = "; ".join(standing.failures)
-    return lines
+    def figures(self) -> dict[str, Any]:
+        """Return the same for machines, as a JSON object; what is not known is None."""
+        names = "elapsed_s left_s time_budget_s num_samples done busy starting slots metric front"
+        names += " broken since_improved_s failures"
+        best = self.best
+        return {
+            "at": time.time(),
+            **{name: getattr(self, name) for name in names.split()},
+            "states": {state.value: n for state, n in self.counts.items() if n},
+            "best": None
+            if best is None
+            else {
+                "trial": best.number,
+                **{name: getattr(best, name) for name in ("trial_id", "value", "t", "config")},
+            },
+        }
 
+    def __repr__(self) -> str:
+        """Return one plain line, for a log."""
+        lines = self.lines()
+        first = [lines.pop("time"), lines.pop("trials")]
+        return printable(" | ".join([*first, *(f"{title}: {s}" for title, s in lines.items())]))
 
-def as_figures(standing: Standing) -> dict[str, Any]:
-    """The same as numbers and text, for machines: one JSON object.
+    def picture(self) -> Group:
+        """Return a progress bar and a few lines, for a terminal.
 
-    Seconds are plain numbers; what is not known is null.
-    """
-    best = standing.best
-    return {
-        "at": time.time(),
-        "elapsed_s": standing.elapsed_s,
-        "left_s": standing.left_s,
-        "time_budget_s": standing.time_budget_s,
-        "num_samples": standing.num_samples,
-        "done": standing.done,
-        "states": {state.value: n for state, n in standing.counts.items() if n},
-        "busy": standing.busy,
-        "starting": standing.starting,
-        "slots": standing.slots,
-        "metric": standing.metric,
-        "best": None
-        if best is None
-        else {
-            "trial": best.number,
-            "trial_id": best.trial_id,
-            "value": best.value,
-            "t": best.t,
-            "config": best.config,
-        },
-        "front": standing.front,
-        "broken": list(standing.broken),
-        "since_improved_s": standing.since_improved_s,
-        "failures": list(standing.failures),
-    }
+        The last line is empty: the cursor waits there, so that a terminal's ^C spoils nothing.
+        """
+        share = self.share
+        bar = ProgressBar(total=1.0, completed=share or 0.0, width=40, pulse=share is None)
+        table = Table.grid(padding=(0, 1))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column()
+        table.add_row("", bar)
+        for title, line in self.lines().items():
+            table.add_row(title, Text(printable(line)))
+        return Group(table, Text())
 
-
-def as_text(standing: Standing) -> str:
-    """One plain line, for a log.
-
-    >>> as_text(Standing({TrialState.RUNNING: 2}, num_samples=9, elapsed_s=61))
-    '1:01 | 0 of 9 done: 2 running | best: no value yet'
-    """
-    lines = as_lines(standing)
-    named = [f"{title}: {line}" for title, line in lines.items() if title not in ("time", "trials")]
-    return printable(" | ".join([lines["time"], lines["trials"], *named]))
-
-
-def as_picture(standing: Standing) -> Group:
-    """A progress bar and a few lines, for a terminal.
-
-    The last line is empty: the cursor waits there, and a terminal's ^C spoils nothing.
-    """
-    lines = as_lines(standing)
-    share = standing.share
-    bar = ProgressBar(total=1.0, completed=share or 0.0, width=40, pulse=share is None)
-    table = Table.grid(padding=(0, 1))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    table.add_row("", bar)
-    for title, line in lines.items():
-        table.add_row(title, Text(printable(line)))
-    return Group(table, Text())
+    def _repr_html_(self) -> str:
+        # Without a value, a browser shows an animated bar.
+        value = "" if self.share is None else f' value="{self.share:.4f}"'
+        bar = f'<progress style="width: 20em"{value}></progress>'
+        return bar + html.table(self.lines().items())
 
 
 def broken(history: History, trial: Trial) -> tuple[str, ...]:

@@ -1,16 +1,16 @@
-"""What a person reads at the end of a study."""
+"""What a terminal or a notebook shows of a study and its trials."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, SupportsIndex, overload
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from raytuner.history import Trial, TrialState, causes
+from raytuner.history import Trial, TrialState, causes, html
 from raytuner.report import text
 from raytuner.study.standing import broken
 
@@ -18,82 +18,81 @@ if TYPE_CHECKING:
     from raytuner.study.study import Study
 
 _METRICS = 8  # further metrics of the best trial that are shown
-_ON_FRONT = 12  # so many of its trials are shown
+_ON_FRONT = 12  # trials of a front that are shown
+_BEST = 10  # trials that a notebook shows of a study
+_MANY = 60  # a notebook cuts more trials short, as pandas does
 
-RUNNING = "Running: this is the best so far."
+_RUNNING = "Running: this is the best so far."
+_INTERRUPTED = "Interrupted: this is the best so far."
 
 
 def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None = None) -> Group:
-    """The best configuration, how the trials ended, what early stopping saved, and where it is.
+    """Return the best configuration, how the trials ended, and where the results are.
 
     Args:
         study: The study.
         unit: What a unit of the resource is called, in the singular.
-        more: Further lines that belong to the best configuration, by title.
+        more: Further lines about the best configuration, by title.
     """
     several = len(study.goal.objectives) > 1
     best = study.history.best()
     parts: list[RenderableType] = []
     if study.interrupted:
         command = text.printable(f"raytuner resume {shlex.quote(str(study.path))}")
-        said = f"Interrupted: this is the best so far. `{command}` goes on."
-        parts.append(Text(said, style="bold yellow"))
+        parts.append(Text(f"{_INTERRUPTED} `{command}` goes on.", style="bold yellow"))
     elif study.running:
-        parts.append(Text(RUNNING, style="bold"))
+        parts.append(Text(_RUNNING, style="bold"))
     if several and (front := study.pareto):
         parts += [Text(f"Pareto front: {text.count(len(front), 'trial')}", style="bold")]
         parts += [_front(study, front), Text()]
     if best is not None:
         title = f"Best configuration by {study.metric}" if several else "Best configuration"
-        parts += [Text(text.printable(title), style="bold"), _grid(best.config), Text()]
-    below = lines(study, unit=unit, more=more)
-    parts.append(_table({title: Text(text.printable(line)) for title, line in below.items()}))
+        config = {f"  {key}": text.value(item) for key, item in text.flat(best.config)}
+        parts += [Text(text.printable(title), style="bold"), _grid(config), Text()]
+    below = _lines(study, unit=unit, more=more)
+    parts.append(_grid({title: text.printable(line) for title, line in below.items()}))
     return Group(*parts)
 
 
-def lines(
+def _lines(
     study: Study, *, unit: str = "step", more: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Return what :func:`summary` says below the best configuration, by title."""
-    said = {"Best": _best(study, unit), **(more or {})}
+    """Return what a summary says below the best configuration, by title."""
     best = study.history.best()
-    if best is not None and (bounds := broken(study.history, best)):
-        said["Constraints"] = f"no trial keeps all; this one breaks {' and '.join(bounds)}"
-    if best is not None and (further := [n for n in best.metrics if n != study.metric]):
-        shown = {name: best.metrics[name] for name in further[:_METRICS]}
-        said["Metrics"] = text.one_line(shown) + (" ..." if len(further) > _METRICS else "")
-    if study.confirmed:
-        said["Confirmed"] = _confirmed(study)
+    said = {"Best": _best(study, best, unit), **(more or {})}
+    if best is not None:
+        if bounds := broken(study.history, best):
+            said["Constraints"] = f"no trial keeps all; this one breaks {' and '.join(bounds)}"
+        if further := [name for name in best.metrics if name != study.metric]:
+            shown = {name: best.metrics[name] for name in further[:_METRICS]}
+            said["Metrics"] = text.one_line(shown) + (" ..." if len(further) > _METRICS else "")
+    if confirmed := study.confirmed:
+        first = confirmed[0]
+        error = "" if len(first.values) < 2 else f" ± {first.standard_error:.2g}"
+        said["Confirmed"] = (
+            f"of {text.count(len(confirmed), 'trial')} trained again, trial"
+            f" {first.trial.number} is best: {study.metric} {first.mean:.5g}{error} over"
+            f" {text.count(len(first.values), 'repeat')}"
+        )
     said["Trials"] = f"{sum(study.counts.values())}: {text.states(study.counts)}"
     failures = causes(study.failures)
     for number, (times, reason) in enumerate(failures[:5]):
-        first = text.first_line(reason)
-        said["Failures" if number == 0 else " " * number] = f"{times} x {first}"
+        said["Failures" if number == 0 else " " * number] = f"{times} x {text.first_line(reason)}"
     if failures:
         said[" " * 9] = "what a training raised: error.txt in its trial's folder"
     if proposed := text.proposals(study.history):
         said["Proposals"] = proposed
-    if saved := _saved(study, unit):
-        said["Early stopping"] = saved
+    if study.max_t is not None and study.trials:
+        asked = study.max_t * len(study.trials)
+        share = study.resource_spent / asked
+        said["Early stopping"] = (
+            f"{study.resource_spent:g} of {text.count(asked, unit)} were run ({share:.0%})"
+        )
     said["Results"] = str(study.path)
     return said
 
 
-def _front(study: Study, front: Sequence[Trial]) -> Table:
-    """The front's trials by their metrics."""
-    table = Table(box=None, header_style="bold", padding=(0, 2))
-    for name in ("trial", *study.goal.metrics):
-        table.add_column(Text(text.printable(name)), justify="right")
-    for trial in front[:_ON_FRONT]:
-        values = study.history.metrics_of(trial).values()
-        table.add_row(str(trial.number), *(f"{value:.5g}" for value in values))
-    if len(front) > _ON_FRONT:
-        table.add_row("...", *("" for _ in study.goal.metrics))
-    return table
-
-
-def _best(study: Study, unit: str) -> str:
-    best = study.history.best()
+def _best(study: Study, best: Trial | None, unit: str) -> str:
     if best is None:
         return text.no_value(study.history)
     end = f"{study.metric} {best.value:.5g} in trial {best.number}"
@@ -102,34 +101,90 @@ def _best(study: Study, unit: str) -> str:
     return f"{end}, which was not trained to its end: {text.count(best.t, unit)}"
 
 
-def _confirmed(study: Study) -> str:
-    """What the best of the repeated trials came to."""
-    first = study.confirmed[0]
-    error = "" if len(first.values) < 2 else f" ± {first.standard_error:.2g}"
-    return (
-        f"of {text.count(len(study.confirmed), 'trial')} trained again, trial"
-        f" {first.trial.number} is best: {study.metric} {first.mean:.5g}{error} over"
-        f" {text.count(len(first.values), 'repeat')}"
-    )
+def _front(study: Study, front: Sequence[Trial]) -> Table:
+    """Return the front's trials by their metrics."""
+    names = ["trial", *study.goal.metrics]
+    rows = [
+        [str(trial.number), *(f"{v:.5g}" for v in study.history.metrics_of(trial).values())]
+        for trial in front[:_ON_FRONT]
+    ]
+    if len(front) > _ON_FRONT:
+        rows.append(["...", *("" for _ in study.goal.metrics)])
+    return table(names, rows, right=names)
 
 
-def _saved(study: Study, unit: str) -> str | None:
-    """What was spent of what the trials would have taken in full."""
-    if study.max_t is None or not study.trials:
-        return None
-    asked = study.max_t * len(study.trials)
-    share = study.resource_spent / asked
-    return f"{study.resource_spent:g} of {text.count(asked, unit)} were run ({share:.0%})"
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()
+) -> Table:
+    """Return a table for a terminal, with some columns aligned to the right."""
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        made.add_column(Text(text.printable(name)), justify=justify, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(text.printable(cell)) for cell in row))
+    return made
 
 
-def _grid(config: Mapping[str, object]) -> Table:
-    return _table({f"  {key}": Text(text.value(item)) for key, item in text.flat(config)})
-
-
-def _table(rows: Mapping[str, Text]) -> Table:
+def _grid(rows: Mapping[str, str]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for title, row in rows.items():
-        table.add_row(Text(text.printable(title)), row)
+        table.add_row(Text(text.printable(title)), Text(row))
     return table
+
+
+class Trials(tuple[Trial, ...]):
+    """A tuple of trials, which a notebook displays as a table."""
+
+    __slots__ = ()
+
+    @overload
+    def __getitem__(self, which: SupportsIndex) -> Trial: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> Trials: ...
+
+    def __getitem__(self, which: SupportsIndex | slice) -> Trial | Trials:
+        """Return a trial, or those of a slice."""
+        found = super().__getitem__(which)
+        return Trials(found) if isinstance(found, tuple) else found
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return "<p>no trials</p>"
+        more = len(self) - _MANY
+        note = f"<p>and {text.count(more, 'more trial')}</p>" if more > 0 else ""
+        return _trials_as_html(self[:_MANY]) + note
+
+
+def study_as_html(study: Study) -> str:
+    """Return what a notebook shows of a study: its summary and its best trials."""
+    note = _RUNNING if study.running else ""
+    if study.interrupted:
+        note = f"{_INTERRUPTED} <code>study.resume()</code> goes on."
+    best = study.history.best()
+    parts = {} if best is None else {"Best configuration": dict(text.flat(best.config))}
+    rows = html.table([*parts.items(), *_lines(study).items()])
+    ranked = study.ranked[:_BEST]
+    trials = _trials_as_html(ranked, study.metric) if ranked else ""
+    return f"<p><b>{note}</b></p>{rows}{trials}"
+
+
+def _trials_as_html(trials: Trials, metric: str = "value") -> str:
+    """Return the trials, one in each row; a missing hyperparameter is left empty."""
+    configs = [dict(text.flat(trial.config)) for trial in trials]
+    names = list(dict.fromkeys(name for config in configs for name in config))
+    others = list(dict.fromkeys(name for trial in trials for name in trial.others))
+    reason = ["reason"] if any(trial.reason for trial in trials) else []
+    rows = (
+        [
+            *(trial.number, text.WORDS[trial.state], trial.value, *map(trial.value_of, others)),
+            f"{trial.t:g}",
+            *(config.get(name, "") for name in names),
+            *(text.first_line(trial.reason) if trial.reason else "" for _ in reason),
+        ]
+        for trial, config in zip(trials, configs, strict=True)
+    )
+    return html.table(rows, ["trial", "state", metric, *others, "t", *names, *reason])

@@ -247,11 +247,11 @@ def test_hedge_follows_what_pays(fitted: tuple[SingleTaskGP, Dataset]) -> None:
     posterior, data = Posterior(fitted[0]), fitted[1]
     proposer = HedgeProposer(BRANIN.space, 0)
     k = 3
-    assert proposer.chances(posterior).tolist() == [1 / k] * k
+    assert proposer.probabilities(posterior).tolist() == [1 / k] * k
     best, worst = data.X[data.y.argmax()], data.X[data.y.argmin()]
     state = proposer.state_dict() | {"nominated": [[worst.tolist(), best.tolist(), worst.tolist()]]}
     proposer.load_state_dict(json.loads(json.dumps(state)))
-    chances = proposer.chances(posterior)
+    chances = proposer.probabilities(posterior)
     assert chances.sum() == pytest.approx(1.0)
     assert chances[1] > 2 * chances[0] == pytest.approx(2 * chances[2])
 

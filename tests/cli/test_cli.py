@@ -66,7 +66,7 @@ def run(function: str = "mine_ok:fit", *more: str, space: str = "space.toml") ->
 def test_run_passes_on_what_was_asked(calls: list[dict[str, Any]]) -> None:
     result = run(
         *("mine_ok:fit", "--max-t", "9", "--gpus", "0.5", "--seed", "3", "--name", "n"),
-        *("--stop-after-failures", "0", "--curve", "a", "--curve", "b"),
+        *("--stop-after-failures", "0", "--curves", "a", "--curves", "b"),
     )
     assert result.exit_code == 0, result.output
     (call,) = calls
@@ -217,5 +217,5 @@ def test_earlier_studies_are_handed_on(folder: Path, calls: list[dict[str, Any]]
     (folder / "old").mkdir()
     (folder / "older").mkdir()
     assert run("mine_ok:fit", "--earlier", "old", "--earlier", "older").exit_code == 0
-    assert calls[0]["earlier"] == [Path("old"), Path("older")]
+    assert calls[0]["earlier"] == (Path("old"), Path("older"))
     assert run("mine_ok:fit", "--earlier", "nowhere").exit_code == BAD_INPUT

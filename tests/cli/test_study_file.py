@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raytuner.cli.loading import load_space
-from raytuner.cli.study_file import read_study
+from raytuner.cli.loading import load_space, read_study
 from raytuner.errors import RaytunerError, SettingError, SpaceError
 from raytuner.search import near
 
@@ -15,31 +14,27 @@ metric = "loss"
 mode = "min"
 max_t = 27
 name = "first"
-storage = "results"
+storage_path = "results"
 seed = 3
-max_concurrent = 4
+max_concurrent_trials = 4
 reuse_actors = true
 stop_after_failures = 0
 curves = ["train_loss"]
 parameter_constraints = ["lr <= 0.7"]
 strategy = "grid"
-
-[budget]
-trials = 20
-time = "1h 30min"
+num_samples = 20
+time_budget_s = "1h 30min"
 gpu_hours = 0.5
+scheduler = "freeze-thaw"
+grace_period = 2
+reduction_factor = 4
 
 [resources]
 cpu = 2
 gpu = 0.5
 tpu = 1
 
-[scheduler]
-type = "freeze-thaw"
-grace_period = 2
-reduction_factor = 4
-
-[[points]]
+[[points_to_evaluate]]
 lr = 0.5
 
 [space]
@@ -64,7 +59,7 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         "name": "first",
         "storage_path": "results",
         "seed": 3,
-        "max_concurrent": 4,
+        "max_concurrent_trials": 4,
         "reuse_actors": True,
         "stop_after_failures": 0,
         "curves": ["train_loss"],
@@ -90,28 +85,26 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         ("seed = true", "seed is True; it must be a whole number"),
         ("earlier = 'old'", "earlier is 'old'; it must be a list"),
         ("max_t = 'long'", "max_t is 'long'; it must be a number"),
-        ("budget = 5", "budget is 5; it must be a table, [budget]"),
-        ("[budget]\ntrails = 5", "unknown key budget.trails; did you mean budget.trials?"),
-        ("trials = 5", "unknown key trials; did you mean budget.trials?"),
-        ("num_samples = 5", "unknown key num_samples; did you mean budget.trials?"),
-        ("time_budget_s = 5", "did you mean budget.time?"),
+        ("num_samples = '5'", "num_samples is '5'; it must be a whole number"),
+        ("[budget]\ntrials = 5", "unknown key budget; did you mean num_samples, time_budget_s or"),
+        ("trials = 5", "unknown key trials; did you mean num_samples?"),
+        ("time = 5", "unknown key time; did you mean time_budget_s?"),
+        ("storage = 'a'", "unknown key storage; did you mean storage_path?"),
+        ("max_concurrent = 3", "unknown key max_concurrent; did you mean max_concurrent_trials?"),
+        ("[[points]]\nlr = 1", "unknown key points; did you mean points_to_evaluate?"),
+        ("[scheduler]\ntype = 'asha'", "scheduler is {'type': 'asha'}; it must be text"),
         ("gpu = 1", "unknown key gpu; did you mean resources.gpu?"),
-        ("storage_path = 'a'", "did you mean storage?"),
         ("[param_space]\nlr = 1", "unknown key param_space; did you mean space?"),
-        ("[Budget]\ntrials = 1", "unknown key Budget; did you mean budget?"),
+        ("qqq = 5", "unknown key qqq. Known here: trainable, space, metric"),
         (
-            "[budget]\ntrials = 5\nmax_t = 27",
-            "unknown key budget.max_t; did you mean max_t? It stands above the first [table].",
+            "[resources]\ncpu = 2\nmax_concurrent_trials = 4",
+            "resources.max_concurrent_trials: put max_concurrent_trials above [resources]",
         ),
-        ("[budget]\ngrace_period = 2", "did you mean scheduler.grace_period?"),
-        ("[scheduler]\nscheduler = 'asha'", "did you mean scheduler.type?"),
-        ("[resources]\ncpu = 2\nmax_concurrent = 4", "resources.max_concurrent; did you mean max_"),
-        ("[budget]\nqqq = 5", "unknown key budget.qqq. Known here: trials, time, gpu_hours"),
-        ("[budget]\ntime = 'long'", "budget.time is 'long'; write seconds, or such as '45s'"),
-        ("[budget]\ntime = '5 parsecs'", "budget.time is '5 parsecs'"),
+        ("time_budget_s = 'long'", "time_budget_s is 'long'; write seconds, or such as '45s'"),
+        ("time_budget_s = '5 parsecs'", "time_budget_s is '5 parsecs'"),
         ("[resources]\ngpu = 'one'", "resources['gpu'] is 'one'; it must be a number"),
         ("[priors]\nlr = 0.1", "priors.lr is 0.1; write { near = 0.1 }"),
-        ("[priors]\nlr = { near = 0.1, wide = 1 }", "unknown key priors.lr.wide"),
+        ("[priors]\nlr = { near = 0.1, wide = 1 }", "priors.lr: unknown key wide"),
         ("[space]\nlr = { type = 'flaot' }", "flaot"),
     ],
 )

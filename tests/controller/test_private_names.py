@@ -100,7 +100,7 @@ USES = {
 
 def test_only_the_boundary_uses_them() -> None:
     others = {use for use in USES if not use[0].startswith("controller/")}
-    assert {path for path, *_ in others} <= {"simulate/ray_private.py"}, sorted(others)
+    assert {path for path, *_ in others} <= {"simulate/ray_controller.py"}, sorted(others)
 
 
 def test_each_has_a_comment_that_says_why() -> None:

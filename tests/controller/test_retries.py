@@ -33,7 +33,7 @@ from raytuner.errors import PlacementError, SettingError
 from raytuner.history import History
 from raytuner.placement.gpu_memory import Probe, nvidia_smi, wants_fit, with_gpus
 from raytuner.space import Float, Space
-from raytuner.study.fit import first_config, fitted
+from raytuner.study.resources import first_config, fitted
 
 
 def raised(error: Exception) -> RayTaskError:

@@ -12,7 +12,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 import raytuner
 from raytuner import BoTorchSearch
-from raytuner.cli.study_file import read_study
+from raytuner.cli.loading import read_study
 from raytuner.history import Origin
 from raytuner.search.earlier import EARLIER
 

@@ -12,8 +12,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
-from raytuner.cli.loading import load_function, load_space
-from raytuner.cli.study_file import read_study
+from raytuner.cli.loading import load_function, load_space, read_study
 from raytuner.search.tune_space import space_from_tune
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -19,11 +19,12 @@ import numpy as np
 from click.testing import CliRunner
 
 from raytuner.cli import main
-from raytuner.cli.study_file import read_study, seconds
+from raytuner.cli.loading import read_study
 from raytuner.errors import ConfigError, HistoryError, RaytunerError, SettingError, SpaceError
 from raytuner.history import History, Remains, TrialState, salvaged
 from raytuner.space import Categorical, Float, Integer, Space
 from raytuner.space.constraints import constraint
+from raytuner.study.parsing import seconds
 
 LEAVES: dict[str, Any] = {
     "a": Integer(1, 9),

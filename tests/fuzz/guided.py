@@ -32,9 +32,14 @@ KINDS = ["float", "int", "normal", "choice", "ordinal", "constant", "literal", "
 FIELDS = ["low", "high", "log", "step", "mean", "sd", "values", "value", "keys", "of", "when"]
 TOKENS = ["a", "b", "net/depth", "opt", "k", "two words", "1", "0.5", "'sgd'", "+", "-", "*", "/"]
 TOKENS += ["**", "<", "<=", "==", "!=", "and", "or", "not", "(", ")", "min(", "max(", "abs(", ","]
-LINES = ["metric = 'loss'", "mode = 'min'", "[budget]", "trials = 5", "time = '1h'", "[space]"]
+LINES = ["metric = 'loss'", "mode = 'min'", "num_samples = 5", "time_budget_s = '1h'", "[space]"]
 LINES += ["lr = { type = 'float', low = 0, high = 1 }", "[resources]", "gpu = 'fit'", "cpu = 1"]
-LINES += ["[priors]", "lr = { near = 0.5 }", "parameter_constraints = ['lr <= 1']", "[scheduler]"]
+LINES += [
+    "[priors]",
+    "lr = { near = 0.5 }",
+    "parameter_constraints = ['lr <= 1']",
+    "grace_period = 1",
+]
 COMMANDS = ["list", "show", "best", "report", "export", "recover", "simulate", "run", "extend"]
 OPTIONS = [
     "--help",

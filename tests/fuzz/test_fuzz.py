@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ray import tune
 
 from raytuner.cli import main
-from raytuner.cli.study_file import _TABLES, _TOP
+from raytuner.cli.loading import _KEYS
 from raytuner.errors import RaytunerError
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Categorical, Float, Integer, Space, when
@@ -214,12 +214,10 @@ def _toml(content: Any) -> str:
         return repr(content)
 
 
-KEYS = [*_TOP, *_TABLES, "resources", "priors", "space"]
 SETTINGS = st.fixed_dictionaries(
     {},
-    optional=dict.fromkeys(KEYS, JSON)
+    optional=dict.fromkeys(_KEYS, JSON)
     | {
-        "budget": st.dictionaries(st.sampled_from([*_TABLES["budget"]]) | WORDS, PLAIN, max_size=3),
         "resources": st.dictionaries(
             st.sampled_from(["cpu", "gpu", "memory", "bundles", "accelerator_type", "strategy"]),
             PLAIN | st.sampled_from(["fit", "8GiB", "PACK"]) | st.lists(JSON, max_size=2),

@@ -36,12 +36,10 @@ metric = "loss"
 mode = "min"
 max_t = 9
 name = "study"
-storage = "."
+storage_path = "."
 reuse_actors = true
 seed = 0
-[budget]
-trials = 6
-[scheduler]
+num_samples = 6
 grace_period = 3
 [space]
 x = { type = "float", low = -1, high = 1 }

@@ -35,7 +35,7 @@ def test_a_trial_that_hangs_is_ended_and_its_slot_is_free(tmp_path: Path) -> Non
         mode="min",
         num_samples=3,
         max_silence_s=MAX_SILENCE_S,
-        max_concurrent=1,  # the trial that hangs is in the way of all others
+        max_concurrent_trials=1,  # the trial that hangs is in the way of all others
         storage_path=tmp_path,
         seed=0,
         progress=False,

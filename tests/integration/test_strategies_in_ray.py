@@ -69,5 +69,5 @@ def test_a_grid_is_all_there_is(tmp_path: Path) -> None:
 
 
 def test_it_is_given_in_one_place(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="strategy was given beside a searcher"):
+    with pytest.raises(SettingError, match="strategy was given together with a searcher"):
         search(tmp_path, num_samples=1, strategy="grid", searcher=raytuner.BoTorchSearch())

@@ -141,7 +141,12 @@ def test_a_time_budget_ends_a_study_without_a_number_of_samples(tmp_path: Path) 
             tune.report({"loss": loss(config, t)})
 
     study = search(
-        tmp_path, endless, num_samples=-1, time_budget_s=6, reuse_actors=False, max_concurrent=2
+        tmp_path,
+        endless,
+        num_samples=-1,
+        time_budget_s=6,
+        reuse_actors=False,
+        max_concurrent_trials=2,
     )
     assert not study.interrupted
     assert study.history.live() == ()
@@ -174,7 +179,7 @@ def test_failures_are_told_apart_and_do_not_stop_the_others(tmp_path: Path) -> N
         param_space={"kind": tune.choice(kinds)},
         points_to_evaluate=[{"kind": kind} for kind in kinds],
         num_samples=len(kinds),
-        max_concurrent=1,
+        max_concurrent_trials=1,
         reuse_actors=False,
     )
     assert not study.interrupted
@@ -212,7 +217,7 @@ def always_fails(config: dict[str, Any]) -> None:
 
 def test_a_function_that_always_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(NoResultError, match=r"ValueError: shapes .*test_study\.py:\d+ in always"):
-        search(tmp_path, always_fails, num_samples=30, max_concurrent=2, reuse_actors=False)
+        search(tmp_path, always_fails, num_samples=30, max_concurrent_trials=2, reuse_actors=False)
     assert sum(message.count("Traceback") for message in caplog.messages) <= 1
     assert len([m for m in caplog.messages if "shapes" in m]) == 1  # the first, with its traceback
     study = raytuner.load(tmp_path / "study")
@@ -261,7 +266,7 @@ def nothing() -> None:
 BAD: dict[str, tuple[dict[str, Any], type[RaytunerError], str]] = {
     "part of two GPUs": ({"resources": {"gpu": 1.5}}, SettingError, r"resources\['gpu'\] is 1.5"),
     "no time": ({"time_budget_s": 0}, SettingError, "time_budget_s is 0"),
-    "no room": ({"max_concurrent": 0}, SettingError, "max_concurrent is 0"),
+    "no room": ({"max_concurrent_trials": 0}, SettingError, "max_concurrent_trials is 0"),
     "object store": ({"storage_path": "s3://bucket"}, SettingError, "s3://bucket"),
     "mode": ({"mode": "best"}, MetricError, "'best'"),
     "empty space": ({"param_space": {}}, RaytunerError, "at least one hyperparameter"),

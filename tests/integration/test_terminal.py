@@ -37,12 +37,11 @@ metric = "loss"
 mode = "min"
 max_t = 9
 name = "study"
-storage = "."
+storage_path = "."
 reuse_actors = true
 seed = 0
-points = [{ x = 0.9 }]
-[budget]
-trials = 8
+points_to_evaluate = [{ x = 0.9 }]
+num_samples = 8
 [space]
 x = { type = "float", low = -1, high = 1 }
 """

@@ -289,7 +289,7 @@ def test_ray_runs_what_needs_it_and_nothing_else(
     asked: list[Any] = []
 
     def run(*args: Any, **given: Any) -> Any:
-        asked.append(given["max_concurrent"])
+        asked.append(given["max_concurrent_trials"])
         return ran_here(*args, **given)
 
     monkeypatch.chdir(tmp_path)

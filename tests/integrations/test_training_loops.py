@@ -42,7 +42,7 @@ def search(
         scheduler=raytuner.ASHAScheduler(
             max_t=_EPOCHS, grace_period=2, reduction_factor=2, variant="promotion"
         ),
-        max_concurrent=1,
+        max_concurrent_trials=1,
         storage_path=folder,
         progress=False,
         seed=0,
@@ -323,7 +323,7 @@ def test_ray_trains_torch_trainer(tmp_path: Path) -> None:
         num_samples=2,
         time_attr="epoch",
         resources={"cpu": 0.1},
-        max_concurrent=1,
+        max_concurrent_trials=1,
         storage_path=tmp_path,
         progress=False,
         seed=0,

@@ -25,7 +25,10 @@ def found(command: str, folder: Path) -> Any:
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     # Ray notes the address of a cluster among its temporary files, and whoever starts Ray next
     # looks for that cluster: in a folder of their own nobody else does. Sockets need a short path.
-    with (folder / "log").open("w") as log, TemporaryDirectory(prefix="rt", dir="/tmp") as short:
+    with (
+        (folder / "log").open("w") as log,
+        TemporaryDirectory(prefix="rt", dir="/tmp", ignore_cleanup_errors=True) as short,
+    ):
         done = subprocess.run(
             [sys.executable, str(_DRIVER), command],
             cwd=folder,

@@ -18,7 +18,7 @@ from raytuner.cli import BAD_INPUT, main
 from raytuner.controller.cluster_state import ClusterState, Node, NodeType, read_cluster
 from raytuner.errors import PlacementError, SettingError
 from raytuner.placement import ResourceRequest, preflight
-from raytuner.study.placeable import Placeable, trials_at_once
+from raytuner.study.resources import RequireRoom, trials_at_once
 
 A100 = Node("10.0.0.1", {"CPU": 16.0, "GPU": 4.0, "accelerator_type:A100": 1.0})
 T4 = Node("10.0.0.2", {"CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0})
@@ -175,7 +175,7 @@ def test_nor_for_what_a_configuration_asks_for(tmp_path: Path) -> None:
 
 def test_requests_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clusters = [ClusterState((T4,)), ClusterState(())]
-    monkeypatch.setattr("raytuner.study.placeable.read_cluster", lambda: clusters.pop(0))
+    monkeypatch.setattr("raytuner.study.resources.read_cluster", lambda: clusters.pop(0))
 
     numbers = itertools.count()
 
@@ -188,7 +188,7 @@ def test_requests_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPa
             is_finished=lambda: over,
         )
 
-    known = Placeable()
+    known = RequireRoom()
     trials = [trial(1)]
     known.on_step_begin(0, trials)
     trials += [trial(1), trial(9, over=True)]
@@ -200,7 +200,7 @@ def test_requests_that_are_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPa
 
 def test_no_more_trials_than_fit_with_their_trainers(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = ClusterState((A100, T4))
-    monkeypatch.setattr("raytuner.study.placeable.read_cluster", lambda: cluster)
+    monkeypatch.setattr("raytuner.study.resources.read_cluster", lambda: cluster)
     asked = {"cpu": 1, "trainer": {"workers": 2, "gpu": 1}}
     assert trials_at_once(asked, None) == 2  # of 5 GPUs
     assert trials_at_once(asked, 1) == 1
@@ -214,5 +214,5 @@ def test_no_more_trials_than_fit_with_their_trainers(monkeypatch: pytest.MonkeyP
     assert trials_at_once(asked, None) == 1
     cluster = ClusterState((T4,), None)
     assert trials_at_once(asked, 3) == 3
-    with pytest.raises(SettingError, match="say so with max_concurrent"):
+    with pytest.raises(SettingError, match="set max_concurrent_trials"):
         trials_at_once(asked, None)

@@ -13,7 +13,7 @@ from raytuner.halving import Action, Verdict
 from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.report import explanations
 from raytuner.report.events import Use
-from raytuner.report.progress_figures import rungs
+from raytuner.report.figures import rungs
 from raytuner.space import Float, Space
 from raytuner.study import Study
 from raytuner.study.summary import summary

@@ -15,7 +15,7 @@ from made_up import RUNGS, SPACE, figures, html_of, study
 from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
 from raytuner.report.figures import Figures
-from raytuner.report.progress_figures import incumbent
+from raytuner.report.space_figures import slice_of
 from raytuner.report.style import MANY, value_axis
 from raytuner.report.text import configuration_as_toml
 from raytuner.space import Categorical, Float, Normal, Space
@@ -115,7 +115,7 @@ def test_many_long_curves_are_thinned_and_keep_their_ends() -> None:
 
 
 def test_many_points_are_drawn_by_the_graphics_card() -> None:
-    kinds = {n: {t.type for t in incumbent(study(n), None, "time").data} for n in (50, 2 * MANY)}
+    kinds = {n: {t.type for t in Figures(study(n)).curves().data} for n in (50, 2 * MANY)}
     assert kinds[50] == {"scatter"}
     assert "scattergl" in kinds[2 * MANY]
 
@@ -132,6 +132,17 @@ def test_slices_show_the_model_in_the_units_of_the_hyperparameter(name: str) -> 
     low, high = {"lr": (1e-5, 1e-1), "width": (16, 512), "dropout": (0, 0.5)}[name]
     assert low <= min(model.x) < max(model.x) <= high
     assert (figure.layout.xaxis.type == "log") == (name != "dropout")
+
+
+@pytest.mark.parametrize("n", [200, 503, 1100])
+def test_a_slice_shows_at_most_500_trials_with_the_best_among_them(n: int) -> None:
+    history = study(n)
+    usable = [t for t in history.trials if t.values and t.state is not TrialState.FAILED]
+    points = slice_of(history, None, SPACE.columns[0]).data
+    shown = {number for trace in points for number in trace.customdata}
+    assert len(shown) == sum(len(trace.x) for trace in points) <= 500
+    assert shown >= {t.number for t in sorted(usable, key=lambda t: t.value)[:250]}
+    assert len(usable) > 500 or len(shown) == len(usable)
 
 
 def test_an_unknown_hyperparameter_is_named_with_those_there_are() -> None:

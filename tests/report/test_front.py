@@ -10,8 +10,8 @@ import pytest
 
 from raytuner.errors import SettingError
 from raytuner.history import Goal, History, TrialState
+from raytuner.report.figures import Figures
 from raytuner.report.front import hypervolumes
-from raytuner.report.progress_figures import curves
 from raytuner.space import Float, Space
 
 
@@ -77,7 +77,7 @@ def test_curves_are_drawn_as_reported(value: float) -> None:
     history.add("a", {"x": 0.5})
     history.report("a", 16777217, value)
     history.end("a", TrialState.COMPLETED)
-    lines, markers = curves(history).data[:2]
+    lines, markers = Figures(history).curves().data[:2]
     assert (lines.mode, markers.mode) == ("lines", "markers")
     assert (lines.x[0], lines.y[0]) == (16777217, value)
     assert (markers.x[0], markers.y[0]) == (16777217, value)

@@ -55,7 +55,7 @@ def test_before_a_full_trial_it_is_said_that_there_is_none() -> None:
     study = Study(Path("nowhere"), record)
     with pytest.raises(NoResultError, match="no trial reported a usable loss at full fidelity"):
         _ = study.best
-    assert study.best_by_model is None
+    assert study.best_by_model() is None
     assert study.ranked == ()
     from rich.console import Console
 

@@ -171,7 +171,7 @@ def test_it_goes_on_after_a_save(tmp_path: Path) -> None:
         ),
         (
             {"strategy": "random"},
-            "strategy 'random' cannot choose; use one of bayes, ei, pi, kg, or leave",
+            "strategy 'random' cannot choose; use one of bayes, pi, kg, or leave",
         ),
         ({"priors": {"width": raytuner.near(64)}}, "priors names width"),
     ],

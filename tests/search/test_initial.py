@@ -16,7 +16,7 @@ from raytuner import BoTorchSearch
 from raytuner.bayes import SobolProposer
 from raytuner.errors import ConfigError
 from raytuner.history import Origin, TrialState
-from raytuner.study.fit import first_config
+from raytuner.study.resources import first_config
 
 SPACE: dict[str, Any] = {
     "lr": tune.loguniform(1e-4, 1e-1),

@@ -17,7 +17,7 @@ from raytuner.errors import SettingError
 from raytuner.history import Origin, TrialState
 from raytuner.search import BoTorchSearch
 from raytuner.search.recorded import Recorded
-from raytuner.study.run import prepare
+from raytuner.study.tuning import prepare
 
 SPACE = {
     "lr": tune.loguniform(1e-4, 1e-1),
@@ -143,7 +143,7 @@ def test_values_between_the_levels_become_the_nearest() -> None:
         (BasicVariantGenerator(), SPACE, "loss", "strategy='random'"),
         (Listed, SPACE, "loss", "searcher is <class"),
         (Repeater(Listed(), 2), SPACE, "loss", r"study\.confirm\(\)"),
-        (ConcurrencyLimiter(BoTorchSearch(), 2), SPACE, "loss", "max_concurrent"),
+        (ConcurrencyLimiter(BoTorchSearch(), 2), SPACE, "loss", "max_concurrent_trials"),
         (Listed(), SPACE, ["loss", "ms"], "takes one metric"),
         (
             Listed(),

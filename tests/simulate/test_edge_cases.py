@@ -159,8 +159,8 @@ class TestEnds:
 
     def test_what_would_happen_to_the_cluster_later_does_not_delay_the_end(self) -> None:
         simulation = simulate(
-            falling(1), SPACE, metric=METRIC, mode="min", num_samples=4, max_concurrent=1, seed=0,
-            cluster=Cluster(workers=2, losses=(NodeLoss(37.0, (1,)),)),
+            falling(1), SPACE, metric=METRIC, mode="min", num_samples=4, max_concurrent_trials=1,
+            seed=0, cluster=Cluster(workers=2, losses=(NodeLoss(37.0, (1,)),)),
         )  # fmt: skip
         assert (simulation.ended, simulation.end_s) == ("finished", 4.0)
 
@@ -215,7 +215,7 @@ class TestCap:
 
     def test_a_limiter_raises_the_cap(self) -> None:
         _, simulation = run(
-            falling(100), 4, max_concurrent=4, cluster=Cluster(workers=4, startup_s=3.0)
+            falling(100), 4, max_concurrent_trials=4, cluster=Cluster(workers=4, startup_s=3.0)
         )
         assert [trial.started_at for trial in simulation.trials] == [3.0] * 4
 
@@ -330,7 +330,7 @@ class TestFailures:
         def objective(config: dict[str, Any]) -> Curve:
             return Curve([1.0], fails_at=1 if config["index"] == 0 else None, failures=1)
 
-        run(objective, 3, Watches(), max_failures=1, max_concurrent=3)  # type: ignore[no-untyped-call]
+        run(objective, 3, Watches(), max_failures=1, max_concurrent_trials=3)  # type: ignore[no-untyped-call]
         assert seen == [[1, 2, 0], [2, 0, 1], [0, 1, 2]]  # trials that ended come last
 
     def test_random_failures_happen_at_their_rate(self) -> None:
@@ -452,14 +452,14 @@ def test_incumbents() -> None:
         ({"num_samples": -1}, SettingError),
         ({"time_budget_s": 0}, SettingError),
         ({"max_failures": -2}, SettingError),
-        ({"max_concurrent": 0}, SettingError),
+        ({"max_concurrent_trials": 0}, SettingError),
         ({"stop": 3}, SettingError),
         ({"searcher": "optuna"}, SettingError),
-        ({"searcher": BasicVariantGenerator(), "max_concurrent": 3}, SettingError),
+        ({"searcher": BasicVariantGenerator(), "max_concurrent_trials": 3}, SettingError),
         (
             {
                 "searcher": ConcurrencyLimiter(JournalSearcher(Journal()), 2),
-                "max_concurrent": 3,
+                "max_concurrent_trials": 3,
             },
             SettingError,
         ),

@@ -134,7 +134,7 @@ def test_every_search_ends_and_loses_nothing(
             num_samples=n,
             cluster=cluster,
             max_failures=max_failures,
-            max_concurrent=limit,
+            max_concurrent_trials=limit,
             settings=Settings(checkpoint_every=every),
             seed=seed,
         )

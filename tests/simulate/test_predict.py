@@ -89,7 +89,7 @@ def test_more_workers_take_less_time_and_cost_is_worker_hours_times_price(tmp_pa
     found = predict(
         history,
         workers=4,
-        max_concurrent=4,
+        max_concurrent_trials=4,
         price_per_hour=36.0,
         searcher=Replays([x for x, *_ in COMPLETE]),
         settings=QUIET,

@@ -28,7 +28,7 @@ from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Categorical, Float, Space
 from raytuner.space.choices import ChoiceIndex, same
 from raytuner.study import Study
-from raytuner.study.table import write_table
+from raytuner.study.export import write_table
 
 
 class Raises:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import raytuner
 from raytuner.errors import ConfigError, SpaceError
-from raytuner.space import ABSENT, Categorical, Float, Integer, Space, When, hull, when
+from raytuner.space import ABSENT, Categorical, Float, Integer, Ordinal, Space, When, hull, when
 
 NESTED: dict[str, Any] = {
     "momentum": when(Float(0, 1), optimizer="sgd"),  # before what it depends on
@@ -184,6 +185,18 @@ def test_a_wider_space_keeps_its_conditions() -> None:
     assert hull(space(1.0), space(2.0)).columns == space(2.0).columns
     with pytest.raises(SpaceError, match="b: the two spaces differ in when it is there"):
         hull(space(1.0), space(1.0, 2))
+
+
+def test_the_forms_for_a_tuner_are_understood() -> None:
+    space = Space(
+        {
+            "opt": Categorical(["sgd", "adam"]),
+            "m": raytuner.when(Float(0, 1), opt="sgd"),
+            "n": raytuner.fidelity(Categorical([8, 16])),
+        }
+    )
+    assert space.decode(np.full((1, 3), 0.9)) == [{"opt": "adam", "n": 16}]
+    assert space.columns[2].domain == Ordinal([8, 16])
 
 
 def test_conditions_add_up() -> None:

@@ -15,8 +15,8 @@ from raytuner.errors import HistoryError, RaytunerWarning, SettingError
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
-from raytuner.study.confirm import Listed, note, repeated
-from raytuner.study.confirmed import confirmed
+from raytuner.study.confirm import confirmed, note, repeated
+from raytuner.study.run import Listed
 
 
 def trainable() -> Callable[[dict[str, Any]], None]:

@@ -19,9 +19,10 @@ from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 from raytuner.study import Study
-from raytuner.study.ends import Ends, reason_of
-from raytuner.study.failing import Failing, check_stop_after_failures, require_success
+from raytuner.study.lifecycle import Lifecycle, reason_of
 from raytuner.study.progress import last_failures
+from raytuner.study.settings import StudySettings
+from raytuner.study.stoppers import AlwaysFailing, require_success
 
 TRACEBACK = """ray::ImplicitFunc.train() (pid=7, ip=10.0.0.1, repr=fit)
   File "/env/lib/python3.11/site-packages/ray/tune/trainable/trainable.py", line 329, in train
@@ -48,7 +49,7 @@ def search(path: Path | None = None) -> Any:
     return SimpleNamespace(history=history, close=dict)
 
 
-def fail(ends: Ends, finder: Any, folder: Path, number: int) -> None:
+def fail(ends: Lifecycle, finder: Any, folder: Path, number: int) -> None:
     """A trial raises: Ray tells the searcher that it failed, and then the callbacks."""
     name = f"t{number}"
     finder.history.add(name, {"x": number / 100})
@@ -74,7 +75,7 @@ def test_each_cause_is_logged_once_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     finder = search()
-    ends = Ends(finder)
+    ends = Lifecycle(finder)
     with caplog.at_level(logging.INFO):
         for number in range(4):
             fail(ends, finder, tmp_path, number)
@@ -89,7 +90,7 @@ def test_each_cause_is_logged_once_and_counted(
 def test_the_display_counts_failures_of_one_cause(tmp_path: Path) -> None:
     finder = search()
     for number in range(4):
-        fail(Ends(finder), finder, tmp_path, number)
+        fail(Lifecycle(finder), finder, tmp_path, number)
     finder.history.add("odd", {"x": 0.9})
     finder.history.end("odd", TrialState.FAILED, "loss is nan at its end")
     assert last_failures(finder.history) == (
@@ -100,8 +101,8 @@ def test_the_display_counts_failures_of_one_cause(tmp_path: Path) -> None:
 
 def test_a_study_ends_once_enough_trials_failed(tmp_path: Path) -> None:
     finder = search()
-    failing = Failing(finder, 5)
-    ends = Ends(finder, [failing])
+    failing = AlwaysFailing(finder, 5)
+    ends = Lifecycle(finder, [failing])
     for number in range(5):
         assert not failing.stop_all()
         fail(ends, finder, tmp_path, number)
@@ -124,7 +125,7 @@ def test_a_study_ends_once_enough_trials_failed(tmp_path: Path) -> None:
 
 def test_reports_without_the_metric_end_a_study_too() -> None:
     finder = search()
-    failing = Failing(finder, 3)
+    failing = AlwaysFailing(finder, 3)
     for number in range(3):
         finder.history.add(str(number), {"x": 0.5})
         finder.history.end(
@@ -137,9 +138,9 @@ def test_reports_without_the_metric_end_a_study_too() -> None:
 
 def test_zero_never_stops(tmp_path: Path) -> None:
     finder = search()
-    failing = Failing(finder, 0)
+    failing = AlwaysFailing(finder, 0)
     for number in range(8):
-        fail(Ends(finder), finder, tmp_path, number)
+        fail(Lifecycle(finder), finder, tmp_path, number)
         assert not failing.stop_all()
     require_success(finder.history, 0, tmp_path)
 
@@ -147,7 +148,7 @@ def test_zero_never_stops(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [-1, 2.5, True])
 def test_a_number_that_is_none(number: object) -> None:
     with pytest.raises(SettingError, match=r"stop_after_failures is .*or 0"):
-        check_stop_after_failures(number)
+        StudySettings(print, {}, mode="min", num_samples=1, stop_after_failures=number)  # type: ignore[arg-type]
 
 
 def test_best_says_why_there_is_none(tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_best_says_why_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(NoResultError, match="loss: no trials yet"):
         _ = Study(tmp_path, finder.history).best
     for number in range(3):
-        fail(Ends(finder), finder, tmp_path, number)
+        fail(Lifecycle(finder), finder, tmp_path, number)
     finder.history.add("waits", {"x": 0.5})
     with pytest.raises(NoResultError, match=r"1 pending, 3 failed\. 3 failed with: ValueError: .*"):
         _ = Study(tmp_path, finder.history).best.config
@@ -164,7 +165,7 @@ def test_best_says_why_there_is_none(tmp_path: Path) -> None:
 def test_commands_say_so_too(tmp_path: Path) -> None:
     finder = search(tmp_path / RECORD_FILE)
     for number in range(3):
-        fail(Ends(finder), finder, tmp_path, number)
+        fail(Lifecycle(finder), finder, tmp_path, number)
     finder.history.close()
     shown = CliRunner().invoke(main, ["show", str(tmp_path)])
     assert shown.exit_code == 0

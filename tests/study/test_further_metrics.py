@@ -26,7 +26,7 @@ from raytuner.search import BoTorchSearch
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 from raytuner.study import Study
-from raytuner.study.table import write_table
+from raytuner.study.export import write_table
 
 SPACE = {"x": tune.uniform(0, 1)}
 
@@ -158,7 +158,7 @@ def test_they_are_in_the_table_and_its_files(study: Study, tmp_path: Path) -> No
 
 def test_they_are_in_an_optuna_storage(study: Study, tmp_path: Path) -> None:
     optuna = pytest.importorskip("optuna")
-    from raytuner.study.optuna_storage import write_storage
+    from raytuner.study.export import write_storage
 
     write_storage(study, tmp_path / "study.db")
     (name,) = optuna.get_all_study_names(f"sqlite:///{tmp_path}/study.db")

@@ -31,8 +31,8 @@ from raytuner.folders import folder_of
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Space
-from raytuner.study.arguments import folder_for
-from raytuner.study.table import write_table
+from raytuner.study.export import write_table
+from raytuner.study.tuning import folder_for
 
 PACKAGE = Path(raytuner.__file__).parent
 TAG = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
@@ -268,8 +268,8 @@ def test_a_name_of_the_command_line_stays_in_its_folder(no_ray: Path) -> None:
     name = "../up"
     study = no_ray.parents[1] / "study.toml"
     study.write_text(
-        f"name = {json.dumps(name)}\nstorage = {json.dumps(str(no_ray))}\nmetric = 'loss'\n"
-        "mode = 'min'\ntrainable = 'os:getenv'\n[budget]\ntrials = 1\n"
+        f"name = {json.dumps(name)}\nstorage_path = {json.dumps(str(no_ray))}\nmetric = 'loss'\n"
+        "mode = 'min'\ntrainable = 'os:getenv'\nnum_samples = 1\n"
         "[space]\nx = { type = 'float', low = 0, high = 1 }\n"
     )
     for more, given in (((), name), (("--name", "../other"), "../other")):
@@ -327,5 +327,5 @@ def test_what_the_package_unpickles_and_listens_at() -> None:
                 names = [getattr(node, "module", None), *(alias.name for alias in node.names)]
                 if {"socket", "socketserver", "http.server", "asyncio"} & {*names}:
                     listens.add(file)
-    assert runs == {"study/ends.py", "integrations/sklearn/trials.py"}
+    assert runs == {"study/lifecycle.py", "integrations/sklearn/trials.py"}
     assert listens == {"report/live.py"}

@@ -10,7 +10,7 @@ import pytest
 from ray import tune
 
 import raytuner
-from raytuner.cli.look import show
+from raytuner.cli.results import show
 from raytuner.errors import MetricError, SettingError
 
 
@@ -72,6 +72,6 @@ def test_bad_goals_are_refused_before_ray_is_asked(tmp_path: Path) -> None:
     with pytest.raises(MetricError, match="'mib < 40'"):
         study(metric="loss", mode="min", outcome_constraints=["mib < 40"])
     searcher = raytuner.BoTorchSearch()
-    with pytest.raises(SettingError, match="beside a searcher"):
+    with pytest.raises(SettingError, match="together with a searcher"):
         study(metric="loss", mode="min", outcome_constraints=["mib <= 40"], searcher=searcher)
     assert list(tmp_path.iterdir()) == []

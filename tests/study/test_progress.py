@@ -19,10 +19,9 @@ from raytuner.history import History, TrialState
 from raytuner.space import Float, Space
 from raytuner.study import progress as module
 from raytuner.study.callbacks import Guarded
-from raytuner.study.metrics import RayMetrics
-from raytuner.study.progress import Progress, Screen
+from raytuner.study.progress import Progress, RayMetrics, Screen
 from raytuner.study.run import _own_error
-from raytuner.study.standing import Standing, as_lines, as_picture, as_text
+from raytuner.study.standing import Standing
 
 
 def a_history() -> History:
@@ -52,7 +51,7 @@ def standing(**changes: object) -> Standing:
 
 
 def test_it_says_how_many_trials_are_in_each_state_the_best_and_the_time() -> None:
-    assert as_lines(standing()) == {
+    assert standing().lines() == {
         "time": "0:30 of 1:30, about 1:00 left",
         "trials": "3 of 12 done: 1 running, 1 pending, 1 completed, 1 stopped early, 1 failed",
         "best": "accuracy 0.75 (trial 0 at 9 of 9): lr=0.125",
@@ -60,9 +59,9 @@ def test_it_says_how_many_trials_are_in_each_state_the_best_and_the_time() -> No
 
 
 def test_it_says_what_is_busy_when_it_improved_and_what_failed_last() -> None:
-    lines = as_lines(
-        standing(busy=3, slots=8, since_improved_s=75.0, failures=("trial 4: RuntimeError: no",))
-    )
+    lines = standing(
+        busy=3, slots=8, since_improved_s=75.0, failures=("trial 4: RuntimeError: no",)
+    ).lines()
     assert lines["slots"] == "3 of 8 busy"
     assert lines["best"] == "accuracy 0.75 (trial 0 at 9 of 9, 1:15 ago): lr=0.125"
     assert lines["failed"] == "trial 4: RuntimeError: no"
@@ -87,7 +86,7 @@ def test_the_time_left_is_that_of_the_limit_that_comes_first(
 
 def test_without_limits_or_values_it_says_what_there_is() -> None:
     bare = standing(counts={}, num_samples=-1, time_budget_s=None, best=None, max_t=None)
-    assert as_text(bare) == "0:30 | 0 done: no trials yet | best: no value yet"
+    assert repr(bare) == "0:30 | 0 done: no trials yet | best: no value yet"
     assert bare.share is None
 
 
@@ -105,7 +104,7 @@ def test_the_limit_that_comes_first_is_the_share(
 @pytest.mark.parametrize("width", [40, 200])
 def test_the_picture_holds_every_line_also_in_a_narrow_terminal(width: int) -> None:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(as_picture(standing()))
+    console.print(standing().picture())
     text = console.export_text()
     lines = [line.rstrip() for line in text.splitlines()]
     assert [line.split()[0] for line in lines if line and not line.startswith("    ")] == [
@@ -115,7 +114,7 @@ def test_the_picture_holds_every_line_also_in_a_narrow_terminal(width: int) -> N
     ]
     assert lines[-1] == ""
     words = text.split()
-    for line in as_lines(standing()).values():
+    for line in standing().lines().values():
         assert set(line.split()) <= set(words)
 
 
@@ -163,11 +162,13 @@ def test_in_a_terminal_it_draws_at_most_four_times_a_second_and_gives_the_termin
 ) -> None:
     drawn = []
 
-    def picture(stand: Standing) -> Group:
-        drawn.append(stand)
-        return as_picture(stand)
+    picture = Standing.picture
 
-    monkeypatch.setattr(module, "as_picture", picture)
+    def drawing(stand: Standing) -> Group:
+        drawn.append(stand)
+        return picture(stand)
+
+    monkeypatch.setattr(Standing, "picture", drawing)
     now = [0.0]
     monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
     shown = make(True)
@@ -298,12 +299,12 @@ def test_gauges_hold_what_is_known_and_no_state_that_is_over(
 ) -> None:
     monkeypatch.setattr(FakeGauge, "told", {})
     metrics = RayMetrics("mine", FakeGauge)
-    metrics.tell(standing(counts={TrialState.RUNNING: 2}, best=None, num_samples=-1))
+    metrics.record(standing(counts={TrialState.RUNNING: 2}, best=None, num_samples=-1))
     told = FakeGauge.told
     assert told["raytuner_trials", "mine", "RUNNING"] == 2
     assert told["raytuner_elapsed_seconds", "mine"] == 30
     assert not {"raytuner_best", "raytuner_trials_asked", "raytuner_slots"} & {k[0] for k in told}
-    metrics.tell(standing(counts={TrialState.COMPLETED: 2}, busy=1, slots=8))
+    metrics.record(standing(counts={TrialState.COMPLETED: 2}, busy=1, slots=8))
     assert told["raytuner_trials", "mine", "RUNNING"] == 0
     assert told["raytuner_trials", "mine", "COMPLETED"] == 2
     assert told["raytuner_best", "mine"] == 0.75
@@ -312,7 +313,7 @@ def test_gauges_hold_what_is_known_and_no_state_that_is_over(
 
 def test_ray_metrics_name_a_study_in_ascii() -> None:
     """Ray raises a UnicodeEncodeError for other tags."""
-    RayMetrics("Größe 1", FakeGauge).tell(standing())
+    RayMetrics("Größe 1", FakeGauge).record(standing())
     assert FakeGauge.told["raytuner_elapsed_seconds", "Gr%C3%B6%C3%9Fe 1"] == 30
 
 

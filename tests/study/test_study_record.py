@@ -21,7 +21,8 @@ from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 from raytuner.study import Study
-from raytuner.study.provenance import note_run, note_settings
+from raytuner.study.run import note_run
+from raytuner.study.settings import StudySettings
 
 SPACE = Space({"a": Float(0, 1), "b": Float(0, 1)})
 SETTINGS: dict[str, Any] = {
@@ -30,7 +31,7 @@ SETTINGS: dict[str, Any] = {
     "time_attr": "training_iteration",
     "max_t": None,
     "seed": 0,
-    "max_concurrent": None,
+    "max_concurrent_trials": None,
     "reuse_actors": False,
 }
 
@@ -42,7 +43,7 @@ def make(folder: Path, n: int = 20, settings: dict[str, Any] | None = None) -> S
         history.report(f"t{i}", 1, 3 * config["a"] + config["b"])
         history.end(f"t{i}", TrialState.COMPLETED)
     if settings is not None:
-        note_settings(history, settings)
+        history.set_meta("settings", settings)
     history.set_meta("finished", True)
     history.close()
     return raytuner.load(folder)
@@ -122,7 +123,7 @@ def test_a_study_keeps_the_function_that_it_was_run_with(
         seen.append(trainable)
         return history
 
-    for name in ("continued.extend", "continued.resume", "confirm.confirm"):
+    for name in ("extend.extend", "run.resume", "study.confirm"):
         monkeypatch.setattr(f"raytuner.study.{name}", go_on)
     study = Study(tmp_path, History(SPACE, metric="loss", mode="min"), train)
     getattr(study, method)()
@@ -150,10 +151,13 @@ def test_how_a_study_came_about_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     assert [run["program"] for run in runs] == ["raytuner", "tune_it.py", None]
     assert "fast" not in str(runs)
     assert all({"Python", "ray", "torch"} <= run["versions"].keys() for run in runs)
-    note_settings(history, {"resources": lambda config: {}, "seed": 3, "at": {"cpu": 2}})
-    settings = history.get_meta("settings")
-    assert (settings["seed"], settings["at"]) == (3, {"cpu": 2})
-    assert isinstance(settings["resources"], str)
+    settings = StudySettings(
+        train, {}, mode="min", num_samples=2, seed=3, resources=lambda config: {}, scheduler=None
+    )
+    settings.keep(history, strategy="grid")
+    kept = history.get_meta("settings")
+    assert (kept["seed"], kept["num_samples"], kept["strategy"]) == (3, 2, "grid")
+    assert isinstance(kept["resources"], str)
 
 
 CALLS: dict[str, Any] = {

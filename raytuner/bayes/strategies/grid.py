@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from raytuner.space import Domain, Normal, Ordinal, Path, Space, When
-from raytuner.space.template import like
+from raytuner.space import Domain, Normal, Ordinal, Path, Space
+from raytuner.space.template import rebuilt
 
 GRID_POINTS = 5
-"""So many values a number takes on a grid."""
+"""How many values of a number a grid has."""
 
 
 def gridded(space: Space, points: int = GRID_POINTS) -> Space:
-    """The space of all combinations of a few values of each hyperparameter.
+    """Return the space of all combinations of a few values of each hyperparameter.
 
-    Choices keep all their values, and so does what conditions depend on. Numbers take ``points``
-    values, from one end to the other, evenly spaced on their own scale (linear, logarithmic; of a
-    normal law the middles of equally likely parts), or all if these are no more.
+    Choices keep all their values, and so do hyperparameters that conditions depend on. Numbers have
+    `points` values from one end to the other, or all if there are no more. The values are evenly
+    spaced on the number's own scale (linear, logarithmic); of a normal distribution they are the
+    middles of equally likely parts.
 
     Args:
         space: The search space.
@@ -38,7 +38,10 @@ def gridded(space: Space, points: int = GRID_POINTS) -> Space:
         if few or j in needed or column.kind == "categorical" or isinstance(column.domain, Ordinal):
             continue
         thinned[column.path] = Ordinal(_values(column.domain, points))
-    return Space(_with(space.template, (), thinned), space.constraints) if thinned else space
+    if not thinned:
+        return space
+    template = rebuilt(space.template, lambda leaf, path: thinned.get(path, leaf))
+    return Space(template, space.constraints)
 
 
 def _values(domain: Domain, points: int) -> list[Any]:
@@ -47,16 +50,3 @@ def _values(domain: Domain, points: int) -> list[Any]:
     else:
         units = np.linspace(0.0, 1.0, points)
     return list(dict.fromkeys(domain.from_units(units)))
-
-
-def _with(node: Any, path: Path, leaves: Mapping[Path, Any]) -> Any:
-    """A template with other leaves at some paths."""
-    if path in leaves:
-        return leaves[path] if not isinstance(node, When) else When(leaves[path], node.conditions)
-    if isinstance(node, When):
-        return When(_with(node.node, path, leaves), node.conditions)
-    if isinstance(node, Mapping):
-        return like(node, {k: _with(v, (*path, k), leaves) for k, v in node.items()})
-    if isinstance(node, list | tuple):
-        return like(node, [_with(item, (*path, i), leaves) for i, item in enumerate(node)])
-    return node

@@ -57,7 +57,7 @@ class HedgeProposer(BayesProposer):
         nominated = np.array(state["nominated"], dtype=np.float64)
         self._nominated = nominated.reshape(-1, len(PORTFOLIO), self._space.dim)
 
-    def chances(self, posterior: Posterior) -> FloatArray:
+    def probabilities(self, posterior: Posterior) -> FloatArray:
         """Return the probability that each of the portfolio is followed, `(k,)`."""
         gains = np.zeros(len(PORTFOLIO))
         if len(self._nominated):
@@ -71,7 +71,7 @@ class HedgeProposer(BayesProposer):
     def _choose(self, fitted: Fitted, n: int) -> FloatArray:
         # Each function proposes its share of a batch, given what those before it propose.
         rng = np.random.default_rng(self._seed(self._place))
-        shares = rng.multinomial(n, self.chances(fitted.models.objective))
+        shares = rng.multinomial(n, self.probabilities(fitted.models.objective))
         chosen = np.empty((0, self._space.dim))
         nominated = []
         for make, share in zip(PORTFOLIO, shares, strict=True):

@@ -291,7 +291,9 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                     storage_path=folder_of(self.storage_path or scratch),
                     seed=seed,
                     time_budget_s=self._time_left(),
-                    max_concurrent=None if self.n_jobs is None or self.n_jobs < 0 else self.n_jobs,
+                    max_concurrent_trials=None
+                    if self.n_jobs is None or self.n_jobs < 0
+                    else self.n_jobs,
                     progress=self.verbose > 0,
                 )
                 found += more

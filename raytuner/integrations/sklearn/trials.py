@@ -21,7 +21,7 @@ from raytuner.history import Trial, TrialState
 from raytuner.integrations.sklearn.candidates import POSITION, Part
 from raytuner.integrations.sklearn.evaluation import SCORE, Evaluation, Params, Scored
 from raytuner.space import Config
-from raytuner.study.kept import kept, report_with
+from raytuner.study.cross_validation import checkpoint_state, report_with_state
 
 _FOLDS = "folds"
 _ERROR = "raised"
@@ -165,7 +165,7 @@ def _run_trial(
     """
     params = params_of(config)
     try:
-        saved = kept()
+        saved = checkpoint_state()
         # The driver of this search wrote it: nothing else is unpickled.
         begun = (0, None) if saved is None else cloudpickle.loads(saved)
         steps = (
@@ -176,7 +176,7 @@ def _run_trial(
         for t, (folds, state) in enumerate(steps, start=begun[0] + 1):
             report = {SCORE: evaluation.mean_score(folds), _FOLDS: folds}
             if saves:
-                report_with(report, _pickled((t, state)))
+                report_with_state(report, _pickled((t, state)))
             else:
                 tune.report(report)
     except Exception as error:

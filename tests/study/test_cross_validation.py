@@ -16,7 +16,7 @@ from ray import tune
 import raytuner
 from raytuner.errors import SettingError
 from raytuner.history import TrialState
-from raytuner.study.folds import means
+from raytuner.study.cross_validation import means
 
 FOLDS = 4
 
@@ -77,7 +77,7 @@ def test_folds_are_the_resource(ray_cluster: None, tmp_path: Path) -> None:
         standard_error="loss_se",
         num_samples=5,
         max_t=FOLDS,
-        max_concurrent=1,
+        max_concurrent_trials=1,
         points_to_evaluate=[{"x": x} for x in ("good", "dies", "odd", "bad", "worse")],
         storage_path=tmp_path,
         name="study",

@@ -10,7 +10,7 @@ import pytest
 from raytuner.errors import RaytunerError
 from raytuner.history import History, TrialState
 from raytuner.space import Categorical, Float, Integer, Space, fidelity, when
-from raytuner.study.carry_over import SEARCH_SPACE, carry_over, searched_space
+from raytuner.study.extend import SEARCH_SPACE, carry_over, searched_space
 
 SPACE = Space({"x": Float(0, 1), "kind": Categorical(["a", "b"]), "epochs": 9})
 WIDER = Space({"x": Float(0, 2), "kind": Categorical(["a", "b", "c"]), "epochs": 27})

@@ -5,36 +5,41 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+from ray import tune
 
 from raytuner.controller.report import read_number
 from raytuner.errors import SettingError, TrainableError
-from raytuner.study.kept import kept, report_with
 
 Evaluate = Callable[[dict[str, Any], int], Mapping[str, Any]]
+
+_FILE = "state"
 
 
 def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]], None]]:
     """Make a training function out of one that trains and scores on a single fold.
 
-    A trial goes from fold to fold, in the same order in each, and reports after each the mean of
-    every metric so far, and beside it the standard error of that mean (``loss``, ``loss_se``; None
-    after the first). So with ``max_t=folds`` a hopeless configuration is stopped after a fold, and
-    with ``standard_error="loss_se"`` the model knows how sure a mean is. Each report has a
-    checkpoint: a trial that is paused, or dies, goes on with the fold that comes next.
+    A trial trains on fold after fold, in the same order in each trial. After each fold it reports
+    the mean of every metric so far and the standard error of that mean (`loss`, `loss_se`; None
+    after the first). With `max_t=folds`, a hopeless configuration is stopped after a fold; with
+    `standard_error="loss_se"`, the model knows how sure a mean is. Each report has a checkpoint: a
+    trial that is paused, or dies, continues with the next fold.
 
     Args:
-        folds: How many there are, at least 2.
+        folds: Number of folds, at least 2.
 
     Returns:
         A decorator for a function of a configuration and the number of a fold, from 0, which
         returns the metrics on that fold by name.
 
     Raises:
-        SettingError: ``folds`` is no whole number of at least 2.
-        TrainableError: In the trial: what the function returned are no metrics, or others than on
-            the fold before.
+        SettingError: `folds` is not a whole number of at least 2.
+        TrainableError: In the trial: the function returned no metrics, or others than on the fold
+            before.
 
     Example:
         .. code-block:: python
@@ -53,13 +58,12 @@ def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]]
 
     def decorate(evaluate: Evaluate) -> Callable[[dict[str, Any]], None]:
         def train(config: dict[str, Any]) -> None:
-            before = kept()
-            scores: list[dict[str, float]] = [] if before is None else json.loads(before)
+            scores: list[dict[str, float]] = json.loads(checkpoint_state() or b"[]")
             for fold in range(len(scores), folds):
                 scores.append(_score(evaluate(config, fold), scores, fold))
-                report_with(means(scores), json.dumps(scores).encode())
+                report_with_state(means(scores), json.dumps(scores).encode())
 
-        # Its name, by which a study finds it again; not its signature, which is another.
+        # Its name, by which a study imports it again; not its signature, which differs.
         train.__module__, train.__doc__ = evaluate.__module__, evaluate.__doc__
         train.__name__ = getattr(evaluate, "__name__", "train")
         train.__qualname__ = getattr(evaluate, "__qualname__", "<cross_validate>")
@@ -68,8 +72,24 @@ def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]]
     return decorate
 
 
+def report_with_state(metrics: Mapping[str, Any], state: bytes) -> None:
+    """Report from inside a trial, with a checkpoint of this state."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, _FILE).write_bytes(state)
+        tune.report(dict(metrics), checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def checkpoint_state() -> bytes | None:
+    """Return the state of the checkpoint that this trial continues from; None at its start."""
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        return Path(folder, _FILE).read_bytes()
+
+
 def means(scores: list[dict[str, float]]) -> dict[str, float | None]:
-    """Return the mean of each metric over the folds, and as ``..._se`` the mean's standard error.
+    """Return the mean of each metric over the folds, and as `..._se` the mean's standard error.
 
     None stands for a standard error that is not known.
 

@@ -1,4 +1,4 @@
-"""Starts and ends of trials that Ray tells its callbacks of, not the searcher."""
+"""How trials begin and end, as Ray tells its callbacks and not the searcher."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from raytuner.controller.trial_tracker import TrialTracker
 from raytuner.errors import without_secrets
 from raytuner.history import History, Trial, TrialState, cause
 from raytuner.report import text
+from raytuner.study.stoppers import StudyStopper
 
 logger = logging.getLogger(__name__)
 
 
-class Ends(Callback):
-    """Completes the record of how trials began and ended.
+class Lifecycle(Callback):
+    """Completes the record of how trials began and ended, and logs failures.
 
     Args:
-        search: The searcher, which has the record as ``history``.
-        stoppers: What may end the study; each then says so in ``why``, which is empty before.
+        search: The searcher, which has the record as `history`.
+        stoppers: What may end the study, and then says `why`.
     """
 
-    def __init__(self, search: Any, stoppers: Sequence[Any] = ()) -> None:
+    def __init__(self, search: Any, stoppers: Sequence[StudyStopper] = ()) -> None:
         self._search = search
         self._stoppers = stoppers
         self._logged: dict[str, tuple[int, int]] = {}  # by cause: the first trial, how many
         self._known = TrialTracker()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Write down when it began to run: until then it waits for its slot and its process."""
+        """Record when a trial begins to run; before, it waits for its slot and its process."""
         history: History = self._search.history
         if trial.trial_id in history:
             history.start(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Write down what was raised. Called after the searcher has recorded the end."""
+        """Record and log what a trial raised. The searcher has recorded its end before."""
         history: History = self._search.history
         if trial.trial_id in history:
-            reason = _why(trial)
-            if reason:
+            if reason := _failure_of(trial):
                 history.end(trial.trial_id, TrialState.FAILED, reason)
             self._log(history[trial.trial_id], trial)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Find the trials that Ray has ended without a word to the searcher.
+        """Record the ends of trials that Ray ended without telling the searcher.
 
-        The end of a budget does that to all that run, and to one whose process could not be
-        used again (``reuse_actors``).
+        These are the trials that ran when a budget ended, and one whose process could not be used
+        again (`reuse_actors`).
         """
         history: History = self._search.history
         self._known.new(trials)
@@ -61,17 +61,17 @@ class Ends(Callback):
             if not trial.is_finished():
                 continue
             if trial.status == trial.ERROR:
-                state, reason = TrialState.FAILED, _why(trial)
+                state, reason = TrialState.FAILED, _failure_of(trial)
             else:
                 reported = history.last(trial.trial_id) is not None
                 state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
-                whys = [stopper.why for stopper in self._stoppers if stopper.why]
-                reason = next(iter(whys), "the time budget ended")
+                whys = (stopper.why for stopper in self._stoppers if stopper.why)
+                reason = next(whys, "the time budget ended")
                 history.set_meta("finished", True)
             history.end(trial.trial_id, state, reason)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Let go of the file and of the searcher's process, after Ray's last save."""
+        """Close the record and the searcher's process, after Ray's last save."""
         for number, count in self._logged.values():
             if count > 1:
                 others = text.count(count - 1, "other trial")
@@ -82,7 +82,7 @@ class Ends(Callback):
     def _log(self, failed: Trial, trial: Any) -> None:
         """Log the first failure of each cause with its traceback, and count the others.
 
-        Ray would log a traceback for each (:mod:`raytuner.study.run` turns that off).
+        Ray's own log of each failure is off (`raytuner.study.run`).
         """
         key = cause(failed.reason)
         number, count = self._logged.get(key, (failed.number, 0))
@@ -92,22 +92,22 @@ class Ends(Callback):
             logger.warning("Trial %d failed: %s\n%s", number, failed.reason, traceback)
 
 
-def _why(trial: Any) -> str:
-    """Why a trial has failed; empty if nothing is known."""
+def _failure_of(trial: Any) -> str:
+    """Return why a trial has failed; empty if nothing is known."""
     # Of a process that was killed, Ray knows only that.
     return without_secrets(getattr(trial, "killed_for", None) or reason_of(_error_of(trial)))
 
 
 def reason_of(error: BaseException | str | None) -> str:
-    """Return one line that says what was raised, and where in the user's code if that is known.
-
-    It is empty if nothing is known.
+    """Return one line: what was raised and, if known, where in the user's code.
 
     Example:
         >>> reason_of(ValueError("lr is negative"))
         'ValueError: lr is negative'
         >>> reason_of(chr(10).join(["Failure # 1", "Traceback ...", "KeyError: 'lr'"]))
         "KeyError: 'lr'"
+        >>> reason_of(None)
+        ''
     """
     if error is None:
         return ""
@@ -135,7 +135,7 @@ _OURS = str(Path(__file__).parents[1])  # the package
 
 
 def _place_in(traceback: str) -> str:
-    """Return the last place in the user's own code, as text to append; empty if there is none.
+    """Return the last place in the user's own code, to append to a reason.
 
     >>> _place_in('  File "/home/ann/train.py", line 7, in fit')
     ' (train.py:7 in fit)'
@@ -169,7 +169,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _error_of(trial: Any) -> BaseException | str | None:
-    """What a trial raised. Ray's own getters look where the files have yet to be uploaded to."""
+    """Return what a trial raised. Ray's own getters read a URI before the files are uploaded."""
     pickled, plain = trial.pickled_error_file, trial.error_file
     error = _unpickled(Path(pickled)) if pickled and Path(pickled).is_file() else None
     if error is not None:

@@ -21,7 +21,7 @@ from raytuner.folders import RemoteFolder
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Normal, Space
-from raytuner.study.standing import Standing, as_figures, as_lines, is_running, last_news
+from raytuner.study.standing import Standing, is_running, last_news
 
 SPACE = Space(
     {
@@ -154,8 +154,8 @@ def test_a_trial_has_one_number_everywhere(tmp_path: Path) -> None:
     first = next(line for line in shown.splitlines() if line.split()[:1] == ["trial"])
     assert shown.split(first)[1].split()[0] == "2"
     standing = Standing(study.counts, 4, 1.0, metric="loss", best=best)
-    assert "(trial 2 at 1)" in as_lines(standing)["best"]
-    assert as_figures(standing)["best"]["trial"] == 2
+    assert "(trial 2 at 1)" in standing.lines()["best"]
+    assert standing.figures()["best"]["trial"] == 2
 
     page = study.report(tmp_path / "page.html").read_text()
     assert 'data-trial="2"' in page

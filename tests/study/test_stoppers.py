@@ -12,9 +12,9 @@ from ray.tune import PlacementGroupFactory
 from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
 from raytuner.space import Float, Space
-from raytuner.study.arguments import check_count
-from raytuner.study.budgets import GPU_HOURS_USED, GpuHours, TimeBudget
-from raytuner.study.ends import Ends
+from raytuner.study.lifecycle import Lifecycle
+from raytuner.study.settings import StudySettings
+from raytuner.study.stoppers import GPU_HOURS_USED, GpuHours, TimeBudget
 
 
 def search() -> Any:
@@ -37,7 +37,7 @@ def trial(gpus: float, status: str = "RUNNING", name: str = "a") -> Any:
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     clock = [1000.0]
-    monkeypatch.setattr("raytuner.study.budgets.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("raytuner.study.stoppers.time.monotonic", lambda: clock[0])
     return clock
 
 
@@ -79,7 +79,7 @@ def test_trials_that_it_ended_say_so(now: list[float]) -> None:
     budget = GpuHours(finder, 1.0)
     step(budget, now, 0, trial(1))
     step(budget, now, 2, trial(1))
-    Ends(finder, [budget]).on_step_end(0, [trial(1, status="TERMINATED")])
+    Lifecycle(finder, [budget]).on_step_end(0, [trial(1, status="TERMINATED")])
     (ended,) = finder.history.trials
     assert (ended.state, ended.reason) == (TrialState.STOPPED_EARLY, "the GPU-hours are used up")
 
@@ -91,7 +91,7 @@ def test_trials_that_it_ended_say_so(now: list[float]) -> None:
         ((True, None), "num_samples is True"),
         ((-2, 60), "num_samples is -2"),
         ((0, 60), "num_samples is 0; .*-1 for no limit"),
-        ((1, 0), "time_budget_s is 0; it must be above 0 seconds"),
+        ((1, 0), "time_budget_s is 0; it must be a number above 0"),
         ((-1, None), "num_samples is -1 .*no time_budget_s or gpu_hours"),
         ((-1, None, 0), "gpu_hours is 0; .*above 0"),
         ((-1, None, True), "gpu_hours is True"),
@@ -100,13 +100,24 @@ def test_trials_that_it_ended_say_so(now: list[float]) -> None:
 )
 def test_a_budget_that_is_none(given: Any, says: str) -> None:
     with pytest.raises(SettingError, match=says):
-        check_count(*given)
+        budgets(*given)
 
 
 def test_one_budget_is_enough() -> None:
-    check_count(1, None)
-    check_count(-1, 0.5)
-    check_count(-1, None, 0.5)
+    budgets(1, None)
+    budgets(-1, 0.5)
+    budgets(-1, None, 0.5)
+
+
+def budgets(num_samples: Any, time_budget_s: Any, gpu_hours: Any = None) -> StudySettings:
+    return StudySettings(
+        "registered",
+        {},
+        mode="min",
+        num_samples=num_samples,
+        time_budget_s=time_budget_s,
+        gpu_hours=gpu_hours,
+    )
 
 
 def test_a_time_budget_goes_by_a_clock_that_nobody_sets(

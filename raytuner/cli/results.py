@@ -1,0 +1,183 @@
+"""`raytuner list`, `show`, `best`, `report` and `export`: the results of studies."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+import raytuner
+from raytuner.cli.common import FOLDER, NOTHING_USABLE
+from raytuner.errors import RaytunerError, SettingError
+from raytuner.folders import DEFAULT_STORAGE, Folder, folders_in
+
+_SHOWN = 10
+_FORMATS = {".csv": "csv", ".parquet": "parquet", ".db": "optuna", ".sqlite3": "optuna"}
+
+
+@click.command("list")
+@click.argument("folder", type=FOLDER, required=False)
+def list_(folder: Folder | None) -> None:
+    """List the studies in a folder.
+
+    FOLDER is where studies have their own folders; ~/raytuner_results if none is given.
+    """
+    from rich.console import Console
+
+    from raytuner.study.standing import last_news
+    from raytuner.study.summary import table
+
+    place = DEFAULT_STORAGE.expanduser() if folder is None else folder
+    try:
+        folders = folders_in(place)
+    except OSError as error:
+        raise SettingError(f"{place} is out of reach: {error}") from error
+    found = []
+    for path in folders:
+        try:
+            found.append(raytuner.load(path))
+        except RaytunerError:
+            continue  # something else
+    if not found:
+        click.echo(f"There is no study in {place}.", err=True)
+        raise SystemExit(NOTHING_USABLE)
+    rows = []
+    for study in found:
+        best = study.history.best()
+        rows.append(
+            [
+                study.path.name,
+                str(len(study.history)),
+                str(len(study.failures)),
+                "-" if best is None else f"{study.metric} {best.value:.5g}",
+                "running" if study.running else "interrupted" if study.interrupted else "done",
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(last_news(study.history))),
+            ]
+        )
+    columns = ["study", "trials", "failed", "best", "state", "last news"]
+    Console().print(table(columns, rows, right=["trials", "failed"]))
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+def show(folder: Folder) -> None:
+    """Show how a study stands: its best configuration and trials."""
+    from rich.console import Console
+
+    from raytuner.report import text
+    from raytuner.study.summary import summary, table
+
+    study = raytuner.load(folder)
+    console = Console()
+    console.print(summary(study))
+    varies = {column.name for column in study.history.space.columns}
+    rows = [
+        [
+            str(trial.number),
+            f"{trial.value:.5g}",
+            f"{trial.t:g}",
+            text.WORDS[trial.state],
+            text.one_line({k: item for k, item in text.flat(trial.config) if k in varies}),
+        ]
+        for trial in study.ranked[:_SHOWN]
+    ]
+    if rows:
+        numbers = ["trial", study.metric, study.history.time_attr]
+        console.print()
+        console.print(table([*numbers, "state", "configuration"], rows, right=numbers))
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "toml"]),
+    default="json",
+    show_default=True,
+    help="How to write it.",
+)
+def best(folder: Folder, form: str) -> None:
+    """Print the best configuration, to pipe on."""
+    from raytuner.report import text
+
+    config = raytuner.load(folder).best.config
+    write = text.configuration_as_json if form == "json" else text.configuration_as_toml
+    click.echo(write(config).rstrip())
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write.  [default: report.html in FOLDER]",
+)
+@click.option("--live", is_flag=True, help="Serve a page that follows the study, until Ctrl-C.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port.  [default: any free]")
+@click.option("--open", "opens", is_flag=True, help="Open it in a browser.")
+def report(
+    folder: Folder, output: Path | None, live: bool, host: str, port: int, opens: bool
+) -> None:
+    """Make a page that shows and explains a study.
+
+    It is one HTML file that opens without a network. With --live it is served from this machine
+    instead, and follows the study while it runs; served at another address than this machine's
+    own, it asks for the token in the link that is printed.
+    """
+    study = raytuner.load(folder)
+    if not live:
+        file = study.report(output)
+        click.echo(file)
+        if opens:
+            click.launch(str(file))
+        return
+    from raytuner.report.live import Server
+
+    with Server(lambda: raytuner.load(folder).history, study.path, host=host, port=port) as server:
+        click.echo(f"{server.url}\nCtrl-C ends it.")
+        if opens:
+            click.launch(server.url)
+        try:
+            server.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "parquet", "optuna"]),
+    help="What to write.  [default: by the name of OUTPUT]",
+)
+def export(folder: Folder, output: Path, form: str | None) -> None:
+    """Write the trials of a study to OUTPUT.
+
+    CSV (.csv) and Parquet (.parquet) have a row for each trial. An Optuna storage (.db) has
+    learning curves too, and `optuna-dashboard sqlite:///OUTPUT` opens it.
+    """
+    from raytuner.study.export import write_storage, write_table
+
+    form = form or _FORMATS.get(output.suffix.lower())
+    if form is None:
+        raise SettingError(
+            f"{output} does not say in which format to write: end it in .csv, .parquet or .db, or"
+            " give --format"
+        )
+    study = raytuner.load(folder)
+    if not output.parent.is_dir():
+        raise SettingError(f"there is no folder {output.parent} to write {output.name} to")
+    try:
+        if form == "optuna":
+            write_storage(study, output)
+        else:
+            write_table(study, output, form)
+    except OSError as error:
+        raise SettingError(f"cannot write {output}: {error.strerror or error}") from error
+    click.echo(f"{len(study.history)} trials written to {output}", err=True)

@@ -1,0 +1,208 @@
+"""The trials of a study for other tools: pandas, CSV, Parquet and Optuna."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import tempfile
+import unicodedata
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytuner.errors import SettingError
+from raytuner.history import History, Trial, TrialState
+from raytuner.space.choices import shown
+from raytuner.space.domains import Domain
+from raytuner.space.numeric import Float, Integer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from raytuner.study.study import Study
+
+_REST = ["origin", "reason", "proposed_at", "ended_at"]
+_PLAIN = (bool, int, float, str, type(None))
+_FORMULA = ("=", "+", "-", "@", "\N{MINUS SIGN}")  # how a spreadsheet's formula starts
+
+
+def results(history: History) -> pd.DataFrame:
+    """Return the trials as a table, one row for each.
+
+    Columns: `trial_id`, `number`, `state`, the metric (its value at the largest t), the further
+    metrics of the goal, the last value of each other number that trials reported (as `metrics/NAME`
+    if `NAME` is a column of its own), `t`, the hyperparameters as `config/...`, `origin`, `reason`,
+    `proposed_at` and `ended_at` (Unix seconds).
+    """
+    import pandas as pd
+
+    trials, further = history.trials, history.further_metrics()
+    taken = {"trial_id", "number", "state", "t", *_REST}
+    columns = [f"metrics/{name}" if name in taken else name for name in further]
+    outcome = pd.DataFrame(
+        [
+            (
+                *(t.trial_id, t.number, t.state.value, *history.metrics_of(t).values()),
+                *(t.metrics.get(name, math.nan) for name in further),
+                t.t,
+            )
+            for t in trials
+        ],
+        columns=["trial_id", "number", "state", *history.goal.metrics, *columns, "t"],
+    )
+    configs = pd.json_normalize([t.config for t in trials], sep="/").add_prefix("config/")
+    rest = pd.DataFrame(
+        [(t.origin.value, t.reason, t.proposed_at, t.ended_at) for t in trials], columns=_REST
+    )
+    return pd.concat([outcome, configs, rest], axis=1)
+
+
+def write_table(study: Study, path: Path, form: str) -> None:
+    """Write `Study.results` to a file.
+
+    Values that neither format has (lists, objects) are written as text, and so is a column that
+    mixes text and numbers. In CSV, text that a spreadsheet would run as a formula gets a ' before
+    it.
+
+    Args:
+        study: The study.
+        path: The file, which is replaced.
+        form: "csv" or "parquet".
+    """
+    frame = study.results
+    for name in frame.columns:
+        kinds = {type(item) for item in frame[name]}
+        numbers = kinds <= {int, float}
+        if frame[name].dtype == object and not (
+            numbers or (len(kinds - {type(None)}) == 1 and kinds <= set(_PLAIN))
+        ):
+            frame[name] = frame[name].map(lambda item: None if item is None else shown(item, str))
+    if form == "csv":
+        frame = frame.map(_no_formula).rename(columns=_no_formula)
+        # As RFC 4180 ends lines; cells with either of these characters are quoted.
+        frame.to_csv(path, index=False, lineterminator="\r\n")
+    else:
+        frame.to_parquet(path, index=False)
+
+
+def _no_formula(cell: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula (OWASP, "CSV injection").
+
+    Spreadsheets skip blanks and invisible characters, and read full-width ones like others.
+    """
+    if not isinstance(cell, str):
+        return cell
+    visible = (sign for sign in cell if unicodedata.category(sign)[0] not in "CMZ")
+    first = unicodedata.normalize("NFKC", next(visible, ""))
+    is_formula = first.startswith(_FORMULA) or cell.startswith(("\t", "\r", "\n"))
+    return f"'{cell}" if is_formula else cell
+
+
+def write_storage(study: Study, path: Path) -> None:
+    """Write a study to a new SQLite file that Optuna reads as a storage.
+
+    The Optuna study has the folder's name. Learning curves become intermediate values, which need
+    whole numbers as steps: those of fractional resources are numbered. STOPPED_EARLY trials are
+    pruned ones. Values that Optuna has no distribution for (those of a normal distribution, lists,
+    objects) are written as they are or as text, in the widest range that occurred.
+
+    Args:
+        study: The study.
+        path: The file, which is replaced.
+
+    Raises:
+        SettingError: Optuna is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise SettingError(
+            "an Optuna storage is written by Optuna: pip install 'raytuner[export]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    columns = study.history.space.columns
+    units = study.history.snapshot().points
+    values = [column.domain.from_units(units[:, j]) for j, column in enumerate(columns)]
+    laws = {c.name: _distribution(c.domain, values[j]) for j, c in enumerate(columns)}
+    states = optuna.trial.TrialState
+    of_state = {
+        TrialState.COMPLETED: states.COMPLETE,
+        TrialState.STOPPED_EARLY: states.PRUNED,
+        TrialState.FAILED: states.FAIL,
+        TrialState.REMOVED: states.FAIL,
+        TrialState.RUNNING: states.RUNNING,
+        TrialState.PAUSED: states.RUNNING,
+        TrialState.PENDING: states.WAITING,
+    }
+    trials = [
+        optuna.trial.FrozenTrial(
+            number=i,
+            trial_id=-1,
+            state=of_state[trial.state],
+            value=trial.value if trial.state is TrialState.COMPLETED else None,
+            datetime_start=_date(trial.proposed_at),
+            datetime_complete=None if trial.ended_at is None else _date(trial.ended_at),
+            params={c.name: _value(c.domain, values[j][i]) for j, c in enumerate(columns)},
+            distributions=laws,
+            user_attrs={
+                **{name: v for name, v in trial.metrics.items() if math.isfinite(v)},
+                "trial_id": trial.trial_id,
+                "origin": trial.origin.value,
+                "reason": trial.reason,
+                "t": trial.t,
+            },
+            system_attrs={},
+            intermediate_values=_steps(trial),
+        )
+        for i, trial in enumerate(study.trials)
+    ]
+    # Written to another file first, so that a storage that is half done replaces nothing.
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        draft = Path(folder) / "storage.db"
+        storage = optuna.storages.RDBStorage(f"sqlite:///{draft}")
+        made = optuna.create_study(
+            storage=storage,
+            study_name=study.path.name,
+            direction="minimize" if study.mode == "min" else "maximize",
+        )
+        with warnings.catch_warnings():  # experimental, since 2023
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            made.set_metric_names([study.metric])
+        made.add_trials(trials)
+        storage.remove_session()
+        storage.engine.dispose()
+        draft.replace(path)
+
+
+_date = datetime.datetime.fromtimestamp
+
+
+def _steps(trial: Trial) -> dict[int, float]:
+    whole = all(t == int(t) for t, _ in trial.values)
+    return {
+        int(t) if whole else i: value
+        for i, (t, value) in enumerate(trial.values)
+        if not math.isinf(value)
+    }
+
+
+def _distribution(domain: Domain, values: list[Any]) -> Any:
+    """Return Optuna's distribution of a domain, or one that holds the values."""
+    from optuna import distributions as law
+
+    if isinstance(domain, Float) and domain.step is None:
+        return law.FloatDistribution(domain.low, domain.high, log=domain.log)
+    if isinstance(domain, Integer):
+        # Optuna does not combine a step with a logarithm.
+        step = 1 if domain.log or domain.step is None else int(domain.step)
+        return law.IntDistribution(domain.low, domain.high, log=domain.log, step=step)
+    levels = domain.n_levels
+    if domain.kind == "continuous" or levels is None or levels > 1000:
+        numbers = [float(item) for item in values] or [0.0]
+        return law.FloatDistribution(min(numbers), max(numbers))
+    choices = domain.from_units(domain.level_units())
+    return law.CategoricalDistribution([_value(domain, choice) for choice in choices])
+
+
+def _value(domain: Domain, value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str | None) else shown(value, str)

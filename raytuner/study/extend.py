@@ -1,0 +1,256 @@
+"""Continuing a study after its end: with more trials, a larger `max_t` or another search space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from raytuner.errors import ConfigError, HistoryError, SettingError, SpaceError
+from raytuner.folders import Folder
+from raytuner.history import History, OpaqueValue, Trial, TrialState, record_exists
+from raytuner.schedulers.named import SCHEDULERS
+from raytuner.search import BoTorchSearch
+from raytuner.search.again import take_up
+from raytuner.search.restore import open_record, record_at
+from raytuner.search.tune_space import space_from_tune
+from raytuner.space import Config, Domain, Rule, Space, differences, hull, value_at
+from raytuner.study.resources import with_resources
+from raytuner.study.run import note_run, run, scheduler_of
+from raytuner.study.settings import StudySettings
+from raytuner.study.stoppers import GPU_HOURS_USED
+from raytuner.study.trainable import Trainable
+from raytuner.study.tuning import prepare
+
+SEARCH_SPACE = "search_space"
+"""Key of the record for the space that is searched, if it is smaller than the record's."""
+
+
+def extend(
+    path: Folder, before: History, trainable: Trainable, num_samples: int, **changes: Any
+) -> History:
+    """Continue a study that has ended, and return its record afterwards; see `Study.extend`.
+
+    Args:
+        path: The study's folder.
+        before: Its record.
+        trainable: The training function.
+        num_samples: Number of new trials.
+        **changes: Settings of this run.
+    """
+    settings = StudySettings.kept(before, trainable, num_samples, **changes)
+    if changes.get("scheduler") is None and settings.scheduler not in (None, *SCHEDULERS):
+        raise SettingError(
+            f"the study was run with a {settings.scheduler} of your own; pass one again:"
+            " study.extend(n, scheduler=...)"
+        )
+    record = record_at(path)
+    if not record_exists(record):
+        raise HistoryError(f"there is no record to go on from at {record}")
+    runnable = with_resources(trainable, settings.resources)
+    scheduler = scheduler_of(settings)
+    space = _next_space(before, changes.get("param_space"), changes.get("parameter_constraints"))
+    with closing(_record_of(path, before, space)) as history:
+        record = history.path or record
+        carried = carry_over(
+            history,
+            space,
+            changes.get("max_t"),
+            reduction_factor=settings.reduction_factor,
+            num_samples=num_samples,
+        )
+        history.set_meta("settings", {**history.get_meta("settings"), "max_t": settings.max_t})
+        _end_abandoned(history)
+        note_run(history, "extended", carried.changes)
+    searcher = BoTorchSearch(
+        history.space,
+        time_attr=settings.time_attr,
+        max_t=history.max_t,
+        seed=settings.seed,
+        strategy=settings.strategy,
+    )
+    searcher.keep_record_in(record)
+    take_up(searcher, history)
+    prepare(searcher, {}, None, None)
+    if carried.within is not None:
+        searcher.search_within(carried.within)
+    searcher.try_again(carried.again)
+    if settings.gpu_hours is not None:  # besides those used before
+        used = searcher.history.get_meta(GPU_HOURS_USED, 0.0)
+        settings = replace(settings, gpu_hours=used + settings.gpu_hours)
+    return run(runnable, path, searcher, scheduler, settings)
+
+
+@dataclass(frozen=True)
+class CarriedOver:
+    """What follows from a new search space and a new `max_t`.
+
+    Attributes:
+        within: The space to search, if it is smaller than the record's.
+        again: Configurations to try again, the best first.
+        changes: What is different now, in words.
+    """
+
+    within: Space | None
+    again: list[Config]
+    changes: list[str]
+
+
+def carry_over(
+    history: History,
+    space: Space | None,
+    max_t: float | None,
+    *,
+    reduction_factor: int,
+    num_samples: int,
+) -> CarriedOver:
+    """Change a record to a new search space and a new `max_t`.
+
+    The record's space grows to hold both what was searched and what will be, so every trial keeps
+    its place. Trials that were complete because they had reached the old `max_t` become stopped
+    there. One in `reduction_factor` of them, as in successive halving, is tried again, but no more
+    than half of the new trials.
+
+    Args:
+        history: The record, open for writing.
+        space: The search space from now on; None keeps it.
+        max_t: The full resource from now on; None keeps it.
+        reduction_factor: See above.
+        num_samples: Number of new trials; -1 for no limit.
+
+    Raises:
+        SettingError: `max_t` is below the old one.
+        SpaceError: No space holds both.
+    """
+    searched = searched_space(history)
+    within = searched if space is None else space
+    whole = history.space
+    if space is not None:
+        try:
+            whole = hull(history.space, space)
+        except SpaceError as error:
+            raise SpaceError(f"the study cannot go on in this search space: {error}") from error
+        _check_fidelities(whole, space)
+    changes = differences(searched, within)
+    former = history.max_t
+    if max_t is not None and not 0 < max_t < math.inf:
+        raise SettingError(f"max_t is {max_t!r}; it must be above 0, in {history.time_attr}")
+    if max_t is not None and former is not None and max_t < former:
+        raise SettingError(
+            f"max_t is {max_t:g}, and the study was run with {former:g}: it can only become larger,"
+            " for trials were trained that far"
+        )
+    # All is checked: from here on the record changes.
+    if changes:
+        history.widen(whole)
+        is_less = bool(differences(whole, within))
+        history.set_meta(SEARCH_SPACE, within.to_spec() if is_less else None)
+        history.set_meta("proposer", None)  # it knew the other space
+    reopened: list[Trial] = []
+    if max_t is not None and max_t != former:
+        history.max_t = max_t
+        changes.append(f"max_t: {'none' if former is None else f'{former:g}'}, now {max_t:g}")
+        reopened = _reopened(history, former, max_t)
+    share = math.ceil(len(reopened) / reduction_factor)
+    most = share if num_samples < 0 else min(share, max(num_samples // 2, 1))
+    return CarriedOver(
+        within=None if history.get_meta(SEARCH_SPACE) is None else within,
+        again=_moved(searched, within, reopened)[:most],
+        changes=changes,
+    )
+
+
+def _check_fidelities(whole: Space, within: Space) -> None:
+    (full,) = within.decode(within.in_full(np.full((1, within.dim), 0.5)))
+    for column in (whole.columns[j] for j in whole.fidelities):
+        found, top = value_at(within.unfolded(full), column.path), column.domain.from_unit(1.0)
+        if found != top:
+            raise SpaceError(
+                f"{column.name}: the full fidelity would be {found!r}, and is {top!r} for the"
+                " trials there are; it can only become larger"
+            )
+
+
+def searched_space(history: History) -> Space:
+    """Return the space that a study searches: its record's, or a smaller one."""
+    spec = history.get_meta(SEARCH_SPACE)
+    return history.space if spec is None else Space.from_spec(spec)
+
+
+def _reopened(history: History, former: float | None, max_t: float) -> list[Trial]:
+    """End trials that reached the former `max_t` as stopped; return them, the best first."""
+    if former is None:  # all ended by themselves
+        return []
+    sign = 1.0 if history.mode == "min" else -1.0
+    found = [t for t in history.trials if t.state is TrialState.COMPLETED and t.t == former]
+    for trial in found:
+        reason = f"it reached max_t, which was {former:g} and became {max_t:g}"
+        history.end(trial.trial_id, TrialState.STOPPED_EARLY, reason)
+    return sorted(filter(history.is_full, found), key=lambda trial: sign * trial.value)
+
+
+def _moved(searched: Space, within: Space, trials: Sequence[Trial]) -> list[Config]:
+    """Return the trials' configurations in another space, without those that lie outside.
+
+    What was a constant before may change: a number of epochs, say, that grows with `max_t`.
+    """
+    varied = {column.path for column in searched.columns}
+    fixed = [
+        (path, leaf)
+        for path, leaf in within.leaves().items()
+        if path in varied and not isinstance(leaf, Domain)
+    ]
+    found = []
+    for trial in trials:
+        known = searched.unfolded(trial.config)
+        if all(value_at(known, path, value) == value for path, value in fixed):
+            with suppress(ConfigError):
+                config = within.load(within.dump(trial.config))
+                within.validate(config)  # its constraints
+                found.append(config)
+    return found
+
+
+def _next_space(
+    history: History,
+    param_space: Mapping[str, Any] | Space | None,
+    rules: Sequence[Rule] | None,
+) -> Space | None:
+    """Return the space to continue in, None for that of the study.
+
+    The study's constraints still hold, unless others are given.
+    """
+    if param_space is None and rules is None:
+        return None
+    before = searched_space(history)
+    space = before if param_space is None else param_space
+    if not isinstance(space, Space):
+        space = space_from_tune(space)
+    if rules is not None:
+        return Space(space.template, rules)
+    kept = [one for one in before.constraints if not isinstance(one.rule, OpaqueValue)]
+    return space.constrained(kept)
+
+
+def _record_of(folder: Folder, before: History, space: Space | None) -> History:
+    """Open the record for writing.
+
+    Raises:
+        SpaceError: It has objects that no file can hold, and `space` does not have them.
+    """
+    try:
+        return open_record(folder, before)
+    except SpaceError:
+        return open_record(folder, before, space)
+
+
+def _end_abandoned(history: History) -> None:
+    """End the trials that an interrupted run left live."""
+    for trial_id in history.live():
+        reported = history.last(trial_id) is not None
+        state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
+        history.end(trial_id, state, "its run was interrupted, and not resumed")

@@ -1,0 +1,156 @@
+"""What a study's trials need of the cluster, checked before any trial waits for it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ray import tune as ray_tune
+from ray.tune import Callback, PlacementGroupFactory
+
+from raytuner.controller.cluster_state import read_cluster
+from raytuner.controller.trial_tracker import TrialTracker
+from raytuner.controller.tuner import request_of_function
+from raytuner.errors import PlacementError, SettingError
+from raytuner.history import History
+from raytuner.placement.gpu_memory import probe, with_gpus
+from raytuner.placement.preflight import preflight
+from raytuner.placement.request import ResourceRequest, Resources, for_ray
+from raytuner.search.initial import filled
+from raytuner.space import Config, Space
+from raytuner.study.trainable import Trainable
+
+GPU_PROBE = "gpu_probe"
+"""Key of the record for the memory that a trial was found to take, in bytes."""
+
+
+def with_resources(trainable: Trainable, resources: Resources | None) -> Any:
+    """Return the trainable with its request for resources, or as it is if there is none.
+
+    Raises:
+        SettingError: Ray cannot place such an amount.
+    """
+    if resources is None:
+        return trainable
+    if isinstance(trainable, str):
+        raise SettingError(
+            f"resources were given for the registered trainable {trainable!r}; give them to the"
+            " function itself with ray.tune.with_resources before registering it"
+        )
+    request = for_ray(resources)
+    if not isinstance(trainable, type):
+        # Ray writes the request onto the function, where the next study would find it.
+        trainable = functools.update_wrapper(functools.partial(trainable), trainable)
+    return ray_tune.with_resources(trainable, request)
+
+
+def first_config(
+    space: Space, points_to_evaluate: Sequence[Config] | None, seed: int | None
+) -> Config:
+    """Return the configuration to measure a trial's memory with: the first point, or any.
+
+    It is at full fidelity, which takes the most memory.
+    """
+    rng = np.random.default_rng(seed)
+    if points_to_evaluate:
+        return filled(space, points_to_evaluate[0], rng)
+    return space.decode(space.in_full(space.draw(rng, 1)))[0]
+
+
+def fitted(
+    trainable: Trainable, resources: Mapping[str, Any], config: Config, history: History
+) -> dict[str, Any]:
+    """Return the resources with a number in place of `"gpu": "fit"`, and record its origin.
+
+    Raises:
+        SettingError: The trainable is not a training function.
+        PlacementError: No node has such a GPU, or the memory cannot be measured.
+    """
+    if isinstance(trainable, str | type):
+        raise SettingError(
+            "resources['gpu'] is 'fit', which runs a training function for a short time to see its"
+            f" memory; of {trainable!r} it cannot: give gpu a number"
+        )
+    preflight(ResourceRequest.of(with_gpus(resources, 1)), read_cluster()).require()
+    found = probe(trainable, config, resources)
+    history.set_meta(
+        GPU_PROBE, {"peak": found.peak, "total": found.total, "trials_a_gpu": found.trials}
+    )
+    return with_gpus(resources, found.share)
+
+
+def trials_at_once(
+    resources: Resources | None,
+    max_concurrent_trials: int | None,
+    *,
+    gpu_hours: float | None = None,
+) -> int | None:
+    """Return the most trials at a time, which trainers of Ray Train in the trials may lower.
+
+    A trainer reserves room for its workers once its trial runs. Trials that filled the cluster
+    would wait for that room for ever.
+
+    Raises:
+        PlacementError: No trial can be placed together with its trainer's workers.
+        SettingError: Nothing says how many can; or there is a budget of GPU-hours, which does not
+            count a trainer's workers.
+    """
+    if not isinstance(resources, Mapping):
+        return max_concurrent_trials
+    request = ResourceRequest.of(resources)
+    if not request.trainer:
+        return max_concurrent_trials
+    if gpu_hours is not None:
+        raise SettingError(
+            "gpu_hours counts what trials request themselves, not what their trainers' workers"
+            " hold; bound the study by time_budget_s or num_samples"
+        )
+    found = preflight(request, read_cluster())
+    found.require()
+    if found.most is None and max_concurrent_trials is None:
+        raise SettingError(
+            "it is not known what nodes the autoscaler may add, nor how many trials then fit"
+            " together with their trainers' workers; set max_concurrent_trials"
+        )
+    return min(n for n in (found.most, max_concurrent_trials) if n is not None)
+
+
+def require_room(runnable: Any) -> None:
+    """Check that a trial can be placed, if its request is known before there is a trial.
+
+    Raises:
+        PlacementError: No node, present or addable by the autoscaler, can hold it.
+    """
+    if (request := request_of_function(runnable)) is not None:
+        preflight(ResourceRequest.of(request), read_cluster()).require()
+
+
+class RequireRoom(Callback):
+    """Checks each new request of a trial once.
+
+    Only then is every request known: those of a function of the configuration, a class of the
+    user's, a registered trainable. A request that could be placed once is not checked again: its
+    trials wait for lost nodes to return.
+    """
+
+    def __init__(self) -> None:
+        self._placed: set[PlacementGroupFactory] = set()
+        self._known = TrialTracker()
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Check the new trials.
+
+        Raises:
+            PlacementError: One can never be placed.
+        """
+        for trial in self._known.new(trials):
+            request = trial.placement_group_factory
+            if trial.is_finished() or request is None or request in self._placed:
+                continue
+            try:
+                preflight(ResourceRequest.of(request), read_cluster()).require()
+            except PlacementError as error:
+                raise PlacementError(f"{error}. The configuration: {trial.config!r}") from None
+            self._placed.add(request)

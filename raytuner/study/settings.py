@@ -1,0 +1,350 @@
+"""The settings of a study, each defined once.
+
+`raytuner.tune`, the TOML file, the options of the command line, what the record keeps, and what
+`Study.extend` may change all derive from the fields of `StudySettings`.
+"""
+
+# ruff: noqa: RUF009  `_set` returns a field
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, Field, dataclass, field, fields
+from enum import Flag, auto
+from typing import TYPE_CHECKING, Any, Literal
+
+from raytuner.errors import HistoryError, SettingError
+from raytuner.study import parsing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from ray.tune import Callback
+    from ray.tune.schedulers import TrialScheduler
+    from ray.tune.search import Searcher
+
+    from raytuner.folders import Folder
+    from raytuner.history import History
+    from raytuner.placement.request import Resources
+    from raytuner.search.priors import Near
+    from raytuner.space import Config, Rule, Space
+    from raytuner.study.study import Study
+    from raytuner.study.trainable import Trainable
+
+
+class Use(Flag):
+    """What a setting is used for, besides the run that it is given to."""
+
+    NONE = 0
+    SEARCH = auto()  # an argument of BoTorchSearch: not together with a searcher
+    KEEP = auto()  # the record keeps it
+    CHANGE = auto()  # `Study.extend` may change it
+    RUN = KEEP | CHANGE
+
+
+@dataclass(frozen=True)
+class About:
+    """How a setting is given and used.
+
+    Attributes:
+        help: Help text of its option; a setting without one has no option.
+        use: What it is used for.
+        parse: Makes the value from what TOML or the command line has, and where that stands.
+    """
+
+    help: str = ""
+    use: Use = Use.NONE
+    parse: Callable[[Any, str], Any] | None = None
+
+
+def _about(*given: Any, **more: Any) -> dict[str, About]:
+    return {"about": About(*given, **more)}
+
+
+def _set(default: Any, *given: Any, **more: Any) -> Any:
+    """Return a field with a default; see `About` for the rest."""
+    return field(default=default, metadata=_about(*given, **more))
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """Everything that a study is asked to do; `raytuner.tune` takes the fields as arguments.
+
+    Args:
+        trainable: A function `f(config)` that calls `ray.tune.report({metric: ...})` after each
+            unit of training, a `ray.tune.Trainable` class, or the name of a registered one.
+        param_space: The search space: Ray Tune domains and constants, nested as you like, or a
+            `raytuner.space.Space`. A constant that looks like a hyperparameter causes a warning.
+        metric: Name of the objective in the reports, or a list of several; the study then has a
+            Pareto front (`Study.pareto`). None: the one number that the training function returns.
+        mode: "min" or "max", or a list with one for each metric.
+        num_samples: Number of trials; -1 for as many as a budget allows.
+        max_t: Full resource of a trial, in units of `time_attr`. A trial that reaches it is
+            complete; the scheduler stops bad trials before. None runs every trial to its own end.
+        grace_period: No trial is stopped before it has spent this much resource.
+        reduction_factor: About one in this many trials continues at each rung.
+        scheduler: Stops or pauses trials early: "asha" (None, if there is a `max_t`), "promotion",
+            "hyperband", "predictive-termination", "freeze-thaw", or any Ray Tune scheduler.
+        strategy: How to search: "bayes", "hedge", "evolution", "random", "grid" and others; see
+            `BoTorchSearch`.
+        time_budget_s: Seconds after which the study ends.
+        gpu_hours: The study ends when its trials have held GPUs for this many hours, by what they
+            request in `resources`.
+        stop_after_failures: The study stops with an error once this many trials have failed for one
+            cause and none has succeeded. 0 runs all trials.
+        max_silence_s: Seconds after which a trial that has not reported is ended by `on_silence`.
+            None only warns, after ten times the longest wait so far and at least ten minutes.
+        on_silence: "retry" kills a silent trial's process and continues from its last checkpoint,
+            once; "fail" ends the trial as failed; "warn" only warns.
+        curves: Further metrics whose value at each report is kept, in `trial.others[name]`. Of all
+            other numbers that a trial reports, `trial.metrics` has the last value.
+        resources: What one trial needs, such as `{"cpu": 2, "gpu": 0.5}`: all that
+            `raytuner.placement.ResourceRequest.of` reads, or a function of the configuration that
+            returns it. `{"gpu": "fit"}` measures in a short run how many trials fit into a GPU's
+            memory. None: what the trainable itself requests, or one CPU.
+        max_concurrent_trials: The most trials at a time; None: as many as the cluster holds.
+        storage_path: Folder that the study's own folder is made in, or its URI, such as
+            `s3://bucket/runs`; default `~/raytuner_results`.
+        name: Name of the study's own folder; default: the function's name and the time.
+        seed: Makes proposals repeatable for the same order of results.
+        points_to_evaluate: Configurations to try first. The search proposes what they leave out.
+        evaluated_rewards: The metric's value for each of `points_to_evaluate`, if they have been
+            evaluated already (of several metrics, a dict by name). They are not tried again.
+        parameter_constraints: What every configuration must satisfy, such as
+            `"layers * units <= 1024"`; see `BoTorchSearch`.
+        outcome_constraints: Bounds on metrics, such as `"latency_ms <= 20"`: the best trial is the
+            best that satisfies them.
+        weights: One number above 0 for each of several metrics, whose weighted sum is then the one
+            objective; see `BoTorchSearch`.
+        cost: Key of a report that says what a trial has cost so far ("time_total_s"): proposals
+            then promise the largest improvement per cost.
+        standard_error: Key of a report that says the metric's standard error; see `BoTorchSearch`.
+        earlier: Earlier studies to learn from: folders, studies or tables; see `BoTorchSearch`.
+        priors: Where you expect the optimum, by hyperparameter; see `BoTorchSearch`.
+        searcher: A `BoTorchSearch` with settings of its own, or another Ray searcher, such as
+            `OptunaSearch()`, that takes its space from `param_space`. None makes a BoTorchSearch.
+            `Study.extend` continues with a BoTorchSearch in any case.
+        time_attr: Key of a report that says what resource a trial has spent.
+        reuse_actors: Keep a trial's process for the next trial. Saves seconds for each trial; the
+            training function must then return promptly when stopped and keep no state in globals.
+        callbacks: Ray Tune callbacks, such as loggers. An error that one raises is logged once and
+            does not end the study; KeyboardInterrupt, SystemExit and a RaytunerError do.
+        progress: Show progress while the study runs.
+
+    Raises:
+        SettingError, TrainableError: A value is not valid.
+    """
+
+    trainable: Trainable = field(metadata=_about())
+    param_space: Mapping[str, Any] | Space = field(
+        metadata=_about(use=Use.CHANGE, parse=parsing.space)
+    )
+    _: KW_ONLY
+    metric: str | Sequence[str] | None = _set(None, "What the function reports, to be optimised.")
+    mode: str | Sequence[str] = field(metadata=_about("min or max."))
+    num_samples: int = field(
+        metadata=_about("Number of trials; -1 for as many as a budget allows.", Use.KEEP)
+    )
+    max_t: float | None = _set(
+        None, "Reports of a full training; turns early stopping on.", Use.RUN
+    )
+    grace_period: float = _set(1, "No trial stops before this.", Use.RUN)
+    reduction_factor: int = _set(3, "About one trial in so many continues at a rung.", Use.RUN)
+    scheduler: str | TrialScheduler | None = _set(
+        None, "asha, promotion, freeze-thaw, ... (docs/search.md)", Use.RUN
+    )
+    strategy: str = _set(
+        "bayes", "bayes, evolution, random, grid, ... (docs/search.md)", Use.SEARCH | Use.KEEP
+    )
+    time_budget_s: float | None = _set(
+        None, "Seconds for the search, or such as '1h 30min'.", Use.RUN, parsing.seconds
+    )
+    gpu_hours: float | None = _set(None, "GPU-hours for the search.", Use.RUN)
+    stop_after_failures: int = _set(
+        5, "Stop once so many trials failed for one cause and none succeeded; 0: never.", Use.RUN
+    )
+    max_silence_s: float | None = _set(
+        None, "Seconds after which a silent trial is ended.", Use.RUN, parsing.seconds
+    )
+    on_silence: Literal["retry", "fail", "warn"] = _set("retry", "How it is ended.", Use.RUN)
+    curves: Sequence[str] = _set((), "Further metric of which all values are kept.", Use.SEARCH)
+    resources: Resources | None = _set(None, use=Use.RUN, parse=parsing.resources)
+    max_concurrent_trials: int | None = _set(None, "The most trials at a time.", Use.RUN)
+    storage_path: str | Folder | None = _set(
+        None, "Folder that the results' own folder is made in, or its URI."
+    )
+    name: str | None = _set(None, "Name of the results' own folder.")
+    seed: int | None = _set(None, "Seed of the search.", Use.KEEP)
+    points_to_evaluate: Sequence[Config] | None = _set(None, use=Use.SEARCH)
+    evaluated_rewards: Sequence[float | Mapping[str, float]] | None = _set(None, use=Use.SEARCH)
+    parameter_constraints: Sequence[Rule] = _set((), use=Use.SEARCH | Use.CHANGE)
+    outcome_constraints: Sequence[str] = _set((), use=Use.SEARCH)
+    weights: Sequence[float] | None = _set(None, use=Use.SEARCH)
+    cost: str | None = _set(None, use=Use.SEARCH)
+    standard_error: str | None = _set(None, use=Use.SEARCH)
+    earlier: Sequence[str | Path | Folder | Study | pd.DataFrame] = _set(
+        (), "Folder of an earlier study to learn from.", Use.SEARCH
+    )
+    priors: Mapping[str, Near | Mapping[Any, float] | Any] | None = _set(
+        None, use=Use.SEARCH, parse=parsing.priors
+    )
+    searcher: Searcher | None = _set(None)
+    time_attr: str = _set("training_iteration", use=Use.KEEP)
+    reuse_actors: bool = _set(False, use=Use.RUN)
+    callbacks: Sequence[Callback] = _set((), use=Use.CHANGE)
+    progress: bool = _set(True, use=Use.CHANGE)
+
+    def __post_init__(self) -> None:
+        from raytuner.placement.silence import Silence
+        from raytuner.study.trainable import check_trainable
+
+        check_trainable(self.trainable)
+        if self.num_samples == 0:
+            raise SettingError("num_samples is 0; it must be at least 1, or -1 for no limit")
+        for name, least, valid in _WHOLE:
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value, int) and value >= least):
+                raise SettingError(f"{name} is {value!r}; it must be {valid}")
+        for name in ("time_budget_s", "gpu_hours"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value, int | float) and value > 0):
+                raise SettingError(f"{name} is {value!r}; it must be a number above 0")
+        if self.num_samples == -1 and self.time_budget_s is None and self.gpu_hours is None:
+            raise SettingError(
+                "num_samples is -1 (no limit) and there is no time_budget_s or gpu_hours to end the"
+                " study"
+            )
+        Silence(self.max_silence_s, self.on_silence)  # checks both
+        for name in names(Use.SEARCH):
+            if self.searcher is not None and self._gives(name):
+                raise SettingError(
+                    f"{name} was given together with a searcher; give it to the searcher"
+                )
+
+    def _gives(self, name: str) -> bool:
+        value, default = getattr(self, name), SETTINGS[name].default
+        # Only texts are compared: an array has no single truth.
+        return value is not default and not (isinstance(value, str) and value == default)
+
+    def for_search(self) -> dict[str, Any]:
+        """Return the arguments of a new `BoTorchSearch`."""
+        found = (*names(Use.SEARCH), "time_attr", "max_t", "seed")
+        return {name: getattr(self, name) for name in found}
+
+    def for_scheduler(self) -> dict[str, Any]:
+        """Return the arguments of a scheduler that is made by its name."""
+        found = ("time_attr", "max_t", "grace_period", "reduction_factor", "seed")
+        return {name: getattr(self, name) for name in found}
+
+    def keep(self, history: History, **known: Any) -> None:
+        """Write the settings to the record, with `known` in place of some.
+
+        Values that JSON cannot hold are kept as text; of a scheduler, its class.
+        """
+        from raytuner.placement.request import recorded
+
+        kept = {name: getattr(self, name) for name in names(Use.KEEP)}
+        if not isinstance(self.scheduler, str | None):
+            kept["scheduler"] = type(self.scheduler).__name__
+        kept |= {"resources": recorded(self.resources), **known}
+        history.set_meta("settings", {name: _as_json(value) for name, value in kept.items()})
+
+    @classmethod
+    def kept(
+        cls, history: History, trainable: Trainable, num_samples: int, **changes: Any
+    ) -> StudySettings:
+        """Return the settings of a study's next run: what the record keeps, and the changes.
+
+        Args:
+            history: The record.
+            trainable: The training function.
+            num_samples: Number of new trials.
+            **changes: Settings that `extend` may change. None leaves one as it was.
+
+        Raises:
+            HistoryError: The record keeps no settings.
+            SettingError: A setting has to be given again, or a value is not valid.
+            TypeError: `extend` does not change such a setting.
+        """
+        changes = {name: value for name, value in changes.items() if value is not None}
+        check_names("extend", changes, names(Use.CHANGE))
+        known = history.get_meta("settings")
+        if known is None:
+            raise HistoryError(
+                "the study was not run by raytuner.tune: its record does not keep the settings to"
+                " continue with. Run a new Tuner, and give this study to its BoTorchSearch as"
+                " `earlier`"
+            )
+        once = ("num_samples", "time_budget_s", "gpu_hours", *changes)
+        kept = {n: known[n] for n in names(Use.KEEP) if n in known and n not in once}
+        if "resources" in kept:
+            kept["resources"] = kept_resources(history, "study.extend(n, resources=...)")
+        space = changes.pop("param_space", history.space)
+        return cls(trainable, space, mode=history.mode, num_samples=num_samples, **kept, **changes)
+
+
+SETTINGS: dict[str, Field[Any]] = {one.name: one for one in fields(StudySettings)}
+"""The settings by name."""
+
+
+def about(setting: Field[Any]) -> About:
+    """Return how a setting is given and used."""
+    found: About = setting.metadata["about"]
+    return found
+
+
+def names(use: Use) -> list[str]:
+    """Return the names of the settings with a use."""
+    return [name for name, setting in SETTINGS.items() if use in about(setting).use]
+
+
+def check_names(function: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Check the names of arguments.
+
+    Raises:
+        TypeError: One is unknown.
+    """
+    for name in given:
+        if name not in known:
+            close = parsing.meant(name, known)
+            hint = f"; did you mean {close}?" if close else ""
+            raise TypeError(f"{function}() takes no argument {name!r}{hint}")
+
+
+def kept_resources(history: History, call: str) -> Resources | None:
+    """Return what the record says that a trial needs.
+
+    Raises:
+        SettingError: The record has only its text, as of a function.
+    """
+    resources = (history.get_meta("settings") or {}).get("resources")
+    if isinstance(resources, str):
+        raise SettingError(
+            f"the study was run with resources={resources}, which the record cannot hold; pass them"
+            f" again: {call}"
+        )
+    return resources
+
+
+# The settings that are whole numbers, the least of each, and what is valid.
+_WHOLE = (
+    ("num_samples", -1, "at least 1, or -1 for no limit"),
+    (
+        "stop_after_failures",
+        0,
+        "a whole number: at least 1, or 0 to run all trials however many fail",
+    ),
+    ("max_concurrent_trials", 1, "at least 1"),
+)
+
+
+def _is_number(value: object, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _as_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(v) for v in value]
+    return value if isinstance(value, bool | int | float | str | None) else repr(value)

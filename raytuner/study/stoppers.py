@@ -1,0 +1,183 @@
+"""What ends a whole study: its budgets, and training functions that always fail."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ray.tune import Callback, Stopper
+
+from raytuner.errors import NoResultError
+from raytuner.folders import Folder
+from raytuner.history import Cause, History, TrialState, always_failing
+from raytuner.report import text
+
+GPU_HOURS_USED = "gpu_hours_used"
+"""Key of the record for the GPU-hours that were used so far."""
+
+_STOPPED_FOR = "stopped_for"
+_NOTE_S = 5.0
+
+
+class StudyStopper(Stopper):
+    """Ends a study as a whole, and no single trial.
+
+    Attributes:
+        why: Why the study ends; empty until it does.
+    """
+
+    why = ""
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Stop no single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether the study ends."""
+        return bool(self.why)
+
+
+class TimeBudget(StudyStopper):
+    """Ends a study after some seconds of a monotonic clock.
+
+    Ray's own time budget uses the time of day, so setting the clock can end a study.
+
+    Args:
+        seconds: The budget, above 0. A study that is resumed has all of it again.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+        self._checked_at: float | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_checked_at": None}  # the clock of another process differs
+
+    def stop_all(self) -> bool:
+        """Return whether the study ends; the time counts from the first call."""
+        now = time.monotonic()
+        if self._checked_at is not None:
+            self._left -= now - self._checked_at
+        self._checked_at = now
+        if self._left <= 0:
+            self.why = "the time budget ended"
+        return bool(self.why)
+
+
+class GpuHours(Callback, StudyStopper):
+    """Ends a study when its trials have held GPUs for some GPU-hours.
+
+    A running trial holds what it requested, however little it uses. The record keeps the amount
+    used, so a resumed study has only the rest. Give the same object to Ray as callback and stopper.
+
+    Args:
+        search: The searcher, which has the record as `history`.
+        budget: GPU-hours, above 0.
+    """
+
+    def __init__(self, search: Any, budget: float) -> None:
+        self._search = search
+        self._budget = budget
+        self._used: float | None = None
+        self._checked_at = 0.0
+        self._noted_at = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A restored study reads from the record what was used.
+        return {**self.__dict__, "_used": None, "_checked_at": 0.0, "why": ""}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Add what was held since the last step."""
+        now = time.monotonic()
+        if self._used is None:
+            self._used = float(self._search.history.get_meta(GPU_HOURS_USED, 0.0))
+        else:
+            gpus = sum(gpus_of(trial) for trial in trials if trial.status == trial.RUNNING)
+            self._used += gpus * (now - self._checked_at) / 3600
+        self._checked_at = now
+        if self._used >= self._budget:
+            self.why = "the GPU-hours are used up"
+        if now - self._noted_at >= _NOTE_S:
+            self._noted_at = now
+            self.on_experiment_end(trials)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Write the amount used to the record."""
+        if self._used is not None:
+            self._search.history.set_meta(GPU_HOURS_USED, self._used)
+
+
+def gpus_of(trial: Any) -> float:
+    """Return how many GPUs a Ray trial holds."""
+    request = trial.placement_group_factory
+    return 0.0 if request is None else float(request.required_resources.get("GPU", 0.0))
+
+
+class AlwaysFailing(StudyStopper):
+    """Ends a study once some trials have failed for one cause and none has succeeded.
+
+    See `raytuner.history.always_failing`. The record keeps the cause, for `require_success`.
+
+    Args:
+        search: The searcher, which has the record as `history`.
+        at_least: The number of failures; 0 never ends the study.
+    """
+
+    def __init__(self, search: Any, at_least: int) -> None:
+        self._search = search
+        self._at_least = at_least
+        self._failed = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_failed": 0, "why": ""}  # a restored study decides again
+
+    def stop_all(self) -> bool:
+        """Return whether the study ends."""
+        history: History = self._search.history
+        failed = history.counts()[TrialState.FAILED]
+        if not self.why and failed != self._failed:
+            self._failed = failed
+            if (cause := _cause(history, self._at_least)) is not None:
+                self.why = "every trial before it failed"
+                history.set_meta(_STOPPED_FOR, {"at": time.time(), **cause._asdict()})
+        return bool(self.why)
+
+
+def require_success(history: History, at_least: int, path: Folder) -> None:
+    """Check, after a run, that its trials did not all fail for one cause.
+
+    Args:
+        history: The record.
+        at_least: As for `AlwaysFailing`.
+        path: The folder of the study.
+
+    Raises:
+        NoResultError: They did; the message names the cause.
+    """
+    stopped = history.get_meta(_STOPPED_FOR)
+    if stopped is not None and stopped["at"] >= _began(history):
+        cause: Cause | None = Cause(stopped["trials"], stopped["reason"])
+    else:
+        cause = _cause(history, at_least)
+    if cause is None:
+        return
+    failed = text.count(history.counts()[TrialState.FAILED], "trial")
+    reason = text.first_line(cause.reason).rstrip(".")
+    raise NoResultError(
+        f"the training function fails: {cause.trials} of {failed} that failed have the same cause,"
+        f" and none succeeded. The first: {reason}. Correct it and start a"
+        f" new study, or set stop_after_failures (now {at_least}; 0: never stop for failures). The"
+        f" record and each trial's error.txt are in {path}"
+    )
+
+
+def _cause(history: History, at_least: int) -> Cause | None:
+    if at_least == 0:
+        return None
+    return always_failing(history, at_least, since=_began(history), now=time.time())
+
+
+def _began(history: History) -> float:
+    """Return when the latest run of the study began, in Unix seconds."""
+    runs = history.get_meta("runs") or [{"at": 0.0}]
+    return float(runs[-1]["at"])

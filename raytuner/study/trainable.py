@@ -1,0 +1,96 @@
+"""The training function of a study: checked, named, and imported again by its name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from raytuner.errors import TrainableError
+
+# A training function or class, or the name of a registered one; Ray's own type is as wide.
+Trainable = Callable[..., Any] | type | str
+
+
+def check_trainable(trainable: object) -> None:
+    """Check that a training function can take the configuration.
+
+    Raises:
+        TrainableError: It cannot be called, or takes no argument.
+    """
+    if isinstance(trainable, str | type):
+        return
+    if not callable(trainable):
+        raise TrainableError(
+            f"the trainable is {trainable!r} ({type(trainable).__name__}); it must be a function of"
+            " the configuration or a ray.tune.Trainable class"
+        )
+    try:
+        parameters = inspect.signature(trainable).parameters.values()
+    except ValueError:  # built in, without a signature
+        return
+    if not any(p.kind is not p.KEYWORD_ONLY for p in parameters):
+        raise TrainableError(
+            f"the training function {name_of(trainable)} takes no argument; it must take the"
+            " configuration, a dict"
+        )
+
+
+def name_of(trainable: Trainable) -> str:
+    """Return the name of a training function or class."""
+    if isinstance(trainable, str):
+        return trainable
+    inner = getattr(trainable, "func", trainable)  # functools.partial
+    name: str = getattr(inner, "__name__", type(inner).__name__)
+    return name.strip("<>")
+
+
+def path_of(trainable: Trainable) -> str | None:
+    """Return `module:qualified.name` of a function or class; None if it cannot be imported."""
+    module = getattr(trainable, "__module__", None)
+    name = getattr(trainable, "__qualname__", None)
+    importable = module not in (None, "__main__") and name is not None and "<" not in name
+    return f"{module}:{name}" if importable else None
+
+
+def imported(path: str) -> Callable[..., Any]:
+    """Return the function or class at `module:qualified.name`.
+
+    Raises:
+        TrainableError: It cannot be imported or called.
+    """
+    module_name, _, name = path.partition(":")
+    if not module_name or not name:
+        raise TrainableError(
+            f"{path!r} does not name a training function; write MODULE:FUNCTION, such as"
+            " train:train for the function train in train.py"
+        )
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:  # whatever the user's module raises
+        raise TrainableError(
+            f"cannot import the module {module_name!r} of {path!r} (looked in the current directory"
+            f" {Path.cwd()} and in what is installed): {type(error).__name__}: {error}"
+        ) from error
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            functions = [
+                key
+                for key, item in getattr(found, "__dict__", {}).items()
+                if callable(item) and getattr(item, "__module__", None) == module_name
+            ]
+            raise TrainableError(
+                f"the module {module_name!r} has no {name!r}; functions it has:"
+                f" {', '.join(sorted(functions)) or 'none'}"
+            ) from None
+    if not callable(found):
+        raise TrainableError(
+            f"{path!r} is {found!r} ({type(found).__name__}); it must be a function or a"
+            " ray.tune.Trainable class"
+        )
+    function: Callable[..., Any] = found
+    return function

@@ -1,0 +1,116 @@
+"""The settings of a study: one definition for Python, TOML, options and the record."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import raytuner
+from raytuner.cli import main
+from raytuner.cli.loading import read_study
+from raytuner.errors import SettingError
+from raytuner.history import History
+from raytuner.search import BoTorchSearch
+from raytuner.space import Float, Space
+from raytuner.study.parsing import choices, kinds
+from raytuner.study.settings import SETTINGS, StudySettings, Use, about, names
+
+SPACE = Space({"x": Float(0, 1)})
+untyped_tune: Any = raytuner.tune  # mypy knows the arguments
+
+
+def train(config: dict[str, Any]) -> None:
+    """Never run here."""
+
+
+def settings(**given: Any) -> StudySettings:
+    return StudySettings(train, SPACE, mode="min", num_samples=4, **given)
+
+
+def test_tune_takes_and_explains_every_setting() -> None:
+    assert list(inspect.signature(raytuner.tune).parameters) == list(SETTINGS)
+    for name in SETTINGS:
+        assert f"\n        {name}: " in str(raytuner.tune.__doc__)
+
+
+def test_the_defaults_are_those_of_the_searcher() -> None:
+    theirs = inspect.signature(BoTorchSearch).parameters
+    for name in names(Use.SEARCH):
+        assert theirs[name].default == SETTINGS[name].default
+
+
+@pytest.mark.parametrize("name", [name for name, one in SETTINGS.items() if about(one).help])
+def test_a_setting_with_a_help_text_is_an_option_and_a_key(name: str, tmp_path: Path) -> None:
+    options = {option for one in main.commands["run"].params for option in one.opts}
+    assert f"--{name.replace('_', '-')}" in options
+    annotation = str(SETTINGS[name].type)
+    value = {int: 3, float: 3.5, str: (choices(annotation) or ["text"])[0], list: ["a"]}
+    given = value[kinds(annotation)[0]]
+    (tmp_path / "study.toml").write_text(f"{name} = {json.dumps(given)}\n")
+    assert read_study(tmp_path / "study.toml") == {name: given}
+
+
+def test_the_next_run_has_the_settings_of_the_record() -> None:
+    history = History(SPACE, metric="loss", mode="min")
+    first = settings(max_t=9, scheduler="promotion", time_budget_s=60, seed=3, on_silence="fail")
+    first.keep(history, searcher=None)
+    after = StudySettings.kept(history, train, 7, grace_period=3, reduction_factor=None)
+    assert (after.max_t, after.scheduler, after.seed, after.on_silence) == (
+        9,
+        "promotion",
+        3,
+        "fail",
+    )
+    assert (after.num_samples, after.time_budget_s, after.grace_period) == (7, None, 3)
+    assert after.reduction_factor == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda: untyped_tune(train, SPACE, mode="min", max_concurrent=3),
+            "max_concurrent_trials",
+        ),
+        (lambda: untyped_tune(train, SPACE, mode="min", n_trials=3), "num_samples"),
+        (
+            lambda: StudySettings.kept(record(), train, 3, storage="a"),
+            "takes no argument 'storage'",
+        ),
+        (lambda: StudySettings.kept(record(), train, 3, seed=4), "takes no argument 'seed'"),
+    ],
+)
+def test_another_name_is_answered_with_the_right_one(call: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        call()
+
+
+def record() -> History:
+    history = History(SPACE, metric="loss", mode="min")
+    settings().keep(history)
+    return history
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"max_concurrent_trials": 0}, "max_concurrent_trials is 0; it must be at least 1"),
+        ({"max_silence_s": 0}, "max_silence_s is 0"),
+        ({"on_silence": "shout"}, "on_silence is 'shout'"),
+        ({"searcher": BoTorchSearch(), "cost": "time_total_s"}, "cost was given together with"),
+    ],
+)
+def test_bad_values_are_errors(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingError, match=says):
+        settings(**given)
+
+
+def test_an_old_option_is_answered_with_the_right_one() -> None:
+    result = CliRunner().invoke(main, ["run", "study.toml", "--max-concurrent", "3"])
+    assert result.exit_code == 2
+    assert "--max-concurrent-trials" in result.stderr
