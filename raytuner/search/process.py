@@ -25,7 +25,7 @@ class ProcessDied(Exception):  # noqa: N818  # what happened, not what was done 
 
 
 class ProposerFailed(Exception):  # noqa: N818
-    """The proposer raised its ``__cause__``."""
+    """The proposer raised its `__cause__`."""
 
 
 class Process(Protocol):
