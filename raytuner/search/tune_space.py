@@ -84,41 +84,28 @@ def template_from_tune(param_space: Mapping[str, Any]) -> dict[str, Any]:
     return template
 
 
-class _Disguised(sample.Domain, Marked):
-    """A part of a `param_space` that only raytuner knows, disguised as a domain of Tune.
+class Disguised(sample.Domain, Marked):
+    """A `When` or `Fidelity` of raytuner's, disguised as a domain of Tune.
 
     Ray passes its own domains to a searcher as they are, and replaces other objects by a token.
     """
 
-    _what: str
-
-    def __init__(self, node: Any) -> None:
-        self.node = node
+    def __init__(self, node: When | Fidelity) -> None:
+        self.node: When | Fidelity = node
 
     def __repr__(self) -> str:
         return repr(self.node)
 
     def sample(self, *args: Any, **settings: Any) -> Any:
         """Raise a SpaceError: Ray draws by itself only without a searcher."""
+        what = "conditions" if isinstance(self.node, When) else "fidelities"
         raise SpaceError(
-            f"Ray's own random search knows no {self._what}, received {self!r}; set search_alg to"
+            f"Ray's own random search knows no {what}, received {self!r}; set search_alg to"
             " raytuner.BoTorchSearch()"
         )
 
 
-class Conditional(_Disguised):
-    """The `raytuner.space.When` in `node`, for Ray's Tuner; see `when`."""
-
-    _what = "conditions"
-
-
-class Faithful(_Disguised):
-    """The `raytuner.space.Fidelity` in `node`, for Ray's Tuner; see `fidelity`."""
-
-    _what = "fidelities"
-
-
-def when(node: Any, /, **conditions: Any) -> Conditional:
+def when(node: Any, /, **conditions: Any) -> Disguised:
     """Return a part of a `param_space` that exists only if others have certain values.
 
     This is the form of `raytuner.space.when` that passes through Ray's Tuner.
@@ -132,11 +119,10 @@ def when(node: Any, /, **conditions: Any) -> Conditional:
     ... ).columns[1].name
     'momentum'
     """
-    inner = node.node if isinstance(node, Conditional) else node
-    return Conditional(space_when(inner, **conditions))
+    return Disguised(space_when(_plain(node), **conditions))
 
 
-def fidelity(domain: Any, /) -> Faithful:
+def fidelity(domain: Any, /) -> Disguised:
     """Return a hyperparameter that says how close a trial is to the real training.
 
     This is the form of `raytuner.space.fidelity` that passes through Ray's Tuner.
@@ -147,7 +133,11 @@ def fidelity(domain: Any, /) -> Faithful:
     ... ).columns[1].is_fidelity
     True
     """
-    return Faithful(space_fidelity(domain))
+    return Disguised(space_fidelity(domain))
+
+
+def _plain(node: Any) -> Any:
+    return node.node if isinstance(node, Disguised) else node
 
 
 def without_conditional(param_space: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,7 +145,7 @@ def without_conditional(param_space: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: without_conditional(value) if isinstance(value, Mapping) else value
         for key, value in param_space.items()
-        if not isinstance(value, Conditional | When)
+        if not isinstance(_plain(value), When)
     }
 
 
@@ -213,8 +203,7 @@ def is_grid_search(node: Any) -> bool:
 def _translated(node: Any, path: Path) -> Any:
     """Return the template for a part of a `param_space`."""
     _check_function(node, path)
-    if isinstance(node, _Disguised):
-        node = node.node
+    node = _plain(node)
     if isinstance(node, When):
         return When(_translated(node.node, path), node.conditions)
     if isinstance(node, Fidelity):

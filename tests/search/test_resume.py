@@ -1,4 +1,4 @@
-"""A recorded search, begun again."""
+"""A recorded search, restarted or resumed by a new searcher."""
 
 from __future__ import annotations
 
