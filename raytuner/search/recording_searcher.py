@@ -232,10 +232,12 @@ class RecordingSearcher(Searcher):
         uploaded = asked if isinstance(asked, RemoteFolder) else None
         history, self._restored = reconciled(Path(checkpoint_path), self._settings.space, uploaded)
         self._place.take_over(history)
+        self.close()
         self._metric = names_alone([one.metric for one in history.goal.objectives])
         self._mode = names_alone([one.mode for one in history.goal.objectives])
-        self.close()
-        self._settings = replace(self._settings, space=history.space)
+        self._settings = replace(
+            self._settings, space=history.space, metric=self._metric, mode=self._mode
+        )
         self._active = ActiveSearch(
             self._settings,
             history,

@@ -94,9 +94,12 @@ class SearchSettings:
             curves=_checked_curves(curves),
             **others,
         )
-        if space is None:
-            return given
-        return given.with_space(space if isinstance(space, Space) else space_from_tune(space))
+        if space is not None:
+            space = space if isinstance(space, Space) else space_from_tune(space)
+            given = given.with_space(space)
+        if (goal := given.goal) is not None:
+            given.check(given.space, goal)
+        return given
 
     def __post_init__(self) -> None:
         if not isinstance(self.background, bool):
@@ -128,8 +131,6 @@ class SearchSettings:
             object.__setattr__(self, "background", False)
         if len(self.earlier) or self.priors:
             self._check_knowledge("earlier" if len(self.earlier) else "priors")
-        if (goal := self.goal) is not None:
-            self.check(self.space, goal)
 
     def _check_knowledge(self, name: str) -> None:
         if self.proposer is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from ray.tune.stopper import Stopper
 
 from raytuner.simulate.training import Actor
 
@@ -81,3 +83,19 @@ class Clock:
     def advance_to(self, time: float) -> None:
         """Advance to `time`, unless it has passed."""
         self.now = max(self.now, time)
+
+
+class Deadline(Stopper):
+    """Ends an experiment at a virtual second. Ray's own stopper goes by the real time."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return False: it ends no single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether the second has come."""
+        return self._clock.now >= self._seconds

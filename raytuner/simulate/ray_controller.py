@@ -38,13 +38,14 @@ from ray.tune.stopper import CombinedStopper, Stopper
 
 from raytuner.errors import SettingError
 from raytuner.simulate.actors import SimulatedActors
-from raytuner.simulate.clock import Clock
+from raytuner.simulate.clock import Clock, Deadline
 from raytuner.simulate.hook_timer import HookTimer, TimedHooks
 from raytuner.simulate.objective import Objective, curve_of
 from raytuner.simulate.recorder import Recorder
 from raytuner.simulate.settings import Cluster, Settings
 from raytuner.simulate.simulation import Ended, EventKind
 from raytuner.simulate.training import Actor, Training
+from raytuner.simulate.trial_index import TrialIndex
 
 NAME = "simulated"
 
@@ -61,8 +62,9 @@ _STORAGE: Any = SimpleNamespace(
 class VirtualController(TuneController):
     """Ray's controller, with actors, time and storage replaced.
 
-    It makes the simulations that a loop of our own made, at 45 to 65 % of its speed: 580 to 780
-    trials per second (3,000 random trials, with ASHA on 8 and 64 workers).
+    A loop of our own made the same simulations at up to twice the speed. Measured in one run: 560
+    to 650 trials per second here against 830 to 1,210 (3,000 random trials with ASHA on 8 and 64
+    workers), and 380 against 160 microseconds per event on 1,000 workers.
 
     Args:
         search_alg: Ray's search algorithm, prepared.
@@ -112,11 +114,17 @@ class VirtualController(TuneController):
         )
         timer = self.timer
         searching: Any = TimedHooks(search_alg, timer, timer.hooks, next_trial=self._next_trial)
-        deciding: Any = TimedHooks(scheduler, timer, timer.scheduler, on_trial_result=self._decide)
+        deciding: Any = TimedHooks(
+            scheduler,
+            timer,
+            timer.scheduler,
+            on_trial_result=self._decide,
+            choose_trial_to_run=self._choose,
+        )
         super().__init__(
             search_alg=searching,
             scheduler=deciding,
-            stopper=CombinedStopper(stopper, _Deadline(self.clock, self._deadline)),
+            stopper=CombinedStopper(stopper, Deadline(self.clock, self._deadline)),
             callbacks=[self.recorder],
             metric=metric,
         )
@@ -156,9 +164,9 @@ class VirtualController(TuneController):
         """The scheduler."""
         return self._unwrapped[1]
 
-    def get_trials(self) -> list[Trial]:
-        """Return all trials, live ones first: schedulers look for one that can run."""
-        return [*self.recorder.live, *self.recorder.ended]
+    def get_trials(self) -> TrialIndex:
+        """Return all trials, those that wait first."""
+        return self.recorder.trials
 
     def slots(self) -> int:
         """Return how many trials could run now. A `BoTorchSearch` asks this, not the cluster."""
@@ -224,24 +232,16 @@ class VirtualController(TuneController):
             self.timer.hooks.append(self.timer.suggest.pop())
         return trial
 
+    def _choose(self, *args: Any) -> Any:
+        if not self.recorder.trials.waiting:  # FIFO would look at every trial in vain
+            return None
+        hook = self.scheduler_alg.choose_trial_to_run
+        return self.timer.call(self.timer.scheduler, hook, *args)
+
     def _decide(self, *args: Any) -> str:
         hook = self.scheduler_alg.on_trial_result
         self.recorder.decision = str(self.timer.call(self.timer.scheduler, hook, *args))
         return self.recorder.decision
-
-
-class _Deadline(Stopper):
-    """Ray's own `TimeoutStopper` goes by the real time."""
-
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        self._clock = clock
-        self._seconds = seconds
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self._clock.now >= self._seconds
 
 
 class SimulatedTrainable(Trainable):
@@ -372,10 +372,11 @@ def prepare(
 
 def schedule_of(scheduler: TrialScheduler) -> tuple[str, float | None]:
     """Return a scheduler's `time_attr` and full resource. Ray's have no public names for them."""
-    time_attr = getattr(scheduler, "time_attr", getattr(scheduler, "_time_attr", None))
-    return time_attr or TRAINING_ITERATION, getattr(
-        scheduler, "max_t", getattr(scheduler, "_max_t", None)
+    time_attr, max_t = (
+        getattr(scheduler, name, None) or getattr(scheduler, f"_{name}", None)
+        for name in ("time_attr", "max_t")
     )
+    return time_attr or TRAINING_ITERATION, max_t
 
 
 def _rebind(target: Any, method: str, names: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from raytuner.history import TrialState
 from raytuner.simulate.clock import Clock
 from raytuner.simulate.simulation import EventKind, SimulationEvent
 from raytuner.simulate.training import Training
+from raytuner.simulate.trial_index import TrialIndex
 
 _LIVE = {
     Trial.PENDING: TrialState.PENDING,
@@ -34,8 +35,7 @@ class Recorder(Callback):
     Attributes:
         events: The events so far.
         trainings: The trials in the order of proposal.
-        live: Ray's trials that have not ended, in Ray's order.
-        ended: The others.
+        trials: Ray's trials.
         decision: The scheduler's decision on the report that is handled; None: it was not asked.
     """
 
@@ -45,8 +45,7 @@ class Recorder(Callback):
         self._time_attr = time_attr
         self.events: list[SimulationEvent] = []
         self.trainings: list[Training] = []
-        self.live: dict[Trial, None] = {}
-        self.ended: list[Trial] = []
+        self.trials = TrialIndex()
         self.decision: str | None = None
 
     def add(self, kind: EventKind, training: Training | None = None, **more: Any) -> None:
@@ -62,11 +61,12 @@ class Recorder(Callback):
     def on_proposed(self, trial: Any) -> None:
         """Record a new trial."""
         self.trainings.append(trial.training)
-        self.live[trial] = None
+        self.trials.add(trial)
         self.add(EventKind.PROPOSED, trial.training)
 
     def on_status(self, trial: Any, status: str) -> None:
         """Record a trial's new status."""
+        self.trials.update(trial, status)
         trial.training.state = _LIVE.get(status, trial.training.state)
         if status == Trial.PAUSED:
             self.add(EventKind.PAUSED, trial.training)
@@ -106,8 +106,7 @@ class Recorder(Callback):
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Record a retry. Ray puts the trial at the end of its list."""
         trial.training.ending = ""
-        del self.live[trial]
-        self.live[trial] = None
+        self.trials.add(trial)
         self.add(EventKind.RETRIED, trial.training)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -129,8 +128,6 @@ class Recorder(Callback):
 
     def _end(self, kind: EventKind, trial: Any) -> None:
         trial.training.ended_at = self._clock.now
-        self.live.pop(trial, None)
-        self.ended.append(trial)
         self.add(kind, trial.training)
 
 

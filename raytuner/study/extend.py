@@ -12,7 +12,7 @@ import numpy as np
 
 from raytuner.errors import ConfigError, HistoryError, SettingError, SpaceError
 from raytuner.folders import Folder
-from raytuner.history import History, OpaqueValue, Trial, TrialState, record_exists
+from raytuner.history import Goal, History, OpaqueValue, Trial, TrialState, record_exists
 from raytuner.schedulers.named import SCHEDULERS
 from raytuner.search import BoTorchSearch
 from raytuner.search.again import take_up
@@ -75,7 +75,7 @@ def extend(
     )
     searcher.keep_record_in(record)
     take_up(searcher, history)
-    prepare(searcher, {}, None, None)
+    prepare(searcher, {}, *_names_of(history.goal))
     if carried.within is not None:
         searcher.search_within(carried.within)
     searcher.try_again(carried.again)
@@ -234,6 +234,13 @@ def _next_space(
         return Space(space.template, rules)
     kept = [one for one in before.constraints if not isinstance(one.rule, OpaqueValue)]
     return space.constrained(kept)
+
+
+def _names_of(goal: Goal) -> tuple[str | list[str], str | list[str]]:
+    """Return the metric and mode of a goal as a searcher takes them."""
+    metrics = [objective.metric for objective in goal.objectives]
+    modes: list[str] = [objective.mode for objective in goal.objectives]
+    return (metrics, modes) if len(metrics) > 1 else (metrics[0], modes[0])
 
 
 def _record_of(folder: Folder, before: History, space: Space | None) -> History:

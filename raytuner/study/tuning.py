@@ -38,12 +38,14 @@ def _with_arguments_of(
     """Let a function of settings take their fields as arguments, and document them."""
 
     def decorate(function: Callable[[StudySettings], Study]) -> Callable[_P, Study]:
+        signature = inspect.signature(settings).replace(return_annotation="Study")
+
         @functools.wraps(function)
         def with_arguments(*args: _P.args, **kwargs: _P.kwargs) -> Study:
             check_names(function.__name__, kwargs, list(SETTINGS))
+            signature.bind(*args, **kwargs)  # whose errors do not speak of the settings' class
             return function(settings(*args, **kwargs))
 
-        signature = inspect.signature(settings).replace(return_annotation="Study")
         with_arguments.__signature__ = signature  # type: ignore[attr-defined]
         arguments = (settings.__doc__ or "").partition("    Args:\n")[2].partition("\n\n")[0]
         doc = (function.__doc__ or "").replace("        {settings}", arguments)

@@ -16,6 +16,7 @@ import ray
 import raytuner
 from raytuner.errors import HistoryError
 from raytuner.history import Origin, TrialState
+from raytuner.report.text import WORDS
 from raytuner.study import Study
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -94,9 +95,9 @@ def wait_for(folder: Path, process: subprocess.Popen[str], ended: int) -> None:
 
 def check_report(study: Study, html: str) -> None:
     (_, _, rest) = html.partition('<script type="application/json" id="data">')
-    trials = json.loads(rest.partition("</script>")[0])["trials"]
-    assert trials["id"] == [trial.trial_id for trial in study.trials]
-    assert trials["state"] == [trial.state.value for trial in study.trials]
+    columns = dict(json.loads(rest.partition("</script>")[0])["trials"]["columns"])
+    assert columns["id"] == [trial.trial_id for trial in study.trials]
+    assert columns["state"] == [WORDS[trial.state] for trial in study.trials]
 
 
 @pytest.fixture

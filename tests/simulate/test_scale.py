@@ -10,6 +10,7 @@ import time
 from types import FrameType
 from typing import Any
 
+import pytest
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
@@ -52,10 +53,11 @@ def random_search(trials: int, workers: int, reports: int, scheduler: Any = None
     )
 
 
-def test_choosing_a_trial_looks_at_few_however_many_there_are() -> None:
+@pytest.mark.parametrize(("trials", "workers"), [(2000, 20), (400, 150)])
+def test_choosing_a_trial_looks_at_few_however_many_there_are(trials: int, workers: int) -> None:
     few, many = CountingFIFO(), CountingFIFO()
     random_search(200, 20, 3, few)
-    random_search(2000, 20, 3, many)
+    random_search(trials, workers, 3, many)
     assert many.looked_at / many.calls <= 1.1 * few.looked_at / few.calls + 1
 
 
