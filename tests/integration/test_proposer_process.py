@@ -207,7 +207,7 @@ def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, handler)
     assert watch.acted
     assert len(search.history) < 50
-    source: Any = search._proposals
+    source: Any = search._search()._proposals
     assert source._process is None  # at once, not when it has heard nothing for long
 
 
@@ -261,7 +261,7 @@ def test_two_studies_at_the_same_time(tmp_path: Path) -> None:
     for thread, search in zip(threads, searches, strict=True):
         thread.start()
         # Ray's registry of training functions cannot take two at the same moment.
-        wait_for(lambda search=search: search._history is not None)  # type: ignore[misc]
+        wait_for(lambda search=search: search._active is not None)  # type: ignore[misc]
     for thread in threads:
         thread.join(_PATIENCE_S)
     for search in searches:
@@ -283,7 +283,7 @@ def test_by_hand_beside_a_connected_ray() -> None:
     search = BoTorchSearch(SPACE, "loss", "min", seed=0, proposer=Threads)
     search.suggest("a")
     search.on_trial_complete("a", {"loss": 1.0, "training_iteration": 1})
-    source: Any = search._proposals
+    source: Any = search._search()._proposals
     deadline = time.monotonic() + _PATIENCE_S
     while source.state_dict()["pid"] == os.getpid():
         assert time.monotonic() < deadline
