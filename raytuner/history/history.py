@@ -121,10 +121,16 @@ class History(Table):
         configs = [head.config for head in self.heads()]
         for config in configs:
             space.validate(config)
-        points = list(space.encode(configs))
-        self.space, self._points = space, points
-        self.set_meta("space", space.to_spec())
-        self._write([line for line in self._table_lines() if line[0] == "trial"])
+        points, text = list(space.encode(configs)), json.dumps(space.to_spec())
+        lines: list[Line] = [("meta", ("space", text))]
+        lines += (line for line in self._table_lines() if line[0] == "trial")
+        before, self.space = self.space, space
+        try:
+            self._write(lines)  # as one event: the trials' rows depend on the space
+        except BaseException:
+            self.space = before
+            raise
+        self._points, self._meta["space"] = points, text
         self._touched(None)
 
     def apply(self, change: Change) -> None:
@@ -160,7 +166,7 @@ class History(Table):
                     entry.head.origin,
                     entry.head.state,
                     tuple((t, entry.values[t]) for t in sorted(steps)),
-                    tuple((t, entry.others[t]) for t in sorted(steps) if t in entry.others),
+                    tuple((t, dict(entry.others[t])) for t in sorted(steps) if t in entry.others),
                 )
             )
         return tuple(found)

@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
-from raytuner.errors import HistoryError
+from raytuner.errors import HistoryError, InUseError
 from raytuner.folders import Folder, RemoteFolder
+from raytuner.history.lock import held
 from raytuner.history.sqlite import Rows, connect, create, insert, read_rows, write_file
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class UploadedRecord:
     The file is replaced as a whole, by a thread: Ray's loop never waits for a network. A lost
     machine costs the events since the last upload. Uploads are one second apart, or longer for a
     large record (a second for each 2 MB) and for a slow network (four times the last upload).
+    Nothing is uploaded once another process has taken over the record (`Writer`).
 
     Args:
         file: The file behind the URI.
@@ -49,7 +51,7 @@ class UploadedRecord:
         self._uploaded = 0
         self._is_urgent = False
         self._is_closed = False
-        self._error: OSError | None = None
+        self._error: OSError | InUseError | None = None
         self._thread: threading.Thread | None = None
         try:
             self._upload()
@@ -79,9 +81,11 @@ class UploadedRecord:
         with self._changed:
             self._is_urgent = True
             self._changed.notify_all()
-            done = self._changed.wait_for(lambda: self._uploaded == self._written, timeout_s)
+            self._changed.wait_for(
+                lambda: self._uploaded == self._written or self._is_closed, timeout_s
+            )
             self._is_urgent = False
-        return done
+            return self._uploaded == self._written
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy to `path`."""
@@ -112,8 +116,8 @@ class UploadedRecord:
 
     def _what_is_left(self) -> str:
         return (
-            f"the last of the record could not be written to {self.path} within {_END_S:g} s:"
-            f" {self._error or 'it takes longer'}"
+            f"the last of the record could not be written to {self.path}:"
+            f" {self._error or f'it takes longer than {_END_S:g} s'}"
         )
 
     # -- the thread -----------------------------------------------------------------------------
@@ -128,6 +132,11 @@ class UploadedRecord:
             begun = time.monotonic()
             try:
                 size = self._upload()
+            except InUseError as error:
+                with self._changed:
+                    self._error, self._is_closed = error, True
+                    self._changed.notify_all()
+                return
             except OSError as error:
                 failures += 1
                 self._warn(error)
@@ -146,6 +155,8 @@ class UploadedRecord:
 
     def _upload(self) -> int:
         """Replace the file by the record as it is now. Return its size in bytes."""
+        if (writer := held(self.path)) is not None:
+            writer.check()
         with self._lock:
             number, data = self._written, self._db.serialize()
         self.path.parent.write(self.path.name, data)
