@@ -9,10 +9,10 @@ import logging
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from raytuner.errors import HistoryError
 from raytuner.history.sqlite import (
@@ -24,11 +24,11 @@ from raytuner.history.sqlite import (
     require_record,
     writable,
     write_file,
+    write_lines,
 )
+from raytuner.history.table import Line
 
 logger = logging.getLogger(__name__)
-
-Lines = Iterable[tuple[str, Sequence[Any]]]
 
 
 class _FileState(NamedTuple):
@@ -57,32 +57,32 @@ class RecordFile:
         HistoryError: The file cannot be written.
     """
 
-    def __init__(self, path: Path, all_lines: Callable[[], Lines], *, is_new: bool = False) -> None:
+    def __init__(
+        self, path: Path, all_lines: Callable[[], Iterable[Line]], *, is_new: bool = False
+    ) -> None:
         if is_new and path.exists():
             raise HistoryError(f"{path} exists already; History.open goes on with a record")
         self.path = path
         self._all_lines = all_lines
         if path.exists() and not _is_record(path):
             set_aside(path)
-            with closing(connect(":memory:", path)) as memory:
-                create(memory, all_lines())
-                write_file(path, memory)
+            write_lines(path, all_lines())
             self._open()
-            return
-        self._open()
-        # In one transaction, not by replacing the file: another connection may have it open, and
-        # SQLite would then mix up the two files' write-ahead logs.
-        self._transact(self._fill)
+        else:
+            self._open()
+            # In one transaction, not by replacing the file: another connection may have it open,
+            # and SQLite would then mix up the two files' write-ahead logs.
+            self._transact(self._fill)
 
     @classmethod
-    def reopen(cls, path: Path, all_lines: Callable[[], Lines]) -> RecordFile:
+    def reopen(cls, path: Path, all_lines: Callable[[], Iterable[Line]]) -> RecordFile:
         """Go on writing to a record whose rows were just read."""
         file = cls.__new__(cls)
         file.path, file._all_lines = path, all_lines
         file._open()
         return file
 
-    def write(self, lines: Lines) -> None:
+    def write(self, lines: Iterable[Line]) -> None:
         """Write the rows of one event."""
         self._stay_in_place()
         self._transact(lambda: insert(self._db, lines))

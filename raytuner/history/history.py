@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,9 @@ from raytuner.history.sqlite import (
     Row,
     Rows,
     as_text,
-    connect,
-    create,
     damaged,
     read_rows,
-    write_file,
+    write_lines,
 )
 from raytuner.history.table import Line, Table
 from raytuner.history.trial import Change, Entry, Origin, Trial, TrialState
@@ -37,7 +34,7 @@ from raytuner.history.upload import UploadedRecord, read_uploaded
 from raytuner.space import Config, Space
 
 # What the content of a record can raise that nobody wrote through a History.
-_UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class History(Table):
@@ -190,12 +187,9 @@ class History(Table):
 
     def is_full(self, trial: Trial) -> bool:
         """Whether the trial is at full fidelity. Each is if no hyperparameter is a fidelity."""
-        return self._is_full(trial.trial_id)
-
-    def _is_full(self, trial_id: str) -> bool:
         if not self.space.fidelities:
             return True
-        point = self._points[self._entry(trial_id).row]
+        point = self._points[self._entry(trial.trial_id).row]
         return bool(self.space.is_full(point[None])[0])
 
     def is_feasible(self, trial: Trial) -> bool:
@@ -211,12 +205,12 @@ class History(Table):
         while none does, the one that breaks them least. With several objectives the weighted sum
         counts or, without weights, the first (see `pareto`). None: there is no such trial yet.
         """
-        winner = ranking.best(self, self._is_full)
+        winner = ranking.best(self, self.is_full)
         return None if winner is None else self[winner]
 
     def ranked(self) -> tuple[Trial, ...]:
         """Return the trials that could be the incumbent, the best first (see `best`)."""
-        return ranking.ranked(self, filter(self.is_full, self.trials))
+        return tuple(self[trial_id] for trial_id in ranking.ranked(self, self.is_full))
 
     def pareto(self) -> tuple[Trial, ...]:
         """Return the Pareto front; see `raytuner.history.ranking.pareto`."""
@@ -246,12 +240,10 @@ class History(Table):
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy of the record to `path`."""
-        if self._file is not None:
+        if self._file is None:
+            write_lines(path, self._all_lines())
+        else:
             self._file.copy_to(path)
-            return
-        with closing(connect(":memory:", path)) as db:
-            create(db, self._all_lines())
-            write_file(path, db)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all events are where a killed process leaves them. Return whether they are."""
@@ -326,7 +318,7 @@ class History(Table):
             raise
         except RaytunerError as error:
             raise damaged(source, str(error)) from error
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise damaged(source, repr(error)) from error
         return history
 
@@ -401,5 +393,5 @@ class History(Table):
             self._taken = None
 
 
-def _number(kept: float | None) -> float:
-    return math.nan if kept is None else float(kept)
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

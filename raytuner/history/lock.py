@@ -57,8 +57,11 @@ class Writer:
         me = {"host": platform.node(), "pid": os.getpid()}
         me |= {"began": time.time(), "id": uuid.uuid4().hex}
         try:
-            is_remote = isinstance(record, RemoteFolder)
-            self._lock = _Lease(record, me) if is_remote else _FileLock(record, me)
+            self._lock: _FileLock | _Lease
+            if isinstance(record, RemoteFolder):
+                self._lock = _Lease(record, me)
+            else:
+                self._lock = _FileLock(record, me)
         except OSError as error:
             raise HistoryError(f"cannot write to the folder of {record}: {error}") from error
         _HELD[self._key] = self

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -116,8 +116,7 @@ class Snapshot:
         return self.points[self.rows(TrialState.FAILED)]
 
 
-@dataclass(frozen=True)
-class _Block:
+class _Block(NamedTuple):
     """The arrays of consecutive trials."""
 
     states: tuple[TrialState, ...]
@@ -167,20 +166,20 @@ class SnapshotBuilder:
                 block = _block(entries[rows], points[rows], dim, goal, max_t)
                 self._blocks[number] = block
             blocks.append(block)
-        Y = np.concatenate([block.outcomes for block in blocks])
-        errors = np.concatenate([block.standard_error for block in blocks])
+        states, *arrays = zip(*blocks, strict=True)
+        X, trial, t, Y, final, cost, errors = map(np.concatenate, arrays)
         return Snapshot(
             trial_ids=tuple(entry.head.trial_id for entry in entries),
-            states=tuple(chain.from_iterable(block.states for block in blocks)),
-            points=np.concatenate([block.points for block in blocks]),
-            trial=np.concatenate([block.trial for block in blocks]),
-            t=np.concatenate([block.t for block in blocks]),
+            states=tuple(chain.from_iterable(states)),
+            points=X,
+            trial=trial,
+            t=t,
             y=Y[:, 0].copy(),
-            final=np.concatenate([block.final for block in blocks]),
+            final=final,
             max_t=max_t,
             others=None if Y.shape[1] == 1 else Y[:, 1:].copy(),
             n_objectives=goal.n_objectives,
-            cost=None if goal.cost is None else np.concatenate([b.cost for b in blocks]),
+            cost=None if goal.cost is None else cost,
             standard_error=None if goal.standard_error is None else errors,
             left=left,
         )

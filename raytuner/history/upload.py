@@ -6,15 +6,15 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any
 
 from raytuner.errors import HistoryError, InUseError
 from raytuner.folders import Folder, RemoteFolder
 from raytuner.history.lock import held
 from raytuner.history.sqlite import Rows, connect, create, insert, read_rows, write_file
+from raytuner.history.table import Line
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class UploadedRecord:
         HistoryError: It cannot be written.
     """
 
-    def __init__(self, file: RemoteFolder, lines: Iterable[tuple[str, Sequence[Any]]]) -> None:
+    def __init__(self, file: RemoteFolder, lines: Iterable[Line]) -> None:
         self.path = file
         self._db = connect(":memory:", file)
         create(self._db, lines)
@@ -59,7 +59,7 @@ class UploadedRecord:
             raise HistoryError(f"the record cannot be written to {file}: {error}") from error
         atexit.register(self._at_exit)
 
-    def write(self, lines: Iterable[tuple[str, Sequence[Any]]]) -> None:
+    def write(self, lines: Iterable[Line]) -> None:
         """Take in the rows of one event, and return at once."""
         with self._lock:
             self._db.execute("BEGIN")
@@ -104,17 +104,17 @@ class UploadedRecord:
             self._changed.notify_all()
         atexit.unregister(self._at_exit)
         if not is_whole:
-            kept = Path(mkdtemp(prefix="raytuner-")) / "record.sqlite"
-            self.copy_to(kept)
-            raise HistoryError(f"{self._what_is_left()}. The whole record is kept as {kept}")
+            copy = Path(mkdtemp(prefix="raytuner-")) / "record.sqlite"
+            self.copy_to(copy)
+            raise HistoryError(f"{self._failure()}. The whole record is kept as {copy}")
         self._db.close()
 
     def _at_exit(self) -> None:
         """Upload the rest at the end of a process that did not close the record."""
         if not self.flush(_END_S):
-            logger.error("At the end of the process, %s.", self._what_is_left())
+            logger.error("At the end of the process, %s.", self._failure())
 
-    def _what_is_left(self) -> str:
+    def _failure(self) -> str:
         return (
             f"the last of the record could not be written to {self.path}:"
             f" {self._error or f'it takes longer than {_END_S:g} s'}"
