@@ -98,27 +98,28 @@ class UploadedRecord:
         Raises:
             HistoryError: The rest cannot be uploaded. The error names a file that has all of it.
         """
+        atexit.unregister(self._at_exit)
         is_whole = self.flush(_END_S)
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        atexit.unregister(self._at_exit)
-        if not is_whole:
-            copy = Path(mkdtemp(prefix="raytuner-")) / "record.sqlite"
-            self.copy_to(copy)
-            raise HistoryError(f"{self._failure()}. The whole record is kept as {copy}")
-        self._db.close()
+        if is_whole:
+            self._db.close()
+            return
+        copy = Path(mkdtemp(prefix="raytuner-")) / "record.sqlite"
+        self.copy_to(copy)
+        raise HistoryError(
+            f"the last of the record could not be written to {self.path}:"
+            f" {self._error or f'it takes longer than {_END_S:g} s'}. The whole record is kept as"
+            f" {copy}"
+        )
 
     def _at_exit(self) -> None:
-        """Upload the rest at the end of a process that did not close the record."""
-        if not self.flush(_END_S):
-            logger.error("At the end of the process, %s.", self._failure())
-
-    def _failure(self) -> str:
-        return (
-            f"the last of the record could not be written to {self.path}:"
-            f" {self._error or f'it takes longer than {_END_S:g} s'}"
-        )
+        """Close the record at the end of a process that did not."""
+        try:
+            self.close()
+        except HistoryError as error:
+            logger.error("At the end of the process, %s.", error)
 
     # -- the thread -----------------------------------------------------------------------------
 

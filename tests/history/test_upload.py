@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -179,6 +179,24 @@ def test_a_network_that_stays_away_leaves_the_record_in_a_file(
         history.close()
     kept = Path(str(caught.value).rpartition("kept as ")[2])
     assert len(History.read(kept)) == 4
+
+
+def test_a_process_that_ends_while_the_network_is_away_leaves_the_record_in_a_file(
+    unreachable: RemoteFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends: list[Callable[[], None]] = []
+    monkeypatch.setattr(upload.atexit, "register", ends.append)
+    monkeypatch.setattr(upload, "_END_S", 0.1)
+    REACHED.set()
+    history = history_of(1)
+    history.move_to(unreachable)
+    REACHED.clear()
+    search(history, range(1, 4))
+    (end,) = ends
+    end()
+    said = caplog.records[-1].getMessage()
+    assert "no route to host" in said
+    assert len(History.read(Path(said.rpartition("kept as ")[2].rstrip(".")))) == 4
 
 
 def test_nothing_is_uploaded_over_the_record_of_a_process_that_took_over(
