@@ -164,7 +164,7 @@ def stays(history: History, now: float) -> tuple[Stay, ...]:
 
 
 @dataclass(frozen=True)
-class Use:
+class SlotUse:
     """How the slots spent their time, in slot-seconds.
 
     Attributes:
@@ -185,7 +185,7 @@ class Use:
         return self.running + self.starting + self.idle
 
 
-def use(found: Sequence[Stay], begins: Sequence[float] = ()) -> Use:
+def use(found: Sequence[Stay], begins: Sequence[float] = ()) -> SlotUse:
     """Return how the slots spent their time, from the first trial's start to the last one's end.
 
     Args:
@@ -194,7 +194,7 @@ def use(found: Sequence[Stay], begins: Sequence[float] = ()) -> Use:
             the begin of the next does not count.
     """
     if not found:
-        return Use(0, 0.0, 0.0, 0.0)
+        return SlotUse(0, 0.0, 0.0, 0.0)
     began, ended = min(stay.begin for stay in found), max(stay.end for stay in found)
     away = 0.0
     for begin in begins:
@@ -205,4 +205,4 @@ def use(found: Sequence[Stay], begins: Sequence[float] = ()) -> Use:
     running = sum(stay.end - stay.runs for stay in found)
     starting = sum(stay.runs - stay.begin for stay in found)
     idle = slots * (ended - began - away) - running - starting
-    return Use(slots, running, starting, max(idle, 0.0))
+    return SlotUse(slots, running, starting, max(idle, 0.0))

@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from raytuner.history import History, Origin, Trial, TrialState, cause
 from raytuner.report import text
-from raytuner.report.events import Use, events, improvements, snapshot_at
+from raytuner.report.events import SlotUse, events, improvements, snapshot_at
 from raytuner.report.model import Surrogate, fitted
 
 _BY_MODEL = (Origin.BAYES, Origin.STALE)
@@ -35,7 +35,9 @@ _ORIGINS = {
 }
 
 
-def summary(history: History, surrogate: Surrogate | None, use: Use, seconds: float) -> list[str]:
+def summary(
+    history: History, surrogate: Surrogate | None, use: SlotUse, seconds: float
+) -> list[str]:
     """Return a few sentences on what was found, at what cost.
 
     Args:

@@ -15,7 +15,7 @@ from raytuner.errors import SettingError
 from raytuner.halving import Action, Rule, reports_in_order
 from raytuner.history import Origin, Repeats, Table, TrialState
 from raytuner.schedulers.partner import SearchPartner, innermost_searcher
-from raytuner.schedulers.settings import Settings
+from raytuner.schedulers.settings import SchedulerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class ActiveScheduler:
 
     table: Table
 
-    def __init__(self, rule: Rule, settings: Settings, search_alg: Any) -> None:
+    def __init__(self, rule: Rule, settings: SchedulerSettings, search_alg: Any) -> None:
         self.rule, self.search_alg = rule, search_alg
         self.searcher = innermost_searcher(search_alg)
         self.partner = self.searcher if isinstance(self.searcher, SearchPartner) else None

@@ -14,7 +14,7 @@ from raytuner.controller.recorder import FEW
 from raytuner.halving import Action, Rule
 from raytuner.schedulers.active import ActiveScheduler
 from raytuner.schedulers.restored import RollCall, let_retry
-from raytuner.schedulers.settings import Metric, Settings
+from raytuner.schedulers.settings import Metric, SchedulerSettings
 from raytuner.schedulers.trial_queue import TrialQueue
 
 
@@ -50,7 +50,7 @@ class RuleScheduler(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self.rule = rule
         self._name = name
-        self._settings = Settings(type(self).__name__, time_attr, metric, mode)
+        self._settings = SchedulerSettings(type(self).__name__, time_attr, metric, mode)
         self._roll_call = RollCall()
         self._active: ActiveScheduler | None = None  # from the first trial on
         self._queue: TrialQueue | None = None

@@ -14,7 +14,7 @@ Metric = str | Sequence[str]
 
 
 @dataclass(frozen=True)
-class Settings:
+class SchedulerSettings:
     """What trials are judged by, as far as the scheduler was told.
 
     Args:

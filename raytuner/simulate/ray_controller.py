@@ -39,9 +39,9 @@ from ray.tune.stopper import CombinedStopper, Stopper
 from raytuner.errors import SettingError
 from raytuner.simulate.actors import SimulatedActors
 from raytuner.simulate.clock import Clock, Deadline
+from raytuner.simulate.event_recorder import EventRecorder
 from raytuner.simulate.hook_timer import HookTimer, TimedHooks
 from raytuner.simulate.objective import Objective, curve_of
-from raytuner.simulate.recorder import Recorder
 from raytuner.simulate.settings import Cluster, Settings
 from raytuner.simulate.simulation import Ended, EventKind
 from raytuner.simulate.training import Actor, Training
@@ -108,7 +108,7 @@ class VirtualController(TuneController):
         self._is_unanswered = False
         self.clock = Clock()
         self.timer = HookTimer(self.clock, settings, searcher)
-        self.recorder = Recorder(self.clock, metric, time_attr)
+        self.recorder = EventRecorder(self.clock, metric, time_attr)
         self.actors = SimulatedActors(
             cluster, self.clock, seed, on_loss=self.recorder.on_loss, wait_until=self._wait_until
         )

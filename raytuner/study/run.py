@@ -192,7 +192,7 @@ def resume(
     return after
 
 
-class Listed(Searcher):
+class ListedConfigs(Searcher):
     """Hands out configurations in order.
 
     Args:
@@ -237,7 +237,7 @@ def train_again(
             runnable,
             tune_config=ray_tune.TuneConfig(
                 num_samples=len(configs),
-                search_alg=Listed(configs),
+                search_alg=ListedConfigs(configs),
                 max_concurrent_trials=max_concurrent_trials,
             ),
             run_config=ray_tune.RunConfig(

@@ -12,7 +12,7 @@ from rich.console import Console
 from raytuner.halving import Action, Verdict
 from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.report import explanations
-from raytuner.report.events import Use
+from raytuner.report.events import SlotUse
 from raytuner.report.figures import rungs
 from raytuner.space import Float, Space
 from raytuner.study import Study
@@ -44,7 +44,9 @@ def test_stops_are_grouped_by_rung_in_order() -> None:
 
 def test_the_summary_has_the_figures_of_the_record() -> None:
     history = study(150)
-    said = " ".join(explanations.summary(history, figures(150).surrogate, Use(4, 60, 30, 10), 600))
+    said = " ".join(
+        explanations.summary(history, figures(150).surrogate, SlotUse(4, 60, 30, 10), 600)
+    )
     best = history.best()
     assert best is not None
     assert "150 trials in 10:00" in said
@@ -58,7 +60,7 @@ def test_the_summary_has_the_figures_of_the_record() -> None:
 
 
 def test_an_empty_record_is_said_to_be_empty() -> None:
-    said = explanations.summary(study(0), None, Use(0, 0, 0, 0), 0)
+    said = explanations.summary(study(0), None, SlotUse(0, 0, 0, 0), 0)
     assert said == ["0 trials in 0:00: no trials yet.", "No trial has reported a usable loss yet."]
 
 
@@ -122,7 +124,7 @@ def test_the_best_is_said_to_keep_its_bounds_or_not(cost: float, says: str) -> N
     history.add("a", {"x": 0.5})
     history.report("a", 1, 0.25, {"c": cost})
     history.end("a", TrialState.COMPLETED)
-    said = explanations.summary(history, None, Use(0, 0.0, 0.0, 0.0), 1.0)[1]
+    said = explanations.summary(history, None, SlotUse(0, 0.0, 0.0, 0.0), 1.0)[1]
     assert said.startswith(says)
     assert "the lowest loss is 0.25, of trial 0" in said
 
@@ -153,7 +155,7 @@ def test_proposals_that_were_not_fresh_are_said_and_what_to_do_about_many_quasi_
         history.add(str(number), {"x": number / 100}, origin)
         history.report(str(number), 1, 1.0 - number / 100)
         history.end(str(number), TrialState.COMPLETED)
-    page = " ".join(explanations.summary(history, None, Use(0, 0, 0, 0), 1.0))
+    page = " ".join(explanations.summary(history, None, SlotUse(0, 0, 0, 0), 1.0))
     console = Console(record=True, width=400)
     with console.capture() as shown:
         console.print(summary(Study(Path("nowhere"), history)))

@@ -16,7 +16,7 @@ from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 from raytuner.study.confirm import confirmed, note, repeated
-from raytuner.study.run import Listed
+from raytuner.study.run import ListedConfigs
 
 
 def trainable() -> Callable[[dict[str, Any]], None]:
@@ -89,5 +89,5 @@ def test_configurations_are_handed_out_in_order(tmp_path: Path) -> None:
     configs = repeated(trials, 2, "seed", 0)
     assert [c["x"] for c in configs] == [0.0, 0.0, 0.1, 0.1]
     assert configs[0]["seed"] == configs[2]["seed"] != configs[1]["seed"]
-    searcher = Listed(configs)
-    assert [searcher.suggest(str(i)) for i in range(5)] == [*configs, Listed.FINISHED]
+    searcher = ListedConfigs(configs)
+    assert [searcher.suggest(str(i)) for i in range(5)] == [*configs, ListedConfigs.FINISHED]

@@ -24,7 +24,7 @@ _LIVE = {
 }
 
 
-class Recorder(Callback):
+class EventRecorder(Callback):
     """A Ray callback that records events and the state of trials.
 
     Args:
