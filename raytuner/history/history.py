@@ -307,8 +307,8 @@ class History(Table):
                 check_same(spec, space, source)
             settings = {key: json.loads(text) for key, text in meta.items()}
             goal = Goal.from_json(settings["goal"])
-            if (odd := misshapen(settings)) is not None:
-                raise ValueError(odd)
+            if (problem := misshapen(settings)) is not None:
+                raise ValueError(problem)
             history = cls.__new__(cls)
             Table.__init__(history, goal, settings["time_attr"], settings.get("max_t"))
             history._begin(space)

@@ -123,9 +123,9 @@ def salvaged(remains: Remains, where: Path) -> Salvage:
     """
     missing = [key for key in _ESSENTIAL if remains.meta(key) is None]
     if missing:
-        said = " and ".join("metric and mode" if key == "goal" else key for key in missing)
+        names = " and ".join("metric and mode" if key == "goal" else key for key in missing)
         raise HistoryError(
-            f"nothing can be recovered from {where}: nothing there says what the study's {said}"
+            f"nothing can be recovered from {where}: nothing there says what the study's {names}"
             " was; give it"
         )
     space = Space.from_spec(with_opaque_values(remains.meta("space")))

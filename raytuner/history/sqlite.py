@@ -107,7 +107,7 @@ def crc_of(table: str, row: Row) -> int:
 
 
 def connect(target: str, path: object) -> sqlite3.Connection:
-    """Open a database. Each statement is a transaction of its own unless one is begun."""
+    """Open a database. A statement outside a transaction is committed at once."""
     try:
         # Ray runs an experiment in whichever thread calls fit(): not always the searcher's.
         return sqlite3.connect(target, uri=True, check_same_thread=False, isolation_level=None)
@@ -214,9 +214,9 @@ def require_record(db: sqlite3.Connection, name: Folder) -> None:
             )
         if found != SCHEMA:
             raise damaged(name, f"its tables are not those of format {FORMAT_VERSION}")
-        said = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if said != "ok":
-            raise damaged(name, str(said))
+        result = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if result != "ok":
+            raise damaged(name, str(result))
 
 
 def _checked_rows(db: sqlite3.Connection, table: str, name: Folder) -> Iterator[Row]:

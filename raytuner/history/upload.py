@@ -130,7 +130,7 @@ class UploadedRecord:
                 self._changed.wait_for(lambda: self._uploaded < self._written or self._is_closed)
                 if self._is_closed:
                     return
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
                 size = self._upload()
             except InUseError as error:
@@ -146,7 +146,7 @@ class UploadedRecord:
                     self._changed.wait_for(lambda: self._is_closed, pause)
                 continue
             failures, self._error = 0, None
-            took = time.monotonic() - begun
+            took = time.monotonic() - started
             pause = max(_EVERY_S, size / _BYTES_A_SECOND, _REST * took)
             with self._changed:
                 self._changed.wait_for(self._must_go_on, pause)

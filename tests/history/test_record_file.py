@@ -67,7 +67,7 @@ def same(a: History, b: History) -> bool:
 
 
 def killed_writer(path: Path, after: int) -> int:
-    """Kill a process that writes trials to ``path``; the last trial it said it had written."""
+    """Kill a process that writes trials to `path`; the last trial it said it had written."""
     with subprocess.Popen(
         [sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True
     ) as writer:
@@ -393,7 +393,7 @@ def test_the_file_says_what_the_memory_says(
 
 
 class Net:
-    """An object whose ``repr`` is different in each process."""
+    """An object whose `repr` is different in each process."""
 
     def __init__(self, address: int) -> None:
         self._address = address
