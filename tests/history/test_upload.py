@@ -185,7 +185,7 @@ def test_a_process_that_ends_while_the_network_is_away_leaves_the_record_in_a_fi
     unreachable: RemoteFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     ends: list[Callable[[], None]] = []
-    monkeypatch.setattr(upload.atexit, "register", ends.append)
+    monkeypatch.setattr("atexit.register", ends.append)
     monkeypatch.setattr(upload, "_END_S", 0.1)
     REACHED.set()
     history = history_of(1)
