@@ -76,7 +76,7 @@ class RecordFile:
 
     @classmethod
     def reopen(cls, path: Path, all_lines: Callable[[], Iterable[Line]]) -> RecordFile:
-        """Go on writing to a record whose rows were just read."""
+        """Continue to write to a record whose rows were just read."""
         file = cls.__new__(cls)
         file.path, file._all_lines = path, all_lines
         file._open()
@@ -97,7 +97,7 @@ class RecordFile:
         write_file(path, self._db)
 
     def close(self) -> None:
-        """Let go of the file, which then needs no other file next to it."""
+        """Close the file, which then needs no other file next to it."""
         self._stay_in_place()
         # A file that is marked as having a write-ahead log cannot be read in a folder that cannot
         # be written to. The mark stays while someone else has the file open.

@@ -90,7 +90,7 @@ class History(Table):
         self._points: list[FloatArray] = []
         self._file = None
         self._builder = SnapshotBuilder()
-        self._taken: tuple[object, Snapshot] | None = None  # the last snapshot, and as of when
+        self._last_snapshot: tuple[object, Snapshot] | None = None  # with what it depends on
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class History(Table):
             raise
 
     def widen(self, space: Space) -> None:
-        """Keep the record in terms of another space from now on.
+        """Replace the search space by another one that has every configuration.
 
         Raises:
             ConfigError: A configuration does not fit the space. Nothing has changed then.
@@ -177,13 +177,13 @@ class History(Table):
 
     def snapshot(self) -> Snapshot:
         """Return the record as frozen arrays: the same object until something changes."""
-        moment = (len(self._log), self.left, self.goal)
-        if self._taken is None or self._taken[0] != moment:
+        state = (len(self._log), self.left, self.goal)
+        if self._last_snapshot is None or self._last_snapshot[0] != state:
             snapshot = self._builder.build(
                 self._rows, self._points, self.space.dim, self.goal, self.max_t, self.left
             )
-            self._taken = moment, snapshot
-        return self._taken[1]
+            self._last_snapshot = state, snapshot
+        return self._last_snapshot[1]
 
     def is_full(self, trial: Trial) -> bool:
         """Whether the trial is at full fidelity. Each is if no hyperparameter is a fidelity."""
@@ -224,7 +224,7 @@ class History(Table):
         return None if self._file is None else self._file.path
 
     def move_to(self, path: Folder) -> None:
-        """Write to `path`, a file or one behind a URI, starting with all that is known.
+        """Write the whole record to `path`, a file or one behind a URI, and later events too.
 
         A file there is replaced as a whole, or not at all if the process is killed meanwhile.
         """
@@ -250,14 +250,14 @@ class History(Table):
         return self._file is None or self._file.flush(timeout_s)
 
     def close(self) -> None:
-        """Let go of the file. The record stays readable in memory."""
+        """Close the file. The record stays readable in memory."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
 
     @classmethod
     def open(cls, path: Folder, space: Space | None = None) -> History:
-        """Read a record and go on writing to it.
+        """Read a record and continue to write to it.
 
         Args:
             path: The file, or the file behind a URI.
@@ -390,7 +390,7 @@ class History(Table):
     def _touched(self, row: int | None) -> None:
         self._builder.touch(row)
         if row is None:
-            self._taken = None
+            self._last_snapshot = None
 
 
 def _number(value: float | None) -> float:

@@ -80,8 +80,8 @@ class Remains:
         added = 0
         for table, rows in other.tables.items():
             for key, row in rows.items():
-                is_odd = table == "meta" and self.meta(key[0]) is None
-                if is_odd or key not in self.tables[table]:
+                is_unusable = table == "meta" and self.meta(key[0]) is None
+                if is_unusable or key not in self.tables[table]:
                     self.keep(table, row)
                     added += table != "meta"
         return added
