@@ -18,18 +18,16 @@ from raytuner.space import (
     Float,
     Integer,
     Normal,
-    Ordinal,
     Space,
 )
 from raytuner.space.choices import is_number, is_primitive, unwrap
-from raytuner.space.domains import is_monotone
+from raytuner.space.domains import choice
 
 # Probabilities, as far from 0 and 1 as this, at which distributions without a domain of ours are
 # evaluated: such a distribution may have no bounds.
 _TAIL = 1e-6
 
 _LOG_PRIORS = ("log-uniform", "log_uniform", "reciprocal")
-_LEAST_ORDERED = 3  # fewer numbers have no order that a model could use; as for `tune.choice`
 
 _Translation = tuple[Domain, Decoder | None]
 
@@ -157,8 +155,7 @@ def _of_tune(given: Any) -> Domain:
 
 def _choice(values: list[Any]) -> _Translation:
     if all(map(is_primitive, values)) and len({(type(v), v) for v in values}) == len(values):
-        ordered = len(values) >= _LEAST_ORDERED and all(map(is_number, values))
-        return (Ordinal if ordered and is_monotone(values) else Categorical)(values), None
+        return choice(values), None
     # Positions: the record cannot hold other objects, such as estimators, nor a value twice.
     return Categorical(list(range(len(values)))), values.__getitem__
 

@@ -1,4 +1,4 @@
-"""Ray Tune searchers: thin adapters between Ray's callbacks, the record and a proposer."""
+"""Ray Tune searchers: adapters between Ray's hooks, the record and a proposer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from raytuner.search.tune_space import space_from_tune as space_from_tune
     from raytuner.search.tune_space import when as when
 
-# Loaded on first use: the process that proposals are computed in needs neither, nor Ray Tune, and
-# is to be ready before the first trial has ended.
+# Loaded on first use: the process that computes proposals needs none of these, nor Ray Tune, and
+# must be ready before the first trial ends.
 _MODULES = {
     "BoTorchSearch": "raytuner.search.botorch_search",
     "fidelity": "raytuner.search.tune_space",

@@ -11,23 +11,18 @@ from typing import Any
 
 import ray
 
+from raytuner.bayes import BayesProposer, SobolProposer
+from raytuner.bayes.belief import Beliefs
 from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.strategies import strategy as find_strategy
+from raytuner.bayes.transfer import best_in_turn
 from raytuner.controller.handle import ControllerHandle, ahead
 from raytuner.errors import HistoryError
 from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.search.background import Background
-from raytuner.search.earlier import EARLIER, tasks_within, within
-from raytuner.search.earlier import from_json as earlier_from_json
-from raytuner.search.earlier import to_json as earlier_json
-from raytuner.search.earlier_study import EarlierStudy, read_earlier
-from raytuner.search.evaluated import Evaluated, tell
-from raytuner.search.factory import BayesFactory, StrategyFactory
-from raytuner.search.initial import InitialPoints
+from raytuner.search.grids import GRIDS, with_untried
+from raytuner.search.initial import Evaluated, InitialPoints, record_evaluated
 from raytuner.search.mirror import Setup
-from raytuner.search.narrowed import Narrowed
-from raytuner.search.outcome import correct
-from raytuner.search.param_space import GRIDS, with_untried
 from raytuner.search.priors import PRIORS, read_priors
 from raytuner.search.priors import from_json as priors_from_json
 from raytuner.search.priors import to_json as priors_json
@@ -35,6 +30,12 @@ from raytuner.search.process import ActorProcess
 from raytuner.search.proposals import InsideSuggest, Proposals
 from raytuner.search.restore import counted
 from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings
+from raytuner.search.subspace import SubspaceRecord
+from raytuner.search.transfer import EARLIER, tasks_within, within
+from raytuner.search.transfer import from_json as earlier_from_json
+from raytuner.search.transfer import to_json as earlier_json
+from raytuner.search.transfer_source import SourceStudy, read_sources
+from raytuner.search.trial_end import correct
 from raytuner.space import Config, Space
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class ActiveSearch:
         self._lost = lost
         self._initial = InitialPoints(settings.points_to_evaluate, settings.evaluated_rewards)
         self._grids: list[str] = history.get_meta(GRIDS) or []
-        self._narrowed: Narrowed | None = None
+        self._narrowed: SubspaceRecord | None = None
         self._proposals = proposals
         self._seen: ExclusionList | None = None
         self._seen_until = 0  # trials that it holds
@@ -121,7 +122,7 @@ class ActiveSearch:
         history.set_meta("search_id", uuid.uuid4().hex)
         if grids:
             history.set_meta(GRIDS, list(grids))
-        read = read_earlier(settings.earlier, [one.metric for one in goal.objectives])
+        read = read_sources(settings.earlier, [one.metric for one in goal.objectives])
         if used := [within(study, space, goal) for study in read]:
             history.set_meta(EARLIER, earlier_json(used, space, goal))
         if settings.priors:
@@ -131,7 +132,7 @@ class ActiveSearch:
         # Made here to see whether it can be. Its seed is the search's from now on.
         search._proposer_state = search._setup(history).proposer(None).state_dict()
         for point in [*initial.evaluated(), *evaluated]:
-            tell(history, point)
+            record_evaluated(history, point)
         return search
 
     # -- configurations ---------------------------------------------------------------------------
@@ -252,14 +253,19 @@ class ActiveSearch:
         if settings.proposer is not None:
             return Setup(space, goal, settings.proposer, settings.seed)
         if settings.strategy != DEFAULT_STRATEGY:
-            make = StrategyFactory(find_strategy(settings.strategy), settings.n_initial)
+            # Bound to the strategy itself: another process may not know its name.
+            make = partial(find_strategy(settings.strategy).make, n_initial=settings.n_initial)
             return Setup(space, goal, make, settings.seed)
-        bayes = BayesFactory(
-            settings.n_initial,
-            tasks_within(_earlier_of(self.history), space, goal),
-            priors_from_json(self.history.get_meta(PRIORS) or {}, self.history.space, space),
+        tasks = tasks_within(_earlier_of(self.history), space, goal)
+        priors = self.history.get_meta(PRIORS) or {}
+        beliefs = priors_from_json(priors, self.history.space, space)
+        bayes = partial(BayesProposer, n_initial=settings.n_initial, tasks=tasks, beliefs=beliefs)
+        design = partial(
+            SobolProposer,
+            first=best_in_turn(tasks),
+            beliefs=Beliefs(space, beliefs) if beliefs else None,
         )
-        return Setup(space, goal, bayes, settings.seed, bayes.design)
+        return Setup(space, goal, bayes, settings.seed, design)
 
     def _searched(self) -> History:
         """Return the record, as far as it lies in the space that is searched now."""
@@ -268,7 +274,7 @@ class ActiveSearch:
             space = strategy.within(self.settings.within or self.history.space)
             if space is self.history.space:
                 return self.history
-            self._narrowed = Narrowed(space)
+            self._narrowed = SubspaceRecord(space)
         return self._narrowed.of(self.history)
 
     def _seen_in(self, history: History) -> ExclusionList:
@@ -309,7 +315,7 @@ class ActiveSearch:
         return None if left is None else max(left - self._lost, 0)
 
 
-def _earlier_of(history: History) -> tuple[EarlierStudy, ...]:
+def _earlier_of(history: History) -> tuple[SourceStudy, ...]:
     """Return what a record has of earlier studies."""
     try:
         return earlier_from_json(history.get_meta(EARLIER) or [], history.space, history.goal)

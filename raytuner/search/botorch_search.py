@@ -15,8 +15,8 @@ from raytuner.errors import MetricError, SettingError, SpaceError
 from raytuner.folders import Folder
 from raytuner.search.active import ActiveSearch
 from raytuner.search.background import StartProcess
-from raytuner.search.evaluated import Evaluated, tell
-from raytuner.search.param_space import grids, warn_of_constants, warn_of_too_few
+from raytuner.search.grids import grids, warn_of_too_few
+from raytuner.search.initial import Evaluated, record_evaluated
 from raytuner.search.recording_searcher import RecordingSearcher
 from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings, max_t_of, record_place
 from raytuner.search.tune_space import (
@@ -26,6 +26,7 @@ from raytuner.search.tune_space import (
     without_conditional,
 )
 from raytuner.space import Config, Rule, Space
+from raytuner.space.lookalikes import warn_of_lookalikes
 from raytuner.space.space import nothing_varies
 
 _FINISHED: str = Searcher.FINISHED
@@ -97,7 +98,7 @@ class BoTorchSearch(RecordingSearcher):
         earlier: Earlier studies to start from: folders of studies, studies, or tables (pandas) of
             hyperparameters by name, nested ones joined by "/", with or without the prefix
             `config/`, and a column for each metric. Their space may differ from this one
-            (`raytuner.search.earlier.within`). Their best configurations are tried first, and
+            (`raytuner.search.transfer.within`). Their best configurations are tried first, and
             their models are this search's prior mean as long as they rank its values well.
         priors: Where the optimum is believed to be, by name of a hyperparameter (nested ones joined
             by "/"): `raytuner.near(value)`, weights by value of a choice (a dict), or a frozen
@@ -290,7 +291,7 @@ class BoTorchSearch(RecordingSearcher):
         if self._active is None:
             self._evaluated.append(point)  # recorded once the space is known
         else:
-            tell(self._active.history, point)
+            record_evaluated(self._active.history, point)
 
     # -- Ray's hooks ----------------------------------------------------------------------------
 
@@ -395,4 +396,4 @@ class BoTorchSearch(RecordingSearcher):
         if self.strategy != "grid":  # which tries every combination
             self._grids = grids(space)
         if not self._has_warned:
-            self._has_warned = warn_of_constants(space)
+            self._has_warned = warn_of_lookalikes(space)

@@ -1,27 +1,82 @@
-"""Configurations that the user wants tried first, or has evaluated already."""
+"""Configurations that the user gives: to try first, or evaluated elsewhere."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from raytuner.errors import ConfigError, SettingError
-from raytuner.history import History, Origin, TrialState
-from raytuner.search.evaluated import Evaluated, completed
+from raytuner.controller.recorder import record_metrics
+from raytuner.controller.report import read_metrics
+from raytuner.errors import ConfigError, MetricError, SettingError
+from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.space import Config, Space, value_at
-from raytuner.space.template import like
+from raytuner.space.choices import is_number
+from raytuner.space.template import MISSING, like
 
-_MISSING = object()
-
-# How many values are tried at most for what a point leaves out, until all constraints hold.
+# The most values that are tried for what a point leaves out, until all constraints hold.
 _DRAWS = 1000
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """A configuration that was evaluated elsewhere.
+
+    Attributes:
+        parameters: The configuration.
+        value: The metric, or several by name.
+        error: Whether the evaluation failed. Defaults to False.
+        pruned: Whether it was stopped early. Defaults to False.
+        curve: The metric after 1, 2, ... units of resource. Empty by default.
+    """
+
+    parameters: Mapping[str, Any]
+    value: float | Mapping[str, float]
+    error: bool = False
+    pruned: bool = False
+    curve: tuple[float, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        parameters: Mapping[str, Any],
+        value: float | Mapping[str, float],
+        error: bool,
+        pruned: bool,
+        curve: Sequence[float] | None,
+        goal: Goal | None,
+    ) -> Evaluated:
+        """Check the arguments of `BoTorchSearch.add_evaluated_point`, and return the point.
+
+        Raises:
+            SettingError, MetricError: See there.
+        """
+        if pruned and not curve:
+            raise SettingError(
+                "add_evaluated_point got pruned=True without intermediate_values; a stopped value"
+                " counts at its resource only: pass the metric after 1, 2, ... units"
+            )
+        if curve and goal is not None and len(goal.metrics) > 1:
+            raise SettingError(
+                "add_evaluated_point got intermediate_values, which are of one metric; this search"
+                f" has {', '.join(goal.metrics)}"
+            )
+        values = list(value.values()) if isinstance(value, Mapping) else [value]
+        for number in [*([] if error else values), *(curve or ())]:
+            if not is_number(number):
+                raise MetricError(
+                    f"add_evaluated_point got {number!r} ({type(number).__name__}); the metric"
+                    " must be a number"
+                )
+        return cls(parameters, value, error, pruned, tuple(curve or ()))
+
+
 class InitialPoints:
-    """The ``points_to_evaluate`` of a search, with ``evaluated_rewards`` if they were evaluated.
+    """The `points_to_evaluate` of a search, with `evaluated_rewards` if they were evaluated.
 
     A point may leave out hyperparameters. A point that is listed twice is tried twice.
 
@@ -65,7 +120,7 @@ class InitialPoints:
         if self._rewards is None:
             return []
         pairs = zip(self._points, self._rewards, strict=True)
-        return [Evaluated(point, reward, False, False, ()) for point, reward in pairs]
+        return [Evaluated(point, reward) for point, reward in pairs]
 
     def next(self, history: History, propose: Callable[[], Config | None]) -> Config | None:
         """Return the first point that the record does not hold, complete; None if it holds all.
@@ -156,7 +211,7 @@ def filled(
 
 
 def _encoded(space: Space, point: Mapping[str, Any]) -> np.ndarray:
-    """``(d,)`` unit coordinates of a point; NaN for what is missing or wrong in it."""
+    """Return `(d,)` unit coordinates of a point; NaN for what is missing or wrong in it."""
     try:
         return space.encode([point])[0]
     except ConfigError:
@@ -167,8 +222,8 @@ def _encoded(space: Space, point: Mapping[str, Any]) -> np.ndarray:
     except ConfigError:
         return x
     for j, column in enumerate(space.columns):
-        value = value_at(flat, column.path, _MISSING)
-        if value is not _MISSING and column.domain.contains(value):
+        value = value_at(flat, column.path, MISSING)
+        if value is not MISSING and column.domain.contains(value):
             x[j] = column.domain.to_unit(value)
     return x
 
@@ -181,3 +236,51 @@ def _over(base: Any, point: Any) -> Any:
     if are_lists and len(base) == len(point):
         return like(base, [_over(*pair) for pair in zip(base, point, strict=True)])
     return point
+
+
+def completed(space: Space, config: Mapping[str, Any]) -> Config:
+    """Return the configuration with the space's constants filled in.
+
+    Raises:
+        ConfigError: It does not fit the space.
+    """
+    space.validate(config)
+    return space.load(space.dump(config))
+
+
+def record_evaluated(history: History, point: Evaluated) -> None:
+    """Record an evaluated point as an ended trial.
+
+    Raises:
+        ConfigError: Its configuration does not fit the space.
+        MetricError: It lacks a metric of the search.
+    """
+    metrics = _metrics(history, point)
+    trial_id = f"evaluated_{len(history):05d}"
+    history.add(trial_id, completed(history.space, point.parameters), Origin.EVALUATED)
+    for t, value in enumerate(point.curve, start=1):
+        history.report(trial_id, t, value)
+    if point.error:
+        history.end(trial_id, TrialState.FAILED, "it failed where it was evaluated")
+    elif point.pruned:
+        history.end(trial_id, TrialState.STOPPED_EARLY, "stopped where it was evaluated")
+    else:
+        record_metrics(history, trial_id, len(point.curve) or history.max_t or 1.0, metrics)
+        needed = {name: metrics[name] for name in history.goal.required}
+        odd = [f"{name} is {value}" for name, value in needed.items() if not math.isfinite(value)]
+        history.end(trial_id, TrialState.FAILED if odd else TrialState.COMPLETED, ", ".join(odd))
+
+
+def _metrics(history: History, point: Evaluated) -> dict[str, float]:
+    """Return the metrics of a point, checked."""
+    goal = history.goal
+    if point.error:
+        return {}
+    if isinstance(point.value, Mapping):
+        return read_metrics(point.value, goal)
+    if len(goal.required) > 1:
+        raise MetricError(
+            f"add_evaluated_point got the one number {point.value!r}; this search has the metrics"
+            f" {', '.join(goal.required)}: give a dict of them"
+        )
+    return read_metrics({history.metric: point.value}, goal)

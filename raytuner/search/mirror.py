@@ -1,4 +1,4 @@
-"""The far side of background proposals: a proposer beside a copy of the record."""
+"""Compute proposals from a copy of the record, as the background process does."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ MakeProposer = Callable[[Space, int | None], Proposer]
 
 @dataclass(frozen=True)
 class Setup:
-    """What a proposer needs beside the record.
+    """What a proposer is made of. It can be pickled.
 
     Attributes:
         space: The search space.
-        goal: What the search is after.
-        make_proposer: Makes the proposer for a space and a seed.
-        seed: Its seed.
-        make_design: Makes what proposes where there is no proposal of the proposer's.
+        goal: What the search optimises.
+        make_proposer: Makes the proposer from a space and a seed.
+        seed: Seed of the proposer.
+        make_design: Makes the proposer of quasi-random configurations, for when no proposal of
+            the other is ready.
     """
 
     space: Space
@@ -35,10 +36,10 @@ class Setup:
     make_design: Callable[[Space, int | None], SobolProposer] = SobolProposer
 
     def proposer(self, state: dict[str, Any] | None) -> Proposer:
-        """A new proposer, which goes on from ``state`` if there is one.
+        """Return a new proposer, which continues from `state` if there is one.
 
         Raises:
-            HistoryError: The state is not one of a proposer of this kind.
+            HistoryError: The state belongs to another kind of proposer.
         """
         proposer = self.make_proposer(self.space, self.seed)
         try:
@@ -56,16 +57,16 @@ class Setup:
 
 @dataclass(frozen=True)
 class Request:
-    """What has happened, and how many proposals are wanted.
+    """Changes of the record, and the number of proposals that are wanted.
 
     Attributes:
-        since: The version of the record that the mirror must be at.
-        version: The version that the changes lead to.
-        changes: What has happened in between.
+        since: The version of the record that the mirror has.
+        version: The version after the changes.
+        changes: The changes.
         max_t: A trial's full resource, if known.
-        left: How many more trials are to be proposed, if known.
-        promised: Configurations (as ``Space.dump`` gives them) that are about to be handed out.
-        n: How many proposals; 0 to be told only.
+        promised: Configurations (from `Space.dump`) that will be handed out before the reply.
+        n: The number of proposals; 0 only applies the changes.
+        left: The number of trials that are still to be proposed, if known.
     """
 
     since: int
@@ -79,11 +80,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of a request.
+    """The answer to a request.
 
     Attributes:
-        proposals: Configurations, as ``Space.dump`` gives them, each with who proposed it.
-        state: What the next proposals depend on beside the record.
+        proposals: Configurations (from `Space.dump`), each with its origin.
+        state: The proposer's `state_dict`.
     """
 
     proposals: tuple[tuple[dict[str, Any], Origin], ...]
@@ -91,11 +92,11 @@ class Reply:
 
 
 class Mirror:
-    """Answers requests, one after another; each carries only what has happened since the last.
+    """Mirrors the record from the changes in each request, and computes proposals.
 
     Args:
-        setup: What the proposer needs.
-        state: What an earlier mirror's last reply said; None begins anew.
+        setup: What the proposer is made of.
+        state: The proposer's state in the last reply of an earlier mirror. None begins anew.
     """
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None = None) -> None:
@@ -104,13 +105,15 @@ class Mirror:
         self._version = 0
 
     def answer(self, request: Request) -> Reply:
-        """Follow the record, and propose.
+        """Apply the changes, and propose.
 
         Raises:
-            ValueError: Something that happened in between was never told.
+            ValueError: Earlier changes are missing.
         """
         if request.since != self._version:
-            raise ValueError(f"at version {self._version}, told what came after {request.since}")
+            raise ValueError(
+                f"at version {self._version}, received the changes since {request.since}"
+            )
         for change in request.changes:
             self._record.apply(change)
         self._version = request.version
@@ -130,7 +133,7 @@ class Mirror:
 
 
 def _with_pending(snapshot: Snapshot, points: np.ndarray) -> Snapshot:
-    """The snapshot with ``(k, d)`` more configurations that are pending."""
+    """Return the snapshot with `(k, d)` more pending configurations."""
     return replace(
         snapshot,
         trial_ids=snapshot.trial_ids + tuple(f"promised_{i}" for i in range(len(points))),

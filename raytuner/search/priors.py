@@ -1,4 +1,4 @@
-"""What the user believes of the optimum, read into the unit cube."""
+"""Read the user's priors of the optimum into the unit cube."""
 
 from __future__ import annotations
 
@@ -16,37 +16,31 @@ from raytuner.space import Column, Domain, Normal, Space
 from raytuner.space.choices import is_number
 
 PRIORS = "priors"
-"""Under this key the record has what was believed."""
+"""Metadata: the priors of the search."""
 
-# Of a range without levels, or with very many.
+_LISTED = 4096  # a domain with more levels is divided into cells
 _CELLS = 512
-_LISTED = 4096
 _LEAST_MASS = 1e-3
 
 
 @dataclass(frozen=True)
 class Near:
-    """The optimum is believed to lie near a value; see :func:`near`.
-
-    Attributes:
-        value: The value.
-        spread: See there.
-    """
+    """A belief that the optimum lies near a value; see `near`."""
 
     value: Any
     spread: float = 0.1
 
 
 def near(value: Any, spread: float = 0.1) -> Near:
-    """A belief that the best value of a hyperparameter lies near ``value``.
+    """Return a belief that the best value of a hyperparameter lies near `value`.
 
     Args:
         value: A value of the hyperparameter.
-        spread: How near: a standard deviation, as a share of the hyperparameter's whole range, on
-            the scale that it is sampled on (the logarithm of a ``loguniform``).
+        spread: The standard deviation, as a share of the hyperparameter's whole range on the scale
+            that it is sampled on (the logarithm of a `loguniform`). Defaults to 0.1.
 
     Raises:
-        SettingError: ``spread`` is not above 0.
+        SettingError: `spread` is not above 0.
 
     Example:
         >>> near(1e-3, spread=0.05)
@@ -60,16 +54,16 @@ def near(value: Any, spread: float = 0.1) -> Near:
 
 
 def read_priors(priors: Mapping[str, Any], space: Space) -> tuple[Belief, ...]:
-    """Beliefs about hyperparameters of a space.
+    """Read beliefs about the hyperparameters of a space.
 
     Args:
-        priors: By name, nested ones joined by "/": :func:`near`, weights by value (a dict), or a
-            frozen distribution of SciPy's over the hyperparameter's values.
+        priors: By name, nested ones joined by "/": `near`, weights by value (a dict), or a frozen
+            SciPy distribution over the hyperparameter's values.
         space: The search space.
 
     Raises:
-        SettingError: A name is unknown, a value or a weight cannot be, or the belief has next to no
-            mass where the hyperparameter may be.
+        SettingError: A name is unknown, a value or a weight is invalid, or the belief has almost
+            no mass within the hyperparameter's range.
     """
     if not isinstance(priors, Mapping):
         raise SettingError(
@@ -92,7 +86,7 @@ def read_priors(priors: Mapping[str, Any], space: Space) -> tuple[Belief, ...]:
 
 
 def to_json(beliefs: Sequence[Belief], space: Space) -> dict[str, Any]:
-    """Beliefs for the record, by name."""
+    """Return beliefs by name, for the record."""
     return {
         space.columns[b.column].name: {"units": b.units, "widths": b.widths, "mass": b.mass}
         for b in beliefs
@@ -100,25 +94,30 @@ def to_json(beliefs: Sequence[Belief], space: Space) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any], space: Space, within: Space) -> tuple[Belief, ...]:
-    """What :func:`to_json` wrote in terms of a space, as far as it holds in another.
+    """Return the beliefs that `to_json` wrote, translated to another space.
 
-    What does not vary there any more is left out, and so is what is of another kind there.
+    Beliefs are dropped if their hyperparameter does not vary there, or has none of the same values.
+
+    Args:
+        data: The beliefs by name.
+        space: The space that they were written for.
+        within: The space to translate to.
     """
     before = {column.name: column for column in space.columns}
     found = []
     for j, column in enumerate(within.columns):
         if column.name not in data:
             continue
-        old, known = before[column.name].domain, data[column.name]
+        old, stored = before[column.name].domain, data[column.name]
         if old == column.domain:
-            found.append(Belief(j, *(tuple(known[k]) for k in ("units", "widths", "mass"))))
+            found.append(Belief(j, *(tuple(stored[k]) for k in ("units", "widths", "mass"))))
             continue
         units, widths, values = _knots(column.domain)
-        density = np.array(known["mass"]) / np.array(known["widths"])
+        density = np.array(stored["mass"]) / np.array(stored["widths"])
         mass = np.zeros(len(units))
         for k, value in enumerate(values):
             if old.contains(value):
-                mass[k] = np.interp(old.to_unit(value), known["units"], density) * widths[k]
+                mass[k] = np.interp(old.to_unit(value), stored["units"], density) * widths[k]
         if mass.sum() > 0:
             found.append(_normalised(j, units, widths, mass))
     return tuple(found)
@@ -158,7 +157,7 @@ def _is_listed(domain: Domain) -> bool:
 
 
 def _knots(domain: Domain) -> tuple[np.ndarray, np.ndarray, list[Any]]:
-    """Knots in the unit interval, the share that each stands for, and their values."""
+    """Return knots in the unit interval, the share that each stands for, and their values."""
     if not _is_listed(domain):
         units = (np.arange(_CELLS) + 0.5) / _CELLS
         return units, np.full(_CELLS, 1 / _CELLS), _smooth(domain).from_units(units)
@@ -172,7 +171,7 @@ def _knots(domain: Domain) -> tuple[np.ndarray, np.ndarray, list[Any]]:
 
 
 def _smooth(domain: Domain) -> Domain:
-    """Without the levels that have no end."""
+    """Return a normal domain without its endless levels; any other as it is."""
     return replace(domain, step=None) if isinstance(domain, Normal) else domain
 
 
@@ -195,7 +194,7 @@ def _weighted(domain: Domain, weights: Mapping[Any, Any], n: int, where: str) ->
 
 
 def _masses(domain: Domain, law: Any, values: list[Any], where: str) -> np.ndarray:
-    """What a distribution gives to each knot."""
+    """Return the probability of each knot under a distribution."""
     if not all(is_number(value) for value in values):
         raise SettingError(f"{where}: a distribution is for numbers, and this is"
                            f" {domain.describe()}; give weights by value")  # fmt: skip

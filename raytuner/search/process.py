@@ -1,4 +1,4 @@
-"""The process in which proposals are thought of: a Ray actor."""
+"""The background process that computes proposals: a Ray actor."""
 
 from __future__ import annotations
 
@@ -15,68 +15,58 @@ from threadpoolctl import threadpool_limits
 
 from raytuner.search.mirror import Mirror, Reply, Request, Setup
 
-# An actor that hears nothing for so long ends itself. It is the last resort, for a search that
-# ended with an exception that somebody keeps, and its loop with it (a notebook does).
+# Seconds after which an actor that hears nothing ends itself. This is the last resort: a notebook
+# keeps the exception that ended a search, and with it the search.
 LEASE_S = 30.0
 
 
 class ProcessDied(Exception):  # noqa: N818  # what happened, not what was done wrong
-    """The process is gone; the text says why."""
+    """The process has ended; the text says why."""
 
 
 class ProposerFailed(Exception):  # noqa: N818
-    """The proposer raised its ``__cause__``."""
+    """The proposer raised its `__cause__`."""
 
 
 class Process(Protocol):
-    """Where a mirror lives. It answers one request at a time."""
+    """A process with a `Mirror`, which answers one request at a time.
+
+    All methods but `now` and `close` raise `ProcessDied` if the process has ended.
+    """
 
     def send(self, request: Request) -> None:
-        """Let it answer ``request``; returns at once.
-
-        Raises:
-            ProcessDied: It is gone.
-        """
+        """Send a request, and return at once."""
 
     def receive(self) -> Reply | None:
-        """The answer to what was sent, or None while it is not there; returns at once.
+        """Return the reply, or None if there is none yet.
 
         Raises:
-            ProcessDied: It is gone.
-            ProposerFailed: The proposer raised.
+            ProposerFailed: The proposer raised an exception.
         """
 
     def wait(self, seconds: float) -> None:
-        """Wait for the answer to what was sent, but no longer than ``seconds``.
-
-        Raises:
-            ProcessDied: The process is gone.
-        """
+        """Wait for the reply, at most this many seconds."""
 
     def now(self) -> float:
-        """Seconds by the clock that its answers take time on."""
+        """Return the time in seconds, by the clock that replies take time on."""
 
     def keep(self) -> None:
-        """The search goes on, though nothing was sent for a while.
-
-        Raises:
-            ProcessDied: It is gone.
-        """
+        """Keep the process alive although nothing was sent for a while."""
 
     def close(self) -> None:
-        """End it now."""
+        """End the process now."""
 
 
 class ActorProcess:
     """A Ray actor on the driver's node that takes no CPU slot from the trials.
 
-    It is gone when it is closed, when this object is, when the driver is, and when it has not been
-    sent anything for ``LEASE_S``.
+    It ends when it is closed, when this object is deleted, when the driver ends, and when nothing
+    was sent to it for `LEASE_S`.
 
     Args:
-        setup: What its proposer needs.
-        state: What the proposer goes on from.
-        num_gpus: Share of a GPU that it reserves.
+        setup: What the proposer is made of.
+        state: The proposer's state. None begins anew.
+        num_gpus: Share of a GPU that the actor reserves. Defaults to none.
     """
 
     def __init__(
@@ -89,18 +79,18 @@ class ActorProcess:
             .options(
                 num_cpus=0,
                 num_gpus=num_gpus,
-                max_restarts=0,  # a new one is told the record
+                max_restarts=0,  # a new one needs the whole record
                 scheduling_strategy=NodeAffinitySchedulingStrategy(here.get_node_id(), soft=False),
             )
             .remote(setup, state, LEASE_S)
         )
         self._answer: Any = None
-        self._word: Any = None  # the answer to `keep`
+        self._kept: Any = None  # the answer to `keep`
         self._sent_at = self.now()
         self._end = weakref.finalize(self, _kill, self._actor, self._job)
 
     def send(self, request: Request) -> None:
-        """See :meth:`Process.send`."""
+        """See `Process.send`."""
         self._check()
         try:
             self._answer = self._actor.answer.remote(request)
@@ -109,7 +99,7 @@ class ActorProcess:
         self._sent_at = self.now()
 
     def receive(self) -> Reply | None:
-        """See :meth:`Process.receive`."""
+        """See `Process.receive`."""
         self._check()
         ready, _ = ray.wait([self._answer], timeout=0)
         if not ready:
@@ -123,32 +113,32 @@ class ActorProcess:
         return reply
 
     def wait(self, seconds: float) -> None:
-        """See :meth:`Process.wait`."""
+        """See `Process.wait`."""
         self._check()
         ray.wait([self._answer], timeout=seconds)
 
     def now(self) -> float:
-        """Real seconds."""
+        """Return real seconds."""
         return time.monotonic()
 
     def keep(self) -> None:
-        """See :meth:`Process.keep`."""
+        """See `Process.keep`."""
         if self.now() - self._sent_at < LEASE_S / 6:
             return
         self._check()
         self._sent_at = self.now()
-        if self._word is not None:
-            ready, _ = ray.wait([self._word], timeout=0)
-            if not ready:  # it thinks
+        if self._kept is not None:
+            ready, _ = ray.wait([self._kept], timeout=0)
+            if not ready:  # it is computing
                 return
             try:
-                ray.get(self._word)
+                ray.get(self._kept)
             except RayActorError as error:
                 raise ProcessDied(str(error)) from error
-        self._word = self._actor.keep.remote()
+        self._kept = self._actor.keep.remote()
 
     def close(self) -> None:
-        """See :meth:`Process.close`."""
+        """See `Process.close`."""
         self._end()
 
     def _check(self) -> None:
@@ -157,12 +147,12 @@ class ActorProcess:
 
 
 class RaytunerProposer:
-    """The actor's class. Its name is what Ray's tools and ``ps`` show.
+    """The actor's class. Ray's tools and `ps` show its name.
 
     Args:
-        setup: What the proposer needs.
-        state: What it goes on from.
-        lease_s: It ends itself after so many seconds without a word.
+        setup: What the proposer is made of.
+        state: The proposer's state.
+        lease_s: Seconds without a call after which the actor ends itself.
     """
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None, lease_s: float) -> None:
@@ -175,7 +165,7 @@ class RaytunerProposer:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def answer(self, request: Request) -> Reply:
-        """See :meth:`Mirror.answer`."""
+        """See `Mirror.answer`."""
         self._busy = True
         try:
             return self._mirror.answer(request)
@@ -184,7 +174,7 @@ class RaytunerProposer:
             self._busy = False
 
     def keep(self) -> None:
-        """The search goes on."""
+        """Note that the search goes on."""
         self._heard_at = time.monotonic()
 
     def _watch(self) -> None:
@@ -195,7 +185,7 @@ class RaytunerProposer:
 
 
 def _is_in(job: str) -> bool:
-    """Whether Ray is connected as it was in ``job``."""
+    """Whether Ray is still connected to a job."""
     return ray.is_initialized() and ray.get_runtime_context().get_job_id() == job
 
 

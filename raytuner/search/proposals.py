@@ -11,63 +11,62 @@ from raytuner.search.mirror import Setup
 
 
 class Proposals(Protocol):
-    """A source of proposals. The record is the searcher's, and handed in with each call."""
+    """A source of proposals. It reads the searcher's record in each call."""
 
     def turn(self, history: History, *, free: int, slots: int | None) -> None:
-        """Something happened, or time passed: a chance to do what can be done in no time.
+        """Do what takes no time, since something happened or time passed.
 
         Args:
             history: The record.
-            free: Slots that a trial will be asked for at once.
-            slots: Slots there are; None if unknown.
+            free: The number of slots that Ray will ask trials for at once.
+            slots: The number of slots; None if unknown.
         """
 
     def take(
         self, history: History, used: ExclusionList, *, free: int, slots: int | None, alone: bool
     ) -> Proposal | None:
-        """A configuration that is not used, to be handed out now.
+        """Return a proposal to hand out now; None if a better one is worth waiting for.
 
         Args:
             history: The record.
-            used: What is used up; the space has others.
-            free: How many slots are free now; 0: the trial is for the next slot that falls free.
-            slots: How many slots there are; None if unknown.
-            alone: Whether nobody asks again after None. Then the method waits itself where a better
-                proposal is worth it. Otherwise it returns None there, to be asked again.
+            used: Configurations that are used. The space has others.
+            free: The number of free slots. 0: the trial is for the next slot that becomes free.
+            slots: The number of slots; None if unknown.
+            alone: Whether nobody asks again after None. The method then waits itself.
         """
 
     def state_dict(self) -> dict[str, Any] | None:
-        """What the next proposals depend on beside the record; None if that is nothing."""
+        """Return what the next proposals depend on besides the record; None if nothing."""
 
     def close(self) -> None:
-        """Let go of all but memory. Asked again, it begins again."""
+        """Release processes and other resources. The next call begins again."""
 
 
 class InsideSuggest:
-    """Proposals that are computed when they are asked for.
+    """Computes each proposal when it is asked for.
 
     Args:
-        setup: What the proposer needs.
-        state: What it goes on from; None begins anew.
+        setup: What the proposer is made of.
+        state: The proposer's state. None begins anew.
     """
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None) -> None:
         self._proposer = setup.proposer(state)
 
     def turn(self, history: History, *, free: int, slots: int | None) -> None:
-        """Nothing happens in between."""
+        """Do nothing."""
 
     def take(
         self, history: History, used: ExclusionList, *, free: int, slots: int | None, alone: bool
     ) -> Proposal:
-        """The best configuration for all that is known now."""
+        """Return the best configuration for the record as it is now."""
         self._proposer.tell(history.snapshot())
         (proposal,) = self._proposer.ask(1)
         return proposal
 
     def state_dict(self) -> dict[str, Any]:
-        """The proposer's."""
+        """Return the proposer's state."""
         return self._proposer.state_dict()
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Another Ray searcher's proposals, in raytuner's record."""
+"""Keep raytuner's record of a search by another Ray searcher."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from raytuner.bayes.proposer import Proposal
 from raytuner.errors import ConfigError, SettingError
 from raytuner.history import History, Origin, TrialState
 from raytuner.search.botorch_search import BoTorchSearch
-from raytuner.search.evaluated import completed
+from raytuner.search.initial import completed
 from raytuner.search.tune_space import has_domains, without_conditional
 from raytuner.space import Config, Space
 
@@ -25,19 +25,19 @@ _FINISHED: str = Searcher.FINISHED
 
 
 class Recorded(BoTorchSearch):
-    """A searcher that takes its proposals from another Ray searcher and keeps raytuner's record.
+    """Takes proposals from another Ray searcher and keeps raytuner's record.
 
-    The other searcher gets all that Ray would tell it, with two exceptions: it gets no report
+    The other searcher gets the calls that Ray would make, with two exceptions: it gets no report
     without the metric, and a trial without a finite value at its end counts as an error.
 
     Args:
-        searcher: Any Ray searcher, such as ``OptunaSearch()``.
-        time_attr: As for :class:`BoTorchSearch`.
-        max_t: Likewise.
+        searcher: Any Ray searcher, such as `OptunaSearch()`.
+        time_attr: As for `BoTorchSearch`.
+        max_t: As for `BoTorchSearch`.
 
     Raises:
-        SettingError: ``searcher`` is no Ray searcher, is a ``Repeater``, or wraps a
-            :class:`BoTorchSearch`.
+        SettingError: `searcher` is not a Ray searcher, is a `Repeater`, or wraps a
+            `BoTorchSearch`.
     """
 
     def __init__(self, searcher: Any, *, time_attr: str, max_t: float | None) -> None:
@@ -77,19 +77,19 @@ class Recorded(BoTorchSearch):
     def set_search_properties(
         self, metric: Any, mode: Any, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Take metric, mode and search space, and hand them on.
+        """Take metric, mode and search space, and pass them on.
 
         Raises:
             SettingError: The other searcher cannot search this space for this goal.
         """
         if has_domains(config):
-            self._hand_on(metric, mode, config, spec)
+            self._pass_on(metric, mode, config, spec)
         is_new = super().set_search_properties(metric, mode, config, **spec)
         if self.history.space.fidelities:
             raise SettingError(f"{self.name} does not know raytuner.fidelity; leave it out")
         return is_new
 
-    def _hand_on(self, metric: Any, mode: Any, config: Mapping[str, Any], spec: Any) -> None:
+    def _pass_on(self, metric: Any, mode: Any, config: Mapping[str, Any], spec: Any) -> None:
         if not isinstance(metric, str):
             raise SettingError(f"{self.name} takes one metric; received {metric!r}")
         if without_conditional(config) != config:
@@ -106,13 +106,13 @@ class Recorded(BoTorchSearch):
             )
 
     def suggest(self, trial_id: str) -> Config | str | None:  # type: ignore[override]  # FINISHED
-        """Return the other searcher's proposal; see :meth:`BoTorchSearch.suggest`."""
+        """Return the other searcher's proposal; see `BoTorchSearch.suggest`."""
         self._theirs.trial_id = trial_id
         found = super().suggest(trial_id)
         return _FINISHED if found is None and self._theirs.is_finished else found
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Record what a running trial reported, and hand it on."""
+        """Record what a running trial reported, and pass it on."""
         super().on_trial_result(trial_id, result)
         if self.history.metric in result:
             self._theirs.searcher.on_trial_result(trial_id, result)
@@ -120,7 +120,7 @@ class Recorded(BoTorchSearch):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Record how a trial ended, and hand it on."""
+        """Record how a trial ended, and pass it on."""
         super().on_trial_complete(trial_id, result, error)
         if trial_id not in self.history:
             return
@@ -140,7 +140,7 @@ class Recorded(BoTorchSearch):
         super().save(checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Continue from what :meth:`save` wrote."""
+        """Continue from what `save` wrote."""
         super().restore(checkpoint_path)
         state = self.history.get_meta(_STATE)
         if state is not None:
@@ -151,11 +151,7 @@ class Recorded(BoTorchSearch):
 
 
 class _Theirs:
-    """The other searcher as a source of proposals (:class:`raytuner.search.proposals.Proposals`).
-
-    Args:
-        searcher: The other searcher.
-    """
+    """Another searcher as a source of proposals (`raytuner.search.proposals.Proposals`)."""
 
     def __init__(self, searcher: Searcher) -> None:
         self.searcher = searcher
@@ -163,7 +159,7 @@ class _Theirs:
         self.is_finished = False
 
     def turn(self, history: History, *, free: int, slots: int | None) -> None:
-        """Do nothing: the other searcher is asked in :meth:`take`."""
+        """Do nothing: the other searcher is asked in `take`."""
 
     def take(
         self, history: History, used: ExclusionList, *, free: int, slots: int | None, alone: bool

@@ -24,11 +24,11 @@ from raytuner.errors import MetricError
 from raytuner.folders import RemoteFolder
 from raytuner.history import History, Repeats, Trial, TrialState, proposal_counts
 from raytuner.search.active import ActiveSearch
-from raytuner.search.outcome import Outcome, correct, ending
 from raytuner.search.proposals import Proposals
 from raytuner.search.record_place import RecordPlace
 from raytuner.search.restore import UNKNOWN_TO_RAY, RestoredTrials, reconciled
 from raytuner.search.settings import SearchSettings, names_alone
+from raytuner.search.trial_end import TrialEnd, correct, ending
 
 logger = logging.getLogger(__name__)
 
@@ -144,11 +144,11 @@ class RecordingSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Record how a trial ended; see `raytuner.search.outcome.ending`."""
+        """Record how a trial ended; see `raytuner.search.trial_end.ending`."""
         search = self._search()
         history = search.history
         self._reopen(trial_id)
-        outcome = Outcome(
+        end = TrialEnd(
             error=error,
             result=result or None,
             invalid=self._invalid.pop(trial_id, None),
@@ -157,7 +157,7 @@ class RecordingSearcher(Searcher):
             keys=self._recorder.unreported.forget(trial_id),
         )
         if history.is_live(trial_id):  # else a raytuner scheduler has stopped it
-            self._record_end(trial_id, outcome)
+            self._record_end(trial_id, end)
         correct(history)
         search.turn(more=-1)
 
@@ -277,15 +277,15 @@ class RecordingSearcher(Searcher):
                 history.add(trial_id, trial.config, trial.origin)
                 return
 
-    def _record_end(self, trial_id: str, outcome: Outcome) -> None:
-        history, result = self.history, outcome.result or {}
-        state, reason, report = ending(history, trial_id, outcome)
+    def _record_end(self, trial_id: str, end: TrialEnd) -> None:
+        history, result = self.history, end.result or {}
+        state, reason, report = ending(history, trial_id, end)
         record_further(history, trial_id, read_resource(result, history.time_attr), result)
         if report is not None:
             record_metrics(history, trial_id, *report)
             record_checkpoint(history, trial_id, result)
         history.end(trial_id, state, reason)
-        told = outcome.error or outcome.invalid is not None or history.last(trial_id) is not None
+        told = end.error or end.invalid is not None or history.last(trial_id) is not None
         if state is TrialState.FAILED and not told:
             if (said := self._repeats.next(reason)) is not None:
                 logger.warning("Trial %s has failed: %s.", trial_id, said)

@@ -1,4 +1,4 @@
-"""Putting together what Ray saved and what was recorded after it."""
+"""Find and restore the record of a study."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ RECORD_FILE = "raytuner-record.sqlite"
 
 
 def record_at(folder: Folder) -> Folder:
-    """Return where the record of the study in a folder is."""
+    """Return the path of the record of the study in a folder."""
     return folder / RECORD_FILE
 
 
 def open_record(folder: Folder, known: History, space: Space | None = None) -> History:
-    """Open the record of a study for writing: in its place, or in the file where it went on.
+    """Open the record of a study for writing, or the file in which it was continued.
 
     Args:
         folder: The study's folder.
-        known: The record as this process knows it; the file must be of the same search.
-        space: As for :meth:`History.open`.
+        known: The record as this process has it. The file must be of the same search.
+        space: As for `History.open`.
 
     Raises:
-        HistoryError: There is no record, or only that of another search.
+        HistoryError: There is no record, or only one of another search.
     """
     place, search_id = record_at(folder), known.get_meta("search_id")
     beside = moved(place, search_id) if isinstance(place, Path) else ()
     found = [path for path in (place, *beside) if record_exists(path) and _may_be(path, search_id)]
     if found:
-        history = History.open(found[-1], space)  # the last file in which it went on
+        history = History.open(found[-1], space)  # the last file that continues it
         if history.get_meta("search_id") == search_id:
             return history
         history.close()
@@ -52,7 +52,7 @@ def open_record(folder: Folder, known: History, space: Space | None = None) -> H
 
 
 def _may_be(path: Folder, search_id: str | None) -> bool:
-    """Whether a file may be of this search. Only such a file is opened for writing."""
+    """Whether a file may be of this search, so that it can be opened for writing."""
     if not isinstance(path, Path):
         return True
     try:
@@ -62,23 +62,23 @@ def _may_be(path: Folder, search_id: str | None) -> bool:
 
 
 UNKNOWN_TO_RAY = "its driver died before Ray saved it"
-"""Why a trial is REMOVED that was lost to Ray."""
+"""The reason of a trial that is REMOVED since Ray lost it."""
 
 FIRST = "first_of_run"
-"""Under this key the record has the number of the first trial of the last ``num_samples``."""
+"""Metadata: the number of the first trial of the last `num_samples`."""
 
 _SAVED = "searcher-state-*.pkl"
 
 
 @dataclass
 class RestoredTrials:
-    """Trials whose state Ray may not know, as it saved the experiment before.
+    """Trials that Ray may run although they have ended.
 
     Attributes:
-        ended: Trials that had ended since. Ray may run them again.
-        begun: Trials that had begun since. Ray may know them after all: its state is in several
-            files, and a machine may be lost between two of them.
-        failed: Trials that had failed before. `Tuner.restore` may run them again.
+        ended: Trials that ended after Ray saved the experiment.
+        begun: Trials that began after that. Ray may have some: it saves several files, and a
+            machine may be lost between two of them.
+        failed: Trials that failed. `Tuner.restore` may run them again.
     """
 
     ended: set[str] = field(default_factory=set)
@@ -86,7 +86,7 @@ class RestoredTrials:
     failed: set[str] = field(default_factory=set)
 
     def take(self, trial_id: str) -> bool:
-        """Return whether Ray runs a trial again that had ended or been lost. Asked once."""
+        """Return whether a trial is one of these, and forget it."""
         is_known = False
         for trials in (self.ended, self.begun, self.failed):
             is_known |= trial_id in trials
@@ -94,7 +94,7 @@ class RestoredTrials:
         return is_known
 
     def take_ended(self, trial_id: str) -> bool:
-        """Return whether a trial had ended that Ray is about to run again. Asked once."""
+        """Return whether a trial ended after Ray saved the experiment, and forget it."""
         has_ended = trial_id in self.ended
         self.ended.discard(trial_id)
         return has_ended
@@ -103,52 +103,47 @@ class RestoredTrials:
 def reconciled(
     saved_path: Path, space: Space | None, uploaded: RemoteFolder | None = None
 ) -> tuple[History, RestoredTrials]:
-    """Return the record to continue from, and the trials whose state Ray may not know.
+    """Return the record to continue from, and the trials that Ray may run although they have ended.
 
-    Ray saves the experiment from time to time, and the record is written as things happen. After a
-    kill the record knows more than Ray does:
+    Ray saves the experiment from time to time, and the record is written at each event. After a
+    kill, the record is ahead of Ray:
 
-    - A trial that is live in Ray's state goes on if it had not ended. Its values stay, and the
+    - A trial that is live for Ray continues if it has not ended. It keeps its values, and the
       iterations that it repeats are recorded once.
-    - A trial that had ended since then stays so, unless Ray runs it all the same.
-    - A trial that Ray's state does not have is lost to Ray. It keeps its values, and is REMOVED if
-      it had not ended.
+    - A trial that has ended since stays so, unless Ray runs it again.
+    - A trial that Ray does not have is lost to Ray. It keeps its values, and becomes REMOVED if it
+      has not ended.
 
     Args:
         saved_path: The copy of the record that belongs to Ray's state.
-        space: The search space, or None to rebuild it from the record.
-        uploaded: Where the live record is, if that is behind a URI.
+        space: The search space. None rebuilds it from the record.
+        uploaded: The URI of the live record, if it has one.
 
     Returns:
-        The live record if it can be found, else the saved copy; both in memory. It is written to a
-        file again once the searcher knows one.
+        The live record if it is found, else the saved copy; either in memory.
     """
     saved = History.read(saved_path, space)
     live = live_record(saved, space, uploaded=uploaded)
     history, restored = live or saved, RestoredTrials()
+    before = {head.trial_id: head.state for head in saved.heads()}
     for head in list(history.heads()):
-        if head.state is TrialState.FAILED:
-            restored.failed.add(head.trial_id)
-    if live is None:
-        return saved, restored
-    known = {head.trial_id: head.state for head in saved.heads()}
-    for head in list(live.heads()):
-        state = known.get(head.trial_id)
+        state = before.get(head.trial_id)
         if state is None and head.state.is_live:
-            live.end(head.trial_id, TrialState.REMOVED, UNKNOWN_TO_RAY)
+            history.end(head.trial_id, TrialState.REMOVED, UNKNOWN_TO_RAY)
             restored.begun.add(head.trial_id)
         elif state is not None and state.is_live and not head.state.is_live:
             restored.ended.add(head.trial_id)
-    restored.failed -= restored.ended
-    live.set_meta("proposer", saved.get_meta("proposer"))
-    return live, restored
+        elif head.state is TrialState.FAILED:
+            restored.failed.add(head.trial_id)
+    history.set_meta("proposer", saved.get_meta("proposer"))
+    return history, restored
 
 
 def counted(history: History) -> list[str]:
-    """Return the ids of the trials that count among the last ``num_samples``: all that have ended.
+    """Return the ids of the ended trials that count among the last `num_samples`.
 
-    Trials that Ray lost after their end count, too. Trials of an earlier run, evaluations told from
-    outside, and trials that were lost while they ran do not.
+    Trials that Ray lost after their end count. Trials of an earlier run, points that the user
+    evaluated, and trials that were lost while they ran do not.
     """
     first = history.get_meta(FIRST, 0)
     return [
@@ -168,13 +163,13 @@ def live_record(
     uploaded: RemoteFolder | None = None,
     opaque: bool = False,
 ) -> History | None:
-    """The record that was being written when ``saved`` was; None if it is not to be found.
+    """Return the live record, which is at least as new as `saved`; None if it is not found.
 
     Args:
-        saved: What the searcher saved.
-        space: As for :meth:`History.read`.
-        uploaded: Where it is, if it is behind a URI.
-        opaque: As for :meth:`History.read`.
+        saved: The copy that the searcher saved.
+        space: As for `History.read`.
+        uploaded: The URI of the live record, if it has one.
+        opaque: As for `History.read`.
     """
     path = uploaded or Path(saved.get_meta("live") or "")
     if isinstance(path, Path) and not path.is_file():
@@ -189,15 +184,15 @@ def live_record(
 
 
 def saved_copies(folder: Path) -> list[Path]:
-    """Copies of the record among Ray's own files: the newest, named by the time, is the last.
+    """Return the copies of the record among Ray's files, the newest last.
 
-    They are called pickles, as Ray calls the states of all searchers, and are databases.
+    Ray names them as pickles, like the states of all searchers; they are SQLite files.
     """
     return sorted(path for path in folder.glob(_SAVED) if path.is_file())
 
 
 def record_in(folder: Folder) -> History:
-    """The record of the study in a folder, as it is now, in memory.
+    """Return the record of the study in a folder, in memory.
 
     Raises:
         HistoryError: There is none.
@@ -215,7 +210,7 @@ def record_in(folder: Folder) -> History:
 
 
 def _record_behind(folder: RemoteFolder) -> History:
-    """Return the record behind a URI; of the two-line drop-in, as Ray has saved it."""
+    """Return the record behind a URI: its own file, or the copy that Ray saved."""
     try:
         if record_exists(record_at(folder)):
             return History.read(record_at(folder), opaque=True)

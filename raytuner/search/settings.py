@@ -16,9 +16,9 @@ from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
 from raytuner.history import Goal
 from raytuner.history.goal import names_of
 from raytuner.search.background import StartProcess
-from raytuner.search.earlier_study import check_earlier
 from raytuner.search.initial import InitialPoints
 from raytuner.search.mirror import MakeProposer
+from raytuner.search.transfer_source import check_sources
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
@@ -120,7 +120,7 @@ class SearchSettings:
         seed = self.seed
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
             raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
-        check_earlier(self.earlier)
+        check_sources(self.earlier)
         InitialPoints(self.points_to_evaluate, self.evaluated_rewards)
         strategy = find_strategy(self.strategy)
         if self.proposer is not None and self.strategy != DEFAULT_STRATEGY:

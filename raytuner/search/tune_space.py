@@ -1,4 +1,4 @@
-"""Ray Tune's search spaces, translated: each domain with exactly the support and law Tune gives it.
+"""Translate Ray Tune's search spaces to ours, with the same support and law of each domain.
 
 What Tune does (ray/tune/search/sample.py in ray 2.60), beyond what the names say:
 
@@ -18,23 +18,20 @@ from ray.tune.search import sample
 
 from raytuner.errors import SpaceError
 from raytuner.space import (
-    Categorical,
     Domain,
     Fidelity,
     Float,
     Integer,
     Normal,
     Options,
-    Ordinal,
     Path,
     Space,
     When,
 )
 from raytuner.space import fidelity as space_fidelity
 from raytuner.space import when as space_when
-from raytuner.space.choices import is_number
-from raytuner.space.domains import is_monotone
-from raytuner.space.template import Marked, like, path_name
+from raytuner.space.domains import choice
+from raytuner.space.template import Marked, like, path_name, walk
 
 # Inside a Tuner, Ray replaces each `sample_from` by the tuple (this token, a hash) before a
 # searcher sees the space. Private to Ray (ray/tune/impl/placeholder.py); a test watches it.
@@ -46,12 +43,9 @@ _LAWS = {
     sample.Categorical: (sample.Categorical._Uniform, sample.Grid),
 }
 
-# Fewer numbers than this have no order that a model could use.
-_MIN_ORDERED = 3
-
 
 def space_from_tune(param_space: Mapping[str, Any]) -> Space:
-    """The `Space` with the support and the law of a Ray Tune `param_space`.
+    """Return the `Space` with the support and the law of a Ray Tune `param_space`.
 
     Args:
         param_space: Nested dicts, lists and tuples of Tune's domains, `{"grid_search": [...]}`,
@@ -59,13 +53,13 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
 
     `choice` and `grid_search` become `Ordinal` when their values are at least three numbers that
     strictly increase or decrease, since a model can learn from the order that the user wrote
-    (16, 32, 64); otherwise `Categorical`. Their law is the same. A searcher tries each value of a
-    grid search at least once if there are enough trials, but not every combination of two grids.
-    Values that hold domains themselves become `Options`.
+    (16, 32, 64); otherwise `Categorical`. Their law is the same. Values that hold domains become
+    `Options`. A searcher tries each value of a grid search at least once if there are enough
+    trials, but not every combination of two grids.
 
     Raises:
-        SpaceError: Naming the key and the domain: `sample_from`, a domain or sampler of unknown
-            law, bounds that Tune itself could not draw from, or a space in which nothing varies.
+        SpaceError: The space has a `sample_from`, a domain or sampler of unknown law, or bounds
+            that Tune could not draw from (the error names the key); or nothing varies.
 
     >>> from ray import tune
     >>> space_from_tune({"layers": tune.randint(1, 5), "opt": tune.choice(["sgd", "adam"])})
@@ -90,52 +84,31 @@ def template_from_tune(param_space: Mapping[str, Any]) -> dict[str, Any]:
     return template
 
 
-class _Disguised(sample.Domain, Marked):
-    """Part of a `param_space` that only raytuner knows, in the guise of a domain.
+class Disguised(sample.Domain, Marked):
+    """A `When` or `Fidelity` of raytuner's, disguised as a domain of Tune.
 
-    On the way to a searcher Ray replaces every object that it does not know by a token, and what is
-    inside of it would be lost. Its own domains it leaves as they are.
-
-    Attributes:
-        node: The part.
+    Ray passes its own domains to a searcher as they are, and replaces other objects by a token.
     """
 
-    _what: str
-
-    def __init__(self, node: Any) -> None:
-        self.node = node
+    def __init__(self, node: When | Fidelity) -> None:
+        self.node: When | Fidelity = node
 
     def __repr__(self) -> str:
         return repr(self.node)
 
     def sample(self, *args: Any, **settings: Any) -> Any:
-        """Ray draws by itself only without a searcher.
-
-        Raises:
-            SpaceError: Always.
-        """
+        """Raise a SpaceError: Ray draws by itself only without a searcher."""
+        what = "conditions" if isinstance(self.node, When) else "fidelities"
         raise SpaceError(
-            f"Ray's own random search knows no {self._what}, received {self!r}; set search_alg to"
+            f"Ray's own random search knows no {what}, received {self!r}; set search_alg to"
             " raytuner.BoTorchSearch()"
         )
 
 
-class Conditional(_Disguised):
-    """A part under conditions, a :class:`raytuner.space.When`; see :func:`when`."""
+def when(node: Any, /, **conditions: Any) -> Disguised:
+    """Return a part of a `param_space` that exists only if others have certain values.
 
-    _what = "conditions"
-
-
-class Faithful(_Disguised):
-    """A fidelity, a :class:`raytuner.space.Fidelity`; see :func:`fidelity`."""
-
-    _what = "fidelities"
-
-
-def when(node: Any, /, **conditions: Any) -> Conditional:
-    """Part of a `param_space` that is there only if others have certain values.
-
-    See :func:`raytuner.space.when`, of which this is the form that passes through Ray's Tuner.
+    This is the form of `raytuner.space.when` that passes through Ray's Tuner.
 
     >>> from ray import tune
     >>> space_from_tune(
@@ -146,14 +119,13 @@ def when(node: Any, /, **conditions: Any) -> Conditional:
     ... ).columns[1].name
     'momentum'
     """
-    inner = node.node if isinstance(node, Conditional) else node
-    return Conditional(space_when(inner, **conditions))
+    return Disguised(space_when(_plain(node), **conditions))
 
 
-def fidelity(domain: Any, /) -> Faithful:
-    """A hyperparameter of a `param_space` that says how much of the real thing a trial is.
+def fidelity(domain: Any, /) -> Disguised:
+    """Return a hyperparameter that says how close a trial is to the real training.
 
-    See :func:`raytuner.space.fidelity`, of which this is the form that passes through Ray's Tuner.
+    This is the form of `raytuner.space.fidelity` that passes through Ray's Tuner.
 
     >>> from ray import tune
     >>> space_from_tune(
@@ -161,41 +133,77 @@ def fidelity(domain: Any, /) -> Faithful:
     ... ).columns[1].is_fidelity
     True
     """
-    return Faithful(space_fidelity(domain))
+    return Disguised(space_fidelity(domain))
+
+
+def _plain(node: Any) -> Any:
+    return node.node if isinstance(node, Disguised) else node
 
 
 def without_conditional(param_space: Mapping[str, Any]) -> dict[str, Any]:
-    """A `param_space` without what is under conditions, at any depth of dicts."""
+    """Return a `param_space` without the parts under conditions, at any depth of dicts."""
     return {
         key: without_conditional(value) if isinstance(value, Mapping) else value
         for key, value in param_space.items()
-        if not isinstance(value, Conditional | When)
+        if not isinstance(_plain(value), When)
     }
 
 
 def has_domains(node: Any) -> bool:
-    """Whether a `param_space`, or a part of one, holds anything that is still to be drawn.
+    """Whether a part of a `param_space` holds a domain, a condition or a function.
 
     >>> from ray import tune
     >>> has_domains({"a": [1, tune.uniform(0, 1)]}), has_domains({"a": [1, 2]})
     (True, False)
     """
-    if (
-        isinstance(node, sample.Domain | Domain | When | Fidelity)
-        or is_function(node)
-        or is_grid_search(node)
-    ):
+    return any(
+        isinstance(part, sample.Domain | Domain | Marked)
+        or is_function(part)
+        or is_grid_search(part)
+        for _, part in walk(node)
+    )
+
+
+def is_function(node: Any) -> bool:
+    """Whether Ray would compute the value: `tune.sample_from`, or `{"eval": "..."}`."""
+    if isinstance(node, tuple) and len(node) == 2 and isinstance(node[0], str):
+        return node[0] == _FUNCTION_TOKEN
+    if isinstance(node, Mapping) and len(node) == 1 and isinstance(node.get("eval"), str):
         return True
-    if isinstance(node, Mapping):
-        return any(has_domains(value) for value in node.values())
-    return isinstance(node, list | tuple) and any(has_domains(item) for item in node)
+    return isinstance(node, sample.Function)
+
+
+def check_functions(node: Any, path: Path = ()) -> None:
+    """Check that Ray computes no value of a `param_space`.
+
+    Raises:
+        SpaceError: It computes one; the error names its key.
+    """
+    for place, part in walk(node, path):
+        _check_function(part, place)
+        if isinstance(part, sample.Categorical):
+            check_functions(list(part.categories), place)
+
+
+def _check_function(node: Any, path: Path) -> None:
+    if is_function(node):
+        what = f"the expression {node!r}" if isinstance(node, Mapping) else "tune.sample_from"
+        raise SpaceError(
+            f"{path_name(path)}: received {what}, whose values no model can know; give a domain"
+            " such as tune.uniform or tune.choice instead and compute the value from the config"
+            " inside the trainable"
+        )
+
+
+def is_grid_search(node: Any) -> bool:
+    """Whether a part of a `param_space` comes from `tune.grid_search`."""
+    return isinstance(node, Mapping) and len(node) == 1 and "grid_search" in node
 
 
 def _translated(node: Any, path: Path) -> Any:
-    """The template for the part of a param_space at `path`."""
+    """Return the template for a part of a `param_space`."""
     _check_function(node, path)
-    if isinstance(node, _Disguised):
-        node = node.node
+    node = _plain(node)
     if isinstance(node, When):
         return When(_translated(node.node, path), node.conditions)
     if isinstance(node, Fidelity):
@@ -210,49 +218,6 @@ def _translated(node: Any, path: Path) -> Any:
     if isinstance(node, sample.Domain):
         return _domain(node, path)
     return node
-
-
-def is_function(node: Any) -> bool:
-    """Whether Ray would compute the value: ``tune.sample_from``, or ``{"eval": "..."}``."""
-    if isinstance(node, tuple) and len(node) == 2 and isinstance(node[0], str):
-        return node[0] == _FUNCTION_TOKEN
-    if isinstance(node, Mapping) and len(node) == 1 and isinstance(node.get("eval"), str):
-        return True
-    return isinstance(node, sample.Function)
-
-
-def check_functions(node: Any, path: Path = ()) -> None:
-    """Check that no value of a `param_space` is computed by Ray.
-
-    Raises:
-        SpaceError: One is; the error names its key.
-    """
-    _check_function(node, path)
-    if isinstance(node, _Disguised | When):
-        check_functions(node.node, path)
-    elif isinstance(node, Mapping):
-        for key, value in node.items():
-            check_functions(value, (*path, key))
-    elif isinstance(node, sample.Categorical):
-        check_functions(list(node.categories), path)
-    elif isinstance(node, list | tuple):
-        for place, value in enumerate(node):
-            check_functions(value, (*path, place))
-
-
-def _check_function(node: Any, path: Path) -> None:
-    if is_function(node):
-        what = f"the expression {node!r}" if isinstance(node, Mapping) else "tune.sample_from"
-        raise SpaceError(
-            f"{path_name(path)}: received {what}, whose values no model can know; give a domain"
-            " such as tune.uniform or tune.choice instead and compute the value from the config"
-            " inside the trainable"
-        )
-
-
-def is_grid_search(node: Any) -> bool:
-    """Whether this is what ``tune.grid_search`` returns."""
-    return isinstance(node, Mapping) and len(node) == 1 and "grid_search" in node
 
 
 def _domain(domain: Any, path: Path) -> Domain | Options:
@@ -305,30 +270,22 @@ def _integer(domain: Any, sampler: Any, step: int | None) -> Domain:
     return Integer(inclusive.low, inclusive.high - 1, log=log)
 
 
-def _options(values: list[Any], path: Path, source: str) -> Options:
-    """Return the choice between parts that hold domains, which Ray draws after the part."""
-    for value in values:
-        if isinstance(value, Conditional | When | Faithful | Fidelity):
-            raise SpaceError(
-                f"{path_name(path)}: received {value!r} among the values of {source}; put what is"
-                " under a condition at a key of a dict, and a fidelity where every configuration"
-                " has it"
-            )
-    return Options.of(_translated(value, (*path, str(i))) for i, value in enumerate(values))
-
-
 def _choice(values: Any, path: Path, source: str) -> Domain | Options:
     name = path_name(path)
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise SpaceError(f"{name}: {source} needs a list of values, received {values!r}")
     values = list(values)
     if any(map(has_domains, values)):
-        return _options(values, path, source)
-    ordered = (
-        len(values) >= _MIN_ORDERED and all(is_number(v) for v in values) and is_monotone(values)
-    )
+        for value in values:
+            if isinstance(value, Marked):
+                raise SpaceError(
+                    f"{name}: received {value!r} among the values of {source}; put what is under"
+                    " a condition at a key of a dict, and a fidelity where every configuration"
+                    " has it"
+                )
+        return Options.of(_translated(value, (*path, str(i))) for i, value in enumerate(values))
     try:
-        return Ordinal(values) if ordered else Categorical(values)
+        return choice(values)
     except SpaceError as error:
         raise SpaceError(f"{name}: {error}") from None
 

@@ -15,7 +15,7 @@ from raytuner.errors import SettingError
 from raytuner.history import History, Trial, TrialState
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, SCHEDULERS, make_scheduler
 from raytuner.search import BoTorchSearch
-from raytuner.search.again import begun_again
+from raytuner.search.resume import restarted
 from raytuner.search.settings import DEFAULT_STRATEGY
 from raytuner.simulate.objective import Workload
 from raytuner.simulate.replay import Replay, recorded_seconds
@@ -121,7 +121,7 @@ def predict(
         history = _history_of(search)
         study = history.get_meta("settings") or {}
         strategy = study.get("strategy", DEFAULT_STRATEGY)
-        goal = begun_again(history, strategy=strategy, seed=seed)
+        goal = restarted(history, strategy=strategy, seed=seed)
         objective = replay = Replay(history)
         space = None
         max_t, time_attr = history.max_t, history.time_attr

@@ -28,6 +28,7 @@ from raytuner.space.choices import ChoiceIndex, is_number, is_primitive, same, s
 Kind = Literal["continuous", "discrete", "categorical"]
 Vector = npt.NDArray[np.float64]
 
+_LEAST_ORDERED = 3  # fewer numbers have no order that a model could use
 LISTABLE_LEVELS = 1_000_000
 """`Domain.level_units` lists at most this many levels."""
 
@@ -325,6 +326,18 @@ class Ordinal(Listed):
                 f"{self!r}: numbers must be strictly increasing or decreasing; use Categorical "
                 "for values without an order"
             )
+
+
+def choice(values: Sequence[Any]) -> Listed:
+    """Return an `Ordinal` for three or more numbers that strictly increase or decrease.
+
+    A model can learn from the order that the user wrote. Other values become a `Categorical`.
+
+    >>> choice([16, 32, 64]), choice([0.1, 0.2])
+    (Ordinal(values=(16, 32, 64)), Categorical(choices=(0.1, 0.2)))
+    """
+    is_ordered = len(values) >= _LEAST_ORDERED and all(map(is_number, values))
+    return (Ordinal if is_ordered and is_monotone(values) else Categorical)(values)
 
 
 def is_monotone(numbers: Sequence[Any]) -> bool:

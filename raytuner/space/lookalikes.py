@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
+from raytuner.errors import RaytunerWarning
 from raytuner.space.choices import is_number, is_primitive, shown, unwrap
 from raytuner.space.domains import Domain
 from raytuner.space.template import Fidelity, Options, path_name, walk
@@ -51,6 +53,14 @@ def advice_on(found: Mapping[str, str]) -> str:
         f' unchanged: {each}. (In a study\'s file: {{ type = "choice", values = [...] }} or'
         ' { type = "float", low = ..., high = ... }.) For a constant, write tune.choice([value])'
     )
+
+
+def warn_of_lookalikes(template: Any) -> bool:
+    """Warn if there are `lookalikes`; return whether there are any."""
+    found = lookalikes(template)
+    if found:
+        warnings.warn(advice_on(found), RaytunerWarning, stacklevel=4)
+    return bool(found)
 
 
 def _is_open(node: Any) -> bool:

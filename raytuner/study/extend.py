@@ -15,8 +15,8 @@ from raytuner.folders import Folder
 from raytuner.history import Goal, History, OpaqueValue, Trial, TrialState, record_exists
 from raytuner.schedulers.named import SCHEDULERS
 from raytuner.search import BoTorchSearch
-from raytuner.search.again import take_up
 from raytuner.search.restore import open_record, record_at
+from raytuner.search.resume import resume_from
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Domain, Rule, Space, differences, hull, value_at
 from raytuner.study.resources import with_resources
@@ -74,7 +74,7 @@ def extend(
         strategy=settings.strategy,
     )
     searcher.keep_record_in(record)
-    take_up(searcher, history)
+    resume_from(searcher, history)
     prepare(searcher, {}, *_names_of(history.goal))
     if carried.within is not None:
         searcher.search_within(carried.within)

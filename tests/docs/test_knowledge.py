@@ -14,7 +14,7 @@ import raytuner
 from raytuner import BoTorchSearch
 from raytuner.cli.loading import read_study
 from raytuner.history import Origin
-from raytuner.search.earlier import EARLIER
+from raytuner.search.transfer import EARLIER
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -1,4 +1,4 @@
-"""How a trial ended, from the little that Ray tells a searcher."""
+"""Find out how a trial ended from what Ray passes to a searcher."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from raytuner.history import History, TrialState
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What is known when a trial is over.
+class TrialEnd:
+    """What is known when a trial ends.
 
     Attributes:
-        error: Ray says that it failed.
-        result: Its last report, flattened; None if Ray gives none.
-        invalid: Why its reports cannot be used or what its training raised, if known.
-        has_scheduler: Whether a raytuner scheduler is there, which records its own stops.
-        heard_at: The t of the last report that came through ``on_trial_result`` since this process
-            began, with the metric or without; None if none did.
-        keys: The metrics of its reports that lacked the metric.
+        error: Whether Ray counts the trial as failed.
+        result: The last report, flattened; None if Ray passes none.
+        invalid: Why the reports cannot be used or what the training raised, if known.
+        has_scheduler: Whether a raytuner scheduler, which records its own stops, judges the trials.
+        heard_at: The t of the last report that came through `on_trial_result` in this process, with
+            the metric or without; None if none did.
+        keys: The metrics in reports that lacked the metric.
     """
 
     error: bool
@@ -37,38 +37,38 @@ class Outcome:
 
 
 def ending(
-    history: History, trial_id: str, outcome: Outcome
+    history: History, trial_id: str, end: TrialEnd
 ) -> tuple[TrialState, str, tuple[float, dict[str, float]] | None]:
-    """Return the state a trial ended in, why, and the report ``(t, metrics)`` that came with it.
+    """Return the final state of a trial, the reason, and its last report `(t, metrics)`.
 
-    Ray's end of a trial says neither whether a scheduler stopped it nor whether its training ended
-    by itself. What tells them apart: a result that makes a scheduler or a criterion stop the trial
-    has not been seen in ``on_trial_result``; the last result of a training that returns has. So:
+    Ray says neither whether a scheduler stopped the trial nor whether its training ended by itself.
+    If a scheduler or a criterion stops a trial at a result, `on_trial_result` has not received that
+    result. If the training returns, it has received the last one. So the states are:
 
     - FAILED: an error, a report that cannot be used, no report with the metric, NaN or an infinity
       at the end (except in a cost or a standard error, which are then unknown).
-    - STOPPED_EARLY: beside a scheduler that is not raytuner's, the result is new and its t is below
-      ``max_t`` (below the largest t any trial reached, if ``max_t`` is unknown: see
-      :func:`correct`); or the trial was stopped while it waited, after it had reported. A raytuner
-      scheduler writes its own stops into the record.
-    - REMOVED: it was stopped before it reported.
-    - COMPLETED: everything else. The mean of several trials, which Ray's ``Repeater`` passes on,
-      is COMPLETED too: it has the metric and none of Ray's own keys.
+    - STOPPED_EARLY: there is no raytuner scheduler, the result is new, and its t is below `max_t`
+      (or, if `max_t` is unknown, below the largest t of any trial: see `correct`). Also a trial
+      that reported and was stopped while paused or pending. A raytuner scheduler records its own
+      stops.
+    - REMOVED: stopped before its first report.
+    - COMPLETED: all others, and the mean of several trials that Ray's `Repeater` passes on: it has
+      the metric and none of Ray's own keys.
     """
     goal, last = history.goal, history.last(trial_id)
-    result = outcome.result or {}
+    result = end.result or {}
     missing = lacking(result, goal.required)
     wrapped = not missing and TRAINING_ITERATION not in result and history.time_attr not in result
-    # The error that comes with a mean is that of the last of its trials.
-    if outcome.invalid is not None or (outcome.error and not wrapped):
-        return TrialState.FAILED, outcome.invalid or "its training raised an error", None
-    if outcome.result is None:
+    # An error that comes with a mean is that of its last trial.
+    if end.invalid is not None or (end.error and not wrapped):
+        return TrialState.FAILED, end.invalid or "its training raised an error", None
+    if end.result is None:
         if last is None:
             return TrialState.REMOVED, "stopped before it reported", None
         return TrialState.STOPPED_EARLY, "stopped while it waited", None
     if missing and last is None:
-        return TrialState.FAILED, never_reported(missing, {*outcome.keys, *own_keys(result)}), None
-    known = outcome.heard_at if outcome.heard_at is not None else last and last[0]
+        return TrialState.FAILED, never_reported(missing, {*end.keys, *own_keys(result)}), None
+    known = end.heard_at if end.heard_at is not None else last and last[0]
     try:
         if not lacking(result, [history.time_attr]):
             t = read_number(result, history.time_attr, role="time_attr", finite=True)
@@ -77,7 +77,7 @@ def ending(
         elif wrapped:
             t = history.max_t or history.largest_t() or 1.0
         else:
-            keys = {*outcome.keys, *own_keys(result)}
+            keys = {*end.keys, *own_keys(result)}
             reason = never_reported([history.time_attr], keys, role="time_attr")
             return TrialState.FAILED, reason, None
         report = None if missing else (t, read_metrics(result, goal))
@@ -87,11 +87,11 @@ def ending(
         return TrialState.FAILED, f"it ended without a report: {error}", None
     if report is not None and (odd := not_finite(history, report[1])):
         return TrialState.FAILED, odd, report
-    if outcome.heard_at is not None:
-        is_new = outcome.heard_at != t
-    else:  # nothing since a restore: the record knows what came before
+    if end.heard_at is not None:
+        is_new = end.heard_at != t
+    else:  # nothing since a restore: the record has what came before
         is_new = not (missing or history.has_value(trial_id, t))
-    if not is_new or outcome.has_scheduler or wrapped:
+    if not is_new or end.has_scheduler or wrapped:
         return TrialState.COMPLETED, "", report
     if t < (history.largest_t() if history.max_t is None else history.max_t):
         return TrialState.STOPPED_EARLY, _stopped_at(t), report
@@ -99,10 +99,10 @@ def ending(
 
 
 def correct(history: History) -> None:
-    """Take back what :func:`ending` could not know while ``max_t`` was unknown.
+    """Correct states that were found while `max_t` is unknown.
 
-    A trial that was stopped further than any other had been counts as complete, until another gets
-    further: then a scheduler had stopped it early.
+    A trial that stopped further than all others counts as complete. Once another trial gets
+    further, a scheduler had stopped the first one early.
     """
     if history.max_t is not None:
         return
@@ -114,7 +114,7 @@ def correct(history: History) -> None:
                 history.end(head.trial_id, TrialState.STOPPED_EARLY, _stopped_at(last[0]))
 
 
-# The reason of a trial that `correct` may have to look at again.
+# The reason of a trial that `correct` may change.
 _FURTHEST = "stopped where no trial had got further"
 
 

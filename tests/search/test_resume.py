@@ -1,4 +1,4 @@
-"""A recorded search, begun again."""
+"""A recorded search, restarted or resumed by a new searcher."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ray import tune
 from raytuner import near
 from raytuner.history import Goal, TrialState
 from raytuner.search import BoTorchSearch
-from raytuner.search.again import begun_again
+from raytuner.search.resume import restarted
 
 SPACE = {"x": tune.uniform(0, 1), "kind": tune.choice(["a", "b"])}
 
 
 def again(search: BoTorchSearch, **changes: str) -> BoTorchSearch:
-    return begun_again(search.history, strategy=changes.get("strategy", "bayes"), seed=3)
+    return restarted(search.history, strategy=changes.get("strategy", "bayes"), seed=3)
 
 
 def test_it_has_the_space_and_the_whole_goal_and_no_trials() -> None:

@@ -1,4 +1,4 @@
-"""Earlier studies as they were, read from wherever they are."""
+"""Read earlier studies from folders, records and tables."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from raytuner.history import History, Trial, TrialState
 from raytuner.search.restore import record_in
 from raytuner.space import value_at
 from raytuner.space.choices import is_number
-from raytuner.space.template import path_name
+from raytuner.space.template import MISSING, path_name
 
 _PREFIX = "config/"
-_MISSING = object()
 
 
 @dataclass(frozen=True)
-class Ran:
+class SourceTrial:
     """A trial of an earlier study.
 
     Attributes:
-        values: Its hyperparameters and constants by name, nested ones joined by "/".
-        state: How it ended.
-        curve: Pairs ``(t, metrics by name)``, ascending in t.
+        values: Hyperparameters and constants by name, nested ones joined by "/".
+        state: The state in which the trial ended.
+        curve: Pairs `(t, metrics by name)`, ascending in t.
     """
 
     values: Mapping[str, Any]
@@ -37,49 +36,48 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class EarlierStudy:
-    """An earlier study as it was.
+class SourceStudy:
+    """An earlier study.
 
     Attributes:
-        name: What to call it.
-        modes: The metrics that it has, each with what it was optimised for, "min" or "max"; None:
-            it was only bounded, or nobody knows.
+        name: The name for messages.
+        modes: The metrics, each with "min" or "max"; None: it was only bounded, or is unknown.
         max_t: A trial's full resource, if known.
-        trials: Its trials.
+        trials: The trials.
     """
 
     name: str
     modes: Mapping[str, str | None]
     max_t: float | None
-    trials: tuple[Ran, ...]
+    trials: tuple[SourceTrial, ...]
 
     @property
     def names(self) -> list[str]:
-        """Every name that has a value in some trial."""
+        """The names that have a value in some trial."""
         return list(dict.fromkeys(name for trial in self.trials for name in trial.values))
 
 
-def read_earlier(items: Iterable[Any], metrics: Sequence[str]) -> tuple[EarlierStudy, ...]:
+def read_sources(items: Iterable[Any], metrics: Sequence[str]) -> tuple[SourceStudy, ...]:
     """Read earlier studies.
 
     Args:
-        items: Folders of studies, studies, records (:class:`History`) or tables (see
-            :class:`raytuner.BoTorchSearch`).
-        metrics: The metrics that this search optimises, by which a table's are found.
+        items: Folders of studies, studies, records (`History`) or tables (see
+            `raytuner.BoTorchSearch`).
+        metrics: The metrics that this search optimises: the columns of a table.
 
     Raises:
         HistoryError: A folder holds no study.
-        MetricError: A table has no column of such a name.
-        SettingError: Something else was received.
+        MetricError: A table lacks a column of a metric, or it holds no numbers.
+        SettingError: A table has an unknown state.
     """
     return tuple(_read(item, metrics, f"earlier[{number}]") for number, item in enumerate(items))
 
 
-def check_earlier(items: Any) -> None:
-    """Check what can be known of ``earlier=`` before the metric is.
+def check_sources(items: Any) -> None:
+    """Check the types in `earlier=`.
 
     Raises:
-        SettingError: It is no list, or holds what is no study.
+        SettingError: It is not a list, or holds something that is not a study.
     """
     if isinstance(items, str | Path | RemoteFolder | Mapping) or not isinstance(items, Sequence):
         raise SettingError(
@@ -98,7 +96,7 @@ def check_earlier(items: Any) -> None:
             )
 
 
-def _read(item: Any, metrics: Sequence[str], where: str) -> EarlierStudy:
+def _read(item: Any, metrics: Sequence[str], where: str) -> SourceStudy:
     if isinstance(item, str | Path | RemoteFolder):
         folder = folder_of(item)
         return _of_record(record_in(folder), f"{where} ({folder})")
@@ -120,17 +118,17 @@ def _is_table(item: Any) -> bool:
     return isinstance(item, pd.DataFrame)
 
 
-def _of_record(record: History, name: str) -> EarlierStudy:
+def _of_record(record: History, name: str) -> SourceStudy:
     paths = {path_name(path): path for path in record.space.leaves()}
     trials = []
     for trial in record.trials:
         config = record.space.unfolded(trial.config)
-        found = {key: value_at(config, path, _MISSING) for key, path in paths.items()}
-        values = {key: value for key, value in found.items() if value is not _MISSING}
-        trials.append(Ran(values, trial.state, _curve(record, trial)))
+        found = {key: value_at(config, path, MISSING) for key, path in paths.items()}
+        values = {key: value for key, value in found.items() if value is not MISSING}
+        trials.append(SourceTrial(values, trial.state, _curve(record, trial)))
     modes: dict[str, str | None] = dict.fromkeys(c.metric for c in record.goal.constraints)
     modes |= {one.metric: one.mode for one in record.goal.objectives}
-    return EarlierStudy(name, modes, record.max_t, tuple(trials))
+    return SourceStudy(name, modes, record.max_t, tuple(trials))
 
 
 def _curve(record: History, trial: Trial) -> tuple[tuple[float, dict[str, float]], ...]:
@@ -141,8 +139,8 @@ def _curve(record: History, trial: Trial) -> tuple[tuple[float, dict[str, float]
     )
 
 
-def _of_table(table: Any, metrics: Sequence[str], where: str) -> EarlierStudy:
-    """A table of final values; one made of a study's ``results`` says more."""
+def _of_table(table: Any, metrics: Sequence[str], where: str) -> SourceStudy:
+    """Read a table of final values; the `results` of a study also have states and resources."""
     name = f"{where}, a table of {len(table)} rows,"
     columns = [str(column) for column in table.columns]
     for metric in metrics:
@@ -163,12 +161,12 @@ def _of_table(table: Any, metrics: Sequence[str], where: str) -> EarlierStudy:
             state, t = _state(row["state"], name), float(row["t"])
         reached = {metric: _number(row[metric], metric, name) for metric in metrics}
         is_blank = all(math.isnan(value) for value in reached.values())
-        trials.append(Ran(values, state, () if is_blank else ((t, reached),)))
-    return EarlierStudy(name.rstrip(","), dict.fromkeys(metrics), None, tuple(trials))
+        trials.append(SourceTrial(values, state, () if is_blank else ((t, reached),)))
+    return SourceStudy(name.rstrip(","), dict.fromkeys(metrics), None, tuple(trials))
 
 
 def _number(cell: Any, metric: str, name: str) -> float:
-    """A cell of a metric's column; NaN for an empty one."""
+    """Return a cell of a metric's column; NaN for an empty one."""
     if cell is None or _is_blank(cell):
         return math.nan
     if not is_number(cell):

@@ -19,10 +19,10 @@ from raytuner.bayes.transfer import Task
 from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerError, SettingError
 from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.search import BoTorchSearch
-from raytuner.search.earlier import EARLIER, tasks_within, within
-from raytuner.search.earlier_study import read_earlier
 from raytuner.search.priors import near
 from raytuner.search.restore import RECORD_FILE
+from raytuner.search.transfer import EARLIER, tasks_within, within
+from raytuner.search.transfer_source import read_sources
 from raytuner.space import ABSENT, Categorical, Float, Integer, Space, when
 from raytuner.study import Study
 
@@ -86,7 +86,7 @@ def test_from_wherever_they_are(tmp_path: Path, form: str) -> None:
 
 
 def test_a_table_of_results_keeps_what_was_stopped_apart() -> None:
-    (read,) = read_earlier([Study(Path("."), record()).results], ["loss"])
+    (read,) = read_sources([Study(Path("."), record()).results], ["loss"])
     assert [trial.state for trial in read.trials[-2:]] == [
         TrialState.STOPPED_EARLY,
         TrialState.FAILED,
@@ -104,15 +104,15 @@ def test_it_says_what_it_used(caplog: pytest.LogCaptureFixture) -> None:
     }
     with caplog.at_level(logging.INFO, logger="raytuner"):
         search([record()], narrower)
-    (line,) = [r.getMessage() for r in caplog.records if r.name == "raytuner.search.earlier"]
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "raytuner.search.transfer"]
     assert "earlier[0]: 4 of 12 trials used" in line
-    assert "left out since net/act is 'tanh', here always 'relu'" in line
-    assert "left out since lr lies outside of a number from 0.001 to 0.1" in line
-    assert "it says nothing of decay" in line
+    assert "left out because net/act is 'tanh', here always 'relu'" in line
+    assert "left out because lr lies outside of a number from 0.001 to 0.1" in line
+    assert "it has no values of decay" in line
 
 
 def _task(earlier: Any, space: Space) -> Task:
-    (read,) = read_earlier([earlier], ["loss"])
+    (read,) = read_sources([earlier], ["loss"])
     goal = Goal.of("loss", "min")
     (task,) = tasks_within([within(read, space, goal)], space, goal)
     return task
@@ -318,7 +318,7 @@ def test_several_objectives_come_along_and_outlive_a_restore(tmp_path: Path, for
 
 
 def test_weights_make_one_objective_of_earlier_values_too() -> None:
-    (read,) = read_earlier([several()], ["loss", "size"])
+    (read,) = read_sources([several()], ["loss", "size"])
     goal = Goal.of(["loss", "size"], ["min", "max"], weights=[2.0, 0.5])
     searcher = two([several()], weights=[2.0, 0.5])
     space = searcher.history.space
@@ -338,6 +338,6 @@ def test_an_earlier_study_that_lacks_an_objective_is_named() -> None:
     with pytest.raises(MetricError, match=r"no column 'size'"):
         two([Study(Path("."), record()).results])
     wrong_way = BoTorchSearch(PARAM_SPACE, ["loss", "size"], ["min", "min"], background=False)
-    (read,) = read_earlier([several()], ["loss", "size"])
+    (read,) = read_sources([several()], ["loss", "size"])
     with pytest.raises(MetricError, match="'size' with mode 'min'"):
         within(read, wrong_way.history.space, wrong_way.history.goal)

@@ -1,4 +1,4 @@
-"""A search within less than the record holds: a study whose search space was narrowed."""
+"""The part of a record that lies in a smaller search space."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from raytuner.history import History
 from raytuner.space import Space
 
 
-class Narrowed:
-    """What a record knows of a narrower search space, kept up to date in memory.
-
-    Trials whose configurations lie outside are left out: in that space they have no place.
+class SubspaceRecord:
+    """Copies the trials of a record that lie in a smaller search space, and keeps the copy current.
 
     Args:
-        space: The search space. All that lies in it lies in the record's space too.
+        space: The search space, which lies within the record's.
     """
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        self._followed: History | None = None
+        self._source: History | None = None
         self._copy: History | None = None
-        self._version = 0  # of the record, up to which it was followed
+        self._version = 0  # of the source that the copy has
 
     def of(self, history: History) -> History:
-        """The part of the record that lies within the space; only to be read."""
-        if self._copy is None or self._followed is not history:
-            self._followed, self._version = history, 0
+        """Return the trials of a record that lie in the space, read-only."""
+        if self._copy is None or self._source is not history:
+            self._source, self._version = history, 0
             self._copy = History(self.space, goal=history.goal)
         for change in history.changes(self._version):
             try:

@@ -1,4 +1,4 @@
-"""A recorded search, taken up by a new searcher: from where it is, or from its beginning."""
+"""Resume a recorded search with a new searcher, or restart it without its trials."""
 
 from __future__ import annotations
 
@@ -7,31 +7,28 @@ from tempfile import TemporaryDirectory
 
 from raytuner.history import History
 from raytuner.search.botorch_search import BoTorchSearch
-from raytuner.search.earlier import EARLIER
 from raytuner.search.priors import PRIORS
 from raytuner.search.restore import RECORD_FILE
+from raytuner.search.transfer import EARLIER
 
 
-def take_up(searcher: BoTorchSearch, history: History) -> None:
-    """Let a searcher go on from a record, which is left as it is."""
+def resume_from(searcher: BoTorchSearch, history: History) -> None:
+    """Let a searcher continue from a copy of a record."""
     with TemporaryDirectory() as place:
         copy = Path(place) / RECORD_FILE
         history.copy_to(copy)
         searcher.restore(str(copy))
 
 
-def begun_again(history: History, *, strategy: str, seed: int | None) -> BoTorchSearch:
-    """A searcher that knows what a recorded search knew before its first trial.
+def restarted(history: History, *, strategy: str, seed: int | None) -> BoTorchSearch:
+    """Return a searcher with the space, goal, priors and earlier studies of a record.
 
-    That is its space, its whole goal, what was believed of the optimum and its earlier studies.
+    It proposes inside `suggest`.
 
     Args:
-        history: The record of the search.
-        strategy: See :class:`BoTorchSearch`.
-        seed: Of the new searcher.
-
-    Returns:
-        A searcher that proposes inside ``suggest``.
+        history: The record. Its trials are not used.
+        strategy: As for `BoTorchSearch`.
+        seed: Seed of the new searcher.
     """
     blank = History(
         history.space, goal=history.goal, time_attr=history.time_attr, max_t=history.max_t
@@ -39,5 +36,5 @@ def begun_again(history: History, *, strategy: str, seed: int | None) -> BoTorch
     for key in (EARLIER, PRIORS):
         blank.set_meta(key, history.get_meta(key))
     searcher = BoTorchSearch(history.space, background=False, seed=seed, strategy=strategy)
-    take_up(searcher, blank)
+    resume_from(searcher, blank)
     return searcher

@@ -1,4 +1,4 @@
-"""Earlier studies brought into the space of this search."""
+"""Transfer: bring earlier studies into the space of this search."""
 
 from __future__ import annotations
 
@@ -15,25 +15,23 @@ from raytuner.bayes.dataset import dataset
 from raytuner.bayes.transfer import Task
 from raytuner.errors import ConfigError, MetricError
 from raytuner.history import Goal, Snapshot, TrialState
-from raytuner.search.earlier_study import EarlierStudy, Ran
-from raytuner.space import ABSENT, Column, Domain, Space
+from raytuner.search.transfer_source import SourceStudy, SourceTrial
+from raytuner.space import ABSENT, Domain, Space
 from raytuner.space.choices import is_number, same
-from raytuner.space.template import path_name
+from raytuner.space.template import MISSING, path_name
 
 logger = logging.getLogger(__name__)
 
 EARLIER = "earlier"
-"""Under this key the record has what was used of earlier studies."""
-
-_MISSING = object()
+"""Metadata: the trials of earlier studies that this search uses."""
 
 
-def within(study: EarlierStudy, space: Space, goal: Goal) -> EarlierStudy:
-    """What of an earlier study says something of a search, with values of the search's own space.
+def within(study: SourceStudy, space: Space, goal: Goal) -> SourceStudy:
+    """Return the part of an earlier study that a search can use, with values of its space.
 
-    A column of the space that the study has no value of is left out of its model, and so is what
-    exists only under conditions on such a one. Trials with a value that the space does not allow
-    are left out, and so are those that lack one.
+    The model of the study leaves out hyperparameters that the study did not have, and those under
+    conditions on them. Trials with a missing value, or with one that the space does not allow, are
+    dropped.
 
     Raises:
         MetricError: The study lacks a metric of the goal, or optimised it the other way.
@@ -55,7 +53,7 @@ def within(study: EarlierStudy, space: Space, goal: Goal) -> EarlierStudy:
             " rename those that are the same"
         )
     task, kept, reasons = _fitting(study, space, goal, shared)
-    if not _says_anything(task):
+    if not _is_usable(task):
         why = "; ".join(f"{n} left out: {reason}" for reason, n in reasons.most_common(3))
         names = " and ".join(repr(one.metric) for one in goal.objectives)
         raise ConfigError(
@@ -63,7 +61,7 @@ def within(study: EarlierStudy, space: Space, goal: Goal) -> EarlierStudy:
             f" and ended with a value of {names}{f' ({why})' if why else ''}; give a study that"
             " has some, or leave it out"
         )
-    _tell_used(study, space, task, reasons)
+    _log_used(study, space, task, reasons)
     points = task.snapshot.points
     # Column by column: the others of a configuration may be unknown.
     values = [c.domain.from_units(points[:, j]) for j, c in enumerate(space.columns)]
@@ -78,17 +76,17 @@ def within(study: EarlierStudy, space: Space, goal: Goal) -> EarlierStudy:
     return replace(study, trials=trials)
 
 
-def tasks_within(studies: Iterable[EarlierStudy], space: Space, goal: Goal) -> tuple[Task, ...]:
-    """Earlier studies as a proposer takes them, without those of which too little lies in a space.
+def tasks_within(studies: Iterable[SourceStudy], space: Space, goal: Goal) -> tuple[Task, ...]:
+    """Return the earlier studies that have enough trials in a space, as tasks for a proposer.
 
-    The space may be a narrower one than that which they were brought :func:`within`.
+    The space may be narrower than the one that was given to `within`.
     """
     found = (_fitting(s, space, goal, _shared(space, set(s.names)))[0] for s in studies)
-    return tuple(task for task in found if _says_anything(task))
+    return tuple(task for task in found if _is_usable(task))
 
 
-def to_json(studies: Sequence[EarlierStudy], space: Space, goal: Goal) -> list[dict[str, Any]]:
-    """What was used of earlier studies (:func:`within`), for the record."""
+def to_json(studies: Sequence[SourceStudy], space: Space, goal: Goal) -> list[dict[str, Any]]:
+    """Return what `within` left of earlier studies, for the record."""
     domains = {column.name: column.domain for column in space.columns}
     return [
         {
@@ -112,17 +110,17 @@ def to_json(studies: Sequence[EarlierStudy], space: Space, goal: Goal) -> list[d
 
 def from_json(
     data: Sequence[Mapping[str, Any]], space: Space, goal: Goal
-) -> tuple[EarlierStudy, ...]:
-    """What :func:`to_json` wrote of studies, in the record's own space and goal."""
+) -> tuple[SourceStudy, ...]:
+    """Return the studies that `to_json` wrote in the record's space and goal."""
     domains = {column.name: column.domain for column in space.columns}
     modes = {one.metric: one.mode for one in goal.objectives}
     return tuple(
-        EarlierStudy(
+        SourceStudy(
             name=study["name"],
             modes=modes,
             max_t=study["max_t"],
             trials=tuple(
-                Ran(
+                SourceTrial(
                     {k: domains[k].from_json(v) for k, v in trial["values"].items()},
                     TrialState(trial["state"]),
                     tuple(
@@ -146,7 +144,7 @@ def _or_nan(value: float | None) -> float:
 
 
 def _shared(space: Space, names: set[str]) -> np.ndarray:
-    """``(d,)`` which columns have values, and depend on none that has not."""
+    """Return `(d,)` which columns have values, and depend only on columns that have them."""
     shared = np.array([column.name in names for column in space.columns])
     for _ in space.columns:  # conditions may depend on one another
         for j, column in enumerate(space.columns):
@@ -155,7 +153,7 @@ def _shared(space: Space, names: set[str]) -> np.ndarray:
 
 
 def _encoded(space: Space, values: Mapping[str, Any], shared: np.ndarray) -> np.ndarray | str:
-    """``(d,)`` the trial's place in the space, or why it has none."""
+    """Return the `(d,)` unit coordinates of a trial, or why it has none."""
     for path, leaf in space.leaves().items():
         name = path_name(path)
         if isinstance(leaf, Domain) or name not in values or is_number(leaf):
@@ -165,13 +163,14 @@ def _encoded(space: Space, values: Mapping[str, Any], shared: np.ndarray) -> np.
     point = np.full(space.dim, ABSENT)
     wrong: dict[int, str] = {}
     for j, column in enumerate(space.columns):
-        value = values.get(column.name, _MISSING)
+        value = values.get(column.name, MISSING)
         if not shared[j]:
             continue
         if column.domain.contains(value):
             point[j] = column.domain.to_unit(value)
         else:
-            wrong[j] = _unfit(column, value)
+            outside = f"lies outside of {column.domain.describe()}"
+            wrong[j] = f"{column.name} {'is missing' if value is MISSING else outside}"
     there = space.active(point[None])[0]
     for j, reason in wrong.items():
         if there[j]:
@@ -180,9 +179,9 @@ def _encoded(space: Space, values: Mapping[str, Any], shared: np.ndarray) -> np.
 
 
 def _fitting(
-    study: EarlierStudy, space: Space, goal: Goal, shared: np.ndarray
-) -> tuple[Task, list[Ran], Counter[str]]:
-    """Those of its trials that have a place in the space, and why the others have none."""
+    study: SourceStudy, space: Space, goal: Goal, shared: np.ndarray
+) -> tuple[Task, list[SourceTrial], Counter[str]]:
+    """Return the trials that lie in the space, and why the others do not, with counts."""
     points, kept, reasons = [], [], Counter[str]()
     for trial in study.trials:
         found = _encoded(space, trial.values, shared)
@@ -195,55 +194,47 @@ def _fitting(
     return Task(study.name, snapshot, shared), kept, reasons
 
 
-def _says_anything(task: Task) -> bool:
-    """Whether a model can be made of it, and a best configuration be told."""
+def _is_usable(task: Task) -> bool:
+    """Whether there are values for a model and a best configuration."""
     return len(dataset(task.snapshot).evaluated) >= 2 and len(task.best()) > 0
 
 
-def _unfit(column: Column, value: Any) -> str:
-    if value is _MISSING:
-        return f"{column.name} is missing"
-    return f"{column.name} lies outside of {column.domain.describe()}"
-
-
 def _snapshot(
-    trials: Sequence[Ran],
+    trials: Sequence[SourceTrial],
     points: Sequence[np.ndarray],
     dim: int,
     goal: Goal,
     max_t: float | None,
 ) -> Snapshot:
     rows = [(row, t, reached) for row, ran in enumerate(trials) for t, reached in ran.curve]
-    last = [i + 1 == len(rows) or rows[i + 1][0] != row for i, (row, _, _) in enumerate(rows)]
+    trial = np.array([row for row, _, _ in rows], dtype=np.int64)
+    is_last = np.append(trial[1:] != trial[:-1], True)[: len(rows)]
+    is_complete = np.array([ran.state is TrialState.COMPLETED for ran in trials], dtype=np.bool_)
     m = goal.n_objectives
     outcomes = np.array([goal.outcomes(reached)[:m] for _, _, reached in rows]).reshape(-1, m)
     return Snapshot(
         trial_ids=tuple(str(row) for row in range(len(trials))),
         states=tuple(ran.state for ran in trials),
         points=np.array(points).reshape(len(points), dim),
-        trial=np.array([row for row, _, _ in rows], dtype=np.int64),
+        trial=trial,
         t=np.array([t for _, t, _ in rows], dtype=np.float64),
         y=outcomes[:, 0].copy(),
-        final=np.array(
-            [
-                is_last and trials[row].state is TrialState.COMPLETED
-                for is_last, (row, _, _) in zip(last, rows, strict=True)
-            ],
-            dtype=np.bool_,
-        ),
+        final=is_last & is_complete[trial],
         max_t=max_t,
         others=outcomes[:, 1:].copy() if m > 1 else None,
         n_objectives=m,
     )
 
 
-def _tell_used(study: EarlierStudy, space: Space, task: Task, reasons: Counter[str]) -> None:
+def _log_used(study: SourceStudy, space: Space, task: Task, reasons: Counter[str]) -> None:
     names = [column.name for column in space.columns]
     lacking = [name for name, there in zip(names, task.shared, strict=True) if not there]
     constants = {path_name(path) for path in space.leaves()} - set(names)
     unknown = [name for name in study.names if name not in {*names, *constants}]
-    words = [f"{len(task.snapshot.trial_ids)} of {len(study.trials)} trials used"]
-    words += [f"{n} left out since {reason}" for reason, n in reasons.most_common()]
-    words += [f"it says nothing of {', '.join(lacking)}"] if lacking else []
-    words += [f"what it had beside is not used: {', '.join(unknown)}"] if unknown else []
-    logger.info("%s: %s.", study.name, "; ".join(words))
+    parts = [f"{len(task.snapshot.trial_ids)} of {len(study.trials)} trials used"]
+    parts += [f"{n} left out because {reason}" for reason, n in reasons.most_common()]
+    if lacking:
+        parts.append(f"it has no values of {', '.join(lacking)}")
+    if unknown:
+        parts.append(f"not used: {', '.join(unknown)}")
+    logger.info("%s: %s.", study.name, "; ".join(parts))

@@ -9,7 +9,7 @@ import pytest
 
 from raytuner import BoTorchSearch
 from raytuner.history import History, Origin, TrialState
-from raytuner.search.narrowed import Narrowed
+from raytuner.search.subspace import SubspaceRecord
 from raytuner.space import Categorical, Float, Space
 
 WIDE = Space({"x": Float(0, 10), "kind": Categorical(["a", "b"]), "n": Categorical([3, 5])})
@@ -25,7 +25,7 @@ def record(path: Path | None = None) -> History:
 
 
 def test_it_follows_what_lies_within() -> None:
-    history, narrowed = record(), Narrowed(NARROW)
+    history, narrowed = record(), SubspaceRecord(NARROW)
     copy = narrowed.of(history)
     assert [trial.trial_id for trial in copy.trials] == ["in"]
     assert copy["in"].config == {"x": 3.0, "kind": "a", "n": 5}
@@ -42,7 +42,7 @@ def test_it_follows_what_lies_within() -> None:
 
 
 def test_it_begins_anew_with_another_record() -> None:
-    narrowed = Narrowed(NARROW)
+    narrowed = SubspaceRecord(NARROW)
     narrowed.of(record())
     other = History(WIDE, metric="loss", mode="min")
     other.add("new", {"x": 2.5, "kind": "a", "n": 5})

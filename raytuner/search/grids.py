@@ -1,4 +1,4 @@
-"""Checks of a Tuner's param_space for likely mistakes, and grids whose every value is tried."""
+"""Try every value of a hyperparameter that the user gave as `tune.grid_search`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,16 @@ from raytuner.errors import RaytunerWarning
 from raytuner.history import History
 from raytuner.search.tune_space import is_grid_search
 from raytuner.space import Config
-from raytuner.space.lookalikes import advice_on, lookalikes
 from raytuner.space.template import OPTION, path_name, walk
 
 GRIDS = "grid_search"
-"""Under this key the record has the names of hyperparameters with ``tune.grid_search``."""
+"""Metadata: the names of hyperparameters with `tune.grid_search`."""
 
 _SAME_LEVEL = 1e-9
 
 
-def warn_of_constants(param_space: Any) -> bool:
-    """Warn if constants look as if they were meant to be searched; return whether there are any."""
-    found = lookalikes(param_space)
-    if found:
-        warnings.warn(advice_on(found), RaytunerWarning, stacklevel=4)
-    return bool(found)
-
-
 def grids(param_space: Any) -> list[str]:
-    """Return the names of hyperparameters with ``tune.grid_search``."""
+    """Return the names of hyperparameters with `tune.grid_search`."""
     names = [path_name(path) for path, node in walk(param_space) if is_grid_search(node)]
     return [*names, *(f"{name}/{OPTION}" for name in names)]  # of grids whose values hold domains
 
@@ -52,16 +43,14 @@ def warn_of_too_few(history: History, names: Sequence[str], num_samples: object)
 
 
 def with_untried(history: History, names: Sequence[str], config: Config) -> Config | None:
-    """Return a configuration with values of grids in it that no trial has had yet.
+    """Return a proposal with untried values of grids in place of tried ones.
+
+    Values are replaced where the space allows it. None: every value was tried.
 
     Args:
         history: The record.
         names: The hyperparameters that are grids.
-        config: A proposal.
-
-    Returns:
-        The proposal, with untried values in place of tried ones wherever the space allows; None if
-        each value has been tried.
+        config: The proposal.
     """
     space, points = history.space, history.points()
     active = space.active(points) if len(points) else np.empty((0, space.dim), dtype=bool)
