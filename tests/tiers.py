@@ -46,7 +46,7 @@ bayes/test_strategies.py::TestStrategies::.*(constrained|STOPPED_EARLY|FAILED|RE
 bayes/test_strategies.py::TestStrategies::test_(same_seed|state_goes|a_batch)
 bayes/test_(belief|transfer).py::test_(a_good_belief|a_wrong_one|a_search_alike)
 bayes/test_convergence
-bayes/test_fidelity.py::test_much_more
+bayes/test_engine_fidelity.py::test_much_more
 bayes/test_several.py::test_(a_constraint_nothing|a_search_goes|earlier|the_hypervolume|under_a)
 bayes/test_strategies.py::test_(evolution_beats|with_a_model_it_beats)
 benchmarks/

@@ -69,8 +69,8 @@ class Repeats:
     """Counts messages of one cause, so that a log has the first, the 10th, the 100th and so on.
 
     >>> repeats = Repeats()
-    >>> said = [repeats.next(f"loss is {n}") for n in range(10)]
-    >>> said[0], said[1], said[9]
+    >>> logged = [repeats.next(f"loss is {n}") for n in range(10)]
+    >>> logged[0], logged[1], logged[9]
     ('loss is 0', None, 'loss is 9 (10 times by now)')
     """
 

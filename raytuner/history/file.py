@@ -9,10 +9,10 @@ import logging
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from raytuner.errors import HistoryError
 from raytuner.history.sqlite import (
@@ -24,14 +24,14 @@ from raytuner.history.sqlite import (
     require_record,
     writable,
     write_file,
+    write_lines,
 )
+from raytuner.history.table import Line
 
 logger = logging.getLogger(__name__)
 
-Lines = Iterable[tuple[str, Sequence[Any]]]
 
-
-class _Look(NamedTuple):
+class _FileState(NamedTuple):
     """The identity and the state of a file, as the file system gives them."""
 
     device: int
@@ -57,32 +57,32 @@ class RecordFile:
         HistoryError: The file cannot be written.
     """
 
-    def __init__(self, path: Path, all_lines: Callable[[], Lines], *, is_new: bool = False) -> None:
+    def __init__(
+        self, path: Path, all_lines: Callable[[], Iterable[Line]], *, is_new: bool = False
+    ) -> None:
         if is_new and path.exists():
             raise HistoryError(f"{path} exists already; History.open goes on with a record")
         self.path = path
         self._all_lines = all_lines
         if path.exists() and not _is_record(path):
             set_aside(path)
-            with closing(connect(":memory:", path)) as memory:
-                create(memory, all_lines())
-                write_file(path, memory)
+            write_lines(path, all_lines())
             self._open()
-            return
-        self._open()
-        # In one transaction, not by replacing the file: another connection may have it open, and
-        # SQLite would then mix up the two files' write-ahead logs.
-        self._transact(self._fill)
+        else:
+            self._open()
+            # In one transaction, not by replacing the file: another connection may have it open,
+            # and SQLite would then mix up the two files' write-ahead logs.
+            self._transact(self._fill)
 
     @classmethod
-    def reopen(cls, path: Path, all_lines: Callable[[], Lines]) -> RecordFile:
-        """Go on writing to a record whose rows were just read."""
+    def reopen(cls, path: Path, all_lines: Callable[[], Iterable[Line]]) -> RecordFile:
+        """Continue to write to a record whose rows were just read."""
         file = cls.__new__(cls)
         file.path, file._all_lines = path, all_lines
         file._open()
         return file
 
-    def write(self, lines: Lines) -> None:
+    def write(self, lines: Iterable[Line]) -> None:
         """Write the rows of one event."""
         self._stay_in_place()
         self._transact(lambda: insert(self._db, lines))
@@ -97,7 +97,7 @@ class RecordFile:
         write_file(path, self._db)
 
     def close(self) -> None:
-        """Let go of the file, which then needs no other file next to it."""
+        """Close the file, which then needs no other file next to it."""
         self._stay_in_place()
         # A file that is marked as having a write-ahead log cannot be read in a folder that cannot
         # be written to. The mark stays while someone else has the file open.
@@ -115,10 +115,10 @@ class RecordFile:
             self._db.execute("PRAGMA synchronous = NORMAL")
             # From now on the id of the search is in the file itself, not only in its log.
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except sqlite3.OperationalError as error:
+            self._remember()
+        except (sqlite3.OperationalError, OSError) as error:
             self._db.close()
             raise HistoryError(f"cannot write to the record {self.path}: {error}") from error
-        self._note()
 
     def _fill(self) -> None:
         for table in SCHEMA:
@@ -135,14 +135,13 @@ class RecordFile:
                 if self._db.in_transaction:  # SQLite itself rolls back when the disk is full
                     self._db.execute("ROLLBACK")
                 raise
-        self._note()
+        with suppress(OSError):  # a network's file system may be away for a moment
+            self._remember()
 
-    def _note(self) -> None:
+    def _remember(self) -> None:
         """Remember the file as it is after a write, to notice when it is removed or replaced."""
-        self._seen = self._log = None
-        with suppress(OSError):  # a network's file system may be away: nothing is known then
-            self._seen = _look(self.path)
-            self._log = _look(_sibling(self.path, "-wal"))
+        self._state = _state_of(self.path)
+        self._log_state = _state_of(_sibling(self.path, "-wal"))
 
     def _is_there(self) -> bool:
         """Whether the file is there and still holds this record.
@@ -152,12 +151,12 @@ class RecordFile:
         another search.
         """
         try:
-            now = _look(self.path)
+            now = _state_of(self.path)
         except OSError:
             return True
-        if now == self._seen:
+        if now == self._state:
             return now is not None
-        if now is None or self._seen is None or now[:2] != self._seen[:2]:
+        if now is None or self._state is None or now[:2] != self._state[:2]:
             return False
         try:
             found = search_in(self.path)
@@ -165,7 +164,7 @@ class RecordFile:
             return False
         if found not in (None, self._search_id()):
             return False
-        self._seen = now
+        self._state = now
         return True
 
     def _search_id(self) -> str | None:
@@ -180,8 +179,8 @@ class RecordFile:
         old = self.path
         # Never close the old connection: that writes its log to the file, now perhaps another's.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
-        log = _look(_sibling(old, "-wal"))
-        if log is not None and self._log is not None and log[:2] == self._log[:2]:
+        log = _state_of(_sibling(old, "-wal"))
+        if log is not None and self._log_state is not None and log[:2] == self._log_state[:2]:
             # The log is this record's. SQLite would apply it to the file that is there now.
             for end in ("-wal", "-shm"):
                 with suppress(FileNotFoundError):
@@ -252,12 +251,12 @@ def _is_record(path: Path) -> bool:
     return True
 
 
-def _look(path: Path) -> _Look | None:
+def _state_of(path: Path) -> _FileState | None:
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return _Look(found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+    return _FileState(found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def _sibling(path: Path, end: str) -> Path:

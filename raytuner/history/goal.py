@@ -1,9 +1,10 @@
-"""What a search is after: one metric or several, and bounds on others."""
+"""The goal of a search: one or several metrics, and bounds on others."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -12,17 +13,16 @@ from raytuner.errors import MetricError
 
 Mode = Literal["min", "max"]
 
-_MODES = ("min", "max")
-_RELATION = re.compile(r"[<>]+=*|=[=<>]+|[!~]=|[≤≥≠]|(?<!\S)=(?!\S)")
-# An expression, not a name, has one of these: some signs anywhere, others and words standing alone.
+# These make a text an expression, not a name: some signs anywhere, others and words standing alone.
 _OPERATOR = re.compile(
-    r"[,;*^\n]|^[+\-]|(?<!\S)(?:[+\-/%|&]|\|\||&&|and|or|not|if)(?!\S)", re.IGNORECASE
+    r"[,;*^\n<>≤≥≠]|[!~=]=|^[+\-]|=$|(?<!\S)(?:[=+\-/%|&]|\|\||&&|and|or|not|if)(?!\S)",
+    re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric to be small or large.
+    """A metric to minimise or maximise.
 
     Attributes:
         metric: Its name in a report.
@@ -33,13 +33,13 @@ class Objective:
     mode: Mode
 
     def score(self, value: float) -> float:
-        """The value with the sign that makes larger better."""
+        """Return the value with the sign that makes larger better."""
         return value if self.mode == "max" else -value
 
 
 @dataclass(frozen=True)
 class OutcomeConstraint:
-    """A bound that a metric of a good trial keeps.
+    """A bound on a metric that a good trial keeps.
 
     Attributes:
         metric: Its name in a report.
@@ -53,7 +53,7 @@ class OutcomeConstraint:
 
     @classmethod
     def of(cls, text: object) -> OutcomeConstraint:
-        """Read one comparison of one metric with one number, such as ``"latency_ms <= 20"``.
+        """Parse a comparison of one metric with one number, such as `"latency_ms <= 20"`.
 
         Raises:
             MetricError: The text is anything else.
@@ -62,13 +62,12 @@ class OutcomeConstraint:
             >>> OutcomeConstraint.of("latency_ms <= 20").slack(15.0)
             5.0
         """
-        relation = _RELATION.findall(text) if isinstance(text, str) else []
-        if relation in (["<="], [">="]):
-            metric, bound = (part.strip() for part in str(text).split(relation[0]))
-            number = _number(bound)
+        parts = re.split("(<=|>=)", text) if isinstance(text, str) else []
+        if len(parts) == 3:
+            metric, bound = parts[0].strip(), _number(parts[2])
             is_name = metric and _number(metric) is None and not _OPERATOR.search(metric)
-            if is_name and number is not None:
-                return cls(metric, "<=" if relation == ["<="] else ">=", number)
+            if is_name and bound is not None:
+                return cls(metric, "<=" if parts[1] == "<=" else ">=", bound)
         raise MetricError(
             f"the outcome constraint {text!r} cannot be read; write the name of one metric, <= or"
             " >=, and one finite number, such as 'latency_ms <= 20', and give each bound as a"
@@ -79,7 +78,7 @@ class OutcomeConstraint:
         return f"{self.metric} {self.relation} {self.bound:g}"
 
     def slack(self, value: float) -> float:
-        """How far inside of the bound a value is; below 0: how far outside."""
+        """Return how far inside the bound a value is; negative if it is outside."""
         return self.bound - value if self.relation == "<=" else value - self.bound
 
 
@@ -88,14 +87,13 @@ class Goal:
     """What makes a trial good.
 
     Attributes:
-        objectives: At least one. Several without weights: no trial is best, some are not dominated.
-        constraints: What a trial must keep to count as good.
-        weights: One above 0 for each objective: then the one thing to be large is the sum of the
-            objectives, each with the sign of its mode, times their weights.
-        cost: Name of what a report says the trial has cost so far, such as Ray's "time_total_s";
-            None: all trials count as equally dear.
-        standard_error: Name of what a report says the objective's standard error is; None: it does
-            not say.
+        objectives: One or several. Several without weights are traded off in a Pareto front.
+        constraints: Bounds that a good trial keeps.
+        weights: A positive weight for each objective. The one objective is then the weighted sum
+            of the scores (`Objective.score`).
+        cost: Name of the metric that is the trial's cost so far, such as Ray's "time_total_s".
+            None: all trials cost the same.
+        standard_error: Name of the metric that is the objective's standard error. None: unknown.
 
     Example:
         >>> goal = Goal.of(["accuracy", "ms"], ["max", "min"], outcome_constraints=["ms <= 20"])
@@ -122,10 +120,18 @@ class Goal:
         cost: str | None = None,
         standard_error: str | None = None,
     ) -> Goal:
-        """The goal that a user describes.
+        """Return the goal that a user describes.
+
+        Args:
+            metric: Name of the objective, or of several.
+            mode: "min" or "max", one for each metric.
+            outcome_constraints: Texts as `OutcomeConstraint.of` takes them.
+            weights: As in `Goal`.
+            cost: As in `Goal`.
+            standard_error: As in `Goal`.
 
         Raises:
-            MetricError: Naming what was received and what would be right.
+            MetricError: An argument is invalid.
         """
         metrics, modes = names_of("metric", metric), names_of("mode", mode)
         if len(metrics) != len(modes):
@@ -143,18 +149,22 @@ class Goal:
                 " ['latency_ms <= 20']"
             )
         constraints = tuple(OutcomeConstraint.of(text) for text in outcome_constraints)
-        bounded = [(c.metric, c.relation) for c in constraints]
-        for pair in bounded:
-            if bounded.count(pair) > 1:
+        for (name, relation), n in Counter((c.metric, c.relation) for c in constraints).items():
+            if n > 1:
                 raise MetricError(
-                    f"outcome_constraints is {list(outcome_constraints)!r}; give {pair[0]}"
-                    f" {pair[1]} one bound"
+                    f"outcome_constraints is {list(outcome_constraints)!r}; give {name} {relation}"
+                    " one bound"
                 )
         if standard_error is not None and len(metrics) > 1:
             raise MetricError(
                 f"standard_error is {standard_error!r} and metric is {metric!r}; it is that of one"
                 " metric: name one, or leave it out"
             )
+        for name, given in (("cost", cost), ("standard_error", standard_error)):
+            if given is not None and not (given and isinstance(given, str)):
+                raise MetricError(
+                    f"{name} is {given!r}; it must be the name of one key of a report"
+                )
         return cls(
             tuple(
                 Objective(name, "max" if one == "max" else "min")
@@ -162,29 +172,29 @@ class Goal:
             ),
             constraints,
             None if weights is None else _weights(weights, metrics),
-            None if cost is None else _name_of("cost", cost),
-            None if standard_error is None else _name_of("standard_error", standard_error),
+            cost,
+            standard_error,
         )
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The metrics without which a report is skipped, the first objective first, each once."""
+        """The metrics that every report must have, the first objective first."""
         names = [one.metric for one in self.objectives] + [c.metric for c in self.constraints]
         return tuple(dict.fromkeys(names))
 
     @property
     def optional(self) -> tuple[str, ...]:
-        """The metrics that a report may lack, and that are unknown then: cost, standard error."""
+        """The metrics that a report may lack: the cost and the standard error."""
         names = [name for name in (self.cost, self.standard_error) if name is not None]
         return tuple(name for name in dict.fromkeys(names) if name not in self.required)
 
     def unusable(self, values: Mapping[str, float]) -> dict[str, str]:
-        """Return the cost if ``values`` lacks it, and both it and the standard error if wrong.
+        """Return the optional metrics that are missing or not a finite number of 0 or more.
 
-        Each must be finite and not negative. A standard error may be unknown, and left out then.
+        A standard error may be missing.
 
         Returns:
-            For each such name, what it is: "cost" or "standard error".
+            "cost" or "standard error" by the name of the metric.
         """
         named = ((self.cost, "cost", -1.0), (self.standard_error, "standard error", 0.0))
         return {
@@ -200,20 +210,20 @@ class Goal:
 
     @property
     def n_objectives(self) -> int:
-        """How many objectives there are once weights have made one of them."""
+        """The number of objectives; 1 with weights."""
         return 1 if self.weights is not None else len(self.objectives)
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is one metric, and no more to it."""
+        """Whether the goal is one metric and nothing else."""
         more = self.constraints or self.cost is not None or self.standard_error is not None
         return len(self.objectives) == 1 and not more
 
     def outcomes(self, values: Mapping[str, float]) -> tuple[float, ...]:
-        """What is to be large: the objectives, then the slack of each constraint.
+        """Return what should be large: the objectives, then the slack of each constraint.
 
         Args:
-            values: The metrics by name; NaN for one that is missing.
+            values: The metrics by name. A missing one counts as NaN.
         """
         scores = [one.score(values.get(one.metric, math.nan)) for one in self.objectives]
         if self.weights is not None:
@@ -222,23 +232,23 @@ class Goal:
         return (*scores, *slacks)
 
     def violation(self, values: Mapping[str, float]) -> float:
-        """How far outside of its bounds a trial is, all together; 0 inside, infinity for NaN."""
+        """Return the sum of the distances outside the bounds; infinity if one is unknown."""
         total = 0.0
         for slack in self.outcomes(values)[self.n_objectives :]:
             total += math.inf if math.isnan(slack) else max(0.0, -slack)
         return total
 
     def with_cost(self, cost: str) -> Goal:
-        """The same goal, what a trial costs being said by ``cost`` unless it was said before."""
+        """Return the goal with a cost, unless it has one."""
         return self if self.cost is not None else replace(self, cost=cost)
 
     def to_json(self) -> dict[str, Any]:
-        """As data for JSON."""
+        """Return the goal as JSON data."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Goal:
-        """The goal that :meth:`to_json` wrote."""
+        """Return the goal that `to_json` wrote."""
         return cls(
             tuple(Objective(**one) for one in data["objectives"]),
             tuple(OutcomeConstraint(**one) for one in data["constraints"]),
@@ -252,24 +262,18 @@ def names_of(what: Literal["metric", "mode"], given: object) -> list[str]:
     """Return one metric or mode, or several, as a list.
 
     Raises:
-        MetricError: ``given`` is neither.
+        MetricError: `given` is something else.
     """
     names: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
-    right = [isinstance(n, str) and n != "" and (what != "mode" or n in _MODES) for n in names]
-    if not names or not all(right):
+    valid = ("min", "max") if what == "mode" else names
+    if not names or not all(isinstance(name, str) and name in valid and name for name in names):
         expected = "'min' or 'max'" if what == "mode" else "the name of one key of a report"
         raise MetricError(f"{what} is {given!r}; it must be {expected}, or a list of such")
     return names
 
 
-def _name_of(what: Literal["cost", "standard_error"], given: object) -> str:
-    if not isinstance(given, str) or not given:
-        raise MetricError(f"{what} is {given!r}; it must be the name of one key of a report")
-    return given
-
-
 def _number(text: str) -> float | None:
-    """Return a text as a finite number; None if it is not one."""
+    """Return the finite number that a text is; None if it is not one."""
     try:
         number = float(text)
     except ValueError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,9 @@ from raytuner.history.sqlite import (
     Row,
     Rows,
     as_text,
-    connect,
-    create,
     damaged,
     read_rows,
-    write_file,
+    write_lines,
 )
 from raytuner.history.table import Line, Table
 from raytuner.history.trial import Change, Entry, Origin, Trial, TrialState
@@ -37,7 +34,7 @@ from raytuner.history.upload import UploadedRecord, read_uploaded
 from raytuner.space import Config, Space
 
 # What the content of a record can raise that nobody wrote through a History.
-_UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class History(Table):
@@ -93,7 +90,7 @@ class History(Table):
         self._points: list[FloatArray] = []
         self._file = None
         self._builder = SnapshotBuilder()
-        self._taken: tuple[object, Snapshot] | None = None  # the last snapshot, and as of when
+        self._last_snapshot: tuple[object, Snapshot] | None = None  # with what it depends on
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -113,7 +110,7 @@ class History(Table):
             raise
 
     def widen(self, space: Space) -> None:
-        """Keep the record in terms of another space from now on.
+        """Replace the search space by another one that has every configuration.
 
         Raises:
             ConfigError: A configuration does not fit the space. Nothing has changed then.
@@ -121,10 +118,16 @@ class History(Table):
         configs = [head.config for head in self.heads()]
         for config in configs:
             space.validate(config)
-        points = list(space.encode(configs))
-        self.space, self._points = space, points
-        self.set_meta("space", space.to_spec())
-        self._write([line for line in self._table_lines() if line[0] == "trial"])
+        points, text = list(space.encode(configs)), json.dumps(space.to_spec())
+        lines: list[Line] = [("meta", ("space", text))]
+        lines += (line for line in self._table_lines() if line[0] == "trial")
+        before, self.space = self.space, space
+        try:
+            self._write(lines)  # as one event: the trials' rows depend on the space
+        except BaseException:
+            self.space = before
+            raise
+        self._points, self._meta["space"] = points, text
         self._touched(None)
 
     def apply(self, change: Change) -> None:
@@ -160,7 +163,7 @@ class History(Table):
                     entry.head.origin,
                     entry.head.state,
                     tuple((t, entry.values[t]) for t in sorted(steps)),
-                    tuple((t, entry.others[t]) for t in sorted(steps) if t in entry.others),
+                    tuple((t, dict(entry.others[t])) for t in sorted(steps) if t in entry.others),
                 )
             )
         return tuple(found)
@@ -174,22 +177,19 @@ class History(Table):
 
     def snapshot(self) -> Snapshot:
         """Return the record as frozen arrays: the same object until something changes."""
-        moment = (len(self._log), self.left, self.goal)
-        if self._taken is None or self._taken[0] != moment:
+        state = (len(self._log), self.left, self.goal)
+        if self._last_snapshot is None or self._last_snapshot[0] != state:
             snapshot = self._builder.build(
                 self._rows, self._points, self.space.dim, self.goal, self.max_t, self.left
             )
-            self._taken = moment, snapshot
-        return self._taken[1]
+            self._last_snapshot = state, snapshot
+        return self._last_snapshot[1]
 
     def is_full(self, trial: Trial) -> bool:
         """Whether the trial is at full fidelity. Each is if no hyperparameter is a fidelity."""
-        return self._is_full(trial.trial_id)
-
-    def _is_full(self, trial_id: str) -> bool:
         if not self.space.fidelities:
             return True
-        point = self._points[self._entry(trial_id).row]
+        point = self._points[self._entry(trial.trial_id).row]
         return bool(self.space.is_full(point[None])[0])
 
     def is_feasible(self, trial: Trial) -> bool:
@@ -205,12 +205,12 @@ class History(Table):
         while none does, the one that breaks them least. With several objectives the weighted sum
         counts or, without weights, the first (see `pareto`). None: there is no such trial yet.
         """
-        winner = ranking.best(self, self._is_full)
+        winner = ranking.best(self, self.is_full)
         return None if winner is None else self[winner]
 
     def ranked(self) -> tuple[Trial, ...]:
         """Return the trials that could be the incumbent, the best first (see `best`)."""
-        return ranking.ranked(self, filter(self.is_full, self.trials))
+        return tuple(self[trial_id] for trial_id in ranking.ranked(self, self.is_full))
 
     def pareto(self) -> tuple[Trial, ...]:
         """Return the Pareto front; see `raytuner.history.ranking.pareto`."""
@@ -224,7 +224,7 @@ class History(Table):
         return None if self._file is None else self._file.path
 
     def move_to(self, path: Folder) -> None:
-        """Write to `path`, a file or one behind a URI, starting with all that is known.
+        """Write the whole record to `path`, a file or one behind a URI, and later events too.
 
         A file there is replaced as a whole, or not at all if the process is killed meanwhile.
         """
@@ -240,26 +240,24 @@ class History(Table):
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy of the record to `path`."""
-        if self._file is not None:
+        if self._file is None:
+            write_lines(path, self._all_lines())
+        else:
             self._file.copy_to(path)
-            return
-        with closing(connect(":memory:", path)) as db:
-            create(db, self._all_lines())
-            write_file(path, db)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all events are where a killed process leaves them. Return whether they are."""
         return self._file is None or self._file.flush(timeout_s)
 
     def close(self) -> None:
-        """Let go of the file. The record stays readable in memory."""
+        """Close the file. The record stays readable in memory."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
 
     @classmethod
     def open(cls, path: Folder, space: Space | None = None) -> History:
-        """Read a record and go on writing to it.
+        """Read a record and continue to write to it.
 
         Args:
             path: The file, or the file behind a URI.
@@ -309,8 +307,8 @@ class History(Table):
                 check_same(spec, space, source)
             settings = {key: json.loads(text) for key, text in meta.items()}
             goal = Goal.from_json(settings["goal"])
-            if (odd := misshapen(settings)) is not None:
-                raise ValueError(odd)
+            if (problem := misshapen(settings)) is not None:
+                raise ValueError(problem)
             history = cls.__new__(cls)
             Table.__init__(history, goal, settings["time_attr"], settings.get("max_t"))
             history._begin(space)
@@ -320,7 +318,7 @@ class History(Table):
             raise
         except RaytunerError as error:
             raise damaged(source, str(error)) from error
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise damaged(source, repr(error)) from error
         return history
 
@@ -392,8 +390,8 @@ class History(Table):
     def _touched(self, row: int | None) -> None:
         self._builder.touch(row)
         if row is None:
-            self._taken = None
+            self._last_snapshot = None
 
 
-def _number(kept: float | None) -> float:
-    return math.nan if kept is None else float(kept)
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

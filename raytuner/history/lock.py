@@ -1,9 +1,9 @@
-"""One process at a time writes a record: the lock that it holds.
+"""The lock of a record: one process at a time writes it.
 
-On a disk, the operating system holds a lock on a file beside the record. The lock ends with the
-process, however that ends. Behind a URI there are no locks: a file beside the record names the
-process, which renews the file every few seconds. Another process that finds the file watches it for
-a while. It gives up if the file is renewed, and takes over if not. No clocks are compared.
+On a disk, the operating system locks a file next to the record. The lock ends with the process,
+however that ends. An object store has no locks: there, a file next to the record names the process,
+which renews the file every few seconds. Another process that finds the file watches it for a while.
+It gives up if the file is renewed, and takes over if not. No clocks are compared.
 """
 
 from __future__ import annotations
@@ -26,60 +26,60 @@ from raytuner.folders import Folder, RemoteFolder
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 8.0
+RENEWAL_S = 8.0
 """Seconds between two renewals behind a URI; after three without one, the process is gone."""
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+
+_Process = dict[str, Any]
+"""What a lock file says of the process that wrote it: host, pid, time of its start, id."""
 
 _HELD: dict[str, Writer] = {}  # by this process
 
 
 class Writer:
-    """The right of this process to write a record, until :meth:`close` or the process ends.
+    """The right of this process to write a record, until `close` or the end of the process.
 
-    A process that is forked from this one does not hold it.
+    A process that is forked from this one does not have the right, nor does a pickled copy.
 
     Args:
-        record: The file, or the folder behind a URI.
+        record: The file, or the file behind a URI.
 
     Raises:
-        InUseError: Another process, or another run in this one, has it. The error says who.
+        InUseError: Another process, or another run in this one, has the right. The error names it.
         HistoryError: The folder cannot be written to.
     """
 
     def __init__(self, record: Folder) -> None:
         self._record, self._key = record, _key(record)
         if self._key in _HELD:
-            raise InUseError(_taken(record, {"pid": os.getpid()}))
-        self._me = {
-            "host": platform.node(),
-            "pid": os.getpid(),
-            "began": time.time(),
-            "id": uuid.uuid4().hex,
-        }
-        self._lost: dict[str, Any] | None = None
-        self._file: int | None = None
-        self._made_folder = False
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
-        if isinstance(record, RemoteFolder):
-            self._lease(record)
-        else:
-            self._lock(record)
+            raise InUseError(_in_use(record, {"pid": os.getpid()}))
+        me = {"host": platform.node(), "pid": os.getpid()}
+        me |= {"began": time.time(), "id": uuid.uuid4().hex}
+        try:
+            self._lock: _FileLock | _Lease
+            if isinstance(record, RemoteFolder):
+                self._lock = _Lease(record, me)
+            else:
+                self._lock = _FileLock(record, me)
+        except OSError as error:
+            raise HistoryError(f"cannot write to the folder of {record}: {error}") from error
         _HELD[self._key] = self
 
     def __enter__(self) -> Self:
         return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()  # a copy has no right to write
-
     def __exit__(self, *raised: object) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
     def check(self) -> None:
-        """Raise InUseError if another process has taken over meanwhile."""
-        if self._lost is not None:
+        """Raise InUseError if another process has taken over."""
+        if (successor := self._lock.successor) is not None:
             raise InUseError(
-                f"{_who(self._lost)} has taken over {self._record}, and this process may no longer"
+                f"{_name(successor)} has taken over {self._record}, and this process may no longer"
                 " write to it. This run ends; what it had written is kept"
             )
 
@@ -87,99 +87,113 @@ class Writer:
         """Let others write. A second call does nothing."""
         if _HELD.get(self._key) is self:
             del _HELD[self._key]
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-            self._give_back()
-        if self._file is not None:
-            path = _lock_file(self._record)
-            with suppress(OSError):
-                if _is_at(self._file, path):  # not that of another process in a new folder
-                    path.unlink()
-                    if self._made_folder:
-                        path.parent.rmdir()  # fails unless the study ended before it wrote
-            self._forget()
+            self._lock.release()
 
-    # -- on a disk ------------------------------------------------------------------------------
 
-    def _lock(self, record: Path) -> None:
-        path = _lock_file(record)
-        self._made_folder = not path.parent.exists()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            while True:
-                file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)  # not inherited
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if _is_at(file, path):
-                        break  # nobody has removed it between the two calls
-                except BlockingIOError:
-                    said = os.pread(file, 4096, 0)
-                    os.close(file)
-                    raise InUseError(_taken(record, _parsed(said))) from None
-                except OSError as error:
-                    os.close(file)
-                    if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                        raise
-                    logger.warning(
-                        "The file system of %s has no locks: make sure that no other process writes"
-                        " to this record.",
-                        record,
-                    )
-                    return
+class _FileLock:
+    """A file that the operating system locks."""
+
+    successor: _Process | None = None
+
+    def __init__(self, record: Path, me: _Process) -> None:
+        self._path = record.with_name(_lock_name(record))
+        self._made_folder = not self._path.parent.exists()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: int | None = None
+        while self._file is None:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)  # children do not inherit it
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = _parsed(os.pread(file, 4096, 0))
                 os.close(file)
-            os.ftruncate(file, 0)
-            os.pwrite(file, json.dumps(self._me).encode(), 0)
-        except OSError as error:
-            raise HistoryError(f"cannot write to the folder of {record}: {error}") from error
-        self._file = file
+                raise InUseError(_in_use(record, owner)) from None
+            except OSError as error:
+                os.close(file)
+                if error.errno not in _NO_LOCKS:
+                    raise
+                logger.warning(
+                    "The file system of %s has no locks: make sure that no other process writes to"
+                    " this record.",
+                    record,
+                )
+                return
+            if self._is_in_place(file):
+                self._file = file
+            else:  # its owner removed it between the two calls
+                os.close(file)
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, json.dumps(me).encode(), 0)
 
-    def _forget(self) -> None:
+    def release(self) -> None:
+        """Remove the file, and the folder if the lock made it and nothing else is there."""
+        if self._file is not None:
+            with suppress(OSError):
+                if self._is_in_place(self._file):  # in a new folder it may be another process's
+                    self._path.unlink()
+                    if self._made_folder:
+                        self._path.parent.rmdir()
+            self.forget()
+
+    def forget(self) -> None:
+        """Close the file: an open copy in a forked child holds the lock longer than its parent."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    # -- behind a URI ---------------------------------------------------------------------------
-
-    def _lease(self, record: RemoteFolder) -> None:
+    def _is_in_place(self, file: int) -> bool:
         try:
-            found = _read(record)
-            if (
-                found is not None
-                and _may_live(found)
-                and (_is_here(found) or _renews(record, found))
-            ):
-                raise InUseError(_taken(record, found))
-            self._renew(record, 0)
-            if (found := _read(record)) is not None and found["id"] != self._me["id"]:
-                raise InUseError(_taken(record, found))  # it wrote at the same moment
-        except OSError as error:
-            raise HistoryError(f"cannot write to the folder of {record}: {error}") from error
-        self._thread = threading.Thread(target=self._beat, args=(record,), daemon=True)
+            return os.path.samestat(os.fstat(file), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+
+class _Lease:
+    """A file behind a URI that a thread renews."""
+
+    def __init__(self, record: RemoteFolder, me: _Process) -> None:
+        self.successor: _Process | None = None
+        self._record, self._me = record, me
+        self._is_over = threading.Event()
+        if (owner := _read(record)) is not None:
+            runs = _runs(owner)
+            if runs or (runs is None and _renews(record, owner)):
+                raise InUseError(_in_use(record, owner))
+        self._renew(0)
+        if (owner := self._other()) is not None:  # it wrote at the same moment
+            raise InUseError(_in_use(record, owner))
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
         self._thread.start()
 
-    def _renew(self, record: RemoteFolder, beat: int) -> None:
-        data = json.dumps({**self._me, "beat": beat}).encode()
-        record.parent.write(_lock_name(record), data)
+    def release(self) -> None:
+        """Stop renewing the file, and remove it unless it is another process's."""
+        self._is_over.set()
+        self._thread.join()
+        with suppress(OSError):
+            if self._other() is None:
+                self._record.parent.delete(_lock_name(self._record))
 
-    def _beat(self, record: RemoteFolder) -> None:
+    def forget(self) -> None:
+        """Do nothing: a forked child has no thread that renews."""
+
+    def _run(self) -> None:
         beat = 0
-        while not self._over.wait(BEAT_S):
+        while not self._is_over.wait(RENEWAL_S):
             beat += 1
             with suppress(OSError):  # the network is down: others cannot write either
-                found = _read(record)
-                if found is not None and found.get("id") != self._me["id"]:
-                    self._lost = found
+                self.successor = self._other()
+                if self.successor is not None:
                     return
-                self._renew(record, beat)
+                self._renew(beat)
 
-    def _give_back(self) -> None:
-        assert isinstance(self._record, RemoteFolder)
-        with suppress(OSError):
-            found = _read(self._record)
-            if found is not None and found.get("id") == self._me["id"]:
-                self._record.parent.delete(_lock_name(self._record))
+    def _renew(self, beat: int) -> None:
+        data = json.dumps({**self._me, "beat": beat}).encode()
+        self._record.parent.write(_lock_name(self._record), data)
+
+    def _other(self) -> _Process | None:
+        """Return the process that the file names, unless it is this one."""
+        owner = _read(self._record)
+        return None if owner is None or owner.get("id") == self._me["id"] else owner
 
 
 def held(record: Folder) -> Writer | None:
@@ -187,11 +201,31 @@ def held(record: Folder) -> Writer | None:
     return _HELD.get(_key(record))
 
 
+def who_writes(record: Folder) -> str | None:
+    """Say which process writes to a record now and how to take over; None if none is known."""
+    if held(record) is not None:
+        return _in_use(record, {"pid": os.getpid()})
+    if isinstance(record, RemoteFolder):
+        owner = _read(record)
+        return None if owner is None or _runs(owner) is False else _in_use(record, owner)
+    try:
+        file = os.open(record.with_name(_lock_name(record)), os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _in_use(record, _parsed(os.pread(file, 4096, 0)))
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    return None
+
+
 def _after_fork() -> None:
-    """Close the lock files in a forked child, which would hold the locks longer than its parent."""
     for writer in _HELD.values():
-        writer._thread = None
-        writer._forget()
+        writer._lock.forget()
     _HELD.clear()
 
 
@@ -206,85 +240,27 @@ def _lock_name(record: Folder) -> str:
     return f"{record.name}.lock"
 
 
-def _lock_file(record: Folder) -> Path:
-    assert isinstance(record, Path)
-    return record.with_name(_lock_name(record))
-
-
-def _is_at(file: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _read(record: RemoteFolder) -> dict[str, Any] | None:
+def _read(record: RemoteFolder) -> _Process | None:
     try:
         return _parsed(record.parent.read(_lock_name(record))) or None
     except FileNotFoundError:
         return None
 
 
-def _renews(record: RemoteFolder, found: dict[str, Any]) -> bool:
-    """Watch whether a process of another machine renews its file; False if it must be gone."""
-    seconds = 3 * BEAT_S
-    logger.warning(
-        "%s wrote to %s last. Waiting up to %g s to see if it still runs.",
-        _who(found),
-        record,
-        seconds,
-    )
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        now = _read(record)
-        if now != found:
-            return now is not None
-        time.sleep(BEAT_S / 8)
-    return False
-
-
-def who_writes(record: Folder) -> str | None:
-    """Say which process writes to a record now and how to take over; None if none is known."""
-    if held(record) is not None:
-        return _taken(record, {"pid": os.getpid()})
-    if isinstance(record, RemoteFolder):
-        found = _read(record)
-        return None if found is None or not _may_live(found) else _taken(record, found)
+def _parsed(data: bytes) -> _Process:
     try:
-        file = os.open(_lock_file(record), os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _taken(record, _parsed(os.pread(file, 4096, 0)))
-    except OSError:
-        return None
-    finally:
-        os.close(file)
-    return None
-
-
-def _parsed(said: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(said)
+        process = json.loads(data)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return process if isinstance(process, dict) else {}
 
 
-def _is_here(writer: dict[str, Any]) -> bool:
-    """Whether a process is of this machine, which knows at once if it ends."""
-    return writer.get("host") == platform.node()
-
-
-def _may_live(writer: dict[str, Any]) -> bool:
-    if not _is_here(writer):
-        return True
-    pid = writer.get("pid")
-    if (
-        not isinstance(pid, int) or pid == os.getpid()
-    ):  # this process has the number of one that is gone
+def _runs(process: _Process) -> bool | None:
+    """Return whether a process of this machine runs; None if it is of another one."""
+    if process.get("host") != platform.node():
+        return None
+    pid = process.get("pid")
+    if not isinstance(pid, int) or pid == os.getpid():  # this process got the number of a dead one
         return False
     try:
         os.kill(pid, 0)
@@ -295,38 +271,55 @@ def _may_live(writer: dict[str, Any]) -> bool:
     return True
 
 
-def _who(writer: dict[str, Any]) -> str:
-    """Say which process it is.
+def _renews(record: RemoteFolder, owner: _Process) -> bool:
+    """Watch whether a process of another machine renews its file; False if it must be gone."""
+    seconds = 3 * RENEWAL_S
+    logger.warning(
+        "%s wrote to %s last. Waiting up to %g s to see if it still runs.",
+        _name(owner),
+        record,
+        seconds,
+    )
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        now = _read(record)
+        if now != owner:
+            return now is not None
+        time.sleep(RENEWAL_S / 8)
+    return False
 
-    >>> _who({"host": "node1", "pid": 7, "began": time.time() - 7500})
+
+def _name(process: _Process) -> str:
+    """Return words that name a process.
+
+    >>> _name({"host": "node1", "pid": 7, "began": time.time() - 7500})
     'process 7 on node1, which began 2 h 5 min ago,'
-    >>> _who({})
+    >>> _name({})
     'another process'
     """
-    if "pid" not in writer:
+    if "pid" not in process:
         return "another process"
-    words = f"process {writer['pid']}"
-    if writer["pid"] == os.getpid() and writer.get("host", platform.node()) == platform.node():
-        words = "this process"
-    if "host" in writer:
-        words += f" on {writer['host']}"
-    began = writer.get("began")
-    if not isinstance(began, int | float):
-        return words
+    is_here = process.get("host", platform.node()) == platform.node()
+    is_me = is_here and process["pid"] == os.getpid()
+    name = "this process" if is_me else f"process {process['pid']}"
+    if "host" in process:
+        name += f" on {process['host']}"
+    if not isinstance(began := process.get("began"), int | float):
+        return name
     minutes, seconds = divmod(max(0, round(time.time() - began)), 60)
     hours, minutes = divmod(minutes, 60)
     age = f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"
-    return f"{words}, which began {age} ago,"
+    return f"{name}, which began {age} ago,"
 
 
-def _taken(record: Folder, writer: dict[str, Any]) -> str:
-    pid = writer.get("pid")
+def _in_use(record: Folder, owner: _Process) -> str:
+    pid = owner.get("pid")
     if pid == os.getpid():
         how = "wait for the other run to end"
     else:
         how = f"end that process first (Ctrl-C, or `kill {pid}` there)" if pid else "end it first"
     return (
-        f"{_who(writer)} writes to {record} now. One process at a time may run a study. To take"
+        f"{_name(owner)} writes to {record} now. One process at a time may run a study. To take"
         f" over, {how}, then try again; to look at the study meanwhile, use raytuner.load or"
         " `raytuner show`"
     )

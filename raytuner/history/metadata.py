@@ -7,19 +7,18 @@ the types are checked once, when the record is read. Keys that are not named her
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from types import UnionType
 from typing import Any
 
 from raytuner.history.trial import TrialState
 
-LATEST = 253_402_300_800.0  # the year 10000, in Unix seconds:
-
-_Shape = Callable[[Any], bool]
+LATEST = 253_402_300_800.0  # the year 10000, in Unix seconds
 
 
 def is_time(value: Any) -> bool:
     """Whether a value is a time in Unix seconds that calendars can show."""
-    return _number(value) and 0 <= value < LATEST
+    return _is_number(value) and 0 <= value < LATEST
 
 
 def misshapen(meta: Mapping[str, Any]) -> str | None:
@@ -29,94 +28,90 @@ def misshapen(meta: Mapping[str, Any]) -> str | None:
     "what it keeps as 'runs' is not what a study keeps"
     """
     for key, value in meta.items():
-        shape = _SHAPES.get(key)
-        if shape is not None and value is not None and not shape(value):
+        if key in _SHAPES and value is not None and not _fits(value, _SHAPES[key]):
             return f"what it keeps as {key!r} is not what a study keeps"
     return None
 
 
-def _is(*types: type) -> _Shape:
-    return lambda value: isinstance(value, types)
+def _fits(value: Any, shape: Any) -> bool:
+    """Whether a value has a shape.
+
+    A shape is a type, a function that checks the value, `[shape]` for a list of such values, or a
+    dict of shapes by key. The key `...` stands for every key.
+    """
+    if isinstance(shape, type | UnionType):
+        return isinstance(value, shape)
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_fits(item, shape[0]) for item in value)
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return False
+        if ... in shape:
+            return _fits([*value.values()], [shape[...]])
+        return all(_fits(value.get(key), part) for key, part in shape.items())
+    return bool(shape(value))
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and abs(value) < 1e300 and not math.isnan(value)
 
 
-def _all(shape: _Shape) -> _Shape:
-    return lambda value: isinstance(value, list) and all(map(shape, value))
-
-
-def _by_name(shape: _Shape) -> _Shape:
-    return lambda value: isinstance(value, dict) and all(map(shape, value.values()))
-
-
-def _run(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("what"), str)
-        and is_time(value.get("at"))
-        and isinstance(value.get("program"), str | None)
-        and isinstance(value.get("folder"), str)
-        and _all(_is(str))(value.get("changes", []))
-        and _by_name(_is(str))(value.get("versions"))
-    )
-
-
-def _settings(value: Any) -> bool:
+def _is_settings(value: Any) -> bool:
     resources = value.get("resources") if isinstance(value, dict) else {}
     gpu = resources.get("gpu", 0) if isinstance(resources, dict) else 0
-    return isinstance(value, dict) and _number(gpu)
+    return isinstance(value, dict) and _is_number(gpu)
 
 
-def _belief(value: Any) -> bool:
-    """Whether a value is a density over a unit interval: as many masses and widths as places."""
-    if not isinstance(value, dict):
+def _is_prior(value: Any) -> bool:
+    """Whether a value is a density over a unit interval: a width and a mass for each unit."""
+    if not _fits(value, {"units": [_is_number], "widths": [_is_number], "mass": [_is_number]}):
         return False
-    parts: list[Any] = [value.get(k) for k in ("units", "widths", "mass")]
-    return all(map(_all(_number), parts)) and len({len(part) for part in parts}) == 1
+    return len(value["units"]) == len(value["widths"]) == len(value["mass"])
 
 
-def _earlier(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("name"), str)
-        and (value.get("max_t") is None or _number(value["max_t"]))
-        and _all(_ran)(value.get("trials"))
-    )
-
-
-def _ran(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("values"), dict)
-        and value.get("state") in [*TrialState]
-        and _all(_reached)(value.get("curve"))
-    )
-
-
-def _reached(value: Any) -> bool:
+def _is_report(value: Any) -> bool:
     """Whether a value is a resource with the objectives there, some of which may be missing."""
-    return _all(_is(int, float, type(None)))(value) and len(value) >= 2 and value[0] is not None
+    return _fits(value, [int | float | None]) and len(value) >= 2 and value[0] is not None
 
 
-_SHAPES: dict[str, _Shape] = {
-    "time_attr": _is(str),
-    "max_t": _number,
-    "curves": _all(_is(str)),
-    "runs": _all(_run),
-    "settings": _settings,
-    "finished": _is(bool),
-    "trainable": _is(str),
-    "num_samples": _is(int),
-    "first_of_run": _is(int),
-    "time_budget_s": _number,
-    "gpu_hours_used": _number,
-    "live": _is(str),
-    "search_id": _is(str),
-    "search_space": _is(dict),
-    "confirmed": _by_name(_all(_is(int, float))),
-    "earlier": _all(_earlier),
-    "priors": _by_name(_belief),
+_RUN = {
+    "what": str,
+    "at": is_time,
+    "program": str | None,
+    "folder": str,
+    "changes": lambda value: value is None or _fits(value, [str]),
+    "versions": {...: str},
+}
+
+_EARLIER_TRIAL = {
+    "values": dict,
+    "state": lambda value: value in [*TrialState],
+    "curve": [_is_report],
+}
+
+_EARLIER = {
+    "name": str,
+    "max_t": lambda value: value is None or _is_number(value),
+    "trials": [_EARLIER_TRIAL],
+}
+
+_SHAPES: dict[str, Any] = {
+    "time_attr": str,
+    "max_t": _is_number,
+    "curves": [str],
+    "runs": [_RUN],
+    "settings": _is_settings,
+    "finished": bool,
+    "trainable": str,
+    "num_samples": int,
+    "first_of_run": int,
+    "time_budget_s": _is_number,
+    "gpu_hours_used": _is_number,
+    "live": str,
+    "search_id": str,
+    "search_space": dict,
+    "confirmed": {...: [int | float]},
+    "earlier": [_EARLIER],
+    "priors": {...: _is_prior},
 }

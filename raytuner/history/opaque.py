@@ -87,12 +87,12 @@ def _without_objects(spec: Mapping[str, Any]) -> dict[str, Any]:
                 found["constraints"] = [rule for rule in rules if isinstance(rule, str)]
             return found
         if isinstance(node, list):
-            seen: Counter[str] = Counter()
+            counts: Counter[str] = Counter()
             items = []
             for item in node:
                 text = str(item.get("repr")) if isinstance(item, Mapping) else ""
-                items.append(named(item, seen[text]))
-                seen[text] += 1
+                items.append(named(item, counts[text]))
+                counts[text] += 1
             return items
         return node
 

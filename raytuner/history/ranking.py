@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -25,43 +25,35 @@ def merit(goal: Goal, state: TrialState, metrics: Mapping[str, float]) -> Merit:
     return state is TrialState.COMPLETED, -violation, goal.outcomes(metrics)[0]
 
 
-def best(table: Table, is_full: Callable[[str], bool]) -> str | None:
-    """Return the id of the incumbent.
+def best(table: Table, is_full: Callable[[Trial], bool]) -> str | None:
+    """Return the id of the incumbent: the trial of the largest merit (see `ranked`)."""
+    merits = _merits(table, is_full)
+    return max(merits, key=merits.__getitem__, default=None)
 
-    That is the trial of the largest `merit` among those that did not fail, that have a finite value
-    and that are at full fidelity.
+
+def ranked(table: Table, is_full: Callable[[Trial], bool]) -> list[str]:
+    """Return the ids of the trials that could be the incumbent, the best first.
+
+    These are the trials that did not fail, have a finite value and are at full fidelity.
 
     Args:
         table: The trials.
         is_full: Whether a trial is at full fidelity.
     """
-    winner: str | None = None
-    highest: Merit | None = None
+    merits = _merits(table, is_full)
+    return sorted(merits, key=merits.__getitem__, reverse=True)
+
+
+def _merits(table: Table, is_full: Callable[[Trial], bool]) -> dict[str, Merit]:
+    found = {}
     for head in table.heads():
-        if head.state is TrialState.FAILED or (last := table.last(head.trial_id)) is None:
+        last = table.last(head.trial_id)
+        if last is None or head.state is TrialState.FAILED or not is_full(head):
             continue
-        if not is_full(head.trial_id):
-            continue
-        found = merit(table.goal, head.state, table.metrics_at(head.trial_id, last[0]))
-        if math.isfinite(found[-1]) and (highest is None or found > highest):
-            highest, winner = found, head.trial_id
-    return winner
-
-
-def ranked(table: Table, trials: Iterable[Trial]) -> tuple[Trial, ...]:
-    """Return those trials that have a finite value and did not fail, the best first."""
-    usable = (
-        trial
-        for trial in trials
-        if math.isfinite(trial.value) and trial.state is not TrialState.FAILED
-    )
-    return tuple(
-        sorted(
-            usable,
-            key=lambda trial: merit(table.goal, trial.state, table.metrics_of(trial)),
-            reverse=True,
-        )
-    )
+        value = merit(table.goal, head.state, table.metrics_at(head.trial_id, last[0]))
+        if math.isfinite(value[-1]):
+            found[head.trial_id] = value
+    return found
 
 
 def pareto(table: Table) -> tuple[Trial, ...]:

@@ -18,15 +18,14 @@ from typing import Any
 
 from raytuner.errors import HistoryError
 from raytuner.history.goal import Goal
-from raytuner.history.history import History
+from raytuner.history.history import UNREADABLE, History
 from raytuner.history.metadata import is_time, misshapen
 from raytuner.history.opaque import with_opaque_values
-from raytuner.history.sqlite import COLUMNS, KEYS, Row, as_kept, connect, crc_of, create
+from raytuner.history.sqlite import COLUMNS, KEYS, Row, as_stored, connect, crc_of, create
 from raytuner.history.trial import Origin, TrialState
 from raytuner.space import Space
 
 _ESSENTIAL = ("space", "goal", "time_attr")
-_UNLOADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _SKIP = 2**20  # rows, to pass over at most on the way to the next page that can be read
 
 
@@ -66,23 +65,23 @@ class Remains:
                 for row in _rows_in(db, table, trials):
                     with suppress(ValueError, TypeError, OverflowError):
                         texts = [one.decode() if isinstance(one, bytes) else one for one in row]
-                        kept = as_kept(table, texts[:-1])
-                        if crc_of(table, kept) == texts[-1]:
-                            self.keep(table, kept)
-                            trials.update([kept[0]] if table == "trial" else [])
+                        stored = as_stored(table, texts[:-1])
+                        if crc_of(table, stored) == texts[-1]:
+                            self.keep(table, stored)
+                            trials.update([stored[0]] if table == "trial" else [])
 
     def keep(self, table: str, row: Sequence[Any]) -> None:
         """Keep a row, in place of one with the same key."""
-        kept = as_kept(table, row)
-        self.tables[table][kept[: KEYS[table]]] = kept
+        stored = as_stored(table, row)
+        self.tables[table][stored[: KEYS[table]]] = stored
 
     def fill(self, other: Remains) -> int:
         """Take from `other` what is missing here. Return the number of new rows without meta's."""
         added = 0
         for table, rows in other.tables.items():
             for key, row in rows.items():
-                is_odd = table == "meta" and self.meta(key[0]) is None
-                if is_odd or key not in self.tables[table]:
+                is_unusable = table == "meta" and self.meta(key[0]) is None
+                if is_unusable or key not in self.tables[table]:
                     self.keep(table, row)
                     added += table != "meta"
         return added
@@ -93,7 +92,7 @@ class Remains:
         try:
             value = None if row is None else json.loads(row[1])
             return value if _is_usable(key, value) else None
-        except _UNLOADABLE:
+        except UNREADABLE:
             return None
 
 
@@ -124,9 +123,9 @@ def salvaged(remains: Remains, where: Path) -> Salvage:
     """
     missing = [key for key in _ESSENTIAL if remains.meta(key) is None]
     if missing:
-        said = " and ".join("metric and mode" if key == "goal" else key for key in missing)
+        names = " and ".join("metric and mode" if key == "goal" else key for key in missing)
         raise HistoryError(
-            f"nothing can be recovered from {where}: nothing there says what the study's {said}"
+            f"nothing can be recovered from {where}: nothing there says what the study's {names}"
             " was; give it"
         )
     space = Space.from_spec(with_opaque_values(remains.meta("space")))
@@ -212,7 +211,7 @@ def _is_usable(key: str, value: Any) -> bool:
 def _is_last(text: str) -> bool:
     try:
         values = json.loads(text).values()
-    except _UNLOADABLE:
+    except UNREADABLE:
         return False
     return all(value is None or isinstance(value, int | float) for value in values)
 
@@ -231,7 +230,7 @@ def _usable_heads(remains: Remains, space: Space, lost: list[str]) -> list[Row]:
             TrialState(head[3]), Origin(head[5])
             if not all(is_time(at or 0.0) for at in head[6:]):
                 raise ValueError("its times are not numbers of seconds")
-        except _UNLOADABLE as error:
+        except UNREADABLE as error:
             lost.append(f"trial {head[0]!r}: {error}")
             continue
         found.append(head)

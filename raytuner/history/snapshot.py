@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import accumulate, chain
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -115,8 +116,7 @@ class Snapshot:
         return self.points[self.rows(TrialState.FAILED)]
 
 
-@dataclass(frozen=True)
-class _Block:
+class _Block(NamedTuple):
     """The arrays of consecutive trials."""
 
     states: tuple[TrialState, ...]
@@ -129,7 +129,7 @@ class _Block:
     standard_error: FloatArray
 
 
-_BLOCK = 64  # trials
+_BLOCK = 32  # trials
 
 
 class SnapshotBuilder:
@@ -166,20 +166,20 @@ class SnapshotBuilder:
                 block = _block(entries[rows], points[rows], dim, goal, max_t)
                 self._blocks[number] = block
             blocks.append(block)
-        Y = np.concatenate([block.outcomes for block in blocks])
-        errors = np.concatenate([block.standard_error for block in blocks])
+        states, *arrays = zip(*blocks, strict=True)
+        X, trial, t, Y, final, cost, errors = map(np.concatenate, arrays)
         return Snapshot(
             trial_ids=tuple(entry.head.trial_id for entry in entries),
-            states=tuple(chain.from_iterable(block.states for block in blocks)),
-            points=np.concatenate([block.points for block in blocks]),
-            trial=np.concatenate([block.trial for block in blocks]),
-            t=np.concatenate([block.t for block in blocks]),
+            states=tuple(chain.from_iterable(states)),
+            points=X,
+            trial=trial,
+            t=t,
             y=Y[:, 0].copy(),
-            final=np.concatenate([block.final for block in blocks]),
+            final=final,
             max_t=max_t,
             others=None if Y.shape[1] == 1 else Y[:, 1:].copy(),
             n_objectives=goal.n_objectives,
-            cost=None if goal.cost is None else np.concatenate([b.cost for b in blocks]),
+            cost=None if goal.cost is None else cost,
             standard_error=None if goal.standard_error is None else errors,
             left=left,
         )
@@ -192,45 +192,40 @@ def _block(
     goal: Goal,
     max_t: float | None,
 ) -> _Block:
-    trial: list[int] = []
-    t: list[float] = []
-    outcomes: list[tuple[float, ...]] = []
-    errors: list[float] = []
-    final: list[bool] = []
-    metric = goal.objectives[0].metric
-    for entry in entries:
-        steps = sorted(entry.values)
-        trial += [entry.row] * len(steps)
-        t += steps
-        for step in steps:
-            others = entry.others.get(step, {})
-            outcomes.append(goal.outcomes({**others, metric: entry.values[step]}))
-            errors.append(_amount(others.get(str(goal.standard_error))))
-        final += [False] * len(steps)
-        if steps and entry.head.state is TrialState.COMPLETED:
-            final[-1] = True
-    width = goal.n_objectives + len(goal.constraints)
+    counts = [len(entry.values) for entry in entries]
+    reports = [(entry, t) for entry in entries for t in sorted(entry.values)]
+    columns = {
+        name: np.array([entry.others.get(t, {}).get(name, math.nan) for entry, t in reports])
+        for name in goal.metrics[1:]
+    }
+    columns[goal.metrics[0]] = np.array([entry.values[t] for entry, t in reports])
+    # A goal takes arrays in place of numbers.
+    outcomes = goal.outcomes(cast(dict[str, float], columns))
+    final = np.zeros(len(reports), dtype=np.bool_)
+    for entry, stop in zip(entries, accumulate(counts), strict=True):
+        if entry.values and entry.head.state is TrialState.COMPLETED:
+            final[stop - 1] = True
+    errors = columns.get(goal.standard_error or "", np.empty(0))
     return _Block(
         states=tuple(entry.head.state for entry in entries),
         points=np.array(points, dtype=np.float64).reshape(len(points), dim),
-        trial=np.array(trial, dtype=np.int64),
-        t=np.array(t, dtype=np.float64),
-        outcomes=np.array(outcomes, dtype=np.float64).reshape(len(t), width),
-        final=np.array(final, dtype=np.bool_),
+        trial=np.repeat(np.array([entry.row for entry in entries], dtype=np.int64), counts),
+        t=np.array([t for _, t in reports], dtype=np.float64),
+        outcomes=np.column_stack(outcomes),
+        final=final,
         cost=np.array([_full_cost(entry, goal, max_t) for entry in entries]),
-        standard_error=np.array(errors, dtype=np.float64),
+        standard_error=np.where((errors >= 0) & (errors < math.inf), errors, math.nan),
     )
 
 
 def _full_cost(entry: Entry, goal: Goal, max_t: float | None) -> float:
     """Return the trial's cost at full resource, extrapolated linearly; NaN if unknown."""
+    if goal.cost is None:
+        return math.nan
     t = max(entry.values, default=0.0)
-    spent = _amount(entry.others.get(t, {}).get(str(goal.cost)))
+    spent = entry.others.get(t, {}).get(goal.cost, math.nan)
+    if not 0 <= spent < math.inf:
+        return math.nan
     if entry.head.state is TrialState.COMPLETED:
         return spent
     return spent * max_t / t if max_t is not None and t > 0 else math.nan
-
-
-def _amount(value: float | None) -> float:
-    """Return a cost or a standard error; NaN if it is missing, negative or infinite."""
-    return value if value is not None and 0 <= value < math.inf else math.nan

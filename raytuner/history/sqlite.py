@@ -38,6 +38,7 @@ from typing import Any
 
 from raytuner.errors import HistoryError
 from raytuner.folders import Folder
+from raytuner.history.table import Line
 
 FORMAT_VERSION = 5
 
@@ -79,7 +80,7 @@ Rows = Mapping[str, Sequence[Row]]
 """The rows of each table, without their checks."""
 
 
-def as_kept(table: str, row: Sequence[Any]) -> Row:
+def as_stored(table: str, row: Sequence[Any]) -> Row:
     """Return a row as a file gives it back.
 
     Raises:
@@ -88,7 +89,7 @@ def as_kept(table: str, row: Sequence[Any]) -> Row:
     kinds = COLUMNS[table]
     if len(row) != len(kinds):
         raise ValueError(f"a row of {table} has {len(kinds)} columns, received {len(row)}")
-    return tuple(_kept(kind, value) for kind, value in zip(kinds, row, strict=True))
+    return tuple(_stored(kind, value) for kind, value in zip(kinds, row, strict=True))
 
 
 def as_text(metrics: Mapping[str, float]) -> str:
@@ -97,7 +98,7 @@ def as_text(metrics: Mapping[str, float]) -> str:
 
 
 def crc_of(table: str, row: Row) -> int:
-    """Return the check of a row as a file has it (`as_kept`).
+    """Return the check of a row as a file has it (`as_stored`).
 
     >>> crc_of("value", ("a", 1.0, 0.5, 0.0)) == crc_of("value", ("a", 1.0, 0.25, 0.0))
     False
@@ -106,7 +107,7 @@ def crc_of(table: str, row: Row) -> int:
 
 
 def connect(target: str, path: object) -> sqlite3.Connection:
-    """Open a database. Each statement is a transaction of its own unless one is begun."""
+    """Open a database. A statement outside a transaction is committed at once."""
     try:
         # Ray runs an experiment in whichever thread calls fit(): not always the searcher's.
         return sqlite3.connect(target, uri=True, check_same_thread=False, isolation_level=None)
@@ -114,7 +115,7 @@ def connect(target: str, path: object) -> sqlite3.Connection:
         raise HistoryError(f"cannot open the record {path}: {error}") from error
 
 
-def create(db: sqlite3.Connection, lines: Iterable[tuple[str, Sequence[Any]]]) -> None:
+def create(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
     """Make the tables of a record in an empty database, and fill them."""
     for statement in SCHEMA.values():
         db.execute(statement)
@@ -122,11 +123,18 @@ def create(db: sqlite3.Connection, lines: Iterable[tuple[str, Sequence[Any]]]) -
     insert(db, lines)
 
 
-def insert(db: sqlite3.Connection, lines: Iterable[tuple[str, Sequence[Any]]]) -> None:
+def insert(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
     """Insert rows, or replace those with the same keys."""
     for table, row in lines:
-        kept = as_kept(table, row)
-        db.execute(_INSERT[table], (*kept, crc_of(table, kept)))
+        stored = as_stored(table, row)
+        db.execute(_INSERT[table], (*stored, crc_of(table, stored)))
+
+
+def write_lines(path: Path, lines: Iterable[Line]) -> None:
+    """Write a record to `path` as `write_file` does."""
+    with closing(connect(":memory:", path)) as db:
+        create(db, lines)
+        write_file(path, db)
 
 
 def write_file(path: Path, db: sqlite3.Connection) -> None:
@@ -206,9 +214,9 @@ def require_record(db: sqlite3.Connection, name: Folder) -> None:
             )
         if found != SCHEMA:
             raise damaged(name, f"its tables are not those of format {FORMAT_VERSION}")
-        said = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if said != "ok":
-            raise damaged(name, str(said))
+        result = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if result != "ok":
+            raise damaged(name, str(result))
 
 
 def _checked_rows(db: sqlite3.Connection, table: str, name: Folder) -> Iterator[Row]:
@@ -277,7 +285,7 @@ def _readable_place(path: Path) -> Iterator[Path]:
         yield Path(folder, path.name)
 
 
-def _kept(kind: str, value: Any) -> Any:
+def _stored(kind: str, value: Any) -> Any:
     if kind == "text":
         if not isinstance(value, str):
             raise TypeError(f"expected text, received {value!r}")

@@ -15,8 +15,8 @@ from raytuner.history.goal import Goal, Mode
 from raytuner.history.trial import Entry, Origin, Trial, TrialState
 from raytuner.space import Config
 
-Line = tuple[str, tuple[Any, ...]]
-"""The name of a kind of row (see `raytuner.history.sqlite`) and the row."""
+Line = tuple[str, Sequence[Any]]
+"""The name of a table in the file (see `raytuner.history.sqlite`), and a row of it."""
 
 
 class Table:
@@ -129,11 +129,11 @@ class Table:
         """
         entry = self._entry(trial_id)
         t = _finite(trial_id, t)
-        kept = {name: v if math.isfinite(v) else math.nan for name, v in metrics.items()}
-        curves = {name: kept[name] for name in self.curves if name in kept}
-        if not curves and kept.items() <= entry.last.items():
+        values = {name: v if math.isfinite(v) else math.nan for name, v in metrics.items()}
+        curves = {name: values[name] for name in self.curves if name in values}
+        if not curves and values.items() <= entry.last.items():
             return
-        last = entry.last | kept
+        last = entry.last | values
         lines: list[Line] = [("last", (trial_id, last))]
         lines += [("other", (trial_id, t, name, value)) for name, value in curves.items()]
         self._write(lines)

@@ -47,16 +47,16 @@ class Origin(StrEnum):
 
     INITIAL = "initial"  # the user's points_to_evaluate
     SOBOL = "sobol"  # quasi-random: the initial design, or where no model could be fitted
-    RANDOM = "random"  # drawn by the law of the space
+    RANDOM = "random"  # drawn from the distribution of the space
     EVOLUTION = "evolution"  # drawn by an evolution strategy
     EARLIER = "earlier"  # among the best of an earlier study
     BAYES = "bayes"  # a maximum of the acquisition function
-    STALE = "stale"  # such a maximum, found before the latest trials had ended
+    STALE = "stale"  # a maximum of an older model that lacks the latest results
     FALLBACK = "fallback"  # quasi-random, since no other proposal was ready
-    AGAIN = "again"  # one of the best of a study, tried again since its max_t was raised
-    EVALUATED = "evaluated"  # told from outside, never run here
+    AGAIN = "again"  # one of the best of a study, run again for a larger max_t
+    EVALUATED = "evaluated"  # evaluated elsewhere, never run here
     SEARCHER = "searcher"  # a searcher that is not raytuner's
-    RECOVERED = "recovered"  # read back from Ray's files: who proposed it is lost
+    RECOVERED = "recovered"  # read from Ray's files, which do not say who proposed it
 
 
 @dataclass(frozen=True)

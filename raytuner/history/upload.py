@@ -6,14 +6,15 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any
 
-from raytuner.errors import HistoryError
+from raytuner.errors import HistoryError, InUseError
 from raytuner.folders import Folder, RemoteFolder
+from raytuner.history.lock import held
 from raytuner.history.sqlite import Rows, connect, create, insert, read_rows, write_file
+from raytuner.history.table import Line
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class UploadedRecord:
     The file is replaced as a whole, by a thread: Ray's loop never waits for a network. A lost
     machine costs the events since the last upload. Uploads are one second apart, or longer for a
     large record (a second for each 2 MB) and for a slow network (four times the last upload).
+    Nothing is uploaded once another process has taken over the record (`Writer`).
 
     Args:
         file: The file behind the URI.
@@ -39,7 +41,7 @@ class UploadedRecord:
         HistoryError: It cannot be written.
     """
 
-    def __init__(self, file: RemoteFolder, lines: Iterable[tuple[str, Sequence[Any]]]) -> None:
+    def __init__(self, file: RemoteFolder, lines: Iterable[Line]) -> None:
         self.path = file
         self._db = connect(":memory:", file)
         create(self._db, lines)
@@ -49,7 +51,7 @@ class UploadedRecord:
         self._uploaded = 0
         self._is_urgent = False
         self._is_closed = False
-        self._error: OSError | None = None
+        self._error: OSError | InUseError | None = None
         self._thread: threading.Thread | None = None
         try:
             self._upload()
@@ -57,7 +59,7 @@ class UploadedRecord:
             raise HistoryError(f"the record cannot be written to {file}: {error}") from error
         atexit.register(self._at_exit)
 
-    def write(self, lines: Iterable[tuple[str, Sequence[Any]]]) -> None:
+    def write(self, lines: Iterable[Line]) -> None:
         """Take in the rows of one event, and return at once."""
         with self._lock:
             self._db.execute("BEGIN")
@@ -79,9 +81,11 @@ class UploadedRecord:
         with self._changed:
             self._is_urgent = True
             self._changed.notify_all()
-            done = self._changed.wait_for(lambda: self._uploaded == self._written, timeout_s)
+            self._changed.wait_for(
+                lambda: self._uploaded == self._written or self._is_closed, timeout_s
+            )
             self._is_urgent = False
-        return done
+            return self._uploaded == self._written
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy to `path`."""
@@ -94,27 +98,28 @@ class UploadedRecord:
         Raises:
             HistoryError: The rest cannot be uploaded. The error names a file that has all of it.
         """
+        atexit.unregister(self._at_exit)
         is_whole = self.flush(_END_S)
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        atexit.unregister(self._at_exit)
-        if not is_whole:
-            kept = Path(mkdtemp(prefix="raytuner-")) / "record.sqlite"
-            self.copy_to(kept)
-            raise HistoryError(f"{self._what_is_left()}. The whole record is kept as {kept}")
-        self._db.close()
+        if is_whole:
+            self._db.close()
+            return
+        copy = Path(mkdtemp(prefix="raytuner-")) / "record.sqlite"
+        self.copy_to(copy)
+        raise HistoryError(
+            f"the last of the record could not be written to {self.path}:"
+            f" {self._error or f'it takes longer than {_END_S:g} s'}. The whole record is kept as"
+            f" {copy}"
+        )
 
     def _at_exit(self) -> None:
-        """Upload the rest at the end of a process that did not close the record."""
-        if not self.flush(_END_S):
-            logger.error("At the end of the process, %s.", self._what_is_left())
-
-    def _what_is_left(self) -> str:
-        return (
-            f"the last of the record could not be written to {self.path} within {_END_S:g} s:"
-            f" {self._error or 'it takes longer'}"
-        )
+        """Close the record at the end of a process that did not."""
+        try:
+            self.close()
+        except HistoryError as error:
+            logger.error("At the end of the process, %s.", error)
 
     # -- the thread -----------------------------------------------------------------------------
 
@@ -125,9 +130,14 @@ class UploadedRecord:
                 self._changed.wait_for(lambda: self._uploaded < self._written or self._is_closed)
                 if self._is_closed:
                     return
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
                 size = self._upload()
+            except InUseError as error:
+                with self._changed:
+                    self._error, self._is_closed = error, True
+                    self._changed.notify_all()
+                return
             except OSError as error:
                 failures += 1
                 self._warn(error)
@@ -136,7 +146,7 @@ class UploadedRecord:
                     self._changed.wait_for(lambda: self._is_closed, pause)
                 continue
             failures, self._error = 0, None
-            took = time.monotonic() - begun
+            took = time.monotonic() - started
             pause = max(_EVERY_S, size / _BYTES_A_SECOND, _REST * took)
             with self._changed:
                 self._changed.wait_for(self._must_go_on, pause)
@@ -146,6 +156,8 @@ class UploadedRecord:
 
     def _upload(self) -> int:
         """Replace the file by the record as it is now. Return its size in bytes."""
+        if (writer := held(self.path)) is not None:
+            writer.check()
         with self._lock:
             number, data = self._written, self._db.serialize()
         self.path.parent.write(self.path.name, data)

@@ -32,7 +32,7 @@ def history(mode: str = "min", *, path: Path | None = None, max_t: float | None 
 def ended(
     record: History, trial_id: str, state: TrialState, *values: float, lr: float | None = None
 ) -> None:
-    """Add a trial that reported ``values`` at t = 1, 2, ... and ended in ``state``."""
+    """Add a trial that reported `values` at t = 1, 2, ... and ended in `state`."""
     record.add(trial_id, config(len(record) / 64 if lr is None else lr))
     for t, value in enumerate(values, start=1):
         record.report(trial_id, t, value)

@@ -113,7 +113,7 @@ def test_a_file_system_without_locks_is_used_with_a_warning(
 @pytest.fixture
 def record(monkeypatch: pytest.MonkeyPatch) -> RemoteFolder:
     """A folder for a record behind a URI, where processes are heard of quickly."""
-    monkeypatch.setattr(module, "BEAT_S", 0.05)
+    monkeypatch.setattr(module, "RENEWAL_S", 0.05)
     return RemoteFolder(f"fsspec+memory:///writer/{next(_NUMBERS)}/record")
 
 
@@ -173,7 +173,7 @@ def test_a_process_that_is_gone_is_taken_over_from(record: RemoteFolder, who: An
 def test_a_process_of_this_machine_is_refused_at_once(
     record: RemoteFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BEAT_S", 1e6)
+    monkeypatch.setattr(module, "RENEWAL_S", 1e6)
     write(record, host=platform.node(), pid=os.getppid())
     with pytest.raises(InUseError, match=f"process {os.getppid()} on {platform.node()}"):
         Writer(record)
@@ -191,7 +191,7 @@ def test_it_renews_its_file_and_notices_who_takes_over(record: RemoteFolder) -> 
         wait_for(lambda: record.parent.read("record.lock") != first)
         mine.check()
         write(record)
-        wait_for(lambda: mine._lost is not None)
+        wait_for(lambda: mine._lock.successor is not None)
         with pytest.raises(InUseError, match=r"process 7 on elsewhere.* has taken over"):
             mine.check()
     assert json.loads(record.parent.read("record.lock"))["id"] == "x"  # not removed

@@ -89,7 +89,7 @@ GONE = object()
     ],
 )
 def test_a_part_that_is_another_is_found(key: str, new: Any, path: list[Any]) -> None:
-    """Put ``new`` in place of what is at the path, or take that away."""
+    """Put `new` in place of what is at the path, or take that away."""
     value = part = deepcopy(GOOD[key])
     for step in path[:-1]:
         part = part[step]

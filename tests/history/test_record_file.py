@@ -18,6 +18,7 @@ from records import put_rows
 from raytuner.errors import HistoryError, SpaceError
 from raytuner.history import FORMAT_VERSION, History, OpaqueValue, Origin, TrialState
 from raytuner.history.file import RecordFile
+from raytuner.history.sqlite import insert
 from raytuner.space import (
     Categorical,
     Float,
@@ -66,7 +67,7 @@ def same(a: History, b: History) -> bool:
 
 
 def killed_writer(path: Path, after: int) -> int:
-    """Kill a process that writes trials to ``path``; the last trial it said it had written."""
+    """Kill a process that writes trials to `path`; the last trial it said it had written."""
     with subprocess.Popen(
         [sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True
     ) as writer:
@@ -109,6 +110,27 @@ def test_a_full_disk_is_one_clear_error_and_what_was_written_stays(tmp_path: Pat
     again = History.read(tmp_path / "record", SPACE)
     assert again["a"] == record["a"]
     assert [t for t, _ in again["a"].values] == list(range(reported + 1))
+
+
+def test_another_space_is_written_as_one_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = History(SPACE, metric="loss", mode="min", path=tmp_path / "record")
+    record.add("a", config(0.5))
+    wider = Space({"lr": Float(1e-4, 1.0), "net": {"layers": Integer(1, 9), "bias": True}})
+
+    def insert_some(db: sqlite3.Connection, lines: Any) -> None:
+        insert(db, lines[:1])
+        raise HistoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("raytuner.history.file.insert", insert_some)
+        with pytest.raises(HistoryError, match="no room"):
+            record.widen(wider)
+    assert record.space is SPACE
+    assert same(History.read(tmp_path / "record", SPACE), record)
+    record.widen(wider)
+    assert same(History.read(tmp_path / "record", wider), record)
 
 
 def test_what_happened_is_there_after_a_kill(tmp_path: Path) -> None:
@@ -371,7 +393,7 @@ def test_the_file_says_what_the_memory_says(
 
 
 class Net:
-    """An object whose ``repr`` is different in each process."""
+    """An object whose `repr` is different in each process."""
 
     def __init__(self, address: int) -> None:
         self._address = address

@@ -52,7 +52,7 @@ def whole() -> tuple[bytes, dict[str, Trial]]:
 
 
 def of_written(found: History, *, all_there: bool) -> None:
-    """Every trial and value is one that was written; with ``all_there``, each of them."""
+    """Every trial and value is one that was written; with `all_there`, each of them."""
     _, written = whole()
     for trial in found.trials:
         known = written[trial.trial_id]

@@ -184,6 +184,24 @@ def test_a_record_that_others_look_at_is_not_taken_for_another(
     assert [file.name for file in path.parent.iterdir()] == [RECORD_FILE]
 
 
+def test_a_file_system_that_is_away_for_a_moment_moves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "study" / RECORD_FILE
+    history = record(path)
+
+    def away(path: Path) -> None:
+        raise OSError("stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("raytuner.history.file._state_of", away)
+        run(history, 10)
+    run(history, 11)
+    history.close()
+    assert not caplog.records
+    assert len(History.read(path)) == len(history)
+
+
 def test_where_nothing_can_be_written_it_is_one_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "study" / RECORD_FILE
     history = record(path)

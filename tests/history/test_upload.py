@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from raytuner.errors import HistoryError
 from raytuner.folders import RemoteFolder
-from raytuner.history import History, TrialState, upload
+from raytuner.history import History, TrialState, Writer, lock, upload
 from raytuner.space import Float, Space
 
 SPACE = Space({"x": Float(0.0, 1.0)})
@@ -178,6 +179,44 @@ def test_a_network_that_stays_away_leaves_the_record_in_a_file(
         history.close()
     kept = Path(str(caught.value).rpartition("kept as ")[2])
     assert len(History.read(kept)) == 4
+
+
+def test_a_process_that_ends_while_the_network_is_away_leaves_the_record_in_a_file(
+    unreachable: RemoteFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends: list[Callable[[], None]] = []
+    monkeypatch.setattr("atexit.register", ends.append)
+    monkeypatch.setattr(upload, "_END_S", 0.1)
+    REACHED.set()
+    history = history_of(1)
+    history.move_to(unreachable)
+    REACHED.clear()
+    search(history, range(1, 4))
+    (end,) = ends
+    end()
+    said = caplog.records[-1].getMessage()
+    assert "no route to host" in said
+    assert len(History.read(Path(said.rpartition("kept as ")[2].rstrip(".")))) == 4
+
+
+def test_nothing_is_uploaded_over_the_record_of_a_process_that_took_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lock, "RENEWAL_S", 0.02)
+    file, history = new_file(), history_of(1)
+    with Writer(file) as writer:
+        history.move_to(file)
+        owner = {"host": "elsewhere", "pid": 7, "id": "x"}
+        file.parent.write(f"{file.name}.lock", json.dumps(owner).encode())
+        while writer._lock.successor is None:
+            threading.Event().wait(0.01)
+        search(history, range(1, 4))
+        with pytest.raises(
+            HistoryError, match=r"process 7 .*has taken over.*is kept as "
+        ) as caught:
+            history.close()
+    assert len(History.read(file)) == 1
+    assert len(History.read(Path(str(caught.value).rpartition("kept as ")[2]))) == 4
 
 
 def test_a_place_that_takes_nothing_is_told_of_at_once(unreachable: RemoteFolder) -> None:
