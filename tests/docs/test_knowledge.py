@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,9 @@ def page(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         patch.setenv("RAY_AIR_NEW_OUTPUT", "0")
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("page")))
         # One process for many trials, and none for proposals: most of the time goes there.
-        for function, name, value in (
-            (raytuner.tune, "reuse_actors", True),
-            (BoTorchSearch.__init__, "background", False),
-        ):
-            defaults: Any = function.__kwdefaults__
-            patch.setitem(defaults, name, value)
+        patch.setattr(raytuner, "tune", partial(raytuner.tune, reuse_actors=True))
+        defaults: Any = BoTorchSearch.__init__.__kwdefaults__
+        patch.setitem(defaults, "background", False)
         sybil = Sybil([PythonCodeBlockParser(), SkipParser()], pattern="*.md", path=str(DOCS))
         document = sybil.parse(DOCS / "knowledge.md")
         for example in document.examples():
