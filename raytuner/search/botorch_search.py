@@ -249,7 +249,7 @@ class BoTorchSearch(RecordingSearcher):
         """Keep the record in the file `path` from the first suggestion on (as `record=`)."""
         self._place.asked = record_place(path)
 
-    def think_in(self, start: StartProcess | None) -> None:
+    def compute_in(self, start: StartProcess | None) -> None:
         """Compute proposals in the process that `start` starts; None: inside `suggest`."""
         background = start is not None
         self._change(replace(self._settings, background=background, start_process=start))

@@ -37,7 +37,7 @@ class HookTimer:
             # A real process would compute in real time. Where computing costs nothing, or the loop
             # waits for it, it happens inside `suggest`.
             process = partial(VirtualProcess, clock, settings.timer, self._computed)
-            searcher.think_in(process if settings.charge == "background" else None)
+            searcher.compute_in(process if settings.charge == "background" else None)
 
     def call(self, seconds: list[float], hook: Callable[..., Any], *args: Any, **more: Any) -> Any:
         """Call a hook, and append its seconds to `seconds`."""

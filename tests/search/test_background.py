@@ -35,7 +35,7 @@ class Bench:
         self.shop = Workshop()
         space = space or Space({"x": Float(0, 1)})
         self.search = BoTorchSearch(space, "loss", "min", seed=0, proposer=proposer)
-        self.search.think_in(self.shop)
+        self.search.compute_in(self.shop)
         self.asked = 0
 
     def suggest(self) -> tuple[str, dict[str, Any]]:
@@ -360,7 +360,7 @@ class Floor:
         self.search = BoTorchSearch(
             Space({"x": Float(0, 1)}), "loss", "min", seed=0, proposer=proposer
         )
-        self.search.think_in(self.shop)
+        self.search.compute_in(self.shop)
         asked = self.search if limit is None else ConcurrencyLimiter(self.search, limit)
         self.loop = Loop(asked, room=slots)
         self.loop.step()

@@ -61,7 +61,7 @@ class TestInBackground(SearcherConformance):
     def make(self) -> Make:
         def begin(seed: int = 0) -> BoTorchSearch:
             searcher = BoTorchSearch(seed=seed, n_initial=5)
-            searcher.think_in(Polled)
+            searcher.compute_in(Polled)
             return searcher
 
         return begin

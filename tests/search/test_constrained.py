@@ -28,7 +28,7 @@ def test_every_proposal_keeps_them(tmp_path: Path, given_by: str, background: bo
         space, parameter_constraints=RULES, seed=0, n_initial=4, background=background
     )
     if background:
-        search.think_in(Polled)
+        search.compute_in(Polled)
     made = pickle.dumps(search)
     search.set_search_properties("loss", "max", {} if space else dict(PARAM_SPACE))
     driver = Driver(search)
@@ -37,7 +37,7 @@ def test_every_proposal_keeps_them(tmp_path: Path, given_by: str, background: bo
     # Restored, it knows of them: from its arguments, or from the record.
     driver.searcher = pickle.loads(made)
     if background:
-        driver.searcher.think_in(Polled)
+        driver.searcher.compute_in(Polled)
     driver.searcher.restore(str(tmp_path / "saved"))
     driver.turns(4)
     assert all(keeps(config) for config in driver.configs)

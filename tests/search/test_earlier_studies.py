@@ -224,7 +224,7 @@ def test_a_proposer_of_ones_own_learns_from_none() -> None:
 
 def test_in_the_background_the_best_come_first_too() -> None:
     searcher = BoTorchSearch(PARAM_SPACE, "loss", "min", seed=0, earlier=[record()])
-    searcher.think_in(Polled)
+    searcher.compute_in(Polled)
     driver = Driver(searcher)
     driver.turns(9)
     origins = [trial.origin for trial in searcher.history.trials]

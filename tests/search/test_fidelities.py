@@ -130,7 +130,7 @@ def test_other_strategies_with_costs_choose_fidelities_too() -> None:
 
 def test_in_a_process_of_its_own() -> None:
     searcher = BoTorchSearch(seed=0)
-    searcher.think_in(Polled)
+    searcher.compute_in(Polled)
     run(searcher)
     assert searcher.proposal_counts["fresh"] > 12
     best = searcher.history.best()

@@ -58,7 +58,7 @@ PARTIAL: list[dict[str, Any]] = [
 def test_what_a_point_leaves_out_is_proposed(background: bool) -> None:
     searcher = search(PARTIAL, background=background, proposer=None)
     if background:
-        searcher.think_in(Polled)
+        searcher.compute_in(Polled)
     configs: list[Any] = [searcher.suggest(str(i)) for i in range(len(PARTIAL) + 1)]
     for config, point in zip(configs[:-1], PARTIAL, strict=True):
         assert holds(config, point)

@@ -103,7 +103,7 @@ def test_points_beside_the_grid_come_first_and_leave_it_whole() -> None:
 
 def test_hedge_goes_on_from_what_was_saved_by_its_process(tmp_path: Path) -> None:
     searcher = BoTorchSearch(strategy="hedge", seed=0, n_initial=4)
-    searcher.think_in(Polled)
+    searcher.compute_in(Polled)
     made = pickle.dumps(searcher)
     space = {
         "lr": tune.loguniform(1e-4, 1e-1),
@@ -116,7 +116,7 @@ def test_hedge_goes_on_from_what_was_saved_by_its_process(tmp_path: Path) -> Non
     state = searcher.history.get_meta("proposer")
     assert len(state["nominated"]) >= 1
     restored = pickle.loads(made)
-    restored.think_in(Polled)
+    restored.compute_in(Polled)
     restored.restore(str(tmp_path / "saved"))
     assert record_of(restored).get_meta("proposer") == state
     driver.searcher = restored
