@@ -1,4 +1,4 @@
-"""What the search algorithm, with the wrappers around the searcher, counts and limits."""
+"""The searcher inside Ray's search algorithm, and the limits of the wrappers around it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Repeater
+
+
+def innermost_searcher(search_alg: Any) -> Any:
+    """Return the searcher inside Ray's wrappers (`SearchGenerator`, `ConcurrencyLimiter`)."""
+    layers = [*_layers(search_alg)]
+    return layers[-1] if layers else None
 
 
 def max_concurrent_of(search_alg: Any) -> int | None:

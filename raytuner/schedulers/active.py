@@ -10,11 +10,11 @@ from ray.tune.experiment import Trial
 
 from raytuner.controller.recorder import Recorder, never_reported, record_metrics, stop_early
 from raytuner.controller.report import Report, lacking, own_keys, read_report
-from raytuner.controller.search_layers import repeats
+from raytuner.controller.search_layers import innermost_searcher, repeats
 from raytuner.errors import SettingError
 from raytuner.halving import Action, Rule, reports_in_order
 from raytuner.history import Origin, Repeats, Table, TrialState
-from raytuner.schedulers.partner import SearchPartner, innermost_searcher
+from raytuner.schedulers.partner import SearchPartner
 from raytuner.schedulers.settings import SchedulerSettings
 
 logger = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from raytuner.controller.report import Report
+from raytuner.controller.search_layers import innermost_searcher
 from raytuner.history import History
 
 
@@ -34,13 +35,6 @@ class SearchPartner(Protocol):
 
     def remove_lost(self, known: Container[str]) -> None:
         """End the live trials that Ray does not know; `known` are the ids of Ray's trials."""
-
-
-def innermost_searcher(search_alg: Any) -> Any:
-    """Return the searcher inside Ray's wrappers (`SearchGenerator`, `ConcurrencyLimiter`)."""
-    while (inner := getattr(search_alg, "searcher", None)) is not None:
-        search_alg = inner
-    return search_alg
 
 
 def find_partner(tune_controller: Any) -> SearchPartner | None:

@@ -1,4 +1,4 @@
-"""A search under way: its record, its queue of configurations, and where proposals come from."""
+"""A search under way: its record, its queue of configurations, and its source of proposals."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.bayes.transfer import best_in_turn
 from raytuner.controller.handle import ControllerHandle, ahead
 from raytuner.errors import HistoryError
-from raytuner.history import Goal, History, Origin, TrialState
-from raytuner.search.background import Background
+from raytuner.history import Goal, History, Origin
+from raytuner.search.background import Background, running_trials
 from raytuner.search.grids import GRIDS, with_untried
 from raytuner.search.initial import Evaluated, InitialPoints, record_evaluated
 from raytuner.search.mirror import Setup
@@ -115,23 +115,22 @@ class ActiveSearch:
             RaytunerError: The settings do not fit the space or the goal.
         """
         settings.check(space, goal)
-        initial = InitialPoints(settings.points_to_evaluate, settings.evaluated_rewards)
-        initial.check(space)
         history = History(space, goal=goal, time_attr=settings.time_attr, max_t=settings.max_t)
         history.curves = [name for name in settings.curves if name not in goal.metrics]
         history.set_meta("search_id", uuid.uuid4().hex)
         if grids:
             history.set_meta(GRIDS, list(grids))
+        search = cls(settings, history, controller, proposals=proposals)
+        search._initial.check(space)
         read = read_sources(settings.earlier, [one.metric for one in goal.objectives])
         if used := [within(study, space, goal) for study in read]:
             history.set_meta(EARLIER, earlier_json(used, space, goal))
         if settings.priors:
             beliefs = read_priors(settings.priors, space)
             history.set_meta(PRIORS, priors_json(beliefs, space))
-        search = cls(settings, history, controller, proposals=proposals)
         # Made here to see whether it can be. Its seed is the search's from now on.
         search._proposer_state = search._setup(history).proposer(None).state_dict()
-        for point in [*initial.evaluated(), *evaluated]:
+        for point in [*search._initial.evaluated(), *evaluated]:
             record_evaluated(history, point)
         return search
 
@@ -296,8 +295,7 @@ class ActiveSearch:
         """
         live = self._controller.live()
         if live is None:
-            counts = self.history.counts()  # paused trials hold no slot
-            live = counts[TrialState.PENDING] + counts[TrialState.RUNNING]
+            live = running_trials(self.history)
         return live, self._controller.slots()
 
     def _free(self, live: int, slots: int | None, more: int = 0) -> int:

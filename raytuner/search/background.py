@@ -217,7 +217,7 @@ class Background:
             return 0.0
         if not free and self._pace.during_last <= 1:  # the next slot that falls free asks again
             return math.inf
-        running = slots or _running(history) + 1
+        running = slots or running_trials(history) + 1
         missed = math.inf if ready is None else self._pace.handed_out - ready.handed_out + 1
         if missed <= _FEW * running:
             return 0.0
@@ -263,15 +263,12 @@ class Background:
             for config, origin in reply.proposals
         ]
         fresh = [] if sent.replaces else [r for r in self._stock if self._is_current(r)]
-        reserve = list(self._stock) if sent.replaces else self._stock_without(fresh)
+        reserve = [r for r in self._stock if sent.replaces or not self._is_current(r)]
         self._stock = deque((fresh + new + reserve)[: max(self._pace.demand(), len(fresh + new))])
 
     def _is_current(self, ready: _Ready) -> bool:
-        """Whether it knows all ends of trials that the process was last told of."""
+        """Return whether it was based on all ends of trials that the process knows."""
         return ready.ended_version >= self._asked_ended
-
-    def _stock_without(self, fresh: Sequence[_Ready]) -> list[_Ready]:
-        return [ready for ready in self._stock if not any(ready is one for one in fresh)]
 
     def _send_next(self, history: History, free: int, slots: int | None) -> None:
         """Send the request that is due, if one is."""
@@ -287,7 +284,7 @@ class Background:
                 self._send(history, 0, (), replaces=False)
             return
         current = [ready for ready in self._stock if self._is_current(ready)]
-        running, wanted = slots or _running(history) + 1, self._pace.demand()
+        running, wanted = slots or running_trials(history) + 1, self._pace.demand()
         # Where slots wait for fresh proposals, those left over would never be used.
         longest = self._pace.longest_wait(running, self._process.now(), _STALE_S)
         waits = wanted > _FEW * running and self._pace.seconds <= longest
@@ -385,7 +382,7 @@ def _knows(history: History) -> bool:
     return history.has_values or history.ended_version > 0
 
 
-def _running(history: History) -> int:
+def running_trials(history: History) -> int:
     """Return how many trials are pending or running; paused ones hold no slot."""
     counts = history.counts()
     return counts[TrialState.PENDING] + counts[TrialState.RUNNING]

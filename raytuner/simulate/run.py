@@ -13,6 +13,7 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 from ray.tune.search.searcher import Searcher
 from ray.tune.stopper import FunctionStopper, NoopStopper, Stopper
 
+from raytuner.controller.search_layers import innermost_searcher
 from raytuner.errors import MetricError, SettingError
 from raytuner.search import BoTorchSearch
 from raytuner.simulate.objective import Objective
@@ -122,9 +123,7 @@ def simulate(
         time_budget_s=time_budget_s,
         max_failures=max_failures,
     )
-    innermost: Any = search_alg
-    while (inner := getattr(innermost, "searcher", None)) is not None:
-        innermost = inner
+    innermost = innermost_searcher(search_alg)
     time_attr, full = schedule_of(scheduler)
     metrics = (metric, search_alg.metric, scheduler.metric)
     controller = VirtualController(
