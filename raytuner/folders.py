@@ -1,4 +1,4 @@
-"""Where studies are kept: a folder of a file system, or one behind a URI."""
+"""Folders of studies, on a file system or behind a URI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a configuration is worth trying next."""
+"""Acquisition functions: the value of trying a configuration next."""
 
 from __future__ import annotations
 

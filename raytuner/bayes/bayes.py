@@ -37,7 +37,7 @@ MakeAcquisition = Callable[..., PosteriorAcquisition]
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a proposal is based on.
+    """The fitted models behind a proposal.
 
     Attributes:
         snapshot: The record, with one objective.
@@ -264,7 +264,7 @@ class BayesProposer:
 
     @property
     def _place(self) -> int:
-        """How many configurations came before the next."""
+        """The number of configurations before the next."""
         return len(self._asked) + (0 if self._snapshot is None else len(self._snapshot.points))
 
     def _seed(self, place: int) -> int:

@@ -1,4 +1,4 @@
-"""Where the user believes the optimum to be."""
+"""The user's prior beliefs about the location of the optimum."""
 
 from __future__ import annotations
 

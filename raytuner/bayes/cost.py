@@ -1,4 +1,4 @@
-"""What a full training costs, by the record."""
+"""A model of the cost of a full training, learned from the trials."""
 
 from __future__ import annotations
 

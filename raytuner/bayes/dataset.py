@@ -1,4 +1,4 @@
-"""What the surrogate is fitted to: rows of a snapshot, with transformed outcomes."""
+"""The data of the surrogate: rows of a snapshot, with transformed outcomes."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class ExclusionList:
 
     @property
     def exhausted(self) -> bool:
-        """Whether every configuration of the space is used."""
+        """True if every configuration of the space is used."""
         return len(self._keys) + len(self._added) >= self._space.cardinality
 
     def add(self, points: FloatArray) -> None:

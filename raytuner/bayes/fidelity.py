@@ -1,4 +1,4 @@
-"""Which fidelity the next trial has: the one that teaches most per cost."""
+"""Choose the fidelity of the next trial: the one with the most information per cost."""
 
 from __future__ import annotations
 
@@ -132,14 +132,14 @@ class FidelityChooser:
         return np.asarray(gains.numpy())
 
     def _is_last(self, n_tried: int, n_asked: int) -> bool:
-        """Whether the search is about to end."""
+        """Return whether the search is about to end."""
         if self._snapshot.left is None:
             return False
         left = self._snapshot.left - n_asked
         return left <= max(1.0, _LAST * (n_tried + left))
 
     def _is_due(self, tried: FloatArray) -> bool:
-        """Whether the best configuration has waited long enough for its full trial.
+        """Return whether the best configuration has waited long enough for its full trial.
 
         Args:
             tried: `(k, d)` everything proposed, in order.

@@ -45,7 +45,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What paused trials promise, and what a new one does.
+    """Forecasts for paused trials and for a new one.
 
     Attributes:
         chance: By trial id, the posterior probability that the trial is better than the incumbent

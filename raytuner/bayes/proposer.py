@@ -1,4 +1,4 @@
-"""What every proposer does, and the base of those without a model."""
+"""The interface of proposers, and the base class of those without a model."""
 
 from __future__ import annotations
 

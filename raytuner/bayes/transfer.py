@@ -49,7 +49,7 @@ class Task:
 
     @property
     def is_weighted(self) -> bool:
-        """Whether it has several objectives, which each proposal weights anew."""
+        """True if it has several objectives. Each proposal then draws new weights for them."""
         return self.snapshot.n_objectives > 1
 
     def data(self, seed: int) -> Dataset:
@@ -214,7 +214,7 @@ class Transfer:
 
 
 class Ranking:
-    """How well models rank the values of a search: its own leave-one-out, and others.
+    """Measure how well models rank the values of a search: its own leave-one-out, and others.
 
     Pairs of rows are compared that have the same fidelity and different values.
 

@@ -1,4 +1,4 @@
-"""What several commands share: exit codes, options, how a study's end becomes an exit code."""
+"""Options and exit codes that several commands share."""
 
 from __future__ import annotations
 

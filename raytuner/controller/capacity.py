@@ -21,7 +21,7 @@ from raytuner.controller.cluster_state import (
 from raytuner.controller.packing import Bundle, fits
 
 MAX_NEW_NODES = 1000
-"""How many nodes the autoscaler is assumed to add at most, if nothing limits it."""
+"""The most nodes that the autoscaler is assumed to add, if nothing limits it."""
 
 _LOOK_EVERY_S = 1.0
 _MAX_SHARE = 0.05  # of the time of Ray's loop, for counting slots

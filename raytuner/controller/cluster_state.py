@@ -1,4 +1,4 @@
-"""What the cluster that Ray is connected to has, and what its autoscaler may add."""
+"""The nodes of the connected cluster, and those that its autoscaler may add."""
 
 from __future__ import annotations
 

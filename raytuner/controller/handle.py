@@ -1,4 +1,4 @@
-"""What a searcher asks of the Ray Tune controller that asks it for trials.
+"""A searcher's handle on the Ray Tune controller that asks it for trials.
 
 The controller asks a searcher for a trial while fewer trials are pending than its cap, which is 1
 for a searcher that is not Ray's own: 16 slots whose trials take 3 s to set up are full after a

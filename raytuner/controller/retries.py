@@ -34,7 +34,7 @@ from ray.tune.result import TRAINING_ITERATION  # type: ignore[attr-defined]
 logger = logging.getLogger(__name__)
 
 MAX_RETRIES = 10
-"""How often a trial is retried for each cause below: a trial may itself be the cause."""
+"""The number of retries of a trial for each cause below: a trial may itself be the cause."""
 
 _MAX_RETRIES = {"silences": 1, "out_of_memory": 1}  # where it is less
 

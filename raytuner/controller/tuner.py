@@ -1,4 +1,4 @@
-"""What the user has given to a Tuner, where Ray has no public way to read it."""
+"""Read arguments of a Tuner for which Ray has no public way."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from raytuner.history import History, TrialState
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search of the digits found and spent.
+    """The result and the cost of a search on the digits.
 
     Attributes:
         config: The best configuration, among trials trained in full if there are any; None if no

@@ -20,7 +20,7 @@ MAX_T = 27
 """Epochs of a full training."""
 
 METRIC = "accuracy"
-"""What a trial reports after each epoch: the share of the validation digits it reads right."""
+"""The metric that a trial reports after each epoch: the accuracy on the validation digits."""
 
 SEED = 0
 

@@ -19,7 +19,7 @@ _HOPELESS = 0.001
 
 
 class Prospects(Protocol):
-    """What trials are forecast to gain."""
+    """The forecast gain of trials."""
 
     @property
     def chance(self) -> Mapping[str, float]:

@@ -15,7 +15,7 @@ Alive = Callable[[str], bool]
 
 
 class Action(StrEnum):
-    """What happens to a trial after a report."""
+    """The action on a trial after a report."""
 
     CONTINUE = "continue"
     PAUSE = "pause"
@@ -23,7 +23,7 @@ class Action(StrEnum):
 
 
 class Decision(Protocol):
-    """What happens to one trial, and why."""
+    """The decision about one trial, with its reason."""
 
     @property
     def action(self) -> Action:

@@ -1,4 +1,4 @@
-"""What a trial is judged by at a rung: one number, or several objectives and constraints."""
+"""The value of a trial at a rung: one number, or several objectives and constraints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the variants of asynchronous successive halving share: brackets, rungs and verdicts."""
+"""The base class of asynchronous successive halving: brackets, rungs and verdicts."""
 
 from __future__ import annotations
 

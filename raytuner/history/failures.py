@@ -1,4 +1,4 @@
-"""Why trials failed: which failures have one cause, and whether every trial fails for it."""
+"""Group failed trials by cause, and find out whether every trial fails for one cause."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class OutcomeConstraint:
 
 @dataclass(frozen=True)
 class Goal:
-    """What makes a trial good.
+    """The goal of a search: objectives, constraints, and metrics for cost and noise.
 
     Attributes:
         objectives: One or several. Several without weights are traded off in a Pareto front.

@@ -32,7 +32,7 @@ RENEWAL_S = 8.0
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 _Process = dict[str, Any]
-"""What a lock file says of the process that wrote it: host, pid, time of its start, id."""
+"""The content of a lock file: host, pid, start time and id of the process that wrote it."""
 
 _HELD: dict[str, Writer] = {}  # by this process
 

@@ -43,7 +43,7 @@ class TrialState(StrEnum):
 
 
 class Origin(StrEnum):
-    """What proposed a trial's configuration."""
+    """The source of a trial's configuration."""
 
     INITIAL = "initial"  # the user's points_to_evaluate
     SOBOL = "sobol"  # quasi-random: the initial design, or where no model could be fitted
@@ -162,7 +162,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Change:
-    """What happened to one trial since an earlier version of the table, as plain data.
+    """The changes of one trial since an earlier version of the table, as plain data.
 
     Attributes:
         trial_id: The trial.

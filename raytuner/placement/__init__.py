@@ -1,4 +1,4 @@
-"""What trials need of a cluster, and whether it can hold them."""
+"""Resource requests of trials, and checks that a cluster can hold them."""
 
 from raytuner.placement.preflight import Preflight, check, preflight
 from raytuner.placement.request import ResourceRequest, Resources

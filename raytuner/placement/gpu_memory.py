@@ -48,7 +48,7 @@ class Probe:
 
     @property
     def trials(self) -> int:
-        """How many such trials fit on one GPU, with the margin."""
+        """The number of such trials that fit on one GPU, with the margin."""
         if self.peak <= 0:
             return _MAX_TRIALS
         return max(1, min(_MAX_TRIALS, math.floor(self.total / (self.peak * (1 + MARGIN)))))

@@ -26,7 +26,7 @@ from raytuner.placement.request import (
 
 @dataclass(frozen=True)
 class Preflight:
-    """How many trials a cluster can hold.
+    """The number of trials that a cluster can hold.
 
     Attributes:
         request: What one trial asks for.

@@ -1,4 +1,4 @@
-"""What one trial needs of a cluster, checked before anything waits for it."""
+"""Resource requests of trials, checked before any trial waits for one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ Resources = (
     | PlacementGroupFactory
     | Callable[[dict[str, Any]], Any]
 )
-"""What a user may write; a function gets the configuration and returns one of the others."""
+"""The forms of a request that a user may give.
+
+A function gets the configuration and returns one of the other forms.
+"""
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
@@ -36,7 +39,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?)b?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class ResourceRequest:
-    """What one trial asks for.
+    """The resources that one trial requests.
 
     Args:
         bundles: Each lies on one node. The trial's own process runs in the first, which may be

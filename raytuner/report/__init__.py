@@ -1,1 +1,1 @@
-"""What people read of a study: text, plots, the model behind them, and a self-contained page."""
+"""Reports of a study: text, plots, the model behind them, and a self-contained page."""

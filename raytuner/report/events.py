@@ -1,4 +1,4 @@
-"""When things happened: reports, improvements, and which trial was in which slot."""
+"""The events of a study over time: reports, improvements, and the trials in each slot."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def stays(history: History, now: float) -> tuple[Stay, ...]:
 
 @dataclass(frozen=True)
 class SlotUse:
-    """How the slots spent their time, in slot-seconds.
+    """The time that the slots spent in each way, in slot-seconds.
 
     Attributes:
         slots: The number of slots.

@@ -1,4 +1,4 @@
-"""What the report says in words: the summary, and why things happened."""
+"""The sentences of the report: the summary and the explanations."""
 
 from __future__ import annotations
 

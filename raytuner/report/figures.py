@@ -60,7 +60,7 @@ class Figures:
 
     @cached_property
     def stays(self) -> tuple[Stay, ...]:
-        """Which trial was in which slot when."""
+        """The timeline: each trial in its slot."""
         return stays(self.history, self.now)
 
     @cached_property

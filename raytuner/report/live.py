@@ -26,7 +26,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Content(NamedTuple):
-    """What the server shows; `tag` is the entity tag of the page and of its body."""
+    """The page that the server shows; `tag` is the entity tag of the page and of its body."""
 
     tag: str
     page: bytes

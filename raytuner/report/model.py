@@ -25,7 +25,7 @@ _DRAWS = 100
 
 
 class Prediction(NamedTuple):
-    """What the model expects of a configuration trained in full.
+    """The prediction for a configuration at full resource.
 
     Attributes:
         mean: The metric, in its own units.

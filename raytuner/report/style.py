@@ -18,7 +18,7 @@ from raytuner.space.choices import shown
 
 
 class Mark(NamedTuple):
-    """How trials of a state are drawn."""
+    """The look of trials in one state."""
 
     colour: str
     symbol: str

@@ -1,4 +1,4 @@
-"""What the schedulers share that decide by forecasts of learning curves."""
+"""The base class of schedulers that decide by forecasts of learning curves."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SCHEDULERS: dict[str, Callable[..., RuleScheduler]] = {
     "predictive-termination": PredictiveTerminationScheduler,
     "freeze-thaw": FreezeThawScheduler,
 }
-"""What makes each scheduler. A new one is a class and a line here; see `make_scheduler`."""
+"""The constructor of each scheduler. A new one is a class and a line here; see `make_scheduler`."""
 
 
 def make_scheduler(

@@ -15,7 +15,7 @@ Metric = str | Sequence[str]
 
 @dataclass(frozen=True)
 class SchedulerSettings:
-    """What trials are judged by, as far as the scheduler was told.
+    """The resource, metrics and modes that a scheduler was given.
 
     Args:
         scheduler: The scheduler's class, for messages.

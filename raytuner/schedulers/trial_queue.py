@@ -1,4 +1,4 @@
-"""Which trial runs next: promoted ones, pending ones, and the end of those that are paused."""
+"""Choose the trial that runs next, promoted or pending, and end paused trials."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ MakeProposer = Callable[[Space, int | None], Proposer]
 
 @dataclass(frozen=True)
 class Setup:
-    """What a proposer is made of. It can be pickled.
+    """The parts that a proposer is made of. It can be pickled.
 
     Attributes:
         space: The search space.

@@ -1,4 +1,4 @@
-"""How fast proposals are used, and how long a slot may wait for one."""
+"""The pace at which proposals are used, and the longest wait of a slot for one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a searcher gets its proposals from."""
+"""Sources of proposals."""
 
 from __future__ import annotations
 

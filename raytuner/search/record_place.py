@@ -1,4 +1,4 @@
-"""Where the record of a search is kept, and this process's right to write it."""
+"""The file of a search's record, and this process's right to write it."""
 
 from __future__ import annotations
 

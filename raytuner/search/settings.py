@@ -31,7 +31,7 @@ _RAYS_COST = "time_total_s"
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """What a user asks of a search.
+    """All settings of a search.
 
     Each field is described where it is an argument of `raytuner.BoTorchSearch`. The last ones come
     later: from Ray or from a study.
@@ -145,7 +145,7 @@ class SearchSettings:
 
     @property
     def goal(self) -> Goal | None:
-        """What the search optimises; None while metric or mode is unknown."""
+        """The goal of the search; None while metric or mode is unknown."""
         if self.metric is None or self.mode is None:
             return None
         goal = Goal.of(

@@ -16,7 +16,7 @@ from raytuner.history import History, TrialState
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """What is known when a trial ends.
+    """The facts that are known when a trial ends.
 
     Attributes:
         error: Whether Ray counts the trial as failed.

@@ -64,12 +64,12 @@ class SimulatedActors:
 
     @property
     def num_live_actors(self) -> int:
-        """How many actors have a worker."""
+        """The number of actors that have a worker."""
         return len(self._holder)
 
     @property
     def workers(self) -> int:
-        """How many workers there are now."""
+        """The number of workers now."""
         return len(self._idle) + len(self._holder)
 
     def add_actor(self, cls: Any, resource_request: Any, kwargs: Any, **on: Any) -> Actor:

@@ -1,4 +1,4 @@
-"""What a simulated trial does: its reports and how long each takes."""
+"""The reports of a simulated trial, and the time that each takes."""
 
 from __future__ import annotations
 

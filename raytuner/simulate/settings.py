@@ -76,7 +76,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Settings:
-    """How checkpoints are saved, and what the searcher's own time costs.
+    """Settings for checkpoints, metrics, and the time that the searcher itself takes.
 
     Attributes:
         charge: Whether the real seconds of searcher and scheduler pass on the virtual clock.

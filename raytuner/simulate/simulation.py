@@ -18,7 +18,7 @@ Ended = Literal["finished", "time_budget", "stopper", "stalled"]
 
 
 class EventKind(StrEnum):
-    """What happened."""
+    """The kind of an event."""
 
     PROPOSED = "proposed"  # the searcher gave a configuration: the trial waits for a worker
     STARTED = "started"  # it trains (also again, after a pause or a failure)
@@ -204,7 +204,7 @@ class Simulation:
 
     @property
     def counts(self) -> Counter[TrialState]:
-        """How many trials are in each end state."""
+        """The number of trials in each end state."""
         return Counter(trial.state for trial in self.trials)
 
     @property

@@ -87,7 +87,7 @@ def extend(
 
 @dataclass(frozen=True)
 class CarriedOver:
-    """What follows from a new search space and a new `max_t`.
+    """The consequences of a new search space and a new `max_t`.
 
     Attributes:
         within: The space to search, if it is smaller than the record's.

@@ -1,4 +1,4 @@
-"""How trials begin and end, as Ray tells its callbacks and not the searcher."""
+"""Record starts and ends of trials that Ray passes to callbacks and not to the searcher."""
 
 from __future__ import annotations
 

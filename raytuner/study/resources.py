@@ -1,4 +1,4 @@
-"""What a study's trials need of the cluster, checked before any trial waits for it."""
+"""Check the resources of a study's trials before any trial waits for them."""
 
 from __future__ import annotations
 

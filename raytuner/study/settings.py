@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Use(Flag):
-    """What a setting is used for, besides the run that it is given to."""
+    """The uses of a setting, besides the run that it is given to."""
 
     NONE = 0
     SEARCH = auto()  # an argument of BoTorchSearch: not together with a searcher
@@ -44,7 +44,7 @@ class Use(Flag):
 
 @dataclass(frozen=True)
 class About:
-    """How a setting is given and used.
+    """The help text, the uses and the parser of a setting.
 
     Attributes:
         help: Help text of its option; a setting without one has no option.

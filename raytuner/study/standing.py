@@ -1,4 +1,4 @@
-"""How a study stands at one moment, as lines, figures and a picture."""
+"""The progress of a study at one moment, as lines, figures and a picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SILENT_S = 300.0  # without news, after which a lock behind a URI no longer cou
 
 @dataclass(frozen=True, repr=False)
 class Standing:
-    """How a study stands at one moment.
+    """The progress of a study at one moment.
 
     Attributes:
         counts: Number of trials in each state.
@@ -71,7 +71,7 @@ class Standing:
 
     @property
     def share(self) -> float | None:
-        """How much of the study is over, in [0, 1]; None if it has no end."""
+        """The share of the study that is over, in [0, 1]; None if it has no end."""
         shares = []
         if self.num_samples > 0:
             shares.append(self.done / self.num_samples)

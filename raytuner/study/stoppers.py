@@ -1,4 +1,4 @@
-"""What ends a whole study: its budgets, and training functions that always fail."""
+"""Stoppers that end a whole study: its budgets, and training functions that always fail."""
 
 from __future__ import annotations
 

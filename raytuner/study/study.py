@@ -96,7 +96,7 @@ class Study:
 
     @property
     def counts(self) -> Counter[TrialState]:
-        """How many trials are in each state."""
+        """The number of trials in each state."""
         return self.history.counts()
 
     @property
@@ -133,7 +133,7 @@ class Study:
 
     @property
     def resource_spent(self) -> float:
-        """What all trials spent together, in units of `history.time_attr`."""
+        """The resource that all trials spent together, in units of `history.time_attr`."""
         return sum(trial.t for trial in self.trials)
 
     @property

@@ -1,4 +1,4 @@
-"""What a terminal or a notebook shows of a study and its trials."""
+"""Summaries of a study and its trials for a terminal or a notebook."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from raytuner.space import Domain, Normal, Ordinal, Path, Space
 from raytuner.space.template import rebuilt
 
 GRID_POINTS = 5
-"""How many values of a number a grid has."""
+"""The number of values that a grid has of each numeric hyperparameter."""
 
 
 def gridded(space: Space, points: int = GRID_POINTS) -> Space:

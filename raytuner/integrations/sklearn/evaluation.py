@@ -26,7 +26,7 @@ Params = dict[str, Any]
 """The parameters of a candidate."""
 
 Scored = dict[str, Any]
-"""What scikit-learn records of one fit: `test_scores`, `fit_time`, `fit_error` and so on."""
+"""scikit-learn's record of one fit: `test_scores`, `fit_time`, `fit_error` and so on."""
 
 Steps = Literal["partial_fit", "warm_start", "folds"]
 
@@ -36,7 +36,7 @@ GROWS = ("n_estimators", "max_iter")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a candidate is evaluated.
+    """The evaluation of candidates.
 
     Attributes:
         estimator: The estimator, unfitted.
