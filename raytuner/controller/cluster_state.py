@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+
+# Private: the address of the cluster that `ray start` began last, and the file that names it.
+from ray._private.services import find_bootstrap_address
+from ray._private.utils import get_ray_address_file
 
 # Private: what `ray status` prints; nothing public says whether an autoscaler of version 1 runs.
 from ray.experimental.internal_kv import _internal_kv_get
@@ -19,6 +25,7 @@ from raytuner.errors import SettingError
 
 _ON_HEAD = Path("~/ray_bootstrap_config.yaml")  # `ray up` puts the cluster file here on the head
 _OF_EACH_NODE = ("node:", "object_store_memory")  # resources that nobody asks for
+_ANSWER_S = 10.0  # seconds that a cluster has to accept a connection
 _RAY: Any = ray  # Ray's types are incomplete
 
 
@@ -62,9 +69,27 @@ class ClusterState:
 
 
 def connect() -> None:
-    """Connect to Ray by its own rules (`RAY_ADDRESS`); start a local cluster if there is none."""
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    """Connect to Ray by its own rules (`RAY_ADDRESS`); start a local cluster if there is none.
+
+    Raises:
+        SettingError: The address that Ray would use does not answer. Ray would wait for ever.
+    """
+    if ray.is_initialized():
+        return
+    given = os.environ.get("RAY_ADDRESS", "").removeprefix("auto")  # "auto": the file's
+    address = given or find_bootstrap_address(None) or "local"
+    host, _, port = address.rpartition(":")
+    if "/" not in host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+        except OSError as error:
+            where = "RAY_ADDRESS" if given else get_ray_address_file(None)
+            way = "unset it" if given else "delete that file"
+            raise SettingError(
+                f"no Ray cluster answers at {address} ({error}); the address is from {where}. Start"
+                f" the cluster, or {way} to start a local one"
+            ) from error
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
 def read_cluster(cluster_file: Path | None = None) -> ClusterState:
