@@ -14,9 +14,8 @@ from typing import Any
 
 import ray
 
-# Private: the address of the cluster that `ray start` began last, and the file that names it.
-from ray._private.services import find_bootstrap_address
-from ray._private.utils import get_ray_address_file
+# Private: the file that names the cluster which `ray start` began last.
+from ray._common.utils import get_ray_address_file
 
 # Private: what `ray status` prints; nothing public says whether an autoscaler of version 1 runs.
 from ray.experimental.internal_kv import _internal_kv_get
@@ -76,18 +75,19 @@ def connect() -> None:
     """
     if ray.is_initialized():
         return
-    given = os.environ.get("RAY_ADDRESS", "").removeprefix("auto")  # "auto": the file's
-    address = given or find_bootstrap_address(None) or "local"
+    address = given = os.environ.get("RAY_ADDRESS", "").removeprefix("auto")  # "auto": the file's
+    file = Path(get_ray_address_file(None))
+    if not given and file.exists():
+        address = file.read_text().strip()
     host, _, port = address.rpartition(":")
     if "/" not in host and port.isdecimal():
         try:
             socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
         except OSError as error:
-            where = "RAY_ADDRESS" if given else get_ray_address_file(None)
-            way = "unset it" if given else "delete that file"
+            origin, way = ("RAY_ADDRESS", "unset it") if given else (file, "delete that file")
             raise SettingError(
-                f"no Ray cluster answers at {address} ({error}); the address is from {where}. Start"
-                f" the cluster, or {way} to start a local one"
+                f"no Ray cluster answers at {address} ({error}); the address is from {origin}."
+                f" Start the cluster, or {way} to start a local one"
             ) from error
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import ray
 from ray import tune
+from ray._common.utils import get_ray_address_file
 from ray._private import ray_constants
+from ray._private.services import find_bootstrap_address
 from ray.train._internal.storage import StorageContext
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.execution.tune_controller import TrialRunnerWrapper, TuneController
@@ -163,6 +165,15 @@ def wrapped_controller(tmp_path: Path) -> None:
     assert list(parameters) == ["self", "max_pending_trials"]
 
 
+def file_of_the_last_cluster(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", str(tmp_path))
+        file = Path(get_ray_address_file(None))
+        file.parent.mkdir(parents=True)
+        file.write_text("127.0.0.1:7")
+        assert find_bootstrap_address(None) == "127.0.0.1:7"
+
+
 def live_trials_of_random_search(tmp_path: Path) -> None:
     generator: Any = BasicVariantGenerator(max_concurrent=1)
     count_in(generator, "a")
@@ -241,6 +252,7 @@ WITHOUT_CLUSTER: dict[str, Callable[[Path], None]] = {
     "_initialize_env_callbacks": environment_callbacks,
     "_resources": resources_of_a_function,
     "_tune_controller": wrapped_controller,
+    "_common": file_of_the_last_cluster,
     "_live_trials": live_trials_of_random_search,
     "__class__": class_of_a_trial,
     "temporary_state": process_of_a_trial,
