@@ -26,7 +26,6 @@ class Problem(Workload):
     median: float
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         sign = 1 if self.mode == "max" else -1
         if not sign * self.best > sign * self.median:
             raise ValueError(

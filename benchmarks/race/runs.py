@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import random
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -143,12 +144,12 @@ def race(method: Method, contest: Contest, until: float = 1.0) -> Run:
         trials={state.value: count for state, count in sorted(simulation.counts.items())},
         units=simulation.resource_spent,
         utilisation=round(simulation.utilisation(), 4),
-        suggest_median_s=brief(seconds.median),
-        suggest_worst_s=brief(seconds.worst),
-        suggest_total_s=brief(float(seconds.suggest.sum())),
-        suggestions=len(seconds.suggest),
-        hooks_s=brief(float(seconds.hooks.sum())),
-        scheduler_s=brief(seconds.scheduler),
+        suggest_median_s=brief(statistics.median(seconds["suggest"] or [0.0])),
+        suggest_worst_s=brief(max(seconds["suggest"], default=0.0)),
+        suggest_total_s=brief(sum(seconds["suggest"])),
+        suggestions=len(seconds["suggest"]),
+        hooks_s=brief(sum(seconds["hooks"])),
+        scheduler_s=brief(sum(seconds["scheduler"])),
         wall_s=brief(wall_s),
         versions=method.versions(),
         machine=this_machine(),

@@ -68,7 +68,6 @@ def simulate(
         found = predict(
             subject,
             workers=count,
-            price_per_hour=price_per_hour,
             startup_s=startup_s,
             seed=seed,
             **settings,
@@ -77,9 +76,11 @@ def simulate(
             outcome = str(len(found.pareto))
         else:  # of a weighted sum, the best trial's first metric
             outcome = "-" if found.best is None else f"{found.best.value:.5g}"
-        cost = [f"{found.cost:,.2f}"] if price_per_hour and found.cost is not None else []
-        hours, used = f"{found.worker_hours:,.2f}", f"{found.utilisation:.0%}"
-        rows.append([str(count), _duration(found.time_s), hours, *cost, used, outcome])
+        run = found.simulation
+        hours = run.worker_hours()
+        cost = [f"{hours * price_per_hour:,.2f}"] if price_per_hour else []
+        used = f"{run.utilisation():.0%}"
+        rows.append([str(count), _duration(run.end_s), f"{hours:,.2f}", *cost, used, outcome])
     columns = ["workers", "time", "worker-hours", *(["cost"] if price_per_hour else [])]
     columns += ["utilisation", "on the front" if several else f"best {metric}"]
     console = Console()

@@ -6,7 +6,7 @@ resource would take. Nothing is trained, and no Ray cluster is started::
 
     from ray import tune
     from raytuner import ASHAScheduler, BoTorchSearch
-    from raytuner.simulate import Cluster, Curve, NodeLoss, Settings, simulate
+    from raytuner.simulate import Cluster, Curve, Settings, simulate
 
     def objective(config):  # returns a configuration's learning curve
         reports = [{"loss": (config["x"] - 0.3) ** 2 + 1 / t} for t in range(1, 28)]
@@ -15,7 +15,7 @@ resource would take. Nothing is trained, and no Ray cluster is started::
     simulation = simulate(
         objective, {"x": tune.uniform(0, 1)}, metric="loss", mode="min", num_samples=500,
         searcher=BoTorchSearch(seed=0), scheduler=ASHAScheduler(max_t=27),
-        cluster=Cluster(workers=64, startup_s=2.0, losses=[NodeLoss(3600, range(8))]),
+        cluster=Cluster(workers=64, startup_s=2.0),
         max_failures=1, max_concurrent_trials=64, settings=Settings(charge="inline"), seed=0,
     )
     simulation.incumbent(), simulation.utilisation(), simulation.resource_spent, simulation.counts
@@ -30,10 +30,9 @@ the same virtual time the one that was scheduled first comes first, where Ray dr
 from raytuner.simulate.objective import Curve, Objective, Report, Workload
 from raytuner.simulate.predict import SearchPrediction, predict
 from raytuner.simulate.run import simulate
-from raytuner.simulate.settings import Cluster, NodeLoss, Settings
+from raytuner.simulate.settings import Cluster, Settings
 from raytuner.simulate.simulation import (
     EventKind,
-    SearcherSeconds,
     SimulatedTrial,
     Simulation,
     SimulationEvent,
@@ -44,11 +43,9 @@ __all__ = [
     "Cluster",
     "Curve",
     "EventKind",
-    "NodeLoss",
     "Objective",
     "Report",
     "SearchPrediction",
-    "SearcherSeconds",
     "Settings",
     "SimulatedTrial",
     "Simulation",

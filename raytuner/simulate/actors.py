@@ -1,20 +1,179 @@
-"""The stand-in for Ray's actor manager: actors on simulated workers."""
+"""Simulated actors: one for each attempt at a trial, and the stand-in for Ray's actor manager."""
 
 from __future__ import annotations
 
-import heapq
 import math
-import random
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from ray.exceptions import RayActorError
+from ray.tune.result import RESULT_DUPLICATE
 
 from raytuner.simulate.clock import Clock, Order
-from raytuner.simulate.settings import Cluster
-from raytuner.simulate.training import Actor, SimulatedFailure, Training
+from raytuner.simulate.objective import Curve
+from raytuner.simulate.settings import Cluster, Settings
+from raytuner.simulate.simulation import SimulatedTrial
+
+COUNTED = frozenset(
+    {"time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore"}
+)
+"""Metrics that the trainable counts, whatever a report says of them."""
+
+
+class SimulatedFailure(Exception):  # noqa: N818
+    """A simulated training raised."""
+
+
+class Saved(NamedTuple):
+    """The result of saving a trial. Ray's controller reads both fields.
+
+    Attributes:
+        checkpoint: Iteration and seconds of training; None if there was nothing to save.
+        metrics: The last result at that time.
+    """
+
+    checkpoint: tuple[int, float] | None
+    metrics: dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class Training(SimulatedTrial):
+    """A trial as it proceeds.
+
+    Attributes:
+        curve: Its learning curve.
+        metric: Name of a report that is a bare number.
+        settings: When it saves checkpoints.
+        t: Its resource so far, in the scheduler's unit.
+        decision: The scheduler's decision on its last report; None: it was not asked.
+    """
+
+    curve: Curve = field(compare=False, repr=False)
+    metric: str = field(compare=False, repr=False)
+    settings: Settings = field(compare=False, repr=False)
+    t: float = field(default=0.0, repr=False)
+    decision: str | None = field(default=None, repr=False)
+
+
+class Actor:
+    """One attempt at a trial. It has the tasks of a trainable.
+
+    Args:
+        training: The trial.
+        on_start: Called with the actor when it has started.
+        on_stop: Called with the actor when it has stopped.
+        on_error: Not called: no actor dies.
+
+    Attributes:
+        epoch: Events that were scheduled in an earlier one are void.
+        busy_until: Virtual second at which its last task ends.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        on_start: Callable[[Actor], None],
+        on_stop: Callable[[Actor], None],
+        on_error: Any,
+    ) -> None:
+        training.attempts += 1
+        self.training = training
+        self.on_start = on_start
+        self.on_stop = on_stop
+        self.epoch = 0
+        self.busy_until = 0.0
+        self._iteration = 0
+        self._unit_s = 0.0
+        self._seconds = 0.0
+        self._iterations_since_restore = 0
+        self._seconds_since_restore = 0.0
+        self._metrics: dict[str, Any] = {}  # of the last result
+
+    def set_on_stop(self, on_stop: None) -> None:
+        """Do nothing: Ray drops this callback of an actor that is gone."""
+
+    set_on_error = set_on_stop
+
+    def train(self) -> tuple[float, Callable[[], dict[str, Any]]]:
+        """Begin a unit of training.
+
+        Returns:
+            Its seconds, and a function that ends it: it returns the result or raises
+            `SimulatedFailure`.
+        """
+        curve, t = self.training.curve, self._iteration + 1
+        if curve.report(t) is None:
+            return 0.0, lambda: {RESULT_DUPLICATE: True}  # a function that returned says no more
+        self._unit_s = curve.duration(t)
+        fails = curve.fails(t, self.training.attempts)
+        return self._unit_s, self._fail if fails else self._report
+
+    def save(self) -> Saved:
+        """Return a checkpoint, if it saves one now."""
+        saves = self.training.settings.saves_on_pause or self._saves_now()
+        state = (self._iteration, self._seconds) if saves else None
+        return Saved(state, self._metrics.copy())
+
+    def restore(self, saved: Saved) -> None:
+        """Resume from a checkpoint."""
+        assert saved.checkpoint is not None
+        self._iteration, self._seconds = saved.checkpoint
+        self._metrics = saved.metrics.copy()
+
+    def first_result(self) -> dict[str, Any]:
+        """Return what Ray takes for the last result of a trial that has not reported."""
+        # The search begins with 1970.
+        date = datetime.fromtimestamp(int(self.busy_until), UTC).strftime("%Y-%m-%d_%H-%M-%S")
+        return {
+            "trial_id": self.training.trial_id,
+            "date": date,
+            "timestamp": int(self.busy_until),
+            "pid": 0,
+            "hostname": "simulated",
+            "node_ip": "127.0.0.1",
+            "config": self.training.config,
+        }
+
+    def _fail(self) -> dict[str, Any]:
+        raise SimulatedFailure
+
+    def _report(self) -> dict[str, Any]:
+        """Count a finished unit, and return its result with the keys of a Ray trainable's."""
+        training = self.training
+        self._iteration += 1
+        self._iterations_since_restore += 1
+        self._seconds += self._unit_s
+        self._seconds_since_restore += self._unit_s
+        training.units += 1
+        training.iteration = self._iteration
+        training.decision = None
+        report: Any = training.curve.report(self._iteration)
+        if isinstance(report, int | float):
+            report = {training.metric: report}
+        result = {
+            **self.first_result(),
+            "checkpoint_dir_name": None,
+            "done": False,
+            "training_iteration": self._iteration,
+            **report,
+            "time_this_iter_s": self._unit_s,
+            "time_total_s": self._seconds,
+            "time_since_restore": self._seconds_since_restore,
+            "iterations_since_restore": self._iterations_since_restore,
+        }
+        if self._saves_now():
+            number = self._iteration // (training.settings.checkpoint_every or 1) - 1
+            result["checkpoint_dir_name"] = f"checkpoint_{number:06d}"
+            result["should_checkpoint"] = True
+        self._metrics = result.copy()
+        return result
+
+    def _saves_now(self) -> bool:
+        every = self.training.settings.checkpoint_every
+        return bool(every and self._iteration % every == 0)
 
 
 class SimulatedActors:
@@ -25,74 +184,49 @@ class SimulatedActors:
     Args:
         cluster: The workers.
         clock: The virtual clock.
-        seed: Seed of start-up times and failures.
-        on_loss: Called with the number of workers that are lost at once.
         wait_until: Returns the virtual second until which `next` waits at most.
 
     Attributes:
-        lost_at: Per worker the virtual second when it was lost; infinite if it was not.
-        training: Pairs of start and end of every stretch of training, in virtual seconds.
-        handles: Per started actor what Ray keeps of it: its handle, first of all.
+        live: The actors that have a worker, each with what Ray keeps of it: its handle.
+        training: Pairs of start and end of every unit of training, in virtual seconds.
         is_exhausted: Whether nothing will ever happen again.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        clock: Clock,
-        seed: int | None,
-        *,
-        on_loss: Callable[[int], None],
-        wait_until: Callable[[], float],
-    ) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock, wait_until: Callable[[], float]) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._seed = random.Random(seed).getrandbits(64)
-        self._on_loss = on_loss
         self._wait_until = wait_until
         self._requests: deque[Actor] = deque()
-        self._idle = list(range(cluster.workers))  # a heap
-        self._holder: dict[int, Actor] = {}
-        self.lost_at = [math.inf] * cluster.workers
+        self.live: dict[Actor, tuple[Actor]] = {}
         self.training: list[tuple[float, float]] = []
-        self.handles: dict[Actor, tuple[Actor]] = {}
         self.is_exhausted = False
-        self.num_pending_actors = 0
         self.num_actor_tasks = 0  # counts for buffered results only
-        for loss in cluster.losses:
-            clock.schedule(loss.at_s, Order.CLUSTER, partial(self._lose, loss.at_s, loss.workers))
 
     @property
     def num_live_actors(self) -> int:
         """The number of actors that have a worker."""
-        return len(self._holder)
+        return len(self.live)
 
     @property
-    def workers(self) -> int:
-        """The number of workers now."""
-        return len(self._idle) + len(self._holder)
+    def num_pending_actors(self) -> int:
+        """The number of actors that wait for a worker."""
+        return len(self._requests)
 
     def add_actor(self, cls: Any, resource_request: Any, kwargs: Any, **on: Any) -> Actor:
         """Request a worker for an actor."""
-        training: Training = kwargs["storage"].training
-        actor = Actor(training, self._seed, self._cluster.failure_rate, **on)
+        actor = Actor(kwargs["storage"].training, **on)
         self._requests.append(actor)
-        self.num_pending_actors += 1
         return actor
 
     def remove_actor(self, tracked_actor: Actor, **how: Any) -> bool:
         """Stop an actor after what it does now, and return whether it has a worker."""
         actor = tracked_actor
-        if actor.is_gone:
+        if actor in self._requests:
+            self._requests.remove(actor)
+        if actor not in self.live:
             return False
         actor.epoch += 1
-        if actor.worker is None:
-            actor.is_gone = True
-            self.num_pending_actors -= 1
-            return False
-        actor.is_stopping = True
-        end = 0.0 if actor.is_lost else actor.busy_until
-        self._schedule(max(self._clock.now, end), Order.STOPPED, actor, self._stopped)
+        self._schedule(max(self._clock.now, actor.busy_until), Order.STOPPED, actor, self._stopped)
         return True
 
     def schedule_actor_task(
@@ -100,50 +234,38 @@ class SimulatedActors:
     ) -> object:
         """Let an actor train, save or restore. A stop is left to `remove_actor`."""
         actor = tracked_actor
-        if method_name == "stop" or actor.is_lost:
+        if method_name == "stop":
             return None
         begin = max(self._clock.now, actor.busy_until)
         order, seconds = Order.SAVED, 0.0
         task: Callable[[], Any] = partial(getattr(actor, method_name), *args)
         if method_name == "train":
-            seconds, task = task()
-            order, actor.trains_since = Order.TRAINED, begin
+            order, (seconds, task) = Order.TRAINED, task()
+            self.training.append((begin, begin + seconds))
         actor.busy_until = begin + seconds
-        actor.task_errors.append(more["on_error"])
-        end = partial(
-            self._end_task, task=task, on_result=more["on_result"], on_error=more["on_error"]
-        )
+        end = partial(_end, task=task, on_result=more["on_result"], on_error=more["on_error"])
         self._schedule(actor.busy_until, order, actor, end)
         return end
 
     def clear_actor_task_futures(self, tracked_actor: Actor) -> None:
-        """Forget an actor's tasks. `remove_actor` follows, which voids their ends."""
-        tracked_actor.task_errors.clear()
+        """Do nothing: `remove_actor` follows, which voids the ends of tasks."""
 
     def next(self, timeout: float | None = None) -> bool:
-        """Advance the clock to the next event of Ray's loop, and handle it.
+        """Advance the clock to the next event, and handle it.
 
         Returns:
             Whether there was one.
         """
-        self.is_exhausted = False
         self._start_waiting()
-        limit = self._wait_until()
-        while (time := self._clock.next_time()) is not None and time <= limit:
-            event = self._clock.pop()
-            event.action()
+        limit, time = self._wait_until(), self._clock.next_time()
+        self.is_exhausted = time is None
+        if time is not None and time <= limit:
+            self._clock.run_next()
             self._start_waiting()
-            if event.order is not Order.CLUSTER:
-                return True
+            return True
         if limit < math.inf:
             self._clock.advance_to(limit)
-        self.is_exhausted = time is None
         return False
-
-    def close(self) -> None:
-        """Count the training that still goes on when the search is over."""
-        for actor in self._holder.values():
-            self._count_training(actor, min(self._clock.now, actor.busy_until))
 
     def _schedule(
         self, time: float, order: Order, actor: Actor, action: Callable[[Actor], None]
@@ -151,72 +273,22 @@ class SimulatedActors:
         self._clock.schedule(time, order, partial(action, actor), actor)
 
     def _start_waiting(self) -> None:
-        while self._idle and self.num_pending_actors:
+        while self._requests and len(self.live) < self._cluster.workers:
             actor = self._requests.popleft()
-            if actor.is_gone:
-                continue
-            self.num_pending_actors -= 1
-            actor.worker = heapq.heappop(self._idle)
-            self._holder[actor.worker] = actor
-            actor.busy_until = self._clock.now + self._cluster.startup(actor.rng)
-            self._schedule(actor.busy_until, Order.STARTED, actor, self._started)
-
-    def _started(self, actor: Actor) -> None:
-        self.handles[actor] = (actor,)
-        actor.on_start(actor)
+            self.live[actor] = (actor,)
+            actor.busy_until = self._clock.now + self._cluster.startup_s
+            self._schedule(actor.busy_until, Order.STARTED, actor, actor.on_start)
 
     def _stopped(self, actor: Actor) -> None:
-        self._release(actor)
+        del self.live[actor]
+        actor.epoch += 1
         actor.on_stop(actor)
 
-    def _died(self, actor: Actor) -> None:
-        self._release(actor)
-        error, tasks = RayActorError(), list(actor.task_errors)
-        actor.on_error(actor, error)
-        for on_error in tasks[:1]:  # Ray drops the others with the actor
-            on_error(actor, error)
 
-    def _end_task(
-        self, actor: Actor, task: Callable[[], Any], on_result: Any, on_error: Any
-    ) -> None:
-        self._count_training(actor, actor.busy_until)
-        actor.task_errors.remove(on_error)
-        try:
-            result = task()
-        except SimulatedFailure as error:
-            on_error(actor, error)
-        else:
-            on_result(actor, result)
-
-    def _release(self, actor: Actor) -> None:
-        """Free the worker of an actor that is gone, if its node lives."""
-        self.handles.pop(actor, None)
-        actor.is_gone = True
-        actor.epoch += 1
-        self._count_training(actor, min(self._clock.now, actor.busy_until))
-        assert actor.worker is not None
-        if self._holder.get(actor.worker) is actor:
-            del self._holder[actor.worker]
-            heapq.heappush(self._idle, actor.worker)
-
-    def _lose(self, time: float, workers: tuple[int, ...]) -> None:
-        """A node dies; Ray notices later, by the actors there."""
-        there = [worker for worker in workers if self.lost_at[worker] == math.inf]
-        for worker in there:
-            self.lost_at[worker] = time
-            actor = self._holder.pop(worker, None)
-            if actor is None:
-                self._idle.remove(worker)
-                continue
-            actor.is_lost = True
-            self._count_training(actor, min(time, actor.busy_until))
-            if not actor.is_stopping:
-                actor.epoch += 1
-                self._schedule(time + self._cluster.notice_s, Order.DIED, actor, self._died)
-        heapq.heapify(self._idle)
-        self._on_loss(len(there))
-
-    def _count_training(self, actor: Actor, until: float) -> None:
-        since, actor.trains_since = actor.trains_since, None
-        if since is not None and until > since:
-            self.training.append((since, until))
+def _end(actor: Actor, task: Callable[[], Any], on_result: Any, on_error: Any) -> None:
+    try:
+        result = task()
+    except SimulatedFailure as error:
+        on_error(actor, error)
+    else:
+        on_result(actor, result)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import insort
+from collections.abc import Iterator
 from typing import Any
 
 from ray.tune import Callback
@@ -12,16 +13,53 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.utils import flatten_dict
 
 from raytuner.history import TrialState
+from raytuner.simulate.actors import Training
 from raytuner.simulate.clock import Clock
 from raytuner.simulate.simulation import EventKind, SimulationEvent
-from raytuner.simulate.training import Training
-from raytuner.simulate.trial_index import TrialIndex
 
-_LIVE = {
-    Trial.PENDING: TrialState.PENDING,
-    Trial.RUNNING: TrialState.RUNNING,
-    Trial.PAUSED: TrialState.PAUSED,
-}
+_WAITS = (Trial.PENDING, Trial.PAUSED)
+
+
+class Trials:
+    """All trials in Ray's order, but those that wait come first.
+
+    Schedulers look through Ray's list at each turn for a trial that can run. With these trials
+    first that costs the same however many run or have ended.
+
+    Attributes:
+        waiting: The trials that are pending or paused, in Ray's order.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[Trial, int] = {}
+        self._next = 0
+        self.waiting: list[Trial] = []
+
+    def put_last(self, trial: Trial) -> None:
+        """Add a trial, or move it to the end."""
+        self._places.pop(trial, None)
+        self._places[trial] = self._next
+        self._next += 1
+        if trial in self.waiting:
+            self.waiting.remove(trial)
+        self.update(trial, trial.status)
+
+    def update(self, trial: Trial, status: str) -> None:
+        """Take a trial's new status into account."""
+        waits, waited = status in _WAITS, trial in self.waiting
+        if waits and not waited:
+            insort(self.waiting, trial, key=self._places.__getitem__)
+        elif waited and not waits:
+            self.waiting.remove(trial)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[Trial]:
+        waiting = list(self.waiting)  # schedulers stop trials while they iterate
+        yield from waiting
+        first = set(waiting)
+        yield from (trial for trial in list(self._places) if trial not in first)
 
 
 class EventRecorder(Callback):
@@ -31,22 +69,24 @@ class EventRecorder(Callback):
         clock: The virtual clock.
         metric: Name of the metric whose values are recorded.
         time_attr: Name of the resource in a result.
+        max_t: The full resource; infinite if it is unknown.
 
     Attributes:
         events: The events so far.
         trainings: The trials in the order of proposal.
         trials: Ray's trials.
-        decision: The scheduler's decision on the report that is handled; None: it was not asked.
     """
 
-    def __init__(self, clock: Clock, metric: str | None, time_attr: str) -> None:
+    def __init__(
+        self, clock: Clock, metric: str | None, time_attr: str, max_t: float | None
+    ) -> None:
         self._clock = clock
         self.metric = metric
         self._time_attr = time_attr
+        self._max_t = max_t or math.inf
         self.events: list[SimulationEvent] = []
         self.trainings: list[Training] = []
-        self.trials = TrialIndex()
-        self.decision: str | None = None
+        self.trials = Trials()
 
     def add(self, kind: EventKind, training: Training | None = None, **more: Any) -> None:
         """Record an event now; see `SimulationEvent` for more of it."""
@@ -54,20 +94,17 @@ class EventRecorder(Callback):
             more = {"trial": training.number, "t": training.iteration, **more}
         self.events.append(SimulationEvent(self._clock.now, kind, **more))
 
-    def on_loss(self, workers: int) -> None:
-        """Record that workers were lost."""
-        self.add(EventKind.NODE_LOST, t=workers)
-
     def on_proposed(self, trial: Any) -> None:
         """Record a new trial."""
         self.trainings.append(trial.training)
-        self.trials.add(trial)
+        self.trials.put_last(trial)
         self.add(EventKind.PROPOSED, trial.training)
 
     def on_status(self, trial: Any, status: str) -> None:
         """Record a trial's new status."""
         self.trials.update(trial, status)
-        trial.training.state = _LIVE.get(status, trial.training.state)
+        if status in (*_WAITS, Trial.RUNNING):
+            trial.training.state = TrialState(status)
         if status == Trial.PAUSED:
             self.add(EventKind.PAUSED, trial.training)
 
@@ -83,55 +120,43 @@ class EventRecorder(Callback):
     ) -> None:
         """Record a report and the decision on it."""
         training: Training = trial.training
-        decision, self.decision = self.decision, None
-        if decision is None:  # the report meets a stop criterion
-            training.ending, decision = "criterion", TrialScheduler.STOP
-        elif decision == TrialScheduler.STOP:
-            training.ending = "scheduler"
         value = None if self.metric is None else _number(result, self.metric)
         if value is not None:
             training.reports[training.iteration] = value
         training.t = _number(result, self._time_attr) or training.t
+        decision = training.decision or TrialScheduler.STOP  # it meets a stop criterion
         self.add(EventKind.REPORTED, training, value=value, decision=decision)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Record an end."""
         training: Training = trial.training
-        if trial.status in (Trial.PENDING, Trial.PAUSED):
-            training.ending = "removed"
-        elif not training.ending:
-            training.ending = "criterion" if trial.last_result.get("done") else "scheduler"
-        self._end(EventKind.ENDED, trial)
+        length = training.curve.length or math.inf
+        is_full = training.t >= self._max_t or training.iteration >= length
+        stopped = training.decision == TrialScheduler.STOP or not trial.last_result.get("done")
+        if trial.status in _WAITS and not training.reports:
+            state = TrialState.REMOVED
+        elif trial.status in _WAITS or (stopped and not is_full):
+            state = TrialState.STOPPED_EARLY
+        else:
+            state = TrialState.COMPLETED
+        is_usable = training.value is None or math.isfinite(training.value)
+        self._end(EventKind.ENDED, training, state if is_usable else TrialState.FAILED)
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Record a retry. Ray puts the trial at the end of its list."""
-        trial.training.ending = ""
-        self.trials.add(trial)
+        self.trials.put_last(trial)
         self.add(EventKind.RETRIED, trial.training)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Record a final failure."""
-        trial.training.ending = "error"
-        self._end(EventKind.FAILED, trial)
+        self._end(EventKind.FAILED, trial.training, TrialState.FAILED)
 
-    def close(self, max_t: float | None) -> tuple[Training, ...]:
-        """Enter how each trial ended, and return them.
-
-        Args:
-            max_t: The full resource; None: unknown.
-        """
-        reached = max((one.t for one in self.trainings if one.reports), default=0.0)
-        for training in self.trainings:
-            if training.ended_at is not None:
-                training.state = _end_state(training, max_t, reached)
-        return tuple(self.trainings)
-
-    def _end(self, kind: EventKind, trial: Any) -> None:
-        trial.training.ended_at = self._clock.now
-        self.add(kind, trial.training)
+    def _end(self, kind: EventKind, training: Training, state: TrialState) -> None:
+        training.state, training.ended_at = state, self._clock.now
+        self.add(kind, training)
 
 
-def _number(result: Mapping[str, Any], name: str) -> float | None:
+def _number(result: dict[str, Any], name: str) -> float | None:
     """Return a metric of a result, if it is a number; `a/b` is nested."""
     value = result.get(name)
     if value is None and "/" in name:
@@ -140,17 +165,3 @@ def _number(result: Mapping[str, Any], name: str) -> float | None:
         return None if value is None else float(value)
     except (TypeError, ValueError):
         return None
-
-
-def _end_state(training: Training, max_t: float | None, reached: float) -> TrialState:
-    value = training.value
-    if training.ending == "error" or (value is not None and not math.isfinite(value)):
-        return TrialState.FAILED
-    if training.ending == "criterion":
-        return TrialState.COMPLETED
-    if training.ending == "removed":
-        return TrialState.STOPPED_EARLY if training.reports else TrialState.REMOVED
-    length = math.inf if training.curve.length is None else training.curve.length
-    full = max_t or (reached if length == math.inf else math.inf)
-    is_full = training.t >= full or training.iteration >= length
-    return TrialState.COMPLETED if is_full else TrialState.STOPPED_EARLY

@@ -21,31 +21,28 @@ class HookTimer:
         searcher: The innermost searcher.
 
     Attributes:
-        suggest: Seconds of each call that gave a configuration.
-        hooks: Seconds of each other call to the searcher.
-        scheduler: Seconds of each call to the scheduler.
+        seconds: See `Simulation.searcher_seconds`.
     """
 
     def __init__(self, clock: Clock, settings: Settings, searcher: object) -> None:
         self._clock = clock
         self._settings = settings
         self._computed: list[float] = []  # seconds in a process beside the loop, not yet charged
-        self.suggest: list[float] = []
-        self.hooks: list[float] = []
-        self.scheduler: list[float] = []
+        self.seconds: dict[str, list[float]] = {"suggest": [], "hooks": [], "scheduler": []}
         if isinstance(searcher, BoTorchSearch) and searcher.background:
             # A real process would compute in real time. Where computing costs nothing, or the loop
             # waits for it, it happens inside `suggest`.
             process = partial(VirtualProcess, clock, settings.timer, self._computed)
             searcher.compute_in(process if settings.charge == "background" else None)
 
-    def call(self, seconds: list[float], hook: Callable[..., Any], *args: Any, **more: Any) -> Any:
-        """Call a hook, and append its seconds to `seconds`."""
+    def call(self, kind: str, hook: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        """Call a hook, and append its seconds to those of its kind."""
         begin = self._settings.timer()
         answer = hook(*args, **more)
-        seconds.append(self._settings.timer() - begin)
+        seconds = self._settings.timer() - begin
+        self.seconds[kind].append(seconds)
         if self._settings.charge != "none":
-            self._clock.now += max(seconds[-1] - sum(self._computed), 0.0)
+            self._clock.now += max(seconds - sum(self._computed), 0.0)
             self._computed.clear()
         return answer
 
@@ -56,16 +53,15 @@ class TimedHooks:
     Args:
         target: The searcher or scheduler.
         timer: Times the hooks.
-        seconds: Seconds of each call.
+        kind: The kind of its calls.
         replaced: Functions in place of some attributes.
     """
 
     def __init__(
-        self, target: Any, timer: HookTimer, seconds: list[float], **replaced: Callable[..., Any]
+        self, target: Any, timer: HookTimer, kind: str, **replaced: Callable[..., Any]
     ) -> None:
         self._target = target
-        self._timer = timer
-        self._seconds = seconds
+        self._call = partial(timer.call, kind)
         self._replaced = replaced
 
     def __getattr__(self, name: str) -> Any:
@@ -73,7 +69,7 @@ class TimedHooks:
             return self._replaced[name]
         value = getattr(self._target, name)
         is_hook = name.startswith(("on_trial_", "choose_trial_"))
-        return partial(self._timer.call, self._seconds, value) if is_hook else value
+        return partial(self._call, value) if is_hook else value
 
 
 class VirtualProcess:
@@ -124,7 +120,6 @@ class VirtualProcess:
         return self._clock.now
 
     def keep(self) -> None:
-        """Do nothing: it has no lease."""
+        """Do nothing: it has no lease, and it holds nothing but memory."""
 
-    def close(self) -> None:
-        """Do nothing: it holds nothing but memory."""
+    close = keep

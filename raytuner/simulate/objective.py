@@ -3,44 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from itertools import islice
+from typing import Any
 
-from raytuner.errors import MetricError, SettingError, TrainableError
+from raytuner.errors import TrainableError
 
 Report = Mapping[str, Any] | float
 
 
-@dataclass(frozen=True)
+@dataclass
 class Curve:
     """The learning curve of one configuration.
 
     Attributes:
-        reports: The report after each unit of resource: a sequence (the first is that of t = 1), a
-            function of t that returns None once training has ended by itself, or an iterator, such
-            as a generator that trains: it is advanced no further than the trial gets. A report is a
+        reports: The report after each unit of resource, the first that of t = 1. An iterator, such
+            as a generator that trains, is advanced no further than the trial gets. A report is a
             dict of metrics, or a bare number: the metric.
-        seconds: Seconds of training for each unit: one number, a sequence, or a function of t.
+        seconds: Seconds of training for each unit: one number, or a sequence.
         fails_at: Training raises in the unit that would end at this t; None: never.
         failures: How many attempts fail so; None: all. A retry resumes from the last checkpoint.
+
+    Raises:
+        TrainableError: `reports` are no reports.
     """
 
-    reports: Sequence[Report] | Callable[[int], Report | None] | Iterator[Report]
-    seconds: float | Sequence[float] | Callable[[int], float] = 1.0
+    reports: Iterable[Report]
+    seconds: float | Sequence[float] = 1.0
     fails_at: int | None = None
     failures: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.reports, Iterator):
-            object.__setattr__(self, "reports", _by_number(self.reports))
+        if not isinstance(self.reports, Iterable) or isinstance(self.reports, str | Mapping):
+            raise TrainableError(
+                f"the reports of a learning curve are {self.reports!r}; an objective must return a"
+                " raytuner.simulate.Curve, or the reports of one training, one after another"
+            )
+        self._further = iter(self.reports)
+        self._known: list[Report] = []
 
     def report(self, t: int) -> Report | None:
         """Return the report after `t` units; None if training ends before."""
-        if callable(self.reports):
-            return self.reports(t)
-        reports = cast(Sequence[Report], self.reports)  # an iterator has become a function
-        return reports[t - 1] if t <= len(reports) else None
+        known = self._known  # a retry goes back
+        known.extend(islice(self._further, max(0, t - len(known))))
+        return known[t - 1] if t <= len(known) else None
 
     def duration(self, t: int) -> float:
         """Return the seconds of the unit that ends at `t`.
@@ -48,12 +55,9 @@ class Curve:
         Raises:
             TrainableError: They are negative or no number.
         """
-        if callable(self.seconds):
-            seconds = self.seconds(t)
-        elif isinstance(self.seconds, Sequence):
-            seconds = self.seconds[min(t, len(self.seconds)) - 1]
-        else:
-            seconds = self.seconds
+        seconds = self.seconds
+        if isinstance(seconds, Sequence):
+            seconds = seconds[min(t, len(seconds)) - 1]
         if not (math.isfinite(seconds) and seconds >= 0):
             raise TrainableError(
                 f"unit {t} of a learning curve takes {seconds!r} seconds; it must be 0 or more"
@@ -84,10 +88,6 @@ class Workload:
         metric: Name of the metric in its reports.
         mode: "min" or "max".
         max_t: Units of a full training.
-
-    Raises:
-        MetricError: `mode` is neither.
-        SettingError: `max_t` is below 1.
     """
 
     space: Mapping[str, Any] = field(repr=False)
@@ -95,41 +95,3 @@ class Workload:
     metric: str
     mode: str
     max_t: int
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("min", "max"):
-            raise MetricError(f"Workload.mode is {self.mode!r}; it must be 'min' or 'max'")
-        if self.max_t < 1:
-            raise SettingError(f"Workload.max_t is {self.max_t!r}; it must be at least 1")
-
-
-def curve_of(objective: Objective, config: dict[str, Any]) -> Curve:
-    """Return the learning curve of a configuration.
-
-    Raises:
-        TrainableError: The objective returns something else.
-    """
-    outcome = objective(config)
-    if isinstance(outcome, Curve):
-        return outcome
-    if isinstance(outcome, Iterable) and not isinstance(outcome, str | Mapping):
-        return Curve(outcome if isinstance(outcome, Sequence) else iter(outcome))
-    raise TrainableError(
-        f"the objective returned {outcome!r} ({type(outcome).__name__}); it must return a"
-        " raytuner.simulate.Curve, or the reports of one training, one after another"
-    )
-
-
-def _by_number(items: Iterator[Report]) -> Callable[[int], Report | None]:
-    """Return a function of t that remembers the items, so that a retry can go back."""
-    known: list[Report] = []
-
-    def report(t: int) -> Report | None:
-        while len(known) < t:
-            try:
-                known.append(next(items))
-            except StopIteration:
-                return None
-        return known[t - 1]
-
-    return report

@@ -1,4 +1,4 @@
-"""Predict time, cost and utilisation of a search on another cluster."""
+"""Predict the time and utilisation of a search on another cluster."""
 
 from __future__ import annotations
 
@@ -32,14 +32,10 @@ _STARTUP_S = 2.0
 
 @dataclass(frozen=True)
 class SearchPrediction:
-    """A search's time, cost and utilisation on a number of workers.
+    """A search on a number of workers.
 
     Attributes:
-        simulation: The simulated search.
-        time_s: Seconds of the whole search.
-        worker_hours: Hours of all workers together, busy or not.
-        cost: Its price; None without a price per hour.
-        utilisation: Share of the workers' time that is training, from the first start on.
+        simulation: The simulated search: its time, worker-hours and utilisation.
         startup_s: Seconds of a trial's start that were assumed.
         scheduler: Class of the scheduler.
         recorded_s: Seconds that the recorded study took; None: there is no record.
@@ -51,10 +47,6 @@ class SearchPrediction:
     """
 
     simulation: Simulation
-    time_s: float
-    worker_hours: float
-    cost: float | None
-    utilisation: float
     startup_s: float
     scheduler: str
     recorded_s: float | None
@@ -68,7 +60,6 @@ def predict(
     search: Study | History | str | Path | Workload,
     *,
     workers: int,
-    price_per_hour: float | None = None,
     searcher: Searcher | None = None,
     scheduler: TrialScheduler | str | None = None,
     num_samples: int | None = None,
@@ -78,7 +69,7 @@ def predict(
     settings: Settings | None = None,
     seed: int | None = 0,
 ) -> SearchPrediction:
-    """Predict a search's time, cost and utilisation on a number of workers.
+    """Predict a search's time and utilisation on a number of workers.
 
     A recorded study runs again on a virtual clock, with its whole goal, strategy and scheduler.
     Other workers mean other proposals, since each is made from what has been reported by then. See
@@ -87,7 +78,6 @@ def predict(
     Args:
         search: A study, its folder, or its record; or a `Workload`.
         workers: Trials that run at the same time.
-        price_per_hour: Price of one worker for an hour, in any currency.
         searcher: A new searcher that has its space; None: a `BoTorchSearch` with the search's goal
             and no trials.
         scheduler: A new scheduler that has no metric or mode yet, or the name of one, such as
@@ -112,10 +102,10 @@ def predict(
     study: Mapping[str, Any] = {}
     goal: Workload | BoTorchSearch
     max_t: float | None
-    own_scheduler: str | None
     if isinstance(search, Workload):
         goal, objective, space = search, search.objective, search.space
-        max_t, time_attr, own_scheduler = search.max_t, TRAINING_ITERATION, DEFAULT_SCHEDULER
+        max_t, time_attr = search.max_t, TRAINING_ITERATION
+        scheduler = scheduler or DEFAULT_SCHEDULER
         searcher = searcher or BoTorchSearch(max_t=max_t, background=False, seed=seed)
     else:
         history = _history_of(search)
@@ -125,7 +115,7 @@ def predict(
         objective = replay = Replay(history)
         space = None
         max_t, time_attr = history.max_t, history.time_attr
-        own_scheduler = _scheduler_of(history, study)
+        scheduler = scheduler or _scheduler_of(history, study)
         searcher = searcher or goal  # it has the space
         num_samples = num_samples or len(history)
     if num_samples is None and time_budget_s is None:
@@ -134,7 +124,6 @@ def predict(
         )
     if startup_s is None:
         startup_s = _STARTUP_S if replay is None else replay.startup_s
-    scheduler = scheduler or own_scheduler
     if isinstance(scheduler, str):
         scheduler = make_scheduler(
             scheduler,
@@ -157,16 +146,12 @@ def predict(
         time_budget_s=time_budget_s,
         max_t=max_t,
         max_concurrent_trials=max_concurrent_trials,
-        settings=settings or Settings(charge="inline", strict_metrics=False),
+        settings=settings or Settings(charge="inline"),
         seed=seed,
     )
     record = searcher.history if isinstance(searcher, BoTorchSearch) else None
     return SearchPrediction(
         simulation=simulation,
-        time_s=simulation.end_s,
-        worker_hours=simulation.worker_hours(),
-        cost=None if price_per_hour is None else simulation.worker_hours() * price_per_hour,
-        utilisation=simulation.utilisation(),
         startup_s=startup_s,
         scheduler=type(scheduler).__name__,
         recorded_s=None if replay is None else recorded_seconds(replay.history),

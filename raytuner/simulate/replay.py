@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from raytuner.errors import HistoryError
 from raytuner.history import History, Trial, TrialState
+from raytuner.simulate.actors import COUNTED
 from raytuner.simulate.objective import Curve
-from raytuner.simulate.training import COUNTED
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, SearchGenerator
 from ray.tune.search.search_algorithm import SearchAlgorithm
 from ray.tune.search.searcher import Searcher
-from ray.tune.stopper import FunctionStopper, NoopStopper, Stopper
 
 from raytuner.controller.search_layers import innermost_searcher
 from raytuner.errors import MetricError, SettingError
@@ -19,8 +18,7 @@ from raytuner.search import BoTorchSearch
 from raytuner.simulate.objective import Objective
 from raytuner.simulate.ray_controller import VirtualController, prepare, schedule_of
 from raytuner.simulate.settings import Cluster, Settings, check_at_least
-from raytuner.simulate.simulation import SearcherSeconds, Simulation
-from raytuner.simulate.training import Training
+from raytuner.simulate.simulation import Simulation
 
 
 def simulate(
@@ -34,7 +32,7 @@ def simulate(
     num_samples: int = 1,
     cluster: Cluster | None = None,
     time_budget_s: float | None = None,
-    stop: Mapping[str, Any] | Stopper | Callable[[str, dict[str, Any]], bool] | None = None,
+    stop: Mapping[str, Any] | None = None,
     max_t: float | None = None,
     max_failures: int = 0,
     max_concurrent_trials: int | None = None,
@@ -59,18 +57,14 @@ def simulate(
         num_samples: Trials; -1 for as many as `time_budget_s` allows.
         cluster: The workers; None: eight.
         time_budget_s: Virtual seconds after which the search ends.
-        stop: The stop criterion of `tune.RunConfig`: a dict of thresholds, a stopper, or a function
-            of trial id and result.
+        stop: The stop criterion of `tune.RunConfig`: a dict of thresholds.
         max_t: A trial's full resource in the scheduler's `time_attr`, to tell COMPLETED from
-            STOPPED_EARLY: it stops nothing. None: the stop criterion's, the scheduler's, or the
-            largest that any trial reached. A trial at the end of its curve is COMPLETED. Where the
-            searcher is a `raytuner.BoTorchSearch`, its record says how a trial ended.
-        max_failures: How often a trial is retried; -1: always. As in `tune.FailureConfig`: a trial
-            lost with its node counts as failed.
+            STOPPED_EARLY: it stops nothing. None: the stop criterion's or the scheduler's. Where
+            the searcher is a `raytuner.BoTorchSearch`, its record says how a trial ended.
+        max_failures: How often a trial is retried; -1: always.
         max_concurrent_trials: `max_concurrent_trials` of `tune.TuneConfig`.
         settings: How checkpoints are saved, and what the searcher's own time costs.
-        seed: Seed of start-up times, of failures, and of the default searcher. A searcher has its
-            own.
+        seed: Seed of the default searcher. A searcher has its own.
 
     Returns:
         The simulation. Equal seeds (the searcher's and scheduler's too) give equal simulations,
@@ -102,14 +96,8 @@ def simulate(
         raise SettingError(f"time_budget_s is {time_budget_s!r}; it must be above 0 seconds")
     if _first(mode) not in (None, "min", "max"):
         raise MetricError(f"mode is {mode!r}; it must be 'min' or 'max'")
-    check_at_least("max_failures", max_failures, -1)
-    if not (stop is None or callable(stop) or isinstance(stop, Mapping)):
-        raise SettingError(f"stop is {stop!r}; it must be a dict, a Stopper or a function")
 
-    criteria = dict(stop) if isinstance(stop, Mapping) else {}
-    stopper = (
-        stop if isinstance(stop, Stopper) else FunctionStopper(stop) if callable(stop) else None
-    )
+    criteria = dict(stop or {})
     scheduler = scheduler or FIFOScheduler()  # type: ignore[no-untyped-call]
     search_alg = _search_algorithm(searcher, max_concurrent_trials, seed)
     prepare(
@@ -132,29 +120,32 @@ def simulate(
         objective,
         cluster or Cluster(),
         settings or Settings(),
-        stopper=stopper or NoopStopper(),
         time_budget_s=time_budget_s,
         metric=next(filter(None, map(_first, metrics)), None),
         time_attr=time_attr,
+        max_t=criteria.get(time_attr, full) if max_t is None else max_t,
         searcher=innermost,
-        seed=seed,
     )
     ended = controller.run()
-    trials = controller.recorder.close(criteria.get(time_attr, full) if max_t is None else max_t)
-    _take_from_searcher(innermost, trials)
-    timer = controller.timer
+    recorder, end_s = controller.recorder, controller.clock.now
+    if isinstance(innermost, BoTorchSearch):
+        for trial in recorder.trainings:
+            if trial.trial_id in innermost.history:
+                known = innermost.history[trial.trial_id]
+                trial.is_full = innermost.history.is_full(known)
+                if trial.ended_at is not None and not known.state.is_live:
+                    trial.state = known.state
+    units = np.array(controller.actors.training).reshape(-1, 2).clip(max=end_s)
     return Simulation(
-        metric=controller.recorder.metric,
+        metric=recorder.metric,
         mode=_first(mode) or _first(getattr(innermost, "mode", None)) or "min",
-        events=tuple(controller.recorder.events),
-        trials=trials,
-        end_s=controller.clock.now,
+        events=tuple(recorder.events),
+        trials=tuple(recorder.trainings),
+        end_s=end_s,
         ended=ended,
-        workers=tuple(controller.actors.lost_at),
-        searcher_seconds=SearcherSeconds(
-            np.array(timer.suggest), np.array(timer.hooks), sum(timer.scheduler)
-        ),
-        _training=np.array(controller.actors.training),
+        workers=(cluster or Cluster()).workers,
+        searcher_seconds=controller.timer.seconds,
+        _training=units[units[:, 0] < units[:, 1]],
     )
 
 
@@ -164,14 +155,11 @@ def _search_algorithm(
     """Return what the Tuner makes of a searcher."""
     if max_concurrent_trials is not None:
         check_at_least("max_concurrent_trials", max_concurrent_trials, 1)
-        if isinstance(searcher, ConcurrencyLimiter | BasicVariantGenerator):
-            raise SettingError(
-                f"max_concurrent_trials is {max_concurrent_trials}, and the searcher is a"
-                f" {type(searcher).__name__}, which has a limit of its own: give it there"
-            )
     if searcher is None:
         return BasicVariantGenerator(max_concurrent=max_concurrent_trials or 0, random_state=seed)
     if isinstance(searcher, BasicVariantGenerator):
+        if max_concurrent_trials is not None:
+            raise SettingError("give max_concurrent to the BasicVariantGenerator")
         return searcher
     if not isinstance(searcher, Searcher):
         raise SettingError(
@@ -181,20 +169,6 @@ def _search_algorithm(
     if max_concurrent_trials is not None:
         searcher = ConcurrencyLimiter(searcher, max_concurrent=max_concurrent_trials)
     return SearchGenerator(searcher)
-
-
-def _take_from_searcher(searcher: Any, trials: tuple[Training, ...]) -> None:
-    """Take what the searcher knows of its trials: how they ended, and their fidelity."""
-    if isinstance(searcher, BoTorchSearch) and trials:
-        history = searcher.history
-        for trial in trials:
-            if trial.trial_id in history:
-                trial.is_full = history.is_full(history[trial.trial_id])
-        states = {head.trial_id: head.state for head in history.heads()}
-        for trial in trials:
-            state = states.get(trial.trial_id, trial.state)
-            if trial.ended_at is not None and not state.is_live:
-                trial.state = state
 
 
 def _first(names: Any) -> Any:

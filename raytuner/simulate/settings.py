@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,70 +12,26 @@ from raytuner.errors import SettingError
 
 
 @dataclass(frozen=True)
-class NodeLoss:
-    """A node that dies, and its workers with it.
-
-    Attributes:
-        at_s: When, in virtual seconds.
-        workers: Numbers of its workers, from 0.
-    """
-
-    at_s: float
-    workers: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "workers", tuple(dict.fromkeys(self.workers)))
-        check_at_least("NodeLoss.at_s", self.at_s, 0.0)
-        if not self.workers or min(self.workers) < 0:
-            raise SettingError(
-                f"NodeLoss.workers is {self.workers!r}; name the workers' numbers, from 0"
-            )
-
-
-@dataclass(frozen=True)
 class Cluster:
     """The workers that trials run on. Each holds one trial at a time.
 
     Attributes:
         workers: How many there are.
-        startup_s: Seconds from getting a worker to the start of training: a number, or a function
-            that draws one from the `random.Random` it is given (seeded for each trial and attempt).
-            Ray itself takes 1.8 to 2.5 s a trial.
-        failure_rate: Probability that training raises during one unit of resource.
-        losses: Nodes that die.
-        notice_s: Seconds until Ray notices a lost node.
+        startup_s: Seconds from getting a worker to the start of training. Ray itself takes 1.8 to
+            2.5 s a trial.
     """
 
     workers: int = 8
-    startup_s: float | Callable[[random.Random], float] = 0.0
-    failure_rate: float = 0.0
-    losses: tuple[NodeLoss, ...] = ()
-    notice_s: float = 2.0
+    startup_s: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "losses", tuple(self.losses))
         check_at_least("Cluster.workers", self.workers, 1)
-        if not callable(self.startup_s):
-            check_at_least("Cluster.startup_s", self.startup_s, 0.0)
-        check_at_least("Cluster.notice_s", self.notice_s, 0.0)
-        if not 0.0 <= self.failure_rate < 1.0:
-            raise SettingError(
-                f"Cluster.failure_rate is {self.failure_rate!r}; it must be a probability below 1"
-            )
-        unknown = [w for loss in self.losses for w in loss.workers if w >= self.workers]
-        if unknown:
-            raise SettingError(
-                f"Cluster.losses names worker {unknown[0]}; there are {self.workers}, from 0"
-            )
-
-    def startup(self, rng: random.Random) -> float:
-        """Return the seconds of one start."""
-        return self.startup_s(rng) if callable(self.startup_s) else self.startup_s
+        check_at_least("Cluster.startup_s", self.startup_s, 0.0)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings for checkpoints, metrics, and the time that the searcher itself takes.
+    """Settings for checkpoints, and the time that the searcher itself takes.
 
     Attributes:
         charge: Whether the real seconds of searcher and scheduler pass on the virtual clock.
@@ -91,8 +46,6 @@ class Settings:
             resumes from what it reported itself, see `checkpoint_every`).
         poll_s: Seconds until a searcher that proposed nothing is asked again though nothing has
             happened; None: only after the next event. Ray asks every 0.1 s.
-        strict_metrics: Whether a report without the metric aborts the experiment, as in Ray unless
-            `TUNE_DISABLE_STRICT_METRIC_CHECKING` is 1.
         timer: Returns the real time in seconds.
     """
 
@@ -100,7 +53,6 @@ class Settings:
     checkpoint_every: int | None = None
     saves_on_pause: bool = True
     poll_s: float | None = None
-    strict_metrics: bool = True
     timer: Callable[[], float] = field(default=time.perf_counter, compare=False)
 
     def __post_init__(self) -> None:
@@ -108,10 +60,6 @@ class Settings:
             raise SettingError(
                 f"Settings.charge is {self.charge!r}; it must be 'none', 'inline' or 'background'"
             )
-        if self.checkpoint_every is not None:
-            check_at_least("Settings.checkpoint_every", self.checkpoint_every, 1)
-        if self.poll_s is not None and not self.poll_s > 0:
-            raise SettingError(f"Settings.poll_s is {self.poll_s!r}; it must be above 0 seconds")
 
 
 def check_at_least(name: str, value: float, least: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from raytuner.history import TrialState
 
-Ended = Literal["finished", "time_budget", "stopper", "stalled"]
+Ended = Literal["finished", "time_budget", "stalled"]
 
 
 class EventKind(StrEnum):
@@ -27,8 +27,7 @@ class EventKind(StrEnum):
     ENDED = "ended"  # stopped or returned
     RETRIED = "retried"  # it failed, and waits for a worker again
     FAILED = "failed"  # for good
-    NODE_LOST = "node lost"
-    BUDGET_ENDED = "budget ended"  # the time budget, or a stopper that ends the experiment
+    BUDGET_ENDED = "budget ended"
 
 
 class SimulationEvent(NamedTuple):
@@ -38,7 +37,7 @@ class SimulationEvent(NamedTuple):
         time: Virtual seconds since the search began.
         kind: What happened.
         trial: The trial's number in the order of proposals; -1 if it is about none.
-        t: The trial's `training_iteration`; for a node the number of its workers.
+        t: The trial's `training_iteration`.
         value: The metric, if it was reported.
         decision: "CONTINUE", "PAUSE", "STOP" or "NOOP" for a report; else empty.
     """
@@ -112,31 +111,6 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SearcherSeconds:
-    """Real seconds that searcher and scheduler took.
-
-    Attributes:
-        suggest: Of each call that gave a configuration.
-        hooks: Of each other call to the searcher, including those that gave no configuration.
-        scheduler: Of all calls to the scheduler together.
-    """
-
-    suggest: npt.NDArray[np.float64]
-    hooks: npt.NDArray[np.float64]
-    scheduler: float
-
-    @property
-    def median(self) -> float:
-        """Median seconds of a suggestion; 0 if none was asked for."""
-        return float(np.median(self.suggest)) if self.suggest.size else 0.0
-
-    @property
-    def worst(self) -> float:
-        """The longest suggestion."""
-        return float(self.suggest.max(initial=0.0))
-
-
-@dataclass(frozen=True)
 class Simulation:
     """A search on a virtual clock.
 
@@ -148,10 +122,11 @@ class Simulation:
         events: All events, in the order in which the loop handled them.
         trials: All trials in the order of proposal.
         end_s: Virtual seconds when it ended.
-        ended: Why: "finished"; "time_budget"; "stopper": a stopper ended it; "stalled": nothing
-            could happen any more, where Ray would wait for ever.
-        workers: Per worker the virtual second when it was lost; infinite if it was not.
-        searcher_seconds: What searcher and scheduler took in real time.
+        ended: Why: "finished"; "time_budget"; "stalled": nothing could happen any more, where Ray
+            would wait for ever.
+        workers: How many there were.
+        searcher_seconds: The real seconds of each call: "suggest" has those that gave a
+            configuration, "hooks" all others to the searcher, "scheduler" those to the scheduler.
     """
 
     metric: str | None
@@ -160,8 +135,8 @@ class Simulation:
     trials: tuple[SimulatedTrial, ...] = field(repr=False)
     end_s: float
     ended: Ended
-    workers: tuple[float, ...] = field(repr=False)
-    searcher_seconds: SearcherSeconds = field(repr=False, compare=False)
+    workers: int
+    searcher_seconds: Mapping[str, list[float]] = field(repr=False, compare=False)
     _training: npt.NDArray[np.float64] = field(repr=False, compare=False)
 
     def incumbent(self, *, final: bool = True) -> tuple[Step, ...]:
@@ -220,26 +195,15 @@ class Simulation:
             end_s: Count until here; None: the end.
 
         Returns:
-            A share from 0 to 1; 0 if no worker was there.
+            A share from 0 to 1.
         """
         starts = (trial.started_at for trial in self.trials if trial.started_at is not None)
         start = min(starts, default=self.end_s) if start_s is None else start_s
         end = self.end_s if end_s is None else end_s
-        available = self._available(start, end)
+        busy = float(np.diff(np.clip(self._training, start, max(start, end))).sum())
         # Sums in two orders may differ in the last digit.
-        return min(1.0, _covered(self._training, start, end) / available) if available else 0.0
+        return min(1.0, busy / (self.workers * (end - start))) if end > start else 0.0
 
     def worker_hours(self) -> float:
         """Return the hours of all workers together, busy or not."""
-        return self._available(0.0, self.end_s) / 3600.0
-
-    def _available(self, start: float, end: float) -> float:
-        return _covered(np.array([(0.0, until) for until in self.workers]), start, end)
-
-
-def _covered(spans: npt.NDArray[np.float64], start: float, end: float) -> float:
-    """Return the seconds of `spans`, `n x 2` of from and until, that lie in a window."""
-    if end <= start or not spans.size:
-        return 0.0
-    clipped = np.clip(spans, start, end)
-    return float((clipped[:, 1] - clipped[:, 0]).sum())
+        return self.workers * self.end_s / 3600.0

@@ -5,6 +5,7 @@ A test class inherits :class:`SchedulerConformance` and gives the fixture ``make
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 import random
@@ -28,7 +29,7 @@ from raytuner import BoTorchSearch
 from raytuner.bayes import SobolProposer
 from raytuner.errors import MetricError, SettingError
 from raytuner.history import TrialState
-from raytuner.simulate import Cluster, Curve, NodeLoss, Settings, Simulation, simulate
+from raytuner.simulate import Cluster, Curve, Settings, Simulation, simulate
 
 MAX_T = 9
 
@@ -47,11 +48,12 @@ def objective(config: dict[str, Any]) -> Curve:
     # No training ends at a rung: stopped there, it would have ended anyway.
     length = rng.choice([5, 6, 7, 10, 11, 12, 14])
     values = [config["x"] + rng.random() / t for t in range(1, length + 1)]
-    return Curve(values, [rng.choice([0.5, 1.0, 7.0]) for _ in values])
+    seconds = [rng.choice([0.5, 1.0, 7.0]) for _ in values]
+    return Curve(values, seconds, fails_at=rng.choice([None, None, None, 1, 4]), failures=1)
 
 
 def study(scheduler: TrialScheduler, searcher: Searcher | None) -> Simulation:
-    """A whole study in which trials fail and a node is lost."""
+    """A whole study in which trials fail and are retried."""
     return simulate(
         objective,
         {"x": tune.uniform(0, 1)},
@@ -60,7 +62,7 @@ def study(scheduler: TrialScheduler, searcher: Searcher | None) -> Simulation:
         metric="loss",
         mode="min",
         num_samples=25,
-        cluster=Cluster(workers=3, startup_s=0.5, failure_rate=0.05, losses=(NodeLoss(9, (2,)),)),
+        cluster=Cluster(workers=3, startup_s=0.5),
         max_failures=2,
         settings=Settings(checkpoint_every=2),
         seed=0,
@@ -123,7 +125,7 @@ class SchedulerConformance:
             assert not searcher.live
 
     @pytest.mark.parametrize("kind", ["random", "ours", "ours, limited"])
-    def test_whole_studies_with_failures_and_lost_nodes(self, make: Make, kind: str) -> None:
+    def test_whole_studies_with_failures(self, make: Make, kind: str) -> None:
         searcher: Any = None if kind == "random" else BoTorchSearch(seed=0, proposer=SobolProposer)
         wrapped = ConcurrencyLimiter(searcher, 2) if kind == "ours, limited" else searcher
         simulation = study(make(), wrapped)
@@ -176,7 +178,7 @@ class SchedulerHooks:
 
     def test_a_time_budget_ends_it(self, make: Make) -> None:
         simulation = simulate(
-            lambda config: Curve(lambda t: config["x"] + 1 / t),
+            lambda config: Curve(config["x"] + 1 / t for t in itertools.count(1)),
             {"x": tune.uniform(0, 1)},
             scheduler=make(),
             searcher=BoTorchSearch(seed=0, proposer=SobolProposer),
@@ -256,7 +258,7 @@ class SchedulerHooks:
             mode="min",
             num_samples=12,
             cluster=Cluster(workers=3),
-            settings=Settings(checkpoint_every=1, strict_metrics=False),
+            settings=Settings(checkpoint_every=1),
             seed=0,
         )
         assert simulation.ended == "finished"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -79,24 +80,22 @@ def test_the_record_on_its_own_workers_takes_as_long_as_it_took(tmp_path: Path) 
     found = predict(history, workers=1, searcher=Replays([x for x, *_ in COMPLETE]), settings=QUIET)
     assert found.startup_s == pytest.approx(4.0)
     assert found.recorded_s == recorded_seconds(history) == pytest.approx(8 * 94.0)
-    assert found.time_s == pytest.approx(found.recorded_s)
+    assert found.simulation.end_s == pytest.approx(found.recorded_s)
     assert (found.own, found.borrowed) == (8, 0)
-    assert found.utilisation == pytest.approx(8 * 90 / (8 * 94 - 4), abs=1e-3)
+    assert found.simulation.utilisation() == pytest.approx(8 * 90 / (8 * 94 - 4), abs=1e-3)
 
 
-def test_more_workers_take_less_time_and_cost_is_worker_hours_times_price(tmp_path: Path) -> None:
+def test_more_workers_take_less_time(tmp_path: Path) -> None:
     history = record(tmp_path / "r", COMPLETE)
     found = predict(
         history,
         workers=4,
         max_concurrent_trials=4,
-        price_per_hour=36.0,
         searcher=Replays([x for x, *_ in COMPLETE]),
         settings=QUIET,
     )
-    assert found.time_s == pytest.approx(2 * 94.0)
-    assert found.worker_hours == pytest.approx(4 * 2 * 94.0 / 3600)
-    assert found.cost == pytest.approx(36.0 * found.worker_hours)
+    assert found.simulation.end_s == pytest.approx(2 * 94.0)
+    assert found.simulation.worker_hours() == pytest.approx(4 * 2 * 94.0 / 3600)
 
 
 def test_the_studys_own_searcher_meets_new_configurations(tmp_path: Path) -> None:
@@ -309,20 +308,20 @@ def made_up(max_t: str = "9") -> Workload:
 def test_a_workload_that_never_ran_is_predicted() -> None:
     one, four = (predict(made_up(), workers=w, num_samples=12, settings=QUIET) for w in (1, 4))
     assert len(one.simulation.trials) == len(four.simulation.trials) == 12
-    assert four.time_s < one.time_s
+    assert four.simulation.end_s < one.simulation.end_s
     assert TrialState.STOPPED_EARLY in one.simulation.counts
     assert (one.recorded_s, one.startup_s) == (None, 2.0)
     timed = predict(made_up(), workers=2, time_budget_s=200, settings=QUIET)
-    assert timed.time_s == 200
+    assert timed.simulation.end_s == 200
 
 
 def test_a_workload_needs_an_end_and_a_mode() -> None:
     with pytest.raises(SettingError, match="num_samples or time_budget_s"):
         predict(made_up(), workers=2)
     with pytest.raises(MetricError, match="mode is 'least'"):
-        Workload(space={}, objective=lambda c: [1.0], metric="loss", mode="least", max_t=1)
+        predict(replace(made_up(), mode="least"), workers=2, num_samples=1)
     with pytest.raises(SettingError, match="max_t is 0"):
-        Workload(space={}, objective=lambda c: [1.0], metric="loss", mode="min", max_t=0)
+        predict(replace(made_up(), max_t=0), workers=2, num_samples=1)
 
 
 @pytest.mark.parametrize("name", ["made_up", "made_up:5"])
