@@ -13,7 +13,7 @@ from gpytorch.priors import LogNormalPrior
 from torch import Tensor
 
 from raytuner.space import Column
-from raytuner.space.conditions import Activity
+from raytuner.space.cube import Activity
 
 
 class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base class is untyped
@@ -68,7 +68,7 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         self._arcs = [k for k, i in enumerate(self._ordered) if columns[i].requires]
         self._activity: Activity | None = None
         if any(column.requires for column in columns):
-            self._activity = Activity([c.requires for c in columns], [c.name for c in columns])
+            self._activity = Activity(columns)
         if self._ordered:
             location = math.sqrt(2) + math.log(len(self._ordered)) / 2
             self._add("lengthscales", len(self._ordered), location, math.sqrt(3), least=2.5e-2)

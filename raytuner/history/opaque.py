@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from raytuner.errors import SpaceError
 from raytuner.space import Space, differences
 
+_NUMBERS = count()
+
 
 class OpaqueValue:
     """A placeholder for a choice or constant that a file cannot hold, such as a class.
 
-    Two of them are equal only if they are one object: different objects may have the same `repr`.
+    Two of them differ, unless one is a copy: different objects may have the same `repr`.
     In place of a constraint it always holds, since the record's configurations kept that.
 
     Args:
@@ -27,6 +30,7 @@ class OpaqueValue:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._number = next(_NUMBERS)
 
     def __repr__(self) -> str:
         return self._text

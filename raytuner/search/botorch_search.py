@@ -26,8 +26,7 @@ from raytuner.search.tune_space import (
     without_conditional,
 )
 from raytuner.space import Config, Rule, Space
-from raytuner.space.lookalikes import warn_of_lookalikes
-from raytuner.space.space import nothing_varies
+from raytuner.space.lookalikes import nothing_varies, warn_of_lookalikes
 
 _FINISHED: str = Searcher.FINISHED
 

@@ -17,7 +17,7 @@ from raytuner.errors import ConfigError, MetricError
 from raytuner.history import Goal, Snapshot, TrialState
 from raytuner.search.transfer_source import SourceStudy, SourceTrial
 from raytuner.space import ABSENT, Domain, Space
-from raytuner.space.choices import is_number, same
+from raytuner.space.choices import alike, is_number
 from raytuner.space.template import MISSING, path_name
 
 logger = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ def _encoded(space: Space, values: Mapping[str, Any], shared: np.ndarray) -> np.
         name = path_name(path)
         if isinstance(leaf, Domain) or name not in values or is_number(leaf):
             continue
-        if not same(leaf, values[name], strict=False):
+        if not alike(leaf, values[name]):
             return f"{name} is {values[name]!r}, here always {leaf!r}"
     point = np.full(space.dim, ABSENT)
     wrong: dict[int, str] = {}

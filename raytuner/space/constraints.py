@@ -22,26 +22,25 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from raytuner.errors import SpaceError
 from raytuner.space.choices import is_number
-from raytuner.space.domains import Domain, Listed
-from raytuner.space.template import varies
 
 Rule = str | Callable[[dict[str, Any]], Any]
 
-_ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
+_OPERATIONS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
     ast.Pow: math.pow,  # of floats: 9 ** 9 ** 9 is an overflow, not hours of computing
-}
-_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+    ast.Not: operator.not_,
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -49,6 +48,11 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
+_NODES = (
+    *_OPERATIONS,
+    *(ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.And, ast.Or, ast.Compare),
+    *(ast.Name, ast.Load, ast.Constant, ast.Call),
+)
 _FUNCTIONS: dict[str, Callable[..., float]] = {"min": min, "max": max, "abs": abs}
 
 
@@ -75,36 +79,35 @@ class Constraint:
             values: By name, the values of what exists in it, for a string.
 
         Raises:
-            SpaceError: The function raised an exception.
+            SpaceError: The function or the string raised an exception.
         """
-        if self._tree is not None:
-            try:
-                return any(name not in values for name in self.names) or _value(self._tree, values)
-            except (ArithmeticError, ValueError):  # it has no value here
-                return False
-        assert callable(self.rule)
         try:
-            return bool(self.rule(config))
+            if callable(self.rule):
+                return bool(self.rule(config))
+            if self._tree is None or any(name not in values for name in self.names):
+                return True
+            return _truth(self._tree, values)
         except Exception as error:
+            if isinstance(error, ArithmeticError | ValueError) and self._tree is not None:
+                return False  # it has no value here
             raise SpaceError(
                 f"the constraint {self.name} raised {type(error).__name__}: {error}; received"
                 f" {config!r}, and it must return True or False for every configuration"
             ) from error
 
 
-def constraint(rule: Any, leaves: Mapping[str, Any]) -> Constraint:
+def constraint(rule: Any, known: Collection[str]) -> Constraint:
     """Read a constraint.
 
     Args:
         rule: A string, or a function of the full configuration that returns whether it is allowed,
             always the same for the same configuration.
-        leaves: The domains and constants of the space by name.
+        known: The names of the space's hyperparameters and constants.
 
     Raises:
         SpaceError: It is neither, or the string cannot be read.
 
-    >>> from raytuner.space import Integer
-    >>> found = constraint("layers * units <= 64", {"layers": Integer(1, 9), "units": 32})
+    >>> found = constraint("layers * units <= 64", ["layers", "units"])
     >>> [found.holds({}, {"layers": n, "units": 32}) for n in (2, 3)]
     [True, False]
     """
@@ -117,28 +120,38 @@ def constraint(rule: Any, leaves: Mapping[str, Any]) -> Constraint:
             "a constraint is a string such as 'a + b <= 1' or a function of the configuration,"
             f" received {rule!r}"
         )
-    text, identifiers = _with_identifiers(rule, leaves)
-    reader = _Reader(rule, identifiers, leaves)
+    text, identifiers = _with_identifiers(rule, known)
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-        kind = reader.kind(tree)
-        ast.unparse(tree)  # recurses as deep as the evaluation
-    except SpaceError:
-        raise
+        nodes = list(ast.walk(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise SpaceError(f"the constraint {rule[:200]!r} cannot be read: {error}") from None
-    if kind != _TRUTH:
-        raise SpaceError(f"the constraint {rule!r} compares nothing; write such as 'a + b <= 1'")
-    if not any(varies(leaves[name]) for name in reader.names):
-        raise SpaceError(
-            f"the constraint {rule!r} names no hyperparameter; known here: {', '.join(leaves)}"
-        )
-    return Constraint(rule, rule, tuple(reader.names), tree)
+    functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    names: dict[str, None] = {}
+    for node in nodes:
+        is_function = id(node) in functions
+        if not isinstance(node, _NODES) or (
+            is_function and not (isinstance(node, ast.Name) and node.id in _FUNCTIONS)
+        ):
+            raise SpaceError(
+                f"the constraint {rule!r} cannot be read: it may hold names, numbers, strings,"
+                " + - * / **, min, max, abs, comparisons, and, or, not and parentheses; a function"
+                " can say more"
+            )
+        if isinstance(node, ast.Name) and not is_function:
+            node.id = identifiers.get(node.id, node.id)
+            names[node.id] = None
+            if node.id not in known:
+                raise SpaceError(
+                    f"the constraint {rule!r} names {node.id!r}, which is unknown; known here:"
+                    f" {', '.join(known)}"
+                )
+    return Constraint(rule, rule, tuple(names), tree)
 
 
-def _with_identifiers(rule: str, leaves: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+def _with_identifiers(rule: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
     """Return the rule with identifiers for names that are none in Python, and their meaning."""
-    odd = sorted((name for name in leaves if not name.isidentifier()), key=len, reverse=True)
+    odd = sorted((name for name in known if not name.isidentifier()), key=len, reverse=True)
     if not odd:
         return rule, {}
     identifiers = {name: f"_{number}_of_{len(odd)}" for number, name in enumerate(odd)}
@@ -148,121 +161,37 @@ def _with_identifiers(rule: str, leaves: Mapping[str, Any]) -> tuple[str, dict[s
     return text, {identifier: name for name, identifier in identifiers.items()}
 
 
-_NUMBER, _TRUTH, _CHOICE = "a number", "a comparison", "a choice"
+def _truth(node: ast.expr, values: Mapping[str, Any]) -> bool:
+    found = _value(node, values)
+    if not isinstance(found, bool):
+        raise TypeError(f"{ast.unparse(node)} compares nothing; write such as a + b <= 1")
+    return found
 
 
-@dataclass
-class _Reader:
-    """Checks an expression and puts the names of hyperparameters into it.
-
-    `names` are those that it has found, in order.
-    """
-
-    rule: str
-    identifiers: Mapping[str, str]
-    leaves: Mapping[str, Any]
-    names: list[str] = field(default_factory=list)
-
-    def kind(self, node: ast.expr) -> str:
-        """Return the kind of value that an expression has."""
-        match node:
-            case ast.Name():
-                return self._kind_of_name(node)
-            case ast.Constant(value=bool() | str()):
-                return _CHOICE
-            case ast.Constant(value=int() | float()):
-                return _NUMBER
-            case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
-                return self._all([operand], _NUMBER)
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return self._all([operand], _TRUTH)
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-                return self._all([left, right], _NUMBER)
-            case ast.BoolOp(values=values):
-                return self._all(values, _TRUTH)
-            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
-                if not args or (name == "abs") != (len(args) == 1):
-                    raise self._error(node, "abs takes one number, min and max two or more")
-                return self._all(args, _NUMBER)
-            case ast.Compare(left=left, ops=ops, comparators=comparators):
-                return self._comparison([left, *comparators], ops)
-        raise self._error(
-            node,
-            "it may hold names, numbers, strings, + - * / **, min, max, abs, comparisons, and, or,"
-            " not and parentheses",
-        )
-
-    def _kind_of_name(self, node: ast.Name) -> str:
-        node.id = self.identifiers.get(node.id, node.id)
-        if node.id not in self.leaves:
-            raise SpaceError(
-                f"the constraint {self.rule!r} names {node.id!r}, which is unknown; known here:"
-                f" {', '.join(self.leaves)}"
-            )
-        if node.id not in self.names:
-            self.names.append(node.id)
-        leaf = self.leaves[node.id]
-        if isinstance(leaf, Domain) and not isinstance(leaf, Listed):
-            return _NUMBER
-        values = leaf.objects if isinstance(leaf, Listed) else [leaf]
-        return _NUMBER if all(map(is_number, values)) else _CHOICE
-
-    def _comparison(self, sides: Sequence[ast.expr], ops: Sequence[ast.cmpop]) -> str:
-        for op, pair in zip(ops, pairwise(sides), strict=True):
-            if type(op) not in _COMPARISONS:
-                raise self._error(pair[0], "it may compare by <, <=, >, >=, == and !=")
-            if not isinstance(op, ast.Eq | ast.NotEq):
-                self._all(pair, _NUMBER)
-            elif _TRUTH in map(self.kind, pair):
-                raise self._error(pair[0], "what is true or false cannot be compared")
-        return _TRUTH
-
-    def _all(self, nodes: Sequence[ast.expr], wanted: str) -> str:
-        for node in nodes:
-            if (kind := self.kind(node)) != wanted:
-                why = f"that is {kind} and must be {wanted}; a function can say more"
-                raise self._error(node, why)
-        return wanted
-
-    def _error(self, node: ast.AST, why: str) -> SpaceError:
-        part = ast.unparse(node)
-        return SpaceError(f"the constraint {self.rule!r} cannot be read at {part!r}: {why}")
-
-
-def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
-    """Return the value of an expression that was checked; numbers are floats.
-
-    Raises:
-        ArithmeticError, ValueError: It has none.
-    """
+def _value(node: ast.AST, values: Mapping[str, Any]) -> Any:
+    """Return the value of an expression; numbers are floats."""
     match node:
         case ast.Name(id=name):
             return _plain(values[name])
         case ast.Constant(value=value):
             return _plain(value)
         case ast.UnaryOp(op=op, operand=operand):
-            inner = _value(operand, values)
-            if isinstance(op, ast.Not):
-                return not inner
-            return -inner if isinstance(op, ast.USub) else inner
+            return _OPERATIONS[type(op)](_value(operand, values))
         case ast.BinOp(left=left, op=op, right=right):
-            return _ARITHMETIC[type(op)](_value(left, values), _value(right, values))
+            return _OPERATIONS[type(op)](_value(left, values), _value(right, values))
         case ast.BoolOp(op=op, values=parts):
-            holds = (_value(part, values) for part in parts)
+            holds = (_truth(part, values) for part in parts)
             return all(holds) if isinstance(op, ast.And) else any(holds)
         case ast.Call(func=ast.Name(id=name), args=args):
             return _FUNCTIONS[name](*(_value(arg, values) for arg in args))
         case ast.Compare(left=left, ops=ops, comparators=comparators):
             sides = [_value(side, values) for side in (left, *comparators)]
-            pairs = zip(ops, pairwise(sides), strict=True)
-            return all(_compare(op, *pair) for op, pair in pairs)
-    raise AssertionError(f"unchecked: {ast.dump(node)}")
-
-
-def _compare(op: ast.cmpop, a: Any, b: Any) -> bool:
-    if isinstance(a, float) and isinstance(b, float) and math.isclose(a, b):
-        a = b
-    return bool(_COMPARISONS[type(op)](a, b))
+            for comparison, (a, b) in zip(ops, pairwise(sides), strict=True):
+                close = isinstance(a, float) and isinstance(b, float) and math.isclose(a, b)
+                if not _OPERATIONS[type(comparison)](a, a if close else b):
+                    return False
+            return True
+    raise TypeError(f"{ast.dump(node)} has no value")
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raytuner.errors import ConfigError, SpaceError
-from raytuner.space.choices import ChoiceIndex, is_number, is_primitive, same, shown
+from raytuner.space.choices import is_number, is_primitive, key, loosely, same
 
 Kind = Literal["continuous", "discrete", "categorical"]
 Vector = npt.NDArray[np.float64]
@@ -76,7 +77,7 @@ class Domain(ABC):
         position = self._find(value)
         if position is None:
             raise ConfigError(
-                f"received {shown(value)} ({type(value).__name__}), expected {self.describe()}"
+                f"received {value!r} ({type(value).__name__}), expected {self.describe()}"
             )
         return position
 
@@ -204,51 +205,60 @@ class Listed(Domain):
     def _check(self, name: str) -> None:
         """Turn the objects, the field with this name, into a tuple and check them."""
         received = getattr(self, name)
-        where = f"{type(self).__name__}: {name}"
-        if isinstance(received, str | bytes | Mapping) or not isinstance(received, Iterable):
-            raise SpaceError(f"{where} must be a list of objects, received {received!r}")
-        objects = tuple(received)
-        self._set(objects=objects, n_levels=len(objects), **{name: objects})
+        is_list = isinstance(received, Iterable) and not isinstance(received, str | bytes | Mapping)
+        objects = tuple(received) if is_list else ()
         if not objects:
-            raise SpaceError(f"{where} must hold at least one object, received {received!r}")
-        try:
-            holders = list(filter(_holds_domain, objects))
-        except RecursionError:
-            raise SpaceError("a choice is nested too deep, or holds itself") from None
-        if holders:
             raise SpaceError(
-                f"{self!r}: {shown(holders[0])} is or holds a domain; give a hyperparameter that"
-                " exists only for one choice a key of its own, with a condition: raytuner.when"
+                f"{type(self).__name__}: {name} must be a list of one or more objects, received"
+                f" {received!r}"
             )
-        if self._index.duplicate is not None:
-            i, j = self._index.duplicate
-            twice = f"{shown(objects[j])} is listed twice (positions {i} and {j})"
-            raise SpaceError(f"{self!r}: {twice}; list each once, all are equally likely")
+        self._set(objects=objects, n_levels=len(objects), **{name: objects})
+        seen: set[Any] = set()
+        for one in objects:
+            if isinstance(one, Domain):
+                raise SpaceError(
+                    f"{self!r}: {one!r} is a domain; give it a key of its own, with a condition:"
+                    " raytuner.when"
+                )
+            if (known := key(one)) is not None and known in seen:
+                raise SpaceError(f"{self!r}: {one!r} is listed twice; list each once")
+            seen.add(known)
 
     @cached_property
-    def _index(self) -> ChoiceIndex:
-        return ChoiceIndex(self.objects)
-
-    def __repr__(self) -> str:
-        name = "choices" if isinstance(self, Categorical) else "values"
-        comma = "," if len(self.objects) == 1 else ""
-        return f"{type(self).__name__}({name}=({', '.join(map(shown, self.objects))}{comma}))"
+    def _places(self) -> dict[Any, int]:
+        """Positions by what values share with their copies, and with others that are alike."""
+        found: dict[Any, int] = {}
+        for name in (key, loosely):
+            for i, one in enumerate(self.objects):
+                with suppress(TypeError):  # what is alike may have no hash
+                    if (named := name(one)) is not None:
+                        found.setdefault(named, i)
+        return found
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Listed) or type(other) is not type(self):
             return NotImplemented
-        return same(self.objects, other.objects, strict=True, deep=True)
+        pairs = zip(self.objects, other.objects, strict=False)
+        return self.n_levels == other.n_levels and all(same(*pair) for pair in pairs)
 
     def __hash__(self) -> int:
         return hash((type(self), len(self.objects)))
 
     def describe(self) -> str:
         """See `Domain.describe`."""
-        listed = ", ".join(map(shown, self.objects[:20]))
+        listed = ", ".join(map(repr, self.objects[:20]))
         return f"one of {listed}" + (", ..." if len(self.objects) > 20 else "")
 
     def _find(self, value: Any) -> float | None:
-        return self._index.find(value)
+        """Return the position of the object itself, of a copy, or of the first alike one."""
+        if not is_primitive(value):
+            for i, one in enumerate(self.objects):
+                if one is value:
+                    return i
+        found = self._places.get(key(value))
+        with suppress(TypeError):
+            return self._places.get(loosely(value)) if found is None else found
+        return None
 
     def _value(self, position: float) -> Any:
         return self.objects[int(position)]
@@ -279,7 +289,7 @@ class Listed(Domain):
         return self.objects[index]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Categorical(Listed):
     """One of several objects, of any type, without an order.
 
@@ -300,7 +310,7 @@ class Categorical(Listed):
         self._check("choices")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Ordinal(Listed):
     """One of several values in order, spaced by rank: neighbours are alike, ends differ most.
 
@@ -321,7 +331,7 @@ class Ordinal(Listed):
 
     def __post_init__(self) -> None:
         self._check("values")
-        if all(map(is_number, self.values)) and not is_monotone(self.values):
+        if all(map(is_number, self.values)) and not is_ordered(self.values):
             raise SpaceError(
                 f"{self!r}: numbers must be strictly increasing or decreasing; use Categorical "
                 "for values without an order"
@@ -336,23 +346,17 @@ def choice(values: Sequence[Any]) -> Listed:
     >>> choice([16, 32, 64]), choice([0.1, 0.2])
     (Ordinal(values=(16, 32, 64)), Categorical(choices=(0.1, 0.2)))
     """
-    is_ordered = len(values) >= _LEAST_ORDERED and all(map(is_number, values))
-    return (Ordinal if is_ordered and is_monotone(values) else Categorical)(values)
+    is_ordinal = len(values) >= _LEAST_ORDERED and is_ordered(values)
+    return (Ordinal if is_ordinal else Categorical)(values)
 
 
-def is_monotone(numbers: Sequence[Any]) -> bool:
-    """Whether numbers strictly increase or strictly decrease.
+def is_ordered(values: Sequence[Any]) -> bool:
+    """Whether values are numbers that strictly increase or strictly decrease.
 
-    >>> is_monotone([1, 2.5, 4]), is_monotone([3, 2, 2])
-    (True, False)
+    >>> is_ordered([1, 2.5, 4]), is_ordered([3, 2, 2]), is_ordered(["a", "b"])
+    (True, False, False)
     """
-    pairs = list(pairwise(numbers))
+    if not all(map(is_number, values)):
+        return False
+    pairs = list(pairwise(values))
     return all(a < b for a, b in pairs) or all(a > b for a, b in pairs)
-
-
-def _holds_domain(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_holds_domain, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_holds_domain, value))
-    return isinstance(value, Domain)

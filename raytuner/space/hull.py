@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from raytuner.space.choices import is_number, same
 from raytuner.space.domains import Categorical, Domain, Listed, Ordinal
 from raytuner.space.numeric import Float, Integer, Normal
 from raytuner.space.space import Space
-from raytuner.space.template import Fidelity, Path, When, is_leaf, like, path_name
+from raytuner.space.template import Fidelity, Path, When, is_leaf, like, named, path_name
 
 
 def hull(first: Space, second: Space) -> Space:
@@ -37,25 +37,24 @@ def differences(first: Space, second: Space) -> list[str]:
 
     >>> differences(Space({"lr": Float(0.1, 0.2), "n": 3}), Space({"lr": Float(0.1, 0.2), "n": 5}))
     ['n: 3, now 5']
-    >>> differences(Space({"lr": Float(0.1, 1)}), Space({"lr": Float(0.1, 1, log=True), "n": 3}))
-    ['lr: a number from 0.1 to 1.0, now a number from 0.1 to 1.0 on a log scale', 'n: none, now 3']
     """
-    before, after = first.leaves(), second.leaves()
-    changed = [
-        path
-        for path in dict.fromkeys([*before, *after])
-        if path not in before
-        or path not in after
-        or not _equal(before[path], after[path])
-        or _marks(first, path) != _marks(second, path)
-    ]
-    lost = [one.name for one in first.constraints if one not in second.constraints]
-    gained = [one.name for one in second.constraints if one not in first.constraints]
+    before, after = _texts(first), _texts(second)
     return [
-        *(f"{path_name(p)}: {_leaf(first, p)}, now {_leaf(second, p)}" for p in changed),
-        *(f"constraint {name}: kept, now not" for name in lost),
-        *(f"constraint {name}: now kept" for name in gained),
+        f"{name}: {before.get(name, 'none')}, now {after.get(name, 'none')}"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
     ]
+
+
+def _texts(space: Space) -> dict[str, str]:
+    """Return all that a space says of each leaf, and its constraints, as text by name."""
+    marked = {space.columns[j].path for j in space.fidelities}
+    texts = {}
+    for path, leaf in space.leaves().items():
+        condition = space.conditions(path)
+        where = f", where {condition}" if condition else ""
+        texts[path_name(path)] = f"{leaf!r}{', a fidelity' * (path in marked)}{where}"
+    return texts | {f"constraint {one.name}": "kept" for one in space.constraints}
 
 
 def _hull(a: Any, b: Any, path: Path) -> Any:
@@ -75,36 +74,27 @@ def _hull(a: Any, b: Any, path: Path) -> Any:
                 f"{path_name((*path, key))}: only one of the two spaces has it; give it a constant"
                 " value in the other"
             )
-        return {key: _hull(value, b[key], (*path, key)) for key, value in a.items()}
+        return like(a, {key: _hull(value, b[key], (*path, key)) for key, value in a.items()})
     if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
-        pairs = enumerate(zip(a, b, strict=True))
-        return like(a, [_hull(x, y, (*path, i)) for i, (x, y) in pairs])
-    if _equal(a, b):
+        return like(a, [_hull(a[i], b[i], (*path, i)) for i in range(len(a))])
+    if same(a, b):
         return a
-    try:
+    with named(name):
         found = _both(a, b) if is_leaf(a) and is_leaf(b) else None
-    except SpaceError as error:
-        raise SpaceError(f"{name}: {error}") from None
-    if found is None:
-        raise SpaceError(
-            f"{name}: {_said(a)} and {_said(b)} are of different kinds; no space holds both"
-        )
+        if found is None:
+            raise SpaceError(f"{a!r} and {b!r} are of different kinds; no space holds both")
     return found
 
 
 def _both(a: Any, b: Any) -> Domain | None:
     """Return a domain that holds what two different leaves hold, if there is one."""
-    number = Float | Integer | Normal
-    if isinstance(a, number) or isinstance(b, number):
-        a, b = _as_range(a, b), _as_range(b, a)
-        if type(a) is not type(b) or getattr(a, "log", None) != getattr(b, "log", None):
-            return None
-        step = a.step if a.step == b.step else None
-        if isinstance(a, Normal):  # each holds every number
-            return replace(b, step=step)
-        return replace(a, low=min(a.low, b.low), high=max(a.high, b.high), step=step)
-    values, others = _listed(a), _listed(b)
-    merged = [*values, *(y for y in others if not any(same(x, y, strict=True) for x in values))]
+    if isinstance(a, Float | Integer | Normal) or isinstance(b, Float | Integer | Normal):
+        return _range(
+            [one for one in (a, b) if isinstance(one, Domain)],
+            [one for one in (a, b) if not isinstance(one, Domain)],
+        )
+    values, others = (one.objects if isinstance(one, Listed) else (one,) for one in (a, b))
+    merged = [*values, *(y for y in others if not any(same(x, y) for x in values))]
     ordinals = [domain for domain in (a, b) if isinstance(domain, Ordinal)]
     if not ordinals:
         return Categorical(merged)
@@ -113,46 +103,16 @@ def _both(a: Any, b: Any) -> Domain | None:
     return next((one for one in ordinals if one.n_levels == len(merged)), None)
 
 
-def _as_range(leaf: Any, other: Any) -> Any:
-    """Return a numeric domain, or a constant as the other's kind of domain with only this value."""
-    if isinstance(leaf, Domain):
-        return leaf
-    if not is_number(leaf) or (isinstance(other, Integer) and leaf % 1):
+def _range(domains: list[Any], numbers: list[Any]) -> Domain | None:
+    """Return the range, or normal law, that holds some ranges and constants, if there is one."""
+    kinds = {(type(one), getattr(one, "log", None)) for one in domains}
+    whole = isinstance(domains[0], Integer)
+    if len(kinds) > 1 or not all(is_number(n) and not (whole and n % 1) for n in numbers):
         return None
-    return other if isinstance(other, Normal) else replace(other, low=leaf, high=leaf, step=None)
-
-
-def _listed(leaf: Any) -> Sequence[Any]:
-    return leaf.objects if isinstance(leaf, Listed) else [leaf]
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if isinstance(a, Domain) or isinstance(b, Domain):
-        return bool(a == b)
-    return same(a, b, strict=True)
-
-
-def _leaf(space: Space, path: Path) -> str:
-    """Return all that a space says of one leaf, as text."""
-    leaves = space.leaves()
-    if path not in leaves:
-        return "none"
-    leaf, more = leaves[path], ""
-    if isinstance(leaf, Normal):
-        more = f" with mean {leaf.mean} and standard deviation {leaf.sd}"
-    elif isinstance(leaf, Float | Integer) and leaf.log:
-        more = " on a log scale"
-    elif isinstance(leaf, Ordinal):
-        more = " in this order"
-    return _said(leaf) + more + _marks(space, path)
-
-
-def _marks(space: Space, path: Path) -> str:
-    """Return whether a leaf is a fidelity, and under which conditions it exists, as text."""
-    conditions = space.conditions.text(path)
-    is_fidelity = any(column.is_fidelity for column in space.columns if column.path == path)
-    return is_fidelity * ", a fidelity" + (f", where {conditions}" if conditions else "")
-
-
-def _said(leaf: Any) -> str:
-    return leaf.describe() if isinstance(leaf, Domain) else repr(leaf)
+    steps = {one.step for one in domains}
+    step = domains[0].step if len(steps) == 1 and not numbers else None
+    if isinstance(domains[0], Normal):  # each holds every number
+        return replace(domains[-1], step=step)
+    low = min([*numbers, *(one.low for one in domains)])
+    high = max([*numbers, *(one.high for one in domains)])
+    return replace(domains[0], low=low, high=high, step=step)

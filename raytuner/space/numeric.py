@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,27 +16,9 @@ from raytuner.space.choices import is_number
 from raytuner.space.domains import Domain, Vector
 
 _REL_TOL = 1e-9  # within which a float counts as a multiple of the step
-_INT64 = 2**63
-_EXACT_FLOATS = 2**53  # up to here a float holds every whole number
+_MOST_LEVELS = 2**53  # up to here a float holds every whole number
 # Beyond these the normal quantile is infinite; 2**-53 is also the smallest gap of floats below 1.
 _TAIL = 2.0**-53
-
-
-def _real(where: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise SpaceError(f"{where} must be a number, received {value!r}")
-    if not _is_finite(value):
-        raise SpaceError(f"{where} must be finite, received {value!r}")
-    return float(value)
-
-
-def _whole(where: str, value: Any) -> int:
-    _real(where, value)
-    if int(value) != value:
-        raise SpaceError(f"{where} must be a whole number, received {value!r}")
-    if not -_INT64 <= value <= _INT64:  # an excluded upper bound may be the number after
-        raise SpaceError(f"{where} must fit in 64 bits, received {value!r}")
-    return int(value)
 
 
 def _is_finite(value: Any) -> bool:
@@ -49,22 +29,24 @@ class _Number(Domain):
     """A number, perhaps a multiple of a step."""
 
     step: Any
+    _type: ClassVar[type] = float
+    _noun: ClassVar[str] = "a number"
 
-    def _convert(self, to: Callable[[str, Any], Any], *names: str) -> None:
-        """Convert fields to plain numbers by `to(where, value)`, and check the step."""
+    def _convert(self, *names: str) -> None:
+        """Convert the fields and the step to plain numbers, and check them."""
         for name in names if self.step is None else (*names, "step"):
-            plain = to(f"{type(self).__name__}: {name}", getattr(self, name))
-            self._set(**{name: plain})
+            value, where = getattr(self, name), f"{type(self).__name__}: {name} must be"
+            if not _is_finite(value):
+                raise SpaceError(f"{where} a finite number, received {value!r}")
+            if self._type(value) != value and self._type is int:
+                raise SpaceError(f"{where} a whole number, received {value!r}")
+            self._set(**{name: self._type(value)})
         above = self.step is None or self.step > 0
         self._require(above, f"step must be above 0, received {self.step!r}")
 
     def _require(self, holds: bool, message: str) -> None:
         if not holds:
             raise SpaceError(f"{self!r}: {message}")
-
-    def _require_digits(self, largest: float) -> None:
-        digits = self.step is None or largest / self.step < _EXACT_FLOATS
-        self._require(digits, f"a float of {largest:g} has no digits for a step of {self.step}")
 
     @cached_property
     def _ratio(self) -> tuple[int, int]:
@@ -94,20 +76,18 @@ class _Range(_Number):
     high: Any
     log: Any
     _first: int
-    _noun: ClassVar[str]
 
     def describe(self) -> str:
         """See `Domain.describe`."""
         return f"{self._noun} from {self.low} to {self.high}{self._of_step()}"
 
     def _check_bounds(self) -> None:
+        self._convert("low", "high")
         is_bool = isinstance(self.log, bool)
         self._require(is_bool, f"log must be True or False, received {self.log!r}")
         self._require(self.low <= self.high, "low must not be above high")
         positive = not self.log or self.low > 0
         self._require(positive, f"with log, low must be above 0, received {self.low!r}")
-        finite = math.isfinite(self.high - self.low)
-        self._require(finite, "high - low overflows; give a narrower range")
 
     def _set_levels(self, first: int, last: int) -> None:
         """Set the levels: the step, 1 for None, times the numbers from `first` to `last`."""
@@ -118,16 +98,17 @@ class _Range(_Number):
             f" and {first * step}",
         )
         self._require(
-            last - first <= _EXACT_FLOATS,
-            f"{last - first + 1:,} values are more than a search can tell apart (2**53, the whole"
-            " numbers that a float holds exactly); give a narrower range or a larger step",
+            last - first <= _MOST_LEVELS,
+            f"{last - first + 1:,} values are more than a search can tell apart (2**53); give a"
+            " narrower range or a larger step",
         )
         self._set(kind="discrete", n_levels=last - first + 1, _first=first)
 
     def _cdf(self, position: Vector) -> Vector:
         if self.n_levels is None:
-            low, high = self._scaled_bounds
-            return ((np.log(position) if self.log else position) - low) / (high - low)
+            if self.log:
+                return np.log(position / self.low) / math.log(self.high / self.low)
+            return (position - self.low) / (self.high - self.low)
         length = self.n_levels - self._rounded
         if self.log:  # log1p keeps neighbouring large numbers apart
             return np.log1p(position / self._first) / math.log1p(length / self._first)
@@ -135,20 +116,14 @@ class _Range(_Number):
 
     def _quantile(self, u: Vector) -> Vector:
         if self.n_levels is None:
-            low, high = self._scaled_bounds
-            scaled = low + u * (high - low)
-            values = np.exp(scaled) if self.log else scaled
-            # Rounding must neither miss the bounds nor pass them.
-            values = np.where(u == 0, self.low, np.where(u == 1, self.high, values))
-            return values.clip(self.low, self.high)
+            width = self.high - self.low
+            values = self.low * (self.high / self.low) ** u if self.log else self.low + u * width
+            # Rounding must neither miss the upper bound nor pass it.
+            return np.where(u == 1, self.high, values).clip(self.low, self.high)
         length = self.n_levels - self._rounded
         if self.log:
             return self._first * np.expm1(u * math.log1p(length / self._first))
         return u * length
-
-    @property
-    def _scaled_bounds(self) -> tuple[float, float]:
-        return (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -178,13 +153,10 @@ class Float(_Range):
     high: float
     log: bool = field(default=False, kw_only=True)
     step: float | None = field(default=None, kw_only=True)
-    _noun: ClassVar[str] = "a number"
     _rounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self._convert(_real, "low", "high")
         self._check_bounds()
-        self._require_digits(max(abs(self.low), abs(self.high)))
         if self.step is not None:
             # With Tune's tolerance of rel 1e-9, 0.3 counts as a multiple of 0.1.
             low, high = self.low / self.step, self.high / self.step
@@ -193,7 +165,7 @@ class Float(_Range):
                 first if math.isclose(low, first) else math.ceil(low),
                 last if math.isclose(high, last) else math.floor(high),
             )
-        elif self._scaled_bounds[0] == self._scaled_bounds[1]:  # of two floats nearby, perhaps
+        elif self.low == self.high:
             self._set_levels(0, 0)
         else:
             self._set(kind="continuous", n_levels=None)
@@ -202,14 +174,12 @@ class Float(_Range):
         if not _is_finite(value):
             return None
         value = float(value)
-        if self.step is not None and self.n_levels is not None:
+        if self.step is not None:
             k = self._multiple_of(value)
-            return (
-                k - self._first if k is not None and 0 <= k - self._first < self.n_levels else None
-            )
-        ends = (self.low, self.high)
-        inside = self.low <= value <= self.high
-        if not inside and not any(math.isclose(value, end) for end in ends):
+            is_level = k is not None and 0 <= k - self._first < (self.n_levels or 0)
+            return k - self._first if k is not None and is_level else None
+        near_an_end = math.isclose(value, self.low) or math.isclose(value, self.high)
+        if not self.low <= value <= self.high and not near_an_end:
             return None
         return value if self.n_levels is None else 0
 
@@ -247,10 +217,10 @@ class Integer(_Range):
     high: int
     log: bool = field(default=False, kw_only=True)
     step: int | None = field(default=None, kw_only=True)
+    _type: ClassVar[type] = int
     _noun: ClassVar[str] = "a whole number"
 
     def __post_init__(self) -> None:
-        self._convert(_whole, "low", "high")
         self._check_bounds()
         step = self.step or 1
         self._set_levels(-(-self.low // step), self.high // step)
@@ -292,11 +262,8 @@ class Normal(_Number):
     _rounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self._convert(_real, "mean", "sd")
+        self._convert("mean", "sd")
         self._require(self.sd > 0, f"sd must be above 0, received {self.sd!r}")
-        reach = abs(self.mean) + 10 * self.sd
-        self._require(math.isfinite(reach), "mean and sd overflow; give smaller ones")
-        self._require_digits(reach)
         self._set(kind="continuous" if self.step is None else "discrete", n_levels=None)
 
     def describe(self) -> str:

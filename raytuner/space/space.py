@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any
 
@@ -10,22 +10,23 @@ import numpy as np
 
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import spec as specs
-from raytuner.space.choices import is_primitive, shown
-from raytuner.space.conditions import Mask, Matrix, equal, known_names
 from raytuner.space.constraints import Constraint, Rule, constraint
-from raytuner.space.cube import ABSENT, Cube
-from raytuner.space.domains import Domain
-from raytuner.space.lookalikes import advice_on, lookalikes
+from raytuner.space.cube import ABSENT, Cube, Mask, Matrix
+from raytuner.space.lookalikes import nothing_varies
 from raytuner.space.template import (
     MISSING,
     Options,
     Path,
-    When,
-    checked,
+    check,
+    checked_leaf,
     filled,
     is_leaf,
+    missing,
+    named,
     path_name,
+    rebuilt,
     unfolded,
+    unknown,
     value_at,
     varies,
     walk,
@@ -79,21 +80,19 @@ class Space(Cube):
     ) -> None:
         if not isinstance(template, Mapping):
             raise SpaceError(f"a space is made from a dict, received {template!r}")
-        self.template: Mapping[str, Any] = checked(template)
-        self._parts = list(walk(self.template))
-        self._has_options = any(isinstance(node, Options) for _, node in self._parts)
-        leaves = self.leaves()
-        if not any(map(varies, leaves.values())):
+        self.template: Mapping[str, Any] = rebuilt(template, checked_leaf)
+        parts = list(walk(self.template))
+        self._has_options = any(isinstance(node, Options) for _, node in parts)
+        self._leaves = {path: node for path, node in parts if is_leaf(node)}
+        if not any(map(varies, self._leaves.values())):
             raise SpaceError(nothing_varies(template))
-        super().__init__(self._parts)
-        # Paths of what varies or holds what does, but for what may be absent.
-        self._required = {c.path[:i] for c in self.columns for i in range(len(c.path) + 1)}
-        self._required -= {path for path, node in self._parts if isinstance(node, When)}
-        by_name = {path_name(path): leaf for path, leaf in leaves.items()}
-        self.constraints = tuple(constraint(rule, by_name) for rule in _rules(constraints))
+        super().__init__(parts)
+        paths = {path_name(path): path for path in self._leaves}
+        self.constraints = tuple(constraint(rule, paths) for rule in _rules(constraints))
         named = {name for one in self.constraints for name in one.names}
-        self._named = {path_name(path): path for path in leaves if path_name(path) in named}
-        self._find_witness()
+        self._named = {name: paths[name] for name in named}
+        if self.constraints:
+            self._witness = self._find_witness()
 
     def __repr__(self) -> str:
         rules = f", constraints={[c.name for c in self.constraints]}" if self.constraints else ""
@@ -112,7 +111,7 @@ class Space(Cube):
 
     def leaves(self) -> dict[Path, Any]:
         """Return every domain and constant by its path, in order."""
-        return {path: node for path, node in self._parts if is_leaf(node)}
+        return self._leaves
 
     def allowed(self, X: Matrix) -> Mask:
         """Return whether the configurations at coordinates, `n x d`-dim, keep all constraints."""
@@ -120,14 +119,16 @@ class Space(Cube):
             return np.ones(len(X), dtype=bool)
         return np.array([self._broken(config) is None for config in self.decode(X)], dtype=bool)
 
-    def _broken(self, config: Config) -> tuple[Constraint, Mapping[str, Any]] | None:
-        """Return the first constraint that a full configuration breaks, and the values it names."""
+    def _broken(self, config: Config) -> str | None:
+        """Return the error about the first constraint that a full configuration breaks."""
         flat = self.unfolded(config)
         found = {name: value_at(flat, path, MISSING) for name, path in self._named.items()}
         values = {name: value for name, value in found.items() if value is not MISSING}
         for one in self.constraints:
             if not one.holds(config, values):
-                return one, {name: values[name] for name in one.names} if one.names else config
+                received = {name: values[name] for name in one.names} or config
+                text = ", ".join(f"{name}={value!r}" for name, value in received.items())
+                return f"received {text}, expected to keep the constraint {one.name}"
         return None
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
@@ -148,25 +149,17 @@ class Space(Cube):
                 not exist for the others; or the constraint that the values break.
         """
         flat = self.unfolded(config)
-        for path, node in self._parts:
-            value = value_at(flat, path, MISSING)
-            if value is not MISSING:
-                _check_value(node, value, path)
-            elif path in self._required and value_at(flat, path[:-1], MISSING) is not MISSING:
-                raise ConfigError(_missing(path, node))
-        X = self._encoded([flat])[0] if self.conditions.guards else np.empty((1, 0))
-        for path in self.conditions.absent(X)[0]:
-            if (value := value_at(flat, path, MISSING)) is not MISSING:
-                raise ConfigError(
-                    f"{path_name(path)}: received {value!r}, expected no such key, since it is"
-                    f" there only when {self.conditions.text(path)}"
-                )
-        broken = self._broken(self.load(self.dump(config))) if self.constraints else None
-        if broken is not None:
-            received = ", ".join(f"{name}={shown(value)}" for name, value in broken[1].items())
-            raise ConfigError(
-                f"received {received}, expected to keep the constraint {broken[0].name}"
-            )
+        check(self.template, flat)
+        if self._guards:
+            (absent,) = self._absent(self._encoded([flat])[0])
+            for path in absent:
+                if (value := value_at(flat, path, MISSING)) is not MISSING:
+                    raise ConfigError(
+                        f"{path_name(path)}: received {value!r}, expected no such key, since it is"
+                        f" there only when {self.conditions(path)}"
+                    )
+        if self.constraints and (broken := self._broken(self.load(self.dump(config)))):
+            raise ConfigError(broken)
 
     def unfolded(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a configuration in which each value lies at its column's path.
@@ -200,20 +193,21 @@ class Space(Cube):
         X = np.full((len(configs), self.dim), np.nan)
         for j, column in enumerate(self.columns):
             values = [value_at(config, column.path, MISSING) for config in configs]
-            given = [value for value in values if value is not MISSING]
-            units = _naming(column.name, column.domain.to_units, given)
-            if len(given) == len(values):
-                X[:, j] = units
-            else:
-                X[[value is not MISSING for value in values], j] = units
-        missing = np.isnan(X)
-        X[missing] = ABSENT
-        active = self.conditions.active(X)
-        if (wrong := missing & active).any():
+            there = [value is not MISSING for value in values]
+            with named(column.name):
+                X[there, j] = column.domain.to_units([v for v in values if v is not MISSING])
+        return X, self._only_active(X)
+
+    def _only_active(self, X: Matrix) -> Mask:
+        """Return what exists at coordinates, NaN for what is missing; the rest becomes `ABSENT`."""
+        missed = np.isnan(X)
+        X[missed] = ABSENT
+        active = self._activity(X)
+        if (wrong := missed & active).any():
             column = self.columns[int(wrong.any(axis=0).argmax())]
-            raise ConfigError(_missing(column.path, column.domain))
+            raise ConfigError(missing(column.path, column.domain))
         X[~active] = ABSENT
-        return X, active
+        return active
 
     def decode(self, X: Matrix) -> list[Config]:
         """Return full configurations at unit coordinates.
@@ -225,14 +219,11 @@ class Space(Cube):
             n configurations of plain Python values and the choice objects themselves. Containers
             and constants are copies: changing one configuration changes no other.
         """
-        X = self._levels(X, self.conditions.parents)
+        X = self._levels(X, self._parents)
         values = [c.domain.from_units(X[:, j]) for j, c in enumerate(self.columns)]
         rows = zip(*values, strict=True)
-        return [self._filled(*pair) for pair in zip(rows, self.conditions.absent(X), strict=True)]
-
-    def _filled(self, values: Sequence[Any], absent: Sequence[Path]) -> Config:
-        config: Config = filled(self.template, iter(values), absent)
-        return config
+        pairs = zip(rows, self._absent(X), strict=True)
+        return [filled(self.template, iter(row), absent) for row, absent in pairs]
 
     def dump(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return what varies in a configuration, as JSON, by column name.
@@ -243,16 +234,12 @@ class Space(Cube):
         Raises:
             ConfigError: A hyperparameter is missing or outside of its domain.
         """
-        config, columns = self.unfolded(config), self.columns
-        if self.conditions.guards:
-            columns = tuple(compress(columns, self._encoded([config])[1][0]))
-        found = {}
-        for column in columns:
-            value = value_at(config, column.path, MISSING)
-            if value is MISSING:
-                raise ConfigError(_missing(column.path, column.domain))
-            found[column.name] = _naming(column.name, column.domain.to_json, value)
-        return found
+        config = self.unfolded(config)
+        (active,) = self._encoded([config])[1]
+        return {
+            column.name: column.domain.to_json(value_at(config, column.path))
+            for column in compress(self.columns, active)
+        }
 
     def load(self, data: Mapping[str, Any]) -> Config:
         """Return the full configuration of which `dump` wrote what varies.
@@ -263,20 +250,19 @@ class Space(Cube):
         names = [column.name for column in self.columns]
         for name in data:
             if name not in names:
-                raise ConfigError(_unknown(name, name, data[name], names))
-        X, values = np.full((1, self.dim), ABSENT), []
+                raise ConfigError(unknown(name, name, data[name], names))
+        X, values = np.full((1, self.dim), np.nan), []
         for j, column in enumerate(self.columns):
-            if column.name in data:
-                value = _naming(column.name, column.domain.from_json, data[column.name])
-                values.append(value)
-                if j in self.conditions.parents:
-                    X[0, j] = column.domain.to_unit(value)
-            else:
-                values.append(column.domain.from_unit(ABSENT))
-        for column, exists in zip(self.columns, self.conditions.active(X)[0], strict=True):
-            if exists and column.name not in data:
-                raise ConfigError(_missing(column.path, column.domain))
-        return self._filled(values, self.conditions.absent(X)[0])
+            with named(column.name):
+                if column.name in data:
+                    values.append(column.domain.from_json(data[column.name]))
+                    X[0, j] = column.domain.to_unit(values[-1])
+                else:
+                    values.append(column.domain.from_unit(ABSENT))
+        self._only_active(X)
+        (absent,) = self._absent(X)
+        config: Config = filled(self.template, iter(values), absent)
+        return config
 
     def to_spec(self) -> dict[str, Any]:
         """Return the space as data for JSON or TOML, in the format of `raytuner.space.spec`."""
@@ -295,53 +281,9 @@ class Space(Cube):
         return cls(*specs.template_and_rules(spec))
 
 
-def nothing_varies(template: Mapping[str, Any]) -> str:
-    """Return the message of the error about a space without hyperparameters."""
-    found = lookalikes(template)
-    return (
-        f"nothing varies in {dict(template)!r}: a space needs at least one "
-        f"hyperparameter with two values or more{f'; {advice_on(found)}' if found else ''}"
-    )
-
-
 def _rules(constraints: Any) -> list[Any]:
     if isinstance(constraints, str) or not isinstance(constraints, Sequence):
         raise SpaceError(
             f"constraints are a list of strings and functions, received {constraints!r}"
         )
     return list(constraints)
-
-
-def _check_value(node: Any, value: Any, path: Path) -> None:
-    """Check a value of a configuration against the part of the template at its path."""
-    name = path_name(path) or "the configuration"
-    if isinstance(node, Domain):
-        _naming(name, node.cast, value)
-    elif isinstance(node, Mapping):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{name}: received {value!r}, expected a dict")
-        for key in value:
-            if key not in node:
-                raise ConfigError(_unknown(path_name((*path, key)), key, value[key], node))
-    elif isinstance(node, list | tuple):
-        if not isinstance(value, list | tuple) or len(value) != len(node):
-            raise ConfigError(f"{name}: received {value!r}, expected {len(node)} items")
-    elif is_primitive(node) and is_primitive(value) and not equal(node, value):
-        raise ConfigError(f"{name}: received {value!r}, expected the constant {node!r}")
-
-
-def _naming(name: str, read: Callable[[Any], Any], value: Any) -> Any:
-    """Return `read(value)`, whose error is given the name of a hyperparameter."""
-    try:
-        return read(value)
-    except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from None
-
-
-def _missing(path: Path, node: Any) -> str:
-    expected = node.describe() if isinstance(node, Domain) else "a group of hyperparameters"
-    return f"{path_name(path)}: missing, expected {expected}"
-
-
-def _unknown(name: str, key: Any, value: Any, known: Iterable[Any]) -> str:
-    return f"{name}: unknown key (received {value!r}); known here: {known_names(key, known)}"

@@ -142,7 +142,7 @@ def _value_spec(value: Any) -> Any:
         return value
     text = shown(value)
     try:
-        is_literal = type(value) is float or same(ast.literal_eval(text), value, strict=True)
+        is_literal = type(value) is float or same(ast.literal_eval(text), value)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         is_literal = False
     return {"type": "literal", "value": text} if is_literal else {"type": "object", "repr": text}

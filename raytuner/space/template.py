@@ -7,13 +7,15 @@ parts (`Options`).
 from __future__ import annotations
 
 import copy
+import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from raytuner.errors import ConfigError, SpaceError
-from raytuner.space.choices import is_number, is_primitive, same, shown
-from raytuner.space.domains import Categorical, Domain, Ordinal, is_monotone
+from raytuner.space.choices import alike, is_primitive
+from raytuner.space.domains import Categorical, Domain, Ordinal, is_ordered
 from raytuner.space.numeric import Float, Integer
 
 Path = tuple[str | int, ...]
@@ -170,24 +172,17 @@ def like(node: Any, items: Any) -> Any:
     return type(node)(*items) if hasattr(node, "_fields") else tuple(items)
 
 
-def walk(
-    node: Any, path: Path = (), enter: Callable[[Any], bool] = lambda node: True
-) -> Iterator[tuple[Path, Any]]:
-    """Yield the paths and parts of a template in order, each before the parts that it holds.
-
-    The parts of a node are left out unless `enter(node)`.
-    """
+def walk(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield the paths and parts of a template in order, each before the parts that it holds."""
     yield path, node
-    if not enter(node):
-        return
     if isinstance(node, Marked):
-        yield from walk(node.node, path, enter)
+        yield from walk(node.node, path)
     elif isinstance(node, Mapping):
         for key, value in node.items():
-            yield from walk(value, (*path, key), enter)
+            yield from walk(value, (*path, key))
     elif isinstance(node, list | tuple):
         for i, item in enumerate(node):
-            yield from walk(item, (*path, i), enter)
+            yield from walk(item, (*path, i))
 
 
 def rebuilt(node: Any, leaf: Callable[[Any, Path], Any], path: Path = ()) -> Any:
@@ -202,45 +197,36 @@ def rebuilt(node: Any, leaf: Callable[[Any, Path], Any], path: Path = ()) -> Any
     return leaf(node, path)
 
 
-def checked(template: Any) -> Any:
-    """Return a copy of a template with plain containers, after a check of its leaves.
+def checked_leaf(node: Any, path: Path) -> Any:
+    """Return a copy of a leaf or fidelity of a template.
 
     Raises:
-        SpaceError: A leaf cannot be used; the error names its path.
+        SpaceError: It cannot be used; the error names its path.
     """
-    return rebuilt(template, _checked_leaf)
-
-
-def _checked_leaf(node: Any, path: Path) -> Any:
     if isinstance(node, Domain):
         return node
+    name = path_name(path)
     if isinstance(node, Fidelity):
-        return Fidelity(_with_order(node.node, path_name(path)))
+        if isinstance(node.node, Float | Integer | Ordinal):
+            return node
+        if isinstance(node.node, Categorical) and is_ordered(node.node.choices):
+            return Fidelity(Ordinal(node.node.choices))
+        raise SpaceError(
+            f"{name}: received fidelity({node.node!r}), expected values from cheap to expensive: a"
+            " range, numbers that increase or decrease, or raytuner.space.Ordinal([...])"
+        )
     if type(node).__module__ == "ray.tune.search.sample":  # by name: this package never needs ray
         raise SpaceError(
-            f"{path_name(path)}: received Ray Tune's {type(node).__name__}; translate the whole "
-            "space with raytuner.search.tune_space.space_from_tune"
+            f"{name}: received Ray Tune's {type(node).__name__}; translate the whole space with"
+            " raytuner.search.tune_space.space_from_tune"
         )
     try:
         return copy.deepcopy(node)
     except Exception as error:  # whatever an object's own code may raise
         raise SpaceError(
-            f"{path_name(path)}: {shown(node)} cannot be copied ({error}); keep it out of the "
-            "space and hand it to the trainable, for instance with tune.with_parameters"
+            f"{name}: the constant cannot be copied ({error}); hand it to the trainable, for"
+            " instance with tune.with_parameters"
         ) from None
-
-
-def _with_order(domain: Any, name: str) -> Domain:
-    """Return the domain of a fidelity, as one with an order."""
-    if isinstance(domain, Float | Integer | Ordinal):
-        return domain
-    values = domain.choices if isinstance(domain, Categorical) else ()
-    if values and all(map(is_number, values)) and is_monotone(values):
-        return Ordinal(values)
-    raise SpaceError(
-        f"{name}: received fidelity({domain!r}), expected values from cheap to expensive: a range,"
-        " numbers that increase or decrease, or raytuner.space.Ordinal([...])"
-    )
 
 
 def is_leaf(node: Any) -> bool:
@@ -275,21 +261,17 @@ def filled(node: Any, values: Iterator[Any], absent: Collection[Path], path: Pat
 def value_at(config: Any, path: Path, default: Any = None) -> Any:
     """Return what lies at a path of a configuration, `default` if nothing does."""
     for key in path:
-        if isinstance(config, Mapping):
-            inside = key in config
-        else:
-            is_list = isinstance(config, list | tuple)
-            inside = is_list and isinstance(key, int) and key < len(config)
-        if not inside:
+        try:
+            config = config[key]
+        except (LookupError, TypeError):
             return default
-        config = config[key]
     return config
 
 
 def unfolded(node: Any, config: Any, path: Path = ()) -> Any:
     """Return a configuration in which chosen options have the form of a group, as in the template.
 
-    A value is the option of which it lacks least, and of several such the first.
+    A value is the first option that it is the whole of, or else the first that it is a part of.
 
     Args:
         node: The template, or a part of it.
@@ -302,15 +284,11 @@ def unfolded(node: Any, config: Any, path: Path = ()) -> Any:
     if isinstance(node, When):
         return unfolded(node.node, config, path)
     if isinstance(node, Options):
-        gap, i = _OTHER, 0
-        for j, part in enumerate(node.parts):
-            if gap > _WHOLE and (found := _gap(part, config)) < gap:
-                gap, i = found, j
-        if gap == _OTHER:
-            raise ConfigError(
-                f"{path_name(path)}: received {shown(config)} ({type(config).__name__}), expected"
-                f" {' or '.join(map(_described, node.parts))}"
-            )
+        fits = [_fit(part, config) for part in node.parts]
+        i = fits.index(max(fits))
+        if not fits[i]:
+            expected = " or ".join(map(_described, node.parts))
+            raise ConfigError(f"{path_name(path)}: received {config!r}, expected {expected}")
         return {OPTION: i, str(i): unfolded(node.parts[i], config, (*path, str(i)))}
     if isinstance(node, Mapping) and isinstance(config, Mapping):
         return {
@@ -319,53 +297,102 @@ def unfolded(node: Any, config: Any, path: Path = ()) -> Any:
         }
     both_listed = isinstance(node, list | tuple) and isinstance(config, list | tuple)
     if both_listed and len(node) == len(config):
-        pairs = enumerate(zip(node, config, strict=True))
-        return [unfolded(part, item, (*path, i)) for i, (part, item) in pairs]
+        return [unfolded(node[i], item, (*path, i)) for i, item in enumerate(config)]
     return config
 
 
-_WHOLE, _NO_CONSTANTS, _PARTIAL, _OTHER = range(4)
-
-
-def _gap(node: Any, value: Any) -> int:
-    """Return what a value lacks of a part, or `_OTHER` if it is no such part.
-
-    A constant of the same type counts as missing: a configuration has a copy of it, and not every
-    object equals its copy.
-    """
+def _fit(node: Any, value: Any) -> int:
+    """Return 2 if a value is the whole of a part, 1 if it lacks some, and 0 if it is another."""
     if isinstance(node, Marked):
-        return _gap(node.node, value)
+        return _fit(node.node, value)
     if isinstance(node, Domain):
-        return _WHOLE if node.contains(value) else _OTHER
+        return 2 * node.contains(value)
     if isinstance(node, Options):
-        return min(_gap(part, value) for part in node.parts)
+        return max(_fit(part, value) for part in node.parts)
     if isinstance(node, Mapping):
         if not isinstance(value, Mapping) or not all(key in node for key in value):
-            return _OTHER
-        gaps = (_gap(v, value[k]) if k in value else _gap_without(v) for k, v in node.items())
-        return max(gaps, default=_WHOLE)
+            return 0
+        return min(
+            (
+                _fit(part, value[key]) if key in value else 1 + isinstance(part, When)
+                for key, part in node.items()
+            ),
+            default=2,
+        )
     if isinstance(node, list | tuple):
-        if not isinstance(value, list | tuple) or len(value) != len(node):
-            return _OTHER
-        return max(map(_gap, node, value), default=_WHOLE)
-    if same(node, value, strict=False):
-        return _WHOLE
-    return _NO_CONSTANTS if type(node) is type(value) and not is_primitive(node) else _OTHER
-
-
-def _gap_without(node: Any) -> int:
-    """Return what a configuration lacks that leaves out a part."""
-    if isinstance(node, When):
-        return _WHOLE
-    if isinstance(node, Mapping | list | tuple):
-        parts = node.values() if isinstance(node, Mapping) else node
-        return max(map(_gap_without, parts), default=_WHOLE)
-    return _PARTIAL if isinstance(node, Domain | Fidelity) else _NO_CONSTANTS
+        is_list = isinstance(value, list | tuple) and len(value) == len(node)
+        return min(map(_fit, node, value), default=2) if is_list else 0
+    # Not every object can be compared with its copy.
+    return 2 if alike(node, value) else type(node) is type(value) and not is_primitive(node)
 
 
 def _described(node: Any) -> str:
-    if isinstance(node, Domain):
-        return node.describe()
     if isinstance(node, Mapping) and not isinstance(node, Options):
         return f"a dict of {', '.join(map(repr, node)) or 'nothing'}"
-    return shown(node)
+    return described(node)
+
+
+def described(node: Any) -> str:
+    """Return what a configuration has at a leaf, as text."""
+    return node.describe() if isinstance(node, Domain) else repr(node)
+
+
+def check(node: Any, value: Any, path: Path = ()) -> None:
+    """Check a configuration, or what lies at a path of it, against a template.
+
+    Raises:
+        ConfigError: Naming the key, what was received and what is expected.
+    """
+    name = path_name(path) or "the configuration"
+    if isinstance(node, Marked):
+        check(node.node, value, path)
+    elif isinstance(node, Domain):
+        with named(name):
+            node.cast(value)
+    elif isinstance(node, Mapping):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name}: received {value!r}, expected a dict")
+        for key in value:
+            if key not in node:
+                raise ConfigError(unknown(path_name((*path, key)), key, value[key], node))
+        for key, part in node.items():
+            if key in value:
+                check(part, value[key], (*path, key))
+            elif not isinstance(part, When) and any(varies(leaf) for _, leaf in walk(part)):
+                raise ConfigError(missing((*path, key), part))
+    elif isinstance(node, list | tuple):
+        if not isinstance(value, list | tuple) or len(value) != len(node):
+            raise ConfigError(f"{name}: received {value!r}, expected {len(node)} items")
+        for i, part in enumerate(node):
+            check(part, value[i], (*path, i))
+    elif is_primitive(node) and is_primitive(value) and not alike(node, value):
+        raise ConfigError(f"{name}: received {value!r}, expected the constant {node!r}")
+
+
+def missing(path: Path, node: Any) -> str:
+    """Return the message of the error about a part of a template that is not there."""
+    node = node.node if isinstance(node, Fidelity) else node
+    expected = node.describe() if isinstance(node, Domain) else "a group of hyperparameters"
+    return f"{path_name(path)}: missing, expected {expected}"
+
+
+def unknown(name: str, key: Any, value: Any, known: Iterable[Any]) -> str:
+    """Return the message of the error about a key that a template does not have."""
+    return f"{name}: unknown key (received {value!r}); known here: {known_names(key, known)}"
+
+
+def known_names(name: Any, known: Iterable[Any]) -> str:
+    """Return a list of known names, with a hint if one of them is close to another name."""
+    by_lower = {str(one).lower(): one for one in known}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
+    hint = f"; did you mean {by_lower[close[0]]!r}?" if close else ""
+    return (", ".join(map(str, known)) or "none") + hint
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Put the name of a hyperparameter in front of an error about it."""
+    try:
+        yield
+    except (ConfigError, SpaceError) as error:
+        raise type(error)(f"{name}: {error}") from None

@@ -125,7 +125,7 @@ def test_a_restore_with_another_space_says_what_differs(tmp_path: Path) -> None:
     second = BoTorchSearch(other, "loss", "min", background=False)
     with pytest.raises(SpaceError) as caught:
         second.restore(str(tmp_path / "state"))
-    for words in ("lr: a number from 0.0001", "now a number from 0.001", "units: ", "depth: none"):
+    for words in ("lr: Float(low=0.0001", "now Float(low=0.001", "units: ", "depth: none"):
         assert words in str(caught.value)
     assert "damaged" not in str(caught.value)
     BoTorchSearch(space, "loss", "min").restore(str(tmp_path / "state"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import pickle
 from pathlib import Path
@@ -26,13 +25,13 @@ from raytuner.report.figures import Figures
 from raytuner.report.page import render
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Categorical, Float, Space
-from raytuner.space.choices import ChoiceIndex, same
+from raytuner.space.choices import same
 from raytuner.study import Study
 from raytuner.study.export import write_table
 
 
 class Raises:
-    """An object that can neither be compared nor shown."""
+    """An object that cannot be compared."""
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -41,6 +40,10 @@ class Raises:
         raise RuntimeError("no comparison")
 
     __hash__ = None  # type: ignore[assignment]
+
+
+class Unshown:
+    """An object that cannot be shown."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no text")
@@ -59,14 +62,13 @@ class Expression:
 
 
 OBJECTS: list[Any] = [
-    *(torch.zeros(2), torch.zeros(3), torch.ones(2), torch.tensor(1.0), torch.tensor(True)),
-    *(torch.zeros(2, 1), torch.nn.Linear(2, 2), torch.nn.Linear(2, 2), torch.float32),
-    *(np.zeros(2), np.zeros(2, dtype=int), np.array([np.nan, 1]), np.array(["a"]), np.array({})),
+    *(torch.nn.ReLU(), torch.nn.Tanh(), torch.float32, torch.relu),
+    *(np.zeros(2), np.zeros(2, dtype=int), np.array([np.nan, 1]), np.array(["a"])),
     *(pd.DataFrame({"a": [1, np.nan]}), pd.DataFrame({"b": [1]}), pd.Series([1, 2]), pd.NA),
     *(LogisticRegression(), LogisticRegression(C=2), make_pipeline(StandardScaler())),
     *(make_pipeline(StandardScaler(), LogisticRegression()), sparse.eye(2).tocsr()),
     *(Raises(1), Raises(2), Expression(1), Expression(2)),
-    *([torch.zeros(2)], {"a": np.zeros(2)}, (Raises(1), 2), float("nan"), None, True, 1, 1.0),
+    *({"a": np.zeros(2)}, [Raises(1), 2], float("nan"), None, True, 1, 1.0),
 ]
 
 
@@ -87,21 +89,24 @@ def test_each_is_found_and_so_is_its_copy(space: Space, index: int) -> None:
     X = space.encode([config])
     assert space.decode(X)[0]["x"] is OBJECTS[index]
     dumped = json.loads(json.dumps(space.dump(config)))
-    assert same(space.load(dumped)["x"], OBJECTS[index], strict=True)
+    assert space.load(dumped)["x"] is OBJECTS[index]
 
 
 def test_others_are_not_found(space: Space) -> None:
-    others: list[Any] = [torch.zeros(4), torch.full((2,), 2.0), np.full(2, 5.0), Raises(3)]
-    others += [LogisticRegression(C=3), torch.nn.Linear(2, 2), pd.DataFrame(), object()]
+    others: list[Any] = [
+        np.full(2, 5.0),
+        np.zeros((2, 1)),
+        torch.nn.Sigmoid(),
+        LogisticRegression(C=3),
+    ]
+    others += [pd.DataFrame(), object()]
     for other in others:
         with pytest.raises(ConfigError, match=r"^x: received "):
             space.validate({"x": other, "lr": 0.5})
 
 
 def test_an_object_that_equals_all_others_hides_none() -> None:
-    domain = Categorical(
-        [mock.ANY, *(choices := [torch.zeros(2), Raises(1), LogisticRegression()])]
-    )
+    domain = Categorical([mock.ANY, *(choices := [np.zeros(2), Raises(1), LogisticRegression()])])
     for choice in choices:
         assert domain.cast(choice) is choice
         assert domain.cast(pickle.loads(pickle.dumps(choice))) is choice
@@ -111,40 +116,23 @@ def test_as_constants_they_stay_what_they_are() -> None:
     for value in OBJECTS:
         space = Space({"x": value, "lr": Float(0, 1)})
         (config,) = space.decode(np.array([[0.5]]))
-        assert same(config["x"], value, strict=True, deep=True)
+        assert same(config["x"], value)
         assert space.to_spec()["lr"]["type"] == "float"
     leaf = torch.ones(1, requires_grad=True) * 2  # which torch refuses to copy
     with pytest.raises(SpaceError, match=r"x: .*cannot be copied"):
         Space({"x": leaf, "lr": Float(0, 1)})
 
 
-def test_twice_the_same_is_refused_and_alike_objects_are_not() -> None:
-    for pair in ([torch.zeros(2)] * 2, [torch.zeros(2), torch.zeros(2)], [np.ones(1), np.ones(1)]):
+def test_twice_the_same_is_refused() -> None:
+    for pair in ([np.ones(1), np.ones(1)], [LogisticRegression(), LogisticRegression()]):
         with pytest.raises(SpaceError, match="listed twice"):
             Categorical(pair)
-    alike = Categorical([LogisticRegression(), LogisticRegression()])
-    assert alike.n_levels == 2
-    assert [alike.to_unit(choice) for choice in alike.choices] == [0.25, 0.75]
-    assert not alike.contains(LogisticRegression())  # which of the two?
-    for domain in (alike, Categorical(OBJECTS)):
-        assert (domain == Categorical([1, 2])) is False
+    assert (Categorical(OBJECTS) == Categorical([1, 2])) is False
 
 
 def test_a_space_of_them_equals_its_copy() -> None:
     assert Categorical(OBJECTS) == pickle.loads(pickle.dumps(Categorical(OBJECTS)))
     assert Categorical(OBJECTS) != Categorical(OBJECTS[::-1])
-    assert repr(Categorical([Raises(1)])) == "Categorical(choices=(<Raises object>,))"
-
-
-def test_a_value_that_holds_itself_is_one_error() -> None:
-    loop: list[Any] = [1]
-    loop.append(loop)
-    for make in (lambda: Categorical([loop, 2]), lambda: space_from_tune({"a": loop})):
-        with pytest.raises(SpaceError, match="holds itself"):
-            make()
-    again: list[Any] = [1]
-    again.append(again)
-    assert not same(loop, again, strict=True)
 
 
 def test_a_search_among_them_is_recorded_restored_and_reported(tmp_path: Path) -> None:
@@ -175,25 +163,11 @@ def test_a_search_among_them_is_recorded_restored_and_reported(tmp_path: Path) -
     assert configs[1]["x"] is OBJECTS[24]
     history = search.history
     for trial, config in zip(history.trials, configs, strict=True):
-        assert trial.config["x"] is config["x"] or same(
-            trial.config["x"], config["x"], strict=True, deep=True
-        )
+        assert same(trial.config["x"], config["x"])
     assert "lr" in render(Figures(history), tmp_path)
     write_table(Study(tmp_path, history), tmp_path / "table.csv", "csv")
     assert len(pd.read_csv(tmp_path / "table.csv")) == 9
-    raising = {"x": Raises(1), "lr": 0.5}
-    assert text.one_line(raising) == "x=<Raises object> lr=0.5"
-    assert "<Raises object>" in text.configuration_as_json(raising)
-    assert "<Raises object>" in text.configuration_as_toml(raising)
-
-
-class Plain:
-    """An object without a usable `==`."""
-
-
-@pytest.mark.parametrize("again", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
-def test_a_copy_knows_its_own_objects_and_no_others(again: Any) -> None:
-    choices = [Plain(), Plain()]
-    index, copies = again((ChoiceIndex(choices), choices))
-    assert [index.find(choice) for choice in copies] == [0, 1]
-    assert [index.find(choice) for choice in choices] == [None, None]
+    raising = {"x": Unshown(), "lr": 0.5}
+    assert text.one_line(raising) == "x=<Unshown object> lr=0.5"
+    assert "<Unshown object>" in text.configuration_as_json(raising)
+    assert "<Unshown object>" in text.configuration_as_toml(raising)

@@ -32,20 +32,8 @@ class Dimension:
         ((1e-4, 0.1, "log-uniform"), "tune.loguniform(0.0001, 0.1)"),
         ((1, 8, "uniform"), "tune.uniform(1, 8)"),
         (["sgd", "adam"], "tune.choice(['sgd', 'adam'])"),
-        ([[64], (64, 64)], "tune.choice([[64], (64, 64)])"),
-        (range(1, 4), "tune.choice([1, 2, 3])"),
-        ({3}.union({5, 7}), "tune.choice(["),
-        (np.array([0.1, 0.2, 0.5]), "tune.choice([0.1, 0.2, 0.5])"),
-        ([np.float64(0.5), np.float64(0.7)], "tune.uniform(0.5, 0.7)"),
-        ({"low": 0, "high": 1}, "tune.randint(0, 2)"),
-        ({"min": 0.5, "max": 1}, "tune.uniform(0.5, 1)"),
-        ({"values": [1, 2]}, "tune.choice([1, 2])"),
-        ({"_type": "choice", "_value": [1, 2]}, "tune.choice([1, 2])"),
-        ("tune.loguniform(1e-4, 1e-1)", "without quotes"),
-        ("choice(['a', 'b'])", "without quotes"),
         (FloatDistribution(0, 1), "raytuner.integrations"),
         (Dimension(), "tune.uniform"),
-        (lambda spec: 3, "compute the value in the trainable"),
     ],
     ids=named,
 )
@@ -55,9 +43,8 @@ def test_what_looks_like_a_hyperparameter_is_found_wherever_it_is(value: Any, ad
         "a/b/1": {"a": {"b": [Float(0, 1), value]}},
         "when": {"when": when(value, lr=1)},
     }.items():
-        [(name, said)] = lookalikes(template).items()
-        assert name == path
-        assert advice in said
+        assert f": {path} is {value!r}; to search it, write " in lookalikes(template)
+        assert advice in lookalikes(template)
     with pytest.raises(SpaceError, match=r"nothing varies in .* look like hyperparameters"):
         Space({"x": value})
 
@@ -86,7 +73,7 @@ def test_what_looks_like_a_hyperparameter_is_found_wherever_it_is(value: Any, ad
     ids=named,
 )
 def test_other_constants_are_left_alone(value: Any) -> None:
-    assert lookalikes({"x": value}) == {}
+    assert lookalikes({"x": value}) == ""
 
 
 def test_a_space_in_which_nothing_varies_says_only_that() -> None:

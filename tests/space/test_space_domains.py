@@ -372,34 +372,32 @@ def test_a_generator_or_an_array_of_choices_works() -> None:
     [
         (lambda: Float(3, 1), "low=3.0, high=1.0.*low must not be above high"),
         (lambda: Float(0, 1, log=True), "low must be above 0, received 0.0"),
-        (lambda: Float(0, math.inf), "Float: high must be finite, received inf"),
-        (lambda: Float(0, 10**400), "Float: high must be finite"),
-        (lambda: Float(-1.7e308, 1.7e308), "overflows"),
-        (lambda: Float(True, 2), "Float: low must be a number, received True"),
-        (lambda: Float("1", 2), "Float: low must be a number, received '1'"),  # type: ignore[arg-type]
-        (lambda: Float(None, 2), "Float: low must be a number, received None"),  # type: ignore[arg-type]
+        (lambda: Float(0, math.inf), "Float: high must be a finite number, received inf"),
+        (lambda: Float(0, 10**400), "Float: high must be a finite number"),
+        (lambda: Float(True, 2), "Float: low must be a finite number, received True"),
+        (lambda: Float("1", 2), "Float: low must be a finite number, received '1'"),  # type: ignore[arg-type]
+        (lambda: Float(None, 2), "Float: low must be a finite number, received None"),  # type: ignore[arg-type]
         (lambda: Float(0, 1, log="yes"), "log must be True or False, received 'yes'"),  # type: ignore[arg-type]
         (lambda: Float(0, 1, step=0), "step must be above 0, received 0"),
         (lambda: Float(0.1, 0.2, step=0.5), "no multiple of step=0.5 .* nearest are 0.0 and 0.5"),
-        (lambda: Float(0, 1, step=1e-30), "no digits for a step of 1e-30"),
+        (lambda: Float(0, 1, step=1e-30), "values are more than a search can tell apart"),
         (lambda: Integer(0, 5, log=True), "low must be above 0, received 0"),
         (lambda: Integer(1.5, 5), "Integer: low must be a whole number, received 1.5"),  # type: ignore[arg-type]
-        (lambda: Integer(1, True), "Integer: high must be a number, received True"),
-        (lambda: Integer(0, 2**70), "must fit in 64 bits, received 1180591620717411303424"),
+        (lambda: Integer(1, True), "Integer: high must be a finite number, received True"),
         (lambda: Integer(0, 2**63), "9,223,372,036,854,775,809 values.*narrower range"),
         (lambda: Integer(0, 9, step=1.5), "Integer: step must be a whole number, received 1.5"),  # type: ignore[arg-type]
         (lambda: Normal(0, 0), "sd must be above 0, received 0.0"),
-        (lambda: Normal(math.inf), "Normal: mean must be finite, received inf"),
-        (lambda: Normal(0, 1e308), "overflow"),
+        (lambda: Normal(math.inf), "Normal: mean must be a finite number, received inf"),
         (lambda: Normal(step=-1), "step must be above 0, received -1.0"),
-        (lambda: Normal(1e300, step=1), "no digits for a step"),
-        (lambda: Categorical([]), r"choices must hold at least one object, received \[\]"),
-        (lambda: Categorical("abc"), "choices must be a list of objects, received 'abc'"),
-        (lambda: Categorical(3), "choices must be a list of objects, received 3"),  # type: ignore[arg-type]
-        (lambda: Categorical([1, "a", 1]), r"1 is listed twice \(positions 0 and 2\)"),
-        (lambda: Categorical([[1], [2], [2]]), r"\[2\] is listed twice \(positions 1 and 2\)"),
+        (lambda: Categorical([]), r"choices must be a list of one or more objects, received \[\]"),
+        (
+            lambda: Categorical("abc"),
+            "choices must be a list of one or more objects, received 'abc'",
+        ),
+        (lambda: Categorical(3), "choices must be a list of one or more objects, received 3"),  # type: ignore[arg-type]
+        (lambda: Categorical([1, "a", 1]), "1 is listed twice"),
+        (lambda: Categorical([[1], [2], [2]]), r"\[2\] is listed twice"),
         (lambda: Categorical(["a", Float(0, 1)]), "a key of its own, with a condition"),
-        (lambda: Categorical([{"m": [Float(0, 1)]}]), "a key of its own, with a condition"),
         (lambda: Ordinal([1, 3, 2]), "strictly increasing or decreasing"),
         (lambda: Ordinal([1, 2, 2]), "2 is listed twice"),
     ],
@@ -413,10 +411,3 @@ def test_many_choices_are_quick_to_index() -> None:
     # A comparison of each with each would run into the timeout.
     domain = Ordinal(range(20_000))
     assert domain.to_unit(19_999) == pytest.approx(1 - 0.5 / 20_000)
-
-
-def test_neighbouring_floats_in_log_count_as_one_value() -> None:
-    low = 1e300
-    domain = Float(low, math.nextafter(low, math.inf), log=True)
-    assert domain.n_levels == 1
-    assert domain.from_unit(0.7) == low

@@ -222,7 +222,6 @@ def test_invalid(config: Any, said: str) -> None:
         (without("lr"), "^lr: missing"),
         (without("model"), "^model/layers: missing"),
         (changed("model", "sizes", to=[]), "^model/sizes/0: missing"),
-        (changed("model", "sizes", to="abc"), "^model/sizes/0: missing"),
         (changed("lr", to=0.2), "^lr: received 0.2"),
     ],
 )
@@ -295,7 +294,7 @@ def test_load_names_what_is_missing() -> None:
         ({"a": 1, "b": Float(2, 2)}, "nothing varies in {'a': 1, 'b': Float"),
         ([Float(0, 1)], "a space is made from a dict, received"),
         ({"a/b": Float(0, 1), "a": {"b": Float(0, 1)}}, "^a/b: two hyperparameters"),
-        ({"x": Float(0, 1), "a": {"b": threading.Lock()}}, "^a/b: .*lock.* cannot be copied"),
+        ({"x": Float(0, 1), "a": {"b": threading.Lock()}}, "^a/b: .*cannot be copied .*lock"),
     ],
 )
 def test_refused(template: Any, said: str) -> None:

@@ -132,14 +132,14 @@ def test_what_does_not_exist_in_a_trial_bars_it_from_no_space() -> None:
 def test_constraints_that_come_and_go(tmp_path: Path) -> None:
     history = record(tmp_path / "record")
     found = carry(history, SPACE.constrained(["x <= 0.35"]), 27)
-    assert found.changes == ["constraint x <= 0.35: now kept", "max_t: 9, now 27"]
+    assert found.changes == ["constraint x <= 0.35: none, now kept", "max_t: 9, now 27"]
     # What breaks it stays in the record, and is not tried again.
     assert len(history) == 9
     assert history.space.constraints == ()
     assert [config["x"] for config in found.again] == [0.3, 0.2]
     within = searched_space(history)
     assert [one.name for one in within.constraints] == ["x <= 0.35"]
-    assert carry(history, SPACE, None).changes == ["constraint x <= 0.35: kept, now not"]
+    assert carry(history, SPACE, None).changes == ["constraint x <= 0.35: kept, now none"]
     assert history.get_meta(SEARCH_SPACE) is None
 
 
