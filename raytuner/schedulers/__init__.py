@@ -1,10 +1,8 @@
 """Ray Tune schedulers that stop or pause trials: thin adapters of the rules in `halving`."""
 
-from raytuner.schedulers.asha import ASHAScheduler
-from raytuner.schedulers.freeze_thaw import FreezeThawScheduler
-from raytuner.schedulers.hyperband import HyperBandScheduler
-from raytuner.schedulers.partner import SearchPartner, find_partner
-from raytuner.schedulers.predictive import PredictiveTerminationScheduler
+from raytuner.schedulers.asha import ASHAScheduler, HyperBandScheduler
+from raytuner.schedulers.forecasting import FreezeThawScheduler, PredictiveTerminationScheduler
+from raytuner.schedulers.restored import SearchPartner, find_partner
 from raytuner.schedulers.rule_scheduler import RuleScheduler
 
 __all__ = [

@@ -8,14 +8,19 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from raytuner.controller.recorder import Recorder, never_reported, record_metrics, stop_early
-from raytuner.controller.report import Report, lacking, own_keys, read_report
+from raytuner.controller.recorder import (
+    FEW,
+    Recorder,
+    never_reported,
+    record_metrics,
+    stop_early,
+)
+from raytuner.controller.report import lacking, own_keys, read_report
 from raytuner.controller.search_layers import innermost_searcher, repeats
-from raytuner.errors import SettingError
+from raytuner.errors import MetricError, SettingError
 from raytuner.halving import Action, Rule, reports_in_order
-from raytuner.history import Origin, Repeats, Table, TrialState
-from raytuner.schedulers.partner import SearchPartner
-from raytuner.schedulers.settings import SchedulerSettings
+from raytuner.history import Goal, Origin, Repeats, Table, TrialState
+from raytuner.schedulers.restored import SearchPartner
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +32,13 @@ class ActiveScheduler:
     scheduler's own, of which Ray restores the last report of each trial.
 
     Args:
-        rule: Decides. Where the table has reports of an earlier process, they are replayed.
-        settings: The scheduler's.
+        rule: Decides. Reports of an earlier process in the table are replayed.
+        goal: What trials are judged by. None: the searcher's goal.
+        time_attr: Key of the resource in a report.
         search_alg: Ray's search algorithm, around the searcher.
 
     Raises:
-        MetricError: Neither the searcher nor the settings have a goal.
+        MetricError: The searcher's table lacks a metric of the goal.
         SettingError: Ray's `Repeater` is around a searcher that shares its table.
 
     Attributes:
@@ -42,32 +48,34 @@ class ActiveScheduler:
 
     table: Table
 
-    def __init__(self, rule: Rule, settings: SchedulerSettings, search_alg: Any) -> None:
+    def __init__(self, rule: Rule, goal: Goal | None, time_attr: str, search_alg: Any) -> None:
         self.rule, self.search_alg = rule, search_alg
         self.searcher = innermost_searcher(search_alg)
         self.partner = self.searcher if isinstance(self.searcher, SearchPartner) else None
         self._repeats = Repeats()
         self._recorder = Recorder(further=False)
-        self._added: tuple[str, ...] = ()  # metrics that the rule needs and the searcher does not
         if self.partner is None:
-            rule.goal = settings.goal()
-            self.table = Table(rule.goal, settings.time_attr, rule.max_t)
+            assert goal is not None
+            rule.goal = goal
+            self.table = Table(goal, time_attr, rule.max_t)
             return
         if repeats(search_alg):
             raise SettingError(
-                f"{settings.scheduler} ends single trials early, so Ray's Repeater would give"
-                f" {type(self.searcher).__name__} the mean of values at different"
-                f" {settings.time_attr}; leave one of the two out"
+                "raytuner's schedulers end single trials early, so Ray's Repeater would give"
+                f" {type(self.searcher).__name__} the mean of values at different {time_attr};"
+                " leave one of the two out"
             )
-        history = self.partner.history
-        rule.goal = settings.goal_beside(history.goal)
-        self.partner.join_schedule(time_attr=settings.time_attr, max_t=rule.max_t)
-        self.table = history
-        self._added = tuple(n for n in rule.goal.required if n not in history.goal.metrics)
-        if self._added:
-            history.curves = tuple(dict.fromkeys((*history.curves, *self._added)))
-        earlier = reports_in_order(history)
-        rule.replay(history, [(i, t) for i, t in earlier if self._has_added(i, t)])
+        self.table = history = self.partner.history
+        if goal is None or goal.objectives == history.goal.objectives:
+            goal = history.goal
+        if missing := [name for name in goal.required if name not in history.goal.metrics]:
+            raise MetricError(
+                f"the scheduler judges by {' and '.join(map(repr, missing))}, and the searcher"
+                f" knows {', '.join(history.goal.metrics)} only; name the same metrics in both"
+            )
+        rule.goal = goal
+        self.partner.join_schedule(time_attr=time_attr, max_t=rule.max_t)
+        rule.replay(history, reports_in_order(history))
 
     def add(self, trial: Trial) -> None:
         """Take a new or restored trial into a table of the scheduler's own."""
@@ -94,7 +102,10 @@ class ActiveScheduler:
         Raises:
             MetricError: The report is invalid, and no report was valid so far.
         """
-        report = self._record(trial_id, result)
+        if self.partner is not None:
+            report = self.partner.record(trial_id, result)
+        else:
+            report = self._recorder.record(self.table, trial_id, result)
         is_live = self.table.is_live(trial_id)
         if report.error and is_live:
             if (said := self._repeats.next(report.error)) is not None:
@@ -105,10 +116,11 @@ class ActiveScheduler:
             return Action.STOP
         if not is_live:  # what the table has not heard of runs on
             return Action.STOP if trial_id in self.table else Action.CONTINUE
-        if report.metrics is None or report.t is None or not self._has_added(trial_id, report.t):
+        if report.metrics is None or report.t is None:
             return Action.CONTINUE
-        if not self._is_full(trial_id):  # it is cheaper, not comparable, and runs to its end
-            return Action.CONTINUE
+        history = None if self.partner is None else self.partner.history
+        if history is not None and not history.is_full(history[trial_id]):
+            return Action.CONTINUE  # it is cheaper, not comparable, and runs to its end
         decision = self.rule.decide(self.table, trial_id, report.t)
         if decision is None:
             return Action.CONTINUE
@@ -129,13 +141,13 @@ class ActiveScheduler:
         if self.partner is None and hasattr(self.searcher, "on_unpause"):
             self.searcher.on_unpause(trial_id)
 
-    def check_reported(self, at_least: int) -> None:
-        """Raise a MetricError if this many trials ended without the metric and none reported it.
+    def check_reported(self) -> None:
+        """Raise a MetricError if the first few trials all ended without the metric.
 
         A searcher with a table checks that itself.
         """
         if self.partner is None and not self.table.has_values:
-            self._recorder.unreported.check(at_least)
+            self._recorder.unreported.check(FEW)
 
     def note_end(self, trial_id: str, result: Mapping[str, Any] | None) -> None:
         """Note that a trial has ended, with its last report if there is one."""
@@ -144,17 +156,3 @@ class ActiveScheduler:
             missing = lacking(result, self.table.goal.required) or [self.table.time_attr]
             reason = never_reported(missing, {*keys, *own_keys(result)})
             self._recorder.unreported.count(reason)
-
-    def _record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
-        if self.partner is not None:
-            return self.partner.record(trial_id, result)
-        return self._recorder.record(self.table, trial_id, result)
-
-    def _is_full(self, trial_id: str) -> bool:
-        if self.partner is None or not self.partner.history.space.fidelities:
-            return True
-        return self.partner.history.is_full(self.table[trial_id])
-
-    def _has_added(self, trial_id: str, t: float) -> bool:
-        """Whether a report has the metrics that the table keeps for the rule alone."""
-        return not self._added or {*self._added} <= self.table.metrics_at(trial_id, t).keys()

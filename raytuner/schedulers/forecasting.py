@@ -1,39 +1,206 @@
-"""The base class of schedulers that decide by forecasts of learning curves."""
+"""Schedulers that decide by forecasts of learning curves."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ray.tune.experiment import Trial
 
 from raytuner.bayes import Forecaster
 from raytuner.errors import MetricError
+from raytuner.halving import FreezeThaw, PredictiveStopping, Prospects, Rule
+from raytuner.history import Snapshot
 from raytuner.schedulers.active import ActiveScheduler
+from raytuner.schedulers.rule_scheduler import Metric, RuleScheduler
 
 logger = logging.getLogger(__name__)
 
+_SECONDS = "time_total_s"  # in every report, by Ray
 
-def forecaster_for(active: ActiveScheduler, scheduler: str, by_rank: str) -> Forecaster | None:
-    """Return what forecasts from the searcher's table; warn and return None if it has none.
+
+class _ForecastingScheduler(RuleScheduler):
+    """Decides by forecasts from the searcher's table; by rank if the searcher has none."""
+
+    _by_rank: str  # what happens to trials without forecasts
+
+    def __init__(self, rule: Rule, **settings: Any) -> None:
+        self._forecaster: Forecaster | None = None
+        super().__init__(rule, **settings)
+
+    def _begin(self, active: ActiveScheduler) -> None:
+        goal, scheduler = active.rule.goal, type(self).__name__
+        if goal is not None and (goal.n_objectives > 1 or goal.constraints):
+            raise MetricError(
+                f"{scheduler} forecasts one objective without constraints, and the search is after"
+                f" {', '.join(goal.metrics)}; ASHAScheduler takes several"
+            )
+        if active.partner is not None:
+            self._forecaster = Forecaster(active.partner.history.space)
+            return
+        logger.warning(
+            "%s %s trials by rank: %s keeps no record to forecast from; BoTorchSearch does.",
+            scheduler,
+            self._by_rank,
+            type(active.searcher).__name__,
+        )
+
+    def _snapshot(self) -> Snapshot:
+        assert self._active is not None
+        assert self._active.partner is not None
+        return self._active.partner.history.snapshot()
+
+
+class PredictiveTerminationScheduler(_ForecastingScheduler):
+    """Stops a trial when it will hardly be the best at `max_t`, by its curve and the others'.
+
+    Whenever a trial's resource has doubled, a Gaussian process over configurations and learning
+    curves forecasts its value at `max_t` with its uncertainty (`raytuner.bayes.Forecaster`). A
+    trial whose chance to beat the best of the others is below `least_chance` ends. Where an early
+    value says little about the final one, the forecast is uncertain and few trials are stopped,
+    while successive halving stops its share at every rung.
+
+    Beside `BoTorchSearch` it forecasts from the searcher's record, and stops no trial until
+    `d + 1` trials (at least 5) have reported. Beside a searcher without a record it stops by rank,
+    the worse half at each doubling, and logs a warning.
+
+    The criterion is that of T. Domhan et al. (2015), "Speeding Up Automatic Hyperparameter
+    Optimization of Deep Neural Networks by Extrapolation of Learning Curves", IJCAI.
 
     Args:
-        active: The scheduler's rule and table.
-        scheduler: The scheduler's class, for messages.
-        by_rank: What happens to trials without forecasts, in a few words.
+        time_attr: See `ASHAScheduler`.
+        metric: Key of the objective. Defaults to the Tuner's, or to the searcher's.
+        mode: `"min"` or `"max"`. Defaults likewise.
+        max_t: A trial's full resource, in units of `time_attr`. Defaults to 100.
+        grace_period: No trial is stopped before this much resource. Same units. Defaults to 1.
+        least_chance: A trial with a lower chance to be the best is stopped; in [0, 1). Defaults
+            to 0.05.
 
     Raises:
-        MetricError: The search has several objectives, or constraints.
+        SettingError: A number is out of its range.
+        MetricError: metric, mode or time_attr cannot be one.
+
+    Note:
+        A forecast is computed on Ray's event loop: about a hundredth of a second each, and longer
+        when the surrogate's hyperparameters are fitted again.
+
+    Example:
+        >>> PredictiveTerminationScheduler(max_t=4).debug_string()  # doctest: +ELLIPSIS
+        'Predictive termination: 0 trials stopped early; rungs 1: 0 of 0 went on, 2: 0 of 0 ...'
     """
-    goal = active.rule.goal
-    if goal is not None and (goal.n_objectives > 1 or goal.constraints):
-        raise MetricError(
-            f"{scheduler} forecasts one objective without constraints, and the search is after"
-            f" {', '.join(goal.metrics)}; ASHAScheduler takes several"
+
+    rule: PredictiveStopping
+    _by_rank = "stops"
+
+    def __init__(
+        self,
+        time_attr: str = "training_iteration",
+        metric: Metric | None = None,
+        mode: Metric | None = None,
+        max_t: float = 100,
+        grace_period: float = 1,
+        *,
+        least_chance: float = 0.05,
+    ) -> None:
+        rule = PredictiveStopping(least_chance=least_chance, grace_period=grace_period, max_t=max_t)
+        super().__init__(
+            rule, name="Predictive termination", time_attr=time_attr, metric=metric, mode=mode
         )
-    if active.partner is not None:
-        return Forecaster(active.partner.history.space)
-    logger.warning(
-        "%s %s trials by rank: %s keeps no record to forecast from; BoTorchSearch does.",
-        scheduler,
-        by_rank,
-        type(active.searcher).__name__,
-    )
-    return None
+
+    def _begin(self, active: ActiveScheduler) -> None:
+        super()._begin(active)
+        self.rule.predict = None if self._forecaster is None else self._chance
+
+    def _chance(self, trial_id: str) -> float | None:
+        """See `raytuner.halving.predictive.Predict`."""
+        assert self._forecaster is not None
+        forecast = self._forecaster(self._snapshot(), trial_id)
+        return None if forecast is None else forecast.chance
+
+
+class FreezeThawScheduler(_ForecastingScheduler):
+    """Gives each free slot to the trial, old or new, that gains most per second.
+
+    Whenever a trial's resource has doubled it is paused, unless it is itself the one that should
+    have its slot. A Gaussian process over configurations and learning curves forecasts the value of
+    every paused trial at `max_t` (`raytuner.bayes.Forecaster`). The gain is the expected
+    improvement over the best trial that has completed or runs, divided by the seconds that the
+    trial still needs. The next new configuration is compared by the same measure, so one more epoch
+    of an old trial is weighed against a new one. A trial with hardly a chance (0.1 %) ends. When no
+    new configuration will come, paused trials go on while their chance to be the best is at least
+    `least_chance`.
+
+    Beside `BoTorchSearch` it forecasts from the searcher's record, and lets all trials go on until
+    `d + 1` of them (at least 5) have reported. Beside a searcher without a record it promotes by
+    rank, the better half at each doubling, as `ASHAScheduler(variant="promotion")` does, and logs a
+    warning.
+
+    Trials must be able to continue where they were: a class must define `save_checkpoint` and
+    `load_checkpoint`; a function must pass a checkpoint to `tune.report` at each doubling, and
+    begin from `tune.get_checkpoint()`.
+
+    Source: K. Swersky, J. Snoek and R. Adams (2014), "Freeze-Thaw Bayesian Optimization",
+    arXiv:1406.3896; see `raytuner.halving.FreezeThaw` for what is different here.
+
+    Args:
+        time_attr: See `ASHAScheduler`.
+        metric: Key of the objective. Defaults to the Tuner's, or to the searcher's.
+        mode: `"min"` or `"max"`. Defaults likewise.
+        max_t: A trial's full resource, in units of `time_attr`. Defaults to 100.
+        grace_period: No trial is paused before this much resource. Same units. Defaults to 1.
+        least_chance: See above; in [0, 1). Defaults to 0.05.
+
+    Raises:
+        SettingError: A number is out of its range.
+        MetricError: metric, mode or time_attr cannot be one.
+        TrainableError: A trial is to be paused and cannot save checkpoints.
+
+    Note:
+        A forecast is computed on Ray's event loop: some hundredths of a second each, and longer
+        when the surrogate's hyperparameters are fitted again.
+
+    Example:
+        >>> FreezeThawScheduler(max_t=4).debug_string()  # doctest: +ELLIPSIS
+        'Freeze-thaw: 0 trials paused, 0 trials stopped early; rungs 1: 0 of 0 went on, 2: ...'
+    """
+
+    rule: FreezeThaw
+    _by_rank = "promotes"
+
+    def __init__(
+        self,
+        time_attr: str = "training_iteration",
+        metric: Metric | None = None,
+        mode: Metric | None = None,
+        max_t: float = 100,
+        grace_period: float = 1,
+        *,
+        least_chance: float = 0.05,
+    ) -> None:
+        rule = FreezeThaw(least_chance=least_chance, grace_period=grace_period, max_t=max_t)
+        self._seconds: dict[str, float] = {}  # of a full training, by what was seen of each
+        super().__init__(rule, name="Freeze-thaw", time_attr=time_attr, metric=metric, mode=mode)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
+        """Decide whether a trial goes on; see `RuleScheduler.on_trial_result`."""
+        seconds, t = result.get(_SECONDS), result.get(self.time_attr)
+        if isinstance(seconds, int | float) and isinstance(t, int | float) and min(seconds, t) > 0:
+            self._seconds[trial.trial_id] = seconds / t * self.max_t
+        return super().on_trial_result(tune_controller, trial, result)
+
+    def _begin(self, active: ActiveScheduler) -> None:
+        super()._begin(active)
+        self.rule.foresee = None if self._forecaster is None else self._foresee
+
+    def _foresee(self, trial_ids: Sequence[str]) -> Prospects | None:
+        """See `raytuner.halving.freeze_thaw.Foresee`."""
+        assert self._forecaster is not None
+        newcomer = self._slots.first_pending()
+        return self._forecaster.outlook(
+            self._snapshot(),
+            trial_ids,
+            newcomer=None if newcomer is None else newcomer.trial_id,
+            is_last=self._nothing_new and newcomer is None,
+            seconds=self._seconds,
+        )

@@ -8,10 +8,8 @@ from functools import partial
 from inspect import signature
 
 from raytuner.errors import SettingError
-from raytuner.schedulers.asha import ASHAScheduler
-from raytuner.schedulers.freeze_thaw import FreezeThawScheduler
-from raytuner.schedulers.hyperband import HyperBandScheduler
-from raytuner.schedulers.predictive import PredictiveTerminationScheduler
+from raytuner.schedulers.asha import ASHAScheduler, HyperBandScheduler
+from raytuner.schedulers.forecasting import FreezeThawScheduler, PredictiveTerminationScheduler
 from raytuner.schedulers.rule_scheduler import RuleScheduler
 
 DEFAULT_SCHEDULER = "asha"

@@ -1,4 +1,4 @@
-"""Bring trials to where the searcher's table says they are, after a crash or a lost process.
+"""The searcher beside a scheduler, and what its table knows of restored trials.
 
 Ray saves an experiment every ten seconds or less often. A restored trial begins again from its
 state at that time, even if it has ended since. The table of a raytuner searcher knows more.
@@ -6,19 +6,51 @@ state at that time, even if it has ended since. The table of a raytuner searcher
 
 from __future__ import annotations
 
-from collections.abc import Container
-from typing import Any
+from collections.abc import Container, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from raytuner.controller.active_trials import ActiveTrials
 from raytuner.controller.recorder import last_checkpoint
+from raytuner.controller.report import Report
 from raytuner.controller.restored import give_checkpoint, set_trial_count
 from raytuner.controller.retries import make_resilient, take_retry
-from raytuner.controller.search_layers import count_out
-from raytuner.history import TrialState
-from raytuner.schedulers.partner import SearchPartner, find_partner
+from raytuner.controller.search_layers import count_out, innermost_searcher
+from raytuner.history import History, TrialState
+
+
+@runtime_checkable
+class SearchPartner(Protocol):
+    """A searcher that shares its table of trials with the scheduler.
+
+    The scheduler calls `record` for each report before it decides, and enters pauses, resumed
+    trials, stops and failures into the table itself. The searcher's own hooks, which Ray calls
+    afterwards, find that done.
+    """
+
+    @property
+    def history(self) -> History:
+        """The table of trials."""
+
+    def join_schedule(self, *, time_attr: str, max_t: float) -> None:
+        """A scheduler judges trials by `time_attr` and ends them at `max_t`."""
+
+    def record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
+        """Enter a report into the table; see `raytuner.controller.recorder.Recorder.record`."""
+
+    def had_ended(self, trial_id: str) -> bool:
+        """Return whether a trial had ended that Ray, killed before it saved that, runs again."""
+
+    def remove_lost(self, known: Container[str]) -> None:
+        """End the live trials that Ray does not know; `known` are the ids of Ray's trials."""
+
+
+def find_partner(tune_controller: Any) -> SearchPartner | None:
+    """Return the innermost searcher if it is a `SearchPartner`."""
+    searcher = innermost_searcher(getattr(tune_controller, "search_alg", None))
+    return searcher if isinstance(searcher, SearchPartner) else None
 
 
 class RestoringScheduler(FIFOScheduler):
@@ -46,7 +78,7 @@ class RestoringScheduler(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return the first trial that is pending."""
-        self._roll_call.take(find_partner(tune_controller), tune_controller, self._added)
+        self._roll_call.take(tune_controller, self._added)
         return self._slots.first_pending()
 
 
@@ -77,15 +109,14 @@ class RollCall:
     def __init__(self) -> None:
         self._is_over = False
 
-    def take(
-        self, partner: SearchPartner | None, tune_controller: Any, known: Container[str]
-    ) -> None:
+    def take(self, tune_controller: Any, known: Container[str]) -> None:
         """Called at each turn with the ids of all trials that were added; acts the first time."""
-        if not self._is_over:
-            self._is_over = True
-            if partner is not None:
-                partner.remove_lost(known)
-            set_trial_count(tune_controller.search_alg, len(tune_controller.get_trials()))
+        if self._is_over:
+            return
+        self._is_over = True
+        if (partner := find_partner(tune_controller)) is not None:
+            partner.remove_lost(known)
+        set_trial_count(tune_controller.search_alg, len(tune_controller.get_trials()))
 
 
 def bring_up_to_date(partner: SearchPartner | None, search_alg: Any, trial: Trial) -> bool:

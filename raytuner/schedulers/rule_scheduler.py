@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
+from ray.tune import Trainable
 from ray.tune.experiment import Trial
-from ray.tune.result import DEFAULT_METRIC
+from ray.tune.result import DEFAULT_METRIC, SHOULD_CHECKPOINT
 from ray.tune.schedulers import FIFOScheduler
+from ray.tune.trainable import FunctionTrainable
 
-from raytuner.controller.recorder import FEW
-from raytuner.halving import Action, Rule
+from raytuner.controller.active_trials import ActiveTrials
+from raytuner.controller.recorder import stop_early
+from raytuner.controller.search_layers import count_in, count_out, max_concurrent_of
+from raytuner.errors import MetricError, TrainableError
+from raytuner.halving import Action, Alive, Rule
+from raytuner.history import Goal
+from raytuner.history.goal import names_of
 from raytuner.schedulers.active import ActiveScheduler
-from raytuner.schedulers.restored import RollCall, let_retry
-from raytuner.schedulers.settings import Metric, SchedulerSettings
-from raytuner.schedulers.trial_queue import TrialQueue
+from raytuner.schedulers.restored import RollCall, bring_up_to_date, find_partner, let_retry
+
+logger = logging.getLogger(__name__)
+
+Metric = str | Sequence[str]
 
 
 class RuleScheduler(FIFOScheduler):
@@ -26,6 +35,11 @@ class RuleScheduler(FIFOScheduler):
 
     Where the searcher has fidelities, the rule judges trials at the full one; a cheaper trial runs
     to its end.
+
+    Whenever a trial gives up its slot, the rule is asked at once for a paused trial to have it.
+    Paused trials hold no slot: Ray ends their processes. Every paused trial is in the end resumed,
+    or ended with a reason: when no other will come and nothing runs, and one by one if nothing else
+    lets the search go on (a searcher that gives no trial while others are paused).
 
     Args:
         rule: The rule.
@@ -39,6 +53,7 @@ class RuleScheduler(FIFOScheduler):
 
     Attributes:
         rule: The rule, to read. With mode `"min"` its values are negated.
+        time_attr: Key of the resource in a report.
     """
 
     # A buffered trial would run on past a rung before anyone has decided.
@@ -48,22 +63,22 @@ class RuleScheduler(FIFOScheduler):
         self, rule: Rule, *, name: str, time_attr: str, metric: Metric | None, mode: Metric | None
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.rule = rule
+        if not isinstance(time_attr, str) or not time_attr:
+            raise MetricError(
+                f"time_attr={time_attr!r} is not the name of one key of a report (a str)"
+            )
+        self.rule, self.time_attr = rule, time_attr
         self._name = name
-        self._settings = SchedulerSettings(type(self).__name__, time_attr, metric, mode)
+        self._metric: Any = _checked("metric", metric)
+        self._mode: Any = _checked("mode", mode)
         self._roll_call = RollCall()
         self._active: ActiveScheduler | None = None  # from the first trial on
-        self._queue: TrialQueue | None = None
-
-    @property
-    def metric(self) -> Any:
-        """The metric, as far as the scheduler was told."""
-        return self._settings.metric
-
-    @property
-    def time_attr(self) -> str:
-        """Key of the resource in a report."""
-        return self._settings.time_attr
+        self._trials: dict[str, Trial] = {}
+        self._slots = ActiveTrials()
+        self._promoted: dict[str, None] = {}  # to be resumed, in this order
+        self._handed: Trial | None = None  # the last one that Ray was given to resume
+        self._nothing_new = False  # the searcher had no new trial when the rule was last asked
+        self._has_paused = False  # a trial with a checkpoint
 
     @property
     def max_t(self) -> float:
@@ -79,20 +94,26 @@ class RuleScheduler(FIFOScheduler):
         Raises:
             MetricError: One of them cannot be one, or there is a metric and no mode.
         """
-        own = self._settings
-        if (own.metric and metric) or (own.mode and mode):
+        if (self._metric and metric) or (self._mode and mode):
             return False
-        given = replace(
-            own,
-            metric=own.metric if metric is None else metric,
-            mode=own.mode if mode is None else mode,
-        )
-        if given.metric is None and given.mode is not None:
-            given = replace(given, metric=DEFAULT_METRIC)  # a function that returns a bare number
-        if given.metric is not None:
-            given.goal()  # a metric without a mode is an error already here
-        self._settings = given
+        self._metric = self._metric or _checked("metric", metric)
+        self._mode = self._mode or _checked("mode", mode)
+        if self._metric is None and self._mode is not None:
+            self._metric = DEFAULT_METRIC  # a function that returns a bare number
+        if self._metric is not None:
+            self._goal()  # a metric without a mode is an error already here
         return True
+
+    def _goal(self) -> Goal:
+        """Return the goal that metric and mode make."""
+        if self._metric is None or self._mode is None:
+            raise MetricError(
+                f"{type(self).__name__} has metric={self._metric!r} and mode={self._mode!r}; give"
+                " both, mode as 'min' or 'max', to tune.TuneConfig or to the scheduler"
+            )
+        return Goal.of(self._metric, self._mode)
+
+    # -- Ray's hooks ------------------------------------------------------------------------------
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Add a trial: a new one, one that is retried, or one of a restored experiment.
@@ -103,15 +124,33 @@ class RuleScheduler(FIFOScheduler):
             SettingError: Ray's `Repeater` is around a searcher that shares its table.
             TrainableError: The rule pauses trials, and this one's class cannot save checkpoints.
         """
-        search_alg = tune_controller.search_alg
+        search_alg, trial_id = tune_controller.search_alg, trial.trial_id
         if self._active is None or self._active.search_alg is not search_alg:
-            active = ActiveScheduler(self.rule, self._settings, search_alg)
-            self._begin(active)
-            self._active, self._queue = active, TrialQueue(active, type(self).__name__)
-        assert self._queue is not None
-        self._active.check_reported(FEW)
+            is_alone = find_partner(tune_controller) is None
+            goal = self._goal() if is_alone or self._metric or self._mode else None
+            self._active = ActiveScheduler(self.rule, goal, self.time_attr, search_alg)
+            self._begin(self._active)
+        self._active.check_reported()
         let_retry(self._active.partner, trial)
-        self._queue.add(tune_controller, trial)
+        is_new = trial_id not in self._trials
+        self._trials[trial_id] = trial
+        if is_new:
+            if self.rule.pauses:
+                self._check_class(trial)
+            self._active.add(trial)
+            if bring_up_to_date(self._active.partner, search_alg, trial):
+                return
+            if trial.status == Trial.PENDING and self.rule.waits(trial_id):
+                # Ray lets all restored trials run. Only here, before it enters the trial anywhere,
+                # can that be changed.
+                trial.set_status(Trial.PAUSED)  # type: ignore[no-untyped-call]
+                self._pause(tune_controller, trial_id)
+        elif self.rule.pauses:
+            self._resume(tune_controller, trial_id)  # it may have failed to pause
+        if trial.status == Trial.PENDING:
+            self._slots.enter(trial)
+            if self.rule.pauses:  # Ray may be about to ask for many more
+                self._slots.set_cap(tune_controller, len(self._promoted))
 
     def _begin(self, active: ActiveScheduler) -> None:
         """Called once, when the table is known, before the first trial; for subclasses."""
@@ -132,49 +171,202 @@ class RuleScheduler(FIFOScheduler):
         if trial.status in (Trial.TERMINATED, Trial.ERROR):
             return self.STOP  # the trial ended while the report was on its way
         assert self._active is not None
-        assert self._queue is not None
         action = self._active.judge(trial.trial_id, result)
         if action is Action.STOP:
             return self.STOP
-        if action is Action.PAUSE and self._queue.pause(tune_controller, trial, result):
-            return self.PAUSE
-        self._queue.forget(trial.trial_id)  # it was promoted before it was paused
+        if action is Action.PAUSE:
+            chosen = self._ask_rule(tune_controller, self._alive)
+            if chosen != trial.trial_id:
+                self._check_checkpoint(trial, result)
+                self._pause(tune_controller, trial.trial_id)
+                if chosen is not None:
+                    self._promote(tune_controller, chosen)
+                return self.PAUSE
+        self._promoted.pop(trial.trial_id, None)  # it was promoted before it was paused
         return self.CONTINUE
 
     def on_trial_complete(
         self, tune_controller: Any, trial: Trial, result: Mapping[str, Any] | None
     ) -> None:
         """Give the slot of a running trial that has ended to another."""
-        self._ended(tune_controller, trial, result)
+        self._promoted.pop(trial.trial_id, None)
+        if self._active is None:
+            return
+        self._active.note_end(trial.trial_id, result)
+        if trial.status != Trial.ERROR:  # with that status, Ray retries it
+            chosen = self._ask_rule(
+                tune_controller, lambda other: other != trial.trial_id and self._alive(other)
+            )
+            if chosen is not None:
+                self._promote(tune_controller, chosen)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Give the slot of a failed trial to another, unless the trial is retried."""
-        self._ended(tune_controller, trial, None)
+        self.on_trial_complete(tune_controller, trial, None)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Forget a paused or pending trial that is ended."""
-        if self._queue is not None:
-            self._queue.forget(trial.trial_id)
-
-    def _ended(self, tune_controller: Any, trial: Trial, result: Any) -> None:
-        if self._active is not None and self._queue is not None:
-            self._queue.forget(trial.trial_id)
-            self._active.note_end(trial.trial_id, result)
-            if trial.status != Trial.ERROR:  # with that status, Ray retries it
-                self._queue.free_slot(tune_controller, trial)
+        self._promoted.pop(trial.trial_id, None)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return the trial to run next: a promoted one, else the first that is pending.
 
         Ray calls this at every turn, so paused trials are ended here too when the search is over.
         """
-        if self._queue is None or self._active is None:
+        if self._active is None:
             return None
-        self._roll_call.take(self._active.partner, tune_controller, self._queue.trials)
-        return self._queue.next(tune_controller)
+        self._roll_call.take(tune_controller, self._trials)
+        chosen = self._next(tune_controller)
+        if self.rule.pauses:
+            self._slots.set_cap(tune_controller, len(self._promoted))
+        return chosen
 
     def debug_string(self) -> str:
         """Return how many trials are paused and were stopped, and how many went on, in one line."""
-        paused = 0 if self._queue is None else len(list(self._queue.paused()))
-        paused_text = f"{paused} trials paused, " if self.rule.pauses else ""
+        paused_text = f"{len(list(self._paused()))} trials paused, " if self.rule.pauses else ""
         return f"{self._name}: {paused_text}{self.rule.summary()}"
+
+    # -- the next trial ---------------------------------------------------------------------------
+
+    def _next(self, tune_controller: Any) -> Trial | None:
+        """Return the trial to run next; end paused trials where the search must go on or end."""
+        self._nothing_new = True  # the searcher was asked just now, unless a trial is pending
+        for next_one in (self._next_promoted, self._slots.first_pending, self._paused_by_another):
+            if (trial := next_one()) is not None:
+                return trial
+        if not self.rule.pauses:
+            return None
+        limit = max_concurrent_of(tune_controller.search_alg)
+        if limit is None or self._slots.taken() < limit:
+            chosen = self.rule.promote(self._alive)
+            if chosen is not None:
+                self._promote(tune_controller, chosen)
+                return self._next_promoted()
+        if self._slots.taken() > 0:
+            return None
+        if tune_controller.search_alg.is_finished():
+            return self._close(tune_controller)
+        worst = self.rule.give_up(self._alive) or next(self._paused(), None)
+        if worst is not None:
+            self._end(tune_controller, worst, "the searcher gave no new trial while it was paused")
+        return None
+
+    def _next_promoted(self) -> Trial | None:
+        """Return the promoted trial that Ray should resume; the same until Ray has."""
+        if self._handed is not None and self._handed.status == Trial.PAUSED:
+            return self._handed
+        self._handed = None
+        for trial_id in self._promoted:
+            trial = self._trials[trial_id]
+            if trial.status == Trial.PAUSED:  # else its checkpoint is still being saved
+                del self._promoted[trial_id]
+                return self._hand(trial)
+        return None
+
+    def _paused_by_another(self) -> Trial | None:
+        """Return a trial that the rule did not pause.
+
+        Ray's `ResourceChangingScheduler` around this scheduler pauses trials to give them other
+        resources, and relies on this scheduler to resume them.
+        """
+        for trial in self._slots.paused():
+            if not self.rule.waits(trial.trial_id):
+                return self._hand(trial)
+        return None
+
+    def _hand(self, trial: Trial) -> Trial:
+        self._slots.enter(trial)
+        self._handed = trial
+        return trial
+
+    def _close(self, tune_controller: Any) -> Trial | None:
+        """End what cannot go on now that nothing runs and no new trial will come."""
+        chosen = self.rule.promote(self._alive, closing=True)
+        if chosen is not None:
+            self._promote(tune_controller, chosen)
+            return self._next_promoted()
+        for trial_id in list(self._paused()):
+            self._end(tune_controller, trial_id, "the search ended while it was paused")
+        return None
+
+    def _paused(self) -> Iterator[str]:
+        return (i for i, trial in self._trials.items() if trial.status == Trial.PAUSED)
+
+    def _alive(self, trial_id: str) -> bool:
+        trial = self._trials.get(trial_id)  # Ray may not know a trial that the table has
+        return trial is not None and trial.status not in (Trial.TERMINATED, Trial.ERROR)
+
+    def _ask_rule(self, tune_controller: Any, alive: Alive) -> str | None:
+        self._nothing_new = self.rule.pauses and tune_controller.search_alg.is_finished()
+        return self.rule.promote(alive)
+
+    def _promote(self, tune_controller: Any, trial_id: str) -> None:
+        self._promoted[trial_id] = None
+        # At once, so that a searcher with a limit gives no new trial for the same slot.
+        self._resume(tune_controller, trial_id)
+
+    def _pause(self, tune_controller: Any, trial_id: str) -> None:
+        assert self._active is not None
+        count_out(tune_controller.search_alg, trial_id)
+        self._active.pause(trial_id)
+
+    def _resume(self, tune_controller: Any, trial_id: str) -> None:
+        assert self._active is not None
+        count_in(tune_controller.search_alg, trial_id)
+        self._active.resume(trial_id)
+
+    def _end(self, tune_controller: Any, trial_id: str, reason: str) -> None:
+        """End a paused trial."""
+        assert self._active is not None
+        count_in(tune_controller.search_alg, trial_id)
+        stop_early(self._active.table, trial_id, f"{reason}; {self.rule.explain(trial_id)}")
+        tune_controller.stop_trial(self._trials[trial_id])
+
+    # -- checkpoints ------------------------------------------------------------------------------
+
+    def _check_class(self, trial: Trial) -> None:
+        """Raise a TrainableError if the trial's class cannot save and load checkpoints."""
+        trainable = _class_of(trial)
+        if trainable is None or issubclass(trainable, FunctionTrainable):
+            return
+        methods = ("save_checkpoint", "load_checkpoint")
+        missing = [n for n in methods if getattr(trainable, n) is getattr(Trainable, n)]
+        if missing:
+            raise TrainableError(
+                f"{type(self).__name__} pauses trials and resumes them from their checkpoints, but"
+                f" {trainable.__name__} does not define {' and '.join(missing)};"
+                " define both, or use ASHAScheduler(variant='stopping')"
+            )
+
+    def _check_checkpoint(self, trial: Trial, result: Mapping[str, Any]) -> None:
+        """Raise a TrainableError if no function has reported a checkpoint before it is paused."""
+        trainable = _class_of(trial)
+        is_function = trainable is not None and issubclass(trainable, FunctionTrainable)
+        # Ray saves a class when it is paused.
+        if not is_function or result.get(SHOULD_CHECKPOINT) or trial.checkpoint is not None:
+            self._has_paused = True
+            return
+        what = (
+            f"trial {trial.trial_id} is to be paused at {self.time_attr} ="
+            f" {result[self.time_attr]} and its training function has reported no checkpoint"
+        )
+        if self._has_paused:
+            logger.warning("If it is resumed it begins anew: %s.", what)
+            return
+        raise TrainableError(
+            f"{what}; pass one to tune.report(..., checkpoint=...) at least where a trial can be"
+            " paused, and begin from tune.get_checkpoint(), or use"
+            " ASHAScheduler(variant='stopping')"
+        )
+
+
+def _class_of(trial: Trial) -> type | None:
+    """Return the trainable's class; Ray makes one of a function. None if there is none to show."""
+    found: type | None = trial.get_trainable_cls()  # type: ignore[no-untyped-call]
+    return found
+
+
+def _checked(what: Literal["metric", "mode"], given: Metric | None) -> Metric | None:
+    if given is not None:
+        names_of(what, given)
+    return given

@@ -170,7 +170,7 @@ class RecordingSearcher(Searcher):
         if self.history.is_live(trial_id):
             self.history.reopen(trial_id)
 
-    # -- what a raytuner scheduler needs (raytuner.schedulers.partner) ----------------------------
+    # -- what a raytuner scheduler needs (raytuner.schedulers.restored) ----------------------------
 
     def join_schedule(self, *, time_attr: str, max_t: float) -> None:
         """Judge trials by `time_attr`, and complete them at `max_t`."""
