@@ -116,17 +116,13 @@ def best(folder: Folder, form: str) -> None:
     help="File to write.  [default: report.html in FOLDER]",
 )
 @click.option("--live", is_flag=True, help="Serve a page that follows the study, until Ctrl-C.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve at.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port.  [default: any free]")
 @click.option("--open", "opens", is_flag=True, help="Open it in a browser.")
-def report(
-    folder: Folder, output: Path | None, live: bool, host: str, port: int, opens: bool
-) -> None:
+def report(folder: Folder, output: Path | None, live: bool, port: int, opens: bool) -> None:
     """Make a page that shows and explains a study.
 
-    It is one HTML file that opens without a network. With --live it is served from this machine
-    instead, and follows the study while it runs; served at another address than this machine's
-    own, it asks for the token in the link that is printed.
+    It is one HTML file that opens without a network. With --live it is served to this machine
+    instead, and follows the study while it runs.
     """
     study = raytuner.load(folder)
     if not live:
@@ -137,7 +133,7 @@ def report(
         return
     from raytuner.report.live import Server
 
-    with Server(lambda: raytuner.load(folder).history, study.path, host=host, port=port) as server:
+    with Server(lambda: raytuner.load(folder).history, study.path, port=port) as server:
         click.echo(f"{server.url}\nCtrl-C ends it.")
         if opens:
             click.launch(server.url)

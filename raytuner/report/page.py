@@ -73,6 +73,8 @@ def body(figures: Figures, folder: Folder) -> Markup:
             font={"family": "system-ui, sans-serif"},
         )
         plots[name] = json.loads(to_json_plotly(figure))
+    running = bool(history.live()) or history.get_meta("finished") is False
+    data = {"figures": plots, "trials": _table(history, figures.now), "running": running}
     words = _template("body.html").render(
         title=folder.name,
         history=history,
@@ -94,7 +96,8 @@ def body(figures: Figures, folder: Folder) -> Markup:
         space=json.dumps(searched, indent=2, default=lambda item: shown(item, str)),
         now=figures.now,
         version=__version__,
-        data=_script_data({"figures": plots, "trials": _table(history, figures.now)}),
+        running=running,
+        data=_script_data(data),
     )
     return Markup(words)
 

@@ -9,10 +9,10 @@
   const ROWS = 25; // of a page of the table
   const [NUMBER, STATE, VALUE] = [0, 1, 2]; // columns; the last two, id and reason, are not in the table
 
-  let figures, trials; // the page's data: figures by id, and the table's columns
+  let figures, trials, running; // the page's data: figures by id, the table's columns, whether the study runs
   let numbers; // of the trials, in the order of the rows
-  let matching = null, passing = null; // sets of numbers: by the query, and by brushes too; null: all
-  const state = { brush: null, sort: VALUE, down: false, page: 0, selected: null };
+  let passing = null; // numbers of the trials that pass the query; null: all
+  const state = { sort: VALUE, down: false, page: 0, selected: null };
   const drawn = new Set(); // ids of plots
 
   // -- plots ---------------------------------------------------------------------------------
@@ -42,7 +42,7 @@
     if (!figures[id]) return;
     const element = $(`#plot-${id}`);
     const isParallel = id === "parallel", isNarrow = innerWidth < 700;
-    const traces = figures[id].data.map((trace) => only(trace, isParallel ? matching : passing));
+    const traces = figures[id].data.map((trace) => only(trace, passing));
     if (state.selected !== null && !isParallel && traces.some((t) => t.customdata)) traces.push(highlighted(figures[id].data));
     const layout = { ...figures[id].layout, uirevision: id };
     if (isNarrow) {
@@ -60,14 +60,6 @@
     element.on("plotly_click", ({ points: [point] }) => {
       if (typeof point.customdata === "number") select(point.customdata);
     });
-    if (isParallel) element.on("plotly_restyle", () => brush(element.data[0]));
-  }
-  function brush({ dimensions, customdata }) {
-    const passes = ({ values, constraintrange: range }, i) => !range
-      || (Array.isArray(range[0]) ? range : [range]).some(([low, high]) => low <= values[i] && values[i] <= high);
-    state.brush = dimensions.some((d) => d.constraintrange)
-      ? new Set(customdata.filter((_, i) => dimensions.every((d) => passes(d, i)))) : null;
-    refilter(["parallel"]);
   }
   const watcher = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
@@ -98,14 +90,13 @@
   }
   function filter() {
     const conditions = $("#query").value.toLowerCase().split(",").map((p) => p.trim()).filter(Boolean).map(condition);
-    matching = conditions.length ? new Set(numbers.filter((_, i) => conditions.every((meets) => meets(i)))) : null;
-    passing = matching && state.brush ? new Set([...matching].filter((n) => state.brush.has(n))) : matching || state.brush;
+    passing = conditions.length ? new Set(numbers.filter((_, i) => conditions.every((meets) => meets(i)))) : null;
   }
-  function refilter(except = []) {
+  function refilter() {
     filter();
     state.page = 0;
     showTable();
-    for (const id of drawn) if (!except.includes(id)) draw(id);
+    for (const id of drawn) draw(id);
   }
   let typing;
   $("#query").addEventListener("input", () => {
@@ -187,10 +178,6 @@
     } else if (button.id === "close") select(null);
     else if (button.id === "previous") { state.page -= 1; showTable(); }
     else if (button.id === "next") { state.page += 1; showTable(); }
-    else if (button.id === "theme") {
-      const isDark = (root.style.colorScheme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "")) === "dark";
-      root.style.colorScheme = isDark ? "light" : "dark";
-    }
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && state.selected !== null) select(null);
@@ -202,7 +189,7 @@
 
   // -- data, and news of it ----------------------------------------------------------------------
   function read() {
-    ({ figures, trials } = JSON.parse($("#data").textContent));
+    ({ figures, trials, running } = JSON.parse($("#data").textContent));
     numbers = trials.columns[NUMBER][1];
     filter();
   }
@@ -223,12 +210,12 @@
     let version = root.dataset.live; // of what the page came with
     for (;;) {
       try {
-        const answer = await fetch(`body${location.search}`, { headers: { "If-None-Match": version }, cache: "no-store" });
+        const answer = await fetch("body", { headers: { "If-None-Match": version }, cache: "no-store" });
         if (answer.status === 200) {
           version = answer.headers.get("ETag");
           update(await answer.text());
         }
-        sign.textContent = answer.headers.get("X-Study") === "over" ? "over" : "live";
+        sign.textContent = running ? "live" : "over";
         sign.classList.toggle("lost", answer.status >= 400);
       } catch {
         sign.textContent = "lost";
