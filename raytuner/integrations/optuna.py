@@ -8,8 +8,8 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from raytuner.errors import SpaceError
-from raytuner.integrations.translated import named
 from raytuner.space import LISTABLE_LEVELS, Categorical, Domain, Float, Integer, Ordinal, Space
+from raytuner.space.template import named
 
 
 def space_from_optuna(distributions: Mapping[str, Any]) -> Space:
@@ -52,17 +52,13 @@ def domain_from_optuna(given: Any) -> Domain:
         case IntDistribution() if given.low % given.step == 0 and given.low < given.high:
             return Integer(given.low, given.high, step=given.step)
         case FloatDistribution() | IntDistribution():
-            return _steps(given)
+            count = round((given.high - given.low) / given.step) + 1
+            if count > LISTABLE_LEVELS:
+                raise SpaceError(f"{given!r} has {count} steps, at most {LISTABLE_LEVELS} can be")
+            # Rounding must not pass the upper bound.
+            values = [min(given.low + k * given.step, given.high) for k in range(count)]
+            return Ordinal(values) if count > 1 else Categorical(values)
     raise SpaceError(
         f"received {given!r} ({type(given).__name__}); give one of Optuna's"
         " FloatDistribution, IntDistribution and CategoricalDistribution"
     )
-
-
-def _steps(given: Any) -> Domain:
-    count = round((given.high - given.low) / given.step) + 1
-    if count > LISTABLE_LEVELS:
-        raise SpaceError(f"{given!r} has {count} steps, at most {LISTABLE_LEVELS} can be")
-    # Rounding must not pass the upper bound.
-    values = [min(given.low + step * given.step, given.high) for step in range(count)]
-    return Ordinal(values) if count > 1 else Categorical(values)

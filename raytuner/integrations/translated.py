@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raytuner.errors import SpaceError
 from raytuner.space import Config, Space
 
 Decoder = Callable[[Any], Any]
@@ -39,12 +37,3 @@ class Translated:
                 for name, value in config.items()
             }
         )
-
-
-@contextmanager
-def named(name: str) -> Iterator[None]:
-    """Put the name of a hyperparameter in front of an error about it."""
-    try:
-        yield
-    except SpaceError as error:
-        raise SpaceError(f"{name}: {error}") from None

@@ -44,38 +44,37 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from raytuner.errors import SpaceError
 from raytuner.space.choices import is_primitive, same, shown, unwrap
 from raytuner.space.domains import Categorical, Domain, Listed, Ordinal
 from raytuner.space.numeric import Float, Integer, Normal
-from raytuner.space.template import Fidelity, Options, Path, When, fidelity, path_name, when
+from raytuner.space.template import Fidelity, Options, Path, When, fidelity, named, path_name, when
 
-_DOMAINS: dict[str, Callable[..., Domain]] = {
+_DOMAINS: dict[str, Any] = {
     "float": Float,
     "int": Integer,
     "normal": Normal,
     "choice": Categorical,
     "ordinal": Ordinal,
 }
-# By type, the required fields in the order of the arguments, and the optional ones.
-_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "float": (("low", "high"), ("log", "step", "fidelity", "when")),
-    "int": (("low", "high"), ("log", "step", "fidelity", "when")),
-    "normal": ((), ("mean", "sd", "step", "fidelity", "when")),
-    "choice": (("values",), ("fidelity", "when")),
-    "ordinal": (("values",), ("fidelity", "when")),
-    "constant": (("value",), ()),
-    "literal": (("value",), ()),
-    "tuple": (("values",), ()),
-    "group": (("keys", "values"), ()),
-    "object": (("repr",), ()),
-    "when": (("of", "when"), ()),
-    "options": (("of",), ()),
+_FIELDS = {  # by type; those with ? are optional
+    "float": "low high log? step? fidelity? when?",
+    "int": "low high log? step? fidelity? when?",
+    "normal": "mean? sd? step? fidelity? when?",
+    "choice": "values fidelity? when?",
+    "ordinal": "values fidelity? when?",
+    "constant": "value",
+    "literal": "value",
+    "tuple": "values",
+    "group": "keys values",
+    "object": "repr",
+    "when": "of when",
+    "options": "of",
 }
-_MARKS = ("fidelity", "when")
 _NON_FINITE = ("inf", "-inf", "nan")
 
 
@@ -89,39 +88,35 @@ def to_spec(node: Any) -> Any:
     if isinstance(node, Fidelity):
         return {**to_spec(node.node), "fidelity": True}
     if isinstance(node, Domain):
-        return _domain_spec(node)
+        (kind,) = (kind for kind, make in _DOMAINS.items() if type(node) is make)
+        if isinstance(node, Listed):
+            return {"type": kind, "values": list(map(_value_spec, node.objects))}
+        # Neither format needs what is off, and TOML has no null.
+        given = {one.name: getattr(node, one.name) for one in fields(_DOMAINS[kind])}
+        return {
+            "type": kind,
+            **{k: v for k, v in given.items() if v is not None and v is not False},
+        }
     if isinstance(node, Options):
-        return {"type": "options", "of": [to_spec(part) for part in node.parts]}
+        return {"type": "options", "of": list(map(to_spec, node.parts))}
     if isinstance(node, Mapping):
-        values = [to_spec(value) for value in node.values()]
+        values = list(map(to_spec, node.values()))
         if not all(isinstance(key, str) for key in node):
-            return {"type": "group", "keys": [_value_spec(k) for k in node], "values": values}
+            return {"type": "group", "keys": list(map(_value_spec, node)), "values": values}
         spec = dict(zip(node, values, strict=True))
         if isinstance(spec.get("type"), str):  # or this group would read as a hyperparameter
             spec["type"] = {"type": "constant", "value": spec["type"]}
         return spec
-    if isinstance(node, list) or type(node) is tuple:
-        items = [to_spec(item) for item in node]
-        return items if isinstance(node, list) else {"type": "tuple", "values": items}
+    if isinstance(node, list):
+        return list(map(to_spec, node))
+    if type(node) is tuple:
+        return {"type": "tuple", "values": list(map(to_spec, node))}
     return _value_spec(node)
-
-
-def _domain_spec(domain: Domain) -> dict[str, Any]:
-    kind = next((kind for kind, make in _DOMAINS.items() if type(domain) is make), None)
-    if kind is None:
-        raise SpaceError(f"{domain!r}: a spec has no type for it; allowed: {', '.join(_DOMAINS)}")
-    if isinstance(domain, Listed):
-        return {"type": kind, "values": [_value_spec(value) for value in domain.objects]}
-    names = [name for part in _FIELDS[kind] for name in part if name not in _MARKS]
-    fields = {name: getattr(domain, name) for name in names}
-    # Neither format needs what is off, and TOML has no null.
-    given = {name: v for name, v in fields.items() if v is not None and v is not False}
-    return {"type": kind, **given}
 
 
 def _condition_spec(condition: tuple[str, Sequence[Any]]) -> tuple[str, Any]:
     """Return a condition as data: one value alone, several as a list."""
-    name, values = condition[0], [_value_spec(value) for value in condition[1]]
+    name, values = condition[0], list(map(_value_spec, condition[1]))
     return name, values[0] if len(values) == 1 and type(values[0]) is not list else values
 
 
@@ -153,7 +148,7 @@ def space_spec(template: Mapping[str, Any], rules: Sequence[Any]) -> dict[str, A
     spec: dict[str, Any] = to_spec(template)
     if not rules:
         return spec
-    return {"type": "space", "of": spec, "constraints": [_value_spec(rule) for rule in rules]}
+    return {"type": "space", "of": spec, "constraints": list(map(_value_spec, rules))}
 
 
 def template_and_rules(spec: Any) -> tuple[Any, list[Any]]:
@@ -165,15 +160,11 @@ def template_and_rules(spec: Any) -> tuple[Any, list[Any]]:
     if not isinstance(spec, Mapping):
         raise SpaceError(f"a spec is a table, received {spec!r}")
     if spec.get("type") != "space":
-        spec = {"type": "space", "of": spec}
-    _check_fields(spec, "the space", ("of",), ("constraints",))
-    template, rules = spec["of"], spec.get("constraints", [])
-    if not isinstance(template, Mapping) or not isinstance(rules, list):
-        raise SpaceError(f"the space: of must be a table and constraints a list, received {spec!r}")
-    try:
-        return from_spec(template), [_value(rule, "constraints") for rule in rules]
-    except RecursionError:
-        raise SpaceError("the spec is nested too deep to be read") from None
+        return from_spec(spec), []
+    _check_fields(spec, "the space", "of constraints?")
+    rules = spec.get("constraints", [])
+    rules = [_value(rule, "constraints") for rule in rules] if isinstance(rules, list) else rules
+    return from_spec(spec["of"]), rules
 
 
 def from_spec(spec: Any, path: Path = ()) -> Any:
@@ -199,12 +190,17 @@ def from_spec(spec: Any, path: Path = ()) -> Any:
             f"{where}: unknown type {kind!r}; allowed: {', '.join(_FIELDS)}. In a group with a key"
             f' named "type", write type = {{ type = "constant", value = "{kind}" }}'
         )
-    _check_fields(spec, where, *_FIELDS[kind])
+    _check_fields(spec, where, _FIELDS[kind])
     for name in ("keys", "values", "of"):
         if name in spec and kind != "when" and not isinstance(spec[name], list):
             raise SpaceError(f"{where}: {name} must be a list, received {spec[name]!r}")
     if kind in _DOMAINS:
-        return _domain(spec, where)
+        given = {k: v for k, v in spec.items() if k not in ("type", "values", "fidelity", "when")}
+        values = [[_value(value, where) for value in spec["values"]]] if "values" in spec else []
+        with named(where):
+            domain = _DOMAINS[kind](*values, **given)
+        node = fidelity(domain) if spec.get("fidelity") else domain
+        return _conditional(node, spec["when"], where) if "when" in spec else node
     if kind == "when":
         return _conditional(from_spec(spec["of"], path), spec["when"], where)
     if kind == "constant":
@@ -214,53 +210,32 @@ def from_spec(spec: Any, path: Path = ()) -> Any:
     if kind == "tuple":
         return tuple(from_spec(spec["values"], path))
     if kind == "group":
-        keys, values = spec["keys"], spec["values"]
-        if len(keys) != len(values):
-            raise SpaceError(f"{where}: {len(keys)} keys and {len(values)} values; give as many")
-        pairs = zip((_value(key, where) for key in keys), values, strict=True)
+        keys = [_value(key, where) for key in spec["keys"]]
+        pairs = zip(keys, spec["values"], strict=True)
         return {key: from_spec(value, (*path, key)) for key, value in pairs}
     return _value(spec, where)
 
 
-def _domain(spec: Mapping[str, Any], where: str) -> Any:
-    required, optional = _FIELDS[spec["type"]]
-    given = {name: spec[name] for name in optional if name in spec and name not in _MARKS}
-    values = [spec[name] for name in required]
-    if required == ("values",):
-        values = [[_value(value, where) for value in spec["values"]]]
-    try:
-        node: Any = _DOMAINS[spec["type"]](*values, **given)
-    except SpaceError as error:
-        raise SpaceError(f"{where}: {error}") from None
-    mark = spec.get("fidelity", False)
-    if not isinstance(mark, bool):
-        raise SpaceError(f"{where}: fidelity must be true or false, received {mark!r}")
-    node = fidelity(node) if mark else node
-    return _conditional(node, spec["when"], where) if "when" in spec else node
-
-
 def _conditional(node: Any, spec: Any, where: str) -> When:
-    if not isinstance(spec, Mapping) or not spec:
+    if not isinstance(spec, Mapping):
         raise SpaceError(
             f'{where}: when must be a table such as {{ optimizer = "sgd" }}, received {spec!r}'
         )
     lists = {name: value if type(value) is list else [value] for name, value in spec.items()}
-    try:
-        return when(node, **{name: [_value(v, where) for v in vs] for name, vs in lists.items()})
-    except SpaceError as error:
-        raise SpaceError(f"{where}: {error}") from None
+    with named(where):
+        return when(node, **{name: [_value(v, name) for v in vs] for name, vs in lists.items()})
 
 
-def _check_fields(
-    spec: Mapping[str, Any], where: str, required: tuple[str, ...], optional: tuple[str, ...]
-) -> None:
-    problems = [f"field {name!r} is missing" for name in required if name not in spec]
-    known = ("type", *required, *optional)
+def _check_fields(spec: Mapping[str, Any], where: str, allowed: str) -> None:
+    known = ["type", *allowed.replace("?", "").split()]
+    problems = [
+        f"field {f!r} is missing" for f in allowed.split() if f[-1] != "?" and f not in spec
+    ]
     problems += [f"unknown field {k!r} (= {v!r})" for k, v in spec.items() if k not in known]
     if problems:
-        allowed = ", ".join([*required, *(f"{name} (optional)" for name in optional)])
         raise SpaceError(
-            f"{where}: {'; '.join(problems)}; fields of type {spec['type']!r}: {allowed}"
+            f"{where}: {'; '.join(problems)}; fields of type {spec['type']!r} (? is optional):"
+            f" {', '.join(allowed.split())}"
         )
 
 

@@ -14,8 +14,14 @@ from ray import tune
 from scipy import stats
 
 from raytuner.errors import SpaceError
-from raytuner.integrations.distributions import levels, n_combinations, translated
-from raytuner.space import Categorical, Float, Integer, Normal, Ordinal
+from raytuner.integrations.sklearn.candidates import parts_of, translate
+from raytuner.integrations.translated import Translated
+from raytuner.space import Categorical, Float, Integer, Normal, Ordinal, Space
+
+
+def translated(given: Any) -> Translated:
+    domains, decoders = translate(given)
+    return Translated(Space(domains), decoders)
 
 
 class Real(SimpleNamespace):
@@ -94,24 +100,26 @@ def test_a_range_with_an_unknown_prior_is_refused(given: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "count", "values"),
+    ("given", "candidates"),
     [
-        ({"p": (1.0,), "q": [True, False]}, 2, {"p": [1.0], "q": [True, False]}),
-        ({"p": (1, 3)}, 3, {"p": [1, 2, 3]}),
-        ({"p": stats.randint(1, 4), "q": [1, 1.0]}, 6, {"p": [1, 2, 3], "q": [1, 1.0]}),
-        ({"p": tune.randint(3, 4)}, 1, {"p": [3]}),
-        ({"p": IntDistribution(4, 4)}, 1, {"p": [4]}),
-        ({}, 1, {}),
+        ({"p": (1.0,), "q": [True, False]}, [{"p": 1.0, "q": True}, {"p": 1.0, "q": False}]),
+        ({"p": (1, 3)}, [{"p": 1}, {"p": 2}, {"p": 3}]),
+        ({"p": stats.randint(1, 4)}, [{"p": 1}, {"p": 2}, {"p": 3}]),
+        ({"p": [1, 1.0]}, [{"p": 1}, {"p": 1.0}]),
+        ({"p": tune.randint(3, 4)}, [{"p": 3}]),
+        ({"p": IntDistribution(4, 4)}, [{"p": 4}]),
+        ({}, [{}]),
     ],
 )
-def test_combinations_are_counted_and_listed(given: Any, count: int, values: Any) -> None:
-    assert n_combinations(given) == count
-    assert levels(given) == values
+def test_small_spaces_are_listed(given: Any, candidates: Any) -> None:
+    [part] = parts_of(None, given, 10)
+    assert part.listed == candidates
 
 
 @pytest.mark.parametrize("given", [{"p": stats.uniform()}, {"p": (0, 10**9)}], ids=named)
-def test_what_cannot_be_listed_counts_as_infinite(given: Any) -> None:
-    assert n_combinations(given) == np.inf
+def test_large_spaces_are_searched(given: Any) -> None:
+    [part] = parts_of(None, given, 10)
+    assert part.listed is None
 
 
 @pytest.mark.parametrize("given", [3, "abc", SimpleNamespace(rvs=lambda: 1), {"low": 1}], ids=named)

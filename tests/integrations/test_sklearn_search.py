@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from inspect import signature
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -193,65 +192,6 @@ def test_a_finite_space_is_tried_as_a_whole_and_the_rest_is_searched() -> None:
 def test_what_is_no_list_of_spaces_is_refused(spaces: Any) -> None:
     with pytest.raises(SettingError, match=r"param_distributions holds .* a dict of parameters"):
         RayTunerSearchCV(logistic(), spaces).fit(X, y)
-
-
-class Heard:
-    """A callback of scikit-learn's that notes the tasks it hears of, and how much data they have.
-
-    Attributes:
-        begun: Of each task, the names from the root on, and the number of rows.
-        ended: How many tasks ended.
-    """
-
-    def __init__(self) -> None:
-        self.begun: list[tuple[tuple[str, ...], int | None]] = []
-        self.ended = 0
-
-    def setup(self, estimator: Any, context: Any) -> None:
-        pass
-
-    teardown = setup
-
-    def on_fit_task_begin(self, estimator: Any, context: Any, *, X: Any = None) -> None:
-        names: list[str] = []
-        at = context
-        while at is not None:
-            names, at = [at.task_name, *names], at.parent
-        self.begun.append((tuple(names), None if X is None else len(X)))
-
-    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
-        self.ended += 1
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"param_grid": {"C": [1, 2]}},
-        {"param_distributions": DRAWN},
-        {"param_distributions": DRAWN, "time_budget_s": 60},
-    ],
-)
-def test_callbacks_hear_of_every_candidate(settings: dict[str, Any]) -> None:
-    if not hasattr(RayTunerSearchCV, "set_callbacks"):
-        pytest.skip("scikit-learn below 1.9 has no callbacks")
-    heard = Heard()
-    search = RayTunerSearchCV(logistic(), n_iter=2, cv=3, random_state=0, **settings)
-    search.set_callbacks(heard).fit(X, y)
-    fits = [rows for names, rows in heard.begun if names[-1] == "candidate-split-evaluation"]
-    assert fits == [100] * 6
-    assert heard.ended == len(heard.begun)
-    # Scikit-learn takes a search without this parameter for a custom one.
-    assert "callback_ctx" in signature(search._run_search).parameters
-
-
-def test_callbacks_hear_of_a_search_on_ray_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not hasattr(RayTunerSearchCV, "set_callbacks"):
-        pytest.skip("scikit-learn below 1.9 has no callbacks")
-    monkeypatch.setattr(trials, "run_trials", ran_here)
-    heard = Heard()
-    RayTunerSearchCV(logistic(), SMALL, cv=2, n_jobs=2).set_callbacks(heard).fit(X, y)
-    assert [names[-1] for names, _ in heard.begun] == ["fit", "refit-with-best-params"]
-    assert heard.ended == len(heard.begun)
 
 
 def ran_here(evaluation: Evaluation, part: Any, **settings: Any) -> tuple[list[Found], str]:

@@ -232,7 +232,7 @@ def test_specs_hold_strings_and_name_functions() -> None:
     function = Space({"a": Float(0, 1)}, [lambda config: True])
     with pytest.raises(SpaceError, match=r"constraints: <function .* only Python has"):
         Space.from_spec(function.to_spec())
-    for wrong in ({"type": "space"}, {"type": "space", "of": [], "constraints": []}):
+    for wrong in ({"type": "space"}, {"type": "space", "of": {}, "rules": []}):
         with pytest.raises(SpaceError, match="the space"):
             Space.from_spec(wrong)
 

@@ -134,10 +134,13 @@ def test_objects_are_written_and_refused_when_read() -> None:
     ("spec", "said"),
     [
         ({"type": "uniform"}, "^a/b: unknown type 'uniform'; allowed: float, int, normal, choice"),
-        ({"type": "float", "low": 0}, "^a/b: field 'high' is missing; fields of .*low, high, log"),
+        (
+            {"type": "float", "low": 0},
+            r"^a/b: field 'high' is missing; fields of .*low, high, log\?",
+        ),
         (
             {"type": "float", "low": 0, "high": 1, "base": 10},
-            r"^a/b: unknown field 'base' \(= 10\); fields of type 'float': low, high, log \(opt",
+            r"^a/b: unknown field 'base' \(= 10\); fields of type 'float'",
         ),
         ({"type": "float", "low": 2, "high": 1}, "^a/b: .*low=2.0, high=1.0.*above high"),
         ({"type": "float", "low": 1, "high": 2, "log": 1}, "^a/b: .*log must be True or F.* 1$"),
@@ -145,7 +148,6 @@ def test_objects_are_written_and_refused_when_read() -> None:
         ({"type": "choice", "values": [{"type": "normal"}]}, "^a/b: {'type': 'normal'} is a hyp"),
         ({"type": "constant"}, "^a/b: field 'value' is missing"),
         ({"type": "literal", "value": "foo()"}, r"^a/b: 'foo\(\)' is not a Python literal"),
-        ({"type": "group", "keys": [1], "values": []}, "^a/b: 1 keys and 0 values"),
         ([{"type": "foo"}], "^a/b/0: unknown type 'foo'"),
     ],
 )

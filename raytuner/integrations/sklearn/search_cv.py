@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -28,7 +28,6 @@ from raytuner.integrations.sklearn.candidates import Part, parts_of
 from raytuner.integrations.sklearn.evaluation import (
     SCORE,
     Evaluation,
-    Params,
     Steps,
     steps_of,
 )
@@ -48,13 +47,13 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
 
     Args:
         estimator: The estimator; a `Pipeline` or `ColumnTransformer` too.
-        param_distributions: For each parameter a list of values, a distribution of `scipy.stats`, a
-            Ray Tune domain, a dimension of scikit-optimize or its tuple `(low, high)` or
-            `(low, high, "log-uniform")`, or a distribution of Optuna (see
-            `raytuner.integrations.distributions.translated`). A list of such dicts shares `n_iter`
-            equally; a pair `(dict, n)` in the list gets `n` candidates on top of `n_iter`. A dict
-            with no more combinations than its number of candidates is tried as a whole, and leaves
-            the rest to the others.
+        param_distributions: For each parameter a list of values, a distribution of `scipy.stats`
+            (or anything with `ppf`), a domain of Ray Tune, a distribution of Optuna, a dimension of
+            scikit-optimize, or its tuple `(low, high)` or `(low, high, "log-uniform")`: a range of
+            integers if both are integers, both bounds included. Another tuple is a list of values.
+            A list of such dicts shares `n_iter` equally; a pair `(dict, n)` in the list gets `n`
+            candidates on top of `n_iter`. A dict with no more combinations than its number of
+            candidates is tried as a whole, and leaves the rest to the others.
         param_grid: For each parameter a list of values, or a list of such dicts. Give this or
             `param_distributions`.
         n_iter: Number of candidates to try from `param_distributions`.
@@ -91,9 +90,6 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
 
     Raises:
         SettingError, SpaceError: In `fit`: bad input, or `time_budget_s` was too short.
-
-    In this process, callbacks of scikit-learn (`set_callbacks`, from 1.9 on) see each candidate and
-    each of its folds; on Ray they see only the search as a whole.
 
     Example:
         >>> from scipy.stats import loguniform
@@ -180,10 +176,12 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         Returns:
             This estimator.
         """
+        ray_only = (self.early_stopping, self.parallel_folds, self.resources, self.storage_path)
+        on_ray = self.n_jobs not in (None, 1) or any(one not in (False, None) for one in ray_only)
         with ExitStack() as backend:
             self._call = _Call(X, y, params, time.monotonic(), backend)
             try:
-                if self._needs_ray():
+                if on_ray:
                     from raytuner.integrations.sklearn.trials import FoundResults
 
                     self._call.results = FoundResults()
@@ -193,47 +191,21 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                 del self._call
         return self
 
-    def _needs_ray(self) -> bool:
-        ray_only = (self.early_stopping, self.parallel_folds, self.resources, self.storage_path)
-        return self.n_jobs not in (None, 1) or any(given not in (False, None) for given in ray_only)
-
-    def _run_search(
-        self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None
-    ) -> None:
+    def _run_search(self, evaluate_candidates: Callable[..., Any]) -> None:
         """Propose candidates and have scikit-learn's search evaluate them.
 
         Args:
             evaluate_candidates: Evaluates a list of candidates and returns all results so far.
-            callback_ctx: The context of scikit-learn's callbacks; None before version 1.9.
         """
         parts = parts_of(self.param_grid, self.param_distributions, self.n_iter)
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=len(parts)).tolist()
         steps = self._steps()
-        if self._needs_ray():
+        if self._call.results is not None:
             self._search_on_ray(parts, seeds, steps, evaluate_candidates)
             return
-        with self._callback_context(callback_ctx, "search") as search:
-
-            def evaluate(candidates: Sequence[Params]) -> Any:
-                with self._callback_context(search, "candidates", sequential_subtasks=False) as own:
-                    more = {} if own is None else {"callback_ctx": own}
-                    return evaluate_candidates(candidates, **more)
-
-            for number, (part, seed) in enumerate(zip(parts, seeds, strict=True)):
-                if number == 0 or self._time_left() != 0:
-                    self._search_here(part, seed, evaluate)
-
-    @contextmanager
-    def _callback_context(self, parent: Any, name: str, **settings: Any) -> Iterator[Any]:
-        """Begin and end a task for scikit-learn's callbacks, if `parent` is not None."""
-        if parent is None:
-            yield None
-            return
-        # The number of subtasks is not known: a time budget may end the search.
-        task = parent.subcontext(task_name=name, max_subtasks=None, **settings)
-        task.call_on_fit_task_begin(estimator=self)
-        yield task
-        task.call_on_fit_task_end(estimator=self)
+        for number, (part, seed) in enumerate(zip(parts, seeds, strict=True)):
+            if number == 0 or self._time_left() != 0:
+                self._search_here(part, seed, evaluate_candidates)
 
     def _search_here(self, part: Part, seed: int, evaluate: Callable[..., Any]) -> None:
         """Evaluate a part in this process; a proposal knows all scores before it."""
@@ -261,9 +233,9 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             score = float(results[wanted if wanted in columns else columns[0]][-1])
             if math.isfinite(score):
                 history.report(trial_id, 1, score)
-                history.end(trial_id, TrialState.COMPLETED)
-            else:
-                history.end(trial_id, TrialState.FAILED)
+            history.end(
+                trial_id, TrialState.COMPLETED if math.isfinite(score) else TrialState.FAILED
+            )
 
     def _search_on_ray(
         self,
@@ -278,6 +250,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         evaluation = self._evaluation(steps)
         found: list[Found] = []
         paths = []
+        n_jobs = None if self.n_jobs is None or self.n_jobs < 0 else self.n_jobs
         with TemporaryDirectory(prefix="raytuner-", ignore_cleanup_errors=True) as scratch:
             for part, seed in zip(parts, seeds, strict=True):
                 if self._time_left() == 0:
@@ -291,9 +264,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                     storage_path=folder_of(self.storage_path or scratch),
                     seed=seed,
                     time_budget_s=self._time_left(),
-                    max_concurrent_trials=None
-                    if self.n_jobs is None or self.n_jobs < 0
-                    else self.n_jobs,
+                    max_concurrent_trials=n_jobs,
                     progress=self.verbose > 0,
                 )
                 found += more
