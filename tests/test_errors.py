@@ -17,7 +17,7 @@ from raytuner.errors import RaytunerError, SettingError
 from raytuner.history import Goal
 from raytuner.integrations.sklearn import RayTunerSearchCV
 from raytuner.placement import ResourceRequest
-from raytuner.search.mirror import Setup
+from raytuner.search.process import Setup
 from raytuner.simulate import simulate
 from raytuner.space import Float, Space
 from raytuner.study.tuning import folder_for

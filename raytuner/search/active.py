@@ -6,41 +6,101 @@ import logging
 import math
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import ray
 
 from raytuner.bayes import BayesProposer, SobolProposer
 from raytuner.bayes.belief import Beliefs
 from raytuner.bayes.exclusion import ExclusionList
+from raytuner.bayes.proposer import Proposal
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.bayes.transfer import best_in_turn
 from raytuner.controller.handle import ControllerHandle, ahead
-from raytuner.errors import HistoryError
-from raytuner.history import Goal, History, Origin
-from raytuner.search.background import Background, running_trials
+from raytuner.errors import ConfigError
+from raytuner.history import History, Origin, TrialState
+from raytuner.search.background import Background
 from raytuner.search.grids import GRIDS, with_untried
-from raytuner.search.initial import Evaluated, InitialPoints, record_evaluated
-from raytuner.search.mirror import Setup
+from raytuner.search.initial import (
+    Evaluated,
+    check_points,
+    filled,
+    record_evaluated,
+    untried,
+)
 from raytuner.search.priors import PRIORS, read_priors
 from raytuner.search.priors import from_json as priors_from_json
 from raytuner.search.priors import to_json as priors_json
-from raytuner.search.process import ActorProcess
-from raytuner.search.proposals import InsideSuggest, Proposals
+from raytuner.search.process import ActorProcess, Setup
 from raytuner.search.restore import counted
 from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings
-from raytuner.search.subspace import SubspaceRecord
-from raytuner.search.transfer import EARLIER, tasks_within, within
-from raytuner.search.transfer import from_json as earlier_from_json
+from raytuner.search.transfer import EARLIER, earlier_of, tasks_within, within
 from raytuner.search.transfer import to_json as earlier_json
-from raytuner.search.transfer_source import SourceStudy, read_sources
-from raytuner.search.trial_end import correct
-from raytuner.space import Config, Space
+from raytuner.search.transfer_source import read_sources
+from raytuner.space import Config
 
 logger = logging.getLogger(__name__)
 
-Proposed = tuple[Config, Origin]
+
+class Proposals:
+    """A source of proposals. It reads the searcher's record in each call."""
+
+    def turn(self, history: History, *, free: int, slots: int) -> None:
+        """Do what takes no time, since something happened or time passed.
+
+        Args:
+            history: The record.
+            free: The number of slots that Ray will ask trials for at once.
+            slots: The number of slots.
+        """
+
+    def take(
+        self, history: History, used: ExclusionList, *, free: int, slots: int, alone: bool
+    ) -> Proposal | None:
+        """Return a proposal to hand out now; None if a better one is worth waiting for.
+
+        Args:
+            history: The record.
+            used: Configurations that are used. The space has others.
+            free: The number of free slots. 0: the trial is for the next slot that becomes free.
+            slots: The number of slots.
+            alone: Whether nobody asks again after None. The method then waits itself.
+        """
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Return what the next proposals depend on besides the record; None if nothing."""
+        return None
+
+    def close(self) -> None:
+        """Release processes and other resources. The next call begins again."""
+
+
+class InsideSuggest(Proposals):
+    """Computes each proposal when it is asked for.
+
+    Args:
+        setup: What the proposer is made of.
+        state: The proposer's state. None begins anew.
+    """
+
+    def __init__(self, setup: Setup, state: dict[str, Any] | None) -> None:
+        self._proposer = setup.proposer(state)
+
+    def take(
+        self, history: History, used: ExclusionList, *, free: int, slots: int, alone: bool
+    ) -> Proposal:
+        """Return the best configuration for the record as it is now."""
+        self._proposer.tell(history.snapshot())
+        (proposal,) = self._proposer.ask(1)
+        return proposal
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the proposer's state."""
+        return self._proposer.state_dict()
 
 
 class ActiveSearch:
@@ -71,7 +131,7 @@ class ActiveSearch:
         history: History,
         controller: ControllerHandle,
         *,
-        proposals: Proposals | None = None,
+        proposals: Proposals | Background | None = None,
         proposer_state: dict[str, Any] | None = None,
         lost: int | None = 0,
     ) -> None:
@@ -81,9 +141,9 @@ class ActiveSearch:
         self._controller = controller
         self._proposer_state = proposer_state
         self._lost = lost
-        self._initial = InitialPoints(settings.points_to_evaluate, settings.evaluated_rewards)
+        self._queue: list[tuple[Config, Origin]] | None = None  # to hand out before proposals
         self._grids: list[str] = history.get_meta(GRIDS) or []
-        self._narrowed: SubspaceRecord | None = None
+        self._narrowed: tuple[History, int] | None = None  # its copy and the version that it has
         self._proposals = proposals
         self._seen: ExclusionList | None = None
         self._seen_until = 0  # trials that it holds
@@ -92,28 +152,24 @@ class ActiveSearch:
     def begin(
         cls,
         settings: SearchSettings,
-        space: Space,
-        goal: Goal,
         controller: ControllerHandle,
         *,
         proposals: Proposals | None,
         grids: Sequence[str],
         evaluated: Sequence[Evaluated],
     ) -> ActiveSearch:
-        """Return a new search.
+        """Return a new search; raise a RaytunerError if the settings do not fit space or goal.
 
         Args:
-            settings: What the user asked for.
-            space: The search space.
-            goal: What the search optimises.
+            settings: What the user asked for, with a space and a goal.
             controller: Ray's controller, once it has asked for a trial.
             proposals: See the class.
             grids: Names of hyperparameters whose every value is to be tried.
             evaluated: Points that were evaluated elsewhere.
-
-        Raises:
-            RaytunerError: The settings do not fit the space or the goal.
         """
+        space, goal = settings.space, settings.goal
+        assert space is not None
+        assert goal is not None
         settings.check(space, goal)
         history = History(space, goal=goal, time_attr=settings.time_attr, max_t=settings.max_t)
         history.curves = [name for name in settings.curves if name not in goal.metrics]
@@ -121,7 +177,8 @@ class ActiveSearch:
         if grids:
             history.set_meta(GRIDS, list(grids))
         search = cls(settings, history, controller, proposals=proposals)
-        search._initial.check(space)
+        points, rewards = settings.points_to_evaluate or (), settings.evaluated_rewards
+        check_points(points, space, evaluated=rewards is not None)
         read = read_sources(settings.earlier, [one.metric for one in goal.objectives])
         if used := [within(study, space, goal) for study in read]:
             history.set_meta(EARLIER, earlier_json(used, space, goal))
@@ -130,7 +187,8 @@ class ActiveSearch:
             history.set_meta(PRIORS, priors_json(beliefs, space))
         # Made here to see whether it can be. Its seed is the search's from now on.
         search._proposer_state = search._setup(history).proposer(None).state_dict()
-        for point in [*search._initial.evaluated(), *evaluated]:
+        known = () if rewards is None else map(Evaluated, points, rewards)
+        for point in (*known, *evaluated):
             record_evaluated(history, point)
         return search
 
@@ -157,7 +215,6 @@ class ActiveSearch:
             return None
         found = self._queued()
         if found is None:
-            correct(history)
             history.left = left
             found = self._proposed(live, slots)
         if found is None:
@@ -168,18 +225,24 @@ class ActiveSearch:
         self.turn(more=1)
         return found[0]
 
-    def _queued(self) -> Proposed | None:
+    def _queued(self) -> tuple[Config, Origin] | None:
         """Return the next initial point, or the next configuration to be tried again."""
-        initial = self._initial.next(self.history, self._completion)
-        if initial is not None:
-            return initial, Origin.INITIAL
-        configs, before = self.settings.again
-        if configs:
-            tried = {point.tobytes() for point in self.history.points(before)}
-            for config in configs:
-                if self.history.space.encode([config])[0].tobytes() not in tried:
-                    return config, Origin.AGAIN
-        return None
+        settings, history = self.settings, self.history
+        if self._queue is None:
+            points = settings.points_to_evaluate if settings.evaluated_rewards is None else None
+            configs, before = settings.again
+            tried = {point.tobytes() for point in history.points(before)} if configs else set()
+            self._queue = [(point, Origin.INITIAL) for point in untried(points or (), history)]
+            self._queue += [
+                (config, Origin.AGAIN)
+                for config in configs
+                if history.space.encode([config])[0].tobytes() not in tried
+            ]
+        if not self._queue:
+            return None
+        point, origin = self._queue.pop(0)
+        rng = np.random.default_rng(len(history))
+        return filled(history.space, point, rng, self._completion), origin
 
     def _completion(self) -> Config | None:
         """Return values for what an initial point leaves out; None if none are left."""
@@ -187,10 +250,10 @@ class ActiveSearch:
         seen = self._seen_in(searched)
         if seen.exhausted:
             return None
-        proposal = self.source().take(searched, seen, free=1, slots=None, alone=True)
+        proposal = self.source().take(searched, seen, free=1, slots=1, alone=True)
         return None if proposal is None else proposal.config
 
-    def _proposed(self, live: int, slots: int | None) -> Proposed | None:
+    def _proposed(self, live: int, slots: int | None) -> tuple[Config, Origin] | None:
         searched = self._searched()
         seen = self._seen_in(searched)
         if seen.exhausted:
@@ -203,7 +266,7 @@ class ActiveSearch:
             searched,
             seen,
             free=max(self._free(live, slots), int(live == 0)),
-            slots=slots,
+            slots=slots or live + 1,
             # Without a live trial Ray would sleep, and other callers may not expect None.
             alone=live == 0 or not self._controller.is_known,
         )
@@ -227,9 +290,11 @@ class ActiveSearch:
             return
         live, slots = self._room()
         live += more if self._controller.is_known else 0
-        self.source().turn(self._searched(), free=self._free(live, slots, more), slots=slots)
+        self.source().turn(
+            self._searched(), free=self._free(live, slots, more), slots=slots or live + 1
+        )
 
-    def source(self) -> Proposals:
+    def source(self) -> Proposals | Background:
         """Return where proposals come from."""
         if self._proposals is None:
             setup, start = self._setup(self._searched()), self.settings.start_process
@@ -255,7 +320,7 @@ class ActiveSearch:
             # Bound to the strategy itself: another process may not know its name.
             make = partial(find_strategy(settings.strategy).make, n_initial=settings.n_initial)
             return Setup(space, goal, make, settings.seed)
-        tasks = tasks_within(_earlier_of(self.history), space, goal)
+        tasks = tasks_within(earlier_of(self.history), space, goal)
         priors = self.history.get_meta(PRIORS) or {}
         beliefs = priors_from_json(priors, self.history.space, space)
         bayes = partial(BayesProposer, n_initial=settings.n_initial, tasks=tasks, beliefs=beliefs)
@@ -267,14 +332,27 @@ class ActiveSearch:
         return Setup(space, goal, bayes, settings.seed, design)
 
     def _searched(self) -> History:
-        """Return the record, as far as it lies in the space that is searched now."""
+        """Return the record, as far as it lies in the space that is searched now, to read."""
+        history = self.history
         if self._narrowed is None:
             strategy = find_strategy(self.settings.strategy)
-            space = strategy.within(self.settings.within or self.history.space)
-            if space is self.history.space:
-                return self.history
-            self._narrowed = SubspaceRecord(space)
-        return self._narrowed.of(self.history)
+            space = strategy.within(self.settings.within or history.space)
+            if space is history.space:
+                return history
+            self._narrowed = History(space, goal=history.goal), 0
+        copy, version = self._narrowed
+        for change in history.changes(version):
+            config = history.space.load(change.config)
+            try:
+                copy.space.validate(config)  # its constants too
+            except ConfigError:
+                continue
+            copy.apply(replace(change, config=copy.space.dump(config)))
+        self._narrowed = copy, history.version
+        if (copy.time_attr, copy.max_t) != (history.time_attr, history.max_t):
+            copy.time_attr, copy.max_t = history.time_attr, history.max_t
+        copy.left = history.left
+        return copy
 
     def _seen_in(self, history: History) -> ExclusionList:
         """Return which configurations were tried."""
@@ -295,7 +373,8 @@ class ActiveSearch:
         """
         live = self._controller.live()
         if live is None:
-            live = running_trials(self.history)
+            counts = self.history.counts()  # paused trials hold no slot
+            live = counts[TrialState.PENDING] + counts[TrialState.RUNNING]
         return live, self._controller.slots()
 
     def _free(self, live: int, slots: int | None, more: int = 0) -> int:
@@ -311,13 +390,3 @@ class ActiveSearch:
             self._lost = self._controller.lost(counted(self.history), self.history)
         left = self._controller.left()
         return None if left is None else max(left - self._lost, 0)
-
-
-def _earlier_of(history: History) -> tuple[SourceStudy, ...]:
-    """Return what a record has of earlier studies."""
-    try:
-        return earlier_from_json(history.get_meta(EARLIER) or [], history.space, history.goal)
-    except (KeyError, ValueError) as error:
-        raise HistoryError(
-            f"what the record keeps of earlier studies does not fit its space: {error}"
-        ) from error

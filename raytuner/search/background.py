@@ -12,9 +12,8 @@
 
 A slot waits for a tenth of a trial, or for `_STALE_S` if that is longer. If it would otherwise get
 a quasi-random proposal, or one that is older than a round of trials, it waits for at least
-`_NONE_S`, as long as Ray may take to start a trial, and for at least `_START_S` while the process
-starts and loads its libraries. A slot waits once for each reply. It does not wait if the reply is
-likely to take longer, if there is no model yet (the design is quasi-random anyway), or if the ready
+`_NONE_S`, and for at least `_START_S` while the process starts. A slot waits once for each reply.
+It does not wait if the reply is likely to take longer, if there is no model yet, or if the ready
 proposal misses only a few of the trials that run at the same time.
 
 One request is under way at a time. It includes the proposals that are likely to be handed out
@@ -34,10 +33,8 @@ from typing import Any
 from raytuner.bayes import SobolProposer
 from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.proposer import Proposal
-from raytuner.history import History, Origin, TrialState
-from raytuner.search.mirror import Request, Setup
-from raytuner.search.pace import Pace
-from raytuner.search.process import Process, ProcessDied, ProposerFailed
+from raytuner.history import History, Origin
+from raytuner.search.process import Process, ProcessDied, ProposerFailed, Request, Setup
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +51,7 @@ _MOST_AWAITED = 4  # the same where slots wait: later ones then know how these f
 # The least that a slot waits for a fresh proposal, in seconds: if a stale one is ready, if none is,
 # and if none is while the process starts.
 _STALE_S, _NONE_S, _START_S = 0.25, 2.5, 20.0
+_SHARE = 0.1  # of a trial's time: the longest wait of a slot, if that is above the least one
 _FEW = 1 / 8  # of the slots: a proposal that misses at most so many trials is fresh enough
 _HOLD_S = 5.0  # longest wait inside of `take`: Ray's loop stands still, and checks no time budget
 
@@ -91,9 +89,7 @@ class Background:
     """
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None, start: StartProcess) -> None:
-        self._setup = setup
-        self._state = state
-        self._start = start
+        self._setup, self._state, self._start = setup, state, start
         self._begin()
 
     def _begin(self) -> None:
@@ -109,7 +105,6 @@ class Background:
         self._pace = Pace()
         self._replied_at = -math.inf
         self._started_at = 0.0
-        self._greeted = False
         self._heard = False  # from this process
         self._deaths = 0  # in a row
         self._retry_at = -math.inf
@@ -118,16 +113,12 @@ class Background:
         self._n_initial: int | None = None
         self._warned = False
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("_setup", "_state", "_start")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._begin()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Background, (self._setup, self._state, self._start)
 
     # -- what the searcher calls ----------------------------------------------------------------
 
-    def turn(self, history: History, *, free: int, slots: int | None) -> None:
+    def turn(self, history: History, *, free: int, slots: int) -> None:
         """Take in a reply if one has come, and send the next request if one is due."""
         try:
             self._receive()
@@ -139,12 +130,11 @@ class Background:
             self._bury(death)
 
     def take(
-        self, history: History, used: ExclusionList, *, free: int, slots: int | None, alone: bool
+        self, history: History, used: ExclusionList, *, free: int, slots: int, alone: bool
     ) -> Proposal | None:
-        """Return the newest proposal in stock, else a quasi-random one; see `Proposals.take`.
+        """Return the newest proposal in stock, else a quasi-random one; see `Proposals`.
 
-        Raises:
-            Exception: Whatever the proposer raised in its process.
+        It raises what the proposer raised in its process.
         """
         until = None
         while True:
@@ -165,7 +155,10 @@ class Background:
                     return None
                 until = now + _HOLD_S if until is None else until
                 if now < until:
-                    self._wait(min(seconds, until - now))
+                    try:
+                        self._process.wait(min(seconds, until - now))
+                    except ProcessDied as death:
+                        self._bury(death)
                     continue
             return self._hand_out(history, used, ready, is_fresh)
 
@@ -210,30 +203,22 @@ class Background:
         return _knows(history) and len(history) >= self._n_initial
 
     def _worth_waiting(
-        self, history: History, ready: _Ready | None, free: int, slots: int | None
+        self, history: History, ready: _Ready | None, free: int, slots: int
     ) -> float:
         """Return for how many seconds to wait for a reply; 0 or less: do not wait."""
         if self._process is None or self._sent is None or not self._has_model(history):
             return 0.0
         if not free and self._pace.during_last <= 1:  # the next slot that falls free asks again
             return math.inf
-        running = slots or running_trials(history) + 1
         missed = math.inf if ready is None else self._pace.handed_out - ready.handed_out + 1
-        if missed <= _FEW * running:
+        if missed <= _FEW * slots:
             return 0.0
-        least = _STALE_S if missed <= running + 1 else _NONE_S if self._heard else _START_S
+        least = _STALE_S if missed <= slots + 1 else _NONE_S if self._heard else _START_S
         now = self._process.now()
-        longest = self._pace.longest_wait(running, now, least)
+        longest = self._pace.longest_wait(slots, now, least)
         if self._pace.seconds > longest:
             return 0.0
         return longest - (0.0 if self._waited_from is None else now - self._waited_from)
-
-    def _wait(self, seconds: float) -> None:
-        assert self._process is not None
-        try:
-            self._process.wait(seconds)
-        except ProcessDied as death:
-            self._bury(death)
 
     def _receive(self) -> None:
         if self._process is None or self._sent is None:
@@ -245,7 +230,14 @@ class Background:
             return
         now = self._process.now()
         if reply is None:
-            self._warn_of_slow_start(now)
+            waited = now - self._started_at
+            if not self._heard and not self._warned and waited >= _SLOW_START_S:
+                self._warned = True
+                logger.warning(
+                    "The process that computes proposals has not answered for %.0f s; trials get"
+                    " quasi-random configurations until it does. Can Ray start it on this node?",
+                    waited,
+                )
             return
         sent, self._sent = self._sent, None
         self._heard, self._deaths, self._replied_at = True, 0, now
@@ -254,14 +246,9 @@ class Background:
             return
         self._pace.reply(now - sent.at, sent.handed_out)
         self._due = sent.wanted
-        new = [
-            _Ready(
-                Proposal(self._setup.space.load(config), origin),
-                sent.ended_version,
-                sent.handed_out,
-            )
-            for config, origin in reply.proposals
-        ]
+        load = self._setup.space.load
+        found = [Proposal(load(config), origin) for config, origin in reply.proposals]
+        new = [_Ready(one, sent.ended_version, sent.handed_out) for one in found]
         fresh = [] if sent.replaces else [r for r in self._stock if self._is_current(r)]
         reserve = [r for r in self._stock if sent.replaces or not self._is_current(r)]
         self._stock = deque((fresh + new + reserve)[: max(self._pace.demand(), len(fresh + new))])
@@ -270,29 +257,33 @@ class Background:
         """Return whether it was based on all ends of trials that the process knows."""
         return ready.ended_version >= self._asked_ended
 
-    def _send_next(self, history: History, free: int, slots: int | None) -> None:
+    def _send_next(self, history: History, free: int, slots: int) -> None:
         """Send the request that is due, if one is."""
         if self._process is None:
-            self._begin_process()
-        if self._process is None:
-            return
-        if slots is not None:
-            self._pace.resize(slots)
+            if self._deaths and time.monotonic() < self._retry_at:
+                return
+            self._process = self._start(self._setup, self._state)
+            self._started_at = self._process.now()
+            self._pace.start(self._started_at)
+            self._heard, self._sent = False, None
+            self._sent_version, self._asked_version, self._asked_ended = 0, 0, -1
+        self._pace.resize(slots)
         if not _knows(history):
-            if not self._greeted:  # let it start, and load what it needs
-                self._greeted = True
-                self._send(history, 0, (), replaces=False)
+            if not self._heard:  # let it start, and load what it needs
+                self._send(history, 0, (), replaces=False, wanted=0)
             return
         current = [ready for ready in self._stock if self._is_current(ready)]
-        running, wanted = slots or running_trials(history) + 1, self._pace.demand()
+        wanted = self._pace.demand()
         # Where slots wait for fresh proposals, those left over would never be used.
-        longest = self._pace.longest_wait(running, self._process.now(), _STALE_S)
-        waits = wanted > _FEW * running and self._pace.seconds <= longest
+        longest = self._pace.longest_wait(slots, self._process.now(), _STALE_S)
+        waits = wanted > _FEW * slots and self._pace.seconds <= longest
         wanted = free if waits else wanted
         # A half more than last time: what is left over is the reserve of an unlucky next time.
         most = _MOST_AWAITED if waits else _MOST
         pace = min(max(1, free, self._pace.during_last * 3 // 2), most)
-        if history.ended_version > self._asked_ended or self._has_grown(history):
+        rested = self._process.now() - self._replied_at > _REST * self._pace.seconds
+        has_grown = rested and history.version - self._asked_version > _GROWTH * history.version
+        if history.ended_version > self._asked_ended or has_grown:
             promised = [] if waits else list(self._stock)[: max(free, self._pace.during_last)]
             self._asked_version, self._asked_ended = history.version, history.ended_version
             n = min(pace, max(wanted, free, 1))
@@ -301,19 +292,8 @@ class Background:
             n = min(pace, wanted - len(current))
             self._send(history, n, current, replaces=False, wanted=free)
 
-    def _has_grown(self, history: History) -> bool:
-        assert self._process is not None
-        rested = self._process.now() - self._replied_at > _REST * self._pace.seconds
-        return rested and history.version - self._asked_version > _GROWTH * history.version
-
     def _send(
-        self,
-        history: History,
-        n: int,
-        promised: Sequence[_Ready],
-        *,
-        replaces: bool,
-        wanted: int = 0,
+        self, history: History, n: int, promised: Sequence[_Ready], replaces: bool, wanted: int
     ) -> None:
         assert self._process is not None
         request = Request(
@@ -330,15 +310,6 @@ class Background:
         self._waited_from, now = None, self._process.now()
         self._sent = _Sent(history.ended_version, replaces, wanted, now, self._pace.handed_out)
 
-    def _begin_process(self) -> None:
-        if self._deaths and time.monotonic() < self._retry_at:
-            return
-        self._process = self._start(self._setup, self._state)
-        self._started_at = self._process.now()
-        self._pace.start(self._started_at)
-        self._greeted, self._heard, self._sent = False, False, None
-        self._sent_version, self._asked_version, self._asked_ended = 0, 0, -1
-
     def _bury(self, death: ProcessDied) -> None:
         """Forget a process that is gone. The next one gets the whole record."""
         if self._process is not None:
@@ -347,22 +318,12 @@ class Background:
         self._deaths += 1
         wait = 0.0 if self._deaths == 1 else min(2.0**self._deaths, _LONGEST_BREAK_S)
         self._retry_at = time.monotonic() + wait
-        lines = str(death).strip().splitlines()
+        reason = (str(death).strip().splitlines() or ["no reason given"])[-1]
         logger.warning(
             "The process that computes proposals is gone (%s); another is started%s. Until it has"
             " caught up, trials get older proposals or quasi-random ones.",
-            lines[-1].split(". ")[0] if lines else "no reason given",
+            reason.split(". ")[0],
             f" in {wait:g} s" if wait else "",
-        )
-
-    def _warn_of_slow_start(self, now: float) -> None:
-        if self._heard or self._warned or now - self._started_at < _SLOW_START_S:
-            return
-        self._warned = True
-        logger.warning(
-            "The process that computes proposals has not answered for %.0f s; trials get"
-            " quasi-random configurations until it does. Can Ray start it on this node?",
-            now - self._started_at,
         )
 
     def _quasi_random(self, history: History, used: ExclusionList) -> Proposal:
@@ -382,7 +343,58 @@ def _knows(history: History) -> bool:
     return history.has_values or history.ended_version > 0
 
 
-def running_trials(history: History) -> int:
-    """Return how many trials are pending or running; paused ones hold no slot."""
-    counts = history.counts()
-    return counts[TrialState.PENDING] + counts[TrialState.RUNNING]
+class Pace:
+    """The pace at which proposals are used, and the seconds that a request for new ones takes.
+
+    Attributes:
+        handed_out: The number of proposals handed out so far.
+        seconds: The seconds that a request takes; 0 before the first reply.
+        during_last: The number of proposals that were handed out during the last request.
+    """
+
+    def __init__(self) -> None:
+        self.handed_out = 0
+        self.seconds = 0.0
+        self.during_last = 0
+        self._times: deque[float] = deque(maxlen=64)
+
+    def start(self, now: float) -> None:
+        """Start the clock: what was handed out before counts as handed out now."""
+        if not self._times:
+            self._times.extend([now] * self.handed_out)
+
+    def note(self, now: float | None) -> None:
+        """Note that a proposal was handed out; without a clock, `now` is None."""
+        self.handed_out += 1
+        if now is not None:
+            self._times.append(now)
+
+    def reply(self, took: float, handed_out_before: int) -> None:
+        """Note that a request was answered."""
+        self.seconds = (self.seconds + took) / 2 if self.seconds else took
+        self.during_last = self.handed_out - handed_out_before
+
+    def resize(self, slots: int) -> None:
+        """Remember the last two trials of each slot."""
+        self._times = deque(self._times, maxlen=max(2 * slots, 16))
+
+    def demand(self) -> int:
+        """Return the most proposals handed out within the time of one request; at least 1.
+
+        The start counts, when all slots were filled at once, as long as it is remembered: it may
+        happen again.
+        """
+        most, first = 1, 0
+        times = list(self._times)
+        for last, at in enumerate(times):
+            while at - times[first] > self.seconds:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+    def longest_wait(self, slots: int, now: float, least: float) -> float:
+        """Return the longest wait of a slot in seconds: a share of a trial's time, or `least`."""
+        if not self._times:
+            return least
+        seconds_a_trial = slots * (now - self._times[0]) / len(self._times)
+        return max(_SHARE * seconds_a_trial, least)

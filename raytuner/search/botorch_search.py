@@ -17,8 +17,8 @@ from raytuner.search.active import ActiveSearch
 from raytuner.search.background import StartProcess
 from raytuner.search.grids import grids, warn_of_too_few
 from raytuner.search.initial import Evaluated, record_evaluated
-from raytuner.search.recording_searcher import RecordingSearcher
-from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings, max_t_of, record_place
+from raytuner.search.recording_searcher import RecordingSearcher, correct
+from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings, record_place
 from raytuner.search.tune_space import (
     check_functions,
     has_domains,
@@ -26,6 +26,7 @@ from raytuner.search.tune_space import (
     without_conditional,
 )
 from raytuner.space import Config, Rule, Space
+from raytuner.space.choices import is_number
 from raytuner.space.lookalikes import nothing_varies, warn_of_lookalikes
 
 _FINISHED: str = Searcher.FINISHED
@@ -38,20 +39,13 @@ class BoTorchSearch(RecordingSearcher):
     of Ray Tune's domains. After a quasi-random start, each configuration maximises the log expected
     improvement of a Gaussian process, jointly with the trials that are still running. The model
     learns from the value of a stopped trial as a value at that trial's resource, not as a final
-    one.
-
-    A process next to the trials fits the model and computes proposals, so that Ray's loop never
-    waits for it (`raytuner.search.background`). The searcher asks for as many trials as the cluster
-    has slots, and a few more (`raytuner.controller.handle`).
+    one. A process next to the trials fits the model and computes proposals, so that Ray's loop
+    never waits for it (`raytuner.search.background`).
 
     With several objectives (a list of metrics and one of modes), each proposal weighs them anew,
-    and the result is a Pareto front (`history.pareto()`). With `weights`, their weighted sum is the
-    only objective. Outcome constraints hold for what a trial reports: proposals are where they are
-    likely to be kept, and the best trial is the best that keeps them. With fidelities
-    (`raytuner.fidelity`), most trials are cheap ones, and the best is the best at full fidelity.
-
-    Configurations are unique as long as the space has others. A finite space that is used up ends
-    the search.
+    and the result is a Pareto front (`history.pareto()`). With fidelities (`raytuner.fidelity`),
+    most trials are cheap ones, and the best is the best at full fidelity. Configurations are unique
+    as long as the space has others. A finite space that is used up ends the search.
 
     Args:
         space: The search space: a `param_space` of Ray Tune domains or a `Space`. None takes the
@@ -146,8 +140,7 @@ class BoTorchSearch(RecordingSearcher):
         priors: Mapping[str, Any] | None = None,
         curves: Sequence[str] = (),
     ) -> None:
-        settings = SearchSettings.of(
-            space,
+        settings = SearchSettings(
             metric=metric,
             mode=mode,
             outcome_constraints=outcome_constraints,
@@ -170,6 +163,9 @@ class BoTorchSearch(RecordingSearcher):
             priors=priors,
             curves=curves,
         )
+        if space is not None:
+            given = space if isinstance(space, Space) else space_from_tune(space)
+            settings = settings.with_space(given)
         super().__init__(settings)
         self._evaluated: list[Evaluated] = []  # until the search begins
         self._grids: list[str] = []  # hyperparameters whose every value is to be tried
@@ -215,8 +211,9 @@ class BoTorchSearch(RecordingSearcher):
             config.clear()
             config.update(always)
         if settings.max_t is None:
-            max_t = max_t_of(spec.get("stop"), settings.time_attr)
-            settings = replace(settings, max_t=max_t)
+            stop = spec.get("stop")
+            level: Any = stop.get(settings.time_attr) if isinstance(stop, Mapping) else None
+            settings = replace(settings, max_t=float(level) if is_number(level) else None)
         self._change(settings)
         if self._active is None:
             self._begin()
@@ -284,9 +281,10 @@ class BoTorchSearch(RecordingSearcher):
             ConfigError: The configuration does not fit the space.
             MetricError: A value is not a number.
             SettingError: `pruned` without `intermediate_values`: the resource is unknown then.
+
+        Where the search has no space or goal yet, the errors come once it has.
         """
-        goal = None if self._active is None else self.history.goal
-        point = Evaluated.of(parameters, value, error, pruned, intermediate_values, goal)
+        point = Evaluated(parameters, value, error, pruned, intermediate_values or ())
         if self._active is None:
             self._evaluated.append(point)  # recorded once the space is known
         else:
@@ -298,9 +296,8 @@ class BoTorchSearch(RecordingSearcher):
         """Return a configuration for a new trial.
 
         Returns:
-            The full configuration; None while as many trials are live as `set_max_concurrency`
-            allows, or while others run and a better proposal is worth waiting for;
-            `Searcher.FINISHED` once a finite space is used up.
+            The full configuration; None while no more trials may run, or a better proposal is
+            worth waiting for; `Searcher.FINISHED` once a finite space is used up.
 
         Raises:
             SpaceError, MetricError: There is no search space or no metric; or the first few trials
@@ -322,6 +319,7 @@ class BoTorchSearch(RecordingSearcher):
         if history.path is None:
             self._place.settle(history)
         self._controller.find(self._end)
+        correct(history)
         config = search.next(trial_id)
         return _FINISHED if config is None and search.is_used_up else config
 
@@ -370,13 +368,8 @@ class BoTorchSearch(RecordingSearcher):
         return self._begin()
 
     def _begin(self) -> ActiveSearch:
-        space, goal = self._settings.space, self._settings.goal
-        assert space is not None
-        assert goal is not None
         self._active = ActiveSearch.begin(
             self._settings,
-            space,
-            goal,
             self._controller,
             proposals=self._proposals,
             grids=self._grids,

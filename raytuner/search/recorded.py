@@ -15,6 +15,7 @@ from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.proposer import Proposal
 from raytuner.errors import ConfigError, SettingError
 from raytuner.history import History, Origin, TrialState
+from raytuner.search.active import Proposals
 from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.initial import completed
 from raytuner.search.tune_space import has_domains, without_conditional
@@ -150,19 +151,16 @@ class Recorded(BoTorchSearch):
                 self._theirs.searcher.restore(str(file))
 
 
-class _Theirs:
-    """Another searcher as a source of proposals (`raytuner.search.proposals.Proposals`)."""
+class _Theirs(Proposals):
+    """Another searcher as a source of proposals. It saves its own state."""
 
     def __init__(self, searcher: Searcher) -> None:
         self.searcher = searcher
         self.trial_id = ""  # of the trial that the next proposal is for
         self.is_finished = False
 
-    def turn(self, history: History, *, free: int, slots: int | None) -> None:
-        """Do nothing: the other searcher is asked in `take`."""
-
     def take(
-        self, history: History, used: ExclusionList, *, free: int, slots: int | None, alone: bool
+        self, history: History, used: ExclusionList, *, free: int, slots: int, alone: bool
     ) -> Proposal | None:
         """Ask the other searcher; None if it has no proposal now, or has finished."""
         found: Any = self.searcher.suggest(self.trial_id)
@@ -170,12 +168,6 @@ class _Theirs:
         if self.is_finished or found is None:
             return None
         return Proposal(_fitting(history.space, found), Origin.SEARCHER)
-
-    def state_dict(self) -> None:
-        """Return nothing: the other searcher saves its own state."""
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to close."""
 
 
 def _fitting(space: Space, config: Mapping[str, Any]) -> Config:

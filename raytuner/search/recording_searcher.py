@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ray.air.constants import TRAINING_ITERATION
 from ray.tune.search import Searcher
 
 from raytuner.bayes import best_by_model
@@ -15,22 +16,31 @@ from raytuner.controller.handle import ControllerHandle
 from raytuner.controller.recorder import (
     FEW,
     Recorder,
+    never_reported,
+    not_finite,
     record_checkpoint,
     record_further,
     record_metrics,
 )
-from raytuner.controller.report import Report, read_resource
+from raytuner.controller.report import (
+    Report,
+    lacking,
+    own_keys,
+    read_metrics,
+    read_number,
+    read_resource,
+)
 from raytuner.errors import MetricError
 from raytuner.folders import RemoteFolder
 from raytuner.history import History, Repeats, Trial, TrialState, proposal_counts
-from raytuner.search.active import ActiveSearch
-from raytuner.search.proposals import Proposals
-from raytuner.search.record_place import RecordPlace
-from raytuner.search.restore import UNKNOWN_TO_RAY, RestoredTrials, reconciled
-from raytuner.search.settings import SearchSettings, names_alone
-from raytuner.search.trial_end import TrialEnd, correct, ending
+from raytuner.search.active import ActiveSearch, Proposals
+from raytuner.search.restore import UNKNOWN_TO_RAY, RecordPlace, reconciled
+from raytuner.search.settings import SearchSettings, names_alone, record_place
 
 logger = logging.getLogger(__name__)
+
+# The reason of a trial that `correct` may change.
+_FURTHEST = "stopped where no trial had got further"
 
 
 class RecordingSearcher(Searcher):
@@ -51,13 +61,15 @@ class RecordingSearcher(Searcher):
         self.stop_unreported_after = FEW
         self._active: ActiveSearch | None = None
         self._controller = ControllerHandle()
-        self._place = RecordPlace(settings.record)
+        asked = settings.record
+        self._place = RecordPlace(None if asked is None else record_place(asked))
         self._recorder = Recorder()
         self._repeats = Repeats()
         self._has_scheduler = False  # one of ours: it records which trials it stops
-        self._invalid: dict[str, str] = {}
-        self._heard_at: dict[str, float] = {}
-        self._restored = RestoredTrials()
+        self._invalid: dict[str, str] = {}  # why a trial's report cannot be used
+        self._heard_at: dict[str, float] = {}  # t of a trial's last report in this process
+        self._ended: set[str] = set()  # trials that ended after Ray saved the experiment
+        self._lost: set[str] = set()  # others that have ended and that Ray may run again
 
     def _search(self) -> ActiveSearch:
         """Return the search under way, and begin it first if all that it needs is known.
@@ -144,20 +156,30 @@ class RecordingSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Record how a trial ended; see `raytuner.search.trial_end.ending`."""
+        """Record how a trial ended.
+
+        Ray says neither whether a scheduler stopped the trial nor whether its training ended by
+        itself. If a scheduler or a criterion stops a trial at a result, `on_trial_result` has not
+        received that result. If the training returns, it has received the last one. The states:
+
+        - FAILED: an error, a report that cannot be used, no report with the metric, NaN or an
+          infinity at the end (except in a cost or a standard error, which are then unknown).
+        - STOPPED_EARLY: there is no raytuner scheduler, the result is new, and its t is below
+          `max_t` (or, if that is unknown, below the largest t of any trial). Also a trial that
+          reported and was stopped while paused or pending. A raytuner scheduler records its own
+          stops.
+        - REMOVED: stopped before its first report.
+        - COMPLETED: all others, and the mean of several trials that Ray's `Repeater` passes on: it
+          has the metric and none of Ray's own keys.
+        """
         search = self._search()
         history = search.history
         self._reopen(trial_id)
-        end = TrialEnd(
-            error=error,
-            result=result or None,
-            invalid=self._invalid.pop(trial_id, None),
-            has_scheduler=self._has_scheduler,
-            heard_at=self._heard_at.pop(trial_id, None),
-            keys=self._recorder.unreported.forget(trial_id),
-        )
         if history.is_live(trial_id):  # else a raytuner scheduler has stopped it
-            self._record_end(trial_id, end)
+            self._record_end(trial_id, result or {}, error)
+        self._invalid.pop(trial_id, None)
+        self._heard_at.pop(trial_id, None)
+        self._recorder.unreported.forget(trial_id)
         correct(history)
         search.turn(more=-1)
 
@@ -193,16 +215,14 @@ class RecordingSearcher(Searcher):
 
         Asked once: the trial is over then.
         """
-        if trial_id in self._restored.begun:
+        has_ended = trial_id in self._ended
+        self._ended.discard(trial_id)
+        if trial_id in self._lost:
             self._reopen(trial_id)
-        return self._restored.take_ended(trial_id)
+        return has_ended
 
     def remove_lost(self, known: Container[str]) -> None:
-        """End the live trials that Ray does not know: they were lost to it.
-
-        Args:
-            known: Ids of Ray's trials.
-        """
+        """End the live trials that Ray does not know; `known` are the ids of Ray's trials."""
         for trial_id in self.history.live():
             if trial_id not in known:
                 self.history.end(trial_id, TrialState.REMOVED, UNKNOWN_TO_RAY)
@@ -230,7 +250,12 @@ class RecordingSearcher(Searcher):
         """
         asked = self._place.asked
         uploaded = asked if isinstance(asked, RemoteFolder) else None
-        history, self._restored = reconciled(Path(checkpoint_path), self._settings.space, uploaded)
+        space = self._settings.space
+        history, self._ended, self._lost = reconciled(Path(checkpoint_path), space, uploaded)
+        self.continue_from(history)
+
+    def continue_from(self, history: History) -> None:
+        """Continue the search of a record that is in memory."""
         self._place.take_over(history)
         self.close()
         self._metric = names_alone([one.metric for one in history.goal.objectives])
@@ -259,7 +284,9 @@ class RecordingSearcher(Searcher):
         history = self.history
         if trial_id not in history:
             self._add_restarted(history, trial_id)
-        if self._restored.take(trial_id):
+        if trial_id in self._ended | self._lost:
+            self._ended.discard(trial_id)
+            self._lost.discard(trial_id)
             history.reopen(trial_id)
 
     def _add_restarted(self, history: History, trial_id: str) -> None:
@@ -277,16 +304,83 @@ class RecordingSearcher(Searcher):
                 history.add(trial_id, trial.config, trial.origin)
                 return
 
-    def _record_end(self, trial_id: str, end: TrialEnd) -> None:
-        history, result = self.history, end.result or {}
-        state, reason, report = ending(history, trial_id, end)
+    def _record_end(self, trial_id: str, result: Mapping[str, Any], error: bool) -> None:
+        history = self.history
+        state, reason, report = self._ending(trial_id, result, error)
+        told = error or trial_id in self._invalid or history.last(trial_id) is not None
         record_further(history, trial_id, read_resource(result, history.time_attr), result)
         if report is not None:
             record_metrics(history, trial_id, *report)
             record_checkpoint(history, trial_id, result)
         history.end(trial_id, state, reason)
-        told = end.error or end.invalid is not None or history.last(trial_id) is not None
-        if state is TrialState.FAILED and not told:
+        if state is TrialState.FAILED and report is None and not told:
             if (said := self._repeats.next(reason)) is not None:
                 logger.warning("Trial %s has failed: %s.", trial_id, said)
             self._recorder.unreported.count(reason)
+
+    def _ending(
+        self, trial_id: str, result: Mapping[str, Any], error: bool
+    ) -> tuple[TrialState, str, tuple[float, dict[str, float]] | None]:
+        """Return the final state of a trial, the reason, and its last report `(t, metrics)`."""
+        history, invalid = self.history, self._invalid.get(trial_id)
+        goal, time_attr, last = history.goal, history.time_attr, history.last(trial_id)
+        missing = lacking(result, goal.required)
+        wrapped = not missing and TRAINING_ITERATION not in result and time_attr not in result
+        # An error that comes with a mean is that of its last trial.
+        if invalid is not None or (error and not wrapped):
+            return TrialState.FAILED, invalid or "its training raised an error", None
+        if not result:
+            if last is None:
+                return TrialState.REMOVED, "stopped before it reported", None
+            return TrialState.STOPPED_EARLY, "stopped while it waited", None
+        keys = {*self._recorder.unreported.forget(trial_id), *own_keys(result)}
+        if missing and last is None:
+            return TrialState.FAILED, never_reported(missing, keys), None
+        heard_at = self._heard_at.get(trial_id)
+        known = heard_at if heard_at is not None else last and last[0]
+        try:
+            if not lacking(result, [time_attr]):
+                t = read_number(result, time_attr, role="time_attr", finite=True)
+            elif known is not None:
+                t = known
+            elif wrapped:
+                t = history.max_t or history.largest_t() or 1.0
+            else:
+                reason = never_reported([time_attr], keys, role="time_attr")
+                return TrialState.FAILED, reason, None
+            report = None if missing else (t, read_metrics(result, goal))
+        except MetricError as problem:
+            if last is not None:  # the last report alone is bad
+                return TrialState.COMPLETED, "", None
+            return TrialState.FAILED, f"it ended without a report: {problem}", None
+        if report is not None and (odd := not_finite(history, report[1])):
+            return TrialState.FAILED, odd, report
+        if heard_at is not None:
+            is_new = heard_at != t
+        else:  # nothing since a restore: the record has what came before
+            is_new = not (missing or history.has_value(trial_id, t))
+        if not is_new or self._has_scheduler or wrapped:
+            return TrialState.COMPLETED, "", report
+        if t < (history.largest_t() if history.max_t is None else history.max_t):
+            return TrialState.STOPPED_EARLY, _stopped_at(t), report
+        return TrialState.COMPLETED, _FURTHEST if history.max_t is None else "", report
+
+
+def correct(history: History) -> None:
+    """Correct states that were found while `max_t` is unknown.
+
+    A trial that stopped further than all others counts as complete. Once another trial gets
+    further, a scheduler had stopped the first one early.
+    """
+    if history.max_t is not None:
+        return
+    largest = history.largest_t()
+    for head in history.heads():
+        if head.state is TrialState.COMPLETED and head.reason == _FURTHEST:
+            last = history.last(head.trial_id)
+            if last is not None and last[0] < largest:
+                history.end(head.trial_id, TrialState.STOPPED_EARLY, _stopped_at(last[0]))
+
+
+def _stopped_at(t: float) -> str:
+    return f"stopped at t = {t:g}"

@@ -1,17 +1,17 @@
-"""Find and restore the record of a study."""
+"""The file of a study's record: find it, write it, and restore from it."""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-from dataclasses import dataclass, field
+import weakref
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from raytuner.errors import HistoryError
+from raytuner.errors import HistoryError, InUseError, SettingError
 from raytuner.folders import Folder, RemoteFolder
-from raytuner.history import History, Origin, TrialState, record_exists
+from raytuner.history import History, Origin, TrialState, Writer, held, record_exists
 from raytuner.history.file import moved, search_in
 from raytuner.space import Space
 
@@ -19,10 +19,106 @@ logger = logging.getLogger(__name__)
 
 RECORD_FILE = "raytuner-record.sqlite"
 
+UNKNOWN_TO_RAY = "its driver died before Ray saved it"
+"""The reason of a trial that is REMOVED since Ray lost it."""
+
+FIRST = "first_of_run"
+"""Metadata: the number of the first trial of the last `num_samples`."""
+
+_SAVED = "searcher-state-*.pkl"
+
+# Name of the folder in which Ray gathers an experiment's state before it uploads it.
+_STAGING = "driver_artifacts"
+
+# Seconds that Ray's loop may wait for the record's upload before Ray saves the experiment.
+_FLUSH_S = 5.0
+
 
 def record_at(folder: Folder) -> Folder:
     """Return the path of the record of the study in a folder."""
     return folder / RECORD_FILE
+
+
+class RecordPlace:
+    """The file that a search writes its record to, and this process's right to write it.
+
+    Args:
+        asked: The file that the user asked for. None: one next to Ray's own state of the
+            experiment, once Ray saves that.
+    """
+
+    def __init__(self, asked: Folder | None) -> None:
+        self.asked = asked
+        self._live: Path | None = None  # if no file was asked for
+        self._settled: Folder | None = None  # where the record was put; it may have moved since
+        self._claims: list[Writer | None] = []  # rights to write; None in a copy
+        self._refused: InUseError | None = None  # another process has that right
+
+    def check(self) -> None:
+        """Raise an InUseError if another process writes the record."""
+        if self._refused is not None:
+            raise self._refused
+        if self.asked is not None and (writer := held(self.asked)) is not None:
+            writer.check()
+
+    def settle(self, history: History) -> None:
+        """Write the record to its file, if one is known.
+
+        Raises:
+            InUseError: Another process writes there.
+            SettingError: The file that was asked for has the record of another search.
+        """
+        path = self.asked or self._live
+        if path is None:
+            return
+        self._claim(path)
+        if self.asked is not None and record_exists(path):
+            other = History.read(path, opaque=True)
+            if other.get_meta("search_id") != history.get_meta("search_id"):
+                raise SettingError(
+                    f"{path} holds the record of another search ({len(other)} trials); name"
+                    " another file, or remove it"
+                )
+        history.move_to(path)
+        self._settled = path
+
+    def save(self, history: History, path: Path) -> None:
+        """Write a copy for Ray to `path`, and the record to its file if it has none yet."""
+        if self.asked is None and path.parent.name == _STAGING:
+            # Next to the folder, not in it: Ray uploads what is in it file by file, and a database
+            # that is being written would arrive torn.
+            self._live = path.parent.parent / RECORD_FILE
+        if history.path is None or self._settled != (self.asked or self._live):
+            self.settle(history)
+        live = history.path
+        history.set_meta("live", str(live.resolve()) if isinstance(live, Path) else None)
+        # The copy must not know more than the file: a machine may be lost in between.
+        history.flush(_FLUSH_S)
+        history.copy_to(path)
+
+    def take_over(self, history: History) -> None:
+        """Claim the file of a restored record. A refusal is raised later, by `check`."""
+        live = history.get_meta("live")
+        self._refused = None
+        try:
+            if live is not None and Path(live).is_file():
+                self._claim(Path(live))
+        except InUseError as error:  # raised now, it would let Ray begin the experiment again
+            self._refused = error
+        except HistoryError as error:
+            logger.debug("The record that was written last cannot be locked: %s", error)
+
+    def release(self) -> None:
+        """Let other processes write."""
+        while self._claims:
+            if (writer := self._claims.pop()) is not None:
+                writer.close()
+
+    def _claim(self, record: Folder) -> None:
+        if held(record) is None:
+            writer = Writer(record)
+            self._claims.append(writer)
+            weakref.finalize(self, writer.close)
 
 
 def open_record(folder: Folder, known: History, space: Space | None = None) -> History:
@@ -61,49 +157,10 @@ def _may_be(path: Folder, search_id: str | None) -> bool:
         return True  # damaged: opening it raises an error that says so
 
 
-UNKNOWN_TO_RAY = "its driver died before Ray saved it"
-"""The reason of a trial that is REMOVED since Ray lost it."""
-
-FIRST = "first_of_run"
-"""Metadata: the number of the first trial of the last `num_samples`."""
-
-_SAVED = "searcher-state-*.pkl"
-
-
-@dataclass
-class RestoredTrials:
-    """Trials that Ray may run although they have ended.
-
-    Attributes:
-        ended: Trials that ended after Ray saved the experiment.
-        begun: Trials that began after that. Ray may have some: it saves several files, and a
-            machine may be lost between two of them.
-        failed: Trials that failed. `Tuner.restore` may run them again.
-    """
-
-    ended: set[str] = field(default_factory=set)
-    begun: set[str] = field(default_factory=set)
-    failed: set[str] = field(default_factory=set)
-
-    def take(self, trial_id: str) -> bool:
-        """Return whether a trial is one of these, and forget it."""
-        is_known = False
-        for trials in (self.ended, self.begun, self.failed):
-            is_known |= trial_id in trials
-            trials.discard(trial_id)
-        return is_known
-
-    def take_ended(self, trial_id: str) -> bool:
-        """Return whether a trial ended after Ray saved the experiment, and forget it."""
-        has_ended = trial_id in self.ended
-        self.ended.discard(trial_id)
-        return has_ended
-
-
 def reconciled(
     saved_path: Path, space: Space | None, uploaded: RemoteFolder | None = None
-) -> tuple[History, RestoredTrials]:
-    """Return the record to continue from, and the trials that Ray may run although they have ended.
+) -> tuple[History, set[str], set[str]]:
+    """Return the record to continue from, and the ended trials that Ray may run again.
 
     Ray saves the experiment from time to time, and the record is written at each event. After a
     kill, the record is ahead of Ray:
@@ -120,23 +177,26 @@ def reconciled(
         uploaded: The URI of the live record, if it has one.
 
     Returns:
-        The live record if it is found, else the saved copy; either in memory.
+        The live record if it is found, else the saved copy, in memory; the ids of the trials that
+        ended after Ray saved the experiment; and those of trials that failed, or that began after
+        that. Ray may have some of the latter: it saves several files, and a machine may be lost
+        between two of them. `Tuner.restore` may run failed trials again.
     """
     saved = History.read(saved_path, space)
-    live = live_record(saved, space, uploaded=uploaded)
-    history, restored = live or saved, RestoredTrials()
+    history = _live_record(saved, space, uploaded=uploaded) or saved
     before = {head.trial_id: head.state for head in saved.heads()}
+    ended, lost = set(), set()
     for head in list(history.heads()):
         state = before.get(head.trial_id)
         if state is None and head.state.is_live:
             history.end(head.trial_id, TrialState.REMOVED, UNKNOWN_TO_RAY)
-            restored.begun.add(head.trial_id)
+            lost.add(head.trial_id)
         elif state is not None and state.is_live and not head.state.is_live:
-            restored.ended.add(head.trial_id)
+            ended.add(head.trial_id)
         elif head.state is TrialState.FAILED:
-            restored.failed.add(head.trial_id)
+            lost.add(head.trial_id)
     history.set_meta("proposer", saved.get_meta("proposer"))
-    return history, restored
+    return history, ended, lost
 
 
 def counted(history: History) -> list[str]:
@@ -156,21 +216,14 @@ def counted(history: History) -> list[str]:
     ]
 
 
-def live_record(
+def _live_record(
     saved: History,
     space: Space | None = None,
     *,
     uploaded: RemoteFolder | None = None,
     opaque: bool = False,
 ) -> History | None:
-    """Return the live record, which is at least as new as `saved`; None if it is not found.
-
-    Args:
-        saved: The copy that the searcher saved.
-        space: As for `History.read`.
-        uploaded: The URI of the live record, if it has one.
-        opaque: As for `History.read`.
-    """
+    """Return the live record, which is at least as new as `saved`; None if it is not found."""
     path = uploaded or Path(saved.get_meta("live") or "")
     if isinstance(path, Path) and not path.is_file():
         return None
@@ -192,41 +245,27 @@ def saved_copies(folder: Path) -> list[Path]:
 
 
 def record_in(folder: Folder) -> History:
-    """Return the record of the study in a folder, in memory.
+    """Return the record of the study in a folder, in memory: its file, or the copy that Ray saved.
 
     Raises:
         HistoryError: There is none.
     """
-    if isinstance(folder, RemoteFolder):
-        return _record_behind(folder)
-    folder = folder.resolve()
-    if (folder / RECORD_FILE).is_file():
-        return History.read(folder / RECORD_FILE, opaque=True)
-    saved = saved_copies(folder)
-    if not saved:
-        raise _no_study(folder)
-    history = History.read(saved[-1], opaque=True)
-    return live_record(history, opaque=True) or history
-
-
-def _record_behind(folder: RemoteFolder) -> History:
-    """Return the record behind a URI: its own file, or the copy that Ray saved."""
     try:
         if record_exists(record_at(folder)):
             return History.read(record_at(folder), opaque=True)
-        saved = [name for name in folder.files() if fnmatch(name, _SAVED)]
-        if not saved:
-            raise _no_study(folder)
-        with TemporaryDirectory() as place:
-            copy = Path(place) / saved[-1]
-            copy.write_bytes(folder.read(saved[-1]))
-            return History.read(copy, opaque=True)
+        if isinstance(folder, RemoteFolder):
+            names = sorted(name for name in folder.files() if fnmatch(name, _SAVED))
+            if names:
+                with TemporaryDirectory() as place:
+                    copy = Path(place) / names[-1]
+                    copy.write_bytes(folder.read(names[-1]))
+                    return History.read(copy, opaque=True)
+        elif copies := saved_copies(folder.resolve()):
+            history = History.read(copies[-1], opaque=True)
+            return _live_record(history, opaque=True) or history
     except OSError as error:
         raise HistoryError(f"{folder} is out of reach: {error}") from error
-
-
-def _no_study(folder: Folder) -> HistoryError:
-    return HistoryError(
+    raise HistoryError(
         f"{folder} holds no study: there is neither {record_at(folder).name} nor a searcher state"
         " of Ray's"
     )

@@ -16,10 +16,8 @@ from raytuner.folders import Folder, RemoteFolder, folder_of, is_uri
 from raytuner.history import Goal
 from raytuner.history.goal import names_of
 from raytuner.search.background import StartProcess
-from raytuner.search.initial import InitialPoints
-from raytuner.search.mirror import MakeProposer
+from raytuner.search.process import MakeProposer
 from raytuner.search.transfer_source import check_sources
-from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
 
@@ -37,8 +35,7 @@ class SearchSettings:
     later: from Ray or from a study.
 
     Raises:
-        SpaceError, ConfigError, MetricError, SettingError: A value is invalid, or two contradict
-            each other. The error names what was received and what is valid.
+        MetricError, SettingError: A value is invalid, or two contradict each other.
 
     Attributes:
         start_process: Starts the process that computes proposals. None: a Ray actor.
@@ -64,7 +61,7 @@ class SearchSettings:
     background_gpus: float = 0.0
     seed: int | None = None
     n_initial: int | None = None
-    record: Folder | None = None
+    record: str | Folder | None = None
     strategy: str = DEFAULT_STRATEGY
     proposer: MakeProposer | None = None
     earlier: Sequence[Any] = ()
@@ -75,73 +72,44 @@ class SearchSettings:
     within: Space | None = None
     again: tuple[Sequence[Config], int] = ((), 0)
 
-    @classmethod
-    def of(
-        cls,
-        space: Mapping[str, Any] | Space | None,
-        *,
-        metric: object,
-        mode: object,
-        record: str | Folder | None,
-        curves: object,
-        **others: Any,
-    ) -> SearchSettings:
-        """Return the settings that a user gives."""
-        given = cls(
-            metric=_listed("metric", metric),
-            mode=_listed("mode", mode),
-            record=None if record is None else record_place(record),
-            curves=_checked_curves(curves),
-            **others,
-        )
-        if space is not None:
-            space = space if isinstance(space, Space) else space_from_tune(space)
-            given = given.with_space(space)
-        if (goal := given.goal) is not None:
-            given.check(given.space, goal)
-        return given
-
     def __post_init__(self) -> None:
-        if not isinstance(self.background, bool):
-            raise SettingError(f"background is {self.background!r}; it must be True or False")
-        if not is_number(self.background_gpus) or self.background_gpus < 0:
-            raise SettingError(
-                f"background_gpus is {self.background_gpus!r}; it must be a share of a GPU, such as"
-                " 0.25"
-            )
-        if not isinstance(self.time_attr, str) or not self.time_attr:
-            raise MetricError(
-                f"time_attr is {self.time_attr!r}; it must be the name of one key of a report"
-            )
-        if self.max_t is not None and not (is_number(self.max_t) and self.max_t > 0):
-            raise SettingError(
-                f"max_t is {self.max_t!r}; it must be above 0, in units of {self.time_attr!r}"
-            )
-        seed = self.seed
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
-            raise SettingError(f"seed is {seed!r}; it must be a whole number >= 0, or None")
+        self._set("metric", _named("metric", self.metric))
+        self._set("mode", _named("mode", self.mode))
+        self._set("curves", (self.curves,) if isinstance(self.curves, str) else self.curves)
+        _check("curves", self.curves, _are_names(self.curves), "a list of names of metrics")
+        _check("background", self.background, isinstance(self.background, bool), "True or False")
+        is_share = is_number(self.background_gpus) and self.background_gpus >= 0
+        _check("background_gpus", self.background_gpus, is_share, "a share of a GPU, such as 0.25")
+        is_key = isinstance(self.time_attr, str) and self.time_attr
+        _check("time_attr", self.time_attr, is_key, "the name of one key of a report", MetricError)
+        is_amount = self.max_t is None or (is_number(self.max_t) and self.max_t > 0)
+        _check("max_t", self.max_t, is_amount, f"above 0, in units of {self.time_attr!r}")
+        is_whole = isinstance(self.seed, int) and not isinstance(self.seed, bool) and self.seed >= 0
+        _check("seed", self.seed, self.seed is None or is_whole, "a whole number >= 0, or None")
         check_sources(self.earlier)
-        InitialPoints(self.points_to_evaluate, self.evaluated_rewards)
-        strategy = find_strategy(self.strategy)
-        if self.proposer is not None and self.strategy != DEFAULT_STRATEGY:
+        n, points = self.evaluated_rewards, self.points_to_evaluate or ()
+        if n is not None and len(n) != len(points):
+            raise SettingError(
+                f"evaluated_rewards has {len(n)} values and points_to_evaluate {len(points)}; give"
+                " one value for each point"
+            )
+        strategy, is_default = find_strategy(self.strategy), self.strategy == DEFAULT_STRATEGY
+        if self.proposer is not None and not is_default:
             raise SettingError(
                 f"a proposer and strategy={self.strategy!r} were given; give one of them"
             )
+        if (len(self.earlier) or self.priors) and (self.proposer is not None or not is_default):
+            name = "earlier" if len(self.earlier) else "priors"
+            what = f"strategy={self.strategy!r}" if self.proposer is None else "a proposer"
+            raise SettingError(
+                f"{name} was given with {what}; only the strategy {DEFAULT_STRATEGY!r} learns from"
+                " it"
+            )
         if not strategy.has_model:  # it takes no time
-            object.__setattr__(self, "background", False)
-        if len(self.earlier) or self.priors:
-            self._check_knowledge("earlier" if len(self.earlier) else "priors")
+            self._set("background", False)
 
-    def _check_knowledge(self, name: str) -> None:
-        if self.proposer is not None:
-            raise SettingError(
-                f"{name} was given with a proposer; only raytuner's own learns from it"
-            )
-        if self.strategy != DEFAULT_STRATEGY:
-            raise SettingError(
-                f"{name} was given with strategy={self.strategy!r}; {DEFAULT_STRATEGY!r} learns"
-                " from it"
-            )
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
     @property
     def goal(self) -> Goal | None:
@@ -169,11 +137,16 @@ class SearchSettings:
         Raises:
             MetricError: They contradict the searcher's own.
         """
-        return replace(
-            self,
-            metric=_agreed("metric", self.metric, _listed("metric", metric)),
-            mode=_agreed("mode", self.mode, _listed("mode", mode)),
-        ).with_default_metric()
+        given = {"metric": _named("metric", metric), "mode": _named("mode", mode)}
+        for name, tuners in given.items():
+            own = getattr(self, name)
+            if own is not None and tuners is not None and own != tuners:
+                raise MetricError(
+                    f"BoTorchSearch was given {name}={own!r} and the Tuner {name}={tuners!r}; give"
+                    " it once"
+                )
+            given[name] = tuners if own is None else own
+        return replace(self, **given).with_default_metric()
 
     def with_default_metric(self) -> SearchSettings:
         """Return the settings with Ray's name for the one number that a function returns.
@@ -184,41 +157,24 @@ class SearchSettings:
             return replace(self, metric=DEFAULT_METRIC)
         return self
 
-    def check(self, space: Space | None, goal: Goal) -> None:
+    def check(self, space: Space, goal: Goal) -> None:
         """Check that the strategy fits the goal, and the other settings the fidelities.
 
         Raises:
             SettingError, MetricError: It does not.
         """
-        if space is not None and space.fidelities:
-            self._check_fidelities(space, goal)
-        check_goal(self.strategy, goal)
-
-    def _check_fidelities(self, space: Space, goal: Goal) -> None:
         names = [space.columns[j].name for j in space.fidelities]
-        what = f"{', '.join(names)} {'is a fidelity' if len(names) == 1 else 'are fidelities'}"
-        if goal.n_objectives > 1:
-            raise SettingError(
-                f"{what}, and there are several objectives"
-                f" ({', '.join(o.metric for o in goal.objectives)}); give one, or weights, which"
-                " make one of them"
-            )
-        if self.proposer is None and not find_strategy(self.strategy).costs:
-            able = ", ".join(name for name, known in STRATEGIES.items() if known.costs)
-            raise SettingError(
-                f"{what}, which strategy {self.strategy!r} cannot choose; use one of {able}, or"
-                " leave raytuner.fidelity out"
-            )
-        if len(self.earlier):
-            raise SettingError(
-                f"{what}, and earlier studies were given, whose values are of one fidelity; leave"
-                " one of them out"
-            )
-        if believed := [name for name in self.priors or {} if name in names]:
-            raise SettingError(
-                f"priors names {', '.join(believed)}: {what}, and the best is looked for at the"
-                " full one; a prior says where among the others the optimum lies"
-            )
+        costs = self.proposer is not None or find_strategy(self.strategy).costs
+        able = ", ".join(name for name, known in STRATEGIES.items() if known.costs)
+        for is_so, problem in (
+            (goal.n_objectives > 1, "there are several objectives; give one, or weights"),
+            (not costs, f"strategy {self.strategy!r} cannot choose it; use one of {able}"),
+            (len(self.earlier), "values of earlier studies are of one fidelity; leave them out"),
+            ({*names} & {*(self.priors or ())}, "a prior is for the other hyperparameters"),
+        ):
+            if names and is_so:
+                raise SettingError(f"{', '.join(names)} is a raytuner.fidelity, and {problem}")
+        check_goal(self.strategy, goal)
 
 
 def record_place(record: str | Folder) -> Folder:
@@ -226,36 +182,25 @@ def record_place(record: str | Folder) -> Folder:
     return folder_of(record) if isinstance(record, RemoteFolder) or is_uri(record) else Path(record)
 
 
-def max_t_of(stop: object, time_attr: str) -> float | None:
-    """Return `max_t` if the experiment stops each trial at a given `time_attr`."""
-    level: Any = stop.get(time_attr) if isinstance(stop, Mapping) else None
-    return float(level) if is_number(level) else None
-
-
-def _listed(what: Literal["metric", "mode"], given: object) -> Any:
-    """Return one name as it is, several as a list, checked."""
-    if given is None:
-        return None
-    return names_alone(names_of(what, given))
-
-
 def names_alone(names: Sequence[str]) -> Any:
     """Return one name as it is, several as a list, as Ray keeps a searcher's metric and mode."""
     return names[0] if len(names) == 1 else list(names)
 
 
-def _checked_curves(curves: object) -> tuple[str, ...]:
-    if isinstance(curves, str):
-        return (curves,)
-    if not isinstance(curves, list | tuple) or not all(isinstance(c, str) and c for c in curves):
-        raise MetricError(f"curves is {curves!r}; it must be a list of names of metrics")
-    return tuple(curves)
+def _named(what: Literal["metric", "mode"], given: object) -> Any:
+    return None if given is None else names_alone(names_of(what, given))
 
 
-def _agreed(what: str, own: Any, tuners: Any) -> Any:
-    """Return the one value that the searcher and the Tuner give together."""
-    if own is not None and tuners is not None and own != tuners:
-        raise MetricError(
-            f"BoTorchSearch was given {what}={own!r} and the Tuner {what}={tuners!r}; give it once"
-        )
-    return own if own is not None else tuners
+def _are_names(given: Any) -> bool:
+    return isinstance(given, list | tuple) and all(isinstance(c, str) and c for c in given)
+
+
+def _check(
+    name: str,
+    value: object,
+    is_valid: object,
+    expected: str,
+    error: type[MetricError | SettingError] = SettingError,
+) -> None:
+    if not is_valid:
+        raise error(f"{name} is {value!r}; it must be {expected}")

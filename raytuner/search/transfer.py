@@ -13,8 +13,8 @@ import numpy as np
 
 from raytuner.bayes.dataset import dataset
 from raytuner.bayes.transfer import Task
-from raytuner.errors import ConfigError, MetricError
-from raytuner.history import Goal, Snapshot, TrialState
+from raytuner.errors import ConfigError, HistoryError, MetricError
+from raytuner.history import Goal, History, Snapshot, TrialState
 from raytuner.search.transfer_source import SourceStudy, SourceTrial
 from raytuner.space import ABSENT, Domain, Space
 from raytuner.space.choices import alike, is_number
@@ -62,16 +62,17 @@ def within(study: SourceStudy, space: Space, goal: Goal) -> SourceStudy:
             " has some, or leave it out"
         )
     _log_used(study, space, task, reasons)
-    points = task.snapshot.points
-    # Column by column: the others of a configuration may be unknown.
-    values = [c.domain.from_units(points[:, j]) for j, c in enumerate(space.columns)]
-    there = space.active(points) & task.shared
     trials = tuple(
         replace(
             ran,
-            values={c.name: values[j][i] for j, c in enumerate(space.columns) if there[i, j]},
+            values={
+                column.name: value
+                for column, is_shared in zip(space.columns, shared, strict=True)
+                if is_shared
+                and column.domain.contains(value := ran.values.get(column.name, MISSING))
+            },
         )
-        for i, ran in enumerate(kept)
+        for ran in kept
     )
     return replace(study, trials=trials)
 
@@ -108,31 +109,32 @@ def to_json(studies: Sequence[SourceStudy], space: Space, goal: Goal) -> list[di
     ]
 
 
-def from_json(
-    data: Sequence[Mapping[str, Any]], space: Space, goal: Goal
-) -> tuple[SourceStudy, ...]:
-    """Return the studies that `to_json` wrote in the record's space and goal."""
-    domains = {column.name: column.domain for column in space.columns}
-    modes = {one.metric: one.mode for one in goal.objectives}
-    return tuple(
-        SourceStudy(
-            name=study["name"],
-            modes=modes,
-            max_t=study["max_t"],
-            trials=tuple(
-                SourceTrial(
-                    {k: domains[k].from_json(v) for k, v in trial["values"].items()},
-                    TrialState(trial["state"]),
-                    tuple(
-                        (t, dict(zip(modes, map(_or_nan, reached), strict=True)))
-                        for t, *reached in trial["curve"]
-                    ),
-                )
-                for trial in study["trials"]
-            ),
+def earlier_of(history: History) -> tuple[SourceStudy, ...]:
+    """Return the earlier studies that a record holds.
+
+    Raises:
+        HistoryError: They do not fit the record's space and goal.
+    """
+    domains = {column.name: column.domain for column in history.space.columns}
+    modes = {one.metric: one.mode for one in history.goal.objectives}
+
+    def trial(data: Mapping[str, Any]) -> SourceTrial:
+        values = {name: domains[name].from_json(v) for name, v in data["values"].items()}
+        curve = tuple(
+            (t, dict(zip(modes, map(_or_nan, reached), strict=True)))
+            for t, *reached in data["curve"]
         )
-        for study in data
-    )
+        return SourceTrial(values, TrialState(data["state"]), curve)
+
+    try:
+        return tuple(
+            SourceStudy(data["name"], modes, data["max_t"], tuple(map(trial, data["trials"])))
+            for data in history.get_meta(EARLIER) or ()
+        )
+    except (KeyError, ValueError) as error:
+        raise HistoryError(
+            f"what the record keeps of earlier studies does not fit its space: {error}"
+        ) from error
 
 
 def _or_null(value: float | None) -> float | None:

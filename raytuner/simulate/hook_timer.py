@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from raytuner.search import BoTorchSearch
-from raytuner.search.mirror import Mirror, Reply, Request, Setup
+from raytuner.search.process import Mirror, Reply, Request, Setup
 from raytuner.simulate.clock import Clock, Order
 from raytuner.simulate.settings import Settings
 

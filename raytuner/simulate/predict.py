@@ -15,8 +15,9 @@ from raytuner.errors import SettingError
 from raytuner.history import History, Trial, TrialState
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, SCHEDULERS, make_scheduler
 from raytuner.search import BoTorchSearch
-from raytuner.search.resume import restarted
+from raytuner.search.priors import PRIORS
 from raytuner.search.settings import DEFAULT_STRATEGY
+from raytuner.search.transfer import EARLIER
 from raytuner.simulate.objective import Workload
 from raytuner.simulate.replay import Replay, recorded_seconds
 from raytuner.simulate.run import simulate
@@ -178,3 +179,18 @@ def _scheduler_of(history: History, settings: Mapping[str, Any]) -> str | None:
     by_default = own is None and settings.get("max_t") is not None
     stopped = any(trial.state is TrialState.STOPPED_EARLY for trial in history.trials)
     return DEFAULT_SCHEDULER if history.max_t is not None and (by_default or stopped) else None
+
+
+def restarted(history: History, *, strategy: str, seed: int | None) -> BoTorchSearch:
+    """Return a searcher with the space, goal, priors and earlier studies of a record.
+
+    It has none of the trials, and proposes inside `suggest`.
+    """
+    blank = History(
+        history.space, goal=history.goal, time_attr=history.time_attr, max_t=history.max_t
+    )
+    for key in (EARLIER, PRIORS):
+        blank.set_meta(key, history.get_meta(key))
+    searcher = BoTorchSearch(history.space, background=False, seed=seed, strategy=strategy)
+    searcher.continue_from(blank)
+    return searcher

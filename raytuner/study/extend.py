@@ -16,7 +16,6 @@ from raytuner.history import Goal, History, OpaqueValue, Trial, TrialState, reco
 from raytuner.schedulers.named import SCHEDULERS
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import open_record, record_at
-from raytuner.search.resume import resume_from
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Domain, Rule, Space, differences, hull, value_at
 from raytuner.study.resources import with_resources
@@ -74,7 +73,7 @@ def extend(
         strategy=settings.strategy,
     )
     searcher.keep_record_in(record)
-    resume_from(searcher, history)
+    searcher.continue_from(history)
     prepare(searcher, {}, *_names_of(history.goal))
     if carried.within is not None:
         searcher.search_within(carried.within)

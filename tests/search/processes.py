@@ -10,8 +10,7 @@ from ray.tune.search import Searcher
 
 from raytuner.bayes.proposer import Proposal
 from raytuner.history import Origin, Snapshot
-from raytuner.search.mirror import Mirror, Reply, Request, Setup
-from raytuner.search.process import ProcessDied, ProposerFailed
+from raytuner.search.process import Mirror, ProcessDied, ProposerFailed, Reply, Request, Setup
 from raytuner.space import Space
 
 

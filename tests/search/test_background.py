@@ -16,7 +16,7 @@ from raytuner.bayes import SobolProposer
 from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.search import BoTorchSearch
 from raytuner.search.background import Background
-from raytuner.search.mirror import Setup
+from raytuner.search.process import Setup
 from raytuner.space import Categorical, Float, Space
 
 
@@ -292,7 +292,7 @@ def test_a_process_that_does_not_get_up_is_spoken_of_once(
 def test_a_copy_has_neither_process_nor_stock_but_knows_where_to_go_on() -> None:
     setup = Setup(Space({"x": Float(0, 1)}), Goal.of("loss", "min"), Counting, 0)
     source = Background(setup, {"proposed": 7}, Polled)
-    source.turn(History(Space({"x": Float(0, 1)}), metric="loss", mode="min"), free=1, slots=None)
+    source.turn(History(Space({"x": Float(0, 1)}), metric="loss", mode="min"), free=1, slots=1)
     copy = pickle.loads(pickle.dumps(source))
     assert copy.state_dict() == {"proposed": 7}
     assert copy._process is None

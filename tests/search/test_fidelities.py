@@ -19,7 +19,7 @@ from raytuner import ASHAScheduler, BoTorchSearch, PredictiveTerminationSchedule
 from raytuner.errors import SettingError
 from raytuner.halving import reports_in_order
 from raytuner.history import Goal, History, TrialState
-from raytuner.search.mirror import Mirror, Request, Setup
+from raytuner.search.process import Mirror, Request, Setup
 from raytuner.simulate import Cluster, Curve, Simulation, simulate
 from raytuner.space import Float, Space
 
@@ -169,13 +169,13 @@ def test_it_goes_on_after_a_save(tmp_path: Path) -> None:
     [
         (
             {"metric": ["loss", "ms"], "mode": ["min", "min"]},
-            r"width, data are fidelities, and there are several objectives \(loss, ms\)",
+            "width, data is a raytuner.fidelity, and there are several objectives",
         ),
         (
             {"strategy": "random"},
-            "strategy 'random' cannot choose; use one of bayes, pi, kg, or leave",
+            "strategy 'random' cannot choose it; use one of bayes, pi, kg",
         ),
-        ({"priors": {"width": raytuner.near(64)}}, "priors names width"),
+        ({"priors": {"width": raytuner.near(64)}}, "and a prior is for the other hyperparameters"),
     ],
 )
 def test_what_cannot_be_is_said_before_the_first_trial(
@@ -189,7 +189,7 @@ def test_earlier_studies_are_refused() -> None:
     import pandas
 
     table = pandas.DataFrame({"lr": [0.1, 0.2], "width": [64, 64], "loss": [1.0, 2.0]})
-    with pytest.raises(SettingError, match="earlier studies were given"):
+    with pytest.raises(SettingError, match="values of earlier studies are of one fidelity"):
         BoTorchSearch(SPACE, "loss", "min", earlier=[table])
 
 

@@ -73,7 +73,7 @@ def test_points_from_elsewhere_have_all_metrics() -> None:
         searcher.add_evaluated_point(point, 0.5)
     searcher.add_evaluated_point(point, {"loss": 0.5, "ms": 2.0, "mib": 8.0})
     assert searcher.history.best() is not None
-    with pytest.raises(SettingError, match="of one metric"):
+    with pytest.raises(MetricError, match="and no intermediate_values"):
         searcher.add_evaluated_point(point, {"loss": 0.5}, intermediate_values=[1.0])
 
 

@@ -9,7 +9,7 @@ from ray import tune
 from raytuner import near
 from raytuner.history import Goal, TrialState
 from raytuner.search import BoTorchSearch
-from raytuner.search.resume import restarted
+from raytuner.simulate.predict import restarted
 
 SPACE = {"x": tune.uniform(0, 1), "kind": tune.choice(["a", "b"])}
 

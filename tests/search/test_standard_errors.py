@@ -13,7 +13,7 @@ from searcher_conformance import PARAM_SPACE, Driver, objective
 from raytuner import BoTorchSearch
 from raytuner.errors import MetricError
 from raytuner.history import Goal
-from raytuner.search.mirror import Mirror, Request
+from raytuner.search.process import Mirror, Request
 from raytuner.space import Float, Space
 
 SPACE = Space({"x": Float(0, 1), "y": Float(0, 1)})

@@ -9,7 +9,6 @@ import pytest
 
 from raytuner import BoTorchSearch
 from raytuner.history import History, Origin, TrialState
-from raytuner.search.subspace import SubspaceRecord
 from raytuner.space import Categorical, Float, Space
 
 WIDE = Space({"x": Float(0, 10), "kind": Categorical(["a", "b"]), "n": Categorical([3, 5])})
@@ -24,9 +23,13 @@ def record(path: Path | None = None) -> History:
     return history
 
 
-def test_it_follows_what_lies_within() -> None:
-    history, narrowed = record(), SubspaceRecord(NARROW)
-    copy = narrowed.of(history)
+def test_it_follows_what_lies_within(tmp_path: Path) -> None:
+    record(tmp_path / "record.sqlite").close()
+    search = BoTorchSearch(WIDE, background=False, seed=0)
+    search.restore(str(tmp_path / "record.sqlite"))
+    search.search_within(NARROW)
+    history, narrowed = search.history, search._search()._searched
+    copy = narrowed()
     assert [trial.trial_id for trial in copy.trials] == ["in"]
     assert copy["in"].config == {"x": 3.0, "kind": "a", "n": 5}
     assert copy.snapshot().points.tolist() == [[0.5]]
@@ -35,18 +38,9 @@ def test_it_follows_what_lies_within() -> None:
     history.end("in", TrialState.COMPLETED)
     history.end("out", TrialState.COMPLETED)
     history.max_t = 27
-    again = narrowed.of(history)
-    assert again is copy
+    assert narrowed() is copy
     assert (copy["in"].state, copy["in"].t, copy.max_t) == (TrialState.COMPLETED, 9, 27)
     assert len(copy) == 1
-
-
-def test_it_begins_anew_with_another_record() -> None:
-    narrowed = SubspaceRecord(NARROW)
-    narrowed.of(record())
-    other = History(WIDE, metric="loss", mode="min")
-    other.add("new", {"x": 2.5, "kind": "a", "n": 5})
-    assert [trial.trial_id for trial in narrowed.of(other).trials] == ["new"]
 
 
 @pytest.mark.parametrize("restored", [False, True])
