@@ -34,8 +34,8 @@ from ray.tune.schedulers import ASHAScheduler as RayASHA
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from raytuner import ASHAScheduler, BoTorchSearch
-from raytuner.demo.comparison import SearchResult, fit_tuner
 from raytuner.demo.digits import MAX_T, METRIC, retrain
+from raytuner.demo.run import SearchResult, fit_tuner
 
 GRACE = 1
 FACTOR = 3

@@ -12,12 +12,9 @@ from typing import Any
 import click
 
 from raytuner import __version__
-from raytuner.cli.check import check
 from raytuner.cli.common import BAD_INPUT, INTERRUPTED, NOTHING_USABLE
-from raytuner.cli.demo import demo
-from raytuner.cli.recover import recover
-from raytuner.cli.results import best, export, list_, report, show
-from raytuner.cli.run import confirm, extend, resume, run
+from raytuner.cli.results import best, export, list_, recover, report, show
+from raytuner.cli.run import check, confirm, demo, extend, resume, run
 from raytuner.cli.simulate import simulate
 from raytuner.errors import NoResultError, RaytunerError
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from raytuner.folders import folder_of, is_uri
-from raytuner.study.parsing import choices, kinds
-from raytuner.study.settings import SETTINGS, about
+from raytuner.study.parsing import kinds
+from raytuner.study.settings import SETTINGS, parsed
 
 if TYPE_CHECKING:
     from raytuner.study import Study
@@ -56,21 +56,17 @@ def setting_options(
     def decorate(command: _Command) -> _Command:
         for name in reversed(names):
             setting = SETTINGS[name]
-            text, types = about(setting).help, kinds(str(setting.type))
+            text, kind = setting.metadata["help"], kinds(str(setting.type))[:1]
             if not text:
                 continue
             if defaults and setting.default not in (None, (), MISSING):
                 text += f"  [default: {setting.default}]"
-            is_list = types[0] is list
-            kind: Any = types[0]
-            if about(setting).parse is not None or is_list:
-                kind = str
+            is_list = kind == (list,)
+            type_: Any = str if is_list or setting.metadata["parse"] else kind[0]
             if "Folder" in str(setting.type):
-                kind = FolderType(exists=is_list)
-            elif found := choices(str(setting.type)):
-                kind = click.Choice(found)
+                type_ = FolderType(exists=is_list)
             option = f"--{name.replace('_', '-')}"
-            command = click.option(option, type=kind, multiple=is_list, help=text)(command)
+            command = click.option(option, type=type_, multiple=is_list, help=text)(command)
         return command
 
     return decorate
@@ -82,11 +78,8 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         SettingError: A text cannot be read.
     """
-    found = {name: value for name, value in options.items() if value not in (None, ())}
-    for name, value in found.items():
-        if (parse := about(SETTINGS[name]).parse) is not None:
-            found[name] = parse(value, f"--{name.replace('_', '-')}")
-    return found
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    return {n: parsed(n, value, f"--{n.replace('_', '-')}") for n, value in given.items()}
 
 
 space_option = click.option(

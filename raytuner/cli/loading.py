@@ -9,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytuner.errors import SettingError, SpaceError, TrainableError
-from raytuner.study.parsing import kinds, meant
-from raytuner.study.settings import SETTINGS, about
+from raytuner.errors import SettingError, SpaceError
+from raytuner.study.parsing import kinds
+from raytuner.study.settings import SETTINGS, did_you_mean, parsed
 from raytuner.study.trainable import imported
 
 if TYPE_CHECKING:
-    from raytuner.simulate import Workload
     from raytuner.space import Space
 
 _WORDS = {
@@ -27,12 +26,10 @@ _WORDS = {
     dict: "a table",
 }
 _KEYS = {
-    "space" if name == "param_space" else name: setting
+    "space" if name == "param_space" else name: name
     for name, setting in SETTINGS.items()
     if kinds(str(setting.type))
 }
-_REQUEST = ("cpu", "gpu", "memory", "accelerator_type", "bundles")  # some keys of [resources]
-_REQUEST_NAMES = {**{name: name for name in _REQUEST}, "num_cpus": "cpu", "num_gpus": "gpu"}
 
 
 def read_study(path: Path) -> dict[str, Any]:
@@ -50,38 +47,21 @@ def read_study(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in content.items():
         if key not in _KEYS:
-            raise SettingError(f"{path}: {_unknown(key)}. Known here: {', '.join(_KEYS)}")
-        setting, where = _KEYS[key], f"{path}: {key}"
-        parse = about(setting).parse
+            raise SettingError(
+                f"{path}: unknown key {key}{did_you_mean(key, _KEYS) or '.'} Known above the first"
+                f" [table]: {', '.join(_KEYS)}"
+            )
+        setting = SETTINGS[_KEYS[key]]
         types = kinds(str(setting.type))
-        if parse is not None and float in types:
-            types += (str,)
-        if not _is_one_of(value, types):
-            words = " or ".join(_WORDS[kind] for kind in types)
-            raise SettingError(f"{where} is {value!r}; it must be {words}")
-        if key == "resources":
-            for name in value:  # a setting below [resources] belongs to that table
-                if name in _KEYS and name not in content:
-                    raise SettingError(f"{path}: resources.{name}: put {name} above [resources]")
-        found[setting.name] = value if parse is None else parse(value, where)
+        words = " or ".join(_WORDS[kind] for kind in types)
+        if float in types:
+            types += (int, str) if setting.metadata["parse"] else (int,)
+        if not (bool in types if isinstance(value, bool) else isinstance(value, types)):
+            raise SettingError(f"{path}: {key} is {value!r}; it must be {words}")
+        if key == "resources" and (misplaced := [name for name in value if name in _KEYS]):
+            raise SettingError(f"{path}: {misplaced[0]} is below [resources]: put it above")
+        found[setting.name] = parsed(setting.name, value, f"{path}: {key}")
     return found
-
-
-def _is_one_of(value: object, types: tuple[type, ...]) -> bool:
-    if isinstance(value, bool):
-        return bool in types
-    return isinstance(value, (*types, int) if float in types else types)
-
-
-def _unknown(key: str) -> str:
-    """Say that a key is unknown, and which one was meant."""
-    if key.lower() in _REQUEST_NAMES:
-        return f"unknown key {key}; did you mean resources.{_REQUEST_NAMES[key.lower()]}?"
-    names = {**{key: key for key in _KEYS}, "param_space": "space"}
-    close = meant(key, names)
-    place = names.get(close or "", close)
-    hint = f"; did you mean {place}? It stands above the first [table]" if place else ""
-    return f"unknown key {key}{hint}"
 
 
 def _read_toml(path: Path, error: type[SettingError | SpaceError]) -> dict[str, Any]:
@@ -113,33 +93,19 @@ def load_space(path: Path) -> Space:
         raise SpaceError(f"{path}: {error}") from error
 
 
+def search_here() -> None:
+    """Let modules be imported from the current directory."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()
+
+
 def load_function(name: str) -> Callable[..., Any]:
     """Return the function `module:function` of the current directory or of what is installed.
 
     Raises:
         TrainableError: It cannot be imported or called.
     """
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    importlib.invalidate_caches()
+    search_here()
     return imported(name)
-
-
-def load_workload(name: str) -> Workload:
-    """Return the workload of the function `module:function` or `module:function:argument`.
-
-    Raises:
-        TrainableError: It cannot be imported or called, or returns no workload.
-    """
-    from raytuner.simulate import Workload
-
-    module, _, rest = name.partition(":")
-    function, _, argument = rest.partition(":")
-    made = load_function(f"{module}:{function}")(*([argument] if argument else []))
-    if not isinstance(made, Workload):
-        raise TrainableError(
-            f"{name!r} gave {made!r} ({type(made).__name__}); it must give a"
-            " raytuner.simulate.Workload"
-        )
-    return made

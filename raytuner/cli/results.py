@@ -1,4 +1,4 @@
-"""`raytuner list`, `show`, `best`, `report` and `export`: the results of studies."""
+"""`raytuner list`, `show`, `best`, `report`, `export` and `recover`: the results of studies."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 import raytuner
-from raytuner.cli.common import FOLDER, NOTHING_USABLE
+from raytuner.cli.common import FOLDER, NOTHING_USABLE, setting_options, space_option
+from raytuner.cli.loading import load_space
 from raytuner.errors import RaytunerError, SettingError
 from raytuner.folders import DEFAULT_STORAGE, Folder, folders_in
 
 _SHOWN = 10
-_FORMATS = {".csv": "csv", ".parquet": "parquet", ".db": "optuna", ".sqlite3": "optuna"}
 
 
 @click.command("list")
@@ -117,8 +117,7 @@ def best(folder: Folder, form: str) -> None:
 )
 @click.option("--live", is_flag=True, help="Serve a page that follows the study, until Ctrl-C.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port.  [default: any free]")
-@click.option("--open", "opens", is_flag=True, help="Open it in a browser.")
-def report(folder: Folder, output: Path | None, live: bool, port: int, opens: bool) -> None:
+def report(folder: Folder, output: Path | None, live: bool, port: int) -> None:
     """Make a page that shows and explains a study.
 
     It is one HTML file that opens without a network. With --live it is served to this machine
@@ -126,17 +125,12 @@ def report(folder: Folder, output: Path | None, live: bool, port: int, opens: bo
     """
     study = raytuner.load(folder)
     if not live:
-        file = study.report(output)
-        click.echo(file)
-        if opens:
-            click.launch(str(file))
+        click.echo(study.report(output))
         return
     from raytuner.report.live import Server
 
     with Server(lambda: raytuner.load(folder).history, study.path, port=port) as server:
         click.echo(f"{server.url}\nCtrl-C ends it.")
-        if opens:
-            click.launch(server.url)
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
@@ -146,13 +140,7 @@ def report(folder: Folder, output: Path | None, live: bool, port: int, opens: bo
 @click.command()
 @click.argument("folder", type=FOLDER)
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["csv", "parquet", "optuna"]),
-    help="What to write.  [default: by the name of OUTPUT]",
-)
-def export(folder: Folder, output: Path, form: str | None) -> None:
+def export(folder: Folder, output: Path) -> None:
     """Write the trials of a study to OUTPUT.
 
     CSV (.csv) and Parquet (.parquet) have a row for each trial. An Optuna storage (.db) has
@@ -160,20 +148,43 @@ def export(folder: Folder, output: Path, form: str | None) -> None:
     """
     from raytuner.study.export import write_storage, write_table
 
-    form = form or _FORMATS.get(output.suffix.lower())
-    if form is None:
+    form = output.suffix.lower()
+    if form not in (".csv", ".parquet", ".db"):
         raise SettingError(
-            f"{output} does not say in which format to write: end it in .csv, .parquet or .db, or"
-            " give --format"
+            f"{output} does not say in which format to write: end it in .csv, .parquet or .db"
         )
     study = raytuner.load(folder)
     if not output.parent.is_dir():
         raise SettingError(f"there is no folder {output.parent} to write {output.name} to")
     try:
-        if form == "optuna":
-            write_storage(study, output)
-        else:
-            write_table(study, output, form)
+        (write_storage if form == ".db" else write_table)(study, output)
     except OSError as error:
         raise SettingError(f"cannot write {output}: {error.strerror or error}") from error
     click.echo(f"{len(study.history)} trials written to {output}", err=True)
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    metavar="NEW",
+    help="A new folder to write the record to.  [default: FOLDER; the damaged file is kept there]",
+)
+@space_option
+@setting_options(["metric", "mode"])
+def recover(
+    folder: Path, to: Path | None, space_file: Path | None, metric: str | None, mode: str | None
+) -> None:
+    """Save what can be saved of a study whose record is damaged or gone.
+
+    Ray's own files complete what is left of the record. Stop a running study first. Give the search
+    space, the metric and the mode if nothing else says them any more.
+    """
+    from raytuner.report import text
+    from raytuner.study import recover
+
+    space = None if space_file is None else load_space(space_file)
+    found = recover(folder, to, param_space=space, metric=metric, mode=mode)
+    for line in found.lines():
+        click.echo(text.printable(line))

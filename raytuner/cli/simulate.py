@@ -9,7 +9,8 @@ import click
 
 import raytuner
 from raytuner.cli.common import given_settings, setting_options
-from raytuner.cli.loading import load_workload
+from raytuner.cli.loading import load_function
+from raytuner.errors import TrainableError
 from raytuner.folders import is_uri
 
 if TYPE_CHECKING:
@@ -30,17 +31,11 @@ if TYPE_CHECKING:
     "--price-per-hour", type=click.FloatRange(min=0), help="Price of one worker for an hour."
 )
 @setting_options(["num_samples", "time_budget_s", "max_concurrent_trials", "scheduler"])
-@click.option(
-    "--startup-s",
-    type=click.FloatRange(min=0),
-    help="Seconds of a trial's start.  [default: as recorded]",
-)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search.")
 def simulate(
     study: str,
     workers: tuple[int, ...],
     price_per_hour: float | None,
-    startup_s: float | None,
     seed: int,
     **options: Any,
 ) -> None:
@@ -54,6 +49,7 @@ def simulate(
     """
     from rich.console import Console
 
+    from raytuner.report.text import clock
     from raytuner.simulate import Workload, predict
     from raytuner.study.summary import table
 
@@ -68,7 +64,6 @@ def simulate(
         found = predict(
             subject,
             workers=count,
-            startup_s=startup_s,
             seed=seed,
             **settings,
         )
@@ -80,7 +75,7 @@ def simulate(
         hours = run.worker_hours()
         cost = [f"{hours * price_per_hour:,.2f}"] if price_per_hour else []
         used = f"{run.utilisation():.0%}"
-        rows.append([str(count), _duration(run.end_s), f"{hours:,.2f}", *cost, used, outcome])
+        rows.append([str(count), clock(run.end_s), f"{hours:,.2f}", *cost, used, outcome])
     columns = ["workers", "time", "worker-hours", *(["cost"] if price_per_hour else [])]
     columns += ["utilisation", "on the front" if several else f"best {metric}"]
     console = Console()
@@ -93,7 +88,7 @@ def simulate(
         note = note[0].upper() + note[1:]
     else:
         note = (
-            f"The recorded study took {_duration(found.recorded_s)}; {note} In the last row"
+            f"The recorded study took {clock(found.recorded_s)}; {note} In the last row"
             f" {found.borrowed} of {found.own + found.borrowed} trials had a new configuration, and"
             " the curve of the nearest recorded one."
         )
@@ -102,6 +97,8 @@ def simulate(
 
 def _subject(study: str) -> Study | Workload:
     """Return the study or workload of a name; a folder goes before a function."""
+    from raytuner.simulate import Workload
+
     if is_uri(study) or Path(study).is_dir():
         return raytuner.load(study)
     if ":" not in study:
@@ -109,13 +106,11 @@ def _subject(study: str) -> Study | Workload:
             f"there is no folder {study!r}; STUDY is a study's folder, or MODULE:FUNCTION of a"
             " function that gives a raytuner.simulate.Workload"
         )
-    return load_workload(study)
-
-
-def _duration(seconds: float) -> str:
-    """Return seconds as a person reads them."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+    module, function, *argument = study.split(":", 2)
+    made = load_function(f"{module}:{function}")(*argument)
+    if not isinstance(made, Workload):
+        raise TrainableError(
+            f"{study!r} gave {made!r} ({type(made).__name__}); it must give a"
+            " raytuner.simulate.Workload"
+        )
+    return made

@@ -4,16 +4,116 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
 
+from ray import tune as ray_tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from rich.console import Console
 
-from raytuner.demo.comparison import SearchResult, comparison, fit_tuner
 from raytuner.demo.digits import MAX_T, METRIC, SPACE, load_data, retrain, train
-from raytuner.folders import Folder
+from raytuner.folders import Folder, location
+from raytuner.history import History, TrialState
 from raytuner.study import Study, tune
-from raytuner.study.summary import summary
+from raytuner.study.summary import summary, table
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The result and the cost of a search on the digits.
+
+    Attributes:
+        config: The best configuration, among trials trained in full if there are any; None if no
+            trial reported.
+        trained_in_full: Trials that reached `MAX_T`.
+        stopped_early: Trials that reported and were not trained in full.
+        failed: Trials that raised.
+        epochs: Epochs of all trials together.
+    """
+
+    config: dict[str, Any] | None
+    trained_in_full: int
+    stopped_early: int
+    failed: int
+    epochs: float
+
+    @classmethod
+    def of_history(cls, history: History) -> SearchResult:
+        """Return the result of a study."""
+        best, counts = history.best(), history.counts()
+        return cls(
+            config=None if best is None else best.config,
+            trained_in_full=counts[TrialState.COMPLETED],
+            stopped_early=counts[TrialState.STOPPED_EARLY],
+            failed=counts[TrialState.FAILED],
+            epochs=sum(trial.t for trial in history.trials),
+        )
+
+    @classmethod
+    def of_results(cls, results: Any) -> SearchResult:
+        """Return the result of a Tuner, given its `ResultGrid`."""
+        reported = [r for r in results if r.metrics and METRIC in r.metrics]
+        usable = [r.metrics for r in reported if r.error is None]
+        full = [metrics for metrics in usable if metrics["training_iteration"] >= MAX_T]
+        best = max(full or usable, key=itemgetter(METRIC), default=None)
+        return cls(
+            config=best and best["config"],
+            trained_in_full=len(full),
+            stopped_early=len(usable) - len(full),
+            failed=results.num_errors,
+            epochs=sum(r.metrics["training_iteration"] for r in reported),
+        )
+
+    def column(self) -> dict[str, str]:
+        """Train the best configuration once more; return what the comparison says, by title."""
+        scores = None if self.config is None else retrain(self.config)
+        return {
+            "validation accuracy": "-" if scores is None else f"{scores.validation:.4f}",
+            "test accuracy": "-" if scores is None else f"{scores.test:.4f}",
+            # Those that had begun: Ray also counts trials that it only made ready.
+            "trials": str(self.trained_in_full + self.stopped_early + self.failed),
+            "trained in full": str(self.trained_in_full),
+            "stopped early": str(self.stopped_early),
+            "failed": str(self.failed),
+            "epochs": f"{self.epochs:g}",
+        }
+
+
+def fit_tuner(searcher: Any, scheduler: Any, *, time_budget_s: float, folder: Folder) -> Any:
+    """Tune the digits with Ray's Tuner alone, by a searcher and scheduler of Ray's or ours.
+
+    Args:
+        searcher: The searcher.
+        scheduler: The scheduler.
+        time_budget_s: Seconds for the search.
+        folder: Where Ray puts its files.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; Ray itself only ends the search early.
+    """
+    tuner = ray_tune.Tuner(
+        ray_tune.with_resources(train, {"cpu": 1}),
+        param_space=SPACE,
+        tune_config=ray_tune.TuneConfig(
+            metric=METRIC,
+            mode="max",
+            num_samples=-1,
+            time_budget_s=time_budget_s,
+            search_alg=searcher,
+            scheduler=scheduler,
+            reuse_actors=True,
+        ),
+        run_config=ray_tune.RunConfig(
+            name=folder.name, storage_path=location(folder.parent), verbose=0
+        ),
+    )
+    start = time.monotonic()
+    results = tuner.fit()
+    if time.monotonic() - start < time_budget_s:
+        raise KeyboardInterrupt
+    return results
 
 
 def run_demo(
@@ -67,19 +167,17 @@ def run_demo(
         reuse_actors=True,
     )
     seconds = time.monotonic() - start
-    ours = SearchResult.of_history(study.history)
-    scores = None if ours.config is None else retrain(ours.config)
-    more = {}
-    if scores is not None:
-        more["Retrained"] = (
-            f"{METRIC} {scores.validation:.4f} on the validation split,"
-            f" {scores.test:.4f} on the test split, which the search never saw"
-        )
-    console.print(summary(study, unit="epoch", more=more))
+    console.print(summary(study))
+    ours = SearchResult.of_history(study.history).column()
+    console.print(
+        f"\nTrained once more: {METRIC} {ours['validation accuracy']} on the validation split,"
+        f" {ours['test accuracy']} on the test split, which the search never saw.",
+        highlight=False,
+    )
     if not compare or study.interrupted:
         return study
     console.print(
-        f"\nNow Ray's own random search and ASHAScheduler, {seconds:.0f} s as well...",
+        f"\nNow Ray's own random search and ASHAScheduler, {seconds:.0f} s as well...\n",
         highlight=False,
     )
     results = fit_tuner(
@@ -88,11 +186,9 @@ def run_demo(
         time_budget_s=seconds,
         folder=study.path / "random_search",
     )
-    theirs = SearchResult.of_results(results)
-    their_scores = None if theirs.config is None else retrain(theirs.config)
-    named = {
-        "BoTorchSearch + ASHAScheduler": (ours, scores),
-        "Ray's random search + ASHA": (theirs, their_scores),
-    }
-    console.print(comparison(named, seconds))
+    theirs = SearchResult.of_results(results).column()
+    names = ["", "BoTorchSearch + ASHAScheduler", "Ray's random search + ASHA"]
+    rows = [[title, ours[title], theirs[title]] for title in ours]
+    console.print(table(names, rows, right=names[1:]))
+    console.print(f"The same {seconds:.0f} s each. One run: luck plays a part.", highlight=False)
     return study

@@ -57,7 +57,7 @@ def results(history: History) -> pd.DataFrame:
     return pd.concat([outcome, configs, rest], axis=1)
 
 
-def write_table(study: Study, path: Path, form: str) -> None:
+def write_table(study: Study, path: Path) -> None:
     """Write `Study.results` to a file.
 
     Values that neither format has (lists, objects) are written as text, and so is a column that
@@ -66,8 +66,7 @@ def write_table(study: Study, path: Path, form: str) -> None:
 
     Args:
         study: The study.
-        path: The file, which is replaced.
-        form: "csv" or "parquet".
+        path: The file, which is replaced: Parquet if its name ends so, else CSV.
     """
     frame = study.results
     for name in frame.columns:
@@ -77,7 +76,7 @@ def write_table(study: Study, path: Path, form: str) -> None:
             numbers or (len(kinds - {type(None)}) == 1 and kinds <= set(_PLAIN))
         ):
             frame[name] = frame[name].map(lambda item: None if item is None else shown(item, str))
-    if form == "csv":
+    if path.suffix.lower() != ".parquet":
         frame = frame.map(_no_formula).rename(columns=_no_formula)
         # As RFC 4180 ends lines; cells with either of these characters are quoted.
         frame.to_csv(path, index=False, lineterminator="\r\n")
@@ -86,16 +85,11 @@ def write_table(study: Study, path: Path, form: str) -> None:
 
 
 def _no_formula(cell: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula (OWASP, "CSV injection").
-
-    Spreadsheets skip blanks and invisible characters, and read full-width ones like others.
-    """
+    """Return a cell that no spreadsheet takes for a formula (OWASP, "CSV injection")."""
     if not isinstance(cell, str):
         return cell
-    visible = (sign for sign in cell if unicodedata.category(sign)[0] not in "CMZ")
-    first = unicodedata.normalize("NFKC", next(visible, ""))
-    is_formula = first.startswith(_FORMULA) or cell.startswith(("\t", "\r", "\n"))
-    return f"'{cell}" if is_formula else cell
+    text = unicodedata.normalize("NFKC", cell).lstrip()  # spreadsheets read full-width signs, too
+    return f"'{cell}" if text.startswith(_FORMULA) else cell
 
 
 def write_storage(study: Study, path: Path) -> None:

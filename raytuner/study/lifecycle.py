@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from ray import cloudpickle
-from ray.exceptions import RayActorError
 from ray.tune import Callback
 
 from raytuner.controller.trial_tracker import TrialTracker
 from raytuner.errors import without_secrets
-from raytuner.history import History, Trial, TrialState, cause
+from raytuner.history import History, TrialState, cause
 from raytuner.report import text
 from raytuner.study.stoppers import StudyStopper
 
@@ -42,12 +40,26 @@ class Lifecycle(Callback):
             history.start(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record and log what a trial raised. The searcher has recorded its end before."""
+        """Record what a trial raised, and log the first failure of each cause.
+
+        The searcher has recorded the end before. Ray's own log of failures is off.
+        """
         history: History = self._search.history
-        if trial.trial_id in history:
-            if reason := _failure_of(trial):
-                history.end(trial.trial_id, TrialState.FAILED, reason)
-            self._log(history[trial.trial_id], trial)
+        if trial.trial_id not in history:
+            return
+        if reason := _failure_of(trial):
+            history.end(trial.trial_id, TrialState.FAILED, reason)
+        failed = history[trial.trial_id]
+        key = cause(failed.reason)
+        number, count = self._logged.get(key, (failed.number, 0))
+        self._logged[key] = (number, count + 1)
+        if count == 0:
+            raised = _error_of(trial)
+            frames = _users_frames(raised)
+            traceback = raised[frames[0].start() :] if frames else raised
+            logger.warning(
+                "Trial %d failed: %s\n%s", number, failed.reason, without_secrets(traceback)
+            )
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Record the ends of trials that Ray ended without telling the searcher.
@@ -79,18 +91,6 @@ class Lifecycle(Callback):
         self._search.close()
         self._search.history.close()
 
-    def _log(self, failed: Trial, trial: Any) -> None:
-        """Log the first failure of each cause with its traceback, and count the others.
-
-        Ray's own log of each failure is off (`raytuner.study.run`).
-        """
-        key = cause(failed.reason)
-        number, count = self._logged.get(key, (failed.number, 0))
-        self._logged[key] = (number, count + 1)
-        if count == 0:
-            traceback = without_secrets(_users_part(_plain(str(_error_of(trial) or ""))))
-            logger.warning("Trial %d failed: %s\n%s", number, failed.reason, traceback)
-
 
 def _failure_of(trial: Any) -> str:
     """Return why a trial has failed; empty if nothing is known."""
@@ -98,59 +98,47 @@ def _failure_of(trial: Any) -> str:
     return without_secrets(getattr(trial, "killed_for", None) or reason_of(_error_of(trial)))
 
 
-def reason_of(error: BaseException | str | None) -> str:
-    """Return one line: what was raised and, if known, where in the user's code.
+def _error_of(trial: Any) -> str:
+    """Return the text of a trial's last error.
 
-    Example:
-        >>> reason_of(ValueError("lr is negative"))
-        'ValueError: lr is negative'
-        >>> reason_of(chr(10).join(["Failure # 1", "Traceback ...", "KeyError: 'lr'"]))
-        "KeyError: 'lr'"
-        >>> reason_of(None)
-        ''
+    Ray's own getters read a URI before the files are uploaded.
     """
-    if error is None:
+    path = trial.error_file
+    if not path or not Path(path).is_file():
         return ""
-    if isinstance(error, str):
-        return next(reversed(_lines(error)), "") + _place_in(error)
-    # Ray wraps what the training raised; the wrapper's text is a whole traceback.
-    cause = getattr(error, "cause", None) or error
-    name, lines = type(cause).__name__, _lines(_plain(str(cause)))
-    place = _place_in(str(error))
-    if isinstance(cause, RayActorError):
-        # It goes on with ids, and may end with what was raised where the process began.
-        raised = [line for line in lines[1:] if _RAISED.match(line)]
-        return f"{raised[-1]}{place}" if raised else f"{name}: {lines[0]}"
-    return f"{name}: {lines[0]}{place}" if lines else f"{name}{place}"
+    return _last_failure(Path(path).read_text(encoding="utf-8", errors="replace"))
 
 
-def _plain(traceback: str) -> str:
-    """Return Ray's text of a traceback without the codes that colour it in a terminal."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", traceback)
+def _last_failure(written: str) -> str:
+    """Return the last of the failures in an `error.txt`, without a terminal's colours."""
+    last = re.split(r"^Failure # .*\n", written, flags=re.MULTILINE)[-1]
+    return re.sub(r"\x1b\[[0-9;]*m", "", last)
 
 
-_FRAME = re.compile(r'File "(.+?)", line (\d+), in (\S+)')
+_FRAME = re.compile(r'^ *File "(.+?)", line (\d+), in (\S+)', re.MULTILINE)
 _NOT_THE_USERS = re.compile(r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib[\\/]python3|^<frozen ")
 _OURS = str(Path(__file__).parents[1])  # the package
 
 
-def _place_in(traceback: str) -> str:
-    """Return the last place in the user's own code, to append to a reason.
+def reason_of(written: str) -> str:
+    """Return one line of an `error.txt`: what was raised and, if known, where in the user's code.
 
-    >>> _place_in('  File "/home/ann/train.py", line 7, in fit')
-    ' (train.py:7 in fit)'
+    Example:
+        >>> reason_of('File "/home/ann/train.py", line 7, in fit' + chr(10) + "KeyError: 'lr'")
+        "KeyError: 'lr' (train.py:7 in fit)"
+        >>> reason_of("The actor died."), reason_of("")
+        ('The actor died.', '')
     """
-    for frame in reversed(_users_frames(traceback)):
-        file, line, function = frame.groups()
-        return f" ({PureWindowsPath(file).name}:{line} in {function})"  # of both systems
-    return ""
-
-
-def _users_part(traceback: str) -> str:
-    """Return the lines of a traceback from the first frame in the user's own code on."""
-    for frame in _users_frames(traceback):
-        return traceback[traceback.rfind("\n", 0, frame.start()) + 1 :]
-    return traceback
+    raised = _last_failure(written)
+    frames = [*_FRAME.finditer(raised)]
+    rest = raised[frames[-1].end() :] if frames else raised
+    # Below a frame stand lines of code, indented; the exception's own text may have lines, too.
+    said = next((line.strip() for line in rest.splitlines() if line.strip() and line[0] != " "), "")
+    place = ""
+    if users := _users_frames(raised):
+        file, line, function = users[-1].groups()
+        place = f" ({PureWindowsPath(file).name}:{line} in {function})"  # of both systems
+    return said + place
 
 
 def _users_frames(traceback: str) -> list[re.Match[str]]:
@@ -159,27 +147,3 @@ def _users_frames(traceback: str) -> list[re.Match[str]]:
         for frame in _FRAME.finditer(traceback)
         if not (_NOT_THE_USERS.search(frame[1]) or frame[1].startswith(_OURS))
     ]
-
-
-_RAISED = re.compile(r"\w*(Error|Exception): ")
-
-
-def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _error_of(trial: Any) -> BaseException | str | None:
-    """Return what a trial raised. Ray's own getters read a URI before the files are uploaded."""
-    pickled, plain = trial.pickled_error_file, trial.error_file
-    error = _unpickled(Path(pickled)) if pickled and Path(pickled).is_file() else None
-    if error is not None:
-        return error
-    return Path(plain).read_text() if plain and Path(plain).is_file() else None
-
-
-def _unpickled(path: Path) -> BaseException | None:
-    try:
-        found = cloudpickle.loads(path.read_bytes())
-    except Exception:  # an exception of the user's may raise anything here; Ray has a text too
-        return None
-    return found if isinstance(found, BaseException) else None

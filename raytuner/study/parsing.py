@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from raytuner.errors import SettingError, SpaceError
+from raytuner.errors import SettingError
 
 if TYPE_CHECKING:
     from raytuner.search.priors import Near
     from raytuner.space import Space
 
 
-def seconds(value: float | str, where: str) -> float:
+def seconds(value: float | str) -> float:
     """Return a duration in seconds.
 
-    >>> seconds("1h 30min", "time_budget_s"), seconds("45", ""), seconds(45, "")
+    >>> seconds("1h 30min"), seconds("45"), seconds(45)
     (5400.0, 45.0, 45)
 
     Raises:
@@ -35,11 +34,13 @@ def seconds(value: float | str, where: str) -> float:
     except ValueError:
         found = math.nan
     if not 0 <= found < math.inf:
-        raise SettingError(f"{where} is {value!r}; write seconds, or such as '45s' or '1h 30min'")
+        raise SettingError(
+            f"{value!r} is no duration; write seconds, or such as '45s' or '1h 30min'"
+        )
     return found
 
 
-def space(value: Mapping[str, Any], where: str) -> Space:
+def space(value: Mapping[str, Any]) -> Space:
     """Return the search space that a table describes.
 
     Raises:
@@ -47,13 +48,10 @@ def space(value: Mapping[str, Any], where: str) -> Space:
     """
     from raytuner.space import Space
 
-    try:
-        return Space.from_spec(value)
-    except SpaceError as error:
-        raise SpaceError(f"{where}: {error}") from error
+    return Space.from_spec(value)
 
 
-def resources(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def resources(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Check what a trial needs.
 
     Raises:
@@ -62,11 +60,11 @@ def resources(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     from raytuner.placement.gpu_memory import wants_fit, with_gpus
     from raytuner.placement.request import ResourceRequest
 
-    ResourceRequest.of(with_gpus(value, 1) if wants_fit(value) else value, where)
+    ResourceRequest.of(with_gpus(value, 1) if wants_fit(value) else value)
     return value
 
 
-def priors(value: Mapping[str, Any], where: str) -> dict[str, Near | dict[str, float]]:
+def priors(value: Mapping[str, Any]) -> dict[str, Near | Mapping[str, float]]:
     """Return the priors of a table: `{ near = value, spread = 0.1 }`, or weights by choice.
 
     Raises:
@@ -74,19 +72,18 @@ def priors(value: Mapping[str, Any], where: str) -> dict[str, Near | dict[str, f
     """
     from raytuner.search import near
 
-    found: dict[str, Any] = {}
     for name, prior in value.items():
-        if not isinstance(prior, Mapping):
+        is_table = isinstance(prior, Mapping)
+        if not is_table or ("near" in prior and prior.keys() - {"near", "spread"}):
             raise SettingError(
-                f"{where}.{name} is {prior!r}; write {{ near = {prior!r} }}, or weights by value"
+                f"{name} is {prior!r}; write {{ near = 0.1, spread = 0.2 }}, or weights by value"
             )
-        rest = {key: item for key, item in prior.items() if key != "near"}
-        if "near" in prior and (unknown := rest.keys() - {"spread"}):
-            raise SettingError(
-                f"{where}.{name}: unknown key {min(unknown)}. Known here: near, spread"
-            )
-        found[name] = near(prior["near"], **rest) if "near" in prior else rest
-    return found
+    return {
+        name: near(prior["near"], **{k: v for k, v in prior.items() if k != "near"})
+        if "near" in prior
+        else prior
+        for name, prior in value.items()
+    }
 
 
 _KINDS = {
@@ -95,7 +92,7 @@ _KINDS = {
     "float": float,
     "str": str,
     "Trainable": str,
-    "Literal": str,
+    "SilenceRule": str,
     "Sequence": list,
     "Mapping": dict,
     "Resources": dict,
@@ -111,35 +108,3 @@ def kinds(annotation: str) -> tuple[type, ...]:
     while "[" in annotation:
         annotation = re.sub(r"\[[^\[\]]*\]", "", annotation)
     return tuple(_KINDS[part] for part in annotation.split(" | ") if part in _KINDS)
-
-
-def choices(annotation: str) -> list[str]:
-    """Return the texts that a `Literal` allows; none for other annotations.
-
-    >>> choices("Literal['a', 'b']"), choices("str")
-    (['a', 'b'], [])
-    """
-    return re.findall(r"['\"](\w+)['\"]", annotation) if annotation.startswith("Literal") else []
-
-
-# What people and other libraries call a setting, where spelling does not tell.
-_OTHER_NAMES = {
-    "budget": "num_samples, time_budget_s or gpu_hours",
-    "trials": "num_samples",
-    "n_trials": "num_samples",
-    "n_iter": "num_samples",
-    "time": "time_budget_s",
-    "timeout": "time_budget_s",
-    "points": "points_to_evaluate",
-    "type": "scheduler",
-}
-
-
-def meant(name: str, known: Iterable[str]) -> str | None:
-    """Return the setting that an unknown name may stand for.
-
-    >>> meant("max_time", ["max_t"]), meant("trials", ["max_t"]), meant("qqq", ["max_t"])
-    ('max_t', 'num_samples', None)
-    """
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    return _OTHER_NAMES.get(name.lower()) or next(iter(close), None)

@@ -6,9 +6,8 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -20,9 +19,8 @@ from rich.console import Console
 from rich.live import Live
 
 from raytuner.controller.capacity import slots_on_live_nodes
-from raytuner.history import History, Trial, TrialState, cause
-from raytuner.report.text import count, first_line
-from raytuner.study.standing import Standing, broken
+from raytuner.history import History, TrialState
+from raytuner.study.standing import Standing, broken, failures
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ REFRESH_S = 0.25  # in a terminal
 CELL_S = 1.0  # in a notebook
 LINE_S = 10.0  # elsewhere, and for machines
 
-_FAILURES = 3  # the last ones, which are shown
+_FAILURES = 3  # causes that are shown
 
 
 class Screen(Console):
@@ -72,24 +70,43 @@ class Progress(Callback):
         study: str | None = None,
         quiet: bool = False,
     ) -> None:
-        self.history = history
-        self.limits: dict[str, Any] = {
+        self._given = (history, num_samples, max_t, time_budget_s, figures_file, study, quiet)
+        self._history = history
+        self._limits: Any = {
             "num_samples": num_samples,
             "max_t": max_t,
             "time_budget_s": time_budget_s,
         }
-        self.figures_file = figures_file
-        self.study = study
-        self.quiet = quiet
-        self._shown: _Shown | None = None
+        self._figures_file = figures_file
+        self._study = study
+        self._quiet = quiet
+        self._is_open = False
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_shown": None}  # a terminal cannot be pickled
+    def __reduce__(self) -> tuple[type[Progress], tuple[Any, ...]]:
+        return Progress, self._given  # a terminal cannot be pickled
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Show that something happens: Ray is about to start."""
-        if self._shown is None:
-            self._shown = _Shown(self)
+        if self._is_open:
+            return
+        self._is_open = True
+        has_metrics = self._study is not None and ray.is_initialized()
+        self._metrics = RayMetrics(str(self._study)) if has_metrics else None
+        self._is_for_machines = self._figures_file is not None or has_metrics
+        self._has_warned = False
+        self._began = self._shown_at = self._written_at = time.monotonic()
+        history = self._history()
+        counts = {} if history is None else history.counts()
+        self._done_before = sum(n for state, n in counts.items() if not state.is_live)
+        self._best: tuple[str, float] | None = None
+        self._improved: float | None = None
+        # Both as of a version of the record: why trials failed, and the size of the front.
+        self._as_of: tuple[int, tuple[str, ...], int | None] = (-1, (), None)
+        self._busy: int | None = None
+        self._starting = 0
+        self._knows_slots = False
+        self._slots: int | None = None
+        self._display = None if self._quiet else _open_display(self._standing())
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Open the display if it is not open yet, as in a resumed study."""
@@ -97,46 +114,8 @@ class Progress(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Show what changed, if it is time."""
-        if self._shown is not None:
-            self._shown.step(trials)
-
-    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Show the end."""
-        if self._shown is not None:
-            self._shown.busy, self._shown.starting = None, 0
-        self.close()
-
-    def close(self) -> None:
-        """Show how the study stands at last and release the terminal. May be called again."""
-        shown, self._shown = self._shown, None
-        if shown is not None:
-            shown.close()
-
-
-class _Shown:
-    """An open display, and what it remembers between two updates."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        has_metrics = progress.study is not None and ray.is_initialized()
-        self._metrics = RayMetrics(str(progress.study)) if has_metrics else None
-        self._is_for_machines = progress.figures_file is not None or has_metrics
-        self._has_warned = False
-        self._began = self._shown_at = self._written_at = time.monotonic()
-        history = progress.history()
-        counts = {} if history is None else history.counts()
-        self._done_before = sum(n for state, n in counts.items() if not state.is_live)
-        self._best: tuple[str, float] | None = None
-        self._improved: float | None = None
-        # Both as of a version of the record: why trials failed, and the size of the front.
-        self._as_of: tuple[int, tuple[str, ...], int | None] = (-1, (), None)
-        self.busy: int | None = None
-        self.starting = 0
-        self._knows_slots = False
-        self._slots: int | None = None
-        self._display = None if progress.quiet else _open_display(self._standing())
-
-    def step(self, trials: list[Any]) -> None:
+        if not self._is_open:
+            return
         now = time.monotonic()
         is_shown = self._display is not None and now - self._shown_at >= self._display.pause_s
         is_written = self._is_for_machines and now - self._written_at >= LINE_S
@@ -146,12 +125,21 @@ class _Shown:
         if not (is_shown or is_written):
             return
         status = Counter(trial.status for trial in trials)
-        self.busy = status["RUNNING"]
+        self._busy = status["RUNNING"]
         # A trial is PENDING for Ray while it waits for a slot and while its process starts in it.
-        self.starting = max(0, min(status["PENDING"], (self._slots or 0) - self.busy))
+        self._starting = max(0, min(status["PENDING"], (self._slots or 0) - self._busy))
         self._update(is_shown, is_written)
 
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Show the end."""
+        self._busy, self._starting = None, 0
+        self.close()
+
     def close(self) -> None:
+        """Show how the study stands at last and release the terminal. May be called again."""
+        if not self._is_open:
+            return
+        self._is_open = False
         try:
             self._update(True, self._is_for_machines)
         finally:
@@ -173,7 +161,7 @@ class _Shown:
         """Write the figures for machines. A full disk is logged once: no result needs them."""
         if self._metrics is not None:
             self._metrics.record(standing)
-        if (path := self._progress.figures_file) is None:
+        if (path := self._figures_file) is None:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,10 +173,10 @@ class _Shown:
             self._has_warned = True
 
     def _standing(self) -> Standing:
-        history, now = self._progress.history(), time.monotonic()
-        common = {**self._progress.limits, "elapsed_s": now - self._began}
+        history, now = self._history(), time.monotonic()
+        elapsed_s = now - self._began
         if history is None:
-            return Standing(counts={}, **common)
+            return Standing(counts={}, elapsed_s=elapsed_s, **self._limits)
         best = history.best()
         if best is not None and (key := (best.trial_id, best.value)) != self._best:
             # What was best at the start has not improved in this run.
@@ -196,18 +184,19 @@ class _Shown:
             self._best = key
         if history.version != self._as_of[0]:
             front = None if history.goal.n_objectives == 1 else len(history.pareto())
-            self._as_of = (history.version, last_failures(history), front)
+            self._as_of = (history.version, tuple(failures(history.heads())[:_FAILURES]), front)
         return Standing(
             counts=history.counts(),
-            **common,
+            elapsed_s=elapsed_s,
+            **self._limits,
             metric=history.metric,
             best=best,
             front=self._as_of[2],
             broken=() if best is None else broken(history, best),
             done_before=self._done_before,
             since_improved_s=None if self._improved is None else now - self._improved,
-            busy=self.busy,
-            starting=self.starting,
+            busy=self._busy,
+            starting=self._starting,
             slots=self._slots,
             failures=self._as_of[1],
         )
@@ -234,48 +223,12 @@ def _open_display(standing: Standing) -> _Display:
     return _Display(lambda s: line(repr(s)), LINE_S)
 
 
-def last_failures(history: History) -> tuple[str, ...]:
-    """Return why trials failed, a line for each cause, the latest first."""
-    failed = [trial for trial in history.heads() if trial.state is TrialState.FAILED]
-    failed.sort(key=lambda trial: trial.ended_at or 0.0, reverse=True)
-    latest: dict[str, Trial] = {}
-    counts: Counter[str] = Counter()
-    for trial in failed:
-        counts[key := cause(trial.reason)] += 1
-        latest.setdefault(key, trial)
-    others = {key: f" and {count(n - 1, 'other')}" if n > 1 else "" for key, n in counts.items()}
-    return tuple(
-        f"trial {trial.number}{others[key]}: {first_line(trial.reason)}"
-        for key, trial in islice(latest.items(), _FAILURES)
-    )
-
-
-def room(trials: Sequence[Any]) -> int | None:
+def room(trials: list[Any]) -> int | None:
     """Return how many trials like the latest the nodes have room for; None if unknown."""
     request = trials[-1].placement_group_factory if trials else None
     if request is None or not ray.is_initialized():
         return None
     return slots_on_live_nodes(request)
-
-
-# What each gauge shows, and where it comes from; what is not known is not recorded.
-_GAUGES: dict[str, tuple[str, Callable[[Standing], float | None]]] = {
-    "trials_done": ("Trials that ended.", lambda s: s.done),
-    "trials_asked": (
-        "Trials of the study.",
-        lambda s: s.num_samples if s.num_samples > 0 else None,
-    ),
-    "slots": ("Trials that the cluster has room for.", lambda s: s.slots),
-    "slots_busy": ("Trials that run in a slot.", lambda s: s.busy or 0),
-    "slots_starting": ("Trials whose process is starting.", lambda s: s.starting),
-    "best": (
-        "The objective of the best trial.",
-        lambda s: None if s.best is None else s.best.value,
-    ),
-    "best_age_seconds": ("Seconds since the best improved.", lambda s: s.since_improved_s),
-    "elapsed_seconds": ("Seconds since this run began.", lambda s: s.elapsed_s),
-    "left_seconds": ("Seconds that are left, about.", lambda s: s.left_s),
-}
 
 
 class RayMetrics:
@@ -292,19 +245,31 @@ class RayMetrics:
 
     def __init__(self, study: str, gauge: Callable[..., Any] = Gauge) -> None:
         # Ray takes ASCII only. Percent-encoding, as in a URL, keeps other names distinct.
-        tags = {"study": study if study.isascii() else quote(study, safe=" ")}
-
-        def make(name: str, text: str, *keys: str) -> Any:
-            made = gauge(f"raytuner_{name}", description=text, tag_keys=("study", *keys))
-            return made.set_default_tags(tags)
-
-        self._gauges = {name: make(name, text) for name, (text, _) in _GAUGES.items()}
-        self._trials = make("trials", "Trials in a state.", "state")
+        self._study = study if study.isascii() else quote(study, safe=" ")
+        self._make = gauge
+        self._gauges: dict[str, Any] = {}
 
     def record(self, standing: Standing) -> None:
-        """Record how the study stands."""
-        for name, (_, figure) in _GAUGES.items():
-            if (value := figure(standing)) is not None:
-                self._gauges[name].set(value)
+        """Record how the study stands; what is not known is not recorded."""
+        figures = {
+            "trials_done": standing.done,
+            "trials_asked": standing.num_samples if standing.num_samples > 0 else None,
+            "slots": standing.slots,
+            "slots_busy": standing.busy or 0,
+            "slots_starting": standing.starting,
+            "best": None if standing.best is None else standing.best.value,
+            "best_age_seconds": standing.since_improved_s,
+            "elapsed_seconds": standing.elapsed_s,
+            "left_seconds": standing.left_s,
+        }
+        for name, figure in figures.items():
+            self._set(name, figure)
         for state in TrialState:  # also those that no trial is in any more
-            self._trials.set(standing.counts.get(state, 0), tags={"state": state.value})
+            self._set("trials", standing.counts.get(state, 0), state=state.value)
+
+    def _set(self, name: str, figure: float | None, **tags: str) -> None:
+        if figure is None:
+            return
+        if name not in self._gauges:
+            self._gauges[name] = self._make(f"raytuner_{name}", tag_keys=("study", *tags))
+        self._gauges[name].set(figure, tags={"study": self._study, **tags})

@@ -7,12 +7,13 @@
 # ruff: noqa: RUF009  `_set` returns a field
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, Field, dataclass, field, fields
+from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields
 from enum import Flag, auto
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from raytuner.errors import HistoryError, SettingError
+from raytuner.errors import HistoryError, RaytunerError, SettingError
 from raytuner.study import parsing
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from raytuner.folders import Folder
     from raytuner.history import History
     from raytuner.placement.request import Resources
+    from raytuner.placement.silence import Rule as SilenceRule
     from raytuner.search.priors import Near
     from raytuner.space import Config, Rule, Space
     from raytuner.study.study import Study
@@ -42,28 +44,21 @@ class Use(Flag):
     RUN = KEEP | CHANGE
 
 
-@dataclass(frozen=True)
-class About:
-    """The help text, the uses and the parser of a setting.
+def _set(
+    default: Any = MISSING,
+    help: str = "",
+    use: Use = Use.NONE,
+    parse: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Return a field of `StudySettings`.
 
-    Attributes:
+    Args:
+        default: Its default; without one, the setting is required.
         help: Help text of its option; a setting without one has no option.
         use: What it is used for.
-        parse: Makes the value from what TOML or the command line has, and where that stands.
+        parse: Makes the value from what TOML or the command line has.
     """
-
-    help: str = ""
-    use: Use = Use.NONE
-    parse: Callable[[Any, str], Any] | None = None
-
-
-def _about(*given: Any, **more: Any) -> dict[str, About]:
-    return {"about": About(*given, **more)}
-
-
-def _set(default: Any, *given: Any, **more: Any) -> Any:
-    """Return a field with a default; see `About` for the rest."""
-    return field(default=default, metadata=_about(*given, **more))
+    return field(default=default, metadata={"help": help, "use": use, "parse": parse})
 
 
 @dataclass(frozen=True)
@@ -135,15 +130,13 @@ class StudySettings:
         SettingError, TrainableError: A value is not valid.
     """
 
-    trainable: Trainable = field(metadata=_about())
-    param_space: Mapping[str, Any] | Space = field(
-        metadata=_about(use=Use.CHANGE, parse=parsing.space)
-    )
+    trainable: Trainable = _set()
+    param_space: Mapping[str, Any] | Space = _set(use=Use.CHANGE, parse=parsing.space)
     _: KW_ONLY
     metric: str | Sequence[str] | None = _set(None, "What the function reports, to be optimised.")
-    mode: str | Sequence[str] = field(metadata=_about("min or max."))
-    num_samples: int = field(
-        metadata=_about("Number of trials; -1 for as many as a budget allows.", Use.KEEP)
+    mode: str | Sequence[str] = _set(help="min or max.")
+    num_samples: int = _set(
+        help="Number of trials; -1 for as many as a budget allows.", use=Use.KEEP
     )
     max_t: float | None = _set(
         None, "Reports of a full training; turns early stopping on.", Use.RUN
@@ -166,7 +159,7 @@ class StudySettings:
     max_silence_s: float | None = _set(
         None, "Seconds after which a silent trial is ended.", Use.RUN, parsing.seconds
     )
-    on_silence: Literal["retry", "fail", "warn"] = _set("retry", "How it is ended.", Use.RUN)
+    on_silence: SilenceRule = _set("retry", "How it is ended: retry, fail or warn.", Use.RUN)
     curves: Sequence[str] = _set((), "Further metric of which all values are kept.", Use.SEARCH)
     resources: Resources | None = _set(None, use=Use.RUN, parse=parsing.resources)
     max_concurrent_trials: int | None = _set(None, "The most trials at a time.", Use.RUN)
@@ -199,16 +192,18 @@ class StudySettings:
         from raytuner.study.trainable import check_trainable
 
         check_trainable(self.trainable)
-        if self.num_samples == 0:
-            raise SettingError("num_samples is 0; it must be at least 1, or -1 for no limit")
-        for name, least, valid in _WHOLE:
+        for name, kind, least, valid in (
+            ("num_samples", int, -1, "at least 1, or -1 for no limit"),
+            ("max_concurrent_trials", int, 1, "at least 1"),
+            ("stop_after_failures", int, 0, "a whole number: at least 1, or 0 to run all trials"),
+            ("time_budget_s", int | float, 0, "a number above 0"),
+            ("gpu_hours", int | float, 0, "a number above 0"),
+        ):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value, int) and value >= least):
+            is_number = isinstance(value, kind) and not isinstance(value, bool)
+            is_zero = value == 0 and name != "stop_after_failures"
+            if value is not None and (not is_number or value < least or is_zero):
                 raise SettingError(f"{name} is {value!r}; it must be {valid}")
-        for name in ("time_budget_s", "gpu_hours"):
-            value = getattr(self, name)
-            if value is not None and not (_is_number(value, int | float) and value > 0):
-                raise SettingError(f"{name} is {value!r}; it must be a number above 0")
         if self.num_samples == -1 and self.time_budget_s is None and self.gpu_hours is None:
             raise SettingError(
                 "num_samples is -1 (no limit) and there is no time_budget_s or gpu_hours to end the"
@@ -216,15 +211,10 @@ class StudySettings:
             )
         Silence(self.max_silence_s, self.on_silence)  # checks both
         for name in names(Use.SEARCH):
-            if self.searcher is not None and self._gives(name):
+            if self.searcher is not None and getattr(self, name) is not SETTINGS[name].default:
                 raise SettingError(
                     f"{name} was given together with a searcher; give it to the searcher"
                 )
-
-    def _gives(self, name: str) -> bool:
-        value, default = getattr(self, name), SETTINGS[name].default
-        # Only texts are compared: an array has no single truth.
-        return value is not default and not (isinstance(value, str) and value == default)
 
     def for_search(self) -> dict[str, Any]:
         """Return the arguments of a new `BoTorchSearch`."""
@@ -287,28 +277,44 @@ SETTINGS: dict[str, Field[Any]] = {one.name: one for one in fields(StudySettings
 """The settings by name."""
 
 
-def about(setting: Field[Any]) -> About:
-    """Return how a setting is given and used."""
-    found: About = setting.metadata["about"]
-    return found
-
-
 def names(use: Use) -> list[str]:
     """Return the names of the settings with a use."""
-    return [name for name, setting in SETTINGS.items() if use in about(setting).use]
+    return [name for name, setting in SETTINGS.items() if use in setting.metadata["use"]]
 
 
-def check_names(function: str, given: Iterable[str], known: Sequence[str]) -> None:
+def parsed(name: str, value: Any, where: str) -> Any:
+    """Return a setting from what TOML or the command line has for it.
+
+    Raises:
+        RaytunerError: It is not valid; the message begins with `where`.
+    """
+    parse = SETTINGS[name].metadata["parse"]
+    try:
+        return value if parse is None else parse(value)
+    except RaytunerError as error:
+        raise type(error)(f"{where}: {error}") from error
+
+
+def check_names(function: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Check the names of arguments.
 
     Raises:
         TypeError: One is unknown.
     """
+    known = list(known)
     for name in given:
         if name not in known:
-            close = parsing.meant(name, known)
-            hint = f"; did you mean {close}?" if close else ""
-            raise TypeError(f"{function}() takes no argument {name!r}{hint}")
+            raise TypeError(f"{function}() takes no argument {name!r}{did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is close to an unknown one, as the end of a message.
+
+    >>> did_you_mean("max_time", ["max_t"]), did_you_mean("qqq", ["max_t"])
+    ('; did you mean max_t?', '')
+    """
+    close = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def kept_resources(history: History, call: str) -> Resources | None:
@@ -324,22 +330,6 @@ def kept_resources(history: History, call: str) -> Resources | None:
             f" again: {call}"
         )
     return resources
-
-
-# The settings that are whole numbers, the least of each, and what is valid.
-_WHOLE = (
-    ("num_samples", -1, "at least 1, or -1 for no limit"),
-    (
-        "stop_after_failures",
-        0,
-        "a whole number: at least 1, or 0 to run all trials however many fail",
-    ),
-    ("max_concurrent_trials", 1, "at least 1"),
-)
-
-
-def _is_number(value: object, kind: Any) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _as_json(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from raytuner.folders import Folder
-from raytuner.history import History, Trial, TrialState, html, who_writes
-from raytuner.report.text import clock, count, one_line, printable, states
+from raytuner.history import History, Trial, TrialState, causes, html, who_writes
+from raytuner.report.text import clock, count, first_line, one_line, printable, states
 from raytuner.search.restore import record_at
 
 _FEW_TRIALS = 3  # fewer say nothing about how long the others take
@@ -41,7 +41,7 @@ class Standing:
         busy: Trials that run in a slot; None if that is not known.
         starting: Trials whose process is starting in a free slot.
         slots: Number of trials that the cluster has room for; None if that is not known.
-        failures: Why the last trials failed, the latest first.
+        failures: Why trials failed, the most frequent cause first.
 
     Example:
         >>> Standing({TrialState.RUNNING: 2}, num_samples=9, elapsed_s=61)
@@ -172,6 +172,11 @@ def broken(history: History, trial: Trial) -> tuple[str, ...]:
     """Return the outcome constraints that a trial breaks, in words."""
     metrics = history.metrics_of(trial)
     return tuple(str(c) for c in history.goal.constraints if not c.slack(metrics[c.metric]) >= 0)
+
+
+def failures(trials: Iterable[Trial]) -> list[str]:
+    """Return why trials failed, a line for each cause, the most frequent first."""
+    return [f"{times} x {first_line(reason)}" for times, reason in causes(trials)]
 
 
 def last_news(history: History) -> float:

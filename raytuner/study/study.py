@@ -132,11 +132,6 @@ class Study:
         return confirmed(self.history)
 
     @property
-    def resource_spent(self) -> float:
-        """The resource that all trials spent together, in units of `history.time_attr`."""
-        return sum(trial.t for trial in self.trials)
-
-    @property
     def results(self) -> pd.DataFrame:
         """A table with one row for each trial; see `raytuner.study.export.results`."""
         from raytuner.study.export import results
@@ -370,7 +365,7 @@ class Study:
         for known in (given, self._trainable):
             if known is not None:
                 return known
-        hint = "pass it as the argument trainable"
+        hint = "pass it as the argument trainable (on the command line, --trainable)"
         path = self.history.get_meta("trainable")
         if path is None:
             raise TrainableError(
@@ -380,7 +375,9 @@ class Study:
         try:
             return imported(path)
         except TrainableError as error:
-            raise TrainableError(f"{error}; {hint}") from error
+            runs = self.history.get_meta("runs", [])
+            place = f"; the study was run from {runs[-1]['folder']}: go there" if runs else ""
+            raise TrainableError(f"{error}{place}, or {hint}") from error
 
 
 def load(path: str | Folder) -> Study:

@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from raytuner.history import Trial, TrialState, causes, html
+from raytuner.history import Trial, TrialState, html
 from raytuner.report import text
-from raytuner.study.standing import broken
+from raytuner.study.standing import broken, failures
 
 if TYPE_CHECKING:
     from raytuner.study.study import Study
@@ -26,14 +26,8 @@ _RUNNING = "Running: this is the best so far."
 _INTERRUPTED = "Interrupted: this is the best so far."
 
 
-def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None = None) -> Group:
-    """Return the best configuration, how the trials ended, and where the results are.
-
-    Args:
-        study: The study.
-        unit: What a unit of the resource is called, in the singular.
-        more: Further lines about the best configuration, by title.
-    """
+def summary(study: Study) -> Group:
+    """Return the best configuration, how the trials ended, and where the results are."""
     several = len(study.goal.objectives) > 1
     best = study.history.best()
     parts: list[RenderableType] = []
@@ -43,24 +37,32 @@ def summary(study: Study, *, unit: str = "step", more: Mapping[str, str] | None 
     elif study.running:
         parts.append(Text(_RUNNING, style="bold"))
     if several and (front := study.pareto):
+        names = ["trial", *study.goal.metrics]
+        rows = [
+            [str(trial.number), *(f"{v:.5g}" for v in study.history.metrics_of(trial).values())]
+            for trial in front[:_ON_FRONT]
+        ]
         parts += [Text(f"Pareto front: {text.count(len(front), 'trial')}", style="bold")]
-        parts += [_front(study, front), Text()]
+        parts += [table(names, rows, right=names), Text()]
     if best is not None:
         title = f"Best configuration by {study.metric}" if several else "Best configuration"
         config = {f"  {key}": text.value(item) for key, item in text.flat(best.config)}
         parts += [Text(text.printable(title), style="bold"), _grid(config), Text()]
-    below = _lines(study, unit=unit, more=more)
+    below = _lines(study)
     parts.append(_grid({title: text.printable(line) for title, line in below.items()}))
     return Group(*parts)
 
 
-def _lines(
-    study: Study, *, unit: str = "step", more: Mapping[str, str] | None = None
-) -> dict[str, str]:
+def _lines(study: Study) -> dict[str, str]:
     """Return what a summary says below the best configuration, by title."""
     best = study.history.best()
-    said = {"Best": _best(study, best, unit), **(more or {})}
-    if best is not None:
+    if best is None:
+        said = {"Best": text.no_value(study.history)}
+    else:
+        is_full = best.state is TrialState.COMPLETED
+        end = ", after" if is_full else ", which was not trained to its end:"
+        found = f"{study.metric} {best.value:.5g} in trial {best.number}"
+        said = {"Best": f"{found}{end} {text.count(best.t, 'step')}"}
         if bounds := broken(study.history, best):
             said["Constraints"] = f"no trial keeps all; this one breaks {' and '.join(bounds)}"
         if further := [name for name in best.metrics if name != study.metric]:
@@ -75,42 +77,21 @@ def _lines(
             f" {text.count(len(first.values), 'repeat')}"
         )
     said["Trials"] = f"{sum(study.counts.values())}: {text.states(study.counts)}"
-    failures = causes(study.failures)
-    for number, (times, reason) in enumerate(failures[:5]):
-        said["Failures" if number == 0 else " " * number] = f"{times} x {text.first_line(reason)}"
-    if failures:
+    why = failures(study.failures)
+    for number, line in enumerate(why[:5]):
+        said["Failures" if number == 0 else " " * number] = line
+    if why:
         said[" " * 9] = "what a training raised: error.txt in its trial's folder"
     if proposed := text.proposals(study.history):
         said["Proposals"] = proposed
     if study.max_t is not None and study.trials:
         asked = study.max_t * len(study.trials)
-        share = study.resource_spent / asked
+        spent = sum(trial.t for trial in study.trials)
         said["Early stopping"] = (
-            f"{study.resource_spent:g} of {text.count(asked, unit)} were run ({share:.0%})"
+            f"{spent:g} of {text.count(asked, 'step')} were run ({spent / asked:.0%})"
         )
     said["Results"] = str(study.path)
     return said
-
-
-def _best(study: Study, best: Trial | None, unit: str) -> str:
-    if best is None:
-        return text.no_value(study.history)
-    end = f"{study.metric} {best.value:.5g} in trial {best.number}"
-    if best.state is TrialState.COMPLETED:
-        return f"{end}, after {text.count(best.t, unit)}"
-    return f"{end}, which was not trained to its end: {text.count(best.t, unit)}"
-
-
-def _front(study: Study, front: Sequence[Trial]) -> Table:
-    """Return the front's trials by their metrics."""
-    names = ["trial", *study.goal.metrics]
-    rows = [
-        [str(trial.number), *(f"{v:.5g}" for v in study.history.metrics_of(trial).values())]
-        for trial in front[:_ON_FRONT]
-    ]
-    if len(front) > _ON_FRONT:
-        rows.append(["...", *("" for _ in study.goal.metrics)])
-    return table(names, rows, right=names)
 
 
 def table(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,32 +61,19 @@ def imported(path: str) -> Callable[..., Any]:
     Raises:
         TrainableError: It cannot be imported or called.
     """
-    module_name, _, name = path.partition(":")
-    if not module_name or not name:
+    module, _, name = path.partition(":")
+    if not module or not name:
         raise TrainableError(
             f"{path!r} does not name a training function; write MODULE:FUNCTION, such as"
             " train:train for the function train in train.py"
         )
     try:
-        found: Any = importlib.import_module(module_name)
+        found: Any = pkgutil.resolve_name(path)
     except Exception as error:  # whatever the user's module raises
         raise TrainableError(
-            f"cannot import the module {module_name!r} of {path!r} (looked in the current directory"
-            f" {Path.cwd()} and in what is installed): {type(error).__name__}: {error}"
+            f"cannot import {path!r} (looked in the current directory {Path.cwd()} and in what is"
+            f" installed): {type(error).__name__}: {error}"
         ) from error
-    for part in name.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            functions = [
-                key
-                for key, item in getattr(found, "__dict__", {}).items()
-                if callable(item) and getattr(item, "__module__", None) == module_name
-            ]
-            raise TrainableError(
-                f"the module {module_name!r} has no {name!r}; functions it has:"
-                f" {', '.join(sorted(functions)) or 'none'}"
-            ) from None
     if not callable(found):
         raise TrainableError(
             f"{path!r} is {found!r} ({type(found).__name__}); it must be a function or a"

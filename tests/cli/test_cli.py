@@ -101,9 +101,9 @@ def test_without_amounts_the_trainable_says_what_it_needs(calls: list[dict[str, 
     [
         ("mine_ok", "write MODULE:FUNCTION"),
         (":fit", "write MODULE:FUNCTION"),
-        ("mine_absent:fit", "cannot import the module 'mine_absent'"),
+        ("mine_absent:fit", "cannot import 'mine_absent:fit'"),
         ("mine_broken:fit", "No module named 'there_is_no_such_module'"),
-        ("mine_ok:train", "has no 'train'; functions it has: fit"),
+        ("mine_ok:train", "module 'mine_ok' has no attribute 'train'"),
         ("mine_ok:rate", "is 3 (int); it must be a function"),
     ],
 )
@@ -150,7 +150,7 @@ def test_a_setting_among_the_hyperparameters_is_found(folder: Path) -> None:
     result = invoke("run", "study.toml", "--num-samples", "2")
     assert result.exit_code == BAD_INPUT
     assert "there is no metric" in result.stderr
-    assert "The file has metric in [space]: put it above the first [table]" in result.stderr
+    assert "in a study's file, above its first [table]" in result.stderr
 
 
 @pytest.mark.usefixtures("folder")

@@ -152,7 +152,7 @@ def study_file(text: str) -> None:
 def duration(text: str) -> None:
     """A duration is a number of seconds that is not below zero, or an error."""
     try:
-        found = seconds(text, "here")
+        found = seconds(text)
     except SettingError as error:
         said(error)
         return

@@ -246,10 +246,10 @@ def test_any_duration_is_read_or_one_error(text: str) -> None:
 OPTIONS = sorted(
     {o for c in main.commands.values() for p in c.params for o in p.opts if o[0] == "-"}
 )
-# Nothing that runs a search, serves a page or opens a browser.
+# Nothing that runs a search or serves a page.
 COMMANDS = sorted({*main.commands} - {"demo"})
 ARGUMENT = (
-    st.sampled_from(sorted({*OPTIONS} - {"--live", "--open"}))
+    st.sampled_from(sorted({*OPTIONS} - {"--live"}))
     | st.sampled_from(
         [
             "0",

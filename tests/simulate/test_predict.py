@@ -268,15 +268,15 @@ def test_the_command(tmp_path: Path) -> None:
     assert head.split()[:4] == ["workers", "time", "worker-hours", "cost"]
     assert one.split()[0] == "1"
     assert four.split()[0] == "4"
-    assert "took 12 min 32 s" in result.output
+    assert "took 12:32" in result.output
 
 
-def test_the_command_with_another_scheduler_and_start(tmp_path: Path) -> None:
+def test_the_command_with_another_scheduler(tmp_path: Path) -> None:
     record(tmp_path / "raytuner-record.sqlite", COMPLETE)
-    arguments = ["--workers", "2", "--scheduler", "promotion", "--startup-s", "0.5"]
+    arguments = ["--workers", "2", "--scheduler", "promotion"]
     result = CliRunner().invoke(main, ["simulate", str(tmp_path), *arguments])
     assert result.exit_code == 0, result.output
-    assert "need 0.5 s, and trials were judged by ASHAScheduler" in " ".join(result.output.split())
+    assert "trials were judged by ASHAScheduler" in " ".join(result.output.split())
 
 
 def test_the_command_counts_the_front_of_several_objectives(tmp_path: Path) -> None:

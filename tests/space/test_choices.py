@@ -165,7 +165,7 @@ def test_a_search_among_them_is_recorded_restored_and_reported(tmp_path: Path) -
     for trial, config in zip(history.trials, configs, strict=True):
         assert same(trial.config["x"], config["x"])
     assert "lr" in render(Figures(history), tmp_path)
-    write_table(Study(tmp_path, history), tmp_path / "table.csv", "csv")
+    write_table(Study(tmp_path, history), tmp_path / "table.csv")
     assert len(pd.read_csv(tmp_path / "table.csv")) == 9
     raising = {"x": Unshown(), "lr": 0.5}
     assert text.one_line(raising) == "x=<Unshown object> lr=0.5"

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from ray import cloudpickle
 from ray.exceptions import ActorDiedError
 
 from raytuner.cli import main
@@ -20,8 +19,8 @@ from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 from raytuner.study import Study
 from raytuner.study.lifecycle import Lifecycle, reason_of
-from raytuner.study.progress import last_failures
 from raytuner.study.settings import StudySettings
+from raytuner.study.standing import failures
 from raytuner.study.stoppers import AlwaysFailing, require_success
 
 TRACEBACK = """ray::ImplicitFunc.train() (pid=7, ip=10.0.0.1, repr=fit)
@@ -35,14 +34,6 @@ TRACEBACK = """ray::ImplicitFunc.train() (pid=7, ip=10.0.0.1, repr=fit)
 ValueError: shapes ({0},) and (3,) not aligned"""
 
 
-class WrappedError(Exception):
-    """What Ray wraps an exception of a training function in: its text is a traceback."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.cause = ValueError(text.splitlines()[-1].removeprefix("ValueError: "))
-
-
 def search(path: Path | None = None) -> Any:
     space = Space({"x": Float(0, 1)})
     history = History(space, metric="loss", mode="min", path=path)
@@ -54,21 +45,20 @@ def fail(ends: Lifecycle, finder: Any, folder: Path, number: int) -> None:
     name = f"t{number}"
     finder.history.add(name, {"x": number / 100})
     finder.history.end(name, TrialState.FAILED, "its training raised an error")
-    pickled = folder / f"{name}.pkl"
-    error = WrappedError(TRACEBACK.format(number))
-    pickled.write_bytes(cloudpickle.dumps(error))  # type: ignore[no-untyped-call]
-    trial = SimpleNamespace(trial_id=name, pickled_error_file=str(pickled), error_file=None)
+    written = folder / f"{name}.txt"
+    written.write_text(f"Failure # 1 (occurred today)\n{TRACEBACK.format(number)}\n")
+    trial = SimpleNamespace(trial_id=name, error_file=str(written))
     ends.on_trial_error(0, [], trial)
 
 
 def test_a_reason_names_the_place_in_the_users_code() -> None:
     expected = "ValueError: shapes (2,) and (3,) not aligned (steps.py:7 in step)"
-    assert reason_of(WrappedError(TRACEBACK.format(2))) == expected
     assert reason_of(TRACEBACK.format(2)) == expected
     assert reason_of('  File "C:\\Users\\ann\\t.py", line 4, in <lambda>\nKeyError: 1') == (
         "KeyError: 1 (t.py:4 in <lambda>)"
     )
-    assert reason_of(KeyError("lr")) == "KeyError: 'lr'"
+    several = f"Failure # 1 (occurred today)\nOSError: no\nFailure # 2 (then)\n{TRACEBACK}\nmore\n"
+    assert reason_of(several.format(2)) == expected
 
 
 def test_each_cause_is_logged_once_and_counted(
@@ -93,10 +83,10 @@ def test_the_display_counts_failures_of_one_cause(tmp_path: Path) -> None:
         fail(Lifecycle(finder), finder, tmp_path, number)
     finder.history.add("odd", {"x": 0.9})
     finder.history.end("odd", TrialState.FAILED, "loss is nan at its end")
-    assert last_failures(finder.history) == (
-        "trial 4: loss is nan at its end",
-        "trial 3 and 3 others: ValueError: shapes (3,) and (3,) not aligned (steps.py:7 in step)",
-    )
+    assert failures(finder.history.heads()) == [
+        "4 x ValueError: shapes (0,) and (3,) not aligned (steps.py:7 in step)",
+        "1 x loss is nan at its end",
+    ]
 
 
 def test_a_study_ends_once_enough_trials_failed(tmp_path: Path) -> None:
@@ -173,13 +163,13 @@ def test_commands_say_so_too(tmp_path: Path) -> None:
 
 
 def test_a_process_that_cannot_begin_says_what_was_raised() -> None:
-    error = ActorDiedError()
-    error.error_msg = (  # as Ray makes it of what was raised
+    written = (  # as Ray makes it of what was raised
+        "Failure # 1 (occurred today)\n"
         "The actor died because of an error raised in its creation task, \x1b[36mray::Setup."
         "__init__()\x1b[39m (pid=7, ip=10.0.0.1, actor_id=8e3f)\n"
         '  File "/home/ann/train.py", line 6, in setup\n'
         '    raise KeyError("data")\n'
         "KeyError: 'data'"
     )
-    assert reason_of(error) == "KeyError: 'data' (train.py:6 in setup)"
-    assert reason_of(ActorDiedError()).startswith("ActorDiedError: The actor died")
+    assert reason_of(written) == "KeyError: 'data' (train.py:6 in setup)"
+    assert reason_of(str(ActorDiedError())).startswith("The actor died")

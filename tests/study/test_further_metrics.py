@@ -151,7 +151,7 @@ def test_they_are_in_the_table_and_its_files(study: Study, tmp_path: Path) -> No
     assert frame["acc"].tolist()[:2] == [1.0, 0.5]
     assert math.isnan(frame["acc"][2])
     assert frame["metrics/state"][0] == 6.0
-    write_table(study, tmp_path / "trials.csv", "csv")
+    write_table(study, tmp_path / "trials.csv")
     header = (tmp_path / "trials.csv").read_text().splitlines()[0]
     assert {"acc", "metrics/state", "val/auc"} <= set(header.split(","))
 

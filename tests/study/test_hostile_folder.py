@@ -161,8 +161,7 @@ def test_an_export_holds_no_formula(folder: Path, tmp_path: Path, name: str) -> 
     ("before", "sign"),
     [
         *(("", sign) for sign in ["=", "+", "-", "@", "\u2212", "\uff1d", "﹫"]),
-        *((before, "=") for before in [" ", "\x00", "\u0301", "\u200b"]),  # Z, C, M, C
-        *((before, "x") for before in ["\t", "\n", "\r"]),
+        *((before, "=") for before in [" ", "\t", "\n", "\r"]),
     ],
 )
 def test_a_formula_after_what_a_spreadsheet_skips_is_quoted(
@@ -170,7 +169,7 @@ def test_a_formula_after_what_a_spreadsheet_skips_is_quoted(
 ) -> None:
     text = f"{before}{sign}cmd|' /C calc'!A1"
     frame = pd.DataFrame({text: [text, "plain"], "n": [-1.5, 2.0], "mixed": [text, 1]})
-    write_table(cast(Any, SimpleNamespace(results=frame)), tmp_path / "t.csv", "csv")
+    write_table(cast(Any, SimpleNamespace(results=frame)), tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
@@ -183,7 +182,7 @@ def test_a_formula_after_what_a_spreadsheet_skips_is_quoted(
 @pytest.mark.parametrize("text", ["a=b", "", " ", "3 - 4", "'=1", "x\n=1", "x\r=1", "½"])
 def test_other_text_is_not_quoted(text: str, tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": [text, "y"]})
-    write_table(cast(Any, SimpleNamespace(results=frame)), tmp_path / "t.csv", "csv")
+    write_table(cast(Any, SimpleNamespace(results=frame)), tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="") as file:
         assert list(csv.reader(file))[1] == [text]
 
@@ -325,7 +324,7 @@ def test_what_the_package_unpickles_and_listens_at() -> None:
                 runs.add(file)
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [getattr(node, "module", None), *(alias.name for alias in node.names)]
-                if {"socket", "socketserver", "http.server", "asyncio"} & {*names}:
+                if {"socketserver", "http.server", "asyncio"} & {*names}:
                     listens.add(file)
-    assert runs == {"study/lifecycle.py", "integrations/sklearn/trials.py"}
+    assert runs == {"integrations/sklearn/trials.py"}
     assert listens == {"report/live.py"}

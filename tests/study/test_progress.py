@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import pytest
 from ray.tune import TuneError
@@ -60,11 +60,11 @@ def test_it_says_how_many_trials_are_in_each_state_the_best_and_the_time() -> No
 
 def test_it_says_what_is_busy_when_it_improved_and_what_failed_last() -> None:
     lines = standing(
-        busy=3, slots=8, since_improved_s=75.0, failures=("trial 4: RuntimeError: no",)
+        busy=3, slots=8, since_improved_s=75.0, failures=("1 x RuntimeError: no",)
     ).lines()
     assert lines["slots"] == "3 of 8 busy"
     assert lines["best"] == "accuracy 0.75 (trial 0 at 9 of 9, 1:15 ago): lr=0.125"
-    assert lines["failed"] == "trial 4: RuntimeError: no"
+    assert lines["failed"] == "1 x RuntimeError: no"
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_machines_get_the_same_figures_as_json_lines(
         "config": {"lr": 0.125},
     }
     assert first["since_improved_s"] is None  # it was so when this run began
-    assert first["failures"] == ["trial 3: RuntimeError: no"]
+    assert first["failures"] == ["1 x RuntimeError: no"]
     assert (second["best"]["value"], second["since_improved_s"]) == (0.875, 0)
     assert last["since_improved_s"] == 5
 
@@ -282,16 +282,11 @@ class FakeGauge:
 
     told: ClassVar[dict[tuple[str, ...], float]] = {}
 
-    def __init__(self, name: str, description: str, tag_keys: tuple[str, ...]) -> None:
+    def __init__(self, name: str, tag_keys: tuple[str, ...]) -> None:
         self._name, self._tag_keys = name, tag_keys
 
-    def set_default_tags(self, tags: dict[str, str]) -> Self:
-        self._tags = tags
-        return self
-
-    def set(self, value: float, tags: dict[str, str] | None = None) -> None:
-        given = {**self._tags, **(tags or {})}
-        self.told[self._name, *(given[key] for key in self._tag_keys)] = value
+    def set(self, value: float, tags: dict[str, str]) -> None:
+        self.told[self._name, *(tags[key] for key in self._tag_keys)] = value
 
 
 def test_gauges_hold_what_is_known_and_no_state_that_is_over(

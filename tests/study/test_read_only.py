@@ -113,8 +113,9 @@ def test_an_export_that_cannot_be_written_is_one_clear_line(name: str, read_only
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_nor_one_that_fills_the_disk(form: str, read_only: Path) -> None:
-    command = ["export", str(read_only / "study"), "/dev/full", "--format", form]
-    result = CliRunner().invoke(main, command)
+def test_nor_one_that_fills_the_disk(form: str, read_only: Path, tmp_path: Path) -> None:
+    file = tmp_path / f"full.{form}"
+    file.symlink_to("/dev/full")
+    result = CliRunner().invoke(main, ["export", str(read_only / "study"), str(file)])
     assert result.exit_code == BAD_INPUT, result.exception
-    assert re.fullmatch("Error: cannot write /dev/full: .*No space.*\n", result.stderr)
+    assert re.fullmatch(f"Error: cannot write {file}: .*No space.*\n", result.stderr)

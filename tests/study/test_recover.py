@@ -104,7 +104,7 @@ def test_with_no_record_at_all_rays_files_and_the_space_will_do(file: str, tmp_p
         for other in {"result.json", "progress.csv"} - {file}:
             (place / other).unlink()
     broken = folder / "train_t1_1_lr=0.125"
-    (broken / "error.txt").write_text("Traceback ...\nValueError: too deep\n")
+    (broken / "error.txt").write_text("Failure # 1 (occurred today)\nValueError: too deep\n")
     with (folder / "train_t2_2_lr=0.25" / file).open("a") as torn:
         torn.write('{"loss": 3.0, "trai')
     (folder / "train_t5_5_lr=0.625" / "params.json").write_text('{"lr": 7}')
