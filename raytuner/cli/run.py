@@ -179,8 +179,10 @@ def extend(folder: Folder, space_file: Path | None, **options: Any) -> None:
         raise SettingError("extend by what? Give --num-samples, --time-budget-s or --gpu-hours")
     if space_file is not None:
         settings["param_space"] = load_space(space_file)
+    from raytuner.study.run import can_resume
+
     study = raytuner.load(folder)
-    if study.interrupted and study.can_resume:
+    if study.interrupted and can_resume(study.path):
         raise SettingError(f"{folder} was interrupted; `raytuner resume {folder}` comes first")
     quieten_ray()
     conclude(study.extend(trainable=trainable, **settings))

@@ -1,63 +1,28 @@
-"""Training the best few trials of a study again, to tell a good one from a lucky one."""
+"""Train the best few trials of a study again, to tell a good one from a lucky one."""
 
 from __future__ import annotations
 
 import math
-import statistics
-import warnings
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from ray import tune as ray_tune
+from ray.tune.search import Searcher
 
-from raytuner.errors import HistoryError, RaytunerWarning, SettingError
-from raytuner.folders import Folder
+from raytuner.errors import HistoryError, SettingError
+from raytuner.folders import Folder, location
 from raytuner.history import History, Trial, TrialState, record_exists
+from raytuner.placement.request import Resources
 from raytuner.search.restore import open_record, record_at
 from raytuner.space import Config
-from raytuner.study.settings import kept_resources
-from raytuner.study.trainable import Trainable, check_trainable
-
-if TYPE_CHECKING:
-    from raytuner.placement.request import Resources
-
-CONFIRMED = "confirmed"
-"""Key of the record for the values of repeats, by trial id."""
-
-
-@dataclass(frozen=True)
-class Confirmed:
-    """A trial, and the values from training its configuration again.
-
-    Attributes:
-        trial: The trial that the search ran.
-        values: The metric of each repeat that ended with one.
-    """
-
-    trial: Trial
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """The repeats' mean; NaN without any. It leaves out the search's own value."""
-        return statistics.fmean(self.values) if self.values else math.nan
-
-    @property
-    def standard_error(self) -> float:
-        """The standard error of the mean; NaN with fewer than two repeats."""
-        if len(self.values) < 2:
-            return math.nan
-        return statistics.stdev(self.values) / math.sqrt(len(self.values))
-
-
-def confirmed(history: History) -> tuple[Confirmed, ...]:
-    """Return the trials that were trained again, the best mean first."""
-    sign = 1.0 if history.mode == "min" else -1.0
-    known: Mapping[str, list[float]] = history.get_meta(CONFIRMED, {})
-    found = [Confirmed(history[trial_id], tuple(values)) for trial_id, values in known.items()]
-    return tuple(sorted(found, key=lambda c: (math.isnan(c.mean), sign * c.mean)))
+from raytuner.study.callbacks import guarded
+from raytuner.study.resources import RequireRoom
+from raytuner.study.run import ray_session, runnable_again
+from raytuner.study.study import CONFIRMED
+from raytuner.study.trainable import Trainable
 
 
 def confirm(
@@ -73,20 +38,42 @@ def confirm(
     max_concurrent_trials: int | None,
 ) -> None:
     """Train a study's best few again and record the values; see `Study.confirm`."""
-    from raytuner.study.resources import with_resources
-    from raytuner.study.run import train_again
-
-    check_trainable(trainable)
     trials = chosen(history, k, repeats, seed_key)
-    if resources is None:
-        resources = kept_resources(history, "study.confirm(resources=...)")
-    runnable = with_resources(trainable, resources)
-    configs = repeated(trials, repeats, seed_key, seed)
-    values = train_again(path, history, runnable, configs, max_concurrent_trials)
-    note(history, trials, values)
+    runnable = runnable_again(history, trainable, resources, "study.confirm")
+    seeds = np.random.default_rng(seed).integers(2**31, size=repeats).tolist()
+    configs = [
+        trial.config if seed_key is None else {**trial.config, seed_key: number}
+        for trial in trials
+        for number in seeds
+    ]
+    callbacks = [RequireRoom(), *guarded()]
+    with ray_session():
+        results = ray_tune.Tuner(
+            runnable,
+            tune_config=ray_tune.TuneConfig(
+                num_samples=len(configs),
+                search_alg=ListedConfigs(configs),
+                max_concurrent_trials=max_concurrent_trials,
+            ),
+            run_config=ray_tune.RunConfig(
+                name=f"confirm_{time.strftime('%Y-%m-%d_%H-%M-%S')}",
+                storage_path=location(path),
+                verbose=0,
+                stop=None if history.max_t is None else {history.time_attr: history.max_t},
+                callbacks=callbacks,
+            ),
+        ).fit()
+    # The results are in the order in which the trials were made, which is that of `configs`.
+    known = history.get_meta(CONFIRMED, {})
+    for number in range(len(configs)):
+        result = results[number]
+        value = None if result.error else (result.metrics or {}).get(history.metric)
+        if isinstance(value, int | float) and math.isfinite(value):
+            known.setdefault(trials[number // repeats].trial_id, []).append(float(value))
+    history.set_meta(CONFIRMED, known)
     if record_exists(record_at(path)):
         with closing(open_record(path, history, history.space)) as live:
-            live.set_meta(CONFIRMED, history.get_meta(CONFIRMED))
+            live.set_meta(CONFIRMED, known)
 
 
 def chosen(history: History, k: int, repeats: int, seed_key: str | None) -> list[Trial]:
@@ -114,30 +101,23 @@ def chosen(history: History, k: int, repeats: int, seed_key: str | None) -> list
     return found[:k]
 
 
-def repeated(
-    trials: Sequence[Trial], repeats: int, seed_key: str | None, seed: int | None
-) -> list[Config]:
-    """Return each configuration `repeats` times, with the same seeds for all configurations."""
-    seeds = np.random.default_rng(seed).integers(2**31, size=repeats).tolist()
-    return [
-        trial.config if seed_key is None else {**trial.config, seed_key: number}
-        for trial in trials
-        for number in seeds
-    ]
+class ListedConfigs(Searcher):
+    """Hands out configurations in order; they may repeat."""
 
+    def __init__(self, configs: Sequence[Config]) -> None:
+        super().__init__(metric="_", mode="max")
+        self._left = list(reversed(configs))
 
-def note(history: History, trials: Sequence[Trial], values: Sequence[float]) -> None:
-    """Add the values of repeats to the record, trial by trial."""
-    known = history.get_meta(CONFIRMED, {})
-    repeats = len(values) // len(trials)
-    for number, trial in enumerate(trials):
-        new = [v for v in values[number * repeats : (number + 1) * repeats] if math.isfinite(v)]
-        if len(new) > 1 and len(set(new)) == 1:
-            warnings.warn(
-                f"all repeats of trial {trial.number} gave {new[0]:g}: does the training set"
-                " its own seed? Name the key it is taken from: study.confirm(seed_key=...)",
-                RaytunerWarning,
-                stacklevel=3,
-            )
-        known[trial.trial_id] = [*known.get(trial.trial_id, []), *new]
-    history.set_meta(CONFIRMED, known)
+    def suggest(self, trial_id: str) -> Config | str:  # type: ignore[override]  # FINISHED
+        """Return the next configuration."""
+        finished: str = Searcher.FINISHED
+        return self._left.pop() if self._left else finished
+
+    def on_trial_complete(self, *args: Any, **info: Any) -> None:
+        """Learn nothing."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: what is cut short is begun again."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing."""

@@ -12,7 +12,6 @@ from ray.tune import Callback, PlacementGroupFactory
 
 from raytuner.controller.cluster_state import read_cluster
 from raytuner.controller.trial_tracker import TrialTracker
-from raytuner.controller.tuner import request_of_function
 from raytuner.errors import PlacementError, SettingError
 from raytuner.history import History
 from raytuner.placement.gpu_memory import probe, with_gpus
@@ -73,7 +72,7 @@ def fitted(
             "resources['gpu'] is 'fit', which runs a training function for a short time to see its"
             f" memory; of {trainable!r} it cannot: give gpu a number"
         )
-    preflight(ResourceRequest.of(with_gpus(resources, 1)), read_cluster()).require()
+    require_room(with_gpus(resources, 1))
     found = probe(trainable, config, resources)
     history.set_meta(
         GPU_PROBE, {"peak": found.peak, "total": found.total, "trials_a_gpu": found.trials}
@@ -117,14 +116,13 @@ def trials_at_once(
     return min(n for n in (found.most, max_concurrent_trials) if n is not None)
 
 
-def require_room(runnable: Any) -> None:
-    """Check that a trial can be placed, if its request is known before there is a trial.
+def require_room(request: Resources) -> None:
+    """Check that a trial can be placed.
 
     Raises:
         PlacementError: No node, present or addable by the autoscaler, can hold it.
     """
-    if (request := request_of_function(runnable)) is not None:
-        preflight(ResourceRequest.of(request), read_cluster()).require()
+    preflight(ResourceRequest.of(request), read_cluster()).require()
 
 
 class RequireRoom(Callback):
@@ -150,7 +148,7 @@ class RequireRoom(Callback):
             if trial.is_finished() or request is None or request in self._placed:
                 continue
             try:
-                preflight(ResourceRequest.of(request), read_cluster()).require()
+                require_room(request)
             except PlacementError as error:
                 raise PlacementError(f"{error}. The configuration: {trial.config!r}") from None
             self._placed.add(request)

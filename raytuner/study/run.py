@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import signal
@@ -17,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune as ray_tune
-from ray.tune.search import Searcher
 from ray.tune.stopper import CombinedStopper
 
 from raytuner.controller.cluster_state import connect
 from raytuner.controller.retries import NO_SPACE, Retries
+from raytuner.controller.tuner import request_of_function
 from raytuner.errors import HistoryError, RaytunerError
 from raytuner.folders import Folder, location
 from raytuner.history import History
@@ -31,7 +30,6 @@ from raytuner.schedulers.named import DEFAULT_SCHEDULER, make_scheduler
 from raytuner.schedulers.restored import RestoringScheduler, note_retry
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import FIRST, counted, open_record
-from raytuner.space import Config
 from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
 from raytuner.study.lifecycle import Lifecycle
 from raytuner.study.progress import FIGURES_FILE, Progress
@@ -124,7 +122,8 @@ def run(
     )
     callbacks = [progress, *ours, *guarded(settings.callbacks)]
     with ray_session():
-        require_room(runnable)
+        if (request := request_of_function(runnable)) is not None:
+            require_room(request)  # before anything is written
         tuner = ray_tune.Tuner(
             runnable,
             # The searcher has the space: Ray would replace the objects in a param_space by
@@ -169,10 +168,7 @@ def resume(
     path: Folder, history: History, trainable: Trainable, resources: Resources | None = None
 ) -> History:
     """Continue an interrupted study, and return its record afterwards; see `Study.resume`."""
-    check_trainable(trainable)
-    if resources is None:
-        resources = kept_resources(history, "study.resume(resources=...)")
-    runnable = with_resources(trainable, resources)
+    runnable = runnable_again(history, trainable, resources, "study.resume")
     with ray_session():
         if not can_resume(path):
             raise HistoryError(
@@ -180,7 +176,6 @@ def resume(
             )
         with closing(open_record(path, history, history.space)) as live:
             note_run(live, "resumed")
-        require_room(runnable)
         tuner = ray_tune.Tuner.restore(location(path), runnable)
         start, budget = time.monotonic(), history.get_meta("time_budget_s")
         tuner.fit()
@@ -192,66 +187,14 @@ def resume(
     return after
 
 
-class ListedConfigs(Searcher):
-    """Hands out configurations in order.
-
-    Args:
-        configs: The configurations, which may repeat.
-    """
-
-    def __init__(self, configs: Sequence[Config]) -> None:
-        super().__init__(metric="_", mode="max")
-        self._left = list(reversed(configs))
-
-    def suggest(self, trial_id: str) -> Config | str:  # type: ignore[override]  # FINISHED
-        """Return the next configuration."""
-        finished: str = Searcher.FINISHED
-        return self._left.pop() if self._left else finished
-
-    def on_trial_complete(self, *args: Any, **info: Any) -> None:
-        """Learn nothing."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Save nothing: what is cut short is begun again."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Restore nothing."""
-
-
-def train_again(
-    path: Folder,
-    history: History,
-    runnable: Any,
-    configs: Sequence[Config],
-    max_concurrent_trials: int | None,
-) -> list[float]:
-    """Train configurations in full, in a further experiment of Ray's in the study's folder.
-
-    Returns:
-        The metric at the end of each; NaN where there is none.
-    """
-    callbacks = guarded()
-    with ray_session():
-        require_room(runnable)
-        grid = ray_tune.Tuner(
-            runnable,
-            tune_config=ray_tune.TuneConfig(
-                num_samples=len(configs),
-                search_alg=ListedConfigs(configs),
-                max_concurrent_trials=max_concurrent_trials,
-            ),
-            run_config=ray_tune.RunConfig(
-                name=f"confirm_{time.strftime('%Y-%m-%d_%H-%M-%S')}",
-                storage_path=location(path),
-                verbose=0,
-                stop=None if history.max_t is None else {history.time_attr: history.max_t},
-                callbacks=callbacks,
-            ),
-        ).fit()
-    # In the order in which the trials were made, which is that of the configurations.
-    results = [grid[i] for i in range(len(grid))]
-    found = [None if r.error else (r.metrics or {}).get(history.metric) for r in results]
-    return [float(v) if isinstance(v, int | float) else math.nan for v in found]
+def runnable_again(
+    history: History, trainable: Trainable, resources: Resources | None, call: str
+) -> Any:
+    """Return a trainable with its resources: those given, or what the record keeps."""
+    check_trainable(trainable)
+    if resources is None:
+        resources = kept_resources(history, f"{call}(resources=...)")
+    return with_resources(trainable, resources)
 
 
 def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:

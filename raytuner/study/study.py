@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,9 +15,8 @@ from raytuner.history import Goal, History, Trial, TrialState, Writer
 from raytuner.report import text
 from raytuner.search.restore import record_at, record_in
 from raytuner.space import Config
-from raytuner.study.confirm import Confirmed, confirm, confirmed
 from raytuner.study.standing import is_running
-from raytuner.study.summary import Trials, study_as_html
+from raytuner.study.summary import Confirmed, Trials, study_as_html
 from raytuner.study.trainable import Trainable, imported
 
 if TYPE_CHECKING:
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from raytuner.report.model import Prediction, Surrogate
 
 
-class Study:
-    """A search that ran, runs or was interrupted; read from its record.
+CONFIRMED = "confirmed"
+"""Key of the record for the values of repeats, by trial id."""
 
-    `raytuner.tune` and `raytuner.load` make it.
+
+class Study:
+    """A search that ran, runs or was interrupted; `raytuner.tune` and `raytuner.load` return it.
 
     Attributes:
         path: The folder of the results: the record, and Ray's own files. For a URI, a
@@ -83,13 +85,6 @@ class Study:
         return not is_done and not self.running
 
     @property
-    def can_resume(self) -> bool:
-        """Whether Ray has saved what `resume` continues from."""
-        from raytuner.study.run import can_resume
-
-        return can_resume(self.path)
-
-    @property
     def trials(self) -> Trials:
         """Every trial, in the order of proposal."""
         return Trials(self.history.trials)
@@ -129,7 +124,10 @@ class Study:
     @property
     def confirmed(self) -> tuple[Confirmed, ...]:
         """The trials that `confirm` trained again, the best mean first."""
-        return confirmed(self.history)
+        sign = 1.0 if self.mode == "min" else -1.0
+        known: Mapping[str, list[float]] = self.history.get_meta(CONFIRMED, {})
+        found = [Confirmed(self.history[i], tuple(values)) for i, values in known.items()]
+        return tuple(sorted(found, key=lambda c: (math.isnan(c.mean), sign * c.mean)))
 
     @property
     def results(self) -> pd.DataFrame:
@@ -167,8 +165,8 @@ class Study:
                 tenth of the last front's range beyond its worst values.
 
         Returns:
-            One row for each trial that completed, in the order of their ends: `trial_id`,
-            `ended_at` (Unix seconds) and `hypervolume`, in the product of the metrics' units.
+            A row for each trial that completed, by the time it ended: `trial_id`, `ended_at` (Unix
+            seconds) and `hypervolume`, in the product of the metrics' units.
 
         Raises:
             SettingError: `reference` lacks an objective or has another.
@@ -178,13 +176,9 @@ class Study:
         return hypervolumes(self.history, reference)
 
     def predict(self, config: Config) -> Prediction:
-        """Return what a model of this record expects of a configuration trained in full.
+        """Return the mean and standard deviation that a model expects of `config` in full.
 
-        Args:
-            config: The configuration; constants may be left out.
-
-        Returns:
-            `(mean, sd)` in units of the metric.
+        Both are in units of the metric. Constants of the configuration may be left out.
 
         Raises:
             ConfigError: It does not fit the search space.
@@ -254,9 +248,8 @@ class Study:
     ) -> tuple[Confirmed, ...]:
         """Train the best few again, so that the winner is not just the luckiest.
 
-        The best of many noisy values is the best partly by its noise; repeats show how good each
-        configuration is. They run as an experiment of Ray's own in the study's folder. The record
-        adds them to those of earlier calls (`confirmed`). The search does not learn from them.
+        The best of many noisy values is partly the best by its noise. The record adds the repeats
+        to those of earlier calls (`confirmed`). The search does not learn from them.
 
         Args:
             k: Number of the best completed trials that satisfy the outcome constraints.
@@ -277,6 +270,8 @@ class Study:
             HistoryError: No trial has completed.
             InUseError: Another process runs the study.
         """
+        from raytuner.study.confirm import confirm
+
         trainable = self._training(trainable)
         with Writer(record_at(self.path)):
             confirm(
@@ -300,8 +295,8 @@ class Study:
         Args:
             trainable: The same training function or class. None takes the one that this process ran
                 the study with, or imports it, which works for none of a script or notebook.
-            resources: What one trial needs, if that was a function of the configuration, which the
-                record cannot hold. None: as before.
+            resources: What one trial needs, if that was a function of the configuration. None: as
+                before.
 
         Returns:
             The study, after it has run.
@@ -334,14 +329,13 @@ class Study:
                 `gpu_hours`; none carries over), `max_t`, `param_space`, `parameter_constraints`,
                 `resources`, `scheduler`, `max_concurrent_trials` and others.
 
-        A larger `max_t`: trials that had reached the old one count as stopped there. The best of
-        them, at most half of the new trials, are tried again from their start.
+        With a larger `max_t`, trials that had reached the old one count as stopped there. The best
+        of them, at most half of the new trials, are tried again from their start.
 
-        Another `param_space`, with the same hyperparameters: new trials come from it. Trials
-        outside stay in the record, but the model that proposes does not learn from them. A range
-        may be wider or narrower, a choice have more or fewer values, a hyperparameter become a
-        constant or the reverse. Constraints still hold, unless `parameter_constraints` are given.
-        A space with objects or functions, which no file can hold, has to be passed again.
+        Another `param_space` has the same hyperparameters: ranges may be wider or narrower, choices
+        have more or fewer values, a hyperparameter become a constant or the reverse. Trials outside
+        stay in the record, but are not learned from. Constraints still hold, unless
+        `parameter_constraints` are given. A space with objects or functions has to be passed again.
 
         Returns:
             The study, after it has run.
@@ -381,13 +375,11 @@ class Study:
 
 
 def load(path: str | Folder) -> Study:
-    """Read a study back from its folder, also one that a killed process left behind.
-
-    The record is read as it is now and kept in memory. Loading a running study does not disturb it.
+    """Read a study as it is now from its folder, also a running one or one that was killed.
 
     Args:
-        path: The folder, as printed at the end of a run, or that of any Ray Tune experiment that
-            used `raytuner.BoTorchSearch`; or its URI.
+        path: The folder, or its URI; also that of any Ray Tune experiment that used
+            `raytuner.BoTorchSearch`.
 
     Raises:
         HistoryError: There is no record in it.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, SupportsIndex, overload
 
 from rich.console import Group, RenderableType
@@ -114,6 +117,31 @@ def _grid(rows: Mapping[str, str]) -> Table:
     for title, row in rows.items():
         table.add_row(Text(text.printable(title)), Text(row))
     return table
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A trial, and the values from training its configuration again.
+
+    Attributes:
+        trial: The trial that the search ran.
+        values: The metric of each repeat that ended with one.
+    """
+
+    trial: Trial
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The repeats' mean; NaN without any. It leaves out the search's own value."""
+        return statistics.fmean(self.values) if self.values else math.nan
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the mean; NaN with fewer than two repeats."""
+        if len(self.values) < 2:
+            return math.nan
+        return statistics.stdev(self.values) / math.sqrt(len(self.values))
 
 
 class Trials(tuple[Trial, ...]):

@@ -18,6 +18,7 @@ from raytuner.errors import HistoryError
 from raytuner.history import Origin, TrialState
 from raytuner.report.text import WORDS
 from raytuner.study import Study
+from raytuner.study.run import can_resume
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -85,7 +86,7 @@ def wait_for(folder: Path, process: subprocess.Popen[str], ended: int) -> None:
             study = raytuner.load(folder)
         except HistoryError:
             study = None
-        if study is not None and study.can_resume:
+        if study is not None and can_resume(study.path):
             over = study.counts[TrialState.COMPLETED] + study.counts[TrialState.STOPPED_EARLY]
             if over >= ended and study.history.live():
                 return

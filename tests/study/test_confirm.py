@@ -11,12 +11,11 @@ import pytest
 from ray import tune
 
 import raytuner
-from raytuner.errors import HistoryError, RaytunerWarning, SettingError
+from raytuner.errors import HistoryError, SettingError
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
-from raytuner.study.confirm import confirmed, note, repeated
-from raytuner.study.run import ListedConfigs
+from raytuner.study.confirm import ListedConfigs
 
 
 def trainable() -> Callable[[dict[str, Any]], None]:
@@ -72,22 +71,14 @@ def test_bad_input(tmp_path: Path) -> None:
         study_of(tmp_path / "other", [math.nan]).confirm(trainable=trainable())
 
 
-def test_values_are_kept_by_trial_and_equal_ones_are_suspicious(tmp_path: Path) -> None:
+def test_repeats_of_earlier_calls_are_kept(ray_cluster: None, tmp_path: Path) -> None:
     study = study_of(tmp_path, [1.0, 2.0])
-    note(study.history, study.ranked, [1.5, math.nan, 1.2, 1.3])
-    note(study.history, study.ranked[:1], [1.7])
-    assert [(c.trial.trial_id, c.values) for c in confirmed(study.history)] == [
-        ("1", (1.2, 1.3)),
-        ("0", (1.5, 1.7)),
-    ]
-    with pytest.warns(RaytunerWarning, match=r"all repeats of trial 0 gave 3.*seed_key"):
-        note(study.history, study.ranked[:1], [3.0, 3.0])
+    for k in (2, 1):
+        found = study.confirm(k=k, repeats=1, trainable=trainable())
+    assert [(c.trial.trial_id, c.values) for c in found] == [("0", (0.5, 0.5)), ("1", (0.6,))]
 
 
-def test_configurations_are_handed_out_in_order(tmp_path: Path) -> None:
-    trials = study_of(tmp_path, [1.0, 2.0]).ranked
-    configs = repeated(trials, 2, "seed", 0)
-    assert [c["x"] for c in configs] == [0.0, 0.0, 0.1, 0.1]
-    assert configs[0]["seed"] == configs[2]["seed"] != configs[1]["seed"]
+def test_configurations_are_handed_out_in_order() -> None:
+    configs = [{"x": 0.0}, {"x": 0.0}, {"x": 0.1}]
     searcher = ListedConfigs(configs)
-    assert [searcher.suggest(str(i)) for i in range(5)] == [*configs, ListedConfigs.FINISHED]
+    assert [searcher.suggest(str(i)) for i in range(4)] == [*configs, ListedConfigs.FINISHED]

@@ -123,7 +123,7 @@ def test_a_study_keeps_the_function_that_it_was_run_with(
         seen.append(trainable)
         return history
 
-    for name in ("extend.extend", "run.resume", "study.confirm"):
+    for name in ("extend.extend", "run.resume", "confirm.confirm"):
         monkeypatch.setattr(f"raytuner.study.{name}", go_on)
     study = Study(tmp_path, History(SPACE, metric="loss", mode="min"), train)
     getattr(study, method)()
