@@ -127,7 +127,7 @@ def test_the_file_of_a_space_may_hold_constraints(tmp_path: Path) -> None:
     )
     assert [one.name for one in load_space(file).constraints] == ["lr <= 0.7"]
     file.write_text("parameter_constraints = ['lr']\n[space]\nlr = { type='float', low=0, high=1 }")
-    with pytest.raises(SpaceError, match=r"space.toml: the constraint 'lr' compares nothing"):
+    with pytest.raises(SpaceError, match=r"space.toml: the constraint .*lr.* compares nothing"):
         load_space(file)
 
 

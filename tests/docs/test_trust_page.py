@@ -30,5 +30,4 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_it_names_what_is_unpickled() -> None:
     """The same places as tests/study/test_hostile_folder.py finds in the code."""
     text = PAGE.read_text(encoding="utf-8")
-    assert "`study/lifecycle.py`" in text
     assert "`integrations/sklearn/trials.py`" in text
