@@ -8,7 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from raytuner.history.sqlite import insert
+from raytuner.history.sqlite import insert, read_lines
+
+
+def rows_of(path: Path, table: str) -> list[Sequence[Any]]:
+    """Return the rows of a table."""
+    return [row for name, row in read_lines(path) if name == table]
 
 
 def put_rows(path: Path, *lines: tuple[str, Sequence[Any]]) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 import raytuner
-from raytuner.cli.common import FOLDER, NOTHING_USABLE, setting_options, space_option
-from raytuner.cli.loading import load_space
+from raytuner.cli.common import FOLDER, NOTHING_USABLE
 from raytuner.errors import RaytunerError, SettingError
 from raytuner.folders import DEFAULT_STORAGE, Folder, folders_in
 
@@ -171,20 +170,13 @@ def export(folder: Folder, output: Path) -> None:
     metavar="NEW",
     help="A new folder to write the record to.  [default: FOLDER; the damaged file is kept there]",
 )
-@space_option
-@setting_options(["metric", "mode"])
-def recover(
-    folder: Path, to: Path | None, space_file: Path | None, metric: str | None, mode: str | None
-) -> None:
+def recover(folder: Path, to: Path | None) -> None:
     """Save what can be saved of a study whose record is damaged or gone.
 
-    Ray's own files complete what is left of the record. Stop a running study first. Give the search
-    space, the metric and the mode if nothing else says them any more.
+    Copies in Ray's saved state complete what is left of the record. Stop a running study first.
     """
     from raytuner.report import text
     from raytuner.study import recover
 
-    space = None if space_file is None else load_space(space_file)
-    found = recover(folder, to, param_space=space, metric=metric, mode=mode)
-    for line in found.lines():
+    for line in recover(folder, to).lines():
         click.echo(text.printable(line))

@@ -11,26 +11,24 @@ from raytuner.history.history import History
 from raytuner.history.lock import Writer, held, who_writes
 from raytuner.history.opaque import OpaqueValue
 from raytuner.history.ranking import fronts, non_dominated, spread
-from raytuner.history.recovery import Remains, Salvage, salvaged
+from raytuner.history.recovery import salvaged
 from raytuner.history.snapshot import Snapshot
-from raytuner.history.sqlite import FORMAT_VERSION
+from raytuner.history.sqlite import FORMAT_VERSION, Line
 from raytuner.history.table import Table
-from raytuner.history.trial import Change, Origin, Trial, TrialState, proposal_counts
+from raytuner.history.trial import Origin, Trial, TrialState, proposal_counts
 from raytuner.history.upload import record_exists
 
 __all__ = [
     "FORMAT_VERSION",
     "Cause",
-    "Change",
     "Goal",
     "History",
+    "Line",
     "Objective",
     "OpaqueValue",
     "Origin",
     "OutcomeConstraint",
-    "Remains",
     "Repeats",
-    "Salvage",
     "Snapshot",
     "Table",
     "Trial",

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from raytuner.errors import RaytunerError, SpaceError
+from raytuner.errors import HistoryError, RaytunerError, SpaceError
 from raytuner.folders import Folder, RemoteFolder
 from raytuner.history import ranking
 from raytuner.history.file import RecordFile
 from raytuner.history.goal import Goal
-from raytuner.history.metadata import is_time, misshapen
 from raytuner.history.opaque import check_same, with_opaque_values
-from raytuner.history.snapshot import FloatArray, Snapshot, SnapshotBuilder
-from raytuner.history.sqlite import (
-    SCHEMA,
-    Row,
-    Rows,
-    as_text,
-    damaged,
-    read_rows,
-    write_lines,
-)
-from raytuner.history.table import Line, Table
-from raytuner.history.trial import Change, Entry, Origin, Trial, TrialState
+from raytuner.history.snapshot import Block, FloatArray, Snapshot, build
+from raytuner.history.sqlite import Line, damaged, read_lines, write_lines
+from raytuner.history.table import Table
+from raytuner.history.trial import Entry, Origin, Trial, TrialState
 from raytuner.history.upload import UploadedRecord, read_uploaded
 from raytuner.space import Config, Space
 
 # What the content of a record can raise that nobody wrote through a History.
-UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+_UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class History(Table):
@@ -63,8 +55,6 @@ class History(Table):
         3.0
     """
 
-    _file: RecordFile | UploadedRecord | None
-
     def __init__(
         self,
         space: Space,
@@ -77,20 +67,18 @@ class History(Table):
         path: Path | None = None,
     ) -> None:
         super().__init__(goal or Goal.of(metric or "", mode or ""), time_attr, max_t)
-        self._begin(space)
+        self.space = space
+        self._file: RecordFile | UploadedRecord | None = None
+        self._blocks: list[Block] = []  # of the last snapshot
+        self._snapshot: Snapshot | None = None
         self.set_meta("space", space.to_spec())
         self.set_meta("goal", self.goal.to_json())
         self.set_meta("time_attr", time_attr)
         self.set_meta("max_t", max_t)
         if path is not None:
-            self._file = RecordFile(path, self._all_lines, is_new=True)
-
-    def _begin(self, space: Space) -> None:
-        self.space = space
-        self._points: list[FloatArray] = []
-        self._file = None
-        self._builder = SnapshotBuilder()
-        self._last_snapshot: tuple[object, Snapshot] | None = None  # with what it depends on
+            if path.exists():
+                raise HistoryError(f"{path} exists already; History.open goes on with a record")
+            self._file = RecordFile(path, self._all_lines)
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -102,12 +90,7 @@ class History(Table):
             ConfigError: The configuration does not fit the space.
         """
         self.space.validate(config)
-        self._points.append(self.space.encode([config])[0])
-        try:
-            super().add(trial_id, config, origin)
-        except BaseException:
-            self._points.pop()
-            raise
+        super().add(trial_id, config, origin)
 
     def widen(self, space: Space) -> None:
         """Replace the search space by another one that has every configuration.
@@ -115,82 +98,73 @@ class History(Table):
         Raises:
             ConfigError: A configuration does not fit the space. Nothing has changed then.
         """
-        configs = [head.config for head in self.heads()]
-        for config in configs:
-            space.validate(config)
-        points, text = list(space.encode(configs)), json.dumps(space.to_spec())
-        lines: list[Line] = [("meta", ("space", text))]
-        lines += (line for line in self._table_lines() if line[0] == "trial")
-        before, self.space = self.space, space
+        for head in self.heads():
+            space.validate(head.config)
+        text, before = json.dumps(space.to_spec()), self.space
+        self.space = space
         try:
-            self._write(lines)  # as one event: the trials' rows depend on the space
+            # As one event: the trials' rows depend on the space.
+            self._write([("meta", ("space", text)), *map(self._line_of, self.heads())])
         except BaseException:
             self.space = before
             raise
-        self._points, self._meta["space"] = points, text
-        self._touched(None)
+        self._meta["space"] = text
+        for entry in self._rows:
+            entry.point = space.encode([entry.head.config])[0]
+        self._changed.update(range(len(self)))
 
-    def apply(self, change: Change) -> None:
-        """Bring a trial to the state that it has in the record that `change` comes from."""
-        if change.trial_id not in self:
-            self.add(change.trial_id, self.space.load(change.config), change.origin)
-        others = dict(change.others)
-        if change.values and not self.is_live(change.trial_id):
-            self.reopen(change.trial_id)
-        for t, value in change.values:
-            self.report(change.trial_id, t, value, others.get(t))
-        entry = self._entry(change.trial_id)
-        if entry.head.state is not change.state:
-            self._change(entry, state=change.state, reason="", ended_at=None)
-
-    def changes(self, since: int) -> tuple[Change, ...]:
-        """Return what happened after version `since`, one change for each trial.
-
-        `apply` brings another record that knew everything up to `since` to this one's state.
-        """
+    def changes(self, since: int) -> list[Line]:
+        """Return what happened after version `since`, as rows that `apply` takes."""
         touched: dict[str, set[float]] = {}
         for trial_id, t in self._log[since:]:
             steps = touched.setdefault(trial_id, set())
             if t is not None:
                 steps.add(t)
-        found = []
-        for trial_id, steps in touched.items():
-            entry = self._entries[trial_id]
-            found.append(
-                Change(
-                    trial_id,
-                    self.space.dump(entry.head.config),
-                    entry.head.origin,
-                    entry.head.state,
-                    tuple((t, entry.values[t]) for t in sorted(steps)),
-                    tuple((t, dict(entry.others[t])) for t in sorted(steps) if t in entry.others),
-                )
-            )
-        return tuple(found)
+        found = (self._lines_of(self._entries[i], sorted(steps)) for i, steps in touched.items())
+        return list(chain.from_iterable(found))
+
+    def apply(self, lines: Iterable[Line]) -> None:
+        """Take over rows of the file's tables from another record. They are not written.
+
+        With the `changes` of a record since its last version that this one had, this one says the
+        same of every trial.
+        """
+        for table, row in lines:
+            if table == "trial":
+                self._place(self._head_of(row))
+                continue
+            entry = self._entries[row[0]]
+            if table == "value":
+                _, t, value, at = row
+                self._note(entry, t, _number(value), at)
+            elif table == "other":
+                _, t, metric, value = row
+                entry.others.setdefault(t, {})[metric] = _number(value)
+            elif table == "last":
+                entry.last = {name: _number(v) for name, v in json.loads(row[1]).items()}
 
     # -- queries ----------------------------------------------------------------------------------
 
     def points(self, start: int = 0, stop: int | None = None) -> FloatArray:
         """Return the `k x d`-dim encoded configurations of trials `start` to before `stop`."""
-        points = self._points[start:stop]
+        points = [entry.point for entry in self._rows[start:stop]]
         return np.array(points, dtype=np.float64).reshape(len(points), self.space.dim)
 
     def snapshot(self) -> Snapshot:
         """Return the record as frozen arrays: the same object until something changes."""
-        state = (len(self._log), self.left, self.goal)
-        if self._last_snapshot is None or self._last_snapshot[0] != state:
-            snapshot = self._builder.build(
-                self._rows, self._points, self.space.dim, self.goal, self.max_t, self.left
+        last = self._snapshot
+        if last is None or self._changed or (last.left, last.max_t) != (self.left, self.max_t):
+            last = build(
+                self._rows, self._changed, self._blocks, self.goal, self.max_t, self.space.dim
             )
-            self._last_snapshot = state, snapshot
-        return self._last_snapshot[1]
+            last = self._snapshot = replace(last, left=self.left)
+        return last
 
     def is_full(self, trial: Trial) -> bool:
         """Whether the trial is at full fidelity. Each is if no hyperparameter is a fidelity."""
         if not self.space.fidelities:
             return True
-        point = self._points[self._entry(trial.trial_id).row]
-        return bool(self.space.is_full(point[None])[0])
+        return bool(self.space.is_full(self.points(trial.number, trial.number + 1))[0])
 
     def is_feasible(self, trial: Trial) -> bool:
         """Whether the trial's last values keep all outcome constraints."""
@@ -229,12 +203,7 @@ class History(Table):
         A file there is replaced as a whole, or not at all if the process is killed meanwhile.
         """
         old = self._file
-        new: RecordFile | UploadedRecord
-        if isinstance(path, RemoteFolder):
-            new = UploadedRecord(path, self._all_lines())
-        else:
-            new = RecordFile(path, self._all_lines)
-        self._file = new
+        self._attach(path)
         if old is not None:
             old.close()
 
@@ -256,23 +225,29 @@ class History(Table):
             file.close()
 
     @classmethod
-    def open(cls, path: Folder, space: Space | None = None) -> History:
+    def open(
+        cls, path: Folder, space: Space | None = None, *, search_id: str | None = None
+    ) -> History:
         """Read a record and continue to write to it.
 
         Args:
             path: The file, or the file behind a URI.
             space: The search space. None rebuilds it from the record, which is possible unless a
                 choice is an object that JSON cannot hold.
+            search_id: The id of the search that it is to be the record of. None: any.
 
         Raises:
-            HistoryError: There is no record, or it is damaged or cannot be written to.
+            HistoryError: There is no record, it is that of another search, it is damaged, or it
+                cannot be written to.
             SpaceError: The space cannot be rebuilt, or another space was given.
         """
         history = cls.read(path, space)
-        if isinstance(path, RemoteFolder):
-            history._file = UploadedRecord(path, history._all_lines())
-        else:
-            history._file = RecordFile.reopen(path, history._all_lines)
+        if search_id not in (None, history.get_meta("search_id")):
+            raise HistoryError(
+                f"{path} holds the record of another search: put the study's own back, and load the"
+                " study again"
+            )
+        history._attach(path, has_all=True)
         return history
 
     @classmethod
@@ -285,113 +260,91 @@ class History(Table):
             opaque: Where the space is rebuilt, put an `OpaqueValue` in place of each object that
                 JSON cannot hold.
         """
-        rows = read_uploaded(path) if isinstance(path, RemoteFolder) else read_rows(path)
-        return cls.of_rows(rows, space, source=path, opaque=opaque)
+        lines = read_uploaded(path) if isinstance(path, RemoteFolder) else read_lines(path)
+        return cls.of_lines(lines, space, source=path, opaque=opaque)
 
     @classmethod
-    def of_rows(
+    def of_lines(
         cls,
-        rows: Rows,
-        space: Space | None,
+        lines: Iterable[Line],
+        space: Space | None = None,
         *,
         source: Folder | None = None,
         opaque: bool = False,
     ) -> History:
-        """Return the record that has these rows; raises as `open`."""
-        meta: dict[str, str] = dict(rows["meta"])
+        """Return the record that has these rows, the trials' before those of their values.
+
+        Raises as `open`.
+        """
+        rows = list(lines)
+        meta = {row[0]: row[1] for table, row in rows if table == "meta" and row[0] != "format"}
         try:
             spec = json.loads(meta["space"])
             if space is None:
                 space = Space.from_spec(with_opaque_values(spec) if opaque else spec)
             else:
                 check_same(spec, space, source)
-            settings = {key: json.loads(text) for key, text in meta.items()}
-            goal = Goal.from_json(settings["goal"])
-            if (problem := misshapen(settings)) is not None:
-                raise ValueError(problem)
-            history = cls.__new__(cls)
-            Table.__init__(history, goal, settings["time_attr"], settings.get("max_t"))
-            history._begin(space)
-            history._meta = {key: text for key, text in meta.items() if key != "format"}
-            history._load(rows)
+            history = cls(
+                space,
+                goal=Goal.from_json(json.loads(meta["goal"])),
+                time_attr=json.loads(meta["time_attr"]),
+                max_t=json.loads(meta.get("max_t", "null")),
+            )
+            history._meta = meta
+            history.apply(line for line in rows if line[0] != "meta")
         except SpaceError:
             raise
-        except RaytunerError as error:
-            raise damaged(source, str(error)) from error
-        except UNREADABLE as error:
+        except (RaytunerError, *_UNREADABLE) as error:
             raise damaged(source, repr(error)) from error
         return history
 
-    def _load(self, rows: Rows) -> None:
-        for row in rows["trial"]:
-            trial_id, number, config, state, reason, origin, proposed_at, started_at, ended_at = row
-            for at in (proposed_at, started_at or 0.0, ended_at or 0.0):
-                if not is_time(at):
-                    raise ValueError(f"a time of trial {trial_id!r} is {at!r}")
-                self._clock = max(self._clock, at)
-            full = self.space.load(json.loads(config))
-            self._points.append(self.space.encode([full])[0])
-            head = Trial(
-                trial_id=trial_id,
-                number=number,
-                config=full,
-                state=TrialState(state),
-                values=(),
-                reason=reason,
-                origin=Origin(origin),
-                proposed_at=proposed_at,
-                started_at=started_at,
-                ended_at=ended_at,
-            )
-            self._enter(Entry(head, len(self._rows)))
-        for trial_id, t, metric, value in rows["other"]:
-            self._entries[trial_id].others.setdefault(t, {})[metric] = _number(value)
-        for trial_id, t, value, at in rows["value"]:
-            if not math.isfinite(t):
-                raise ValueError(f"trial {trial_id!r} reported at t = {t}")
-            if not is_time(at):
-                raise ValueError(f"the time of a report of trial {trial_id!r} is {at!r}")
-            self._reported_at = max(self._reported_at, at)
-            self._clock = max(self._clock, at)
-            self._note(self._entries[trial_id], t, _number(value), at, {})
-        for trial_id, text in rows["last"]:
-            last = json.loads(text)
-            self._entries[trial_id].last = {name: _number(v) for name, v in last.items()}
-
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # A copy lives in memory: a database connection cannot be pickled.
-        rows: dict[str, list[Row]] = {table: [] for table in SCHEMA}
-        for table, row in self._all_lines():
-            rows[table].append(tuple(row))
-        return {"space": self.space, "rows": rows, "left": self.left}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(History.of_rows(state["rows"], state["space"]).__dict__)
-        self.left = state["left"]
+        return History.of_lines, (list(self._all_lines()), self.space), {"left": self.left}
 
     # -- inside -----------------------------------------------------------------------------------
 
+    def _attach(self, path: Folder, *, has_all: bool = False) -> None:
+        """Write to a file from now on, and what happened before unless it `has_all`."""
+        if isinstance(path, RemoteFolder):
+            self._file = UploadedRecord(path, self._all_lines())
+        else:
+            self._file = RecordFile(path, self._all_lines, has_all=has_all)
+
     def _write(self, lines: Sequence[Line]) -> None:
         if self._file is not None:
-            self._file.write([self._as_row(line) for line in lines])
+            self._file.write(lines)
 
-    def _as_row(self, line: Line) -> Line:
-        """Return a row of the table as the file has it."""
-        table, row = line
-        if table == "trial":
-            config = json.dumps(self.space.dump(row[2]))
-            return table, (*row[:2], config, *row[3:])
-        return (table, (row[0], as_text(row[1]))) if table == "last" else line
+    def _dump(self, config: Config) -> str:
+        return json.dumps(self.space.dump(config))
+
+    def _place(self, head: Trial) -> Entry:
+        entry = super()._place(head)
+        if entry.point is None:
+            entry.point = self.space.encode([head.config])[0]
+        return entry
+
+    def _head_of(self, row: Sequence[Any]) -> Trial:
+        trial_id, _, config, state, reason, origin, proposed_at, started_at, ended_at = row
+        self._clock = max(self._clock, proposed_at, started_at or 0.0, ended_at or 0.0)
+        known = trial_id in self
+        return Trial(
+            trial_id=trial_id,
+            number=self._entries[trial_id].head.number if known else len(self),
+            config=self.space.load(json.loads(config)),
+            state=TrialState(state),
+            values=(),
+            reason=reason,
+            origin=Origin(origin),
+            proposed_at=proposed_at,
+            started_at=started_at,
+            ended_at=ended_at,
+        )
 
     def _all_lines(self) -> Iterator[Line]:
         meta: Iterator[Line] = (("meta", item) for item in self._meta.items())
-        return chain(meta, map(self._as_row, self._table_lines()))
-
-    def _touched(self, row: int | None) -> None:
-        self._builder.touch(row)
-        if row is None:
-            self._last_snapshot = None
+        return chain(meta, chain.from_iterable(map(self._lines_of, self._rows)))
 
 
 def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    return math.nan if value is None else value

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping
-from itertools import count
+from collections.abc import Callable
 from typing import Any
 
 from raytuner.errors import SpaceError
 from raytuner.space import Space, differences
 
-_NUMBERS = count()
+_NUMBERS = itertools.count()
 
 
 class OpaqueValue:
@@ -40,22 +40,38 @@ class OpaqueValue:
         return True
 
 
-def with_opaque_values(spec: Any) -> Any:
-    """Return the spec of a space with a placeholder for each object."""
-    if isinstance(spec, dict):
-        if spec.get("type") == "object":
-            return OpaqueValue(str(spec.get("repr")))
-        return {key: with_opaque_values(value) for key, value in spec.items()}
-    if isinstance(spec, list):
-        return [with_opaque_values(item) for item in spec]
-    return spec
+def with_opaque_values(spec: Any, make: Callable[[str], Any] = OpaqueValue) -> Any:
+    """Return the spec of a space with a placeholder for each object, made from its `repr`.
+
+    Objects of one `repr` are one object, unless they are in one list.
+    """
+    known: dict[tuple[str, int], Any] = {}
+
+    def replaced(node: Any, nth: int = 0) -> Any:
+        if isinstance(node, list):
+            seen: Counter[str] = Counter()
+            items = []
+            for item in node:
+                items.append(replaced(item, seen[str(item)]))
+                seen[str(item)] += 1
+            return items
+        if not isinstance(node, dict):
+            return node
+        if node.get("type") != "object":
+            return {key: replaced(value) for key, value in node.items()}
+        key = str(node.get("repr")), nth
+        if key not in known:
+            known[key] = make(key[0])
+        return known[key]
+
+    return replaced(spec)
 
 
 def check_same(spec: Any, space: Space, where: object) -> None:
     """Check that a space is the one of a record.
 
-    Two objects that a file cannot hold count as equal if they are in the same place: the record has
-    only the `repr` of such an object, which may differ from process to process.
+    Objects that a file cannot hold count as equal if they are in the same place: the record has
+    only their `repr`, which may differ from process to process.
 
     Args:
         spec: The spec in the record.
@@ -65,10 +81,10 @@ def check_same(spec: Any, space: Space, where: object) -> None:
     Raises:
         SpaceError: The spaces differ. The message says how.
     """
-    given = space.to_spec()
-    if spec == json.loads(json.dumps(given)) or not isinstance(spec, Mapping):
+    given = json.loads(json.dumps(space.to_spec()))
+    if spec == given:
         return
-    recorded, now = (Space.from_spec(_without_objects(one)) for one in (spec, given))
+    recorded, now = (Space.from_spec(_with_names(one)) for one in (spec, given))
     if changes := differences(recorded, now):
         raise SpaceError(
             f"{where} is the record of a search in another space ({'; '.join(changes)}). Give the"
@@ -77,28 +93,11 @@ def check_same(spec: Any, space: Space, where: object) -> None:
         )
 
 
-def _without_objects(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _with_names(spec: Any) -> Any:
     """Return a spec with a name in place of each object and no constraint that is a function."""
-    names: dict[tuple[str, int], str] = {}
-
-    def named(node: Any, before: int = 0) -> Any:
-        if isinstance(node, Mapping):
-            if node.get("type") == "object":
-                return names.setdefault((node["repr"], before), f"object {len(names) + 1}")
-            found = {key: named(value) for key, value in node.items()}
-            if node.get("type") == "space":
-                rules = node.get("constraints", [])
-                found["constraints"] = [rule for rule in rules if isinstance(rule, str)]
-            return found
-        if isinstance(node, list):
-            counts: Counter[str] = Counter()
-            items = []
-            for item in node:
-                text = str(item.get("repr")) if isinstance(item, Mapping) else ""
-                items.append(named(item, counts[text]))
-                counts[text] += 1
-            return items
-        return node
-
-    found: dict[str, Any] = named(spec)
-    return found
+    numbers = itertools.count(1)
+    named = with_opaque_values(spec, lambda text: f"object {next(numbers)}")
+    if named.get("type") == "space":
+        rules = [rule for rule in spec["constraints"] if isinstance(rule, str)]
+        named["constraints"] = rules
+    return named

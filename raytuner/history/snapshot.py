@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain
+from functools import cached_property
+from itertools import chain
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -66,20 +67,18 @@ class Snapshot:
             raise ValueError(f"{k} trials, {len(self.states)} states, points {self.points.shape}")
         if not (self.t.shape == self.y.shape == self.final.shape == (m,)):
             raise ValueError(f"m = {m}: t {self.t.shape}, y {self.y.shape}, {self.final.shape}")
-        others = self.outcomes[:, 1:]
-        if others.shape[0] != m or not 1 <= self.n_objectives <= 1 + others.shape[1]:
-            raise ValueError(f"m = {m}: others {others.shape}, {self.n_objectives} objectives")
-        arrays = [self.points, self.trial, self.t, self.y, self.final]
-        perhaps = (self.others, self.cost, self.standard_error)
-        for array in [*arrays, *(one for one in perhaps if one is not None)]:
+        for array in (self.points, self.trial, self.t, self.y, self.final):
             array.flags.writeable = False
+        for perhaps in (self.others, self.cost, self.standard_error):
+            if perhaps is not None:
+                perhaps.flags.writeable = False
 
     @property
     def dim(self) -> int:
         """The number of encoded dimensions d."""
         return self.points.shape[1]
 
-    @property
+    @cached_property
     def outcomes(self) -> FloatArray:
         """`m x (1 + k)`-dim `y` and `others`."""
         y = self.y[:, None]
@@ -88,7 +87,7 @@ class Snapshot:
     @property
     def is_plain(self) -> bool:
         """Whether there is one objective and nothing else."""
-        return self.outcomes.shape[1] == 1
+        return self.others is None
 
     def with_objective(self, y: FloatArray) -> Snapshot:
         """Return the snapshot with one objective, `m`-dim, in place of its own."""
@@ -116,10 +115,10 @@ class Snapshot:
         return self.points[self.rows(TrialState.FAILED)]
 
 
-class _Block(NamedTuple):
-    """The arrays of consecutive trials."""
+class Block(NamedTuple):
+    """The arrays of 32 consecutive trials: their states, and as in a snapshot."""
 
-    states: tuple[TrialState, ...]
+    states: list[TrialState]
     points: FloatArray
     trial: IntArray
     t: FloatArray
@@ -129,70 +128,52 @@ class _Block(NamedTuple):
     standard_error: FloatArray
 
 
-_BLOCK = 32  # trials
+_BLOCK = 32
 
 
-class SnapshotBuilder:
-    """Builds snapshots and remakes only the blocks of trials that changed.
-
-    Remaking the arrays of 100,000 trials for each of 100,000 proposals would take days.
-    """
-
-    def __init__(self) -> None:
-        self._blocks: list[_Block | None] = []
-
-    def touch(self, row: int | None) -> None:
-        """Note that a trial changed or was added; None: perhaps every trial."""
-        if row is None:
-            self._blocks.clear()
-        elif row // _BLOCK < len(self._blocks):
-            self._blocks[row // _BLOCK] = None
-
-    def build(
-        self,
-        entries: Sequence[Entry],
-        points: Sequence[FloatArray],
-        dim: int,
-        goal: Goal,
-        max_t: float | None,
-        left: int | None,
-    ) -> Snapshot:
-        """Return the snapshot of trials, given with their encoded configurations."""
-        self._blocks += [None] * (-(-max(len(entries), 1) // _BLOCK) - len(self._blocks))
-        blocks = []
-        for number, block in enumerate(self._blocks):
-            if block is None:
-                rows = slice(number * _BLOCK, (number + 1) * _BLOCK)
-                block = _block(entries[rows], points[rows], dim, goal, max_t)
-                self._blocks[number] = block
-            blocks.append(block)
-        states, *arrays = zip(*blocks, strict=True)
-        X, trial, t, Y, final, cost, errors = map(np.concatenate, arrays)
-        return Snapshot(
-            trial_ids=tuple(entry.head.trial_id for entry in entries),
-            states=tuple(chain.from_iterable(states)),
-            points=X,
-            trial=trial,
-            t=t,
-            y=Y[:, 0].copy(),
-            final=final,
-            max_t=max_t,
-            others=None if Y.shape[1] == 1 else Y[:, 1:].copy(),
-            n_objectives=goal.n_objectives,
-            cost=None if goal.cost is None else cost,
-            standard_error=None if goal.standard_error is None else errors,
-            left=left,
-        )
-
-
-def _block(
+def build(
     entries: Sequence[Entry],
-    points: Sequence[FloatArray],
-    dim: int,
+    changed: set[int],
+    blocks: list[Block],
     goal: Goal,
     max_t: float | None,
-) -> _Block:
-    counts = [len(entry.values) for entry in entries]
+    dim: int,
+) -> Snapshot:
+    """Return the snapshot of trials.
+
+    To remake the arrays of 100,000 trials for each of 100,000 proposals would take days.
+
+    Args:
+        entries: The trials.
+        changed: Numbers of those that have changed since the last snapshot. It is emptied.
+        blocks: What the last snapshot was made of. Only blocks with changed trials are remade.
+        goal: Says what the outcomes are.
+        max_t: A trial's full resource, if known.
+        dim: Number of encoded dimensions.
+    """
+    for number in sorted({row // _BLOCK for row in changed} | ({0} if not blocks else set())):
+        rows = entries[number * _BLOCK : (number + 1) * _BLOCK]
+        blocks[number : number + 1] = [_block(rows, goal, max_t, dim)]
+    changed.clear()
+    states, *arrays = zip(*blocks, strict=True)
+    X, trial, t, Y, final, cost, errors = map(np.concatenate, arrays)
+    return Snapshot(
+        trial_ids=tuple([entry.head.trial_id for entry in entries]),
+        states=tuple(chain.from_iterable(states)),
+        points=X,
+        trial=trial,
+        t=t,
+        y=Y[:, 0].copy(),
+        final=final,
+        max_t=max_t,
+        others=None if Y.shape[1] == 1 else Y[:, 1:].copy(),
+        n_objectives=goal.n_objectives,
+        cost=None if goal.cost is None else cost,
+        standard_error=None if goal.standard_error is None else errors,
+    )
+
+
+def _block(entries: Sequence[Entry], goal: Goal, max_t: float | None, dim: int) -> Block:
     reports = [(entry, t) for entry in entries for t in sorted(entry.values)]
     columns = {
         name: np.array([entry.others.get(t, {}).get(name, math.nan) for entry, t in reports])
@@ -201,29 +182,25 @@ def _block(
     columns[goal.metrics[0]] = np.array([entry.values[t] for entry, t in reports])
     # A goal takes arrays in place of numbers.
     outcomes = goal.outcomes(cast(dict[str, float], columns))
-    final = np.zeros(len(reports), dtype=np.bool_)
-    for entry, stop in zip(entries, accumulate(counts), strict=True):
-        if entry.values and entry.head.state is TrialState.COMPLETED:
-            final[stop - 1] = True
+    completed = [e for e in entries if e.values and e.head.state is TrialState.COMPLETED]
+    ends = {entry.head.number: max(entry.values) for entry in completed}
     errors = columns.get(goal.standard_error or "", np.empty(0))
-    return _Block(
-        states=tuple(entry.head.state for entry in entries),
-        points=np.array(points, dtype=np.float64).reshape(len(points), dim),
-        trial=np.repeat(np.array([entry.row for entry in entries], dtype=np.int64), counts),
+    return Block(
+        states=[entry.head.state for entry in entries],
+        points=np.array([entry.point for entry in entries], dtype=np.float64).reshape(-1, dim),
+        trial=np.array([entry.head.number for entry, _ in reports], dtype=np.int64),
         t=np.array([t for _, t in reports], dtype=np.float64),
         outcomes=np.column_stack(outcomes),
-        final=final,
-        cost=np.array([_full_cost(entry, goal, max_t) for entry in entries]),
+        final=np.array([ends.get(entry.head.number) == t for entry, t in reports], dtype=np.bool_),
+        cost=np.array([_full_cost(entry, goal.cost, max_t) for entry in entries]),
         standard_error=np.where((errors >= 0) & (errors < math.inf), errors, math.nan),
     )
 
 
-def _full_cost(entry: Entry, goal: Goal, max_t: float | None) -> float:
+def _full_cost(entry: Entry, cost: str | None, max_t: float | None) -> float:
     """Return the trial's cost at full resource, extrapolated linearly; NaN if unknown."""
-    if goal.cost is None:
-        return math.nan
     t = max(entry.values, default=0.0)
-    spent = entry.others.get(t, {}).get(goal.cost, math.nan)
+    spent = entry.others.get(t, {}).get(cost, math.nan) if cost is not None else math.nan
     if not 0 <= spent < math.inf:
         return math.nan
     if entry.head.state is TrialState.COMPLETED:

@@ -30,7 +30,7 @@ import shlex
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,21 +38,8 @@ from typing import Any
 
 from raytuner.errors import HistoryError
 from raytuner.folders import Folder
-from raytuner.history.table import Line
 
 FORMAT_VERSION = 5
-
-# What the columns of each table hold. A "?" may be NULL, which stands for NaN.
-COLUMNS = {
-    "meta": ("text", "text"),
-    "trial": ("text", "int", "text", "text", "text", "text", "real", "real?", "real?"),
-    "value": ("text", "real", "real?", "real"),
-    "other": ("text", "real", "text", "real?"),
-    "last": ("text", "text"),
-}
-
-# The number of leading columns that identify a row.
-KEYS = {"meta": 1, "trial": 1, "value": 2, "other": 3, "last": 1}
 
 SCHEMA = {
     "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL)",
@@ -67,38 +54,15 @@ SCHEMA = {
     " crc INTEGER NOT NULL)",
 }
 
-_INSERT = {
-    table: f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * (len(columns) + 1))})"
-    for table, columns in COLUMNS.items()
-}
+Row = Sequence[Any]
+"""A row of a table, without its check. Columns of type REAL hold floats."""
 
-# Rows are read in the order of the primary key, and trials in the order of proposal.
-_ORDER = {"meta": "1", "trial": "number", "value": "1, 2", "other": "1, 2, 3", "last": "1"}
-
-Row = tuple[Any, ...]
-Rows = Mapping[str, Sequence[Row]]
-"""The rows of each table, without their checks."""
-
-
-def as_stored(table: str, row: Sequence[Any]) -> Row:
-    """Return a row as a file gives it back.
-
-    Raises:
-        ValueError, TypeError, OverflowError: A column holds something else.
-    """
-    kinds = COLUMNS[table]
-    if len(row) != len(kinds):
-        raise ValueError(f"a row of {table} has {len(kinds)} columns, received {len(row)}")
-    return tuple(_stored(kind, value) for kind, value in zip(kinds, row, strict=True))
-
-
-def as_text(metrics: Mapping[str, float]) -> str:
-    """Return the last values of a trial's metrics as the table `last` has them."""
-    return json.dumps({k: v if math.isfinite(v) else None for k, v in metrics.items()})
+Line = tuple[str, Row]
+"""The name of a table, and a row of it."""
 
 
 def crc_of(table: str, row: Row) -> int:
-    """Return the check of a row as a file has it (`as_stored`).
+    """Return the check of a row as a file has it.
 
     >>> crc_of("value", ("a", 1.0, 0.5, 0.0)) == crc_of("value", ("a", 1.0, 0.25, 0.0))
     False
@@ -116,8 +80,9 @@ def connect(target: str, path: object) -> sqlite3.Connection:
 
 
 def create(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
-    """Make the tables of a record in an empty database, and fill them."""
-    for statement in SCHEMA.values():
+    """Make the tables of a record in a database, in place of those there, and fill them."""
+    for table, statement in SCHEMA.items():
+        db.execute(f"DROP TABLE IF EXISTS {table}")
         db.execute(statement)
     insert(db, [("meta", ("format", json.dumps(FORMAT_VERSION)))])
     insert(db, lines)
@@ -126,8 +91,23 @@ def create(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
 def insert(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
     """Insert rows, or replace those with the same keys."""
     for table, row in lines:
-        stored = as_stored(table, row)
-        db.execute(_INSERT[table], (*stored, crc_of(table, stored)))
+        stored = [_stored(value) for value in row]
+        places = "?, " * len(stored)
+        db.execute(
+            f"INSERT OR REPLACE INTO {table} VALUES ({places}?)", (*stored, crc_of(table, stored))
+        )
+
+
+def transact(db: sqlite3.Connection, act: Callable[[], None]) -> None:
+    """Do something with a database as one transaction."""
+    db.execute("BEGIN")
+    try:
+        act()
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # SQLite itself rolls back when the disk is full
+            db.execute("ROLLBACK")
+        raise
 
 
 def write_lines(path: Path, lines: Iterable[Line]) -> None:
@@ -150,8 +130,8 @@ def write_file(path: Path, db: sqlite3.Connection) -> None:
     draft.replace(path)
 
 
-def read_rows(path: Path, source: Folder | None = None) -> Rows:
-    """Return every row of the record at `path`.
+def read_lines(path: Path, source: Folder | None = None) -> list[Line]:
+    """Return every row of the record at `path`, table by table, and trials by number.
 
     This neither disturbs nor waits for a process that writes to the file.
 
@@ -160,7 +140,7 @@ def read_rows(path: Path, source: Folder | None = None) -> Rows:
         source: What errors call it; None: the path.
 
     Raises:
-        HistoryError: There is no file, it is not a record, it has another format, or it is damaged.
+        HistoryError: There is no file, it has another format, or it is damaged or no record.
     """
     name = source or path
     if not path.is_file():
@@ -172,7 +152,17 @@ def read_rows(path: Path, source: Folder | None = None) -> Rows:
         require_record(db, name)
         with readable(name):
             db.execute("BEGIN")  # all tables as of one moment
-            return {table: list(_checked_rows(db, table, name)) for table in SCHEMA}
+            return list(lines_in(db, name))
+
+
+def lines_in(db: sqlite3.Connection, name: Folder) -> Iterator[Line]:
+    """Yield every row of a record."""
+    for table in SCHEMA:
+        order = " ORDER BY number" if table == "trial" else ""
+        for *row, crc in db.execute(f"SELECT * FROM {table}{order}"):
+            if crc_of(table, row) != crc:
+                raise damaged(name, f"a row of the table {table} fails its check: {row[:2]!r}")
+            yield table, row
 
 
 def require_record(db: sqlite3.Connection, name: Folder) -> None:
@@ -184,57 +174,32 @@ def require_record(db: sqlite3.Connection, name: Folder) -> None:
     Raises:
         HistoryError: It is not.
     """
-    try:
+    with readable(name):
         # Trust neither functions that the file names nor cells that reach out of their page.
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA cell_size_check = ON")
-        found = {
-            name: sql
-            for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master")
-            if not (kind in ("table", "index") and str(name).startswith("sqlite_"))
-        }
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise HistoryError(
-            f"{name} is not a record of a search, or no longer: {error}. If it was one,"
-            f" {_hint(name)}"
-        ) from error
-    if not str(found.get("meta")).startswith("CREATE TABLE meta ("):
-        raise HistoryError(
-            f"{name} is not a record of a search: it has no table of raytuner's. If it was one,"
-            f" {_hint(name)}"
-        )
-    with readable(name):
-        version = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-        if version is None or not str(version[0]).isdigit():
-            raise damaged(name, f"its format is {version and version[0]!r}")
-        if int(version[0]) != FORMAT_VERSION:
+        found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+        if found.get("meta") != SCHEMA["meta"]:
+            raise damaged(name, "it has no table of raytuner's")
+        (version,) = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() or ("",)
+        if version.isdigit() and int(version) != FORMAT_VERSION:
             raise HistoryError(
-                f"{name} is a record of format {version[0]}; this raytuner reads format"
+                f"{name} is a record of format {version}; this raytuner reads format"
                 f" {FORMAT_VERSION}"
             )
-        if found != SCHEMA:
+        if not version.isdigit() or found != SCHEMA:
             raise damaged(name, f"its tables are not those of format {FORMAT_VERSION}")
-        result = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if result != "ok":
-            raise damaged(name, str(result))
+        if (result := db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+            raise damaged(name, result)
 
 
-def _checked_rows(db: sqlite3.Connection, table: str, name: Folder) -> Iterator[Row]:
-    for row in db.execute(f"SELECT * FROM {table} ORDER BY {_ORDER[table]}"):
-        if crc_of(table, row[:-1]) != row[-1]:
-            raise damaged(name, f"a row of the table {table} fails its check: {row[:2]!r}")
-        yield row[:-1]
-
-
-def damaged(path: Folder | None, what: str) -> HistoryError:
+def damaged(path: Folder | None, what: object) -> HistoryError:
     """Return the error for a record that is damaged."""
-    return HistoryError(f"the record {path or 'in memory'} is damaged: {what}; {_hint(path)}")
-
-
-def _hint(path: Folder | None) -> str:
+    how = "copy the study to a local folder, and `raytuner recover`"
     if isinstance(path, Path):
-        return f"`raytuner recover {_folder(path)}` saves what can be saved"
-    return "copy the study to a local folder, and `raytuner recover` saves what can be saved of it"
+        how = f"`raytuner recover {_folder(path)}`"
+    place = path or "in memory"
+    return HistoryError(f"the record {place} is damaged: {what}; {how} saves what can be saved")
 
 
 def _folder(path: Folder) -> str:
@@ -250,9 +215,9 @@ def readable(path: Folder | None) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "decode" not in str(error):
             raise HistoryError(f"cannot use the record {path}: {error}") from error
-        raise damaged(path, str(error)) from error
+        raise damaged(path, error) from error
     except (sqlite3.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise damaged(path, str(error)) from error
+        raise damaged(path, error) from error
 
 
 @contextmanager
@@ -260,7 +225,7 @@ def writable(path: Folder) -> Iterator[None]:
     """Turn what SQLite raises while a record is written into one clear error."""
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         raise HistoryError(
             f"cannot write to the record {path}: {error}. What was written before is kept: remove"
             f" the cause, and go on with `raytuner resume {_folder(path)}` or Tuner.restore"
@@ -279,29 +244,22 @@ def _readable_place(path: Path) -> Iterator[Path]:
         yield path
         return
     with TemporaryDirectory(prefix="raytuner-") as folder:
-        for file in (path, path.with_name(f"{path.name}-wal")):
-            with suppress(FileNotFoundError):
-                shutil.copyfile(file, Path(folder, file.name))
-        yield Path(folder, path.name)
+        yield copied(path, Path(folder))
 
 
-def _stored(kind: str, value: Any) -> Any:
-    if kind == "text":
-        if not isinstance(value, str):
-            raise TypeError(f"expected text, received {value!r}")
+def copied(path: Path, folder: Path) -> Path:
+    """Copy a record's file, and its log if it has one, to a folder. Return the copy's path."""
+    for end in ("", "-wal"):
+        with suppress(FileNotFoundError):
+            shutil.copyfile(f"{path}{end}", folder / f"{path.name}{end}")
+    return folder / path.name
+
+
+def _stored(value: Any) -> Any:
+    """Return a value of a row as a file gives it back."""
+    if isinstance(value, str):
         # A file name that is not UTF-8 appears in an error's text as half of a character.
         return value.encode("utf-8", "backslashreplace").decode()
-    if value is None and kind == "real?":
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, received {value!r}")
-    if kind == "int":
-        if not isinstance(value, int):
-            raise TypeError(f"expected a whole number, received {value!r}")
-        return value
-    number = float(value) + 0.0  # SQLite has no negative zero in a column of reals
-    if math.isnan(number):
-        if kind == "real":
-            raise ValueError("expected a number, received NaN")
-        return None
-    return number
+    if isinstance(value, float):
+        return None if math.isnan(value) else value + 0.0  # SQLite has no negative zero
+    return value

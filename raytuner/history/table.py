@@ -6,17 +6,22 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from raytuner.errors import HistoryError
 from raytuner.history.goal import Goal, Mode
+from raytuner.history.sqlite import Line
 from raytuner.history.trial import Entry, Origin, Trial, TrialState
 from raytuner.space import Config
 
-Line = tuple[str, Sequence[Any]]
-"""The name of a table in the file (see `raytuner.history.sqlite`), and a row of it."""
+
+class _Entries(dict[str, Entry]):
+    def __missing__(self, trial_id: str) -> Entry:
+        raise HistoryError(f"trial {trial_id!r} is not in the record")
 
 
 class Table:
@@ -33,24 +38,27 @@ class Table:
     Attributes:
         left: How many more trials will be proposed, if known. It is not kept in the file.
         warned_of: Metrics about which the user has been warned in this process.
+        has_values: Whether any trial of this search has reported. Evaluated points do not count.
+        largest_t: The largest resource that any trial has reached; 0 before the first report.
+        ended_version: The version at which a trial last ended or was paused.
     """
 
     def __init__(self, goal: Goal, time_attr: str, max_t: float | None) -> None:
         self.goal = goal
         self.left: int | None = None
         self.warned_of: set[str] = set()
+        self.has_values = False
+        self.largest_t = 0.0
+        self.ended_version = 0
         self._time_attr, self._max_t = time_attr, max_t
         self._meta: dict[str, str] = {}  # JSON by key: whoever reads a value gets one of its own
-        self._entries: dict[str, Entry] = {}
+        self._entries = _Entries()
         self._rows: list[Entry] = []
-        self._counts: Counter[TrialState] = Counter()
-        self._live: set[str] = set()
-        self._has_values = False
-        self._largest_t = 0.0
+        self._ids: dict[TrialState, set[str]] = {state: set() for state in TrialState}
         self._clock = 0.0  # the time of the last event, in Unix seconds
         self._reported_at = 0.0  # and of the last report
         self._log: list[tuple[str, float | None]] = []  # the trial, and t if it reported
-        self._ended_version = 0
+        self._changed: set[int] = set()  # numbers of trials, since the last snapshot
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -64,7 +72,7 @@ class Table:
             raise HistoryError(f"trial {trial_id!r} is in the record already")
         head = Trial(
             trial_id=trial_id,
-            number=len(self._entries),
+            number=len(self._rows),
             config=config,
             state=TrialState.PENDING,
             values=(),
@@ -73,8 +81,8 @@ class Table:
             proposed_at=self._now(),
             ended_at=None,
         )
-        self._write([_line_of(head)])
-        self._enter(Entry(head, len(self._rows)))
+        self._write([self._line_of(head)])
+        self._place(head)
         if self.left is not None:
             self.left = max(self.left - 1, 0)
 
@@ -95,9 +103,11 @@ class Table:
         Raises:
             HistoryError: `t` is not a finite number, or the trial is unknown.
         """
-        entry = self._entry(trial_id)
-        t, value = _finite(trial_id, t), float(value)
-        if not entry.head.state.is_live:
+        entry, t, value = self._entries[trial_id], float(t), float(value)
+        if not math.isfinite(t):
+            raise HistoryError(f"trial {trial_id!r} reported at t = {t}; t must be finite")
+        head = entry.head
+        if not head.state.is_live:
             return
         rest = {name: float(other) for name, other in (others or {}).items()}
         is_new = entry.values.get(t) != value or not rest.items() <= entry.others.get(t, {}).items()
@@ -105,19 +115,19 @@ class Table:
         if is_new:
             # The clock may be set back. The order of reports must not change with it.
             at = max(self._now(), math.nextafter(self._reported_at, math.inf))
-            self._reported_at = self._clock = at
             lines.append(("value", (trial_id, t, value, at)))
-            lines += [("other", (trial_id, t, name, other)) for name, other in rest.items()]
-        head = entry.head
+            lines += _other_lines(trial_id, t, rest)
         if head.state is not TrialState.RUNNING:
             head = replace(head, state=TrialState.RUNNING, reason="", ended_at=None)
-            lines.append(_line_of(head))
-        if not lines:
-            return
-        self._write(lines)
-        self._set(entry, head)
-        if is_new:
-            self._note(entry, t, value, at, rest)
+            lines.append(self._line_of(head))
+        if lines:
+            self._write(lines)
+            if head is not entry.head:
+                self._place(head)
+            if is_new:
+                self._note(entry, t, value, at)
+            if rest:
+                entry.others.setdefault(t, {}).update(rest)
 
     def keep(self, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:
         """Keep the last values of numbers that are not metrics of the goal.
@@ -125,38 +135,33 @@ class Table:
         A metric that is named in `curves` keeps its value at every t.
 
         Raises:
-            HistoryError: `t` is not a finite number, or the trial is unknown.
+            HistoryError: The trial is unknown.
         """
-        entry = self._entry(trial_id)
-        t = _finite(trial_id, t)
+        entry = self._entries[trial_id]
         values = {name: v if math.isfinite(v) else math.nan for name, v in metrics.items()}
         curves = {name: values[name] for name in self.curves if name in values}
-        if not curves and values.items() <= entry.last.items():
-            return
-        last = entry.last | values
-        lines: list[Line] = [("last", (trial_id, last))]
-        lines += [("other", (trial_id, t, name, value)) for name, value in curves.items()]
-        self._write(lines)
-        entry.last = last
-        if curves:
-            entry.others.setdefault(t, {}).update(curves)
+        if curves or not values.items() <= entry.last.items():
+            last = entry.last | values
+            self._write([_last_line(trial_id, last), *_other_lines(trial_id, t, curves)])
+            entry.last = last
+            if curves:
+                entry.others.setdefault(t, {}).update(curves)
 
     def start(self, trial_id: str) -> None:
         """Record that a trial's process began to run. A later start of a retry changes nothing."""
-        entry = self._entry(trial_id)
+        head = self._entries[trial_id].head
         changes: dict[str, Any] = {}
-        if entry.head.started_at is None:
+        if head.started_at is None:
             changes["started_at"] = self._now()
-        if entry.head.state is TrialState.PENDING:
+        if head.state is TrialState.PENDING:
             changes["state"] = TrialState.RUNNING
         if changes:
-            self._change(entry, **changes)
+            self._change(trial_id, **changes)
 
     def pause(self, trial_id: str) -> None:
         """Record that the trial waits for its scheduler. Nothing changes if it has ended."""
-        entry = self._entry(trial_id)
-        if entry.head.state.is_live:
-            self._change(entry, state=TrialState.PAUSED, reason="", ended_at=None)
+        if self._entries[trial_id].head.state.is_live:
+            self._change(trial_id, state=TrialState.PAUSED, reason="", ended_at=None)
 
     def end(self, trial_id: str, state: TrialState, reason: str = "") -> None:
         """Record that the trial ended in `state`, for `reason`.
@@ -168,13 +173,12 @@ class Table:
         """
         if state.is_live:
             raise HistoryError(f"a trial cannot end in the live state {state.value}")
-        entry = self._entry(trial_id)
-        ended_at = entry.head.ended_at or self._now()
-        self._change(entry, state=state, reason=reason, ended_at=ended_at)
+        ended_at = self._entries[trial_id].head.ended_at or self._now()
+        self._change(trial_id, state=state, reason=reason, ended_at=ended_at)
 
     def reopen(self, trial_id: str) -> None:
         """Record that Ray runs the trial again. It is pending then."""
-        self._change(self._entry(trial_id), state=TrialState.PENDING, reason="", ended_at=None)
+        self._change(trial_id, state=TrialState.PENDING, reason="", ended_at=None)
 
     # -- settings and metadata ------------------------------------------------------------------
 
@@ -207,7 +211,7 @@ class Table:
     def max_t(self, max_t: float | None) -> None:
         self.set_meta("max_t", max_t)
         self._max_t = max_t
-        self._touched(None)  # predicted costs depend on it
+        self._changed.update(range(len(self)))  # predicted costs depend on it
 
     @property
     def curves(self) -> tuple[str, ...]:
@@ -237,7 +241,7 @@ class Table:
         return trial_id in self._entries
 
     def __getitem__(self, trial_id: str) -> Trial:
-        return self._entry(trial_id).frozen(self.metric)
+        return self._entries[trial_id].frozen(self.metric)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -246,45 +250,37 @@ class Table:
 
     def heads(self) -> Iterator[Trial]:
         """Return every trial without its values, in the order of proposal."""
-        return (entry.head for entry in self._rows)
+        return map(attrgetter("head"), self._rows)
 
     def counts(self) -> Counter[TrialState]:
         """Return how many trials are in each state."""
-        return +self._counts
+        return Counter({state: len(ids) for state, ids in self._ids.items() if ids})
 
     def live(self) -> tuple[str, ...]:
         """Return the ids of the trials that may still report, in the order of proposal."""
-        return tuple(sorted(self._live, key=lambda i: self._entries[i].row))
+        ids = chain.from_iterable(ids for state, ids in self._ids.items() if state.is_live)
+        return tuple(sorted(ids, key=lambda trial_id: self._entries[trial_id].head.number))
 
     def is_live(self, trial_id: str) -> bool:
         """Whether the trial may still report; False if it is unknown."""
-        return trial_id in self._live
+        return trial_id in self._entries and self._entries[trial_id].head.state.is_live
 
     def has_value(self, trial_id: str, t: float) -> bool:
         """Whether the trial has reported at `t`."""
-        return float(t) in self._entry(trial_id).values
-
-    @property
-    def has_values(self) -> bool:
-        """Whether any trial of this search has reported. Evaluated points do not count."""
-        return self._has_values
+        return float(t) in self._entries[trial_id].values
 
     def report_times(self) -> dict[str, dict[float, float]]:
         """Return when each trial reported at each t, in Unix seconds. No two times are equal."""
         return {trial_id: dict(entry.times) for trial_id, entry in self._entries.items()}
 
-    def largest_t(self) -> float:
-        """Return the largest resource that any trial has reached; 0 before the first report."""
-        return self._largest_t
-
     def last(self, trial_id: str) -> tuple[float, float] | None:
         """Return the trial's report at its largest t as `(t, value)`, if it has one."""
-        values = self._entry(trial_id).values
+        values = self._entries[trial_id].values
         return max(values.items()) if values else None
 
     def metrics_at(self, trial_id: str, t: float) -> dict[str, float]:
         """Return every metric of the goal at a t at which the trial has reported."""
-        entry = self._entry(trial_id)
+        entry = self._entries[trial_id]
         return {**entry.others.get(float(t), {}), self.metric: entry.values[float(t)]}
 
     def metrics_of(self, trial: Trial) -> dict[str, float]:
@@ -301,99 +297,82 @@ class Table:
         """The number of events so far in this process."""
         return len(self._log)
 
-    @property
-    def ended_version(self) -> int:
-        """The version at which a trial last ended or was paused."""
-        return self._ended_version
-
     # -- inside -----------------------------------------------------------------------------------
 
     def _write(self, lines: Sequence[Line]) -> None:
         """Keep an event. The base class keeps it in memory only."""
 
-    def _touched(self, row: int | None) -> None:
-        """Note that the trial in a row changed; None: perhaps every trial."""
-
-    def _table_lines(self) -> Iterator[Line]:
-        """Return every row of every trial."""
-        for entry in self._rows:
-            trial_id = entry.head.trial_id
-            yield _line_of(entry.head)
-            for t, value in entry.values.items():
-                yield "value", (trial_id, t, value, entry.times[t])
-            for t, others in entry.others.items():
-                for name, value in others.items():
-                    yield "other", (trial_id, t, name, value)
-            if entry.last:
-                yield "last", (trial_id, entry.last)
+    def _dump(self, config: Config) -> str:
+        """Return a configuration as the file has it. The base class has no file."""
+        return ""
 
     def _now(self) -> float:
         self._clock = max(time.time(), self._clock)
         return self._clock
 
-    def _entry(self, trial_id: str) -> Entry:
-        if trial_id not in self._entries:
-            raise HistoryError(f"trial {trial_id!r} is not in the record")
-        return self._entries[trial_id]
+    def _change(self, trial_id: str, **changes: Any) -> None:
+        head = replace(self._entries[trial_id].head, **changes)
+        self._write([self._line_of(head)])
+        self._place(head)
 
-    def _enter(self, entry: Entry) -> None:
-        self._entries[entry.head.trial_id] = entry
-        self._rows.append(entry)
-        self._place(entry, None)
-
-    def _change(self, entry: Entry, **changes: Any) -> None:
-        head = replace(entry.head, **changes)
-        self._write([_line_of(head)])
-        self._set(entry, head)
-
-    def _set(self, entry: Entry, head: Trial) -> None:
-        if head is entry.head:
-            return
-        before = entry.head.state
-        self._counts[before] -= 1
-        self._live.discard(head.trial_id)
-        entry.head = head
-        self._place(entry, before)
-
-    def _place(self, entry: Entry, before: TrialState | None) -> None:
-        """Count a trial in its state, which was `before`."""
-        head = entry.head
-        self._touched(entry.row)
-        self._counts[head.state] += 1
-        if head.state.is_live:
-            self._live.add(head.trial_id)
+    def _place(self, head: Trial) -> Entry:
+        """Enter a trial, or what it is now."""
+        entry, state = self._entries.get(head.trial_id), head.state
+        before = None
+        if entry is None:
+            entry = self._entries[head.trial_id] = Entry(head)
+            self._rows.append(entry)
+        else:
+            before = entry.head.state
+            self._ids[before].discard(head.trial_id)
+            entry.head = head
+        self._ids[state].add(head.trial_id)
+        self._changed.add(head.number)
         self._log.append((head.trial_id, None))
-        if head.state not in (before, TrialState.PENDING, TrialState.RUNNING):
-            self._ended_version = len(self._log)
+        if state not in (before, TrialState.PENDING, TrialState.RUNNING):
+            self.ended_version = len(self._log)
+        return entry
 
-    def _note(
-        self, entry: Entry, t: float, value: float, at: float, others: Mapping[str, float]
-    ) -> None:
+    def _note(self, entry: Entry, t: float, value: float, at: float) -> None:
         """Enter a report."""
         entry.values[t], entry.times[t] = value, at
-        if others:
-            entry.others.setdefault(t, {}).update(others)
-        self._touched(entry.row)
-        self._largest_t = max(self._largest_t, t)
-        self._has_values |= entry.head.origin is not Origin.EVALUATED
+        self._reported_at = max(self._reported_at, at)
+        self._clock = max(self._clock, at)
+        self.largest_t = max(self.largest_t, t)
+        self.has_values |= entry.head.origin is not Origin.EVALUATED
+        self._changed.add(entry.head.number)
         self._log.append((entry.head.trial_id, t))
 
+    def _line_of(self, head: Trial) -> Line:
+        return "trial", (
+            head.trial_id,
+            head.number,
+            self._dump(head.config),
+            head.state.value,
+            head.reason,
+            head.origin.value,
+            head.proposed_at,
+            head.started_at,
+            head.ended_at,
+        )
 
-def _line_of(head: Trial) -> Line:
-    return "trial", (
-        head.trial_id,
-        head.number,
-        head.config,
-        head.state.value,
-        head.reason,
-        head.origin.value,
-        head.proposed_at,
-        head.started_at,
-        head.ended_at,
-    )
+    def _lines_of(self, entry: Entry, steps: Iterable[float] | None = None) -> Iterator[Line]:
+        """Return the rows of a trial, or those of its state and of its reports at some t."""
+        trial_id = entry.head.trial_id
+        yield self._line_of(entry.head)
+        for t in entry.values if steps is None else steps:
+            yield "value", (trial_id, t, entry.values[t], entry.times[t])
+        for t in entry.others if steps is None else steps:
+            yield from _other_lines(trial_id, t, entry.others.get(t, {}))
+        if steps is None and entry.last:
+            yield _last_line(trial_id, entry.last)
 
 
-def _finite(trial_id: str, t: float) -> float:
-    if not math.isfinite(t := float(t)):
-        raise HistoryError(f"trial {trial_id!r} reported at t = {t}; t must be finite")
-    return t
+def _other_lines(trial_id: str, t: float, values: Mapping[str, float]) -> list[Line]:
+    return [("other", (trial_id, t, name, value)) for name, value in values.items()]
+
+
+def _last_line(trial_id: str, values: Mapping[str, float]) -> Line:
+    # JSON has no NaN.
+    text = json.dumps({k: v if math.isfinite(v) else None for k, v in values.items()})
+    return "last", (trial_id, text)

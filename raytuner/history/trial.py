@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from raytuner.history.html import table
 from raytuner.space import Config
@@ -56,7 +58,6 @@ class Origin(StrEnum):
     AGAIN = "again"  # one of the best of a study, run again for a larger max_t
     EVALUATED = "evaluated"  # evaluated elsewhere, never run here
     SEARCHER = "searcher"  # a searcher that is not raytuner's
-    RECOVERED = "recovered"  # read from Ray's files, which do not say who proposed it
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,7 @@ class Trial:
 
     def value_of(self, metric: str) -> float:
         """Return the last reported value of a further metric; NaN if it was never reported."""
-        curve = self.others.get(metric)
-        return curve[-1][1] if curve else self.metrics.get(metric, math.nan)
+        return self.metrics.get(metric, math.nan)
 
 
 @dataclass
@@ -129,19 +129,19 @@ class Entry:
 
     Attributes:
         head: The trial without its values.
-        row: Its place in the order of proposal.
         values: The metric by t.
         times: When the trial reported at each t, in Unix seconds.
         others: Further metrics, by t and name.
         last: The last value of each number that is not a metric of the goal, by name.
+        point: `d`-dim encoded configuration; None where there is no search space.
     """
 
     head: Trial
-    row: int
     values: dict[float, float] = field(default_factory=dict)
     times: dict[float, float] = field(default_factory=dict)
     others: dict[float, dict[str, float]] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
+    point: npt.NDArray[np.float64] | None = None
 
     def frozen(self, metric: str) -> Trial:
         """Return the trial with its values."""
@@ -158,27 +158,6 @@ class Entry:
             others={name: tuple(curve) for name, curve in others.items()},
             metrics={**last, **self.last},
         )
-
-
-@dataclass(frozen=True)
-class Change:
-    """The changes of one trial since an earlier version of the table, as plain data.
-
-    Attributes:
-        trial_id: The trial.
-        config: Its hyperparameters as `Space.dump` gives them.
-        origin: What proposed it.
-        state: Its state now.
-        values: New pairs `(t, value)`.
-        others: The further metrics at the same t: `(t, values by name)`.
-    """
-
-    trial_id: str
-    config: dict[str, Any]
-    origin: Origin
-    state: TrialState
-    values: tuple[tuple[float, float], ...]
-    others: tuple[tuple[float, dict[str, float]], ...] = ()
 
 
 def proposal_counts(trials: Iterable[Trial]) -> dict[str, int]:

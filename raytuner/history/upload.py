@@ -13,8 +13,16 @@ from tempfile import TemporaryDirectory, mkdtemp
 from raytuner.errors import HistoryError, InUseError
 from raytuner.folders import Folder, RemoteFolder
 from raytuner.history.lock import held
-from raytuner.history.sqlite import Rows, connect, create, insert, read_rows, write_file
-from raytuner.history.table import Line
+from raytuner.history.sqlite import (
+    Line,
+    connect,
+    create,
+    insert,
+    read_lines,
+    transact,
+    writable,
+    write_file,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +69,8 @@ class UploadedRecord:
 
     def write(self, lines: Iterable[Line]) -> None:
         """Take in the rows of one event, and return at once."""
-        with self._lock:
-            self._db.execute("BEGIN")
-            try:
-                insert(self._db, lines)
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._lock, writable(self.path):
+            transact(self._db, lambda: insert(self._db, lines))
         with self._changed:
             self._written += 1
             if self._thread is None:
@@ -191,7 +193,7 @@ def record_exists(file: Folder) -> bool:
         raise HistoryError(f"{file} is out of reach: {error}") from error
 
 
-def read_uploaded(file: RemoteFolder) -> Rows:
+def read_uploaded(file: RemoteFolder) -> list[Line]:
     """Return every row of the record behind a URI.
 
     Raises:
@@ -205,4 +207,4 @@ def read_uploaded(file: RemoteFolder) -> Rows:
             raise HistoryError(f"there is no record of a search at {file}") from None
         except OSError as error:
             raise HistoryError(f"the record at {file} is out of reach: {error}") from error
-        return read_rows(copy, file)
+        return read_lines(copy, file)

@@ -31,7 +31,6 @@ _ORIGINS = {
     " again to see what more training makes of it.",
     Origin.EVALUATED: "It was evaluated elsewhere and told to the search; it did not run here.",
     Origin.SEARCHER: "The study's searcher, which is not raytuner's, proposed it.",
-    Origin.RECOVERED: "It was recovered from Ray's files: who proposed it is lost.",
 }
 
 

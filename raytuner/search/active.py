@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -341,13 +341,16 @@ class ActiveSearch:
                 return history
             self._narrowed = History(space, goal=history.goal), 0
         copy, version = self._narrowed
-        for change in history.changes(version):
-            config = history.space.load(change.config)
-            try:
-                copy.space.validate(config)  # its constants too
-            except ConfigError:
-                continue
-            copy.apply(replace(change, config=copy.space.dump(config)))
+        for table, row in history.changes(version):
+            if table == "trial":
+                config = history.space.load(json.loads(row[2]))
+                try:
+                    copy.space.validate(config)  # its constants too
+                except ConfigError:
+                    continue
+                row = (*row[:2], json.dumps(copy.space.dump(config)), *row[3:])
+            if table == "trial" or row[0] in copy:
+                copy.apply([(table, row)])
         self._narrowed = copy, history.version
         if (copy.time_attr, copy.max_t) != (history.time_attr, history.max_t):
             copy.time_attr, copy.max_t = history.time_attr, history.max_t

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from raytuner.bayes import Proposer, SobolProposer
 from raytuner.errors import HistoryError, RaytunerError
-from raytuner.history import Change, Goal, History, Origin, Snapshot, TrialState
+from raytuner.history import Goal, History, Line, Origin, Snapshot, TrialState
 from raytuner.space import Space
 
 MakeProposer = Callable[[Space, int | None], Proposer]
@@ -74,7 +74,7 @@ class Request:
     Attributes:
         since: The version of the record that the mirror has.
         version: The version after the changes.
-        changes: The changes.
+        changes: The changes (`History.changes`).
         max_t: A trial's full resource, if known.
         promised: Configurations (from `Space.dump`) that will be handed out before the reply.
         n: The number of proposals; 0 only applies the changes.
@@ -83,7 +83,7 @@ class Request:
 
     since: int
     version: int
-    changes: tuple[Change, ...]
+    changes: Sequence[Line]
     max_t: float | None
     promised: tuple[dict[str, Any], ...]
     n: int
@@ -126,8 +126,7 @@ class Mirror:
             raise ValueError(
                 f"at version {self._version}, received the changes since {request.since}"
             )
-        for change in request.changes:
-            self._record.apply(change)
+        self._record.apply(request.changes)
         self._version = request.version
         if self._record.max_t != request.max_t:
             self._record.max_t = request.max_t

@@ -344,7 +344,7 @@ class RecordingSearcher(Searcher):
             elif known is not None:
                 t = known
             elif wrapped:
-                t = history.max_t or history.largest_t() or 1.0
+                t = history.max_t or history.largest_t or 1.0
             else:
                 reason = never_reported([time_attr], keys, role="time_attr")
                 return TrialState.FAILED, reason, None
@@ -361,7 +361,7 @@ class RecordingSearcher(Searcher):
             is_new = not (missing or history.has_value(trial_id, t))
         if not is_new or self._has_scheduler or wrapped:
             return TrialState.COMPLETED, "", report
-        if t < (history.largest_t() if history.max_t is None else history.max_t):
+        if t < (history.largest_t if history.max_t is None else history.max_t):
             return TrialState.STOPPED_EARLY, _stopped_at(t), report
         return TrialState.COMPLETED, _FURTHEST if history.max_t is None else "", report
 
@@ -374,7 +374,7 @@ def correct(history: History) -> None:
     """
     if history.max_t is not None:
         return
-    largest = history.largest_t()
+    largest = history.largest_t
     for head in history.heads():
         if head.state is TrialState.COMPLETED and head.reason == _FURTHEST:
             last = history.last(head.trial_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import weakref
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,7 +11,6 @@ from tempfile import TemporaryDirectory
 from raytuner.errors import HistoryError, InUseError, SettingError
 from raytuner.folders import Folder, RemoteFolder
 from raytuner.history import History, Origin, TrialState, Writer, held, record_exists
-from raytuner.history.file import moved, search_in
 from raytuner.space import Space
 
 logger = logging.getLogger(__name__)
@@ -122,7 +120,7 @@ class RecordPlace:
 
 
 def open_record(folder: Folder, known: History, space: Space | None = None) -> History:
-    """Open the record of a study for writing, or the file in which it was continued.
+    """Open the record of a study for writing.
 
     Args:
         folder: The study's folder.
@@ -132,29 +130,7 @@ def open_record(folder: Folder, known: History, space: Space | None = None) -> H
     Raises:
         HistoryError: There is no record, or only one of another search.
     """
-    place, search_id = record_at(folder), known.get_meta("search_id")
-    beside = moved(place, search_id) if isinstance(place, Path) else ()
-    found = [path for path in (place, *beside) if record_exists(path) and _may_be(path, search_id)]
-    if found:
-        history = History.open(found[-1], space)  # the last file that continues it
-        if history.get_meta("search_id") == search_id:
-            return history
-        history.close()
-    what = "holds the record of another search" if record_exists(place) else "is gone"
-    raise HistoryError(
-        f"{place} {what}: the record of this study was replaced or removed. Put it back, and load"
-        " the study again"
-    )
-
-
-def _may_be(path: Folder, search_id: str | None) -> bool:
-    """Whether a file may be of this search, so that it can be opened for writing."""
-    if not isinstance(path, Path):
-        return True
-    try:
-        return search_in(path) in (None, search_id)
-    except (sqlite3.Error, ValueError):
-        return True  # damaged: opening it raises an error that says so
+    return History.open(record_at(folder), space, search_id=known.get_meta("search_id"))
 
 
 def reconciled(

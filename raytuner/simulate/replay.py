@@ -153,7 +153,7 @@ class Replay:
                         limit = best(last[column], later[:, column])
                         gained[:, column] = cap(gained[:, column], limit)
                 return donor.steps[is_later], gained
-        full = self.history.max_t or self.history.largest_t()
+        full = self.history.max_t or self.history.largest_t
         steps = np.array([*np.arange(last_t + 1, full), full] if last_t < full else [])
         return steps, np.tile(last, (len(steps), 1))
 

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from raytuner.cli import main
 from raytuner.cli.loading import read_study
 from raytuner.errors import ConfigError, HistoryError, RaytunerError, SettingError, SpaceError
-from raytuner.history import History, Remains, TrialState, salvaged
+from raytuner.history import History, TrialState, salvaged
 from raytuner.space import Categorical, Float, Integer, Space
 from raytuner.space.constraints import constraint
 from raytuner.study.parsing import seconds
@@ -190,7 +190,7 @@ def record(broken: bytes, written: Mapping[str, str]) -> None:
         else:
             assert {t.trial_id: repr(t) for t in found.trials} == written
         try:
-            rest = salvaged(Remains.of(path), path).history
+            rest, _, _ = salvaged(path)
         except HistoryError as error:
             said(error)
         else:

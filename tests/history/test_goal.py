@@ -171,8 +171,7 @@ def test_nothing_is_lost_on_the_way_to_a_file_and_back(tmp_path: Path, how: str)
 
 def test_changes_bring_another_record_to_the_same() -> None:
     history, other = record(TWO, ROWS), History(SPACE, goal=TWO)
-    for change in history.changes(0):
-        other.apply(change)
+    other.apply(history.changes(0))
     np.testing.assert_equal(other.snapshot().outcomes, history.snapshot().outcomes)
 
 

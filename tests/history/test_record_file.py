@@ -270,7 +270,7 @@ def test_what_is_no_record_is_an_error_and_stays_as_it_is(tmp_path: Path, reader
 
     for name, content in [("empty", b""), ("text", b"hello" * 100)]:
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(HistoryError, match=r"is not a record of a search"):
+        with pytest.raises(HistoryError, match=r"is damaged.*raytuner recover"):
             reader(tmp_path / name)
         assert (tmp_path / name).read_bytes() == content
 
@@ -278,7 +278,7 @@ def test_what_is_no_record_is_an_error_and_stays_as_it_is(tmp_path: Path, reader
     with closing(sqlite3.connect(foreign)) as database:
         database.execute("CREATE TABLE songs (title TEXT)")
     before = foreign.read_bytes()
-    with pytest.raises(HistoryError, match="is not a record of a search"):
+    with pytest.raises(HistoryError, match="is damaged: it has no table of raytuner's"):
         reader(foreign)
     assert foreign.read_bytes() == before
 

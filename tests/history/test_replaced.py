@@ -60,21 +60,9 @@ def move_other_there(path: Path, other: Path) -> None:
     os.replace(other, path)
 
 
-def copy_other_over(path: Path, other: Path) -> None:
-    shutil.copyfile(other, path)  # the same inode
-
-
 def link_other_there(path: Path, other: Path) -> None:
     path.unlink()
     path.symlink_to(other)
-
-
-def write_something(path: Path, other: Path) -> None:
-    path.write_bytes(b"no record")
-
-
-def empty(path: Path, other: Path) -> None:
-    path.write_bytes(b"")
 
 
 def put_a_folder_there(path: Path, other: Path) -> None:
@@ -83,10 +71,7 @@ def put_a_folder_there(path: Path, other: Path) -> None:
 
 
 REMOVED = (remove_file, remove_all_files, remove_folder, move_folder)
-REPLACED = (
-    *(move_other_there, copy_other_over, link_other_there),
-    *(write_something, empty, put_a_folder_there),
-)
+REPLACED = (move_other_there, link_other_there, put_a_folder_there)
 
 
 def act_by_end(history: History) -> None:
@@ -111,7 +96,7 @@ def act_by_copy(history: History) -> None:
     [
         *((displace, act_by_trial) for displace in (*REMOVED, *REPLACED)),
         *((remove_folder, act) for act in (act_by_note, act_by_end, act_by_copy)),
-        *((copy_other_over, act) for act in (act_by_note, act_by_end, act_by_copy)),
+        *((move_other_there, act) for act in (act_by_note, act_by_end, act_by_copy)),
     ],
 )
 def test_it_goes_on_in_a_new_file_and_says_where(
@@ -129,41 +114,48 @@ def test_it_goes_on_in_a_new_file_and_says_where(
     for number in range(10, 13) if act is not act_by_end else ():
         run(history, number)
     history.close()
-    new = path if displace in REMOVED else path.with_name("raytuner-record-11111111.sqlite")
+    kept_other = path.with_name(f"{RECORD_FILE}.other")
     (said,) = [line.getMessage() for line in caplog.records]
-    assert f"The record {path} was " in said
-    assert f"goes on in {new}," in said
-    kept = History.read(new, SPACE)
+    assert f"The record {path} was removed while the study ran" in said
+    assert (f"now {kept_other}" in said) == (displace in REPLACED)
+    kept = History.read(path, SPACE)
     assert repr(kept.trials) == repr(history.trials)
     assert kept.report_times() == history.report_times()
     assert kept.get_meta("search_id") == MINE
     with closing(open_record(path.parent, history, SPACE)) as found:
         assert repr(found.trials) == repr(history.trials)
     # Nothing was written to what is another's.
-    for place in (path, other):
-        if place.is_file() and displace in (move_other_there, copy_other_over, link_other_there):
+    for place in (kept_other, other):
+        if place.is_file():
             assert place.read_bytes() == others
             assert History.read(place).get_meta("search_id") == OTHER
 
 
 def test_it_may_happen_again(tmp_path: Path) -> None:
-    path = tmp_path / "study" / RECORD_FILE
+    path, other = tmp_path / "study" / RECORD_FILE, tmp_path / "other"
     history = record(path)
     for number in range(10, 13):
-        history.path.write_bytes(b"no record")  # type: ignore[union-attr]
+        other.write_bytes(b"no record")
+        other.replace(path)
         run(history, number)
     history.close()
-    assert {file.name for file in path.parent.iterdir()} == {
-        RECORD_FILE,
-        "raytuner-record-11111111.sqlite",
-        "raytuner-record-11111111-2.sqlite",
-        "raytuner-record-11111111-3.sqlite",
-    }
-    path.unlink()
-    (path.parent / "raytuner-record-11111111.sqlite").unlink()
-    (path.parent / "raytuner-record-11111111-2.sqlite").unlink()
-    shutil.copyfile(path.parent / "raytuner-record-11111111-3.sqlite", path)
+    kept = {RECORD_FILE, *(f"{RECORD_FILE}.other{end}" for end in ("", "-2", "-3"))}
+    assert {file.name for file in path.parent.iterdir()} == kept
     assert len(History.read(path)) == 6
+
+
+def test_the_log_of_another_record_goes_with_it(tmp_path: Path) -> None:
+    path, other = tmp_path / "study" / RECORD_FILE, tmp_path / "other" / RECORD_FILE
+    history, others = record(path), record(other, OTHER)
+    for end in ("", "-wal"):  # of a killed process
+        shutil.copyfile(f"{other}{end}", f"{other}.new{end}")
+    others.close()
+    for end in ("", "-wal"):
+        os.replace(f"{other}.new{end}", f"{path}{end}")
+    run(history, 10)
+    history.close()
+    assert len(History.read(path)) == 4
+    assert len(History.read(path.with_name(f"{RECORD_FILE}.other"))) == 3
 
 
 def test_a_record_that_others_look_at_is_not_taken_for_another(
@@ -194,7 +186,7 @@ def test_a_file_system_that_is_away_for_a_moment_moves_nothing(
         raise OSError("stale file handle")
 
     with monkeypatch.context() as patch:
-        patch.setattr("raytuner.history.file._state_of", away)
+        patch.setattr("raytuner.history.file._inode", away)
         run(history, 10)
     run(history, 11)
     history.close()
@@ -211,7 +203,7 @@ def test_where_nothing_can_be_written_it_is_one_clear_error(tmp_path: Path) -> N
         run(history, 10)
 
 
-@pytest.mark.parametrize("displace", [remove_folder, move_other_there, copy_other_over])
+@pytest.mark.parametrize("displace", [remove_folder, move_other_there])
 def test_a_record_that_is_gone_or_anothers_is_not_opened_as_this_studys(
     displace: Callable[[Path, Path], None], tmp_path: Path
 ) -> None:
@@ -221,7 +213,7 @@ def test_a_record_that_is_gone_or_anothers_is_not_opened_as_this_studys(
     record(other, OTHER).close()
     others = other.read_bytes()
     displace(path, other)
-    what = "is gone" if displace is remove_folder else "holds the record of another search"
-    with pytest.raises(HistoryError, match=rf"{RECORD_FILE} {what}: .*Put it back"):
+    what = "there is no record" if displace is remove_folder else "holds the record of another"
+    with pytest.raises(HistoryError, match=what):
         open_record(path.parent, history, SPACE)
     assert displace is remove_folder or path.read_bytes() == others

@@ -114,7 +114,7 @@ def test_an_event_that_failed_is_not_written(monkeypatch: pytest.MonkeyPatch) ->
     file, history = new_file(), history_of(1)
     history.move_to(file)
     with monkeypatch.context() as patch:
-        patch.setattr(history, "_as_row", lambda line: (line[0], (line[1][0], object())))
+        patch.setattr("raytuner.history.sqlite._stored", lambda value: object())
         with pytest.raises(TypeError):
             history.set_meta("half", 1)
     assert history.get_meta("half") is None

@@ -11,12 +11,11 @@ import pytest
 from click.testing import CliRunner
 from ray import tune
 from ray.tune.search.searcher import Searcher
-from records import put_rows
+from records import put_rows, rows_of
 
 from raytuner.cli import main
 from raytuner.errors import HistoryError, MetricError, SettingError
 from raytuner.history import Goal, History, TrialState
-from raytuner.history.sqlite import read_rows
 from raytuner.simulate import Curve, Settings, Workload, predict
 from raytuner.simulate.replay import Replay, recorded_seconds
 from raytuner.space import Float, Space
@@ -47,9 +46,8 @@ def record(
         history.end(trial_id, state)
         now += startup + reports * seconds
     history.close()
-    kept = read_rows(path)
-    heads = {head[0]: head for head in kept["trial"]}
-    for trial_id, at, value, _ in kept["value"]:
+    heads = {head[0]: head for head in rows_of(path, "trial")}
+    for trial_id, at, value, _ in rows_of(path, "value"):
         reported_at = dict(rows)[trial_id] + startup + at * seconds
         put_rows(path, ("value", (trial_id, at, value, reported_at)))
     for (trial_id, begin), (_, reports, _) in zip(rows, trials, strict=True):
@@ -247,7 +245,7 @@ def test_a_failed_trial_fails_again(tmp_path: Path) -> None:
 def test_a_pause_in_the_record_is_no_training_time(tmp_path: Path) -> None:
     history = record(tmp_path / "r", [(0.2, 9, TrialState.COMPLETED)])
     history.close()
-    for trial_id, t, value, at in read_rows(tmp_path / "r")["value"]:
+    for trial_id, t, value, at in rows_of(tmp_path / "r", "value"):
         put_rows(tmp_path / "r", ("value", (trial_id, t, value, at + 5000 * (t > 4))))
     curve = Replay(History.open(tmp_path / "r"))({"x": 0.2})
     assert [curve.duration(t) for t in range(1, 10)] == pytest.approx([10.0] * 9)

@@ -19,7 +19,7 @@ from ray import tune
 from raytuner.cli import main
 from raytuner.controller.report import read_further
 from raytuner.errors import MetricError
-from raytuner.history import History, Remains, TrialState, salvaged
+from raytuner.history import History, TrialState, salvaged
 from raytuner.report.figures import Figures
 from raytuner.report.page import render
 from raytuner.search import BoTorchSearch
@@ -108,8 +108,7 @@ def test_curves_are_kept_on_request(tmp_path: Path) -> None:
     assert trial.metrics == {"loss": 0.25, "train": 4.0, "acc": 1.0}
     assert again.history.snapshot().outcomes.shape == (4, 1)
     copy = History(again.history.space, metric="loss", mode="min")
-    for change in again.history.changes(0):
-        copy.apply(change)
+    copy.apply(again.history.changes(0))
     assert copy.snapshot().y.tolist() == again.history.snapshot().y.tolist()
 
 
@@ -179,8 +178,8 @@ def test_they_are_on_the_page_and_in_the_terminal(study: Study, tmp_path: Path) 
 
 
 def test_they_are_recovered(study: Study, tmp_path: Path) -> None:
-    found = salvaged(Remains.of(tmp_path / RECORD_FILE), tmp_path)
-    assert [t.metrics for t in found.history.trials] == [t.metrics for t in study.trials]
+    found, _, _ = salvaged(tmp_path / RECORD_FILE)
+    assert [t.metrics for t in found.trials] == [t.metrics for t in study.trials]
 
 
 def test_a_trial_that_failed_shows_them_too() -> None:

@@ -100,8 +100,6 @@ def folder(tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (folder / "experiment_state-1.json").write_text(
         json.dumps({"trial_data": [[text, text]], "runner_data": json.loads(text)})
     )
-    (place / "params.json").write_text(json.dumps({TAG: 0.5, "x": {MARKUP: TAG, ESCAPE: None}}))
-    (place / "result.json").write_text(text + "\n" + '{"trial_id": ["no text"], "config": 3}\n')
     return folder
 
 
@@ -293,10 +291,6 @@ def test_the_name_of_a_function_makes_a_plain_folder(
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("runs", [{"what": "run"}]),
-        ("runs", [{"what": "run", "at": 1e300, "folder": "", "versions": {}}]),
-        ("settings", {"resources": {"gpu": "x"}}),
-        ("confirmed", {"a": "b"}),
         ("space", {"lr": {"type": "float", "low": 1, "high": 0}}),
         ("space", {"lr": {"type": "choice", "values": 3}}),
     ],
