@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -22,19 +22,15 @@ class Event:
         trial: The trial, as the record has it now.
         t: Its resource.
         value: The metric.
-        spent: The resource that all trials had spent by then.
-        reported: How many trials had sent their last report by then.
         last: Whether it is the last report of its trial.
         final: Whether it is the last report of a COMPLETED trial.
-        eligible: Whether it may be the best: at full fidelity, within the outcome constraints.
+        eligible: Whether its trial may be the best: at full fidelity, within the constraints.
     """
 
     at: float
     trial: Trial
     t: float
     value: float
-    spent: float
-    reported: int
     last: bool
     final: bool
     eligible: bool
@@ -48,25 +44,20 @@ def events(history: History) -> tuple[Event, ...]:
         for trial in trials
         for t, value in trial.values
     ]
-    found, spent, reported = [], 0.0, 0
-    reached: dict[int, float] = defaultdict(float)
+    eligible = [history.is_full(trial) and history.is_feasible(trial) for trial in trials]
+    found = []
     for at, number, t, value in sorted(rows):
         trial = trials[number]
-        spent += t - reached[number]
-        reached[number] = t
         last = t == trial.t
-        reported += last
         final = last and trial.state is TrialState.COMPLETED
-        eligible = _is_eligible(history, trial, t)
-        found.append(Event(at, trial, t, value, spent, reported, last, final, eligible))
+        found.append(Event(at, trial, t, value, last, final, eligible[number]))
     return tuple(found)
 
 
-def _is_eligible(history: History, trial: Trial, t: float) -> bool:
-    if not history.is_full(trial):
-        return False
-    goal = history.goal
-    return not goal.constraints or goal.violation(history.metrics_at(trial.trial_id, t)) == 0
+def rung_of(trial: Trial) -> float | None:
+    """Return the rung at which a trial was stopped, as its reason says; None: at none."""
+    match = re.search(r"at rung ([0-9.]+(?:e[+-]?[0-9]+)?)", trial.reason)
+    return float(match[1]) if match and trial.state is TrialState.STOPPED_EARLY else None
 
 
 def improvements(happened: Sequence[Event], minimise: bool, *, final: bool) -> tuple[Event, ...]:
@@ -92,13 +83,9 @@ def snapshot_at(history: History, at: float) -> Snapshot:
     now, times = history.snapshot(), history.report_times()
     trials = tuple(takewhile(lambda trial: trial.proposed_at < at, history.trials))
     ended = [trial.ended_at is not None and trial.ended_at < at for trial in trials]
-    known = np.array(
-        [
-            row < len(trials) and times[trials[row].trial_id][t] < at
-            for row, t in zip(now.trial, now.t, strict=True)
-        ],
-        dtype=bool,
-    )
+    rows = zip(now.trial, now.t, strict=True)
+    reported = np.array([times[now.trial_ids[row]][t] for row, t in rows])
+    known = (now.trial < len(trials)) & (reported < at)
     row = now.trial[known]
     return Snapshot(
         trial_ids=tuple(trial.trial_id for trial in trials),

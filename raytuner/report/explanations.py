@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -12,7 +11,7 @@ from scipy.stats import norm
 
 from raytuner.history import History, Origin, Trial, TrialState, cause
 from raytuner.report import text
-from raytuner.report.events import SlotUse, events, improvements, snapshot_at
+from raytuner.report.events import events, improvements, rung_of, snapshot_at
 from raytuner.report.model import Surrogate, fitted
 
 _BY_MODEL = (Origin.BAYES, Origin.STALE)
@@ -34,15 +33,12 @@ _ORIGINS = {
 }
 
 
-def summary(
-    history: History, surrogate: Surrogate | None, use: SlotUse, seconds: float
-) -> list[str]:
+def summary(history: History, surrogate: Surrogate | None, seconds: float) -> list[str]:
     """Return a few sentences on what was found, at what cost.
 
     Args:
         history: The record.
         surrogate: Its model, or None.
-        use: How the slots spent their time.
         seconds: How long the search took.
     """
     counts, best = history.counts(), history.best()
@@ -78,12 +74,6 @@ def summary(
         said.append(f"Early stopping ran {share:.0%} of what all trials would have taken in full.")
     if proposed := text.proposals(history):
         said.append(f"Proposals: {proposed}.")
-    if use.total > 0:
-        said.append(
-            f"{text.count(use.slots, 'slot')}: {use.running / use.total:.0%} of their time trials"
-            f" ran, {use.starting / use.total:.0%} they were starting, {use.idle / use.total:.0%}"
-            " was idle."
-        )
     return said
 
 
@@ -139,40 +129,25 @@ def _difference(history: History, old: Trial, new: Trial) -> str:
 def stops(history: History) -> dict[str, list[Trial]]:
     """Return the STOPPED_EARLY trials by where they were stopped, the lowest rung first."""
     found = _grouped(history, TrialState.STOPPED_EARLY, _where_stopped)
-    return dict(sorted(found.items(), key=lambda group: (_first_number(group[0]), group[0])))
+    return dict(sorted(found.items(), key=lambda group: rung_of(group[1][0]) or math.inf))
 
 
 def failures(history: History) -> dict[str, list[Trial]]:
     """Return the FAILED trials by cause, the most frequent first."""
-    found = _grouped(history, TrialState.FAILED, cause)
+    found = _grouped(history, TrialState.FAILED, lambda trial: cause(trial.reason))
     return dict(sorted(found.items(), key=lambda group: -len(group[1])))
 
 
 def _grouped(
-    history: History, state: TrialState, cause_of: Callable[[str], str]
+    history: History, state: TrialState, cause_of: Callable[[Trial], str]
 ) -> dict[str, list[Trial]]:
     groups: dict[str, list[Trial]] = defaultdict(list)
     for trial in history.trials:
         if trial.state is state:
-            groups[cause_of(trial.reason)].append(trial)
+            groups[cause_of(trial)].append(trial)
     return groups
 
 
-def _where_stopped(reason: str) -> str:
-    """Return what the reasons of trials that were stopped at one rung have in common.
-
-    >>> _where_stopped("rank 7 of 9 at rung 3: the best 3 go on")
-    'at rung 3, not among the best'
-    >>> _where_stopped("a chance of 2.1 % to be the best in the end, told at rung 3: below 5 %")
-    'at rung 3, with a chance below 5 % to be the best in the end'
-    """
-    if match := re.match(r"rank \d+ of \d+ at rung ([\d.e+]+):", reason):
-        return f"at rung {match[1]}, not among the best"
-    if match := re.match(r"a chance of .* told at rung ([\d.e+]+): (below .*)", reason):
-        return f"at rung {match[1]}, with a chance {match[2]} to be the best in the end"
-    return reason or "unknown"
-
-
-def _first_number(words: str) -> float:
-    match = re.search(r"\d+(?:\.\d+)?", words)
-    return float(match[0]) if match else math.inf
+def _where_stopped(trial: Trial) -> str:
+    rung = rung_of(trial)
+    return (trial.reason or "unknown") if rung is None else f"at rung {rung:g}"

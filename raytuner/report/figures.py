@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 import time
-from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,7 +14,7 @@ import plotly.graph_objects as go
 from raytuner.errors import SettingError
 from raytuner.history import History, Origin, Trial, TrialState
 from raytuner.report import space_figures, style, text
-from raytuner.report.events import Event, Stay, events, improvements, stays
+from raytuner.report.events import Event, Stay, events, improvements, rung_of, stays
 from raytuner.report.front import hypervolumes
 from raytuner.report.model import Surrogate, fitted, importance
 from raytuner.space import Column
@@ -24,13 +22,8 @@ from raytuner.space import Column
 if TYPE_CHECKING:
     import pandas as pd
 
-Over = Literal["time", "resource", "trials"]
-
 _PAIRED = 4  # of so many of the most important hyperparameters, the page shows the pairs
 _CURVE_POINTS = 40  # of a longer curve, evenly chosen ones are drawn
-_LEAST_CURVE_POINTS = 8
-_ALL_POINTS = 120_000
-_AT_RUNG = re.compile(r"at rung ([0-9.]+(?:e[+-]?[0-9]+)?)")
 
 
 class Figures:
@@ -67,8 +60,8 @@ class Figures:
     def _events(self) -> tuple[Event, ...]:
         return events(self.history)
 
-    def incumbent(self, over: Over = "time") -> go.Figure:
-        """Return the best value so far over "time", "resource" or "trials".
+    def incumbent(self) -> go.Figure:
+        """Return the best value so far over time.
 
         With it come each trial's last value and what the model, knowing all trials, expects of
         each incumbent in full.
@@ -78,14 +71,8 @@ class Figures:
             return style.blank(style.NO_VALUE)
         began = history.trials[0].proposed_at
         unit, seconds = style.duration_unit(happened[-1].at - began)
-        axes: dict[Over, tuple[Callable[[Event], float], str]] = {
-            "time": (lambda event: (event.at - began) / seconds, f"{unit} since the start"),
-            "resource": (lambda event: event.spent, f"{history.time_attr}, all trials together"),
-            "trials": (lambda event: event.reported, "trials"),
-        }
-        x_of, title = axes[over]
         lasts = [event for event in happened if event.last]
-        x, y = np.array([(x_of(event), event.value) for event in lasts]).T
+        x, y = np.array([((event.at - began) / seconds, event.value) for event in lasts]).T
         figure = style.Plot([*style.points_by_state([event.trial for event in lasts], x, y)])
         finals = [event.value for event in happened if event.final]
         visible = finals if len(finals) > 4 else y.tolist()
@@ -97,7 +84,7 @@ class Figures:
             steps = self._best(final=final)
             if not steps or (not final and not history.counts()[TrialState.STOPPED_EARLY]):
                 continue
-            x = np.array([x_of(event) for event in (*steps, happened[-1])])
+            x = np.array([(event.at - began) / seconds for event in (*steps, happened[-1])])
             steps = (*steps, steps[-1])
             if final and self.surrogate is not None:
                 configs = [event.trial.config for event in steps]
@@ -108,7 +95,8 @@ class Figures:
             figure.add_trace(style.line(x, values, name, style.BLUE, shape="hv", dash=dash))
         return style.styled(
             figure,
-            xaxis={"title": {"text": style.plain(title)}, "rangemode": "tozero"},
+            xaxis_title=f"{unit} since the start",
+            xaxis_rangemode="tozero",
             yaxis=style.value_axis(visible, self._minimise, history.metric),
         )
 
@@ -121,12 +109,11 @@ class Figures:
         trials = [trial for trial in history.trials if trial.values]
         if not trials:
             return style.blank(style.NO_VALUE)
-        most = min(max(_ALL_POINTS // len(trials), _LEAST_CURVE_POINTS), _CURVE_POINTS)
         figure = style.Plot()
         for state in reversed(style.MARKS):  # COMPLETED is drawn last, over the others
             ours = [trial for trial in trials if trial.state is state]
             if ours:
-                figure.add_trace(_curves_of(ours, state, most))
+                figure.add_trace(_curves_of(ours, state))
                 t, values = np.array([trial.values[-1] for trial in ours]).T
                 (ends,) = style.points_by_state(ours, t, values)
                 ends.text = [style.plain(trial.reason or text.WORDS[state]) for trial in ours]
@@ -138,17 +125,14 @@ class Figures:
             x, y = zip(*best.values, strict=True)
             line = style.line(x, y, f"the best, trial {best.number}", style.PINK)
             figure.add_trace(line.update(mode="lines+markers", line_width=3))
-        for level in rungs(trials):
+        for level in {rung_of(trial) for trial in trials} - {None}:
             figure.add_vline(x=level, line={"dash": "dash", "width": 1, "color": style.GREY})
         values = [v for trial in trials for v in (*(v for _, v in trial.values[::4]), trial.value)]
-        widest = max(trial.t for trial in trials)
         return style.styled(
             figure,
             height=460,
-            xaxis={
-                "title": {"text": style.plain(history.time_attr)},
-                "range": [0, 1.03 * widest],
-            },
+            xaxis_title=style.plain(history.time_attr),
+            xaxis_range=[0, 1.03 * max(trial.t for trial in trials)],
             yaxis=style.value_axis(values, self._minimise, history.metric),
         )
 
@@ -182,7 +166,7 @@ class Figures:
             figure,
             barmode="overlay",
             height=int(110 + slots * np.clip(240 / slots + 8, 11, 22)),
-            xaxis={"title": {"text": f"{unit} since the start"}},
+            xaxis_title=f"{unit} since the start",
             yaxis={
                 "title": {"text": "slot"},
                 "range": [slots + 0.5, 0.5],
@@ -204,36 +188,35 @@ class Figures:
         if not trials:
             return style.blank(style.NO_VALUE)
         front = {trial.trial_id for trial in history.pareto()}
-        others, broken, best = "others", "break a constraint", "Pareto front"
-        groups: dict[str, list[Trial]] = {others: [], broken: [], best: []}
+        groups: dict[tuple[str, str, str], list[Trial]] = {
+            (others := ("others", style.GREY, "circle-open")): [],
+            (broken := ("break a constraint", style.RED, "x")): [],
+            (best := ("Pareto front", style.BLUE, "circle")): [],
+        }
         for trial in trials:
-            name = best if trial.trial_id in front else others
-            groups[name if history.is_feasible(trial) else broken].append(trial)
-        axes = history.goal.objectives[:2]
+            look = best if trial.trial_id in front else others
+            groups[look if history.is_feasible(trial) else broken].append(trial)
+        first, second = history.goal.objectives[:2]
         figure = style.Plot()
-        looks = ((style.GREY, "circle-open"), (style.RED, "x"), (style.BLUE, "circle"))
-        for (name, ours), (colour, symbol) in zip(groups.items(), looks, strict=True):
+        for (name, colour, symbol), ours in groups.items():
             values = [history.metrics_of(trial) for trial in ours]
-            x, y = (np.array([v[axis.metric] for v in values]) for axis in axes)
-            hover = ["<br>".join(f"{style.plain(k)} {n:.5g}" for k, n in v.items()) for v in values]
-            figure.add_trace(
-                style.points(
-                    ours,
-                    x,
-                    y,
-                    marker={"color": colour, "symbol": symbol, "size": 8},
-                    name=name,
-                    showlegend=bool(ours),
-                    text=hover,
-                    hover="%{text}",
-                )
+            trace = style.points(
+                ours,
+                np.array([v[first.metric] for v in values]),
+                np.array([v[second.metric] for v in values]),
+                marker={"color": colour, "symbol": symbol, "size": 8},
+                name=name,
+                showlegend=bool(ours),
+                text=[style.plain(text.one_line(v)) for v in values],
+                hover="%{text}",
             )
+            figure.add_trace(trace)
         better = {"min": "smaller is better", "max": "larger is better"}
-        xaxis, yaxis = (
-            {"title": {"text": f"{style.plain(axis.metric)} ({better[axis.mode]})"}}
-            for axis in axes
+        return style.styled(
+            figure,
+            xaxis_title=f"{style.plain(first.metric)} ({better[first.mode]})",
+            yaxis_title=f"{style.plain(second.metric)} ({better[second.mode]})",
         )
-        return style.styled(figure, xaxis=xaxis, yaxis=yaxis)
 
     def hypervolume(self) -> go.Figure:
         """Return how the Pareto front's hypervolume grew; raises as `pareto`."""
@@ -246,8 +229,9 @@ class Figures:
         x = (grown["ended_at"] - began) / seconds
         return style.styled(
             style.Plot(style.line(x, grown["hypervolume"], "hypervolume", style.BLUE, shape="hv")),
-            xaxis={"title": {"text": f"{unit} since the start"}, "rangemode": "tozero"},
-            yaxis={"title": {"text": "hypervolume"}, "rangemode": "tozero"},
+            xaxis_title=f"{unit} since the start",
+            yaxis_title="hypervolume",
+            yaxis_rangemode="tozero",
         )
 
     def _require_several(self) -> None:
@@ -293,13 +277,12 @@ class Figures:
     def on_page(self) -> dict[str, go.Figure]:
         """Return every figure of the page by its id there."""
         made = {
+            "incumbent": self.incumbent(),
             "curves": self.curves(),
             "parallel": self.parallel(),
             "importance": self.importance(),
             "timeline": self.timeline(),
         }
-        for over in get_args(Over):
-            made[f"incumbent-{over}"] = self.incumbent(over)
         if len(self.history.goal.objectives) > 1:
             made |= {"pareto": self.pareto(), "hypervolume": self.hypervolume()}
         for i, column in enumerate(self.history.space.columns):
@@ -310,17 +293,11 @@ class Figures:
         return made
 
 
-def rungs(trials: Iterable[Trial]) -> list[float]:
-    """Return the rungs at which trials were stopped, as their reasons say."""
-    found = (_AT_RUNG.search(t.reason) for t in trials if t.state is TrialState.STOPPED_EARLY)
-    return sorted({float(match[1]) for match in found if match})
-
-
-def _curves_of(trials: list[Trial], state: TrialState, most: int) -> Any:
+def _curves_of(trials: list[Trial], state: TrialState) -> Any:
     """The trace of all curves that ended in one state, with a gap after each."""
     points = []
     for trial in trials:
-        rows = np.unique(np.linspace(0, len(trial.values) - 1, most).round().astype(int))
+        rows = np.unique(np.linspace(0, len(trial.values) - 1, _CURVE_POINTS).round().astype(int))
         points += [(*trial.values[row], trial.number) for row in rows]
         points += [(math.nan, math.nan, trial.number)]
     x, y, numbers = map(list, zip(*points, strict=True))

@@ -81,9 +81,7 @@ def body(figures: Figures, folder: Folder) -> Markup:
         counts=[(history.counts()[state], state, mark.colour) for state, mark in MARKS.items()],
         columns=[column.name for column in history.space.columns],
         pairs=figures.pairs(),
-        summary=explanations.summary(
-            history, figures.surrogate, slots, _seconds(history, figures.now)
-        ),
+        summary=explanations.summary(history, figures.surrogate, _seconds(history, figures.now)),
         best=best,
         why=[] if best is None else explanations.why_proposed(history, best),
         stops=explanations.stops(history),

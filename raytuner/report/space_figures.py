@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,11 +10,10 @@ import plotly.graph_objects as go
 
 from raytuner.history import History, Trial, TrialState
 from raytuner.history.snapshot import FloatArray
-from raytuner.report import style
+from raytuner.report import style, text
 from raytuner.report.model import Surrogate
 from raytuner.space import Column
 from raytuner.space.choices import is_number
-from raytuner.space.numeric import Float, Integer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,85 +23,43 @@ _FEW_LEVELS = 60
 _LINE_POINTS = 81
 _GRID_POINTS = 31  # of each hyperparameter of an interaction
 _LABEL = 18  # signs
+_TICKS = 6  # of an axis of parallel coordinates
 _NO_MODEL = "Too few values for a model yet."
 
 
-@dataclass(frozen=True)
 class Axis:
-    """The axis of one hyperparameter."""
+    """The axis of one hyperparameter in a slice or an interaction.
 
-    column: Column
+    Attributes:
+        names: The levels as text if they have no order; None for numbers.
+        layout: Plotly's description of the axis.
+    """
 
-    @cached_property
-    def names(self) -> list[str] | None:
-        """The levels as text if they have no order; None for numbers."""
-        domain, is_category = self.column.domain, self.column.kind == "categorical"
-        n = domain.n_levels
-        if n is None or (n > _FEW_LEVELS and not is_category):
-            return None
-        values = domain.from_units(domain.level_units())
-        if not is_category and all(map(is_number, values)):
-            return None
-        return [style.plain(value, 16) for value in values]
-
-    @property
-    def is_log(self) -> bool:
-        """Whether the axis is logarithmic."""
-        domain = self.column.domain
-        return self.names is None and isinstance(domain, Float | Integer) and bool(domain.log)
+    def __init__(self, column: Column) -> None:
+        self._domain = domain = column.domain
+        self.names: list[str] | None = None
+        self.layout: dict[str, Any] = {"title": {"text": style.plain(column.name)}}
+        is_category, n = column.kind == "categorical", domain.n_levels
+        if is_category or (n is not None and n <= _FEW_LEVELS):
+            values = domain.from_units(domain.level_units())
+            if is_category or not all(map(is_number, values)):
+                self.names = [style.plain(value, 16) for value in values]
+                self.layout |= {"tickvals": list(range(len(values))), "ticktext": self.names}
+        if self.names is None and getattr(domain, "log", False):
+            self.layout["type"] = "log"
 
     def positions(self, units: FloatArray) -> FloatArray:
         """Return where unit coordinates lie on the axis: values, or numbers of the levels."""
         if self.names is not None:
             return np.minimum(np.floor(units * len(self.names)), len(self.names) - 1)
-        return np.array(self.column.domain.from_units(units), dtype=float)
+        return np.array(self._domain.from_units(units), dtype=float)
 
     def grid(self, most: int) -> FloatArray:
         """Return unit coordinates to evaluate the model at: every level if they are few."""
-        domain = self.column.domain
-        if domain.n_levels is not None and domain.n_levels <= max(_FEW_LEVELS, most):
-            return domain.level_units()
-        return np.unique(domain.snap(np.linspace(0.001, 0.999, most)))
-
-    def layout(self) -> dict[str, Any]:
-        """Return Plotly's description of the axis."""
-        axis: dict[str, Any] = {"title": {"text": style.plain(self.column.name)}}
-        if self.names is not None:
-            axis |= {"tickvals": list(range(len(self.names))), "ticktext": self.names}
-        return {**axis, "type": "log"} if self.is_log else axis
-
-    def dimension(self, units: FloatArray) -> dict[str, Any]:
-        """Return Plotly's description of the axis and its values in parallel coordinates."""
-        at = self.positions(units)
-        if self.names is None:
-            return _dimension(self.column.name, at, self.is_log)
-        return {
-            "label": style.plain(self.column.name, _LABEL),
-            "values": at.tolist(),
-            "range": [-0.2, len(self.names) - 0.8],
-            "tickvals": list(range(len(self.names))),
-            "ticktext": self.names,
-        }
-
-
-def _dimension(
-    name: str, values: FloatArray, is_log: bool, ends: Sequence[float] | None = None
-) -> dict[str, Any]:
-    """An axis of numbers in parallel coordinates; a logarithmic one shows logarithms."""
-    at = np.log10(values) if is_log else values
-    low, high = (at.min(), at.max()) if ends is None else ends
-    room = 0.02 * (high - low) or 1.0
-    found = {
-        "label": style.plain(name, _LABEL),
-        "values": np.clip(at, low, high).tolist(),
-        "range": [float(low - room), float(high + room)],
-    }
-    if not is_log:
-        return {**found, "tickformat": "~g"}
-    decades = np.arange(np.floor(low), np.ceil(high) + 1)
-    ticks = np.add.outer(decades, np.log10([1, 2, 5] if high - low < 2 else [1])).ravel()
-    ticks = ticks[(low <= ticks) & (ticks <= high)]
-    return {**found, "tickvals": ticks.tolist(), "ticktext": [f"{10**v:g}" for v in ticks]}
+        n = self._domain.n_levels
+        if n is not None and n <= max(_FEW_LEVELS, most):
+            return self._domain.level_units()
+        return np.unique(self._domain.snap(np.linspace(0.001, 0.999, most)))
 
 
 def _ranked(history: History) -> list[Trial]:
@@ -122,21 +76,43 @@ def _sample(history: History) -> list[Trial]:
     return trials[:half] + trials[half :: max(step, 1)]
 
 
+def _dimension(name: str, at: FloatArray, ticks: FloatArray, labels: list[str]) -> dict[str, Any]:
+    """Return Plotly's description of an axis of parallel coordinates, from its first tick on."""
+    low, high = float(ticks[0]), float(ticks[-1])
+    room = 0.02 * (high - low) or 1.0
+    return {
+        "label": style.plain(name, _LABEL),
+        "values": np.clip(at, low, high).tolist(),
+        "range": [low - room, high + room],
+        "tickvals": ticks.tolist(),
+        "ticktext": labels,
+    }
+
+
 def parallel(history: History) -> go.Figure:
     """Draw parallel coordinates of all trials that have a value, coloured by rank."""
     trials = _ranked(history)
     if not trials:
         return style.blank(style.NO_VALUE)
     points = history.space.encode([trial.config for trial in trials])
-    dimensions = [
-        Axis(column).dimension(points[:, j]) for j, column in enumerate(history.space.columns)
-    ]
+    dimensions = []
+    for column, at in zip(history.space.columns, points.T, strict=True):
+        domain = column.domain
+        few = domain.n_levels is not None and domain.n_levels <= _TICKS
+        ticks = domain.level_units() if few else domain.snap(np.linspace(0, 1, _TICKS))
+        labels = [style.plain(text.value(value), 16) for value in domain.from_units(ticks)]
+        dimensions.append(_dimension(column.name, at, ticks, labels))
     if any(trial.state is TrialState.STOPPED_EARLY for trial in trials):
         spent = np.array([trial.t for trial in trials])
-        dimensions.append(_dimension(history.time_attr, spent, is_log=False))
+        ticks = np.linspace(spent.min(), spent.max(), _TICKS)
+        dimensions.append(_dimension(history.time_attr, spent, ticks, [f"{t:.4g}" for t in ticks]))
     values = np.array([trial.value for trial in trials])
     axis = style.value_axis(values, history.mode == "min", history.metric)
-    dimensions.append(_dimension(history.metric, values, axis["type"] == "log", axis["range"]))
+    ticks = np.linspace(axis["range"][0], axis["range"][1], _TICKS)
+    is_log = axis["type"] == "log"
+    labels = [f"{10**v if is_log else v:.4g}" for v in ticks]
+    at = np.log10(values) if is_log else values
+    dimensions.append(_dimension(history.metric, at, ticks, labels))
     trace = go.Parcoords(
         dimensions=dimensions,
         customdata=[trial.number for trial in trials],
@@ -146,12 +122,7 @@ def parallel(history: History) -> go.Figure:
             "cmax": 1,
             "colorscale": style.SCALE,
             "showscale": True,
-            "colorbar": {
-                "title": {"text": "rank"},
-                "tickvals": [0, 1],
-                "ticktext": ["worst", "best"],
-                "thickness": 12,
-            },
+            "colorbar": {"tickvals": [0, 1], "ticktext": ["worst", "best"], "thickness": 12},
         },
         unselected={"line": {"color": style.GREY, "opacity": 0.15}},
     )
@@ -186,7 +157,7 @@ def slice_of(history: History, surrogate: Surrogate | None, column: Column) -> g
     return style.styled(
         figure,
         height=300,
-        xaxis=axis.layout(),
+        xaxis=axis.layout,
         yaxis=style.value_axis(visible, history.mode == "min", history.metric),
         showlegend=False,
     )
@@ -233,7 +204,7 @@ def interaction(
         values = [f"{trial.value:.5g}" for trial in trials]
         figure.add_trace(style.points(trials, x, y, marker=marker, text=values, hover="%{text}"))
     return style.styled(
-        figure, height=340, xaxis=first.layout(), yaxis=second.layout(), showlegend=False
+        figure, height=340, xaxis=first.layout, yaxis=second.layout, showlegend=False
     )
 
 
@@ -243,28 +214,29 @@ def importance_bars(found: pd.DataFrame | None) -> go.Figure:
         return style.blank(_NO_MODEL)
     shown = found.iloc[::-1]
     figure = style.Plot()
-    for kind, title, colour in (
-        ("total", "with interactions", style.SKY),
-        ("main", "alone", style.BLUE),
-    ):
-        ends = {
-            "array": (shown[f"{kind}_high"] - shown[kind]).tolist(),
-            "arrayminus": (shown[kind] - shown[f"{kind}_low"]).tolist(),
-        }
-        figure.add_trace(
-            go.Bar(
-                x=shown[kind].tolist(),
-                y=[style.plain(name, 28) for name in shown.index],
-                orientation="h",
-                name=title,
-                marker={"color": colour},
-                error_x={**ends, "symmetric": False, "thickness": 1.2, "color": style.GREY},
-                hovertemplate="%{y}: %{x:.2f}<extra></extra>",
-            )
+    names = [style.plain(name, 28) for name in shown.index]
+    kinds = {"total": ("with interactions", style.SKY), "main": ("alone", style.BLUE)}
+    for kind, (title, colour) in kinds.items():
+        middle, low, high = (shown[f"{kind}{end}"].to_numpy() for end in ("", "_low", "_high"))
+        figure.add_bar(
+            x=middle.tolist(),
+            y=names,
+            orientation="h",
+            name=title,
+            marker_color=colour,
+            error_x={
+                "array": (high - middle).tolist(),
+                "arrayminus": (middle - low).tolist(),
+                "symmetric": False,
+                "thickness": 1.2,
+                "color": style.GREY,
+            },
+            hovertemplate="%{y}: %{x:.2f}<extra></extra>",
         )
     return style.styled(
         figure,
         height=120 + 46 * len(shown),
         barmode="group",
-        xaxis={"title": {"text": "share of the variance"}, "range": [0, 1.02]},
+        xaxis_title="share of the variance",
+        xaxis_range=[0, 1.02],
     )

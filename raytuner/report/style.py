@@ -125,7 +125,7 @@ def blank(says: str) -> go.Figure:
     """Return a figure that says why it has nothing to show."""
     figure = Plot()
     figure.add_annotation(text=says, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
-    return styled(figure, height=160, xaxis={"visible": False}, yaxis={"visible": False})
+    return styled(figure, height=160, xaxis_visible=False, yaxis_visible=False)
 
 
 def styled(figure: go.Figure, *, height: int = 420, **layout: Any) -> go.Figure:

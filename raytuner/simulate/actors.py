@@ -28,12 +28,7 @@ class SimulatedFailure(Exception):  # noqa: N818
 
 
 class Saved(NamedTuple):
-    """The result of saving a trial. Ray's controller reads both fields.
-
-    Attributes:
-        checkpoint: Iteration and seconds of training; None if there was nothing to save.
-        metrics: The last result at that time.
-    """
+    """The result of saving a trial. Ray's controller reads both fields."""
 
     checkpoint: tuple[int, float] | None
     metrics: dict[str, Any]
@@ -60,12 +55,6 @@ class Training(SimulatedTrial):
 
 class Actor:
     """One attempt at a trial. It has the tasks of a trainable.
-
-    Args:
-        training: The trial.
-        on_start: Called with the actor when it has started.
-        on_stop: Called with the actor when it has stopped.
-        on_error: Not called: no actor dies.
 
     Attributes:
         epoch: Events that were scheduled in an earlier one are void.

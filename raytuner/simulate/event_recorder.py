@@ -65,12 +65,6 @@ class Trials:
 class EventRecorder(Callback):
     """A Ray callback that records events and the state of trials.
 
-    Args:
-        clock: The virtual clock.
-        metric: Name of the metric whose values are recorded.
-        time_attr: Name of the resource in a result.
-        max_t: The full resource; infinite if it is unknown.
-
     Attributes:
         events: The events so far.
         trainings: The trials in the order of proposal.

@@ -13,16 +13,7 @@ from raytuner.simulate.settings import Settings
 
 
 class HookTimer:
-    """Times hooks, and charges their seconds to the clock as `Settings.charge` says.
-
-    Args:
-        clock: The virtual clock.
-        settings: The settings.
-        searcher: The innermost searcher.
-
-    Attributes:
-        seconds: See `Simulation.searcher_seconds`.
-    """
+    """Times hooks, and charges their seconds to the clock as `Settings.charge` says."""
 
     def __init__(self, clock: Clock, settings: Settings, searcher: object) -> None:
         self._clock = clock
@@ -48,14 +39,7 @@ class HookTimer:
 
 
 class TimedHooks:
-    """A searcher or scheduler whose hooks are timed.
-
-    Args:
-        target: The searcher or scheduler.
-        timer: Times the hooks.
-        kind: The kind of its calls.
-        replaced: Functions in place of some attributes.
-    """
+    """A searcher or scheduler whose hooks are timed."""
 
     def __init__(
         self, target: Any, timer: HookTimer, kind: str, **replaced: Callable[..., Any]
@@ -73,15 +57,7 @@ class TimedHooks:
 
 
 class VirtualProcess:
-    """A `raytuner.search.process.Process` on the virtual clock. It never dies.
-
-    Args:
-        clock: The virtual clock. A reply is there when its real seconds have passed on it.
-        timer: Returns the real time in seconds.
-        computed: Gets the real seconds of each reply.
-        setup: What it starts from.
-        state: State of the proposer.
-    """
+    """A `raytuner.search.process.Process` on the virtual clock. It never dies."""
 
     def __init__(
         self,

@@ -57,26 +57,7 @@ _STORAGE: Any = SimpleNamespace(
 
 
 class VirtualController(TuneController):
-    """Ray's controller, with actors, time and storage replaced.
-
-    Args:
-        search_alg: Ray's search algorithm, prepared.
-        scheduler: The scheduler, prepared.
-        objective: What trials do.
-        cluster: Where they run.
-        settings: How checkpoints are saved and hooks charged.
-        time_budget_s: Virtual seconds after which the experiment ends; None: never.
-        metric: Name of the metric that is recorded.
-        time_attr: Name of the resource in a result.
-        max_t: The full resource; None: unknown.
-        searcher: The innermost searcher.
-
-    Attributes:
-        clock: The virtual clock.
-        timer: Times hooks.
-        recorder: Records events and trials.
-        actors: Runs trials.
-    """
+    """Ray's controller, with actors, time and storage replaced."""
 
     def __init__(
         self,
@@ -246,17 +227,7 @@ class SimulatedTrainable(Trainable):
 
 
 class VirtualTrial(Trial):
-    """Ray's trial, without storage, a registered trainable and statistics of metrics.
-
-    Args:
-        spec: The experiment, with the trial's configuration.
-        parser: Ray's parser of the experiment, which takes long.
-        kwargs: Arguments of Ray's trial.
-
-    Attributes:
-        training: What it does.
-        on_status: Called with the trial and its next status.
-    """
+    """Ray's trial, without storage, a registered trainable and statistics of metrics."""
 
     training: Training
     on_status: Callable[[VirtualTrial, str], None]
@@ -310,9 +281,6 @@ class VirtualExperiment(Experiment):
     """An experiment with no trainable and no storage.
 
     Ray's own constructor registers a trainable with the cluster and makes folders.
-
-    Args:
-        spec: The `param_space` as `config`, and more as Ray names it.
     """
 
     def __init__(self, **spec: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -24,27 +23,20 @@ _UNDELAYED = 0.1
 
 
 class _Recorded(NamedTuple):
-    """A recorded trial.
-
-    Attributes:
-        state: How it ended.
-        steps: `n` resources at which it reported, ascending.
-        reports: `n x m` values of the metrics.
-        seconds: `n` seconds of training before each report.
-    """
+    """A recorded trial of `n` reports."""
 
     state: TrialState
-    steps: FloatArray
-    reports: FloatArray
-    seconds: FloatArray
+    steps: FloatArray  # resources at which it reported, ascending
+    reports: FloatArray  # `n x m` values of the metrics
+    seconds: FloatArray  # of training before each report
 
 
 class Replay:
     """An objective that returns what a record holds.
 
-    A recorded configuration gets its own trial's curve and durations; if it was tried several
-    times, one after another. Any other gets those of the recorded trial that is nearest in the
-    encoded space (Euclidean distance in the unit cube), failures included. Where a trial was
+    A recorded configuration gets its own trial's curve and durations. Any other gets those of the
+    recorded trial that is nearest in the encoded space (Euclidean distance in the unit cube),
+    failures included. Where a trial was
     stopped early and is not stopped now, its curve continues as that of the nearest recorded trial
     that completed, shifted to meet it and no better than that one (or stays level, if none did), at
     its own median seconds. All metrics of the search's goal are replayed, except the seconds that
@@ -74,9 +66,6 @@ class Replay:
         first, *further = history.goal.metrics
         self._metrics = [first, *(metric for metric in further if metric not in COUNTED)]
         self._points = history.space.encode([trial.config for trial in trials])
-        self._rows: dict[bytes, deque[int]] = defaultdict(deque)
-        for row, point in enumerate(self._points):
-            self._rows[point.tobytes()].append(row)
         times = history.report_times()
         reported_at = [[times[one.trial_id][t] for t, _ in one.values] for one in trials]
         gaps = [np.diff(at).clip(min=0.0) for at in reported_at]
@@ -93,15 +82,11 @@ class Replay:
     def __call__(self, config: Mapping[str, Any]) -> Curve:
         """Return the curve of a configuration."""
         point = self.history.space.encode([dict(config)])[0]
-        nearest = np.argsort(((self._points - point) ** 2).sum(axis=1), kind="stable")
-        rows = self._rows.get(point.tobytes())
-        if rows is None:
-            self.borrowed += 1
-            recorded = self._recorded[nearest[0]]
-        else:
-            self.own += 1
-            recorded = self._recorded[rows[0]]
-            rows.rotate(-1)
+        distances = ((self._points - point) ** 2).sum(axis=1)
+        nearest = np.argsort(distances, kind="stable")
+        recorded, is_own = self._recorded[nearest[0]], distances[nearest[0]] == 0
+        self.own += int(is_own)
+        self.borrowed += int(not is_own)
         steps, reports, fails_at = recorded.steps, recorded.reports, None
         if recorded.state is TrialState.FAILED and math.isfinite(reports[-1, 0]):
             fails_at = len(steps) + 1

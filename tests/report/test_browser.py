@@ -192,7 +192,7 @@ def test_the_page_can_be_walked_through_by_keyboard(browser: Browser, page: Page
 
 def test_a_condition_filters_the_table_and_the_plots(browser: Browser, page: Page) -> None:
     browser.open(page(SMALL))
-    show(browser, "plot-incumbent-time")
+    show(browser, "plot-incumbent")
     trials = study(SMALL).trials
     wanted = [t for t in trials if t.config["optimizer"] == "adam" and t.config["lr"] < 0.01]
     query = browser.driver.find_element(By.ID, "query")
@@ -201,7 +201,7 @@ def test_a_condition_filters_the_table_and_the_plots(browser: Browser, page: Pag
         "document.querySelector('#matches').textContent.startsWith(arguments[0])",
         f"{len(wanted)} of",
     )
-    assert browser.js(SHOWN, "plot-incumbent-time") == sum(bool(t.values) for t in wanted)
+    assert browser.js(SHOWN, "plot-incumbent") == sum(bool(t.values) for t in wanted)
     query.clear()
     query.send_keys("nothing like it")
     browser.wait("document.querySelector('#matches').textContent.startsWith('0 of')")
@@ -241,7 +241,7 @@ def test_the_table_sorts_and_turns_its_pages(browser: Browser, page: Page) -> No
 
 def test_a_trial_can_be_selected_and_left_by_keyboard(browser: Browser, page: Page) -> None:
     browser.open(page(SMALL))
-    show(browser, "plot-incumbent-time")
+    show(browser, "plot-incumbent")
     failed = next(t for t in study(SMALL).trials if t.state is TrialState.FAILED)
     button = browser.driver.find_element(
         By.CSS_SELECTOR, f'#failures [data-trial="{failed.number}"]'
@@ -251,18 +251,15 @@ def test_a_trial_can_be_selected_and_left_by_keyboard(browser: Browser, page: Pa
     assert detail.is_displayed()
     assert failed.reason in detail.text
     assert failed.trial_id in detail.text
-    names = "return document.getElementById('plot-incumbent-time').data.map(t => t.name)"
+    names = "return document.getElementById('plot-incumbent').data.map(t => t.name)"
     assert f"trial {failed.number}" in browser.js(names)
     browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not detail.is_displayed()
     assert f"trial {failed.number}" not in browser.js(names)
 
 
-def test_tabs_show_one_plot_of_a_group(browser: Browser, page: Page) -> None:
+def test_one_pair_is_shown_at_a_time(browser: Browser, page: Page) -> None:
     browser.open(page(SMALL))
-    browser.driver.find_element(By.CSS_SELECTOR, 'input[value="resource"]').click()
-    browser.wait("document.getElementById('plot-incumbent-resource')._fullLayout")
-    assert not browser.driver.find_element(By.ID, "plot-incumbent-time").is_displayed()
     browser.driver.find_element(By.CSS_SELECTOR, "#pair option:nth-child(2)").click()
     browser.js("document.getElementById('plot-pair-1-sd').scrollIntoView()")
     browser.wait("document.getElementById('plot-pair-1-sd')._fullLayout")
@@ -274,7 +271,7 @@ def test_tabs_show_one_plot_of_a_group(browser: Browser, page: Page) -> None:
 def test_light_and_dark_follow_the_system(dark: bool, browser: Browser, page: Page) -> None:
     browser.emulate(dark=dark)
     browser.open(page(SMALL))
-    show(browser, "plot-incumbent-time")
+    show(browser, "plot-incumbent")
     # Text against its background (WCAG 2.2, relative luminance), in the page and in a plot.
     contrast = """
       const rgb = c => c.match(/[\\d.]+/g).slice(0, 3).map(Number);
@@ -286,7 +283,7 @@ def test_light_and_dark_follow_the_system(dark: bool, browser: Browser, page: Pa
         const l = lum(c);
         return (Math.max(l, back) + .05) / (Math.min(l, back) + .05);
       };
-      const tick = document.querySelector('#plot-incumbent-time .xtick text');
+      const tick = document.querySelector('#plot-incumbent .xtick text');
       return [back, ratio(getComputedStyle(document.body).color),
               ratio(getComputedStyle(tick).fill),
               ratio(getComputedStyle(document.querySelector('.quiet')).color)]"""
@@ -359,7 +356,7 @@ def test_a_live_page_follows_the_study(browser: Browser, tmp_path: Path) -> None
         try:
             browser.open(server.url)
             browser.wait("document.querySelector('#live').textContent === 'live'")
-            show(browser, "plot-incumbent-time")
+            show(browser, "plot-incumbent")
             browser.driver.find_element(By.ID, "query").send_keys("adam")
             browser.wait("!document.querySelector('#matches').textContent.startsWith('12')")
             matches = browser.js(MATCHES)
@@ -374,7 +371,7 @@ def test_a_live_page_follows_the_study(browser: Browser, tmp_path: Path) -> None
             assert browser.js("return document.querySelector('#query').value") == "adam"
             assert browser.js(MATCHES) == matches
             assert browser.js(
-                "return document.getElementById('plot-incumbent-time').classList"
+                "return document.getElementById('plot-incumbent').classList"
                 ".contains('js-plotly-plot')"
             )
             assert browser.errors() == []

@@ -53,13 +53,13 @@ TWO = (
 )
 
 
-def test_events_come_in_time_with_what_was_spent() -> None:
+def test_events_come_in_time() -> None:
     found = events(played(*TWO))
-    assert [(e.at, e.trial.trial_id, e.t, e.value, e.spent, e.final) for e in found] == [
-        (2, "a", 1, 5.0, 1, False),
-        (3, "b", 1, 4.0, 2, False),
-        (4, "a", 2, 3.0, 3, True),
-        (9, "c", 1, 1.0, 4, False),
+    assert [(e.at, e.trial.trial_id, e.t, e.value, e.final) for e in found] == [
+        (2, "a", 1, 5.0, False),
+        (3, "b", 1, 4.0, False),
+        (4, "a", 2, 3.0, True),
+        (9, "c", 1, 1.0, False),
     ]
 
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from raytuner.halving import Action, Verdict
 from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.report import explanations
-from raytuner.report.events import SlotUse
-from raytuner.report.figures import rungs
+from raytuner.report.events import rung_of
 from raytuner.space import Float, Space
 from raytuner.study import Study
 from raytuner.study.summary import summary
@@ -34,7 +33,7 @@ def test_failures_are_grouped_by_cause_the_most_frequent_first() -> None:
 
 def test_stops_are_grouped_by_rung_in_order() -> None:
     groups = explanations.stops(study(200))
-    assert list(groups) == [f"at rung {rung}, not among the best" for rung in (1, 3, 9)]
+    assert list(groups) == [f"at rung {rung}" for rung in (1, 3, 9)]
     assert all(
         f"at rung {r}:" in t.reason
         for trials, r in zip(groups.values(), (1, 3, 9), strict=True)
@@ -44,14 +43,11 @@ def test_stops_are_grouped_by_rung_in_order() -> None:
 
 def test_the_summary_has_the_figures_of_the_record() -> None:
     history = study(150)
-    said = " ".join(
-        explanations.summary(history, figures(150).surrogate, SlotUse(4, 60, 30, 10), 600)
-    )
+    said = " ".join(explanations.summary(history, figures(150).surrogate, 600))
     best = history.best()
     assert best is not None
     assert "150 trials in 10:00" in said
     assert f"The lowest loss is {best.value:.5g}, of trial {best.number} at" in said
-    assert "4 slots: 60% of their time trials ran, 30% they were starting, 10% was idle." in said
     spent = sum(t.t for t in history.trials) / (27 * 150)
     assert f"Early stopping ran {spent:.0%} of" in said
     expected = re.search(r"the model expects ([\d.]+) ± ([\d.]+)", said)
@@ -60,7 +56,7 @@ def test_the_summary_has_the_figures_of_the_record() -> None:
 
 
 def test_an_empty_record_is_said_to_be_empty() -> None:
-    said = explanations.summary(study(0), None, SlotUse(0, 0, 0, 0), 0)
+    said = explanations.summary(study(0), None, 0)
     assert said == ["0 trials in 0:00: no trials yet.", "No trial has reported a usable loss yet."]
 
 
@@ -93,18 +89,19 @@ def test_every_origin_has_its_words(origin: Origin) -> None:
     assert (len(said) > 1) == (origin is not Origin.EVALUATED)
 
 
-def test_stops_by_chance_are_grouped_by_the_words_of_their_verdict() -> None:
+def test_stops_by_chance_are_grouped_by_rung() -> None:
     history = History(Space({"x": Float(0, 1)}), metric="loss", mode="max")
     for i, (rung, chance) in enumerate(((3, 0.021), (3, 0.004), (9, 0.03))):
         reason = Verdict(Action.STOP, rung, 2, 5, 1, chance, 0.05).reason
         history.add(f"t{i}", {"x": i / 4})
         history.report(f"t{i}", rung, 0.5)
         history.end(f"t{i}", TrialState.STOPPED_EARLY, reason)
-    assert [(where, len(trials)) for where, trials in explanations.stops(history).items()] == [
-        ("at rung 3, with a chance below 5 % to be the best in the end", 2),
-        ("at rung 9, with a chance below 5 % to be the best in the end", 1),
+    groups = explanations.stops(history).items()
+    assert [(where, len(trials)) for where, trials in groups] == [
+        ("at rung 3", 2),
+        ("at rung 9", 1),
     ]
-    assert rungs(history.trials) == [3, 9]
+    assert [rung_of(trial) for trial in history.trials] == [3, 3, 9]
 
 
 def test_of_a_first_trial_there_is_nothing_to_compare_with() -> None:
@@ -124,7 +121,7 @@ def test_the_best_is_said_to_keep_its_bounds_or_not(cost: float, says: str) -> N
     history.add("a", {"x": 0.5})
     history.report("a", 1, 0.25, {"c": cost})
     history.end("a", TrialState.COMPLETED)
-    said = explanations.summary(history, None, SlotUse(0, 0.0, 0.0, 0.0), 1.0)[1]
+    said = explanations.summary(history, None, 1.0)[1]
     assert said.startswith(says)
     assert "the lowest loss is 0.25, of trial 0" in said
 
@@ -155,7 +152,7 @@ def test_proposals_that_were_not_fresh_are_said_and_what_to_do_about_many_quasi_
         history.add(str(number), {"x": number / 100}, origin)
         history.report(str(number), 1, 1.0 - number / 100)
         history.end(str(number), TrialState.COMPLETED)
-    page = " ".join(explanations.summary(history, None, SlotUse(0, 0, 0, 0), 1.0))
+    page = " ".join(explanations.summary(history, None, 1.0))
     console = Console(record=True, width=400)
     with console.capture() as shown:
         console.print(summary(Study(Path("nowhere"), history)))

@@ -10,7 +10,7 @@ import pytest
 from raytuner.errors import NoResultError
 from raytuner.history import History, TrialState
 from raytuner.report import explanations
-from raytuner.report.events import SlotUse, events, improvements
+from raytuner.report.events import events, improvements
 from raytuner.report.figures import Figures
 from raytuner.report.page import render
 from raytuner.space import Float, Integer, Space, fidelity
@@ -50,7 +50,7 @@ def test_only_full_trials_are_ranked() -> None:
 
 def test_before_a_full_trial_it_is_said_that_there_is_none() -> None:
     record = history([1, 4, 2, 7, 3])
-    said = explanations.summary(record, None, SlotUse(1, 0, 0, 0), 1.0)
+    said = explanations.summary(record, None, 1.0)
     assert said[-1] == "No trial has reported a usable loss at full fidelity yet."
     study = Study(Path("nowhere"), record)
     with pytest.raises(NoResultError, match="no trial reported a usable loss at full fidelity"):
