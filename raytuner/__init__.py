@@ -19,38 +19,38 @@ if TYPE_CHECKING:
     from raytuner.search import fidelity as fidelity
     from raytuner.search import near as near
     from raytuner.search import when as when
-    from raytuner.study import Study as Study
-    from raytuner.study import cross_validate as cross_validate
-    from raytuner.study import load as load
-    from raytuner.study import recover as recover
-    from raytuner.study import tune as tune
+    from raytuner.study.cross_validation import cross_validate as cross_validate
+    from raytuner.study.recovery import recover as recover
+    from raytuner.study.study import Study as Study
+    from raytuner.study.study import load as load
+    from raytuner.study.tuning import tune as tune
 
-# The package of each public name. It is loaded on first use, so that `import raytuner` is fast and
+# The module of each public name. It is loaded on first use, so that `import raytuner` is fast and
 # does not load ray.
-_PACKAGES = {
+_MODULES = {
     "ASHAScheduler": "raytuner.schedulers",
     "BoTorchSearch": "raytuner.search",
     "FreezeThawScheduler": "raytuner.schedulers",
     "HyperBandScheduler": "raytuner.schedulers",
     "PredictiveTerminationScheduler": "raytuner.schedulers",
-    "Study": "raytuner.study",
+    "Study": "raytuner.study.study",
     "check": "raytuner.placement",
-    "cross_validate": "raytuner.study",
+    "cross_validate": "raytuner.study.cross_validation",
     "fidelity": "raytuner.search",
-    "load": "raytuner.study",
+    "load": "raytuner.study.study",
     "near": "raytuner.search",
-    "recover": "raytuner.study",
-    "tune": "raytuner.study",
+    "recover": "raytuner.study.recovery",
+    "tune": "raytuner.study.tuning",
     "when": "raytuner.search",
 }
 
-__all__ = ["__version__", *_PACKAGES]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PACKAGES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'raytuner' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PACKAGES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,7 @@ from raytuner.study.parsing import kinds
 from raytuner.study.settings import SETTINGS, parsed
 
 if TYPE_CHECKING:
-    from raytuner.study import Study
+    from raytuner.study.study import Study
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -176,7 +176,7 @@ def recover(folder: Path, to: Path | None) -> None:
     Copies in Ray's saved state complete what is left of the record. Stop a running study first.
     """
     from raytuner.report import text
-    from raytuner.study import recover
+    from raytuner.study.recovery import recover
 
     for line in recover(folder, to).lines():
         click.echo(text.printable(line))

@@ -15,7 +15,7 @@ from raytuner.folders import is_uri
 
 if TYPE_CHECKING:
     from raytuner.simulate import Workload
-    from raytuner.study import Study
+    from raytuner.study.study import Study
 
 
 @click.command()

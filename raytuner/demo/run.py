@@ -16,8 +16,9 @@ from rich.console import Console
 from raytuner.demo.digits import MAX_T, METRIC, SPACE, load_data, retrain, train
 from raytuner.folders import Folder, location
 from raytuner.history import History, TrialState
-from raytuner.study import Study, tune
+from raytuner.study.study import Study
 from raytuner.study.summary import summary, table
+from raytuner.study.tuning import tune
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from raytuner.simulate.settings import Cluster, Settings
 from raytuner.simulate.simulation import Simulation
 
 if TYPE_CHECKING:
-    from raytuner.study import Study
+    from raytuner.study.study import Study
 
 # What Ray takes to start a trial (1.8 to 2.5 s), where no record says.
 _STARTUP_S = 2.0
@@ -165,7 +165,9 @@ def predict(
 
 def _history_of(study: Study | History | str | Path) -> History:
     if isinstance(study, str | Path):
-        from raytuner.study import load  # only here: the rest of this package needs no studies
+        from raytuner.study.study import (
+            load,  # only here: the rest of this package needs no studies
+        )
 
         study = load(study)
     return study if isinstance(study, History) else study.history

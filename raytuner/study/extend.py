@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from raytuner.errors import ConfigError, HistoryError, SettingError, SpaceError
 from raytuner.folders import Folder
-from raytuner.history import Goal, History, OpaqueValue, Trial, TrialState, record_exists
+from raytuner.history import History, OpaqueValue, Trial, TrialState, record_exists
 from raytuner.schedulers.named import SCHEDULERS
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import open_record, record_at
@@ -32,15 +32,7 @@ SEARCH_SPACE = "search_space"
 def extend(
     path: Folder, before: History, trainable: Trainable, num_samples: int, **changes: Any
 ) -> History:
-    """Continue a study that has ended, and return its record afterwards; see `Study.extend`.
-
-    Args:
-        path: The study's folder.
-        before: Its record.
-        trainable: The training function.
-        num_samples: Number of new trials.
-        **changes: Settings of this run.
-    """
+    """Continue a study that has ended, and return its record afterwards; see `Study.extend`."""
     settings = StudySettings.kept(before, trainable, num_samples, **changes)
     if changes.get("scheduler") is None and settings.scheduler not in (None, *SCHEDULERS):
         raise SettingError(
@@ -53,7 +45,11 @@ def extend(
     runnable = with_resources(trainable, settings.resources)
     scheduler = scheduler_of(settings)
     space = _next_space(before, changes.get("param_space"), changes.get("parameter_constraints"))
-    with closing(_record_of(path, before, space)) as history:
+    try:
+        opened = open_record(path, before)
+    except SpaceError:  # of objects that no file can hold, which the new space has
+        opened = open_record(path, before, space)
+    with closing(opened) as history:
         record = history.path or record
         carried = carry_over(
             history,
@@ -63,7 +59,10 @@ def extend(
             num_samples=num_samples,
         )
         history.set_meta("settings", {**history.get_meta("settings"), "max_t": settings.max_t})
-        _end_abandoned(history)
+        for trial_id in history.live():
+            reported = history.last(trial_id) is not None
+            state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
+            history.end(trial_id, state, "its run was interrupted, and not resumed")
         note_run(history, "extended", carried.changes)
     searcher = BoTorchSearch(
         history.space,
@@ -74,7 +73,8 @@ def extend(
     )
     searcher.keep_record_in(record)
     searcher.continue_from(history)
-    prepare(searcher, {}, *_names_of(history.goal))
+    objectives = history.goal.objectives
+    prepare(searcher, {}, [o.metric for o in objectives], [o.mode for o in objectives])
     if carried.within is not None:
         searcher.search_within(carried.within)
     searcher.try_again(carried.again)
@@ -84,19 +84,15 @@ def extend(
     return run(runnable, path, searcher, scheduler, settings)
 
 
-@dataclass(frozen=True)
-class CarriedOver:
-    """The consequences of a new search space and a new `max_t`.
-
-    Attributes:
-        within: The space to search, if it is smaller than the record's.
-        again: Configurations to try again, the best first.
-        changes: What is different now, in words.
-    """
+class CarriedOver(NamedTuple):
+    """The consequences of a new search space and a new `max_t`."""
 
     within: Space | None
+    """The space to search, if it is smaller than the record's."""
     again: list[Config]
+    """Configurations to try again, the best first."""
     changes: list[str]
+    """What is different now, in words."""
 
 
 def carry_over(
@@ -107,19 +103,12 @@ def carry_over(
     reduction_factor: int,
     num_samples: int,
 ) -> CarriedOver:
-    """Change a record to a new search space and a new `max_t`.
+    """Change a record to a new search space and a new `max_t`; None keeps the old one.
 
     The record's space grows to hold both what was searched and what will be, so every trial keeps
     its place. Trials that were complete because they had reached the old `max_t` become stopped
     there. One in `reduction_factor` of them, as in successive halving, is tried again, but no more
-    than half of the new trials.
-
-    Args:
-        history: The record, open for writing.
-        space: The search space from now on; None keeps it.
-        max_t: The full resource from now on; None keeps it.
-        reduction_factor: See above.
-        num_samples: Number of new trials; -1 for no limit.
+    than half of the new trials (`num_samples`; -1 for no limit).
 
     Raises:
         SettingError: `max_t` is below the old one.
@@ -153,7 +142,14 @@ def carry_over(
     if max_t is not None and max_t != former:
         history.max_t = max_t
         changes.append(f"max_t: {'none' if former is None else f'{former:g}'}, now {max_t:g}")
-        reopened = _reopened(history, former, max_t)
+        reopened = [
+            t for t in history.trials if t.state is TrialState.COMPLETED and t.t == former
+        ]  # the others had ended by themselves
+        for trial in reopened:
+            reason = f"it reached max_t, which was {former:g} and became {max_t:g}"
+            history.end(trial.trial_id, TrialState.STOPPED_EARLY, reason)
+        sign = 1.0 if history.mode == "min" else -1.0
+        reopened = sorted(filter(history.is_full, reopened), key=lambda t: sign * t.value)
     share = math.ceil(len(reopened) / reduction_factor)
     most = share if num_samples < 0 else min(share, max(num_samples // 2, 1))
     return CarriedOver(
@@ -178,18 +174,6 @@ def searched_space(history: History) -> Space:
     """Return the space that a study searches: its record's, or a smaller one."""
     spec = history.get_meta(SEARCH_SPACE)
     return history.space if spec is None else Space.from_spec(spec)
-
-
-def _reopened(history: History, former: float | None, max_t: float) -> list[Trial]:
-    """End trials that reached the former `max_t` as stopped; return them, the best first."""
-    if former is None:  # all ended by themselves
-        return []
-    sign = 1.0 if history.mode == "min" else -1.0
-    found = [t for t in history.trials if t.state is TrialState.COMPLETED and t.t == former]
-    for trial in found:
-        reason = f"it reached max_t, which was {former:g} and became {max_t:g}"
-        history.end(trial.trial_id, TrialState.STOPPED_EARLY, reason)
-    return sorted(filter(history.is_full, found), key=lambda trial: sign * trial.value)
 
 
 def _moved(searched: Space, within: Space, trials: Sequence[Trial]) -> list[Config]:
@@ -233,30 +217,3 @@ def _next_space(
         return Space(space.template, rules)
     kept = [one for one in before.constraints if not isinstance(one.rule, OpaqueValue)]
     return space.constrained(kept)
-
-
-def _names_of(goal: Goal) -> tuple[str | list[str], str | list[str]]:
-    """Return the metric and mode of a goal as a searcher takes them."""
-    metrics = [objective.metric for objective in goal.objectives]
-    modes: list[str] = [objective.mode for objective in goal.objectives]
-    return (metrics, modes) if len(metrics) > 1 else (metrics[0], modes[0])
-
-
-def _record_of(folder: Folder, before: History, space: Space | None) -> History:
-    """Open the record for writing.
-
-    Raises:
-        SpaceError: It has objects that no file can hold, and `space` does not have them.
-    """
-    try:
-        return open_record(folder, before)
-    except SpaceError:
-        return open_record(folder, before, space)
-
-
-def _end_abandoned(history: History) -> None:
-    """End the trials that an interrupted run left live."""
-    for trial_id in history.live():
-        reported = history.last(trial_id) is not None
-        state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
-        history.end(trial_id, state, "its run was interrupted, and not resumed")

@@ -26,7 +26,6 @@ from raytuner.study.settings import SETTINGS, StudySettings, check_names
 from raytuner.study.study import Study
 from raytuner.study.trainable import Trainable, name_of, path_of
 
-_TRIED = ".raytuner-can-write"
 _LONGEST = 200  # bytes of a name: file systems take 255, and Ray's own names are added to it
 
 _P = ParamSpec("_P")
@@ -144,8 +143,8 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
         storage = folder_of(given)
         if isinstance(storage, RemoteFolder):
             # Before Ray starts: a network's own errors come late, and one for each trial.
-            storage.write(_TRIED, b"")
-            storage.delete(_TRIED)
+            storage.write(".raytuner-can-write", b"")
+            storage.delete(".raytuner-can-write")
     except RaytunerError:
         raise
     except (ValueError, RuntimeError, OSError) as error:
@@ -154,8 +153,7 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
         ) from error
     is_remote = isinstance(storage, RemoteFolder)
     if name is None:
-        flags = re.ASCII if is_remote else re.NOFLAG
-        stem = re.sub(r"[^\w.-]+", "_", name_of(trainable), flags=flags)[: _LONGEST // 5]
+        stem = re.sub(r"[^\w.-]+", "_", name_of(trainable), flags=re.ASCII)[: _LONGEST // 5]
         stem += time.strftime("_%Y-%m-%d_%H-%M-%S")
         others = (f"{stem}_{number}" for number in itertools.count(2))
         name = next(n for n in itertools.chain([stem], others) if not (storage / n).exists())
@@ -170,7 +168,12 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
             " signs such as . _ - ="  # Ray takes it once as it is, and once as a part of a URI
         )
     path = storage / name
-    if _has_content(path):
+    is_taken = (
+        path.is_file() or (path.is_dir() and any(path.iterdir()))
+        if isinstance(path, Path)
+        else path.exists()
+    )
+    if is_taken:
         if (taken := who_writes(record_at(path))) is not None:
             raise InUseError(taken)
         raise SettingError(
@@ -178,9 +181,3 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
             " raytuner.load(path).resume()"
         )
     return path
-
-
-def _has_content(path: Folder) -> bool:
-    if isinstance(path, RemoteFolder):
-        return path.exists()
-    return path.is_file() or (path.is_dir() and any(path.iterdir()))

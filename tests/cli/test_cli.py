@@ -14,7 +14,7 @@ from raytuner.cli import BAD_INPUT, INTERRUPTED, NOTHING_USABLE, main
 from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
 from raytuner.space import Space
-from raytuner.study import Study
+from raytuner.study.study import Study
 
 SPACE = '[space]\nlr = { type = "float", low = 1e-4, high = 0.1, log = true }\n'
 

@@ -22,7 +22,7 @@ from raytuner.errors import HistoryError
 from raytuner.folders import Folder, location
 from raytuner.history import TrialState
 from raytuner.search.restore import counted
-from raytuner.study import Study
+from raytuner.study.study import Study
 
 _DRIVER = Path(__file__).with_name("integration_driver.py")
 PATIENCE_S = 240

@@ -17,8 +17,8 @@ import raytuner
 from raytuner.errors import HistoryError
 from raytuner.history import Origin, TrialState
 from raytuner.report.text import WORDS
-from raytuner.study import Study
 from raytuner.study.run import can_resume
+from raytuner.study.study import Study
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

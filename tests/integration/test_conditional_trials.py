@@ -78,7 +78,7 @@ def multiply(config: dict[str, Any]) -> None:
 FACTORS = {"a": tune.randint(1, 9), "b": tune.randint(1, 9)}
 
 
-def bounded(path: Path, rules: list[Any], n: int) -> raytuner.study.Study:
+def bounded(path: Path, rules: list[Any], n: int) -> raytuner.Study:
     return raytuner.tune(
         multiply, FACTORS, metric="gain", mode="max", num_samples=n, seed=0,
         parameter_constraints=rules, storage_path=str(path), name="study", reuse_actors=True,

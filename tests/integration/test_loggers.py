@@ -18,7 +18,7 @@ from ray.tune.logger import JsonLoggerCallback
 
 import raytuner
 from raytuner.history import TrialState
-from raytuner.study import Study
+from raytuner.study.study import Study
 
 ray.cloudpickle.register_pickle_by_value(sys.modules["integration_driver"])  # type: ignore[no-untyped-call]
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from ray import tune
 import raytuner
 from raytuner.errors import SettingError
 from raytuner.history import Origin
-from raytuner.study import Study
+from raytuner.study.study import Study
 
 # Ray's workers cannot import the tests: they get the functions themselves.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]

@@ -28,7 +28,7 @@ from raytuner.errors import (
 )
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Float, Space
-from raytuner.study import Study
+from raytuner.study.study import Study
 
 # Ray's workers cannot import the tests: they get the functions themselves.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.report import explanations
 from raytuner.report.events import rung_of
 from raytuner.space import Float, Space
-from raytuner.study import Study
+from raytuner.study.study import Study
 from raytuner.study.summary import summary
 
 

@@ -14,8 +14,8 @@ from raytuner.report.events import events, improvements
 from raytuner.report.figures import Figures
 from raytuner.report.page import render
 from raytuner.space import Float, Integer, Space, fidelity
-from raytuner.study import Study
 from raytuner.study.confirm import chosen
+from raytuner.study.study import Study
 from raytuner.study.summary import summary
 
 SPACE = Space({"lr": Float(1e-4, 1, log=True), "width": fidelity(Integer(1, 8))})

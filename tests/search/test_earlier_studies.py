@@ -24,7 +24,7 @@ from raytuner.search.restore import RECORD_FILE
 from raytuner.search.transfer import EARLIER, tasks_within, within
 from raytuner.search.transfer_source import read_sources
 from raytuner.space import ABSENT, Categorical, Float, Integer, Space, when
-from raytuner.study import Study
+from raytuner.study.study import Study
 
 
 def record(path: Path | None = None, n: int = 12) -> History:

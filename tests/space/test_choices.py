@@ -26,8 +26,8 @@ from raytuner.report.page import render
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Categorical, Float, Space
 from raytuner.space.choices import same
-from raytuner.study import Study
 from raytuner.study.export import write_table
+from raytuner.study.study import Study
 
 
 class Raises:

@@ -17,11 +17,11 @@ from raytuner.errors import NoResultError, SettingError
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
-from raytuner.study import Study
 from raytuner.study.lifecycle import Lifecycle, reason_of
 from raytuner.study.settings import StudySettings
 from raytuner.study.standing import failures
 from raytuner.study.stoppers import AlwaysFailing, require_success
+from raytuner.study.study import Study
 
 TRACEBACK = """ray::ImplicitFunc.train() (pid=7, ip=10.0.0.1, repr=fit)
   File "/env/lib/python3.11/site-packages/ray/tune/trainable/trainable.py", line 329, in train

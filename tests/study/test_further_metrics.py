@@ -25,8 +25,8 @@ from raytuner.report.page import render
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
-from raytuner.study import Study
 from raytuner.study.export import write_table
+from raytuner.study.study import Study
 
 SPACE = {"x": tune.uniform(0, 1)}
 

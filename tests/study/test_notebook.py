@@ -17,8 +17,8 @@ from raytuner.history import History, TrialState
 from raytuner.report.style import blank
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Space, when
-from raytuner.study import Study
 from raytuner.study.progress import CELL_S, Progress
+from raytuner.study.study import Study
 
 SPACE = Space(
     {

@@ -19,7 +19,7 @@ from raytuner.errors import RaytunerError
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
-from raytuner.study import Study
+from raytuner.study.study import Study
 
 SPACE = Space({"x": Float(0.0, 1.0)})
 

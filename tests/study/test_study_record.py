@@ -20,9 +20,9 @@ from raytuner.errors import (
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
-from raytuner.study import Study
 from raytuner.study.run import note_run
 from raytuner.study.settings import StudySettings
+from raytuner.study.study import Study
 
 SPACE = Space({"a": Float(0, 1), "b": Float(0, 1)})
 SETTINGS: dict[str, Any] = {
