@@ -24,22 +24,18 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
-class FolderType(click.ParamType):  # type: ignore[type-arg]  # of newer versions only
+class FolderType(click.Path):
     """A folder of a file system, or one behind a URI."""
 
-    name = "directory"
-
     def __init__(self, *, exists: bool) -> None:
-        self._local = click.Path(exists=exists, file_okay=False, path_type=Path)
+        super().__init__(exists=exists, file_okay=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the folder of a path or URI."""
-        return folder_of(value) if is_uri(value) else self._local.convert(value, param, ctx)
+        return folder_of(value) if is_uri(value) else super().convert(value, param, ctx)
 
 
 FOLDER = FolderType(exists=True)
-"""The type of an argument that names a study's folder."""
-
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import statistics
@@ -17,17 +18,14 @@ from raytuner.errors import SettingError, TrainableError
 
 Evaluate = Callable[[dict[str, Any], int], Mapping[str, Any]]
 
-_FILE = "state"
-
 
 def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]], None]]:
     """Make a training function out of one that trains and scores on a single fold.
 
-    A trial trains on fold after fold, in the same order in each trial. After each fold it reports
-    the mean of every metric so far and the standard error of that mean (`loss`, `loss_se`; None
-    after the first). With `max_t=folds`, a hopeless configuration is stopped after a fold; with
-    `standard_error="loss_se"`, the model knows how sure a mean is. Each report has a checkpoint: a
-    trial that is paused, or dies, continues with the next fold.
+    A trial trains on fold after fold. After each it reports the mean of every metric so far and the
+    standard error of that mean (`loss`, `loss_se`; None after the first). With `max_t=folds`, a
+    hopeless configuration is stopped after a fold; with `standard_error="loss_se"`, the model knows
+    how sure a mean is. A trial that is paused, or dies, continues with the next fold.
 
     Args:
         folds: Number of folds, at least 2.
@@ -60,13 +58,19 @@ def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]]
         def train(config: dict[str, Any]) -> None:
             scores: list[dict[str, float]] = json.loads(checkpoint_state() or b"[]")
             for fold in range(len(scores), folds):
-                scores.append(_score(evaluate(config, fold), scores, fold))
+                given = evaluate(config, fold)
+                names = scores[0].keys() if scores else None
+                if not isinstance(given, Mapping) or not given or names not in (None, given.keys()):
+                    raise TrainableError(
+                        f"on fold {fold} the function returned {given!r}; it must return the same"
+                        f" metrics by name on each fold: {sorted(names or ['loss'])}"
+                    )
+                scores.append({name: read_number(given, name, role="metric") for name in given})
                 report_with_state(means(scores), json.dumps(scores).encode())
 
         # Its name, by which a study imports it again; not its signature, which differs.
-        train.__module__, train.__doc__ = evaluate.__module__, evaluate.__doc__
-        train.__name__ = getattr(evaluate, "__name__", "train")
-        train.__qualname__ = getattr(evaluate, "__qualname__", "<cross_validate>")
+        functools.update_wrapper(train, evaluate)
+        del train.__wrapped__  # type: ignore[attr-defined]
         return train
 
     return decorate
@@ -75,7 +79,7 @@ def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]]
 def report_with_state(metrics: Mapping[str, Any], state: bytes) -> None:
     """Report from inside a trial, with a checkpoint of this state."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, _FILE).write_bytes(state)
+        Path(folder, "state").write_bytes(state)
         tune.report(dict(metrics), checkpoint=tune.Checkpoint.from_directory(folder))
 
 
@@ -85,7 +89,7 @@ def checkpoint_state() -> bytes | None:
     if checkpoint is None:
         return None
     with checkpoint.as_directory() as folder:
-        return Path(folder, _FILE).read_bytes()
+        return Path(folder, "state").read_bytes()
 
 
 def means(scores: list[dict[str, float]]) -> dict[str, float | None]:
@@ -105,18 +109,3 @@ def means(scores: list[dict[str, float]]) -> dict[str, float | None]:
         error = statistics.stdev(values) / math.sqrt(len(values)) if can_vary else None
         report[f"{name}_se"] = error
     return report
-
-
-def _score(given: object, before: list[dict[str, float]], fold: int) -> dict[str, float]:
-    if not isinstance(given, Mapping) or not given:
-        raise TrainableError(
-            f"on fold {fold} the function returned {given!r}; it must return the metrics by name, "
-            'such as {"loss": 0.3}'
-        )
-    score = {str(name): read_number(given, name, role="metric") for name in given}
-    if before and score.keys() != before[0].keys():
-        raise TrainableError(
-            f"on fold {fold} the function returned {sorted(score)}, and on fold 0 "
-            f"{sorted(before[0])}; it must return the same metrics on each"
-        )
-    return score

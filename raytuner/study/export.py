@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import tempfile
 import unicodedata
-import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from raytuner.study.study import Study
 
 _REST = ["origin", "reason", "proposed_at", "ended_at"]
-_PLAIN = (bool, int, float, str, type(None))
+_PLAIN = ("string", "boolean", "integer", "floating", "mixed-integer-float")  # pandas' names
 _FORMULA = ("=", "+", "-", "@", "\N{MINUS SIGN}")  # how a spreadsheet's formula starts
 
 
@@ -68,13 +67,11 @@ def write_table(study: Study, path: Path) -> None:
         study: The study.
         path: The file, which is replaced: Parquet if its name ends so, else CSV.
     """
+    from pandas.api.types import infer_dtype
+
     frame = study.results
     for name in frame.columns:
-        kinds = {type(item) for item in frame[name]}
-        numbers = kinds <= {int, float}
-        if frame[name].dtype == object and not (
-            numbers or (len(kinds - {type(None)}) == 1 and kinds <= set(_PLAIN))
-        ):
+        if frame[name].dtype == object and infer_dtype(frame[name]) not in _PLAIN:
             frame[name] = frame[name].map(lambda item: None if item is None else shown(item, str))
     if path.suffix.lower() != ".parquet":
         frame = frame.map(_no_formula).rename(columns=_no_formula)
@@ -122,8 +119,6 @@ def write_storage(study: Study, path: Path) -> None:
     of_state = {
         TrialState.COMPLETED: states.COMPLETE,
         TrialState.STOPPED_EARLY: states.PRUNED,
-        TrialState.FAILED: states.FAIL,
-        TrialState.REMOVED: states.FAIL,
         TrialState.RUNNING: states.RUNNING,
         TrialState.PAUSED: states.RUNNING,
         TrialState.PENDING: states.WAITING,
@@ -132,10 +127,10 @@ def write_storage(study: Study, path: Path) -> None:
         optuna.trial.FrozenTrial(
             number=i,
             trial_id=-1,
-            state=of_state[trial.state],
+            state=of_state.get(trial.state, states.FAIL),
             value=trial.value if trial.state is TrialState.COMPLETED else None,
-            datetime_start=_date(trial.proposed_at),
-            datetime_complete=None if trial.ended_at is None else _date(trial.ended_at),
+            datetime_start=datetime.fromtimestamp(trial.proposed_at),
+            datetime_complete=trial.ended_at and datetime.fromtimestamp(trial.ended_at),
             params={c.name: _value(c.domain, values[j][i]) for j, c in enumerate(columns)},
             distributions=laws,
             user_attrs={
@@ -159,25 +154,16 @@ def write_storage(study: Study, path: Path) -> None:
             study_name=study.path.name,
             direction="minimize" if study.mode == "min" else "maximize",
         )
-        with warnings.catch_warnings():  # experimental, since 2023
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            made.set_metric_names([study.metric])
         made.add_trials(trials)
         storage.remove_session()
         storage.engine.dispose()
         draft.replace(path)
 
 
-_date = datetime.datetime.fromtimestamp
-
-
 def _steps(trial: Trial) -> dict[int, float]:
     whole = all(t == int(t) for t, _ in trial.values)
-    return {
-        int(t) if whole else i: value
-        for i, (t, value) in enumerate(trial.values)
-        if not math.isinf(value)
-    }
+    steps = {int(t) if whole else i: value for i, (t, value) in enumerate(trial.values)}
+    return {step: value for step, value in steps.items() if not math.isinf(value)}
 
 
 def _distribution(domain: Domain, values: list[Any]) -> Any:

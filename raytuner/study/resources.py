@@ -93,8 +93,7 @@ def trials_at_once(
 
     Raises:
         PlacementError: No trial can be placed together with its trainer's workers.
-        SettingError: Nothing says how many can; or there is a budget of GPU-hours, which does not
-            count a trainer's workers.
+        SettingError: Nothing says how many can, or there is a budget of GPU-hours.
     """
     if not isinstance(resources, Mapping):
         return max_concurrent_trials

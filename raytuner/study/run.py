@@ -80,10 +80,7 @@ def run(
     scheduler: Any,
     settings: StudySettings,
 ) -> History:
-    """Run the trials of the settings in an experiment of Ray's own in the study's folder.
-
-    Returns:
-        The study's record after them.
+    """Run trials as an experiment of Ray's in the study's folder; return the record after them.
 
     Raises:
         NoResultError: Every trial failed for one cause; see `AlwaysFailing`.
@@ -198,23 +195,18 @@ def runnable_again(
 
 
 def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
-    """Add a run to the record's list of runs.
-
-    Args:
-        history: The record.
-        what: What began: "run", "resumed" or "extended".
-        changes: What differs from the run before, in words.
-    """
+    """Add a run to the record's list: "run", "resumed" or "extended", and what differs in words."""
     versions = {"Python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:  # a checkout that is not installed
             continue
+    program = Path(sys.argv[0]).name if sys.argv else ""  # its arguments may hold secrets
     run = {
         "what": what,
         "at": time.time(),
-        "program": _program(),
+        "program": None if program in ("", "-c", "ipykernel_launcher.py") else program,
         "folder": str(Path.cwd()),
         "changes": list(changes),
         "versions": versions,
@@ -222,23 +214,11 @@ def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
     history.set_meta("runs", [*history.get_meta("runs", []), run])
 
 
-def _program() -> str | None:
-    """Return the name of the program that runs; None in a notebook or shell.
-
-    Its arguments are not kept: they may hold secrets.
-    """
-    name = Path(sys.argv[0]).name if sys.argv else ""
-    return None if name in ("", "-c", "ipykernel_launcher.py") else name
-
-
 def _settled(path: Folder, known: History, finished: bool) -> History:
     """Return the record of the study in a folder after a run.
 
-    Args:
-        path: The folder.
-        known: The record as it was known, with the search space.
-        finished: Whether a budget is used up. A study with all trials that were asked for has
-            ended too. The record has to say so, since Ray returns in the same way after a Ctrl-C.
+    It says whether the study is finished: all trials that were asked for have ended, or a budget is
+    used up (`finished`). Ray returns in the same way after a Ctrl-C.
     """
     history = open_record(path, known, known.space)
     if finished or len(counted(history)) >= history.get_meta("num_samples", -1) > 0:
@@ -274,11 +254,7 @@ def ray_session() -> Iterator[None]:
 
 
 def _own_error(error: BaseException) -> BaseException:
-    """Return the raytuner error that Ray wrapped, one for a full disk, or the error itself.
-
-    Ray turns what a scheduler or searcher raises into a TuneError with the traceback as its text;
-    Python keeps the original as its context.
-    """
+    """Return the raytuner error that Ray wrapped, one for a full disk, or the error itself."""
     inner: BaseException | None = error
     chain: list[BaseException] = []
     while inner is not None and inner not in chain:

@@ -52,11 +52,8 @@ def _set(
 ) -> Any:
     """Return a field of `StudySettings`.
 
-    Args:
-        default: Its default; without one, the setting is required.
-        help: Help text of its option; a setting without one has no option.
-        use: What it is used for.
-        parse: Makes the value from what TOML or the command line has.
+    `help` is the help text of its option (without one it has no option), `use` what it is used
+    for, and `parse` makes the value from what TOML or the command line has.
     """
     return field(default=default, metadata={"help": help, "use": use, "parse": parse})
 
@@ -87,16 +84,16 @@ class StudySettings:
             request in `resources`.
         stop_after_failures: The study stops with an error once this many trials have failed for one
             cause and none has succeeded. 0 runs all trials.
-        max_silence_s: Seconds after which a trial that has not reported is ended by `on_silence`.
-            None only warns, after ten times the longest wait so far and at least ten minutes.
+        max_silence_s: Seconds without a report after which `on_silence` ends a trial. None only
+            warns, after ten times the longest wait so far and at least ten minutes.
         on_silence: "retry" kills a silent trial's process and continues from its last checkpoint,
             once; "fail" ends the trial as failed; "warn" only warns.
         curves: Further metrics whose value at each report is kept, in `trial.others[name]`. Of all
             other numbers that a trial reports, `trial.metrics` has the last value.
-        resources: What one trial needs, such as `{"cpu": 2, "gpu": 0.5}`: all that
-            `raytuner.placement.ResourceRequest.of` reads, or a function of the configuration that
-            returns it. `{"gpu": "fit"}` measures in a short run how many trials fit into a GPU's
-            memory. None: what the trainable itself requests, or one CPU.
+        resources: What one trial needs, such as `{"cpu": 2, "gpu": 0.5}` (see
+            `raytuner.placement.ResourceRequest.of`), or a function of the configuration that
+            returns it. `{"gpu": "fit"}` measures how many trials fit into a GPU's memory. None:
+            what the trainable itself requests, or one CPU.
         max_concurrent_trials: The most trials at a time; None: as many as the cluster holds.
         storage_path: Folder that the study's own folder is made in, or its URI, such as
             `s3://bucket/runs`; default `~/raytuner_results`.
@@ -245,11 +242,7 @@ class StudySettings:
     ) -> StudySettings:
         """Return the settings of a study's next run: what the record keeps, and the changes.
 
-        Args:
-            history: The record.
-            trainable: The training function.
-            num_samples: Number of new trials.
-            **changes: Settings that `extend` may change. None leaves one as it was.
+        A change that is None leaves a setting as it was.
 
         Raises:
             HistoryError: The record keeps no settings.

@@ -67,8 +67,8 @@ class TimeBudget(StudyStopper):
 class GpuHours(Callback, StudyStopper):
     """Ends a study when its trials have held GPUs for some GPU-hours.
 
-    A running trial holds what it requested, however little it uses. The record keeps the amount
-    used, so a resumed study has only the rest. Give the same object to Ray as callback and stopper.
+    A running trial holds what it requested. The record keeps the amount used, so a resumed study
+    has only the rest. Give the same object to Ray as callback and stopper.
 
     Args:
         search: The searcher, which has the record as `history`.
@@ -92,7 +92,8 @@ class GpuHours(Callback, StudyStopper):
         if self._used is None:
             self._used = float(self._search.history.get_meta(GPU_HOURS_USED, 0.0))
         else:
-            gpus = sum(gpus_of(trial) for trial in trials if trial.status == trial.RUNNING)
+            requests = [t.placement_group_factory for t in trials if t.status == t.RUNNING]
+            gpus = sum(r.required_resources.get("GPU", 0.0) for r in requests if r is not None)
             self._used += gpus * (now - self._checked_at) / 3600
         self._checked_at = now
         if self._used >= self._budget:
@@ -105,12 +106,6 @@ class GpuHours(Callback, StudyStopper):
         """Write the amount used to the record."""
         if self._used is not None:
             self._search.history.set_meta(GPU_HOURS_USED, self._used)
-
-
-def gpus_of(trial: Any) -> float:
-    """Return how many GPUs a Ray trial holds."""
-    request = trial.placement_group_factory
-    return 0.0 if request is None else float(request.required_resources.get("GPU", 0.0))
 
 
 class AlwaysFailing(StudyStopper):
@@ -144,12 +139,7 @@ class AlwaysFailing(StudyStopper):
 
 
 def require_success(history: History, at_least: int, path: Folder) -> None:
-    """Check, after a run, that its trials did not all fail for one cause.
-
-    Args:
-        history: The record.
-        at_least: As for `AlwaysFailing`.
-        path: The folder of the study.
+    """Check, after a run, that its trials did not all fail for one cause; see `AlwaysFailing`.
 
     Raises:
         NoResultError: They did; the message names the cause.
@@ -165,9 +155,8 @@ def require_success(history: History, at_least: int, path: Folder) -> None:
     reason = text.first_line(cause.reason).rstrip(".")
     raise NoResultError(
         f"the training function fails: {cause.trials} of {failed} that failed have the same cause,"
-        f" and none succeeded. The first: {reason}. Correct it and start a"
-        f" new study, or set stop_after_failures (now {at_least}; 0: never stop for failures). The"
-        f" record and each trial's error.txt are in {path}"
+        f" and none succeeded. The first: {reason}. Correct it and start a new study, or set"
+        f" stop_after_failures (now {at_least}; 0: never). See each trial's error.txt in {path}"
     )
 
 

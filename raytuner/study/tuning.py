@@ -168,12 +168,8 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
             " signs such as . _ - ="  # Ray takes it once as it is, and once as a part of a URI
         )
     path = storage / name
-    is_taken = (
-        path.is_file() or (path.is_dir() and any(path.iterdir()))
-        if isinstance(path, Path)
-        else path.exists()
-    )
-    if is_taken:
+    is_empty = isinstance(path, Path) and path.is_dir() and not any(path.iterdir())
+    if path.exists() and not is_empty:
         if (taken := who_writes(record_at(path))) is not None:
             raise InUseError(taken)
         raise SettingError(

@@ -93,6 +93,7 @@ def test_folds_are_the_resource(ray_cluster: None, tmp_path: Path) -> None:
     assert trials["dies"].values == trials["good"].values
     assert (evaluated / "dies").read_text().split() == ["0", "1", "2", "2", "3"]
     assert trials["odd"].state is TrialState.FAILED
-    assert "['accuracy'], and on fold 0 ['loss']" in trials["odd"].reason
+    assert "on fold 1 the function returned {'accuracy': 1.0}" in trials["odd"].reason
+    assert "['loss']" in trials["odd"].reason
     assert trials["worse"].state is TrialState.STOPPED_EARLY
     assert (evaluated / "worse").read_text().split() == ["0"]
