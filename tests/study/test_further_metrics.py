@@ -18,7 +18,7 @@ from ray import tune
 
 from raytuner.cli import main
 from raytuner.controller.report import read_further
-from raytuner.errors import MetricError
+from raytuner.errors import SettingError
 from raytuner.history import History, TrialState, salvaged
 from raytuner.report.figures import Figures
 from raytuner.report.page import render
@@ -114,7 +114,7 @@ def test_curves_are_kept_on_request(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("curves", [[7], [""], 7, {"train": 1}])
 def test_curves_are_names(curves: Any) -> None:
-    with pytest.raises(MetricError, match=r"curves is .* list of names"):
+    with pytest.raises(SettingError, match=r"curves is .* list of names"):
         search(curves=curves)
 
 
