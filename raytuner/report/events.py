@@ -15,25 +15,15 @@ from raytuner.history import History, Origin, Snapshot, Trial, TrialState
 
 @dataclass(frozen=True)
 class Event:
-    """One report of a trial.
+    """One report of a trial."""
 
-    Attributes:
-        at: Unix seconds.
-        trial: The trial, as the record has it now.
-        t: Its resource.
-        value: The metric.
-        last: Whether it is the last report of its trial.
-        final: Whether it is the last report of a COMPLETED trial.
-        eligible: Whether its trial may be the best: at full fidelity, within the constraints.
-    """
-
-    at: float
-    trial: Trial
+    at: float  # Unix seconds
+    trial: Trial  # as the record has it now
     t: float
     value: float
-    last: bool
-    final: bool
-    eligible: bool
+    last: bool  # whether it is the last of its trial
+    final: bool  # whether it is the last of a COMPLETED trial
+    eligible: bool  # whether its trial may be the best: at full fidelity, within the constraints
 
 
 def events(history: History) -> tuple[Event, ...]:
@@ -61,12 +51,9 @@ def rung_of(trial: Trial) -> float | None:
 
 
 def improvements(happened: Sequence[Event], minimise: bool, *, final: bool) -> tuple[Event, ...]:
-    """Return the events that improved the best value so far.
+    """Return the events, oldest first, that improved the best value so far.
 
-    Args:
-        happened: All events, oldest first.
-        minimise: Whether small values are good.
-        final: Whether only final values of COMPLETED trials count.
+    With `final`, only final values of COMPLETED trials count.
     """
     best, steps = math.inf, []
     for event in happened:
@@ -104,22 +91,13 @@ def snapshot_at(history: History, at: float) -> Snapshot:
 
 @dataclass(frozen=True)
 class Stay:
-    """A trial in a slot.
-
-    Attributes:
-        trial: The trial.
-        slot: Number of the slot, from 0.
-        begin: When the slot was free and the trial proposed, in Unix seconds.
-        runs: When the trial's process ran. Where the record does not say it: its first report, or
-            its end without one.
-        end: Its end, or the present if it runs.
-    """
+    """A trial in a slot. Times are Unix seconds."""
 
     trial: Trial
-    slot: int
-    begin: float
-    runs: float
-    end: float
+    slot: int  # its number, from 0
+    begin: float  # when the slot was free and the trial proposed
+    runs: float  # when its process ran; if that is not recorded, its first report or its end
+    end: float  # the present if it runs
 
 
 def stays(history: History, now: float) -> tuple[Stay, ...]:
@@ -152,19 +130,12 @@ def stays(history: History, now: float) -> tuple[Stay, ...]:
 
 @dataclass(frozen=True)
 class SlotUse:
-    """The time that the slots spent in each way, in slot-seconds.
+    """The time that the slots spent in each way, in slot-seconds."""
 
-    Attributes:
-        slots: The number of slots.
-        running: Trials ran.
-        starting: A slot was free and a trial proposed that did not run yet.
-        idle: There was no trial for the slot.
-    """
-
-    slots: int
+    slots: int  # how many there are
     running: float
-    starting: float
-    idle: float
+    starting: float  # a slot was free and a trial proposed that did not run yet
+    idle: float  # there was no trial for the slot
 
     @property
     def total(self) -> float:
@@ -175,10 +146,8 @@ class SlotUse:
 def use(found: Sequence[Stay], begins: Sequence[float] = ()) -> SlotUse:
     """Return how the slots spent their time, from the first trial's start to the last one's end.
 
-    Args:
-        found: Which trial was where.
-        begins: When runs of the study began, in Unix seconds. The time from the end of a run to
-            the begin of the next does not count.
+    The time from the end of a run to the next of `begins`, when runs of the study began, does not
+    count.
     """
     if not found:
         return SlotUse(0, 0.0, 0.0, 0.0)

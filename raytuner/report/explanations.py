@@ -34,13 +34,7 @@ _ORIGINS = {
 
 
 def summary(history: History, surrogate: Surrogate | None, seconds: float) -> list[str]:
-    """Return a few sentences on what was found, at what cost.
-
-    Args:
-        history: The record.
-        surrogate: Its model, or None.
-        seconds: How long the search took.
-    """
+    """Return a few sentences on what was found in so many seconds."""
     counts, best = history.counts(), history.best()
     said = [f"{text.count(len(history), 'trial')} in {text.clock(seconds)}: {text.states(counts)}."]
     if best is None:
@@ -61,13 +55,6 @@ def summary(history: History, surrogate: Surrogate | None, seconds: float) -> li
         said.append(
             f"Knowing all trials, the model expects {mean:.4g} ± {1.96 * sd:.2g} of that"
             " configuration in full (95\u00a0%)."
-        )
-    steps = improvements(events(history), history.mode == "min", final=True)
-    if len(steps) > 1:
-        since = sum((trial.ended_at or 0) > steps[-1].at for trial in history.trials)
-        said.append(
-            f"The best final value improved {text.count(len(steps) - 1, 'time')};"
-            f" {text.count(since, 'trial')} ended since."
         )
     if history.max_t is not None and counts[TrialState.STOPPED_EARLY]:
         share = sum(trial.t for trial in history.trials) / (history.max_t * len(history))

@@ -25,15 +25,10 @@ _DRAWS = 100
 
 
 class Prediction(NamedTuple):
-    """The prediction for a configuration at full resource.
-
-    Attributes:
-        mean: The metric, in its own units.
-        sd: Standard deviation of the metric's expected value, without the noise of a single run.
-    """
+    """The prediction for a configuration at full resource, in the metric's own units."""
 
     mean: float
-    sd: float
+    sd: float  # of the metric's expected value, without the noise of a single run
 
 
 class Surrogate:
@@ -64,13 +59,10 @@ class Surrogate:
             self._model: SingleTaskGP = fit(data, space.columns)
 
     def predict(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return mean and standard deviation of the metric at full resource.
+        """Return the metric's mean and standard deviation at full resource, each `(k,)`-dim.
 
         Args:
             points: `(k, d)` encoded configurations.
-
-        Returns:
-            Two arrays `(k,)` in the metric's units.
         """
         laws = []
         with torch.no_grad(), numerics():
@@ -147,10 +139,6 @@ def importance(surrogate: Surrogate, seed: int = 0) -> pd.DataFrame:
     the error of the integration (L. Le Gratiet, C. Cannamela, B. Iooss (2014), "A Bayesian approach
     for global sensitivity analysis of (multifidelity) computer codes", SIAM/ASA JUQ 2, 336-363).
     The estimators are SciPy's (A. Saltelli et al. 2010).
-
-    Args:
-        surrogate: The model.
-        seed: Seed of points and draws.
 
     Returns:
         One row for each hyperparameter, indexed by its name, with the medians `main` and `total`,

@@ -6,7 +6,6 @@ import json
 import math
 import time
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -28,31 +27,15 @@ _CLEAR = "rgba(0,0,0,0)"
 
 
 def render(figures: Figures, folder: Folder) -> str:
-    """Return the page.
-
-    Args:
-        figures: The plots of the record.
-        folder: The study's folder: its name is the title.
-    """
+    """Return the page; the folder's name is its title."""
     return page(body(figures, folder), folder)
 
 
 def page(content: Markup, folder: Folder, live: str | None = None) -> str:
-    """Return the page with a body.
-
-    Args:
-        content: The body.
-        folder: The study's folder.
-        live: The entity tag of the body, if the page is to ask for news of the study.
-    """
-    return _template("page.html").render(
-        title=folder.name,
-        body=content,
-        plotly=Markup(get_plotlyjs()),
-        style=Markup(_file("page.css")),
-        script=Markup(_file("page.js")),
-        live=live,
-    )
+    """Return the page with a body; `live` is its entity tag if the page is to ask for news."""
+    template = _environment().get_template("page.html")
+    plotly = Markup(get_plotlyjs())
+    return template.render(title=folder.name, body=content, plotly=plotly, live=live)
 
 
 def body(figures: Figures, folder: Folder) -> Markup:
@@ -75,27 +58,33 @@ def body(figures: Figures, folder: Folder) -> Markup:
         plots[name] = json.loads(to_json_plotly(figure))
     running = bool(history.live()) or history.get_meta("finished") is False
     data = {"figures": plots, "trials": _table(history, figures.now), "running": running}
-    words = _template("body.html").render(
-        title=folder.name,
-        history=history,
-        counts=[(history.counts()[state], state, mark.colour) for state, mark in MARKS.items()],
-        columns=[column.name for column in history.space.columns],
-        pairs=figures.pairs(),
-        summary=explanations.summary(history, figures.surrogate, _seconds(history, figures.now)),
-        best=best,
-        why=[] if best is None else explanations.why_proposed(history, best),
-        stops=explanations.stops(history),
-        failures=explanations.failures(history),
-        slots=slots,
-        model_rows=0 if figures.surrogate is None else figures.surrogate.rows,
-        folder=folder,
-        runs=runs,
-        settings=history.get_meta("settings", {}),
-        space=json.dumps(searched, indent=2, default=lambda item: shown(item, str)),
-        now=figures.now,
-        version=__version__,
-        running=running,
-        data=_script_data(data),
+    words = (
+        _environment()
+        .get_template("body.html")
+        .render(
+            title=folder.name,
+            history=history,
+            counts=[(history.counts()[state], state, mark.colour) for state, mark in MARKS.items()],
+            columns=[column.name for column in history.space.columns],
+            pairs=figures.pairs(),
+            summary=explanations.summary(
+                history, figures.surrogate, _seconds(history, figures.now)
+            ),
+            best=best,
+            why=[] if best is None else explanations.why_proposed(history, best),
+            stops=explanations.stops(history),
+            failures=explanations.failures(history),
+            slots=slots,
+            model_rows=0 if figures.surrogate is None else figures.surrogate.rows,
+            folder=folder,
+            runs=runs,
+            settings=history.get_meta("settings", {}),
+            space=json.dumps(searched, indent=2, default=lambda item: shown(item, str)),
+            now=figures.now,
+            version=__version__,
+            running=running,
+            data=_script_data(data),
+        )
     )
     return Markup(words)
 
@@ -157,13 +146,5 @@ def _environment() -> Environment:
     return environment
 
 
-def _template(name: str) -> Any:
-    return _environment().get_template(name)
-
-
 def _date(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-
-
-def _file(name: str) -> str:
-    return (Path(__file__).parent / "template" / name).read_text(encoding="utf-8")

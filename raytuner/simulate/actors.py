@@ -36,20 +36,13 @@ class Saved(NamedTuple):
 
 @dataclass(kw_only=True)
 class Training(SimulatedTrial):
-    """A trial as it proceeds.
-
-    Attributes:
-        curve: Its learning curve.
-        metric: Name of a report that is a bare number.
-        settings: When it saves checkpoints.
-        t: Its resource so far, in the scheduler's unit.
-        decision: The scheduler's decision on its last report; None: it was not asked.
-    """
+    """A trial as it proceeds."""
 
     curve: Curve = field(compare=False, repr=False)
-    metric: str = field(compare=False, repr=False)
+    metric: str = field(compare=False, repr=False)  # name of a report that is a bare number
     settings: Settings = field(compare=False, repr=False)
-    t: float = field(default=0.0, repr=False)
+    t: float = field(default=0.0, repr=False)  # in the scheduler's unit
+    # The scheduler's decision on its last report; None: it was not asked.
     decision: str | None = field(default=None, repr=False)
 
 
@@ -169,11 +162,6 @@ class SimulatedActors:
     """Gives workers to actors in the order of their requests, and runs their tasks.
 
     The methods without an underscore are those of Ray's `RayActorManager`.
-
-    Args:
-        cluster: The workers.
-        clock: The virtual clock.
-        wait_until: Returns the virtual second until which `next` waits at most.
 
     Attributes:
         live: The actors that have a worker, each with what Ray keeps of it: its handle.

@@ -29,21 +29,11 @@
     }
     return part;
   }
-  function highlighted(traces) {
-    const own = traces.filter((trace) => trace.customdata);
-    const [x, y] = [(trace) => trace.base || trace.x, (trace) => trace.y].map((values) => own.flatMap(
-      (trace) => [...values(trace).filter((_, i) => trace.customdata[i] === state.selected), null]));
-    return {
-      type: "scatter", x, y, mode: "lines+markers", name: `trial ${state.selected}`, hoverinfo: "skip",
-      line: { color: "#d55e00", width: 3 }, marker: { size: 10, line: { color: "white", width: 1.5 } },
-    };
-  }
   function draw(id) {
     if (!figures[id]) return;
     const element = $(`#plot-${id}`);
     const isParallel = id === "parallel", isNarrow = innerWidth < 700;
     const traces = figures[id].data.map((trace) => only(trace, passing));
-    if (state.selected !== null && !isParallel && traces.some((t) => t.customdata)) traces.push(highlighted(figures[id].data));
     const layout = { ...figures[id].layout, uirevision: id };
     if (isNarrow) {
       layout.margin = { ...layout.margin, l: 48, r: 8 };
@@ -163,7 +153,6 @@
     title.append(make("button", "Close", { type: "button", id: "close" }));
     panel.replaceChildren(title, list);
     showTable();
-    for (const id of drawn) if (id !== "parallel") draw(id);
   }
 
   // -- controls --------------------------------------------------------------------------------
