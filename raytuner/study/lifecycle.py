@@ -106,13 +106,9 @@ def _error_of(trial: Any) -> str:
     path = trial.error_file
     if not path or not Path(path).is_file():
         return ""
-    return _last_failure(Path(path).read_text(encoding="utf-8", errors="replace"))
-
-
-def _last_failure(written: str) -> str:
-    """Return the last of the failures in an `error.txt`, without a terminal's colours."""
+    written = Path(path).read_text(encoding="utf-8", errors="replace")
     last = re.split(r"^Failure # .*\n", written, flags=re.MULTILINE)[-1]
-    return re.sub(r"\x1b\[[0-9;]*m", "", last)
+    return re.sub(r"\x1b\[[0-9;]*m", "", last)  # without a terminal's colours
 
 
 _FRAME = re.compile(r'^ *File "(.+?)", line (\d+), in (\S+)', re.MULTILINE)
@@ -120,8 +116,8 @@ _NOT_THE_USERS = re.compile(r"[\\/](?:site|dist)-packages[\\/]|[\\/]lib[\\/]pyth
 _OURS = str(Path(__file__).parents[1])  # the package
 
 
-def reason_of(written: str) -> str:
-    """Return one line of an `error.txt`: what was raised and, if known, where in the user's code.
+def reason_of(raised: str) -> str:
+    """Return one line of a traceback: what was raised and, if known, where in the user's code.
 
     Example:
         >>> reason_of('File "/home/ann/train.py", line 7, in fit' + chr(10) + "KeyError: 'lr'")
@@ -129,7 +125,6 @@ def reason_of(written: str) -> str:
         >>> reason_of("The actor died."), reason_of("")
         ('The actor died.', '')
     """
-    raised = _last_failure(written)
     frames = [*_FRAME.finditer(raised)]
     rest = raised[frames[-1].end() :] if frames else raised
     # Below a frame stand lines of code, indented; the exception's own text may have lines, too.

@@ -81,8 +81,6 @@ def tune(settings: StudySettings) -> Study:  # noqa: D417
             print(study.best.config)
     """
     trainable, resources, searcher = settings.trainable, settings.resources, settings.searcher
-    if not wants_fit(resources):
-        runnable = with_resources(trainable, resources)
     scheduler = scheduler_of(settings)
     if searcher is None:
         searcher = BoTorchSearch(**settings.for_search())
@@ -96,7 +94,7 @@ def tune(settings: StudySettings) -> Study:  # noqa: D417
             config = first_config(space, settings.points_to_evaluate, seed)
             resources = fitted(trainable, resources, config, searcher.history)
         settings = replace(settings, resources=resources)
-        runnable = with_resources(trainable, resources)
+    runnable = with_resources(trainable, resources)
     searcher.keep_record_in(record_at(path))
     history = searcher.history
     history.set_meta("trainable", path_of(trainable))
