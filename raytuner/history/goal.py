@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from raytuner.errors import MetricError
 
 Mode = Literal["min", "max"]
-
-# These make a text an expression, not a name: some signs anywhere, others and words standing alone.
-_OPERATOR = re.compile(
-    r"[,;*^\n<>≤≥≠]|[!~=]=|^[+\-]|=$|(?<!\S)(?:[=+\-/%|&]|\|\||&&|and|or|not|if)(?!\S)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -64,10 +59,10 @@ class OutcomeConstraint:
         """
         parts = re.split("(<=|>=)", text) if isinstance(text, str) else []
         if len(parts) == 3:
-            metric, bound = parts[0].strip(), _number(parts[2])
-            is_name = metric and _number(metric) is None and not _OPERATOR.search(metric)
-            if is_name and bound is not None:
-                return cls(metric, "<=" if parts[1] == "<=" else ">=", bound)
+            metric, relation, number = (part.strip() for part in parts)
+            with suppress(ValueError):
+                if metric and math.isfinite(bound := float(number)):
+                    return cls(metric, "<=" if relation == "<=" else ">=", bound)
         raise MetricError(
             f"the outcome constraint {text!r} cannot be read; write the name of one metric, <= or"
             " >=, and one finite number, such as 'latency_ms <= 20', and give each bound as a"
@@ -148,13 +143,12 @@ class Goal:
                 f"outcome_constraints is {outcome_constraints!r}; give a list of texts, such as"
                 " ['latency_ms <= 20']"
             )
-        constraints = tuple(OutcomeConstraint.of(text) for text in outcome_constraints)
-        for (name, relation), n in Counter((c.metric, c.relation) for c in constraints).items():
-            if n > 1:
-                raise MetricError(
-                    f"outcome_constraints is {list(outcome_constraints)!r}; give {name} {relation}"
-                    " one bound"
-                )
+        constraints = tuple(map(OutcomeConstraint.of, outcome_constraints))
+        if len({(one.metric, one.relation) for one in constraints}) < len(constraints):
+            raise MetricError(
+                f"outcome_constraints is {list(outcome_constraints)!r}; give each metric and"
+                " relation one bound"
+            )
         if standard_error is not None and len(metrics) > 1:
             raise MetricError(
                 f"standard_error is {standard_error!r} and metric is {metric!r}; it is that of one"
@@ -165,28 +159,26 @@ class Goal:
                 raise MetricError(
                     f"{name} is {given!r}; it must be the name of one key of a report"
                 )
-        return cls(
-            tuple(
-                Objective(name, "max" if one == "max" else "min")
-                for name, one in zip(metrics, modes, strict=True)
-            ),
-            constraints,
-            None if weights is None else _weights(weights, metrics),
-            cost,
-            standard_error,
-        )
+        objectives = tuple(Objective(*pair) for pair in zip(metrics, modes, strict=True))
+        scale = None if weights is None else _weights(weights, metrics)
+        return cls(objectives, constraints, scale, cost, standard_error)
 
-    @property
+    @cached_property
     def required(self) -> tuple[str, ...]:
         """The metrics that every report must have, the first objective first."""
-        names = [one.metric for one in self.objectives] + [c.metric for c in self.constraints]
+        names = [one.metric for one in self.objectives] + [one.metric for one in self.constraints]
         return tuple(dict.fromkeys(names))
 
-    @property
+    @cached_property
     def optional(self) -> tuple[str, ...]:
         """The metrics that a report may lack: the cost and the standard error."""
-        names = [name for name in (self.cost, self.standard_error) if name is not None]
-        return tuple(name for name in dict.fromkeys(names) if name not in self.required)
+        names = dict.fromkeys(filter(None, (self.cost, self.standard_error)))
+        return tuple(name for name in names if name not in self.required)
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The required metrics, then the optional ones."""
+        return self.required + self.optional
 
     def unusable(self, values: Mapping[str, float]) -> dict[str, str]:
         """Return the optional metrics that are missing or not a finite number of 0 or more.
@@ -196,28 +188,23 @@ class Goal:
         Returns:
             "cost" or "standard error" by the name of the metric.
         """
-        named = ((self.cost, "cost", -1.0), (self.standard_error, "standard error", 0.0))
-        return {
-            name: what
-            for name, what, otherwise in named
-            if name is not None and not 0 <= values.get(name, otherwise) < math.inf
-        }
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The required metrics, then the optional ones."""
-        return self.required + self.optional
+        found = {}
+        if self.cost is not None and not 0 <= values.get(self.cost, -1.0) < math.inf:
+            found[self.cost] = "cost"
+        error = self.standard_error
+        if error is not None and not 0 <= values.get(error, 0.0) < math.inf:
+            found[error] = "standard error"
+        return found
 
     @property
     def n_objectives(self) -> int:
         """The number of objectives; 1 with weights."""
         return 1 if self.weights is not None else len(self.objectives)
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether the goal is one metric and nothing else."""
-        more = self.constraints or self.cost is not None or self.standard_error is not None
-        return len(self.objectives) == 1 and not more
+        return self == Goal(self.objectives[:1], weights=self.weights)
 
     def outcomes(self, values: Mapping[str, float]) -> tuple[float, ...]:
         """Return what should be large: the objectives, then the slack of each constraint.
@@ -258,7 +245,7 @@ class Goal:
         )
 
 
-def names_of(what: Literal["metric", "mode"], given: object) -> list[str]:
+def names_of(what: Literal["metric", "mode"], given: object) -> list[Any]:
     """Return one metric or mode, or several, as a list.
 
     Raises:
@@ -272,22 +259,11 @@ def names_of(what: Literal["metric", "mode"], given: object) -> list[str]:
     return names
 
 
-def _number(text: str) -> float | None:
-    """Return the finite number that a text is; None if it is not one."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _weights(weights: Sequence[float], metrics: Sequence[str]) -> tuple[float, ...]:
-    numbers = tuple(weights) if isinstance(weights, list | tuple) else ()
-    valid = all(
-        isinstance(w, int | float) and not isinstance(w, bool) and 0 < w < math.inf for w in numbers
-    )
+    numbers = list(weights) if isinstance(weights, list | tuple) else []
+    valid = all(isinstance(w, int | float) and 0 < w < math.inf for w in numbers)
     if len(numbers) != len(metrics) or not valid:
         raise MetricError(
             f"weights is {weights!r}; give one number above 0 for each of {list(metrics)!r}"
         )
-    return tuple(float(w) for w in numbers)
+    return tuple(map(float, numbers))

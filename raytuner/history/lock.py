@@ -1,14 +1,12 @@
 """The lock of a record: one process at a time writes it.
 
-On a disk, the operating system locks a file next to the record. The lock ends with the process,
-however that ends. An object store has no locks: there, a file next to the record names the process,
-which renews the file every few seconds. Another process that finds the file watches it for a while.
-It gives up if the file is renewed, and takes over if not. No clocks are compared.
+A file next to the record names the process. On a disk, the operating system locks that file, until
+the process ends. An object store has no locks: there, the process renews the file every few
+seconds. Another one that finds it watches whether it is renewed, and takes over if not.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import logging
@@ -18,6 +16,7 @@ import threading
 import time
 import uuid
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,12 +28,11 @@ logger = logging.getLogger(__name__)
 RENEWAL_S = 8.0
 """Seconds between two renewals behind a URI; after three without one, the process is gone."""
 
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-
 _Process = dict[str, Any]
 """The content of a lock file: host, pid, start time and id of the process that wrote it."""
 
 _HELD: dict[str, Writer] = {}  # by this process
+os.register_at_fork(after_in_child=_HELD.clear)
 
 
 class Writer:
@@ -52,12 +50,12 @@ class Writer:
 
     def __init__(self, record: Folder) -> None:
         self._record, self._key = record, _key(record)
-        if self._key in _HELD:
-            raise InUseError(_in_use(record, {"pid": os.getpid()}))
         me = {"host": platform.node(), "pid": os.getpid()}
+        if self._key in _HELD:
+            raise InUseError(who_writes(record))
         me |= {"began": time.time(), "id": uuid.uuid4().hex}
+        self._lock: _FileLock | _Lease
         try:
-            self._lock: _FileLock | _Lease
             if isinstance(record, RemoteFolder):
                 self._lock = _Lease(record, me)
             else:
@@ -91,7 +89,7 @@ class Writer:
 
 
 class _FileLock:
-    """A file that the operating system locks."""
+    """A file that the operating system locks for this process, not for its children."""
 
     successor: _Process | None = None
 
@@ -99,51 +97,39 @@ class _FileLock:
         self._path = record.with_name(_lock_name(record))
         self._made_folder = not self._path.parent.exists()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: int | None = None
-        while self._file is None:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)  # children do not inherit it
+        while True:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                owner = _parsed(os.pread(file, 4096, 0))
-                os.close(file)
+                owner = _parsed(os.pread(self._file, 4096, 0))
+                os.close(self._file)
                 raise InUseError(_in_use(record, owner)) from None
             except OSError as error:
-                os.close(file)
-                if error.errno not in _NO_LOCKS:
-                    raise
                 logger.warning(
-                    "The file system of %s has no locks: make sure that no other process writes to"
-                    " this record.",
+                    "The file system of %s has no locks (%s): make sure that no other process"
+                    " writes to this record.",
                     record,
+                    error,
                 )
-                return
-            if self._is_in_place(file):
-                self._file = file
-            else:  # its owner removed it between the two calls
-                os.close(file)
+            if self._is_in_place():
+                break
+            os.close(self._file)  # its owner removed it between the two calls
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps(me).encode(), 0)
 
     def release(self) -> None:
         """Remove the file, and the folder if the lock made it and nothing else is there."""
-        if self._file is not None:
-            with suppress(OSError):
-                if self._is_in_place(self._file):  # in a new folder it may be another process's
-                    self._path.unlink()
-                    if self._made_folder:
-                        self._path.parent.rmdir()
-            self.forget()
+        with suppress(OSError):
+            if self._is_in_place():  # in a new folder it may be another process's
+                self._path.unlink()
+                if self._made_folder:
+                    self._path.parent.rmdir()
+        os.close(self._file)
 
-    def forget(self) -> None:
-        """Close the file: an open copy in a forked child holds the lock longer than its parent."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def _is_in_place(self, file: int) -> bool:
+    def _is_in_place(self) -> bool:
         try:
-            return os.path.samestat(os.fstat(file), self._path.stat())
+            return os.path.samestat(os.fstat(self._file), self._path.stat())
         except FileNotFoundError:
             return False
 
@@ -155,11 +141,10 @@ class _Lease:
         self.successor: _Process | None = None
         self._record, self._me = record, me
         self._is_over = threading.Event()
-        if (owner := _read(record)) is not None:
-            runs = _runs(owner)
-            if runs or (runs is None and _renews(record, owner)):
-                raise InUseError(_in_use(record, owner))
-        self._renew(0)
+        owner = _read(record)
+        if owner is not None and _runs(owner) is not False and _renews(record, owner):
+            raise InUseError(_in_use(record, owner))
+        self._renew()
         if (owner := self._other()) is not None:  # it wrote at the same moment
             raise InUseError(_in_use(record, owner))
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -173,21 +158,15 @@ class _Lease:
             if self._other() is None:
                 self._record.parent.delete(_lock_name(self._record))
 
-    def forget(self) -> None:
-        """Do nothing: a forked child has no thread that renews."""
-
     def _run(self) -> None:
-        beat = 0
-        while not self._is_over.wait(RENEWAL_S):
-            beat += 1
+        while self.successor is None and not self._is_over.wait(RENEWAL_S):
             with suppress(OSError):  # the network is down: others cannot write either
                 self.successor = self._other()
-                if self.successor is not None:
-                    return
-                self._renew(beat)
+                if self.successor is None:
+                    self._renew()
 
-    def _renew(self, beat: int) -> None:
-        data = json.dumps({**self._me, "beat": beat}).encode()
+    def _renew(self) -> None:
+        data = json.dumps({**self._me, "renewed": time.time()}).encode()
         self._record.parent.write(_lock_name(self._record), data)
 
     def _other(self) -> _Process | None:
@@ -213,23 +192,14 @@ def who_writes(record: Folder) -> str | None:
     except OSError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _in_use(record, _parsed(os.pread(file, 4096, 0)))
     except OSError:
-        return None
+        pass
     finally:
         os.close(file)
     return None
-
-
-def _after_fork() -> None:
-    for writer in _HELD.values():
-        writer._lock.forget()
-    _HELD.clear()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def _key(record: Folder) -> str:
@@ -249,10 +219,10 @@ def _read(record: RemoteFolder) -> _Process | None:
 
 def _parsed(data: bytes) -> _Process:
     try:
-        process = json.loads(data)
+        process: _Process = json.loads(data)
     except ValueError:
         return {}
-    return process if isinstance(process, dict) else {}
+    return process
 
 
 def _runs(process: _Process) -> bool | None:
@@ -264,15 +234,15 @@ def _runs(process: _Process) -> bool | None:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return True
 
 
 def _renews(record: RemoteFolder, owner: _Process) -> bool:
     """Watch whether a process of another machine renews its file; False if it must be gone."""
+    if _runs(owner):
+        return True
     seconds = 3 * RENEWAL_S
     logger.warning(
         "%s wrote to %s last. Waiting up to %g s to see if it still runs.",
@@ -281,35 +251,32 @@ def _renews(record: RemoteFolder, owner: _Process) -> bool:
         seconds,
     )
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        now = _read(record)
-        if now != owner:
-            return now is not None
+    while (now := _read(record)) == owner:
+        if time.monotonic() > deadline:
+            return False
         time.sleep(RENEWAL_S / 8)
-    return False
+    return now is not None
 
 
 def _name(process: _Process) -> str:
     """Return words that name a process.
 
     >>> _name({"host": "node1", "pid": 7, "began": time.time() - 7500})
-    'process 7 on node1, which began 2 h 5 min ago,'
+    'process 7 on node1, which began 2:05:00 ago,'
     >>> _name({})
     'another process'
     """
     if "pid" not in process:
         return "another process"
     is_here = process.get("host", platform.node()) == platform.node()
-    is_me = is_here and process["pid"] == os.getpid()
-    name = "this process" if is_me else f"process {process['pid']}"
+    name = f"process {process['pid']}"
+    if is_here and process["pid"] == os.getpid():
+        name = "this process"
     if "host" in process:
         name += f" on {process['host']}"
     if not isinstance(began := process.get("began"), int | float):
         return name
-    minutes, seconds = divmod(max(0, round(time.time() - began)), 60)
-    hours, minutes = divmod(minutes, 60)
-    age = f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"
-    return f"{name}, which began {age} ago,"
+    return f"{name}, which began {timedelta(seconds=max(0, round(time.time() - began)))} ago,"
 
 
 def _in_use(record: Folder, owner: _Process) -> str:

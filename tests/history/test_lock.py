@@ -40,7 +40,7 @@ def test_a_second_process_is_refused_until_the_first_is_dead(
     record = tmp_path / "study" / "record.sqlite"
     with another_process(record, CHILDREN[child]) as first:
         match = (
-            rf"process {first.pid} on {platform.node()}, which began [\w ]+ ago, writes to"
+            rf"process {first.pid} on {platform.node()}, which began [\d:]+ ago, writes to"
             rf" .*record\.sqlite now.*`kill {first.pid}`"
         )
         with pytest.raises(InUseError, match=match):
@@ -100,7 +100,7 @@ def test_a_file_system_without_locks_is_used_with_a_warning(
     def no_locks(file: int, how: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "lockf", no_locks)
     with Writer(tmp_path / "record"):
         pass
     assert "has no locks" in caplog.text
@@ -143,7 +143,7 @@ def test_a_process_elsewhere_that_renews_its_file_is_named(record: RemoteFolder)
     other = threading.Thread(target=renew)
     other.start()
     try:
-        with pytest.raises(InUseError, match="process 7 on elsewhere, which began 2 h 5 min ago,"):
+        with pytest.raises(InUseError, match="process 7 on elsewhere, which began 2:05:00 ago,"):
             Writer(record)
     finally:
         over.set()
