@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -154,10 +153,15 @@ class History(Table):
         """Return the record as frozen arrays: the same object until something changes."""
         last = self._snapshot
         if last is None or self._changed or (last.left, last.max_t) != (self.left, self.max_t):
-            last = build(
-                self._rows, self._changed, self._blocks, self.goal, self.max_t, self.space.dim
+            last = self._snapshot = build(
+                self._rows,
+                self._changed,
+                self._blocks,
+                self.goal,
+                self.max_t,
+                self.left,
+                self.space.dim,
             )
-            last = self._snapshot = replace(last, left=self.left)
         return last
 
     def is_full(self, trial: Trial) -> bool:
@@ -179,12 +183,13 @@ class History(Table):
         while none does, the one that breaks them least. With several objectives the weighted sum
         counts or, without weights, the first (see `pareto`). None: there is no such trial yet.
         """
-        winner = ranking.best(self, self.is_full)
-        return None if winner is None else self[winner]
+        merits = ranking.merits(self, self.is_full)
+        return self[max(merits, key=merits.__getitem__)] if merits else None
 
     def ranked(self) -> tuple[Trial, ...]:
         """Return the trials that could be the incumbent, the best first (see `best`)."""
-        return tuple(self[trial_id] for trial_id in ranking.ranked(self, self.is_full))
+        merits = ranking.merits(self, self.is_full)
+        return tuple(self[i] for i in sorted(merits, key=merits.__getitem__, reverse=True))
 
     def pareto(self) -> tuple[Trial, ...]:
         """Return the Pareto front; see `raytuner.history.ranking.pareto`."""

@@ -25,14 +25,8 @@ def merit(goal: Goal, state: TrialState, metrics: Mapping[str, float]) -> Merit:
     return state is TrialState.COMPLETED, -violation, goal.outcomes(metrics)[0]
 
 
-def best(table: Table, is_full: Callable[[Trial], bool]) -> str | None:
-    """Return the id of the incumbent: the trial of the largest merit (see `ranked`)."""
-    merits = _merits(table, is_full)
-    return max(merits, key=merits.__getitem__, default=None)
-
-
-def ranked(table: Table, is_full: Callable[[Trial], bool]) -> list[str]:
-    """Return the ids of the trials that could be the incumbent, the best first.
+def merits(table: Table, is_full: Callable[[Trial], bool]) -> dict[str, Merit]:
+    """Return the merit of each trial that could be the incumbent, by its id.
 
     These are the trials that did not fail, have a finite value and are at full fidelity.
 
@@ -40,11 +34,6 @@ def ranked(table: Table, is_full: Callable[[Trial], bool]) -> list[str]:
         table: The trials.
         is_full: Whether a trial is at full fidelity.
     """
-    merits = _merits(table, is_full)
-    return sorted(merits, key=merits.__getitem__, reverse=True)
-
-
-def _merits(table: Table, is_full: Callable[[Trial], bool]) -> dict[str, Merit]:
     found = {}
     for head in table.heads():
         last = table.last(head.trial_id)

@@ -137,6 +137,7 @@ def build(
     blocks: list[Block],
     goal: Goal,
     max_t: float | None,
+    left: int | None,
     dim: int,
 ) -> Snapshot:
     """Return the snapshot of trials.
@@ -149,6 +150,7 @@ def build(
         blocks: What the last snapshot was made of. Only blocks with changed trials are remade.
         goal: Says what the outcomes are.
         max_t: A trial's full resource, if known.
+        left: How many more trials will be proposed, if known.
         dim: Number of encoded dimensions.
     """
     for number in sorted({row // _BLOCK for row in changed} | ({0} if not blocks else set())):
@@ -170,6 +172,7 @@ def build(
         n_objectives=goal.n_objectives,
         cost=None if goal.cost is None else cost,
         standard_error=None if goal.standard_error is None else errors,
+        left=left,
     )
 
 

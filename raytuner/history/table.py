@@ -36,6 +36,8 @@ class Table:
         max_t: A trial's full resource, if known.
 
     Attributes:
+        metric: Name of the objective; with several, of the first.
+        mode: Mode of the objective: "min" or "max"; with several, of the first.
         left: How many more trials will be proposed, if known. It is not kept in the file.
         warned_of: Metrics about which the user has been warned in this process.
         has_values: Whether any trial of this search has reported. Evaluated points do not count.
@@ -45,6 +47,8 @@ class Table:
 
     def __init__(self, goal: Goal, time_attr: str, max_t: float | None) -> None:
         self.goal = goal
+        self.metric: str = goal.objectives[0].metric
+        self.mode: Mode = goal.objectives[0].mode
         self.left: int | None = None
         self.warned_of: set[str] = set()
         self.has_values = False
@@ -181,16 +185,6 @@ class Table:
         self._change(trial_id, state=TrialState.PENDING, reason="", ended_at=None)
 
     # -- settings and metadata ------------------------------------------------------------------
-
-    @property
-    def metric(self) -> str:
-        """Name of the objective; with several, of the first."""
-        return self.goal.objectives[0].metric
-
-    @property
-    def mode(self) -> Mode:
-        """Mode of the objective: "min" or "max"; with several, of the first."""
-        return self.goal.objectives[0].mode
 
     @property
     def time_attr(self) -> str:

@@ -127,6 +127,11 @@ class UploadedRecord:
 
     def _run(self) -> None:
         failures = 0
+
+        def hurry() -> bool:
+            is_behind = self._is_urgent and not failures and self._uploaded < self._written
+            return self._is_closed or is_behind
+
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._uploaded < self._written or self._is_closed)
@@ -135,26 +140,26 @@ class UploadedRecord:
             started = time.monotonic()
             try:
                 size = self._upload()
+                failures, self._error = 0, None
+                took = time.monotonic() - started
+                pause = max(_EVERY_S, size / _BYTES_A_SECOND, _REST * took)
             except InUseError as error:
                 with self._changed:
                     self._error, self._is_closed = error, True
                     self._changed.notify_all()
                 return
             except OSError as error:
-                failures += 1
-                self._warn(error)
+                if not failures:
+                    logger.warning(
+                        "The record cannot be written to %s now (%s). It stays in memory, and the"
+                        " upload is tried again.",
+                        self.path,
+                        error,
+                    )
+                failures, self._error = failures + 1, error
                 pause = min(_EVERY_S * 2 ** min(failures, 10), _RETRY_S)
-                with self._changed:
-                    self._changed.wait_for(lambda: self._is_closed, pause)
-                continue
-            failures, self._error = 0, None
-            took = time.monotonic() - started
-            pause = max(_EVERY_S, size / _BYTES_A_SECOND, _REST * took)
             with self._changed:
-                self._changed.wait_for(self._must_go_on, pause)
-
-    def _must_go_on(self) -> bool:
-        return self._is_closed or (self._is_urgent and self._uploaded < self._written)
+                self._changed.wait_for(hurry, pause)
 
     def _upload(self) -> int:
         """Replace the file by the record as it is now. Return its size in bytes."""
@@ -167,16 +172,6 @@ class UploadedRecord:
             self._uploaded = number
             self._changed.notify_all()
         return len(data)
-
-    def _warn(self, error: OSError) -> None:
-        if self._error is None:
-            logger.warning(
-                "The record cannot be written to %s now (%s). It stays in memory, and the upload is"
-                " tried again.",
-                self.path,
-                error,
-            )
-        self._error = error
 
 
 def record_exists(file: Folder) -> bool:

@@ -29,9 +29,6 @@ STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
 _ACCELERATOR = "accelerator_type:"
 _TYPE_SHARE = 0.001  # each node has 1 of its accelerator's type: this asks for the type alone
-_MAX_AMOUNT = 1e18
-_MAX_WORKERS = 10_000
-_GRAIN = 0.0001  # Ray counts resources in these and takes less for nothing
 _NAMES = {"cpu": "CPU", "gpu": "GPU", "cpus": "CPU", "gpus": "GPU"}
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(i?)b?", re.IGNORECASE)
@@ -86,7 +83,7 @@ class ResourceRequest:
             head: list[dict[str, float]] = [{}] if resources.head_bundle_is_empty else []
             bundles = [*head, *resources.bundles]
             return cls(_bundles(bundles, where), _strategy(resources.strategy, where))
-        if isinstance(resources, Sequence) and not isinstance(resources, str | bytes):
+        if isinstance(resources, list | tuple):
             return cls(_bundles(resources, where))
         if not isinstance(resources, Mapping):
             raise SettingError(
@@ -98,10 +95,9 @@ class ResourceRequest:
             own = {key: amount for key, amount in resources.items() if key != "trainer"}
             trainer = _workers(resources["trainer"], where) if "trainer" in resources else ()
             return cls(_bundles([own], where), trainer=trainer)
-        if unknown := resources.keys() - {"bundles", "strategy"}:
+        if unknown := sorted(resources.keys() - {"bundles", "strategy"}):
             raise SettingError(
-                f"{where} has {', '.join(sorted(map(repr, unknown)))} beside 'bundles'; put it"
-                " into the bundle that is to have it"
+                f"{where} has {unknown} beside 'bundles'; put it into the bundle that is to have it"
             )
         strategy = _strategy(resources.get("strategy", "PACK"), where)
         return cls(_bundles(resources["bundles"], where), strategy)
@@ -217,11 +213,7 @@ def _strategy(written: Any, where: str) -> str:
 
 
 def _bundles(written: Any, where: str) -> tuple[Bundle, ...]:
-    if (
-        not isinstance(written, Sequence)
-        or isinstance(written, str | bytes)
-        or not all(isinstance(bundle, Mapping) for bundle in written)
-    ):
+    if not isinstance(written, list | tuple) or not all(isinstance(b, Mapping) for b in written):
         raise SettingError(
             f"the bundles of {where} are {written!r}; they must be a list of dicts such as"
             " [{'cpu': 1}, {'gpu': 1}]"
@@ -244,62 +236,43 @@ def _bundle(written: Mapping[str, Any], where: str) -> dict[str, float]:
     bundle: dict[str, float] = {}
     for key, amount in written.items():
         place = f"{where}[{key!r}]"
-        if not isinstance(key, str) or not key:
-            raise SettingError(f"{where} has the name {key!r}; a resource's name is text")
-        if key == "custom_resources" and isinstance(amount, Mapping):  # Ray's own form
-            bundle |= _bundle(amount, place)
-            continue
-        if key == "accelerator_type":
-            if not isinstance(amount, str) or not amount:
-                raise SettingError(
-                    f"{place} is {amount!r}; it must be Ray's name of an accelerator, such as"
-                    " 'A100' or 'T4' (ray.util.accelerators)"
-                )
-            bundle[f"{_ACCELERATOR}{amount}"] = _TYPE_SHARE
-            continue
-        name = _NAMES.get(key.lower(), key)
+        name, number = _NAMES.get(str(key).lower(), str(key)), amount
+        if name == "accelerator_type":
+            name, number = f"{_ACCELERATOR}{amount}", _TYPE_SHARE
+        elif name == "memory" and isinstance(amount, str):
+            number = _bytes(amount, place)
         if name in bundle:
             raise SettingError(f"{where} names {name} twice; give it once")
-        number = _amount(name, amount, place)
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if not is_number or not 0 <= number < math.inf:
+            raise SettingError(f"{place} is {amount!r}; it must be a number >= 0")
         if name == "GPU" and number > 1 and number != int(number):
             raise SettingError(
                 f"{place} is {amount!r}; a trial gets a part of one GPU (0 to 1) or a whole number"
                 " of them"
             )
-        if 0 < number < _GRAIN:
-            raise SettingError(f"{place} is {amount!r}; Ray takes less than {_GRAIN:g} for nothing")
         if number:
-            bundle[name] = number
+            bundle[name] = float(math.floor(number) if name == "memory" else number)
     return bundle
+
+
+def _bytes(written: str, place: str) -> float:
+    found = _SIZE.fullmatch(written.strip())
+    if found is None:
+        raise SettingError(f"{place} is {written!r}; write bytes, or such as '8GiB' or '500MB'")
+    return float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].lower()]
 
 
 def _workers(written: Any, where: str) -> tuple[Bundle, ...]:
     """Return a bundle for each of a trainer's workers."""
     place = f"{where}['trainer']"
-    if not isinstance(written, Mapping) or "workers" not in written:
+    count = written.get("workers") if isinstance(written, Mapping) else None
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise SettingError(
             f"{place} is {written!r}; it must say how many workers there are and what each needs,"
             " such as {'workers': 2, 'gpu': 1}"
-        )
-    count = written["workers"]
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MAX_WORKERS:
-        raise SettingError(
-            f"{place}['workers'] is {count!r}; it must be a whole number from 1 to {_MAX_WORKERS}"
         )
     each = _bundle({key: n for key, n in written.items() if key != "workers"}, place)
     if not each:
         raise SettingError(f"{place} asks for nothing for its workers; name an amount")
     return (each,) * count
-
-
-def _amount(name: str, written: Any, place: str) -> float:
-    amount = written
-    if name == "memory" and isinstance(written, str):
-        found = _SIZE.fullmatch(written.strip())
-        if found is None:
-            raise SettingError(f"{place} is {written!r}; write bytes, or such as '8GiB' or '500MB'")
-        amount = float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].lower()]
-    is_number = isinstance(amount, int | float) and not isinstance(amount, bool)
-    if not is_number or not 0 <= amount < _MAX_AMOUNT:
-        raise SettingError(f"{place} is {written!r}; it must be a number >= 0")
-    return float(math.floor(amount) if name == "memory" else amount)
