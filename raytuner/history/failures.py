@@ -103,21 +103,21 @@ def always_failing(history: History, at_least: int, since: float, now: float) ->
     ended = [
         head
         for head in history.heads()
-        if head.ended_at is not None
-        and head.ended_at >= since
+        if (head.ended_at or 0.0) >= since
+        and not head.state.is_live
         and head.origin is not Origin.EVALUATED
         and head.state is not TrialState.REMOVED
     ]
     if not ended or any(head.state is not TrialState.FAILED for head in ended):
         return None
     found = causes(ended)[0]
-    if found.trials < at_least:
-        return None
-    ends = [(head, head.ended_at or now) for head in ended]
-    first = min(end for _, end in ends)
-    longest = max(end - (h.started_at or h.proposed_at) for h, end in ends)
-    for head in history.heads():
-        start = head.started_at if head.state.is_live else None
-        if start is not None and (start < first or now - start > longest):
-            return None
-    return found
+    ends = [head.ended_at or now for head in ended]
+    longest = max(
+        end - (head.started_at or head.proposed_at) for head, end in zip(ended, ends, strict=True)
+    )
+    may_succeed = any(
+        head.started_at < min(ends) or now - head.started_at > longest
+        for head in history.heads()
+        if head.state.is_live and head.started_at is not None
+    )
+    return None if found.trials < at_least or may_succeed else found

@@ -130,29 +130,29 @@ def write_file(path: Path, db: sqlite3.Connection) -> None:
     draft.replace(path)
 
 
-def read_lines(path: Path, source: Folder | None = None) -> list[Line]:
+def read_lines(path: Path) -> list[Line]:
     """Return every row of the record at `path`, table by table, and trials by number.
 
     This neither disturbs nor waits for a process that writes to the file.
 
-    Args:
-        path: The file.
-        source: What errors call it; None: the path.
-
     Raises:
         HistoryError: There is no file, it has another format, or it is damaged or no record.
     """
-    name = source or path
     if not path.is_file():
-        raise HistoryError(f"there is no record of a search at {name}")
+        raise HistoryError(f"there is no record of a search at {path}")
     with (
         _readable_place(path) as place,
-        closing(connect(f"{place.resolve().as_uri()}?mode=ro", name)) as db,
+        closing(connect(f"{place.resolve().as_uri()}?mode=ro", path)) as db,
     ):
-        require_record(db, name)
-        with readable(name):
-            db.execute("BEGIN")  # all tables as of one moment
-            return list(lines_in(db, name))
+        return all_lines(db, path)
+
+
+def all_lines(db: sqlite3.Connection, name: Folder) -> list[Line]:
+    """Return what `read_lines` returns, or raise as it does."""
+    require_record(db, name)
+    with readable(name):
+        db.execute("BEGIN")  # all tables as of one moment
+        return list(lines_in(db, name))
 
 
 def lines_in(db: sqlite3.Connection, name: Folder) -> Iterator[Line]:

@@ -7,18 +7,21 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import mkdtemp
 
 from raytuner.errors import HistoryError, InUseError
 from raytuner.folders import Folder, RemoteFolder
 from raytuner.history.lock import held
 from raytuner.history.sqlite import (
     Line,
+    all_lines,
     connect,
     create,
+    damaged,
     insert,
-    read_lines,
+    readable,
     transact,
     writable,
     write_file,
@@ -194,12 +197,14 @@ def read_uploaded(file: RemoteFolder) -> list[Line]:
     Raises:
         HistoryError: There is none, it is damaged, or it is out of reach.
     """
-    with TemporaryDirectory(prefix="raytuner-") as folder:
-        copy = Path(folder) / "record.sqlite"
-        try:
-            copy.write_bytes(file.parent.read(file.name))
-        except FileNotFoundError:
-            raise HistoryError(f"there is no record of a search at {file}") from None
-        except OSError as error:
-            raise HistoryError(f"the record at {file} is out of reach: {error}") from error
-        return read_lines(copy, file)
+    try:
+        data = file.parent.read(file.name)
+    except FileNotFoundError:
+        raise HistoryError(f"there is no record of a search at {file}") from None
+    except OSError as error:
+        raise HistoryError(f"the record at {file} is out of reach: {error}") from error
+    if not data:
+        raise damaged(file, "it is empty")
+    with closing(connect(":memory:", file)) as db, readable(file):
+        db.deserialize(data)
+        return all_lines(db, file)

@@ -61,9 +61,7 @@ class Probe:
 
 def wants_fit(resources: Any) -> TypeGuard[Mapping[str, Any]]:
     """Return whether the share of a GPU is to be found out."""
-    return isinstance(resources, Mapping) and any(
-        str(key).lower() == "gpu" and value == FIT for key, value in resources.items()
-    )
+    return isinstance(resources, Mapping) and FIT in (resources.get("gpu"), resources.get("GPU"))
 
 
 def with_gpus(resources: Mapping[str, Any], gpus: float) -> dict[str, Any]:
@@ -83,12 +81,13 @@ def probe(trainable: Any, config: Mapping[str, Any], resources: Mapping[str, Any
         PlacementError: The training fails, or the memory cannot be read.
     """
     peak: Any = ray.remote(num_cpus=0)(_Peak).remote()
+    runnable = tune.with_resources(
+        _watched(trainable, peak, nvidia_smi), for_ray(with_gpus(resources, 1))
+    )
     with tempfile.TemporaryDirectory(prefix="raytuner-probe-") as folder:
         # A trial of a Tuner: the training may use all that Ray Tune offers.
         result = tune.Tuner(
-            tune.with_resources(
-                _watched(trainable, peak, nvidia_smi), for_ray(with_gpus(resources, 1))
-            ),
+            runnable,
             param_space=dict(config),
             tune_config=tune.TuneConfig(num_samples=1, time_budget_s=300.0),
             run_config=tune.RunConfig(

@@ -6,7 +6,6 @@ import logging
 import weakref
 from fnmatch import fnmatch
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from raytuner.errors import HistoryError, InUseError, SettingError
 from raytuner.folders import Folder, RemoteFolder
@@ -232,10 +231,7 @@ def record_in(folder: Folder) -> History:
         if isinstance(folder, RemoteFolder):
             names = sorted(name for name in folder.files() if fnmatch(name, _SAVED))
             if names:
-                with TemporaryDirectory() as place:
-                    copy = Path(place) / names[-1]
-                    copy.write_bytes(folder.read(names[-1]))
-                    return History.read(copy, opaque=True)
+                return History.read(folder / names[-1], opaque=True)
         elif copies := saved_copies(folder.resolve()):
             history = History.read(copies[-1], opaque=True)
             return _live_record(history, opaque=True) or history
