@@ -37,9 +37,8 @@ from raytuner.search.priors import to_json as priors_json
 from raytuner.search.process import ActorProcess, Setup
 from raytuner.search.restore import counted
 from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings
-from raytuner.search.transfer import EARLIER, earlier_of, tasks_within, within
+from raytuner.search.transfer import EARLIER, earlier_of, read_sources, tasks_within, within
 from raytuner.search.transfer import to_json as earlier_json
-from raytuner.search.transfer_source import read_sources
 from raytuner.space import Config
 
 logger = logging.getLogger(__name__)

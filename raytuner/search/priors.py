@@ -94,38 +94,21 @@ def to_json(beliefs: Sequence[Belief], space: Space) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any], space: Space, within: Space) -> tuple[Belief, ...]:
-    """Return the beliefs that `to_json` wrote, translated to another space.
+    """Return the beliefs that `to_json` wrote for a space, for another one within it.
 
-    Beliefs are dropped if their hyperparameter does not vary there, or has none of the same values.
-
-    Args:
-        data: The beliefs by name.
-        space: The space that they were written for.
-        within: The space to translate to.
+    A belief is dropped if its hyperparameter varies in another way there.
     """
-    before = {column.name: column for column in space.columns}
-    found = []
-    for j, column in enumerate(within.columns):
-        if column.name not in data:
-            continue
-        old, stored = before[column.name].domain, data[column.name]
-        if old == column.domain:
-            found.append(Belief(j, *(tuple(stored[k]) for k in ("units", "widths", "mass"))))
-            continue
-        units, widths, values = _knots(column.domain)
-        density = np.array(stored["mass"]) / np.array(stored["widths"])
-        mass = np.zeros(len(units))
-        for k, value in enumerate(values):
-            if old.contains(value):
-                mass[k] = np.interp(old.to_unit(value), stored["units"], density) * widths[k]
-        if mass.sum() > 0:
-            found.append(_normalised(j, units, widths, mass))
-    return tuple(found)
+    before = {column.name: column.domain for column in space.columns}
+    return tuple(
+        Belief(j, *(tuple(data[column.name][key]) for key in ("units", "widths", "mass")))
+        for j, column in enumerate(within.columns)
+        if column.name in data and before[column.name] == column.domain
+    )
 
 
 def _belief(position: int, column: Column, prior: Any, where: str) -> Belief:
     domain = column.domain
-    units, widths, values = _knots(domain)
+    units, widths = _knots(domain)
     if isinstance(prior, Near):
         if column.kind == "categorical":
             raise SettingError(f"{where}: a choice has no values nearby; give weights by value")
@@ -136,78 +119,72 @@ def _belief(position: int, column: Column, prior: Any, where: str) -> Belief:
         away = (units - domain.to_unit(prior.value)) / prior.spread
         mass = np.exp(-0.5 * away**2) * widths
     elif isinstance(prior, Mapping):
-        mass = _weighted(domain, prior, len(units), where)
+        mass = _weighted(domain, prior, where)
     elif hasattr(prior, "cdf"):
-        mass = _masses(domain, prior, values, where)
+        mass = _masses(domain, prior, where)
     else:
         raise SettingError(
             f"{where} is {prior!r}; it must be raytuner.near(value), weights by value such as"
             " {'adam': 3, 'sgd': 1}, or a frozen distribution of scipy.stats"
         )
-    return _normalised(position, units, widths, mass)
-
-
-def _normalised(position: int, units: np.ndarray, widths: np.ndarray, mass: np.ndarray) -> Belief:
     total = mass / mass.sum()
-    return Belief(position, tuple(units.tolist()), tuple(widths.tolist()), tuple(total.tolist()))
+    return Belief(position, *(tuple(array.tolist()) for array in (units, widths, total)))
 
 
 def _is_listed(domain: Domain) -> bool:
     return domain.n_levels is not None and domain.n_levels <= _LISTED
 
 
-def _knots(domain: Domain) -> tuple[np.ndarray, np.ndarray, list[Any]]:
-    """Return knots in the unit interval, the share that each stands for, and their values."""
+def _knots(domain: Domain) -> tuple[np.ndarray, np.ndarray]:
+    """Return knots in the unit interval, and the share that each stands for."""
     if not _is_listed(domain):
-        units = (np.arange(_CELLS) + 0.5) / _CELLS
-        return units, np.full(_CELLS, 1 / _CELLS), _smooth(domain).from_units(units)
+        return (np.arange(_CELLS) + 0.5) / _CELLS, np.full(_CELLS, 1 / _CELLS)
     units = domain.level_units()
     widths = np.empty(len(units))
     edge = 0.0
     for k, middle in enumerate(units):  # a level is the middle of its step
         widths[k] = 2 * (middle - edge)
         edge += widths[k]
-    return units, widths, domain.from_units(units)
+    return units, widths
 
 
-def _smooth(domain: Domain) -> Domain:
-    """Return a normal domain without its endless levels; any other as it is."""
-    return replace(domain, step=None) if isinstance(domain, Normal) else domain
-
-
-def _weighted(domain: Domain, weights: Mapping[Any, Any], n: int, where: str) -> np.ndarray:
+def _weighted(domain: Domain, weights: Mapping[Any, Any], where: str) -> np.ndarray:
     if not _is_listed(domain):
         raise SettingError(
             f"{where}: weights are for a choice or a few levels, and this is {domain.describe()};"
             " give raytuner.near(value) or a distribution"
         )
-    mass = np.zeros(n)
+    levels = domain.level_units()
+    mass = np.zeros(len(levels))
     for value, weight in weights.items():
         if not domain.contains(value):
             raise SettingError(f"{where}: received {value!r}, expected {domain.describe()}")
         if not is_number(weight) or not 0 <= weight < math.inf:
             raise SettingError(f"{where}: the weight of {value!r} is {weight!r}; it must be >= 0")
-        mass[int(np.abs(domain.level_units() - domain.to_unit(value)).argmin())] += weight
+        mass[int(np.abs(levels - domain.to_unit(value)).argmin())] += weight
     if not mass.sum() > 0:
         raise SettingError(f"{where}: no value has a weight above 0")
     return mass
 
 
-def _masses(domain: Domain, law: Any, values: list[Any], where: str) -> np.ndarray:
+def _masses(domain: Domain, law: Any, where: str) -> np.ndarray:
     """Return the probability of each knot under a distribution."""
-    if not all(is_number(value) for value in values):
-        raise SettingError(f"{where}: a distribution is for numbers, and this is"
-                           f" {domain.describe()}; give weights by value")  # fmt: skip
-    if not _is_listed(domain):
-        edges = _smooth(domain).from_units(np.linspace(0.0, 1.0, _CELLS + 1))
-        mass = np.diff(law.cdf(np.array(edges, dtype=np.float64)))
-    elif hasattr(law, "pmf"):
-        mass = np.asarray(law.pmf(np.array(values)), dtype=np.float64)
+    if _is_listed(domain):
+        values = domain.from_units(domain.level_units())
     else:
-        at = np.array(values, dtype=np.float64)
-        middles = (at[1:] + at[:-1]) / 2
-        ends = at[[0, -1]] + np.array([at[0] - middles[0], at[-1] - middles[-1]])
-        mass = np.abs(np.diff(law.cdf(np.concatenate([ends[:1], middles, ends[1:]]))))
+        smooth = replace(domain, step=None) if isinstance(domain, Normal) else domain
+        values = smooth.from_units(np.linspace(0.0, 1.0, _CELLS + 1))
+    if not all(is_number(value) for value in values):
+        raise SettingError(
+            f"{where}: a distribution is for numbers, and this is {domain.describe()}; give weights"
+            " by value"
+        )
+    edges = np.array(values, dtype=np.float64)
+    if _is_listed(domain):
+        middles = (edges[1:] + edges[:-1]) / 2
+        first, last = 2 * edges[0] - middles[0], 2 * edges[-1] - middles[-1]
+        edges = np.array([first, *middles, last])
+    mass = np.abs(np.diff(law.cdf(edges)))
     total = float(np.nansum(mass))
     if not total > _LEAST_MASS or not np.isfinite(mass).all():
         raise SettingError(

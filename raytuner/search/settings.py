@@ -17,7 +17,7 @@ from raytuner.history import Goal
 from raytuner.history.goal import names_of
 from raytuner.search.background import StartProcess
 from raytuner.search.process import MakeProposer
-from raytuner.search.transfer_source import check_sources
+from raytuner.search.transfer import check_sources
 from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
 

@@ -31,17 +31,11 @@ from raytuner.space import (
 from raytuner.space import fidelity as space_fidelity
 from raytuner.space import when as space_when
 from raytuner.space.domains import choice
-from raytuner.space.template import Marked, like, path_name, walk
+from raytuner.space.template import Marked, like, named, path_name, walk
 
 # Inside a Tuner, Ray replaces each `sample_from` by the tuple (this token, a hash) before a
 # searcher sees the space. Private to Ray (ray/tune/impl/placeholder.py); a test watches it.
 _FUNCTION_TOKEN = "__fn_ph"
-
-_LAWS = {
-    sample.Float: (sample.Float._Uniform, sample.Float._LogUniform, sample.Float._Normal),
-    sample.Integer: (sample.Integer._Uniform, sample.Integer._LogUniform),
-    sample.Categorical: (sample.Categorical._Uniform, sample.Grid),
-}
 
 
 def space_from_tune(param_space: Mapping[str, Any]) -> Space:
@@ -66,10 +60,7 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
     Space({'layers': Integer(low=1, high=4, log=False, step=None), \
 'opt': Categorical(choices=('sgd', 'adam'))})
     """
-    try:
-        return Space(template_from_tune(param_space))
-    except RecursionError:
-        raise SpaceError("the param_space is nested too deep, or a value holds itself") from None
+    return Space(template_from_tune(param_space))
 
 
 def template_from_tune(param_space: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,6 +71,7 @@ def template_from_tune(param_space: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(param_space, Mapping):
         raise SpaceError(f"a param_space is a dict, received {param_space!r}")
+    check_functions(param_space)
     template: dict[str, Any] = _translated(param_space, ())
     return template
 
@@ -180,19 +172,15 @@ def check_functions(node: Any, path: Path = ()) -> None:
         SpaceError: It computes one; the error names its key.
     """
     for place, part in walk(node, path):
-        _check_function(part, place)
+        if is_function(part):
+            what = f"the expression {part!r}" if isinstance(part, Mapping) else "tune.sample_from"
+            raise SpaceError(
+                f"{path_name(place)}: received {what}, whose values no model can know; give a"
+                " domain such as tune.uniform or tune.choice instead and compute the value from the"
+                " config inside the trainable"
+            )
         if isinstance(part, sample.Categorical):
             check_functions(list(part.categories), place)
-
-
-def _check_function(node: Any, path: Path) -> None:
-    if is_function(node):
-        what = f"the expression {node!r}" if isinstance(node, Mapping) else "tune.sample_from"
-        raise SpaceError(
-            f"{path_name(path)}: received {what}, whose values no model can know; give a domain"
-            " such as tune.uniform or tune.choice instead and compute the value from the config"
-            " inside the trainable"
-        )
 
 
 def is_grid_search(node: Any) -> bool:
@@ -202,104 +190,74 @@ def is_grid_search(node: Any) -> bool:
 
 def _translated(node: Any, path: Path) -> Any:
     """Return the template for a part of a `param_space`."""
-    _check_function(node, path)
     node = _plain(node)
     if isinstance(node, When):
         return When(_translated(node.node, path), node.conditions)
     if isinstance(node, Fidelity):
         return Fidelity(_translated(node.node, path))
-    if is_grid_search(node):
-        return _choice(node["grid_search"], path, "tune.grid_search")
+    if isinstance(node, sample.Domain) or is_grid_search(node):
+        with named(path_name(path)):
+            leaf = _domain(node)
+        if isinstance(leaf, Domain):
+            return leaf
+        return Options.of(_translated(value, (*path, str(i))) for i, value in enumerate(leaf))
     if isinstance(node, Mapping):
-        _check_keys(node, path)
+        try:
+            sorted(node)  # as Ray does to name a trial
+        except TypeError:
+            raise SpaceError(
+                f"received keys of several types, {list(node)!r}; make them all strings"
+            ) from None
         return {key: _translated(value, (*path, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return like(node, [_translated(item, (*path, i)) for i, item in enumerate(node)])
-    if isinstance(node, sample.Domain):
-        return _domain(node, path)
     return node
 
 
-def _domain(domain: Any, path: Path) -> Domain | Options:
-    name = path_name(path)
+def _domain(domain: Any) -> Domain | list[Any]:
+    """Return the domain, or a list of values if some hold domains."""
+    if is_grid_search(domain):
+        return _choice(domain["grid_search"], "tune.grid_search")
     step: Any = None
     sampler: Any = domain.get_sampler()
     if type(sampler) is sample.Quantized:
         step, sampler = sampler.q, sampler.sampler
-    known = _LAWS.get(type(domain), ())  # exact types: a subclass may draw otherwise
-    if type(sampler) not in known or (step is not None and type(domain) is sample.Categorical):
-        raise SpaceError(
-            f"{name}: received {type(domain).__qualname__} with sampler "
-            f"{type(sampler).__qualname__}, whose law is unknown; use one of tune's uniform, "
-            "quniform, loguniform, qloguniform, randn, qrandn, randint, qrandint, lograndint, "
-            "qlograndint, choice, grid_search"
-        )
-    if type(domain) is sample.Categorical:
-        return _choice(domain.categories, path, "tune.choice")
-    try:
-        return (_float if type(domain) is sample.Float else _integer)(domain, sampler, step)
-    except SpaceError as error:
-        raise SpaceError(f"{name}: {error}") from None
-
-
-def _float(domain: Any, sampler: Any, step: float | None) -> Domain:
-    if type(sampler) is sample.Float._Normal:
-        # Tune takes 0 for no bound here.
-        if any(bound and abs(bound) != float("inf") for bound in (domain.lower, domain.upper)):
-            raise SpaceError(
-                f"received a normal law on {domain.domain_str}; it can have no bounds: use "
-                "tune.randn, or tune.uniform"
-            )
+    kind, law = type(domain), type(sampler)  # exact types: a subclass may draw otherwise
+    if kind is sample.Categorical and law in (kind._Uniform, sample.Grid) and step is None:
+        return _choice(domain.categories, "tune.choice")
+    if kind is sample.Float and law is kind._Normal:
         return Normal(sampler.mean, sampler.sd, step=step)
-    log = type(sampler) is sample.Float._LogUniform
-    return Float(domain.lower, domain.upper, log=log, step=step)
-
-
-def _integer(domain: Any, sampler: Any, step: int | None) -> Domain:
-    log = type(sampler) is sample.Integer._LogUniform
-    if step is not None and step != 1:
-        return Integer(domain.lower, domain.upper, log=log, step=step)
-    if domain.lower == domain.upper:
+    if kind not in (sample.Float, sample.Integer) or law not in (kind._Uniform, kind._LogUniform):
         raise SpaceError(
-            f"received integers from {domain.lower} to {domain.upper}, the upper bound excluded: "
-            f"there are none; make the upper bound {domain.upper + 1} for the one value "
-            f"{domain.lower}"
+            f"received {kind.__qualname__} with sampler {law.__qualname__}, whose law is unknown;"
+            " use one of tune's uniform, quniform, loguniform, qloguniform, randn, qrandn, randint,"
+            " qrandint, lograndint, qlograndint, choice, grid_search"
+        )
+    low, high, log = domain.lower, domain.upper, law is kind._LogUniform
+    if kind is sample.Float:
+        return Float(low, high, log=log, step=step)
+    if step is not None and step != 1:
+        return Integer(low, high, log=log, step=step)
+    if low == high:
+        raise SpaceError(
+            f"received integers from {low} to {high}, the upper bound excluded: there are none;"
+            f" make the upper bound {high + 1} for the one value {low}"
         )
     # Checked with the user's own bounds first, so that a complaint shows what was received.
-    inclusive = Integer(domain.lower, domain.upper, log=log)
+    inclusive = Integer(low, high, log=log)
     return Integer(inclusive.low, inclusive.high - 1, log=log)
 
 
-def _choice(values: Any, path: Path, source: str) -> Domain | Options:
-    name = path_name(path)
+def _choice(values: Any, source: str) -> Domain | list[Any]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise SpaceError(f"{name}: {source} needs a list of values, received {values!r}")
+        raise SpaceError(f"{source} needs a list of values, received {values!r}")
     values = list(values)
-    if any(map(has_domains, values)):
-        for value in values:
-            if isinstance(value, Marked):
-                raise SpaceError(
-                    f"{name}: received {value!r} among the values of {source}; put what is under"
-                    " a condition at a key of a dict, and a fidelity where every configuration"
-                    " has it"
-                )
-        return Options.of(_translated(value, (*path, str(i))) for i, value in enumerate(values))
-    try:
+    if not any(map(has_domains, values)):
         return choice(values)
-    except SpaceError as error:
-        raise SpaceError(f"{name}: {error}") from None
-
-
-def _check_keys(node: Mapping[Any, Any], path: Path) -> None:
-    """Check that Ray can sort the keys, as it does to name a trial.
-
-    Raises:
-        SpaceError: It cannot.
-    """
-    try:
-        sorted(node)
-    except TypeError:
-        where = f"{path_name(path)}: " if path else ""
-        raise SpaceError(
-            f"{where}received keys of several types, {list(node)!r}; make them all strings"
-        ) from None
+    for value in values:
+        if isinstance(value, Marked):
+            raise SpaceError(
+                f"received {value!r} among the values of {source}; put what is under a condition"
+                " at a key of a dict, and a fidelity where every configuration has it"
+            )
+    return values

@@ -191,7 +191,6 @@ def test_tunes_own_draws_are_contained_at_the_bounds() -> None:
         (tune.grid_search([0.1, 0.2, 0.3]), Ordinal([0.1, 0.2, 0.3])),
         (with_sampler(tune.choice(["a", "b"]), sample.Grid()), Categorical(["a", "b"])),
         (sample.Float(0, 1), Float(0, 1)),
-        (with_sampler(sample.Float(0, None), sample.Float._Normal(1, 2)), Normal(1, 2)),
         (Float(0, 1), Float(0, 1)),
     ],
     ids=named,
@@ -265,10 +264,6 @@ FUNCTION = "received tune.sample_from, .* inside the trainable"
         (tune.uniform(3, 1), "low=3.0, high=1.0.*must not be above"),
         (sample.Float(True, 2), "low must be a finite number, .* True"),
         (sample.Float(None, 1), "low must be a finite number, received -inf"),
-        (
-            with_sampler(sample.Float(1, None), sample.Float._Normal(0, 1)),
-            r"normal law on \(1, inf",
-        ),
         (with_sampler(sample.Float(0, 1), Mine()), "Float with sampler Mine, whose law is unknown"),
         (with_sampler(sample.Float(0, 1), sample.Integer._Uniform()), "law is unknown"),
         (tune.quniform(0, 1, 0.1).quantized(0.5), "sampler Quantized, whose law is unknown"),
