@@ -13,6 +13,7 @@ from benchmarks.features.problem import Choice, Config, Earlier, FeatureProblem,
 from benchmarks.features.simple import Told
 from benchmarks.race.peers.ask_tell import Range
 from raytuner import BoTorchSearch
+from raytuner.bayes import best_by_model
 from raytuner.errors import RaytunerError
 
 _LOSS = "loss"
@@ -48,7 +49,9 @@ class WithFeature(Player):
 
     def best(self) -> Config:
         """By its model; the best value told while there is none."""
-        best = self._search.best_by_model() or self._search.history.best()
+        history = self._search.history
+        found = best_by_model(history.space, history.snapshot())
+        best = history.best() if found is None else history[found]
         assert best is not None  # something was told
         return best.config
 

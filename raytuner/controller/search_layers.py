@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Repeater
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 
 
 def innermost_searcher(search_alg: Any) -> Any:
@@ -21,11 +21,6 @@ def max_concurrent_of(search_alg: Any) -> int | None:
             limit: int = layer.max_concurrent
             return limit or None
     return None
-
-
-def repeats(search_alg: Any) -> bool:
-    """Return whether Ray's `Repeater` runs each configuration several times."""
-    return any(isinstance(layer, Repeater) for layer in _layers(search_alg))
 
 
 def count_out(search_alg: Any, trial_id: str) -> None:

@@ -8,16 +8,10 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from raytuner.controller.recorder import (
-    FEW,
-    Recorder,
-    never_reported,
-    record_metrics,
-    stop_early,
-)
-from raytuner.controller.report import lacking, own_keys, read_report
-from raytuner.controller.search_layers import innermost_searcher, repeats
-from raytuner.errors import MetricError, SettingError
+from raytuner.controller.recorder import Recorder, record_metrics, stop_early
+from raytuner.controller.report import read_report
+from raytuner.controller.search_layers import innermost_searcher
+from raytuner.errors import MetricError
 from raytuner.halving import Action, Rule, reports_in_order
 from raytuner.history import Goal, Origin, Repeats, Table, TrialState
 from raytuner.schedulers.restored import SearchPartner
@@ -39,7 +33,6 @@ class ActiveScheduler:
 
     Raises:
         MetricError: The searcher's table lacks a metric of the goal.
-        SettingError: Ray's `Repeater` is around a searcher that shares its table.
 
     Attributes:
         table: The table of trials.
@@ -59,12 +52,6 @@ class ActiveScheduler:
             rule.goal = goal
             self.table = Table(goal, time_attr, rule.max_t)
             return
-        if repeats(search_alg):
-            raise SettingError(
-                "raytuner's schedulers end single trials early, so Ray's Repeater would give"
-                f" {type(self.searcher).__name__} the mean of values at different {time_attr};"
-                " leave one of the two out"
-            )
         self.table = history = self.partner.history
         if goal is None or goal.objectives == history.goal.objectives:
             goal = history.goal
@@ -140,19 +127,3 @@ class ActiveScheduler:
             self.table.reopen(trial_id)
         if self.partner is None and hasattr(self.searcher, "on_unpause"):
             self.searcher.on_unpause(trial_id)
-
-    def check_reported(self) -> None:
-        """Raise a MetricError if the first few trials all ended without the metric.
-
-        A searcher with a table checks that itself.
-        """
-        if self.partner is None and not self.table.has_values:
-            self._recorder.unreported.check(FEW)
-
-    def note_end(self, trial_id: str, result: Mapping[str, Any] | None) -> None:
-        """Note that a trial has ended, with its last report if there is one."""
-        keys = self._recorder.unreported.forget(trial_id)
-        if result and not self.table.has_values:
-            missing = lacking(result, self.table.goal.required) or [self.table.time_attr]
-            reason = never_reported(missing, {*keys, *own_keys(result)})
-            self._recorder.unreported.count(reason)

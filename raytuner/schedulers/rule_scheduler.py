@@ -119,9 +119,7 @@ class RuleScheduler(FIFOScheduler):
         """Add a trial: a new one, one that is retried, or one of a restored experiment.
 
         Raises:
-            MetricError: There is no metric or no mode by now, or the first few trials all ended
-                without the metric.
-            SettingError: Ray's `Repeater` is around a searcher that shares its table.
+            MetricError: There is no metric or no mode by now, or the searcher lacks one.
             TrainableError: The rule pauses trials, and this one's class cannot save checkpoints.
         """
         search_alg, trial_id = tune_controller.search_alg, trial.trial_id
@@ -130,7 +128,6 @@ class RuleScheduler(FIFOScheduler):
             goal = self._goal() if is_alone or self._metric or self._mode else None
             self._active = ActiveScheduler(self.rule, goal, self.time_attr, search_alg)
             self._begin(self._active)
-        self._active.check_reported()
         let_retry(self._active.partner, trial)
         is_new = trial_id not in self._trials
         self._trials[trial_id] = trial
@@ -190,10 +187,7 @@ class RuleScheduler(FIFOScheduler):
     ) -> None:
         """Give the slot of a running trial that has ended to another."""
         self._promoted.pop(trial.trial_id, None)
-        if self._active is None:
-            return
-        self._active.note_end(trial.trial_id, result)
-        if trial.status != Trial.ERROR:  # with that status, Ray retries it
+        if self._active is not None and trial.status != Trial.ERROR:  # then, Ray retries it
             chosen = self._ask_rule(
                 tune_controller, lambda other: other != trial.trial_id and self._alive(other)
             )

@@ -298,7 +298,7 @@ class ActiveSearch:
         if self._proposals is None:
             setup, start = self._setup(self._searched()), self.settings.start_process
             if start is None and ray.is_initialized():
-                start = partial(ActorProcess, num_gpus=float(self.settings.background_gpus))
+                start = ActorProcess
             if self.settings.background and start is not None:
                 self._proposals = Background(setup, self._proposer_state, start)
             else:

@@ -124,8 +124,6 @@ class Background:
             self._receive()
             if self._sent is None and self._error is None:
                 self._send_next(history, free, slots)
-            if self._process is not None:
-                self._process.keep()
         except ProcessDied as death:
             self._bury(death)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ray.tune.result import DEFAULT_METRIC
 from ray.tune.search import Repeater, Searcher
 
 from raytuner.bayes import Proposer
@@ -77,8 +78,6 @@ class BoTorchSearch(RecordingSearcher):
             takes no CPU slot from the trials. False computes them inside `suggest`, while Ray's
             loop stands still: the same seed and results then give the same proposals. That is also
             done where no Ray is connected.
-        background_gpus: Share of a GPU that this process reserves, for a `proposer` that computes
-            on one. raytuner's own does not.
         seed: Seed of everything random. None draws one.
         n_initial: Number of quasi-random configurations before the first model. None: `d + 1`, at
             least 5 and at most 20.
@@ -130,7 +129,6 @@ class BoTorchSearch(RecordingSearcher):
         time_attr: str = "training_iteration",
         max_t: float | None = None,
         background: bool = True,
-        background_gpus: float = 0.0,
         seed: int | None = None,
         n_initial: int | None = None,
         record: str | Folder | None = None,
@@ -153,7 +151,6 @@ class BoTorchSearch(RecordingSearcher):
             time_attr=time_attr,
             max_t=max_t,
             background=background,
-            background_gpus=background_gpus,
             seed=seed,
             n_initial=n_initial,
             record=record,
@@ -173,7 +170,7 @@ class BoTorchSearch(RecordingSearcher):
         if space is not None:
             self._inspect(space.template if isinstance(space, Space) else space)
         if settings.space is not None and settings.goal is not None:
-            self._begin()
+            self._search()
 
     # -- before the first trial -----------------------------------------------------------------
 
@@ -196,13 +193,6 @@ class BoTorchSearch(RecordingSearcher):
         if self._settings.space is not None and has_domains(config):
             return False
         settings = self._settings.with_tuner(metric, mode)
-        self._metric, self._mode = settings.metric, settings.mode
-        if settings.metric is None or settings.mode is None:
-            raise MetricError(
-                f"metric is {self._metric!r} and mode is {self._mode!r}; name both, in TuneConfig"
-                " or in BoTorchSearch: the metric that is reported, and mode 'min' or 'max'"
-                " (a function that returns one number needs the mode only)"
-            )
         if settings.space is None:
             settings = settings.with_space(space_from_tune(config))
             self._inspect(config)
@@ -215,10 +205,7 @@ class BoTorchSearch(RecordingSearcher):
             level: Any = stop.get(settings.time_attr) if isinstance(stop, Mapping) else None
             settings = replace(settings, max_t=float(level) if is_number(level) else None)
         self._change(settings)
-        if self._active is None:
-            self._begin()
-        else:
-            self._active.history.max_t = settings.max_t
+        self._search().history.max_t = settings.max_t
         warn_of_too_few(self.history, self._grids, spec.get("num_samples"))
         return True
 
@@ -302,18 +289,17 @@ class BoTorchSearch(RecordingSearcher):
         Raises:
             SpaceError, MetricError: There is no search space or no metric; or the first few trials
                 all ended without the metric.
-            SettingError: Ray's `Repeater` wraps this searcher, and its goal has more than one
-                metric.
+            SettingError: Ray's `Repeater` wraps this searcher.
         """
         search = self._search()
         history = search.history
         if not history.has_values:
             self._recorder.unreported.check(self.stop_unreported_after)
-        if not history.goal.is_plain and asked_through(Repeater):
+        if asked_through(Repeater):
             raise SettingError(
-                f"Ray's Repeater passes on the mean of one metric, and this search needs"
-                f" {', '.join(history.goal.metrics)}; leave it out, repeat the training inside the"
-                " training function, and report the means"
+                "Ray's Repeater does not pass on what its trials report; leave it out, repeat the"
+                " training inside the training function, and report the means, or repeat the best"
+                " trials afterwards with study.confirm()"
             )
         self._place.check()
         if history.path is None:
@@ -358,16 +344,17 @@ class BoTorchSearch(RecordingSearcher):
                 "BoTorchSearch has no search space: param_space of the Tuner is empty, and"
                 " no space was given; name at least one hyperparameter"
             )
-        self._settings = self._settings.with_default_metric()
-        self._metric = self._settings.metric
+        if self._settings.metric is None and isinstance(self._settings.mode, str):
+            # Ray's name for the one number that a function returns
+            self._settings = replace(self._settings, metric=DEFAULT_METRIC)
+        self._metric, self._mode = self._settings.metric, self._settings.mode
         if self._settings.goal is None:
             raise MetricError(
-                f"BoTorchSearch has metric {self._metric!r} and mode {self._mode!r}; it needs both:"
-                " give them to BoTorchSearch too, since a Tuner without a param_space keeps them"
+                f"metric is {self._metric!r} and mode is {self._mode!r}; name both, in TuneConfig"
+                " or, where the Tuner has no param_space, in BoTorchSearch: the metric that is"
+                " reported, and mode 'min' or 'max' (a function that returns one number needs the"
+                " mode only)"
             )
-        return self._begin()
-
-    def _begin(self) -> ActiveSearch:
         self._active = ActiveSearch.begin(
             self._settings,
             self._controller,

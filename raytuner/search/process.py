@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -22,10 +21,6 @@ from raytuner.history import Goal, History, Line, Origin, Snapshot, TrialState
 from raytuner.space import Space
 
 MakeProposer = Callable[[Space, int | None], Proposer]
-
-# Seconds after which an actor that hears nothing ends itself. This is the last resort: a notebook
-# keeps the exception that ended a search, and with it the search.
-LEASE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -180,9 +175,6 @@ class Process(Protocol):
     def now(self) -> float:
         """Return the time in seconds, by the clock that replies take time on."""
 
-    def keep(self) -> None:
-        """Keep the process alive although nothing was sent for a while."""
-
     def close(self) -> None:
         """End the process now."""
 
@@ -190,33 +182,26 @@ class Process(Protocol):
 class ActorProcess:
     """A Ray actor on the driver's node that takes no CPU slot from the trials.
 
-    It ends when it is closed, when this object is deleted, when the driver ends, and when nothing
-    was sent to it for `LEASE_S`.
+    It ends when it is closed, when this object is deleted, and when the driver ends.
 
     Args:
         setup: What the proposer is made of.
         state: The proposer's state. None begins anew.
-        num_gpus: Share of a GPU that the actor reserves. Defaults to none.
     """
 
-    def __init__(
-        self, setup: Setup, state: dict[str, Any] | None, *, num_gpus: float = 0.0
-    ) -> None:
+    def __init__(self, setup: Setup, state: dict[str, Any] | None) -> None:
         here = ray.get_runtime_context()
         self._job = here.get_job_id()
         self._actor: Any = (
             ray.remote(RaytunerProposer)
             .options(
                 num_cpus=0,
-                num_gpus=num_gpus,
                 max_restarts=0,  # a new one needs the whole record
                 scheduling_strategy=NodeAffinitySchedulingStrategy(here.get_node_id(), soft=False),
             )
-            .remote(setup, state, LEASE_S)
+            .remote(setup, state)
         )
         self._answer: Any = None
-        self._kept: Any = None  # the answer to `keep`
-        self._sent_at = self.now()
         self._end = weakref.finalize(self, _kill, self._actor, self._job)
 
     def send(self, request: Request) -> None:
@@ -226,7 +211,6 @@ class ActorProcess:
             self._answer = self._actor.answer.remote(request)
         except RayError as error:
             raise ProcessDied(str(error)) from error
-        self._sent_at = self.now()
 
     def receive(self) -> Reply | None:
         """See `Process.receive`."""
@@ -251,22 +235,6 @@ class ActorProcess:
         """Return real seconds."""
         return time.monotonic()
 
-    def keep(self) -> None:
-        """See `Process.keep`."""
-        if self.now() - self._sent_at < LEASE_S / 6:
-            return
-        self._check()
-        self._sent_at = self.now()
-        if self._kept is not None:
-            ready, _ = ray.wait([self._kept], timeout=0)
-            if not ready:  # it is computing
-                return
-            try:
-                ray.get(self._kept)
-            except RayActorError as error:
-                raise ProcessDied(str(error)) from error
-        self._kept = self._actor.keep.remote()
-
     def close(self) -> None:
         """See `Process.close`."""
         self._end()
@@ -277,41 +245,11 @@ class ActorProcess:
 
 
 class RaytunerProposer(Mirror):
-    """The actor's class. Ray's tools and `ps` show its name.
+    """The actor's class. Ray's tools and `ps` show its name."""
 
-    Args:
-        setup: What the proposer is made of.
-        state: The proposer's state.
-        lease_s: Seconds without a call after which the actor ends itself.
-    """
-
-    def __init__(self, setup: Setup, state: dict[str, Any] | None, lease_s: float) -> None:
+    def __init__(self, setup: Setup, state: dict[str, Any] | None) -> None:
         threadpool_limits(1)  # the cores belong to the trials
         super().__init__(setup, state)
-        self._lease_s = lease_s
-        self._heard_at = time.monotonic()
-        self._busy = False
-        self._self = ray.get_runtime_context().current_actor
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def answer(self, request: Request) -> Reply:
-        """See `Mirror.answer`."""
-        self._busy = True
-        try:
-            return super().answer(request)
-        finally:
-            self._heard_at = time.monotonic()
-            self._busy = False
-
-    def keep(self) -> None:
-        """Note that the search goes on."""
-        self._heard_at = time.monotonic()
-
-    def _watch(self) -> None:
-        while self._busy or time.monotonic() - self._heard_at < self._lease_s:
-            time.sleep(min(1.0, self._lease_s / 4))
-        # Ray takes an exit from any thread but the main one for a crash, and says so to the user.
-        ray.kill(self._self)
 
 
 def _is_in(job: str) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 from ray.air.constants import TRAINING_ITERATION
 from ray.tune.search import Searcher
 
-from raytuner.bayes import best_by_model
 from raytuner.controller.handle import ControllerHandle
 from raytuner.controller.recorder import (
     FEW,
@@ -32,7 +31,7 @@ from raytuner.controller.report import (
 )
 from raytuner.errors import MetricError
 from raytuner.folders import RemoteFolder
-from raytuner.history import History, Repeats, Trial, TrialState, proposal_counts
+from raytuner.history import History, Repeats, TrialState, proposal_counts
 from raytuner.search.active import ActiveSearch, Proposals
 from raytuner.search.restore import UNKNOWN_TO_RAY, RecordPlace, reconciled
 from raytuner.search.settings import SearchSettings, names_alone, record_place
@@ -87,15 +86,6 @@ class RecordingSearcher(Searcher):
             SpaceError, MetricError: The search has no space, metric or mode yet.
         """
         return self._search().history
-
-    def best_by_model(self) -> Trial | None:
-        """Return the trial to recommend where values are noisy; see `raytuner.bayes.best_by_model`.
-
-        None while too little is known for a model.
-        """
-        history = self.history
-        trial_id = best_by_model(history.space, history.snapshot())
-        return None if trial_id is None else history[trial_id]
 
     @property
     def proposal_counts(self) -> dict[str, int]:
@@ -169,8 +159,7 @@ class RecordingSearcher(Searcher):
           reported and was stopped while paused or pending. A raytuner scheduler records its own
           stops.
         - REMOVED: stopped before its first report.
-        - COMPLETED: all others, and the mean of several trials that Ray's `Repeater` passes on: it
-          has the metric and none of Ray's own keys.
+        - COMPLETED: all others.
         """
         search = self._search()
         history = search.history
@@ -325,9 +314,7 @@ class RecordingSearcher(Searcher):
         history, invalid = self.history, self._invalid.get(trial_id)
         goal, time_attr, last = history.goal, history.time_attr, history.last(trial_id)
         missing = lacking(result, goal.required)
-        wrapped = not missing and TRAINING_ITERATION not in result and time_attr not in result
-        # An error that comes with a mean is that of its last trial.
-        if invalid is not None or (error and not wrapped):
+        if invalid is not None or error:
             return TrialState.FAILED, invalid or "its training raised an error", None
         if not result:
             if last is None:
@@ -343,7 +330,7 @@ class RecordingSearcher(Searcher):
                 t = read_number(result, time_attr, role="time_attr", finite=True)
             elif known is not None:
                 t = known
-            elif wrapped:
+            elif TRAINING_ITERATION not in result and not missing:  # it is told by hand
                 t = history.max_t or history.largest_t or 1.0
             else:
                 reason = never_reported([time_attr], keys, role="time_attr")
@@ -359,7 +346,7 @@ class RecordingSearcher(Searcher):
             is_new = heard_at != t
         else:  # nothing since a restore: the record has what came before
             is_new = not (missing or history.has_value(trial_id, t))
-        if not is_new or self._has_scheduler or wrapped:
+        if not is_new or self._has_scheduler:
             return TrialState.COMPLETED, "", report
         if t < (history.largest_t if history.max_t is None else history.max_t):
             return TrialState.STOPPED_EARLY, _stopped_at(t), report

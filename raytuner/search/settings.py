@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ray.tune.result import DEFAULT_METRIC
-
 from raytuner.bayes.strategies import STRATEGIES, check_goal
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.errors import MetricError, SettingError
@@ -58,7 +56,6 @@ class SearchSettings:
     time_attr: str = "training_iteration"
     max_t: float | None = None
     background: bool = True
-    background_gpus: float = 0.0
     seed: int | None = None
     n_initial: int | None = None
     record: str | Folder | None = None
@@ -78,8 +75,6 @@ class SearchSettings:
         self._set("curves", (self.curves,) if isinstance(self.curves, str) else self.curves)
         _check("curves", self.curves, _are_names(self.curves), "a list of names of metrics")
         _check("background", self.background, isinstance(self.background, bool), "True or False")
-        is_share = is_number(self.background_gpus) and self.background_gpus >= 0
-        _check("background_gpus", self.background_gpus, is_share, "a share of a GPU, such as 0.25")
         is_key = isinstance(self.time_attr, str) and self.time_attr
         _check("time_attr", self.time_attr, is_key, "the name of one key of a report", MetricError)
         is_amount = self.max_t is None or (is_number(self.max_t) and self.max_t > 0)
@@ -146,16 +141,7 @@ class SearchSettings:
                     " it once"
                 )
             given[name] = tuners if own is None else own
-        return replace(self, **given).with_default_metric()
-
-    def with_default_metric(self) -> SearchSettings:
-        """Return the settings with Ray's name for the one number that a function returns.
-
-        Call this only once no metric can come from the Tuner any more.
-        """
-        if self.metric is None and isinstance(self.mode, str):
-            return replace(self, metric=DEFAULT_METRIC)
-        return self
+        return replace(self, **given)
 
     def check(self, space: Space, goal: Goal) -> None:
         """Check that the strategy fits the goal, and the other settings the fidelities.

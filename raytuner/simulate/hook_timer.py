@@ -95,7 +95,5 @@ class VirtualProcess:
         """Return the virtual time in seconds."""
         return self._clock.now
 
-    def keep(self) -> None:
-        """Do nothing: it has no lease, and it holds nothing but memory."""
-
-    close = keep
+    def close(self) -> None:
+        """Do nothing: it holds nothing but memory."""

@@ -63,9 +63,7 @@ def wait_for(ready: Callable[[], bool]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> Any:
-    # A process then ends only because it is closed, never because its lease ran out.
-    monkeypatch.setattr("raytuner.search.process.LEASE_S", 100 * _PATIENCE_S)
+def _leaves_no_process() -> Any:
     assert proposers() == set()
     yield
     wait_for(lambda: proposers() == set())

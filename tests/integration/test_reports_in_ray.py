@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import ray
 from ray import tune
-from ray.tune.search import ConcurrencyLimiter, Repeater
 
 import raytuner
 from raytuner import ASHAScheduler, BoTorchSearch
-from raytuner.errors import MetricError, SettingError
+from raytuner.errors import MetricError
 from raytuner.history import TrialState
 
 # Ray's workers cannot import the tests: they get the functions themselves.
@@ -42,19 +41,6 @@ def fitted(trainable: Any, folder: Path, search: Any, scheduler: Any = None, **m
         tune_config=tune.TuneConfig(search_alg=search, scheduler=scheduler, **settings),
         run_config=tune.RunConfig(storage_path=str(folder), verbose=0),
     ).fit()
-
-
-def test_repeated_trials_that_return_a_bare_number(tmp_path: Path) -> None:
-    search: Any = BoTorchSearch(seed=0, background=False)
-    wrapped: Any = ConcurrencyLimiter(Repeater(search, repeat=2), max_concurrent=2)
-    results = fitted(bare, tmp_path, wrapped)
-    assert (len(results), results.num_errors) == (4, 0)
-    assert [trial.state for trial in search.history.trials] == [TrialState.COMPLETED] * 2
-    for trial in search.history.trials:
-        assert trial.value == pytest.approx(trial.config["x"] + 0.005)
-    wrapped = Repeater(BoTorchSearch(background=False), repeat=2)
-    with pytest.raises(SettingError, match=r"Repeater would give .* the mean"):
-        fitted(bare, tmp_path / "judged", wrapped, ASHAScheduler())
 
 
 def test_a_bare_number_in_a_study_and_beside_a_scheduler(tmp_path: Path) -> None:

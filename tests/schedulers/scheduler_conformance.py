@@ -12,7 +12,6 @@ import random
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,14 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import ConcurrencyLimiter, Repeater
+from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.searcher import Searcher
-from scheduler_fakes import FakeController, FakeTrial, Wrapper
+from scheduler_fakes import FakeController, FakeTrial
 from scheduler_loop import Forgetful, Loop, remembering
 
 from raytuner import BoTorchSearch
 from raytuner.bayes import SobolProposer
-from raytuner.errors import MetricError, SettingError
+from raytuner.errors import MetricError
 from raytuner.history import TrialState
 from raytuner.simulate import Cluster, Curve, Settings, Simulation, simulate
 
@@ -287,18 +286,6 @@ class SchedulerHooks:
         assert scheduler.on_trial_result(controller, FakeTrial("a"), good) == "CONTINUE"
         assert scheduler.on_trial_result(controller, FakeTrial("a"), no_time) == "CONTINUE"
 
-    def test_it_says_so_when_the_first_trials_all_lack_the_metric(self, make: Make) -> None:
-        scheduler: Any = make("loss", "min")
-        controller = FakeController(SimpleNamespace(is_finished=lambda: False))
-        for trial_id in "abc":
-            trial = FakeTrial(trial_id)
-            scheduler.on_trial_add(controller, trial)
-            scheduler.on_trial_result(controller, trial, {"training_iteration": 1, "accuracy": 0.5})
-            scheduler.on_trial_complete(controller, trial, {"training_iteration": 2, "f1": 0.5})
-        with pytest.raises(MetricError, match="never reported the metric 'loss'") as caught:
-            scheduler.on_trial_add(controller, FakeTrial("d"))
-        assert "it reported 'accuracy', 'f1'" in str(caught.value)
-
     @pytest.mark.parametrize("status", ["TERMINATED", "ERROR"])
     def test_a_report_after_the_end_decides_nothing(self, make: Make, status: str) -> None:
         scheduler: Any = make("loss", "min")
@@ -312,14 +299,3 @@ class SchedulerHooks:
             late = {"training_iteration": 1, "loss": value}
             assert scheduler.on_trial_result(controller, FakeTrial("a", status), late) == "STOP"
             assert scheduler.debug_string() == before
-
-    def test_it_does_not_go_with_a_repeater_around_a_searcher_of_ours(self, make: Make) -> None:
-        scheduler: Any = make("loss", "min")
-        searcher: Any = BoTorchSearch({"x": tune.uniform(0, 1)}, "loss", "min", background=False)
-        for wrapped in (
-            Repeater(searcher, repeat=2),
-            ConcurrencyLimiter(Repeater(searcher, repeat=2), max_concurrent=4),
-            Repeater(ConcurrencyLimiter(searcher, max_concurrent=2), repeat=2),
-        ):
-            with pytest.raises(SettingError, match=r"Repeater would give .* the mean"):
-                scheduler.on_trial_add(FakeController(Wrapper(wrapped)), FakeTrial("a"))

@@ -36,9 +36,6 @@ class Polled:
     def now(self) -> float:
         return float(self._polls)
 
-    def keep(self) -> None:
-        pass
-
     def close(self) -> None:
         pass
 
@@ -120,9 +117,6 @@ class ByHand:
 
     def now(self) -> float:
         return self._shop.clock
-
-    def keep(self) -> None:
-        pass
 
     def close(self) -> None:
         self.closed = True

@@ -181,7 +181,6 @@ BAD: dict[str, tuple[Callable[[], object], type[RaytunerError], list[str]]] = {
     "seed text": (lambda: BoTorchSearch(seed="0"), SettingError, ["seed", "'0'"]),  # type: ignore[arg-type]
     "n_initial": (lambda: told(PARAM_SPACE, n_initial=0), SettingError, ["n_initial", "0"]),
     "background": (lambda: BoTorchSearch(background="yes"), SettingError, ["'yes'"]),  # type: ignore[arg-type]
-    "GPUs": (lambda: BoTorchSearch(background_gpus=-1), SettingError, ["background_gpus is -1"]),
     "point outside": (
         lambda: told(PARAM_SPACE, points_to_evaluate=[point(0.01), point(0.5)]),
         ConfigError,
@@ -250,7 +249,7 @@ BAD: dict[str, tuple[Callable[[], object], type[RaytunerError], list[str]]] = {
     "asked without a metric": (
         lambda: BoTorchSearch(PARAM_SPACE).suggest("a"),
         MetricError,
-        ["None", "to BoTorchSearch"],
+        ["None", "in BoTorchSearch"],
     ),
     "nothing saved": (
         lambda: BoTorchSearch().restore("no_such_file"),

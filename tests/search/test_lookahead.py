@@ -86,8 +86,8 @@ class Closes(BoTorchSearch):
 
     closed = 0
 
-    def _begin(self) -> ActiveSearch:
-        search = super()._begin()
+    def _search(self) -> ActiveSearch:
+        search = super()._search()
 
         def close() -> None:
             self.closed += 1

@@ -177,73 +177,10 @@ def test_it_does_not_stop_at_once_when_it_is_restored(tmp_path: Path) -> None:
 # -- Ray's wrappers --------------------------------------------------------------------------------
 
 
-def repeated(wrapped: Any, searcher: BoTorchSearch, values: list[float]) -> None:
-    """Play Ray with groups of three trials."""
-    for number in range(len(values)):
-        config = wrapped.suggest(str(number))
-        assert config["__trial_index__"] == number % 3
-        assert config["x"] == searcher.history[str(number - number % 3)].config["x"]
-    for number, value in enumerate(values):
-        result = report(4, loss=value)
-        wrapped.on_trial_result(str(number), result)
-        wrapped.on_trial_complete(str(number), result=result, error=False)
-
-
-@pytest.mark.parametrize(
-    ("max_t", "around"),
-    [
-        (9, "plain"),
-        (None, "plain"),
-        (None, "limiter inside"),
-        (None, "limiter outside"),
-        (None, "two"),
-    ],
-)
-def test_the_mean_of_repeated_trials_is_learned(around: str, max_t: float | None) -> None:
-    searcher = search(max_t=max_t)
-    inside: Any = searcher
-    if around == "limiter inside":
-        inside = ConcurrencyLimiter(searcher, max_concurrent=4)
-    wrapped: Any = Repeater(inside, repeat=3)
-    if around == "limiter outside":
-        wrapped = ConcurrencyLimiter(wrapped, max_concurrent=6)
-    if around == "two":
-        wrapped = Repeater(Repeater(searcher, repeat=1, set_index=False), repeat=3)
-    repeated(wrapped, searcher, [1.0, 2.0, 3.0, 4.0, 5.0, math.nan])
-    trials = searcher.history.trials
-    assert [trial.state for trial in trials] == [TrialState.COMPLETED] * 2
-    assert [trial.values for trial in trials] == [((max_t or 1, 2.0),), ((max_t or 1, 4.5),)]
-    assert searcher.history.snapshot().final.tolist() == [True, True]
-
-
-@pytest.mark.filterwarnings("ignore:Mean of empty slice")  # Ray's
-def test_a_group_of_repeats_counts_whatever_befell_its_last_trial() -> None:
-    searcher = search()
-    wrapped: Any = Repeater(searcher, repeat=2)
-    for name in "abcd":
-        wrapped.suggest(name)
-    wrapped.on_trial_complete("a", result=report(1, loss=1.0), error=False)
-    wrapped.on_trial_complete("b", result=None, error=True)
-    wrapped.on_trial_complete("c", result=None, error=True)
-    wrapped.on_trial_complete("d", result=None, error=True)
-    assert searcher.history["a"].state is TrialState.COMPLETED
-    assert searcher.history["a"].value == 1.0
-    assert searcher.history["c"].state is TrialState.FAILED
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"metric": ["loss", "ms"], "mode": ["min", "min"]},
-        {"outcome_constraints": ["mib <= 9"]},
-        {"cost": "s"},
-        {"standard_error": "se"},
-    ],
-)
-def test_a_repeater_around_more_than_one_metric_is_an_error(settings: dict[str, Any]) -> None:
+def test_a_repeater_is_an_error() -> None:
     for wrap in (lambda s: s, lambda s: ConcurrencyLimiter(s, max_concurrent=2)):
-        wrapped: Any = wrap(Repeater(wrap(search(**settings)), repeat=2))
-        with pytest.raises(SettingError, match=r"Repeater passes on the mean of one metric"):
+        wrapped: Any = wrap(Repeater(wrap(search()), repeat=2))
+        with pytest.raises(SettingError, match=r"Repeater does not pass on .* study\.confirm"):
             wrapped.suggest("a")
 
 
