@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
 
 from raytuner.controller.capacity import SlotCounter
 
@@ -147,7 +148,11 @@ class ControllerHandle:
 
 def asked_through(kind: type) -> bool:
     """Return whether a wrapper of this class asks for a trial. Call this only in `suggest`."""
-    return any(isinstance(frame.f_locals.get("self"), kind) for frame in _callers())
+    for frame in _callers():
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, kind) or not isinstance(caller, Searcher):
+            return isinstance(caller, kind)
+    return False
 
 
 def _callers() -> Iterator[FrameType]:
