@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ConfigSpace import AndConjunction, ConfigurationSpace
@@ -49,7 +50,7 @@ def space_from_configspace(given: ConfigurationSpace) -> Translated:
         template[name] = when(domain, **needs) if needs else domain
         if isinstance(parameter, kinds.OrdinalHyperparameter):
             decoders[name] = list(parameter.sequence).__getitem__
-    ours = Translated(Space(template), decoders, _Active(given))
+    ours = Translated(Space(template), decoders, partial(_active, given))
     if not given.forbidden_clauses:
         return ours
     return replace(ours, space=Space(template, [_Allowed(given.forbidden_clauses, ours.params)]))
@@ -73,7 +74,11 @@ def _domain(parameter: Any) -> Domain:
 def _conditions(given: Iterable[Any]) -> dict[str, list[Any]]:
     """Return by parent the values, in our space, for which all conditions on it alone hold."""
     needs: dict[str, list[Any]] = {}
-    for condition in _each(given):
+    todo = list(given)
+    for condition in todo:
+        if isinstance(condition, AndConjunction):
+            todo += condition.components
+            continue
         parts = condition.dlcs if isinstance(condition, Conjunction) else [condition]
         parents = {part.parent.name: part.parent for part in parts}
         [(name, parent), *others] = parents.items()
@@ -88,14 +93,6 @@ def _conditions(given: Iterable[Any]) -> dict[str, list[Any]]:
     return needs
 
 
-def _each(conditions: Iterable[Any]) -> Iterator[Any]:
-    for condition in conditions:
-        if isinstance(condition, AndConjunction):
-            yield from _each(condition.components)
-        else:
-            yield condition
-
-
 def _values(parent: Any) -> dict[Any, Any]:
     """Return ConfigSpace's value for each value in our space; none if there are too many."""
     if isinstance(parent, kinds.CategoricalHyperparameter):
@@ -107,21 +104,16 @@ def _values(parent: Any) -> dict[Any, Any]:
     return {}
 
 
-@dataclass(frozen=True)
-class _Active:
-    """Returns the values of the active hyperparameters, constants included."""
-
-    space: ConfigurationSpace
-
-    def __call__(self, values: dict[str, Any]) -> dict[str, Any]:
-        # ConfigSpace's own functions reject a child of two parents if one of these is inactive.
-        active: dict[str, Any] = dict.fromkeys(self.space, NotSet)
-        for name, parameter in self.space.items():  # parents come first
-            conditions = self.space.parent_conditions_of[name]
-            if all(condition.satisfied_by_value(active) for condition in conditions):
-                is_constant = isinstance(parameter, kinds.Constant)
-                active[name] = parameter.value if is_constant else values[name]
-        return {name: value for name, value in active.items() if value is not NotSet}
+def _active(space: ConfigurationSpace, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of the active hyperparameters, constants included."""
+    # ConfigSpace's own functions reject a child of two parents if one of these is inactive.
+    active: dict[str, Any] = dict.fromkeys(space, NotSet)
+    for name, parameter in space.items():  # parents come first
+        conditions = space.parent_conditions_of[name]
+        if all(condition.satisfied_by_value(active) for condition in conditions):
+            is_constant = isinstance(parameter, kinds.Constant)
+            active[name] = parameter.value if is_constant else values[name]
+    return {name: value for name, value in active.items() if value is not NotSet}
 
 
 @dataclass(frozen=True)

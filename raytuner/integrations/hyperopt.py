@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
-from operator import mul
 from typing import Any
 
 from hyperopt import space_eval
@@ -106,26 +105,17 @@ def _domain(label: str, law: str, args: list[Any]) -> tuple[Domain, Decoder | No
     if law in ("randint_via_categorical", "categorical"):
         return Categorical(list(range(len(args)))), None
     a, b, q = (*map(float, args), 1.0)[:3]
-    step = q if law.startswith("q") else None
+    rounded = (lambda value: round(value / q) * q) if law.startswith("q") else None
     match law.removeprefix("q"):
-        case "uniform" if step is None:
+        case "uniform" if rounded is None:
             return Float(a, b), None
         case "uniform" | "uniformint":
             # Hyperopt rounds to multiples of q, of which one may lie outside the bounds.
-            return Integer(round(a / q), round(b / q)), partial(mul, q)
+            return Integer(round(a / q), round(b / q)), lambda value: value * q
         case "loguniform":
-            domain: Domain = Float(math.exp(a), math.exp(b), log=True)
-            return domain, None if step is None else partial(_rounded, q=step)
+            return Float(math.exp(a), math.exp(b), log=True), rounded
         case "normal":
-            return Normal(a, b), None if step is None else partial(_rounded, q=step)
+            return Normal(a, b), rounded
         case "lognormal":
-            return Normal(a, b), math.exp if step is None else partial(_rounded_exp, q=step)
+            return Normal(a, b), lambda v: rounded(math.exp(v)) if rounded else math.exp(v)
     raise SpaceError(f"{label}: received hp.{law}, which is unknown here")
-
-
-def _rounded(value: float, *, q: float) -> float:
-    return round(value / q) * q
-
-
-def _rounded_exp(value: float, *, q: float) -> float:
-    return _rounded(math.exp(value), q=q)

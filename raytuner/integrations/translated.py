@@ -19,10 +19,8 @@ class Translated:
     Give `space` to `raytuner.tune` or `raytuner.BoTorchSearch`, and call `params(config)` in the
     training function.
 
-    Attributes:
-        space: The search space.
-        decoders: By hyperparameter; one without a decoder has the same values in both libraries.
-        build: Returns what the other library hands out, given its values by hyperparameter.
+    A hyperparameter without one of the `decoders` has the same values in both libraries. `build`
+    returns what the other library hands out, given its values by hyperparameter.
     """
 
     space: Space

@@ -74,9 +74,7 @@ class Constraint:
     def holds(self, config: dict[str, Any], values: Mapping[str, Any]) -> bool:
         """Return whether a configuration keeps the constraint.
 
-        Args:
-            config: The full configuration, for a function.
-            values: By name, the values of what exists in it, for a string.
+        `config` is the full configuration, `values` what exists in it of what a string names.
 
         Raises:
             SpaceError: The function or the string raised an exception.
@@ -97,12 +95,7 @@ class Constraint:
 
 
 def constraint(rule: Any, known: Collection[str]) -> Constraint:
-    """Read a constraint.
-
-    Args:
-        rule: A string, or a function of the full configuration that returns whether it is allowed,
-            always the same for the same configuration.
-        known: The names of the space's hyperparameters and constants.
+    """Return the constraint of a string or function, in a space with some known names.
 
     Raises:
         SpaceError: It is neither, or the string cannot be read.
@@ -111,8 +104,6 @@ def constraint(rule: Any, known: Collection[str]) -> Constraint:
     >>> [found.holds({}, {"layers": n, "units": 32}) for n in (2, 3)]
     [True, False]
     """
-    if isinstance(rule, Constraint):
-        rule = rule.rule
     if callable(rule):
         return Constraint(rule, getattr(rule, "__qualname__", None) or repr(rule))
     if not isinstance(rule, str):

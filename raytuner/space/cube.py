@@ -34,33 +34,20 @@ _HALVINGS = 12  # a point is pulled back to within this many halvings of the bou
 
 @dataclass(frozen=True)
 class Requirement:
-    """A condition in the unit cube: a hyperparameter exists and has one of some values.
-
-    Attributes:
-        column: Position of its column.
-        units: Unit coordinates of the values.
-    """
+    """A condition: the hyperparameter of a column exists and is at one of some coordinates."""
 
     column: int
     units: tuple[float, ...]
 
     def holds(self, X: Matrix, active: Mask) -> Mask:
-        """Return whether it holds, `...`-dim, at `... x d`-dim coordinates.
-
-        Args:
-            X: The coordinates, those of levels exactly.
-            active: Which hyperparameters exist, `... x d`-dim, as far as it is known.
-        """
+        """Return whether it holds, `...`-dim, at `... x d`-dim coordinates of what is active."""
         off = np.abs(X[..., self.column, None] - np.array(self.units))
         found: Mask = (off <= _SAME_LEVEL).any(axis=-1) & active[..., self.column]
         return found
 
 
 class Activity:
-    """Computes which hyperparameters exist at points of the unit cube.
-
-    Args:
-        columns: The d columns.
+    """Computes which hyperparameters, of d columns, exist at points of the unit cube.
 
     Raises:
         SpaceError: Conditions in a circle.
@@ -115,18 +102,7 @@ class Column:
 class Cube(ABC):
     """The unit cube of a search space, `[0, 1]^d`, and the points of it that are allowed.
 
-    Args:
-        parts: The paths and parts of the space's template.
-
-    Raises:
-        SpaceError: Two hyperparameters have the same name, a condition cannot hold, only fidelities
-            vary, or one is under conditions.
-
-    Attributes:
-        columns: What varies, in the order of definition.
-        dim: Number of columns d.
-        fidelities: Positions of the columns that are fidelities.
-        constraints: What every configuration keeps.
+    `Space` says what its attributes are. `parts` are the paths and parts of the space's template.
     """
 
     constraints: tuple[Constraint, ...]
@@ -156,8 +132,8 @@ class Cube(ABC):
         self.fidelities = tuple(j for j, c in enumerate(self.columns) if c.is_fidelity)
         self._full = np.array([self.columns[j].domain.snap(np.ones(1))[0] for j in self.fidelities])
         self._combinations = math.prod(float(c.n_levels or math.inf) for c in self.columns)
-        for column in self.columns:
-            if column.is_fidelity and column.requires:
+        for column in (self.columns[j] for j in self.fidelities):
+            if column.requires:
                 raise SpaceError(
                     f"{column.name}: a fidelity must be there in every configuration; leave out"
                     " its conditions"
@@ -181,10 +157,9 @@ class Cube(ABC):
             words.append(f"{column.name} is {' or '.join(values)}")
         return " and ".join(words)
 
-    def _absent(self, X: Matrix) -> list[set[Path]]:
+    def _absent(self, X: Matrix, active: Mask) -> list[set[Path]]:
         """Return the paths of the parts that do not exist at each of n points, `n x d`-dim."""
         found: list[set[Path]] = [set() for _ in X]
-        active = self._activity(X)
         for path, needs in self._guards.items():
             exists = np.logical_and.reduce([need.holds(X, active) for need in needs])
             for i in np.flatnonzero(~exists):
@@ -254,11 +229,7 @@ class Cube(ABC):
         return every[self.allowed(every)]
 
     def _find_witness(self) -> Matrix:
-        """Return a point at full fidelity, `1 x d`-dim, that keeps the constraints.
-
-        Raises:
-            SpaceError: None does, of all points or of many draws.
-        """
+        """Return a point at full fidelity, `1 x d`-dim, that keeps the constraints."""
         rng, few = np.random.default_rng(0), self._combinations <= _LISTABLE
         for attempt in range(2 if few else _DRAWS // _AT_ONCE):
             whole = few and attempt
@@ -275,14 +246,9 @@ class Cube(ABC):
         )
 
     def pulled_back(self, start: Matrix, X: Matrix) -> Matrix:
-        """Return `X` moved towards allowed points as far as needed to keep the constraints.
+        """Return points, `n x d`-dim, on the way from `start` to `X` that keep the constraints.
 
-        Args:
-            start: `n x d`-dim, allowed.
-            X: `n x d`-dim.
-
-        Returns:
-            `n x d`-dim points on the way from `start` to `X`, found by bisection; at worst `start`.
+        They are found by bisection, as near to `X` as possible. `start` must be allowed.
         """
         found = np.array(X, dtype=np.float64)
         rows = np.flatnonzero(~self.allowed(found))
@@ -298,11 +264,7 @@ class Cube(ABC):
     def draw(self, rng: np.random.Generator, n: int, most: int = _DRAWS) -> Matrix:
         """Return `n` random points, `n x d`-dim, that keep the constraints.
 
-        Args:
-            rng: Their source.
-            n: How many.
-            most: If this many draws give too few points, the rest are draws that are moved towards
-                those found.
+        If `most` draws give too few, the rest are draws that are moved towards those found.
         """
         X, drawn = rng.random((n, self.dim)), n
         found = X[self.allowed(X)]

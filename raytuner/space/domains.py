@@ -141,14 +141,7 @@ class Domain(ABC):
         return self.from_units(np.array([u], dtype=np.float64))[0]
 
     def snap(self, u: Vector) -> Vector:
-        """Return the coordinates of the values that `u` decodes to, in the shape of `u`.
-
-        A continuous domain only moves `u` to [0, 1].
-
-        >>> from raytuner.space import Integer
-        >>> Integer(1, 4).snap(np.array([0.0, 0.3, 1.0])).tolist()
-        [0.125, 0.375, 0.875]
-        """
+        """Return the coordinates of the values that `u` decodes to, in the shape of `u`."""
         u = np.asarray(u, dtype=np.float64)
         return u.clip(0, 1) if self.kind == "continuous" else self._unit(self._position(u))
 
@@ -156,10 +149,6 @@ class Domain(ABC):
         """Return the coordinates of the levels next to the one at `u`, ascending.
 
         There are two, fewer at an end, and none in a continuous domain.
-
-        >>> from raytuner.space import Integer
-        >>> Integer(1, 4).neighbours(0.125).tolist()
-        [0.375]
         """
         if self.kind == "continuous":
             return np.empty(0)
@@ -189,11 +178,7 @@ class Domain(ABC):
         return self.cast(value)
 
     def from_json(self, data: Any) -> Any:
-        """Return the value that `to_json` wrote.
-
-        Raises:
-            ConfigError: It is not a value of this domain.
-        """
+        """Return the value that `to_json` wrote; a ConfigError if it is not of this domain."""
         return self.cast(data)
 
 
@@ -339,9 +324,7 @@ class Ordinal(Listed):
 
 
 def choice(values: Sequence[Any]) -> Listed:
-    """Return an `Ordinal` for three or more numbers that strictly increase or decrease.
-
-    A model can learn from the order that the user wrote. Other values become a `Categorical`.
+    """Return an `Ordinal` for three or more numbers in order, else a `Categorical`.
 
     >>> choice([16, 32, 64]), choice([0.1, 0.2])
     (Ordinal(values=(16, 32, 64)), Categorical(choices=(0.1, 0.2)))

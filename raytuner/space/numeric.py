@@ -15,7 +15,7 @@ from raytuner.errors import SpaceError
 from raytuner.space.choices import is_number
 from raytuner.space.domains import Domain, Vector
 
-_REL_TOL = 1e-9  # within which a float counts as a multiple of the step
+_REL_TOL = 1e-9  # within which a float counts as a multiple of the step, as for Ray Tune
 _MOST_LEVELS = 2**53  # up to here a float holds every whole number
 # Beyond these the normal quantile is infinite; 2**-53 is also the smallest gap of floats below 1.
 _TAIL = 2.0**-53
@@ -30,15 +30,14 @@ class _Number(Domain):
 
     step: Any
     _type: ClassVar[type] = float
-    _noun: ClassVar[str] = "a number"
 
-    def _convert(self, *names: str) -> None:
+    def _check(self, *names: str) -> None:
         """Convert the fields and the step to plain numbers, and check them."""
         for name in names if self.step is None else (*names, "step"):
             value, where = getattr(self, name), f"{type(self).__name__}: {name} must be"
             if not _is_finite(value):
                 raise SpaceError(f"{where} a finite number, received {value!r}")
-            if self._type(value) != value and self._type is int:
+            if self._type is int and value % 1:
                 raise SpaceError(f"{where} a whole number, received {value!r}")
             self._set(**{name: self._type(value)})
         above = self.step is None or self.step > 0
@@ -51,19 +50,21 @@ class _Number(Domain):
     @cached_property
     def _ratio(self) -> tuple[int, int]:
         """The step as a fraction, by the decimal digits that Python shows of it."""
-        return Fraction(repr(self.step)).as_integer_ratio()
+        return Fraction(repr(self.step or 1)).as_integer_ratio()
 
-    def _multiple(self, k: int) -> float:
+    def _multiple(self, k: int) -> Any:
         """Return k times the step, rounded once: 0.3 for 3 times 0.1, not 0.30000000000000004."""
         numerator, denominator = self._ratio
-        return k * numerator / denominator
+        return k * numerator if self._type is int else k * numerator / denominator
 
-    def _multiple_of(self, value: float) -> int | None:
+    def _multiple_of(self, value: Any) -> int | None:
         """Return the k for which a value is k times the step, None if there is none."""
-        if not math.isfinite(value / self.step):
+        step = self.step or 1
+        if not math.isfinite(value / step):
             return None
-        k = round(value / self.step)
-        return k if abs(value - k * self.step) <= _REL_TOL * max(abs(value), self.step) else None
+        k = round(value / step)
+        slack = 0 if self._type is int else _REL_TOL * max(abs(value), step)
+        return k if abs(value - k * step) <= slack else None
 
     def _of_step(self) -> str:
         return "" if self.step is None else f" that is a multiple of {self.step}"
@@ -75,23 +76,23 @@ class _Range(_Number):
     low: Any
     high: Any
     log: Any
-    _first: int
+    _first: int  # the first level is this many steps
 
-    def describe(self) -> str:
-        """See `Domain.describe`."""
-        return f"{self._noun} from {self.low} to {self.high}{self._of_step()}"
-
-    def _check_bounds(self) -> None:
-        self._convert("low", "high")
+    def __post_init__(self) -> None:
+        self._check("low", "high")
         is_bool = isinstance(self.log, bool)
         self._require(is_bool, f"log must be True or False, received {self.log!r}")
         self._require(self.low <= self.high, "low must not be above high")
         positive = not self.log or self.low > 0
         self._require(positive, f"with log, low must be above 0, received {self.low!r}")
-
-    def _set_levels(self, first: int, last: int) -> None:
-        """Set the levels: the step, 1 for None, times the numbers from `first` to `last`."""
-        step = self.step or 1
+        if not self._has_steps:
+            n_levels = 1 if self.low == self.high else None
+            self._set(kind="continuous" if n_levels is None else "discrete", n_levels=n_levels)
+            return
+        step, slack = self.step or 1, 0 if self._type is int else _REL_TOL
+        low, high = self.low / step, self.high / step
+        first = math.ceil(low - min(abs(low) * slack, 0.25))
+        last = math.floor(high + min(abs(high) * slack, 0.25))
         self._require(
             first <= last,
             f"no multiple of step={step} lies between low and high; the nearest are {last * step}"
@@ -103,6 +104,33 @@ class _Range(_Number):
             " narrower range or a larger step",
         )
         self._set(kind="discrete", n_levels=last - first + 1, _first=first)
+
+    @property
+    def _has_steps(self) -> bool:
+        return self._type is int or self.step is not None
+
+    def describe(self) -> str:
+        """See `Domain.describe`."""
+        noun = "a whole number" if self._type is int else "a number"
+        return f"{noun} from {self.low} to {self.high}{self._of_step()}"
+
+    def _find(self, value: Any) -> float | None:
+        if not _is_finite(value):
+            return None
+        if self._has_steps:
+            k = self._multiple_of(value)
+            is_level = k is not None and 0 <= k - self._first < (self.n_levels or 0)
+            return k - self._first if k is not None and is_level else None
+        near_an_end = math.isclose(value, self.low) or math.isclose(value, self.high)
+        if not self.low <= value <= self.high and not near_an_end:
+            return None
+        return float(value) if self.n_levels is None else 0
+
+    def _value(self, position: float) -> Any:
+        if not self._has_steps:
+            return position if self.n_levels is None else self.low
+        # A bound counts as a multiple if it is one up to rounding.
+        return min(max(self._multiple(self._first + int(position)), self.low), self.high)
 
     def _cdf(self, position: Vector) -> Vector:
         if self.n_levels is None:
@@ -155,41 +183,6 @@ class Float(_Range):
     step: float | None = field(default=None, kw_only=True)
     _rounded: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        self._check_bounds()
-        if self.step is not None:
-            # With Tune's tolerance of rel 1e-9, 0.3 counts as a multiple of 0.1.
-            low, high = self.low / self.step, self.high / self.step
-            first, last = round(low), round(high)
-            self._set_levels(
-                first if math.isclose(low, first) else math.ceil(low),
-                last if math.isclose(high, last) else math.floor(high),
-            )
-        elif self.low == self.high:
-            self._set_levels(0, 0)
-        else:
-            self._set(kind="continuous", n_levels=None)
-
-    def _find(self, value: Any) -> float | None:
-        if not _is_finite(value):
-            return None
-        value = float(value)
-        if self.step is not None:
-            k = self._multiple_of(value)
-            is_level = k is not None and 0 <= k - self._first < (self.n_levels or 0)
-            return k - self._first if k is not None and is_level else None
-        near_an_end = math.isclose(value, self.low) or math.isclose(value, self.high)
-        if not self.low <= value <= self.high and not near_an_end:
-            return None
-        return value if self.n_levels is None else 0
-
-    def _value(self, position: float) -> float:
-        if self.step is None:
-            return position if self.n_levels is None else self.low
-        # A bound counts as a multiple if it is one up to rounding.
-        value = self._multiple(self._first + int(position))
-        return min(max(value, self.low), self.high)
-
 
 @dataclass(frozen=True)
 class Integer(_Range):
@@ -218,21 +211,6 @@ class Integer(_Range):
     log: bool = field(default=False, kw_only=True)
     step: int | None = field(default=None, kw_only=True)
     _type: ClassVar[type] = int
-    _noun: ClassVar[str] = "a whole number"
-
-    def __post_init__(self) -> None:
-        self._check_bounds()
-        step = self.step or 1
-        self._set_levels(-(-self.low // step), self.high // step)
-
-    def _find(self, value: Any) -> float | None:
-        if not _is_finite(value) or int(value) != value or not self.low <= value <= self.high:
-            return None
-        k, remainder = divmod(int(value), self.step or 1)
-        return None if remainder else k - self._first
-
-    def _value(self, position: float) -> int:
-        return (self._first + int(position)) * (self.step or 1)
 
 
 @dataclass(frozen=True)
@@ -262,7 +240,7 @@ class Normal(_Number):
     _rounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self._convert("mean", "sd")
+        self._check("mean", "sd")
         self._require(self.sd > 0, f"sd must be above 0, received {self.sd!r}")
         self._set(kind="continuous" if self.step is None else "discrete", n_levels=None)
 
@@ -273,7 +251,7 @@ class Normal(_Number):
     def _find(self, value: Any) -> float | None:
         if not _is_finite(value):
             return None
-        return float(value) if self.step is None else self._multiple_of(float(value))
+        return float(value) if self.step is None else self._multiple_of(value)
 
     def _value(self, position: float) -> float:
         return position if self.step is None else self._multiple(int(position))

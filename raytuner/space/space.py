@@ -104,10 +104,11 @@ class Space(Cube):
         Raises:
             SpaceError: As for the constructor.
         """
-        known = {one.rule for one in self.constraints}
-        rules = [one.rule if isinstance(one, Constraint) else one for one in _rules(constraints)]
-        more = [rule for rule in rules if rule not in known]
-        return Space(self.template, [*self.constraints, *more]) if more else self
+        rules = [one.rule for one in self.constraints]
+        for one in _rules(constraints):
+            if one not in rules:
+                rules.append(one)
+        return Space(self.template, rules) if len(rules) > len(self.constraints) else self
 
     def leaves(self) -> dict[Path, Any]:
         """Return every domain and constant by its path, in order."""
@@ -150,14 +151,12 @@ class Space(Cube):
         """
         flat = self.unfolded(config)
         check(self.template, flat)
-        if self._guards:
-            (absent,) = self._absent(self._encoded([flat])[0])
-            for path in absent:
-                if (value := value_at(flat, path, MISSING)) is not MISSING:
-                    raise ConfigError(
-                        f"{path_name(path)}: received {value!r}, expected no such key, since it is"
-                        f" there only when {self.conditions(path)}"
-                    )
+        for path in self._absent(*self._encoded([flat]))[0] if self._guards else ():
+            if (value := value_at(flat, path, MISSING)) is not MISSING:
+                raise ConfigError(
+                    f"{path_name(path)}: received {value!r}, expected no such key, since it is"
+                    f" there only when {self.conditions(path)}"
+                )
         if self.constraints and (broken := self._broken(self.load(self.dump(config)))):
             raise ConfigError(broken)
 
@@ -222,7 +221,7 @@ class Space(Cube):
         X = self._levels(X, self._parents)
         values = [c.domain.from_units(X[:, j]) for j, c in enumerate(self.columns)]
         rows = zip(*values, strict=True)
-        pairs = zip(rows, self._absent(X), strict=True)
+        pairs = zip(rows, self._absent(X, self._activity(X)), strict=True)
         return [filled(self.template, iter(row), absent) for row, absent in pairs]
 
     def dump(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,8 +258,7 @@ class Space(Cube):
                     X[0, j] = column.domain.to_unit(values[-1])
                 else:
                     values.append(column.domain.from_unit(ABSENT))
-        self._only_active(X)
-        (absent,) = self._absent(X)
+        (absent,) = self._absent(X, self._only_active(X))
         config: Config = filled(self.template, iter(values), absent)
         return config
 
@@ -281,9 +279,9 @@ class Space(Cube):
         return cls(*specs.template_and_rules(spec))
 
 
-def _rules(constraints: Any) -> list[Any]:
+def _rules(constraints: Any) -> list[Rule]:
     if isinstance(constraints, str) or not isinstance(constraints, Sequence):
         raise SpaceError(
             f"constraints are a list of strings and functions, received {constraints!r}"
         )
-    return list(constraints)
+    return [one.rule if isinstance(one, Constraint) else one for one in constraints]

@@ -9,18 +9,12 @@ A table with a string `type` is a hyperparameter:
     batch    = { type = "ordinal", values = [32, 64, 256] }
 
 Any other table is a group, any other value a constant, and a list may hold all of these. A
-fidelity (see `raytuner.space.fidelity`) has one field more:
+fidelity, conditions (of a hyperparameter, a group or a constant), and a choice between parts that
+hold hyperparameters of their own:
 
     width    = { type = "int", low = 16, high = 256, fidelity = true }
-
-So has a hyperparameter under conditions (see `raytuner.space.when`). For a group or a constant
-there is the type "when":
-
     momentum = { type = "float", low = 0, high = 1, when = { opt = "sgd" } }
     adam     = { type = "when", of = { beta = { ... } }, when = { opt = ["adam", "adamw"] } }
-
-A choice between parts, some of which hold hyperparameters of their own:
-
     dropout  = { type = "options", of = [0, { type = "float", low = 0.1, high = 0.5 }] }
 
 What TOML and JSON cannot say otherwise:
@@ -31,13 +25,10 @@ What TOML and JSON cannot say otherwise:
     { type = "group", keys = [...], values = [...] }    a group whose keys are not all strings
     { type = "object", repr = "..." }     an object that only Python has: written, never read back
 
-Values of a choice are taken as they stand, except for literals and objects.
-
-A space with constraints (see `raytuner.space.constraints`) is written as
+Values of a choice are taken as they stand, except for literals and objects. With constraints (see
+`raytuner.space.constraints`; a function is an object that only Python has):
 
     { type = "space", of = { lr = { ... } }, constraints = ["a + b <= 1"] }
-
-in which a function is an object that only Python has.
 """
 
 from __future__ import annotations
@@ -81,7 +72,11 @@ _NON_FINITE = ("inf", "-inf", "nan")
 def to_spec(node: Any) -> Any:
     """Return the spec of a template: nested dicts, lists and tuples of domains and constants."""
     if isinstance(node, When):
-        spec, conditions = to_spec(node.node), dict(map(_condition_spec, node.conditions))
+        spec, conditions = to_spec(node.node), {}
+        for name, allowed in node.conditions:  # one value alone, several as a list
+            values = list(map(_value_spec, allowed))
+            is_one = len(values) == 1 and type(values[0]) is not list
+            conditions[name] = values[0] if is_one else values
         if isinstance(node.node, Domain | Fidelity):
             return {**spec, "when": conditions}
         return {"type": "when", "of": spec, "when": conditions}
@@ -112,12 +107,6 @@ def to_spec(node: Any) -> Any:
     if type(node) is tuple:
         return {"type": "tuple", "values": list(map(to_spec, node))}
     return _value_spec(node)
-
-
-def _condition_spec(condition: tuple[str, Sequence[Any]]) -> tuple[str, Any]:
-    """Return a condition as data: one value alone, several as a list."""
-    name, values = condition[0], list(map(_value_spec, condition[1]))
-    return name, values[0] if len(values) == 1 and type(values[0]) is not list else values
 
 
 def _is_plain(value: Any) -> bool:
@@ -152,11 +141,7 @@ def space_spec(template: Mapping[str, Any], rules: Sequence[Any]) -> dict[str, A
 
 
 def template_and_rules(spec: Any) -> tuple[Any, list[Any]]:
-    """Return the template and the rules of constraints of a space that a spec describes.
-
-    Raises:
-        SpaceError: The spec is wrong, or a constraint is a function.
-    """
+    """Return the template and the rules of constraints of a space that a spec describes."""
     if not isinstance(spec, Mapping):
         raise SpaceError(f"a spec is a table, received {spec!r}")
     if spec.get("type") != "space":
@@ -168,11 +153,7 @@ def template_and_rules(spec: Any) -> tuple[Any, list[Any]]:
 
 
 def from_spec(spec: Any, path: Path = ()) -> Any:
-    """Return the template that a spec describes.
-
-    Args:
-        spec: The spec, or the part of it that lies at `path`.
-        path: Where in the whole spec this is.
+    """Return the template that a spec, or the part of it at `path`, describes.
 
     Raises:
         SpaceError: A type or field is unknown or missing, or a domain cannot be made of a value;

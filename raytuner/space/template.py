@@ -37,21 +37,16 @@ def path_name(path: Path) -> str:
 
 
 class Marked:
-    """A part of a template, the `node`, that is a fidelity or under conditions.
-
-    `When` and `Fidelity`, and the forms of them that pass through Ray's Tuner.
-    """
+    """A part of a template, the `node`, that is a fidelity or under conditions."""
 
     node: Any
 
 
 @dataclass(frozen=True)
 class When(Marked):
-    """A part of a search space under conditions; see `when`.
+    """A part of a search space, the `node`, under conditions; see `when`.
 
-    Attributes:
-        node: What exists if all conditions hold: a domain, a group (dict) or a constant.
-        conditions: Names of hyperparameters, each with the values of which it must have one.
+    `conditions` are names of hyperparameters, each with the values of which it must have one.
     """
 
     node: Any
@@ -161,10 +156,7 @@ class Options(dict[str, Any]):
 
 
 def like(node: Any, items: Any) -> Any:
-    """Return items in a container of the same kind as a node: a dict, `Options`, a list, a tuple.
-
-    A named tuple stays one.
-    """
+    """Return items in a container of the same kind as a node, a dict, list or tuple."""
     if isinstance(node, Mapping):
         return Options(items) if isinstance(node, Options) else items
     if isinstance(node, list):
@@ -198,11 +190,7 @@ def rebuilt(node: Any, leaf: Callable[[Any, Path], Any], path: Path = ()) -> Any
 
 
 def checked_leaf(node: Any, path: Path) -> Any:
-    """Return a copy of a leaf or fidelity of a template.
-
-    Raises:
-        SpaceError: It cannot be used; the error names its path.
-    """
+    """Return a copy of a leaf or fidelity of a template; a SpaceError if it cannot be used."""
     if isinstance(node, Domain):
         return node
     name = path_name(path)
@@ -271,15 +259,8 @@ def value_at(config: Any, path: Path, default: Any = None) -> Any:
 def unfolded(node: Any, config: Any, path: Path = ()) -> Any:
     """Return a configuration in which chosen options have the form of a group, as in the template.
 
-    A value is the first option that it is the whole of, or else the first that it is a part of.
-
-    Args:
-        node: The template, or a part of it.
-        config: The configuration, or its part in the same place.
-        path: The place.
-
-    Raises:
-        ConfigError: A value is none of its options.
+    A value is the first option that it is the whole of, or else the first that it is a part of; a
+    ConfigError if it is none.
     """
     if isinstance(node, When):
         return unfolded(node.node, config, path)
@@ -329,20 +310,11 @@ def _fit(node: Any, value: Any) -> int:
 def _described(node: Any) -> str:
     if isinstance(node, Mapping) and not isinstance(node, Options):
         return f"a dict of {', '.join(map(repr, node)) or 'nothing'}"
-    return described(node)
-
-
-def described(node: Any) -> str:
-    """Return what a configuration has at a leaf, as text."""
     return node.describe() if isinstance(node, Domain) else repr(node)
 
 
 def check(node: Any, value: Any, path: Path = ()) -> None:
-    """Check a configuration, or what lies at a path of it, against a template.
-
-    Raises:
-        ConfigError: Naming the key, what was received and what is expected.
-    """
+    """Raise a ConfigError if what lies at a path of a configuration does not fit its template."""
     name = path_name(path) or "the configuration"
     if isinstance(node, Marked):
         check(node.node, value, path)

@@ -33,12 +33,9 @@ _LOG_PRIORS = ("log-uniform", "log_uniform", "reciprocal")
 
 @dataclass(frozen=True)
 class Part:
-    """One of the searches that a search consists of.
+    """One of the searches that a search consists of: how many candidates to try of a space.
 
-    Attributes:
-        space: The space to search.
-        count: Number of candidates to try.
-        listed: All candidates, if `space` has only their positions.
+    They are `listed` if the space has only their positions.
     """
 
     space: Translated

@@ -17,8 +17,6 @@ from sklearn.exceptions import ConvergenceWarning
 # with GridSearchCV in the tests would show a change.
 from sklearn.model_selection._validation import _fit_and_score
 
-from raytuner.errors import SettingError
-
 SCORE = "mean_test_score"
 """The metric that a search maximises."""
 
@@ -43,12 +41,9 @@ class Evaluation:
         X: The data.
         y: The target, or None.
         splits: Indices `(train, test)` of each fold.
-        settings: The arguments `scorer`, `fit_params`, `score_params`, `return_train_score` and
-            `error_score` of scikit-learn's `_fit_and_score`.
+        settings: Arguments of scikit-learn's `_fit_and_score`, such as `scorer`.
         metric: Which of several scores is maximised; the first if none has this name.
-        steps: What a step of a candidate that can be stopped early is; None if none can. A
-            `partial_fit` on all training data, a `max_t`-th of the training by `warm_start`, or one
-            more fold.
+        steps: What a step is; None if no candidate can be stopped early.
         max_t: Number of steps of a whole evaluation.
     """
 
@@ -109,25 +104,20 @@ class Evaluation:
     ) -> Iterator[tuple[list[Scored], Any]]:
         """Evaluate a candidate step by step; the last step is `max_t`, or one that fails.
 
-        Without `steps` the whole evaluation is the one step.
-
-        Args:
-            params: The candidate.
-            begun: To continue: the number of steps that were run, and the state after the last.
+        Without `steps` the whole evaluation is the one step. `begun` is where to continue: the
+        number of steps that were run, and the state after the last.
 
         Yields:
             The results of the folds so far, and the state after this step. The next step changes
             the state.
         """
         t, state = begun
-        if self.steps is None:
-            yield [self.fit(params, fold) for fold in range(len(self.splits))], None
-            return
-        if self.steps == "folds":
+        if self.steps in (None, "folds"):
             folds = list(state or ())
             for fold in range(t, len(self.splits)):
                 folds.append(self.fit(params, fold))
-                yield list(folds), folds
+                if self.steps == "folds" or len(folds) == len(self.splits):
+                    yield list(folds), folds
             return
         # As in scikit-learn: parameters may be estimators that candidates share.
         whole = clone(self.estimator).set_params(**clone(params, safe=False))
@@ -161,7 +151,9 @@ class Evaluation:
             until, done = (math.ceil(full * step / self.max_t) for step in (t, t - 1))
             if before is not None and until == done:
                 return before
-            length = until if _counts_from_the_start(model, key) else until - done
+            # Ensembles count the trees of all steps together, solvers those of one `fit`.
+            is_ensemble = key == "n_estimators" or type(model).__name__.startswith("HistGradient")
+            length = until if is_ensemble else until - done
             model.set_params(warm_start=True, **{key: length})
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # more steps follow
@@ -169,34 +161,3 @@ class Evaluation:
         if before is not None:
             scored["fit_time"] += before["fit_time"]
         return scored
-
-
-def _counts_from_the_start(model: Any, key: str) -> bool:
-    """Whether `key` counts the trees of all steps together; solvers count those of one `fit`."""
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-
-    boosted = HistGradientBoostingClassifier | HistGradientBoostingRegressor
-    return key == "n_estimators" or isinstance(model, boosted)
-
-
-def steps_of(estimator: Any, early_stopping: bool | str) -> Steps | None:
-    """Return what early stopping of an estimator goes by, as for `RayTunerSearchCV`.
-
-    Raises:
-        SettingError: The estimator has no such steps.
-    """
-    if early_stopping is False:
-        return None
-    can: list[Steps] = ["folds"]
-    own = estimator.get_params(deep=False)
-    if "warm_start" in own and any(key in own for key in GROWS):
-        can.insert(0, "warm_start")
-    if hasattr(estimator, "partial_fit"):
-        can.insert(0, "partial_fit")
-    steps = can[0] if early_stopping is True else early_stopping
-    if steps not in can:
-        raise SettingError(
-            f"early_stopping is {steps!r}, but {type(estimator).__name__} has no such"
-            f" thing; it can go by {', '.join(map(repr, can))}"
-        )
-    return steps

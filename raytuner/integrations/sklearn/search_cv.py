@@ -26,10 +26,10 @@ from raytuner.errors import SettingError
 from raytuner.folders import Folder, RemoteFolder, folder_of
 from raytuner.integrations.sklearn.candidates import Part, parts_of
 from raytuner.integrations.sklearn.evaluation import (
+    GROWS,
     SCORE,
     Evaluation,
     Steps,
-    steps_of,
 )
 
 if TYPE_CHECKING:
@@ -199,9 +199,10 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         """
         parts = parts_of(self.param_grid, self.param_distributions, self.n_iter)
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=len(parts)).tolist()
-        steps = self._steps()
+        steps, max_t = self._steps()
         if self._call.results is not None:
-            self._search_on_ray(parts, seeds, steps, evaluate_candidates)
+            evaluation = self._evaluation(steps, max_t)
+            self._search_on_ray(parts, seeds, evaluation, evaluate_candidates)
             return
         for number, (part, seed) in enumerate(zip(parts, seeds, strict=True)):
             if number == 0 or self._time_left() != 0:
@@ -241,13 +242,12 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         self,
         parts: Sequence[Part],
         seeds: Sequence[int],
-        steps: Steps | None,
+        evaluation: Evaluation,
         evaluate: Callable[..., Any],
     ) -> None:
         """Search on Ray, then hand the results of the trials to scikit-learn's search."""
         from raytuner.integrations.sklearn.trials import run_trials
 
-        evaluation = self._evaluation(steps)
         found: list[Found] = []
         paths = []
         n_jobs = None if self.n_jobs is None or self.n_jobs < 0 else self.n_jobs
@@ -284,42 +284,50 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         }
         self._call.results.found = found
         with warnings.catch_warnings():
-            if steps == "folds":  # that some were not run is no news
+            if evaluation.steps == "folds":  # that some were not run is no news
                 warnings.filterwarnings("ignore", "One or more of the")
-            evaluate([one.params for one in found], more_results=columns if steps else None)
+            candidates = [one.params for one in found]
+            evaluate(candidates, more_results=columns if evaluation.steps else None)
         self._call.backend.close()  # what is fitted from here on is fitted here
 
-    def _steps(self) -> Steps | None:
-        """Return what early stopping goes by; None if there is none.
+    def _steps(self) -> tuple[Steps | None, int]:
+        """Return what early stopping goes by, None for none, and the steps of a whole evaluation.
 
         Raises:
             SettingError: The estimator has no such steps, or other settings contradict it.
         """
-        steps = steps_of(self.estimator, self.early_stopping)
-        if steps is None:
+        if self.early_stopping is False:
             if self.scheduler is not None:
                 raise SettingError(
                     "a scheduler was given, and early_stopping is False; say what it is to go by:"
                     ' early_stopping=True, or "partial_fit", "warm_start" or "folds"'
                 )
-        elif self.parallel_folds:
+            return None, 1
+        own, can = self.estimator.get_params(deep=False), ["folds"]
+        if "warm_start" in own and any(key in own for key in GROWS):
+            can.insert(0, "warm_start")
+        if hasattr(self.estimator, "partial_fit"):
+            can.insert(0, "partial_fit")
+        steps: Any = can[0] if self.early_stopping is True else self.early_stopping
+        if steps not in can:
+            raise SettingError(
+                f"early_stopping is {steps!r}, but {type(self.estimator).__name__} has no such"
+                f" thing; it can go by {', '.join(map(repr, can))}"
+            )
+        if self.parallel_folds:
             raise SettingError(
                 "parallel_folds and early_stopping were both given; a trial that may be stopped"
                 " runs its folds itself: leave one out"
             )
-        elif (its_own := getattr(self.scheduler, "max_t", None)) not in (None, self._max_t(steps)):
+        max_t = int(self.n_splits_) if steps == "folds" else self.max_t
+        if (its_own := getattr(self.scheduler, "max_t", None)) not in (None, max_t):
             raise SettingError(
-                f"the scheduler's max_t is {its_own}, and a whole evaluation has"
-                f" {self._max_t(steps)} steps; give both the same"
+                f"the scheduler's max_t is {its_own}, and a whole evaluation has {max_t} steps;"
+                " give both the same"
             )
-        return steps
+        return steps, max_t
 
-    def _max_t(self, steps: Steps | None) -> int:
-        if steps is None:
-            return 1
-        return int(self.n_splits_) if steps == "folds" else self.max_t
-
-    def _evaluation(self, steps: Steps | None) -> Evaluation:
+    def _evaluation(self, steps: Steps | None, max_t: int) -> Evaluation:
         """Return the evaluation that scikit-learn's search would make of a candidate."""
         X, y = indexable(self._call.X, self._call.y)
         params = _check_method_params(X, params=self._call.params)
@@ -338,7 +346,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             },
             metric=self.refit,
             steps=steps,
-            max_t=self._max_t(steps),
+            max_t=max_t,
         )
 
     def _time_left(self) -> float | None:

@@ -29,14 +29,7 @@ _ERROR = "raised"
 
 @dataclass(frozen=True)
 class Found:
-    """The result of one candidate.
-
-    Attributes:
-        params: The candidate.
-        folds: The result of each fold.
-        t: Number of steps that were run.
-        completed: Whether all of its evaluation was run.
-    """
+    """The result of a candidate after `t` steps; `completed` is whether they were all."""
 
     params: Params
     folds: list[Scored]
@@ -48,10 +41,8 @@ class FoundResults(ThreadingBackend):  # type: ignore[misc]  # joblib has no typ
     """A joblib backend that answers the calls of scikit-learn's search with results of trials.
 
     A search hands the fits of all candidates to joblib, and makes `cv_results_` and all the rest of
-    their results. So that stays scikit-learn's, also if trials ran the fits.
-
-    Attributes:
-        found: The results of the candidates, in scikit-learn's order.
+    their results. So that stays scikit-learn's, also if trials ran the fits. `found` are the
+    results in scikit-learn's order.
     """
 
     found: Sequence[Found] = ()
@@ -83,14 +74,7 @@ def run_trials(
 ) -> tuple[list[Found], str]:
     """Search on Ray: a trial fits and scores one candidate.
 
-    Args:
-        evaluation: How a candidate is evaluated.
-        part: What to search.
-        scheduler: Stops or pauses trials early; None for ASHA.
-        parallel_folds: Whether the folds of a trial run at the same time, each in a process.
-        resources: What one fit needs; None for one CPU.
-        storage_path: The folder that the study's folder is made in.
-        **settings: Further arguments of `raytuner.tune`.
+    The arguments are those of `RayTunerSearchCV`, and further ones of `raytuner.tune`.
 
     Returns:
         The candidates in the order of proposal, and the study's folder.
@@ -156,12 +140,8 @@ def _run_trial(
 ) -> None:
     """Evaluate one candidate, in a trial's process.
 
-    Args:
-        config: The trial's configuration.
-        evaluation: How a candidate is evaluated.
-        params_of: Returns the parameters for a configuration.
-        saves: Whether to save the fitted estimators at each step.
-        parallel: What each fit needs if all folds run at the same time; else None.
+    `saves`: whether to save the fitted estimators at each step. `parallel`: what each fit needs if
+    all folds run at the same time; else None.
     """
     params = params_of(config)
     try:
