@@ -58,7 +58,7 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
     >>> from ray import tune
     >>> space_from_tune({"layers": tune.randint(1, 5), "opt": tune.choice(["sgd", "adam"])})
     Space({'layers': Integer(low=1, high=4, log=False, step=None), \
-'opt': Categorical(choices=('sgd', 'adam'))})
+'opt': Categorical(values=('sgd', 'adam'))})
     """
     return Space(template_from_tune(param_space))
 

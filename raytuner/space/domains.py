@@ -126,7 +126,7 @@ class Domain(ABC):
         Raises:
             ConfigError: The domain does not contain one of the values.
         """
-        return self._unit(np.array([self._place(value) for value in values], dtype=np.float64))
+        return self._unit(np.array(list(map(self._place, values)), dtype=np.float64))
 
     def to_unit(self, value: Any) -> float:
         """Return the unit coordinate of one value; see `to_units`."""
@@ -134,7 +134,7 @@ class Domain(ABC):
 
     def from_units(self, u: Vector) -> list[Any]:
         """Return the values at unit coordinates, `n`-dim; those outside [0, 1] are moved to it."""
-        return [self._value(position) for position in self._position(u).tolist()]
+        return list(map(self._value, self._position(u).tolist()))
 
     def from_unit(self, u: float) -> Any:
         """Return the value at one unit coordinate; see `from_units`."""
@@ -182,24 +182,24 @@ class Domain(ABC):
         return self.cast(data)
 
 
+@dataclass(frozen=True, eq=False)
 class Listed(Domain):
-    """A domain whose values, the `objects`, are listed; all are equally likely."""
+    """A domain whose values are listed; all are equally likely."""
 
-    objects: tuple[Any, ...]
+    values: Sequence[Any]
 
-    def _check(self, name: str) -> None:
-        """Turn the objects, the field with this name, into a tuple and check them."""
-        received = getattr(self, name)
+    def __post_init__(self) -> None:
+        """Turn the values into a tuple, and check them."""
+        received, name = self.values, type(self).__name__
         is_list = isinstance(received, Iterable) and not isinstance(received, str | bytes | Mapping)
-        objects = tuple(received) if is_list else ()
-        if not objects:
+        values = tuple(received) if is_list else ()
+        if not values:
             raise SpaceError(
-                f"{type(self).__name__}: {name} must be a list of one or more objects, received"
-                f" {received!r}"
+                f"{name} must have a list of one or more values, received {received!r}"
             )
-        self._set(objects=objects, n_levels=len(objects), **{name: objects})
+        self._set(values=values, n_levels=len(values))
         seen: set[Any] = set()
-        for one in objects:
+        for one in values:
             if isinstance(one, Domain):
                 raise SpaceError(
                     f"{self!r}: {one!r} is a domain; give it a key of its own, with a condition:"
@@ -214,7 +214,7 @@ class Listed(Domain):
         """Positions by what values share with their copies, and with others that are alike."""
         found: dict[Any, int] = {}
         for name in (key, loosely):
-            for i, one in enumerate(self.objects):
+            for i, one in enumerate(self.values):
                 with suppress(TypeError):  # what is alike may have no hash
                     if (named := name(one)) is not None:
                         found.setdefault(named, i)
@@ -223,21 +223,21 @@ class Listed(Domain):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Listed) or type(other) is not type(self):
             return NotImplemented
-        pairs = zip(self.objects, other.objects, strict=False)
+        pairs = zip(self.values, other.values, strict=False)
         return self.n_levels == other.n_levels and all(same(*pair) for pair in pairs)
 
     def __hash__(self) -> int:
-        return hash((type(self), len(self.objects)))
+        return hash((type(self), len(self.values)))
 
     def describe(self) -> str:
         """See `Domain.describe`."""
-        listed = ", ".join(map(repr, self.objects[:20]))
-        return f"one of {listed}" + (", ..." if len(self.objects) > 20 else "")
+        listed = ", ".join(map(repr, self.values[:20]))
+        return f"one of {listed}" + (", ..." if len(self.values) > 20 else "")
 
     def _find(self, value: Any) -> float | None:
         """Return the position of the object itself, of a copy, or of the first alike one."""
         if not is_primitive(value):
-            for i, one in enumerate(self.objects):
+            for i, one in enumerate(self.values):
                 if one is value:
                     return i
         found = self._places.get(key(value))
@@ -246,18 +246,18 @@ class Listed(Domain):
         return None
 
     def _value(self, position: float) -> Any:
-        return self.objects[int(position)]
+        return self.values[int(position)]
 
     def _cdf(self, position: Vector) -> Vector:
-        return position / len(self.objects)
+        return position / len(self.values)
 
     def _quantile(self, u: Vector) -> Vector:
-        return u * len(self.objects)
+        return u * len(self.values)
 
     def to_json(self, value: Any) -> Any:
         """Return the choice itself if JSON has it, otherwise `{"choice": its position}`."""
         index = int(self._place(value))
-        listed = self.objects[index]
+        listed = self.values[index]
         finite = not isinstance(listed, float) or math.isfinite(listed)
         return listed if is_primitive(listed) and finite else {"choice": index}
 
@@ -266,36 +266,27 @@ class Listed(Domain):
         if not isinstance(data, dict):
             return self.cast(data)
         index = data.get("choice")
-        if type(index) is not int or not 0 <= index < len(self.objects):
+        if type(index) is not int or not 0 <= index < len(self.values):
             raise ConfigError(
                 f'received {data!r}, expected {{"choice": i}} with i from 0 to '
-                f"{len(self.objects) - 1}"
+                f"{len(self.values) - 1}"
             )
-        return self.objects[index]
+        return self.values[index]
 
 
-@dataclass(frozen=True, eq=False)
 class Categorical(Listed):
     """One of several objects, of any type, without an order.
 
-    Args:
-        choices: The objects, at least one, no two the same. 1, 1.0 and True are different.
-
     Raises:
-        SpaceError: No choices, twice the same, or a domain among them.
+        SpaceError: No values, twice the same, or a domain among them. 1, 1.0 and True differ.
 
     >>> Categorical(["sgd", "adam"]).from_unit(0.7)
     'adam'
     """
 
-    choices: Sequence[Any]
     kind = "categorical"
 
-    def __post_init__(self) -> None:
-        self._check("choices")
 
-
-@dataclass(frozen=True, eq=False)
 class Ordinal(Listed):
     """One of several values in order, spaced by rank: neighbours are alike, ends differ most.
 
@@ -311,11 +302,11 @@ class Ordinal(Listed):
     'high'
     """
 
-    values: Sequence[Any]
     kind = "discrete"
 
     def __post_init__(self) -> None:
-        self._check("values")
+        """Check the order, too."""
+        super().__post_init__()
         if all(map(is_number, self.values)) and not is_ordered(self.values):
             raise SpaceError(
                 f"{self!r}: numbers must be strictly increasing or decreasing; use Categorical "
@@ -327,7 +318,7 @@ def choice(values: Sequence[Any]) -> Listed:
     """Return an `Ordinal` for three or more numbers in order, else a `Categorical`.
 
     >>> choice([16, 32, 64]), choice([0.1, 0.2])
-    (Ordinal(values=(16, 32, 64)), Categorical(choices=(0.1, 0.2)))
+    (Ordinal(values=(16, 32, 64)), Categorical(values=(0.1, 0.2)))
     """
     is_ordinal = len(values) >= _LEAST_ORDERED and is_ordered(values)
     return (Ordinal if is_ordinal else Categorical)(values)

@@ -26,7 +26,7 @@ def hull(first: Space, second: Space) -> Space:
             (a number and a choice, a logarithmic range and a linear one) or in conditions.
 
     >>> hull(Space({"lr": Float(0.1, 0.2), "n": 3}), Space({"lr": Float(0.15, 0.4), "n": 5}))
-    Space({'lr': Float(low=0.1, high=0.4, log=False, step=None), 'n': Categorical(choices=(3, 5))})
+    Space({'lr': Float(low=0.1, high=0.4, log=False, step=None), 'n': Categorical(values=(3, 5))})
     """
     shared = [one for one in first.constraints if one in second.constraints]
     return Space(_hull(first.template, second.template, ()), shared)
@@ -93,7 +93,7 @@ def _both(a: Any, b: Any) -> Domain | None:
             [one for one in (a, b) if isinstance(one, Domain)],
             [one for one in (a, b) if not isinstance(one, Domain)],
         )
-    values, others = (one.objects if isinstance(one, Listed) else (one,) for one in (a, b))
+    values, others = (one.values if isinstance(one, Listed) else (one,) for one in (a, b))
     merged = [*values, *(y for y in others if not any(same(x, y) for x in values))]
     ordinals = [domain for domain in (a, b) if isinstance(domain, Ordinal)]
     if not ordinals:

@@ -28,7 +28,8 @@ def _is_finite(value: Any) -> bool:
 class _Number(Domain):
     """A number, perhaps a multiple of a step."""
 
-    step: Any
+    step: float | None
+    _first: int  # of a range, the first level is this many steps
     _type: ClassVar[type] = float
 
     def _check(self, *names: str) -> None:
@@ -70,13 +71,14 @@ class _Number(Domain):
         return "" if self.step is None else f" that is a multiple of {self.step}"
 
 
+@dataclass(frozen=True)
 class _Range(_Number):
     """A number between two bounds, both included."""
 
-    low: Any
-    high: Any
-    log: Any
-    _first: int  # the first level is this many steps
+    low: float
+    high: float
+    log: bool = field(default=False, kw_only=True)
+    step: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         self._check("low", "high")
@@ -154,7 +156,6 @@ class _Range(_Number):
         return u * length
 
 
-@dataclass(frozen=True)
 class Float(_Range):
     """A real number between two bounds, both included.
 
@@ -177,14 +178,9 @@ class Float(_Range):
     0.25
     """
 
-    low: float
-    high: float
-    log: bool = field(default=False, kw_only=True)
-    step: float | None = field(default=None, kw_only=True)
     _rounded: ClassVar[bool] = True
 
 
-@dataclass(frozen=True)
 class Integer(_Range):
     """A whole number between two bounds, both included.
 
@@ -206,10 +202,6 @@ class Integer(_Range):
     [3, 6, 9]
     """
 
-    low: int
-    high: int
-    log: bool = field(default=False, kw_only=True)
-    step: int | None = field(default=None, kw_only=True)
     _type: ClassVar[type] = int
 
 

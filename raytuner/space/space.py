@@ -21,7 +21,6 @@ from raytuner.space.template import (
     checked_leaf,
     filled,
     is_leaf,
-    missing,
     named,
     path_name,
     rebuilt,
@@ -185,7 +184,7 @@ class Space(Cube):
         Raises:
             ConfigError: A hyperparameter is missing or outside of its domain.
         """
-        return self._encoded([self.unfolded(config) for config in configs])[0]
+        return self._encoded(list(map(self.unfolded, configs)))[0]
 
     def _encoded(self, configs: Sequence[Mapping[str, Any]]) -> tuple[Matrix, Mask]:
         """Return the coordinates of unfolded configurations, and what exists in them."""
@@ -204,7 +203,7 @@ class Space(Cube):
         active = self._activity(X)
         if (wrong := missed & active).any():
             column = self.columns[int(wrong.any(axis=0).argmax())]
-            raise ConfigError(missing(column.path, column.domain))
+            raise ConfigError(f"{column.name}: missing, expected {column.domain.describe()}")
         X[~active] = ABSENT
         return active
 

@@ -85,7 +85,7 @@ def to_spec(node: Any) -> Any:
     if isinstance(node, Domain):
         (kind,) = (kind for kind, make in _DOMAINS.items() if type(node) is make)
         if isinstance(node, Listed):
-            return {"type": kind, "values": list(map(_value_spec, node.objects))}
+            return {"type": kind, "values": list(map(_value_spec, node.values))}
         # Neither format needs what is off, and TOML has no null.
         given = {one.name: getattr(node, one.name) for one in fields(_DOMAINS[kind])}
         return {

@@ -197,8 +197,8 @@ def checked_leaf(node: Any, path: Path) -> Any:
     if isinstance(node, Fidelity):
         if isinstance(node.node, Float | Integer | Ordinal):
             return node
-        if isinstance(node.node, Categorical) and is_ordered(node.node.choices):
-            return Fidelity(Ordinal(node.node.choices))
+        if isinstance(node.node, Categorical) and is_ordered(node.node.values):
+            return Fidelity(Ordinal(node.node.values))
         raise SpaceError(
             f"{name}: received fidelity({node.node!r}), expected values from cheap to expensive: a"
             " range, numbers that increase or decrease, or raytuner.space.Ordinal([...])"
@@ -331,7 +331,10 @@ def check(node: Any, value: Any, path: Path = ()) -> None:
             if key in value:
                 check(part, value[key], (*path, key))
             elif not isinstance(part, When) and any(varies(leaf) for _, leaf in walk(part)):
-                raise ConfigError(missing((*path, key), part))
+                part = part.node if isinstance(part, Fidelity) else part
+                group = "a group of hyperparameters"
+                expected = part.describe() if isinstance(part, Domain) else group
+                raise ConfigError(f"{path_name((*path, key))}: missing, expected {expected}")
     elif isinstance(node, list | tuple):
         if not isinstance(value, list | tuple) or len(value) != len(node):
             raise ConfigError(f"{name}: received {value!r}, expected {len(node)} items")
@@ -339,13 +342,6 @@ def check(node: Any, value: Any, path: Path = ()) -> None:
             check(part, value[i], (*path, i))
     elif is_primitive(node) and is_primitive(value) and not alike(node, value):
         raise ConfigError(f"{name}: received {value!r}, expected the constant {node!r}")
-
-
-def missing(path: Path, node: Any) -> str:
-    """Return the message of the error about a part of a template that is not there."""
-    node = node.node if isinstance(node, Fidelity) else node
-    expected = node.describe() if isinstance(node, Domain) else "a group of hyperparameters"
-    return f"{path_name(path)}: missing, expected {expected}"
 
 
 def unknown(name: str, key: Any, value: Any, known: Iterable[Any]) -> str:

@@ -256,7 +256,7 @@ FUNCTION = "received tune.sample_from, .* inside the trainable"
         (tune.sample_from(lambda: 3), FUNCTION),
         (tune.choice([when(tune.uniform(0, 1), ok=1), 1]), "tune.choice; .* a key of a dict"),
         (tune.grid_search([fidelity(tune.uniform(0, 1)), 1]), "a fidelity where every"),
-        (tune.choice([]), r"choices must be a list of one or more objects, received \[\]"),
+        (tune.choice([]), r"Categorical must have a list of one or more values, received \[\]"),
         (tune.choice([1, 1, 2]), "1 is listed twice; list each once"),
         (tune.grid_search([]), "one or more"),
         ({"grid_search": "abc"}, "tune.grid_search needs a list of values, received 'abc'"),

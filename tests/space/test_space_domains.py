@@ -357,13 +357,13 @@ def test_not_contained(domain: Domain, value: Any) -> None:
 
 def test_choices_are_told_apart_by_type_first() -> None:
     domain = Categorical([1, 1.0, True, "1", (1,), [1], [1.0], [True]])
-    for i, value in enumerate(domain.choices):
+    for i, value in enumerate(domain.values):
         again = domain.from_unit(domain.to_unit(value))
-        assert again is domain.choices[i]
+        assert again is domain.values[i]
 
 
 def test_a_generator_or_an_array_of_choices_works() -> None:
-    assert Categorical(c for c in "ab").choices == ("a", "b")  # type: ignore[arg-type]
+    assert Categorical(c for c in "ab").values == ("a", "b")  # type: ignore[arg-type]
     assert Ordinal(range(3)).values == (0, 1, 2)
 
 
@@ -382,19 +382,22 @@ def test_a_generator_or_an_array_of_choices_works() -> None:
         (lambda: Float(0.1, 0.2, step=0.5), "no multiple of step=0.5 .* nearest are 0.0 and 0.5"),
         (lambda: Float(0, 1, step=1e-30), "values are more than a search can tell apart"),
         (lambda: Integer(0, 5, log=True), "low must be above 0, received 0"),
-        (lambda: Integer(1.5, 5), "Integer: low must be a whole number, received 1.5"),  # type: ignore[arg-type]
+        (lambda: Integer(1.5, 5), "Integer: low must be a whole number, received 1.5"),
         (lambda: Integer(1, True), "Integer: high must be a finite number, received True"),
         (lambda: Integer(0, 2**63), "9,223,372,036,854,775,809 values.*narrower range"),
-        (lambda: Integer(0, 9, step=1.5), "Integer: step must be a whole number, received 1.5"),  # type: ignore[arg-type]
+        (lambda: Integer(0, 9, step=1.5), "Integer: step must be a whole number, received 1.5"),
         (lambda: Normal(0, 0), "sd must be above 0, received 0.0"),
         (lambda: Normal(math.inf), "Normal: mean must be a finite number, received inf"),
         (lambda: Normal(step=-1), "step must be above 0, received -1.0"),
-        (lambda: Categorical([]), r"choices must be a list of one or more objects, received \[\]"),
+        (
+            lambda: Categorical([]),
+            r"Categorical must have a list of one or more values, received \[\]",
+        ),
         (
             lambda: Categorical("abc"),
-            "choices must be a list of one or more objects, received 'abc'",
+            "Categorical must have a list of one or more values, received 'abc'",
         ),
-        (lambda: Categorical(3), "choices must be a list of one or more objects, received 3"),  # type: ignore[arg-type]
+        (lambda: Categorical(3), "Categorical must have a list of one or more values, received 3"),  # type: ignore[arg-type]
         (lambda: Categorical([1, "a", 1]), "1 is listed twice"),
         (lambda: Categorical([[1], [2], [2]]), r"\[2\] is listed twice"),
         (lambda: Categorical(["a", Float(0, 1)]), "a key of its own, with a condition"),

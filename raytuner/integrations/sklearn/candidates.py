@@ -118,7 +118,7 @@ def translate(distributions: Mapping[str, Any]) -> tuple[dict[str, Domain], dict
 
     Example:
         >>> translate({"C": stats.loguniform(0.01, 1), "p": [1, 2]})[0]
-        {'C': Float(low=0.01, high=1.0, log=True, step=None), 'p': Categorical(choices=(1, 2))}
+        {'C': Float(low=0.01, high=1.0, log=True, step=None), 'p': Categorical(values=(1, 2))}
     """
     domains, decoders = {}, {}
     for name, given in distributions.items():
