@@ -27,18 +27,11 @@ def space_from_hyperopt(space: Any) -> Translated:
     conditions (`raytuner.when`) on the number of the branch. A hyperparameter that occurs in
     several places has only the conditions that all of them share, and is unused in the others.
 
-    Args:
-        space: The argument `space` of `fmin`.
-
     Raises:
         SpaceError: A hyperparameter has an unknown distribution, or one with hyperparameters among
             its parameters. The message names its label.
 
-    Example:
-        >>> from hyperopt import hp
-        >>> ours = space_from_hyperopt({"lr": hp.loguniform("rate", -5, 0)})
-        >>> ours.params({"rate": 0.1})
-        {'lr': 0.1}
+    >>> from hyperopt import hp
     >>> space_from_hyperopt(
     ...     hp.choice("model", [{"c": hp.uniform("c", 0, 1)}, {"depth": hp.randint("depth", 9)}])
     ... ).space.decode([[0.1, 0.5, 0.5]])

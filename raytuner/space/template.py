@@ -60,41 +60,32 @@ def when(node: Any, /, **conditions: Any) -> When:
     knows that the value does not exist, and does not compare it.
 
     Args:
-        node: A domain of Ray Tune's or raytuner's, a group of such (a dict), or a constant; the
-            value of a key in a dict.
+        node: A domain, a group of such (a dict), or a constant; the value of a key in a dict.
         conditions: By name of another hyperparameter, the value that it must have, or a list or
             set of values of which it must have one. All must hold. A name is looked up in the
             key's own group, then in the groups around it. A path such as `"net/act"` is given
-            with `**`. The other hyperparameter must have levels (a choice, whole numbers, a step),
-            and may itself have conditions: if it does not exist, the condition does not hold.
+            with `**`. The other hyperparameter must have levels (a choice, whole numbers, a step);
+            if it does not exist, the condition does not hold.
 
     Raises:
         SpaceError: No condition, or one that allows no value. `Space` checks names and values.
 
     >>> from raytuner.space import Categorical, Float, Space
-    >>> space = Space(
-    ...     {
-    ...         "optimizer": Categorical(["sgd", "adam"]),
-    ...         "momentum": when(Float(0, 1), optimizer="sgd"),
-    ...     }
-    ... )
-    >>> import numpy as np
-    >>> space.decode(np.array([[0.1, 0.5], [0.9, 0.5]]))
-    [{'optimizer': 'sgd', 'momentum': 0.5}, {'optimizer': 'adam'}]
+    >>> space = Space({"opt": Categorical(["sgd", "adam"]), "m": when(Float(0, 1), opt="sgd")})
+    >>> space.decode([[0.1, 0.5], [0.9, 0.5]])
+    [{'opt': 'sgd', 'm': 0.5}, {'opt': 'adam'}]
     """
-    if not conditions:
-        raise SpaceError(
-            f"when({node!r}) has no condition; give one by name, such as optimizer='sgd'"
-        )
-    outer = node.conditions if isinstance(node, When) else ()
+    outer, node = (node.conditions, node.node) if isinstance(node, When) else ((), node)
     allowed = [
         (name, tuple(values) if isinstance(values, list | set | frozenset) else (values,))
         for name, values in conditions.items()
     ]
-    for name, values in allowed:
-        if not values:
-            raise SpaceError(f"when({node!r}): {name} has no value to be; give one or more")
-    return When(node.node if isinstance(node, When) else node, (*outer, *allowed))
+    if not allowed or not all(values for _, values in allowed):
+        raise SpaceError(
+            f"when({node!r}, ...) needs one condition or more by name, each with a value or a list"
+            " of values, such as optimizer='sgd'"
+        )
+    return When(node, (*outer, *allowed))
 
 
 @dataclass(frozen=True)
@@ -117,8 +108,7 @@ def fidelity(domain: Any, /) -> Fidelity:
 
     >>> from raytuner.space import Float, Integer, Space
     >>> space = Space({"dropout": Float(0, 1), "width": fidelity(Integer(16, 256))})
-    >>> import numpy as np
-    >>> space.decode(space.in_full(np.array([[0.5, 0.1]])))
+    >>> space.decode(space.in_full([[0.5, 0.1]]))
     [{'dropout': 0.5, 'width': 256}]
     """
     return Fidelity(domain)

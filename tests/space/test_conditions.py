@@ -165,9 +165,9 @@ def test_conditions_that_cannot_be(template: dict[str, Any], match: str) -> None
 
 
 def test_a_condition_says_something() -> None:
-    with pytest.raises(SpaceError, match="no condition"):
+    with pytest.raises(SpaceError, match="needs one condition or more"):
         when(Float(0, 1))
-    with pytest.raises(SpaceError, match="a has no value to be"):
+    with pytest.raises(SpaceError, match="each with a value"):
         when(Float(0, 1), a=[])
 
 

@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
     """Search over parameters of an estimator by cross-validation, in this process or on Ray.
 
-    Replaces `GridSearchCV`, `RandomizedSearchCV` and scikit-optimize's `BayesSearchCV`, and sets
-    the same attributes in `fit`. Tries all of `param_grid`, or what Bayesian optimisation proposes
-    from `param_distributions`.
+    Sets the attributes that `GridSearchCV` sets. Tries all of `param_grid`, or what Bayesian
+    optimisation proposes from `param_distributions`.
 
     Args:
         estimator: The estimator; a `Pipeline` or `ColumnTransformer` too.
@@ -51,18 +50,16 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             (or anything with `ppf`), a domain of Ray Tune, a distribution of Optuna, a dimension of
             scikit-optimize, or its tuple `(low, high)` or `(low, high, "log-uniform")`: a range of
             integers if both are integers, both bounds included. Another tuple is a list of values.
-            A list of such dicts shares `n_iter` equally; a pair `(dict, n)` in the list gets `n`
-            candidates on top of `n_iter`. A dict with no more combinations than its number of
-            candidates is tried as a whole, and leaves the rest to the others.
+            A list of such dicts shares `n_iter` equally; a pair `(dict, n)` in it gets `n` more. A
+            dict with no more combinations than candidates is tried as a whole.
         param_grid: For each parameter a list of values, or a list of such dicts. Give this or
             `param_distributions`.
         n_iter: Number of candidates to try from `param_distributions`.
         scoring: As in scikit-learn. With several scores, the search maximises the one that `refit`
             names, else the first.
-        n_jobs: None or 1: candidates run one by one in this process, without Ray. Above 1: at most
-            that many candidates run at a time, on Ray. Below 0: as many as the Ray cluster has room
-            for. `early_stopping`, `parallel_folds`, `resources` and `storage_path` need Ray: with
-            one of them, 1 means one candidate at a time, and None as many as there is room for.
+        n_jobs: How many candidates run at a time on Ray; below 0, as many as there is room for.
+            None or 1: one by one in this process, unless `early_stopping`, `parallel_folds`,
+            `resources` or `storage_path` need Ray; there, None is as many as there is room for.
         refit: As in scikit-learn.
         cv: As in scikit-learn.
         verbose: Above 0, progress is shown.
@@ -78,8 +75,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             Scores are those of the last step, and NaN for folds that were not run.
         max_t: Number of steps of a whole evaluation.
         scheduler: Stops candidates early instead of ASHA: a scheduler of raytuner's or Ray's with
-            the same `max_t`. `raytuner.ASHAScheduler(max_t=27, variant="promotion")` pauses
-            candidates and resumes the best of them. Fitted estimators are then saved at each step.
+            the same `max_t`. Fitted estimators are then saved at each step: it may pause candidates.
         parallel_folds: Run the folds of a candidate at the same time, each in a process of its own
             that gets `resources`. For few candidates on many processors.
         resources: What one fit needs, such as `{"cpu": 2, "gpu": 0.5}`; None for one CPU.
@@ -167,14 +163,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
     def fit(self, X: Any, y: Any = None, **params: Any) -> RayTunerSearchCV:
         """Search, and fit the estimator with the best parameters found on all data.
 
-        Args:
-            X: The data, n samples.
-            y: The target, n values; None if the estimator needs none.
-            **params: As for scikit-learn's searches: `groups`, and arguments of the estimator's
-                `fit`.
-
-        Returns:
-            This estimator.
+        `params` are `groups` and arguments of the estimator's `fit`, as in scikit-learn.
         """
         ray_only = (self.early_stopping, self.parallel_folds, self.resources, self.storage_path)
         on_ray = self.n_jobs not in (None, 1) or any(one not in (False, None) for one in ray_only)
@@ -192,11 +181,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         return self
 
     def _run_search(self, evaluate_candidates: Callable[..., Any]) -> None:
-        """Propose candidates and have scikit-learn's search evaluate them.
-
-        Args:
-            evaluate_candidates: Evaluates a list of candidates and returns all results so far.
-        """
+        """Propose candidates and have scikit-learn's search evaluate them."""
         parts = parts_of(self.param_grid, self.param_distributions, self.n_iter)
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=len(parts)).tolist()
         steps, max_t = self._steps()

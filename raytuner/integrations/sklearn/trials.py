@@ -17,7 +17,7 @@ from ray.tune import Callback
 import raytuner
 from raytuner.errors import TrainableError
 from raytuner.folders import Folder, location
-from raytuner.history import Trial, TrialState
+from raytuner.history import TrialState
 from raytuner.integrations.sklearn.candidates import POSITION, Part
 from raytuner.integrations.sklearn.evaluation import SCORE, Evaluation, Params, Scored
 from raytuner.space import Config
@@ -116,18 +116,16 @@ def run_trials(
     for trial in study.trials:
         folds = last.results.get(trial.trial_id, {}).get(_FOLDS, [])
         if folds or trial.state is TrialState.FAILED:  # others ended before their first report
-            found.append(_found(trial, folds, evaluation, part.space.params(trial.config)))
+            params = part.space.params(trial.config)
+            died = None if folds else f"the trial's process ended: {trial.reason}"
+            if died and evaluation.raises:
+                raise TrainableError(f"{died}; the parameters were {params!r}")
+            not_run = [evaluation.missing(died)] * (len(evaluation.splits) - len(folds))
+            folds = [*folds, *not_run]
+            failed = any(one["fit_error"] is not None for one in folds)
+            is_whole = trial.t >= evaluation.max_t and not failed
+            found.append(Found(params, folds, int(trial.t), is_whole))
     return found, location(study.path)
-
-
-def _found(trial: Trial, folds: list[Scored], evaluation: Evaluation, params: Params) -> Found:
-    died = None if folds else f"the trial's process ended: {trial.reason}"
-    if died and evaluation.raises:
-        raise TrainableError(f"{died}; the parameters were {params!r}")
-    not_run = [evaluation.missing(died)] * (len(evaluation.splits) - len(folds))
-    folds = [*folds, *not_run]
-    failed = any(one["fit_error"] is not None for one in folds)
-    return Found(params, folds, int(trial.t), trial.t >= evaluation.max_t and not failed)
 
 
 def _run_trial(
