@@ -113,19 +113,11 @@ class Domain(ABC):
         return self._find(value) is not None
 
     def cast(self, value: Any) -> Any:
-        """Return a value as this domain's plain type: a float, an int or the choice itself.
-
-        Raises:
-            ConfigError: The domain does not contain the value.
-        """
+        """Return a value as this domain's plain type; a ConfigError if it does not contain it."""
         return self._value(self._place(value))
 
     def to_units(self, values: Sequence[Any]) -> Vector:
-        """Return the unit coordinates, `n`-dim, of `n` values.
-
-        Raises:
-            ConfigError: The domain does not contain one of the values.
-        """
+        """Return the unit coordinates, `n`-dim, of `n` values; a ConfigError as for `cast`."""
         return self._unit(np.array(list(map(self._place, values)), dtype=np.float64))
 
     def to_unit(self, value: Any) -> float:
@@ -160,11 +152,7 @@ class Domain(ABC):
         return units[units != self._unit(here)]  # far out, levels share a coordinate
 
     def level_units(self) -> Vector:
-        """Return the unit coordinates of all levels, `n_levels`-dim, ascending.
-
-        Raises:
-            SpaceError: The levels are infinitely many, or more than `LISTABLE_LEVELS`.
-        """
+        """Return the unit coordinates of all levels, ascending, up to `LISTABLE_LEVELS` of them."""
         n = self.n_levels
         if n is None or n > LISTABLE_LEVELS:
             raise SpaceError(

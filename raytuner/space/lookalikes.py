@@ -16,8 +16,7 @@ _LONGEST = 50  # longer lists are data
 def lookalikes(template: Any) -> str:
     """Return advice about lists of values, ranges and other libraries' distributions; "" for none.
 
-    >>> from raytuner.space import Float
-    >>> lookalikes({"lr": Float(0, 1), "batch": [16, 32], "net": {"act": "relu"}}).split(";")[0]
+    >>> lookalikes({"batch": [16, 32], "net": {"act": "relu"}}).split(";")[0]
     'some constants look like hyperparameters: batch is [16, 32]'
     """
     found = [

@@ -190,11 +190,8 @@ class Integer(_Range):
         log: Small numbers are likelier: k is drawn with chance proportional to log((k + 1) / k).
         step: The number is a multiple of this; `log` then counts in steps. None for no step.
 
-    Near 2**53 levels (with `log`, from 2**46) neighbouring numbers share a coordinate.
-
     Raises:
-        SpaceError: A bound or the step is not such a number, or no multiple of the step lies
-            between the bounds, or more than 2**53 do.
+        SpaceError: As for `Float`.
 
     >>> Integer(1, 4).level_units().tolist()
     [0.125, 0.375, 0.625, 0.875]

@@ -60,17 +60,12 @@ class Space(Cube):
         template: What the space was made from; not to be changed.
 
     >>> from raytuner.space import Categorical, Float
-    >>> space = Space(
-    ...     {
-    ...         "lr": Float(1e-4, 1e-2, log=True),
-    ...         "net": {"act": Categorical(["relu", "tanh"]), "layers": 3},
-    ...     }
-    ... )
+    >>> space = Space({"lr": Float(0.1, 1), "net": {"act": Categorical(["relu", "tanh"]), "n": 3}})
     >>> [column.name for column in space.columns]
     ['lr', 'net/act']
-    >>> space.decode(np.array([[0.0, 0.9]]))
-    [{'lr': 0.0001, 'net': {'act': 'tanh', 'layers': 3}}]
-    >>> space.encode([{"lr": 1e-2, "net": {"act": "relu"}}]).tolist()
+    >>> space.decode([[0.0, 0.9]])
+    [{'lr': 0.1, 'net': {'act': 'tanh', 'n': 3}}]
+    >>> space.encode([{"lr": 1, "net": {"act": "relu"}}]).tolist()
     [[1.0, 0.25]]
     """
 
@@ -98,11 +93,7 @@ class Space(Cube):
         return f"Space({self.template!r}{rules})"
 
     def constrained(self, constraints: Sequence[Rule | Constraint]) -> Space:
-        """Return the space with more constraints; those that it has already count once.
-
-        Raises:
-            SpaceError: As for the constructor.
-        """
+        """Return the space with more constraints; those that it has already count once."""
         rules = [one.rule for one in self.constraints]
         for one in _rules(constraints):
             if one not in rules:
@@ -132,10 +123,7 @@ class Space(Cube):
         return None
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
-        """Return `n` independent full configurations with Ray Tune's own law.
-
-        Under constraints, it is its law among the configurations that keep them; see `draw`.
-        """
+        """Return `n` independent full configurations with Ray Tune's own law; see `draw`."""
         return self.decode(self.draw(rng, n))
 
     def validate(self, config: Mapping[str, Any]) -> None:
@@ -160,13 +148,7 @@ class Space(Cube):
             raise ConfigError(broken)
 
     def unfolded(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a configuration in which each value lies at its column's path.
-
-        It differs from the configuration where the template has `Options`.
-
-        Raises:
-            ConfigError: A value is none of its options.
-        """
+        """Return a configuration in which each value lies at its column's path, as in `Options`."""
         if not self._has_options:
             return config
         found: Config = unfolded(self.template, config)
@@ -174,9 +156,6 @@ class Space(Cube):
 
     def encode(self, configs: Sequence[Mapping[str, Any]]) -> Matrix:
         """Return the unit coordinates of configurations.
-
-        Args:
-            configs: n configurations. Only what varies is read.
 
         Returns:
             `n x d`-dim, float64, in [0, 1]; `ABSENT` for what does not exist in a configuration.
@@ -210,12 +189,8 @@ class Space(Cube):
     def decode(self, X: Matrix) -> list[Config]:
         """Return full configurations at unit coordinates.
 
-        Args:
-            X: `n x d`-dim; coordinates outside of [0, 1] are moved to it.
-
-        Returns:
-            n configurations of plain Python values and the choice objects themselves. Containers
-            and constants are copies: changing one configuration changes no other.
+        Coordinates, `n x d`-dim, outside of [0, 1] are moved to it. Values are plain Python values
+        and the choice objects themselves, containers and constants are copies.
         """
         X = self._levels(X, self._parents)
         values = [c.domain.from_units(X[:, j]) for j, c in enumerate(self.columns)]

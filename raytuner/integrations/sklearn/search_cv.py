@@ -75,7 +75,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             Scores are those of the last step, and NaN for folds that were not run.
         max_t: Number of steps of a whole evaluation.
         scheduler: Stops candidates early instead of ASHA: a scheduler of raytuner's or Ray's with
-            the same `max_t`. Fitted estimators are then saved at each step: it may pause candidates.
+            the same `max_t`. Fitted estimators are then saved at each step; it may pause them.
         parallel_folds: Run the folds of a candidate at the same time, each in a process of its own
             that gets `resources`. For few candidates on many processors.
         resources: What one fit needs, such as `{"cpu": 2, "gpu": 0.5}`; None for one CPU.
