@@ -218,7 +218,7 @@ class Cube(ABC):
         return float(len(self.listed()))
 
     def listed(self) -> Matrix:
-        """Return the coordinates of every configuration of a finite space, `cardinality x d`-dim."""
+        """Return the coordinates of all configurations of a finite space, `cardinality x d`-dim."""
         levels = np.meshgrid(*(c.domain.level_units() for c in self.columns), indexing="ij")
         every = np.stack([axis.ravel() for axis in levels], axis=1)
         every = np.unique(self.snap(every), axis=0) if self._guards else every
