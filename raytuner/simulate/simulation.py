@@ -31,23 +31,14 @@ class EventKind(StrEnum):
 
 
 class SimulationEvent(NamedTuple):
-    """One event of a simulation.
+    """One event of a simulation."""
 
-    Attributes:
-        time: Virtual seconds since the search began.
-        kind: What happened.
-        trial: The trial's number in the order of proposals; -1 if it is about none.
-        t: The trial's `training_iteration`.
-        value: The metric, if it was reported.
-        decision: "CONTINUE", "PAUSE", "STOP" or "NOOP" for a report; else empty.
-    """
-
-    time: float
+    time: float  # virtual seconds since the search began
     kind: EventKind
-    trial: int = -1
-    t: float = 0
-    value: float | None = None
-    decision: str = ""
+    trial: int = -1  # its number in the order of proposals; -1 if it is about none
+    t: float = 0  # the trial's `training_iteration`
+    value: float | None = None  # the metric, if it was reported
+    decision: str = ""  # "CONTINUE", "PAUSE", "STOP" or "NOOP" for a report
 
 
 @dataclass(kw_only=True)
@@ -97,17 +88,11 @@ class SimulatedTrial:
 
 
 class Step(NamedTuple):
-    """A new incumbent.
+    """A new incumbent."""
 
-    Attributes:
-        time: Virtual seconds.
-        value: Its metric.
-        trial: Its number.
-    """
-
-    time: float
-    value: float
-    trial: int
+    time: float  # virtual seconds
+    value: float  # its metric
+    trial: int  # its number
 
 
 @dataclass(frozen=True)
