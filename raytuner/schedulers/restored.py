@@ -65,7 +65,7 @@ class RestoringScheduler(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self._slots = ActiveTrials()
         self._added: set[str] = set()
-        self._roll_call = RollCall()
+        self._has_begun = False
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Bring a restored trial to where it was. A retry comes here again."""
@@ -78,7 +78,9 @@ class RestoringScheduler(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return the first trial that is pending."""
-        self._roll_call.take(tune_controller, self._added)
+        if not self._has_begun:
+            self._has_begun = True
+            call_roll(tune_controller, self._added)
         return self._slots.first_pending()
 
 
@@ -99,24 +101,19 @@ def note_retry(partner: SearchPartner, cause: str, trial_id: str, count: int) ->
     table.set_meta(cause, {**table.get_meta(cause, {}), trial_id: count})
 
 
-class RollCall:
-    """Tells the searcher, before the first trial runs, which trials Ray has.
+def call_roll(tune_controller: Any, known: Container[str]) -> None:
+    """Tell the searcher, before the first trial runs, which trials Ray has.
 
     Ray saves an experiment in several files. If a machine was lost between two of them, the
     searcher may know trials that Ray does not, and Ray's count of trials may be wrong.
+
+    Args:
+        tune_controller: Ray's controller, as a scheduler's hook gets it.
+        known: The ids of all trials that were added.
     """
-
-    def __init__(self) -> None:
-        self._is_over = False
-
-    def take(self, tune_controller: Any, known: Container[str]) -> None:
-        """Called at each turn with the ids of all trials that were added; acts the first time."""
-        if self._is_over:
-            return
-        self._is_over = True
-        if (partner := find_partner(tune_controller)) is not None:
-            partner.remove_lost(known)
-        set_trial_count(tune_controller.search_alg, len(tune_controller.get_trials()))
+    if (partner := find_partner(tune_controller)) is not None:
+        partner.remove_lost(known)
+    set_trial_count(tune_controller.search_alg, len(tune_controller.get_trials()))
 
 
 def bring_up_to_date(partner: SearchPartner | None, search_alg: Any, trial: Trial) -> bool:

@@ -20,7 +20,7 @@ from raytuner.halving import Action, Alive, Rule
 from raytuner.history import Goal
 from raytuner.history.goal import names_of
 from raytuner.schedulers.active import ActiveScheduler
-from raytuner.schedulers.restored import RollCall, bring_up_to_date, find_partner, let_retry
+from raytuner.schedulers.restored import bring_up_to_date, call_roll, find_partner, let_retry
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class RuleScheduler(FIFOScheduler):
         self._name = name
         self._metric: Any = _checked("metric", metric)
         self._mode: Any = _checked("mode", mode)
-        self._roll_call = RollCall()
+        self._has_begun = False
         self._active: ActiveScheduler | None = None  # from the first trial on
         self._trials: dict[str, Trial] = {}
         self._slots = ActiveTrials()
@@ -209,7 +209,9 @@ class RuleScheduler(FIFOScheduler):
         """
         if self._active is None:
             return None
-        self._roll_call.take(tune_controller, self._trials)
+        if not self._has_begun:
+            self._has_begun = True
+            call_roll(tune_controller, self._trials)
         chosen = self._next(tune_controller)
         if self.rule.pauses:
             self._slots.set_cap(tune_controller, len(self._promoted))

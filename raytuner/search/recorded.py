@@ -49,15 +49,11 @@ class Recorded(BoTorchSearch):
                 " ray.tune.search.Searcher, such as OptunaSearch(). For random and grid search, use"
                 " strategy='random' or 'grid'"
             )
-        if isinstance(searcher, Repeater):
+        is_ours = isinstance(getattr(searcher, "searcher", None), BoTorchSearch)
+        if isinstance(searcher, Repeater) or is_ours:
             raise SettingError(
-                "searcher is a Repeater; give the searcher in it, and repeat the best trials"
-                " afterwards with study.confirm()"
-            )
-        if isinstance(getattr(searcher, "searcher", None), BoTorchSearch):
-            raise SettingError(
-                f"searcher is a {name} of a BoTorchSearch; give the BoTorchSearch itself, and the"
-                " bound as max_concurrent_trials"
+                f"searcher is a {name}; give the searcher in it. A bound is max_concurrent_trials,"
+                " and study.confirm() repeats the best trials afterwards"
             )
         super().__init__(strategy="random", background=False, time_attr=time_attr, max_t=max_t)
         self._theirs = self._proposals = _Theirs(searcher)
