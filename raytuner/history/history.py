@@ -20,7 +20,7 @@ from raytuner.history.opaque import check_same, with_opaque_values
 from raytuner.history.snapshot import Block, FloatArray, Snapshot, build
 from raytuner.history.sqlite import Line, damaged, read_lines, write_lines
 from raytuner.history.table import Table
-from raytuner.history.trial import Entry, Origin, Trial, TrialState
+from raytuner.history.trial import Origin, Trial, TrialState
 from raytuner.history.upload import UploadedRecord, read_uploaded
 from raytuner.space import Config, Space
 
@@ -90,6 +90,7 @@ class History(Table):
         """
         self.space.validate(config)
         super().add(trial_id, config, origin)
+        self._encode(len(self) - 1)
 
     def widen(self, space: Space) -> None:
         """Replace the search space by another one that has every configuration.
@@ -108,8 +109,7 @@ class History(Table):
             self.space = before
             raise
         self._meta["space"] = text
-        for entry in self._rows:
-            entry.point = space.encode([entry.head.config])[0]
+        self._encode(0)
         self._changed.update(range(len(self)))
 
     def changes(self, since: int) -> list[Line]:
@@ -128,6 +128,7 @@ class History(Table):
         With the `changes` of a record since its last version that this one had, this one says the
         same of every trial.
         """
+        first = len(self)
         for table, row in lines:
             if table == "trial":
                 self._place(self._head_of(row))
@@ -141,6 +142,7 @@ class History(Table):
                 entry.others.setdefault(t, {})[metric] = _number(value)
             elif table == "last":
                 entry.last = {name: _number(v) for name, v in json.loads(row[1]).items()}
+        self._encode(first)
 
     # -- queries ----------------------------------------------------------------------------------
 
@@ -323,11 +325,12 @@ class History(Table):
     def _dump(self, config: Config) -> str:
         return json.dumps(self.space.dump(config))
 
-    def _place(self, head: Trial) -> Entry:
-        entry = super()._place(head)
-        if entry.point is None:
-            entry.point = self.space.encode([head.config])[0]
-        return entry
+    def _encode(self, first: int) -> None:
+        """Encode the configurations of trials from this number on."""
+        entries = self._rows[first:]
+        points = self.space.encode([entry.head.config for entry in entries])
+        for entry, point in zip(entries, points, strict=True):
+            entry.point = point
 
     def _head_of(self, row: Sequence[Any]) -> Trial:
         trial_id, _, config, state, reason, origin, proposed_at, started_at, ended_at = row

@@ -309,7 +309,7 @@ class Table:
         self._write([self._line_of(head)])
         self._place(head)
 
-    def _place(self, head: Trial) -> Entry:
+    def _place(self, head: Trial) -> None:
         """Enter a trial, or what it is now."""
         entry, state = self._entries.get(head.trial_id), head.state
         before = None
@@ -325,7 +325,6 @@ class Table:
         self._log.append((head.trial_id, None))
         if state not in (before, TrialState.PENDING, TrialState.RUNNING):
             self.ended_version = len(self._log)
-        return entry
 
     def _note(self, entry: Entry, t: float, value: float, at: float) -> None:
         """Enter a report."""

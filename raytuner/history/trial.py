@@ -166,16 +166,6 @@ def proposal_counts(trials: Iterable[Trial]) -> dict[str, int]:
     See `raytuner.BoTorchSearch.proposal_counts`.
     """
     by = Counter(trial.origin for trial in trials)
-    fresh = (
-        Origin.BAYES,
-        Origin.SOBOL,
-        Origin.RANDOM,
-        Origin.EVOLUTION,
-        Origin.EARLIER,
-        Origin.SEARCHER,
-    )
-    return {
-        "fresh": sum(by[origin] for origin in fresh),
-        "stale": by[Origin.STALE],
-        "fallback": by[Origin.FALLBACK],
-    }
+    others = (Origin.STALE, Origin.FALLBACK, Origin.INITIAL, Origin.AGAIN, Origin.EVALUATED)
+    fresh = sum(by[origin] for origin in Origin if origin not in others)
+    return {"fresh": fresh, "stale": by[Origin.STALE], "fallback": by[Origin.FALLBACK]}

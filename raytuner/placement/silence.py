@@ -109,16 +109,14 @@ class Silence(Callback):
     def _end(self, trial: Any, reason: str) -> None:
         """Treat a silent trial by the rule."""
         is_first = not isinstance(trial, ResilientTrial) or not trial.retries.get("silences")
+        retry = self._rule == "retry" and is_first
         if self._rule == "warn":
             self._silent.add(trial.trial_id)
             what = "its slot is not free. A bound, max_silence_s, would end it"
-        elif self._rule == "fail":
-            what = "it is killed, and has failed"
-        elif is_first:
-            what = "it is killed, and goes on from its last checkpoint"
         else:
-            what = "it is killed, for the second time"
-        logger.warning("Trial %s: %s; %s.", trial.trial_id, reason, what)
-        if self._rule != "warn":
             del self._heard[trial.trial_id]
-            kill(trial, reason, retry=self._rule == "retry" and is_first)
+            kill(trial, reason, retry=retry)
+            what = (
+                f"it is killed, and {'goes on from its last checkpoint' if retry else 'has failed'}"
+            )
+        logger.warning("Trial %s: %s; %s.", trial.trial_id, reason, what)
