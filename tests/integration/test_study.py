@@ -302,12 +302,15 @@ def test_a_file_in_the_way_of_the_folder(tmp_path: Path) -> None:
 class Layer:
     """A choice that no file can hold."""
 
+    def __init__(self, width: int) -> None:
+        self.width = width
+
     def __repr__(self) -> str:
         return "<Layer>"
 
 
 def test_choices_that_no_file_can_hold(tmp_path: Path) -> None:
-    layers = [Layer(), Layer()]
+    layers = [Layer(1), Layer(2)]
 
     def uses_object(config: dict[str, Any]) -> None:
         tune.report({"loss": config["x"] + (0 if repr(config["layer"]) == "<Layer>" else 99)})
