@@ -317,9 +317,12 @@ def test_closed_it_ends_its_process_and_asked_again_it_starts_one() -> None:
 class Opaque:
     """A choice that is equal to itself only, in one process."""
 
+    def __init__(self, number: int) -> None:
+        self.number = number
+
 
 def test_choices_that_are_objects_are_the_same_on_both_sides() -> None:
-    choices = [Opaque(), Opaque(), Opaque()]
+    choices = [Opaque(i) for i in range(3)]
     space = Space({"layer": Categorical(choices), "x": Float(0, 1)})
     bench = Bench(space, SobolProposer)
     for _ in range(3):
