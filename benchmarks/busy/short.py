@@ -142,6 +142,6 @@ def row(cell: Cell, studies: Sequence[Short]) -> str:
 
 
 def _short(searcher: BoTorchSearch, seconds: float) -> Short:
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     return Short(best.value, seconds, searcher.proposal_counts)

@@ -120,7 +120,7 @@ def contradictions(study: raytuner.Study, *, ended: bool) -> list[str]:
     if short := [one.trial_id for one in full if one.t != MAX_T]:
         found.append(f"complete before t = {MAX_T}: {', '.join(short)}")
     best = min((one.value for one in full if one.value is not None), default=None)
-    known = study.history.best()
+    known = study.history.best
     if best is not None and (known is None or known.value != best):
         found.append(f"the best is {known} and not {best}")
     configs = [json.dumps(one.config, sort_keys=True) for one in study.trials]

@@ -51,7 +51,7 @@ class WithFeature(Player):
         """By its model; the best value told while there is none."""
         history = self._search.history
         found = best_by_model(history.space, history.snapshot())
-        best = history.best() if found is None else history[found]
+        best = history.best if found is None else history[found]
         assert best is not None  # something was told
         return best.config
 

@@ -105,5 +105,5 @@ def exit_as(study: Study) -> None:
     """End with the exit code of a study."""
     if study.interrupted:
         raise SystemExit(INTERRUPTED)
-    if study.history.best() is None:
+    if study.history.best is None:
         raise SystemExit(NOTHING_USABLE)

@@ -43,7 +43,7 @@ def list_(folder: Folder | None) -> None:
         raise SystemExit(NOTHING_USABLE)
     rows = []
     for study in found:
-        best = study.history.best()
+        best = study.history.best
         rows.append(
             [
                 study.path.name,

@@ -43,7 +43,7 @@ class SearchResult:
     @classmethod
     def of_history(cls, history: History) -> SearchResult:
         """Return the result of a study."""
-        best, counts = history.best(), history.counts()
+        best, counts = history.best, history.counts
         return cls(
             config=None if best is None else best.config,
             trained_in_full=counts[TrialState.COMPLETED],

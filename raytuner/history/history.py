@@ -50,7 +50,7 @@ class History(Table):
         >>> history.add("a", {"lr": 0.25})
         >>> history.report("a", t=1, value=3.0)
         >>> history.end("a", TrialState.COMPLETED)
-        >>> history.best().value
+        >>> history.best.value
         3.0
     """
 
@@ -176,8 +176,9 @@ class History(Table):
         """Whether the trial's last values keep all outcome constraints."""
         return self.goal.violation(self.metrics_of(trial)) == 0.0
 
+    @property
     def best(self) -> Trial | None:
-        """Return the incumbent: the COMPLETED trial with the best final value.
+        """The incumbent: the COMPLETED trial with the best final value.
 
         While no trial is completed, that is the trial whose last value is best. A FAILED trial is
         never the incumbent, nor is one whose value is not finite. With fidelities, only trials at
@@ -188,13 +189,15 @@ class History(Table):
         merits = ranking.merits(self, self.is_full)
         return self[max(merits, key=merits.__getitem__)] if merits else None
 
+    @property
     def ranked(self) -> tuple[Trial, ...]:
-        """Return the trials that could be the incumbent, the best first (see `best`)."""
+        """The trials that could be the incumbent, the best first (see `best`)."""
         merits = ranking.merits(self, self.is_full)
         return tuple(self[i] for i in sorted(merits, key=merits.__getitem__, reverse=True))
 
+    @property
     def pareto(self) -> tuple[Trial, ...]:
-        """Return the Pareto front; see `raytuner.history.ranking.pareto`."""
+        """The Pareto front; see `raytuner.history.ranking.pareto`."""
         return ranking.pareto(self)
 
     # -- the file ---------------------------------------------------------------------------------

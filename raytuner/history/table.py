@@ -246,8 +246,9 @@ class Table:
         """Return every trial without its values, in the order of proposal."""
         return map(attrgetter("head"), self._rows)
 
+    @property
     def counts(self) -> Counter[TrialState]:
-        """Return how many trials are in each state."""
+        """The number of trials in each state."""
         return Counter({state: len(ids) for state, ids in self._ids.items() if ids})
 
     def live(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ _ORIGINS = {
 
 def summary(history: History, surrogate: Surrogate | None, seconds: float) -> list[str]:
     """Return a few sentences on what was found in so many seconds."""
-    counts, best = history.counts(), history.best()
+    counts, best = history.counts, history.best
     said = [f"{text.count(len(history), 'trial')} in {text.clock(seconds)}: {text.states(counts)}."]
     if best is None:
         where = " at full fidelity" if history.space.fidelities else ""

@@ -82,7 +82,7 @@ class Figures:
             (True, "best final", "solid"),
         ):
             steps = self._best(final=final)
-            if not steps or (not final and not history.counts()[TrialState.STOPPED_EARLY]):
+            if not steps or (not final and not history.counts[TrialState.STOPPED_EARLY]):
                 continue
             x = np.array([(event.at - began) / seconds for event in (*steps, happened[-1])])
             steps = (*steps, steps[-1])
@@ -120,7 +120,7 @@ class Figures:
                 hover = "trial %{customdata}: %{y:.5g} at %{x:g}<br>%{text}<extra></extra>"
                 ends.update(hovertemplate=hover, legendgroup=state.value, showlegend=False)
                 figure.add_trace(ends)
-        best = history.best()
+        best = history.best
         if best is not None:
             x, y = zip(*best.values, strict=True)
             line = style.line(x, y, f"the best, trial {best.number}", style.PINK)
@@ -187,7 +187,7 @@ class Figures:
         trials = [t for t in history.trials if t.values and t.state is not TrialState.FAILED]
         if not trials:
             return style.blank(style.NO_VALUE)
-        front = {trial.trial_id for trial in history.pareto()}
+        front = {trial.trial_id for trial in history.pareto}
         groups: dict[tuple[str, str, str], list[Trial]] = {
             (others := ("others", style.GREY, "circle-open")): [],
             (broken := ("break a constraint", style.RED, "x")): [],

@@ -41,7 +41,7 @@ def page(content: Markup, folder: Folder, live: str | None = None) -> str:
 def body(figures: Figures, folder: Folder) -> Markup:
     """Return what changes while a study runs: the sections, and the data that the script draws."""
     history = figures.history
-    best = history.best()
+    best = history.best
     runs = history.get_meta("runs", [])
     slots = use(figures.stays, [run["at"] for run in runs])
     searched = history.get_meta("search_space") or history.space.to_spec()
@@ -64,7 +64,7 @@ def body(figures: Figures, folder: Folder) -> Markup:
         .render(
             title=folder.name,
             history=history,
-            counts=[(history.counts()[state], state, mark.colour) for state, mark in MARKS.items()],
+            counts=[(history.counts[state], state, mark.colour) for state, mark in MARKS.items()],
             columns=[column.name for column in history.space.columns],
             pairs=figures.pairs(),
             summary=explanations.summary(

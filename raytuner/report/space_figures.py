@@ -132,7 +132,7 @@ def parallel(history: History) -> go.Figure:
 
 def slice_of(history: History, surrogate: Surrogate | None, column: Column) -> go.Figure:
     """Draw the metric against one hyperparameter: trials, and the model through the best trial."""
-    trials, best = _sample(history), history.best()
+    trials, best = _sample(history), history.best
     if not trials:
         return style.blank(style.NO_VALUE)
     axis, j = Axis(column), history.space.columns.index(column)
@@ -170,7 +170,7 @@ def interaction(
     what: Literal["mean", "sd"],
 ) -> go.Figure:
     """Draw the model over two hyperparameters, others as in the best trial, and the trials."""
-    best, encode = history.best(), history.space.encode
+    best, encode = history.best, history.space.encode
     if surrogate is None or best is None:
         return style.blank(_NO_MODEL)
     first, second = (Axis(column) for column in pair)

@@ -136,7 +136,7 @@ def no_value(history: History) -> str:
 
 def why_no_best(history: History) -> str:
     """Return why a study has no best trial: the states of its trials, and their first failure."""
-    said = f"{no_value(history)}: {states(history.counts())}"
+    said = f"{no_value(history)}: {states(history.counts)}"
     if (most := causes(history.heads())) and most[0].reason:
         said += f". {most[0].trials} failed with: {first_line(most[0].reason)}"
     return said

@@ -98,7 +98,7 @@ class HyperBandScheduler(RuleScheduler):
         time_attr: See `ASHAScheduler`.
         metric: See `ASHAScheduler`.
         mode: See `ASHAScheduler`.
-        max_t: A trial's full resource, in units of `time_attr`. Defaults to 81.
+        max_t: A trial's full resource, in units of `time_attr`. Defaults to 100.
         reduction_factor: About 1 in this many trials goes on at each rung, and the next rung is
             this many times further. A whole number of at least 2; defaults to 3.
         grace_period: The lowest rung of all, in the same units. Defaults to 1.
@@ -121,7 +121,7 @@ class HyperBandScheduler(RuleScheduler):
         time_attr: str = "training_iteration",
         metric: Metric | None = None,
         mode: Metric | None = None,
-        max_t: float = 81,
+        max_t: float = 100,
         reduction_factor: int = 3,
         *,
         grace_period: float = 1,

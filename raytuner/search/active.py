@@ -375,7 +375,7 @@ class ActiveSearch:
         """
         live = self._controller.live()
         if live is None:
-            counts = self.history.counts()  # paused trials hold no slot
+            counts = self.history.counts  # paused trials hold no slot
             live = counts[TrialState.PENDING] + counts[TrialState.RUNNING]
         return live, self._controller.slots()
 

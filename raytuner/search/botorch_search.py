@@ -44,7 +44,7 @@ class BoTorchSearch(RecordingSearcher):
     never waits for it (`raytuner.search.background`).
 
     With several objectives (a list of metrics and one of modes), each proposal weighs them anew,
-    and the result is a Pareto front (`history.pareto()`). With fidelities (`raytuner.fidelity`),
+    and the result is a Pareto front (`history.pareto`). With fidelities (`raytuner.fidelity`),
     most trials are cheap ones, and the best is the best at full fidelity. Configurations are unique
     as long as the space has others. A finite space that is used up ends the search.
 
@@ -109,7 +109,7 @@ class BoTorchSearch(RecordingSearcher):
         >>> search = BoTorchSearch({"lr": tune.loguniform(1e-4, 1e-1)}, "loss", "min", seed=0)
         >>> config = search.suggest("trial_1")
         >>> search.on_trial_complete("trial_1", {"loss": 0.3, "training_iteration": 1})
-        >>> search.history.best().value
+        >>> search.history.best.value
         0.3
     """
 

@@ -156,8 +156,8 @@ def predict(
         startup_s=startup_s,
         scheduler=type(scheduler).__name__,
         recorded_s=None if replay is None else recorded_seconds(replay.history),
-        best=None if record is None else record.best(),
-        pareto=() if record is None else record.pareto(),
+        best=None if record is None else record.best,
+        pareto=() if record is None else record.pareto,
         own=0 if replay is None else replay.own,
         borrowed=0 if replay is None else replay.borrowed,
     )

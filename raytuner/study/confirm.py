@@ -93,7 +93,7 @@ def chosen(history: History, k: int, repeats: int, seed_key: str | None) -> list
         )
     found = [
         trial
-        for trial in history.ranked()
+        for trial in history.ranked
         if trial.state is TrialState.COMPLETED and history.is_feasible(trial)
     ]
     if not found:

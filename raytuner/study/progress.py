@@ -96,7 +96,7 @@ class Progress(Callback):
         self._has_warned = False
         self._began = self._shown_at = self._written_at = time.monotonic()
         history = self._history()
-        counts = {} if history is None else history.counts()
+        counts = {} if history is None else history.counts
         self._done_before = sum(n for state, n in counts.items() if not state.is_live)
         self._best: tuple[str, float] | None = None
         self._improved: float | None = None
@@ -177,16 +177,16 @@ class Progress(Callback):
         elapsed_s = now - self._began
         if history is None:
             return Standing(counts={}, elapsed_s=elapsed_s, **self._limits)
-        best = history.best()
+        best = history.best
         if best is not None and (key := (best.trial_id, best.value)) != self._best:
             # What was best at the start has not improved in this run.
             self._improved = None if self._best is None and self._done_before else now
             self._best = key
         if history.version != self._as_of[0]:
-            front = None if history.goal.n_objectives == 1 else len(history.pareto())
+            front = None if history.goal.n_objectives == 1 else len(history.pareto)
             self._as_of = (history.version, tuple(failures(history.heads())[:_FAILURES]), front)
         return Standing(
-            counts=history.counts(),
+            counts=history.counts,
             elapsed_s=elapsed_s,
             **self._limits,
             metric=history.metric,

@@ -129,7 +129,7 @@ class AlwaysFailing(StudyStopper):
     def stop_all(self) -> bool:
         """Return whether the study ends."""
         history: History = self._search.history
-        failed = history.counts()[TrialState.FAILED]
+        failed = history.counts[TrialState.FAILED]
         if not self.why and failed != self._failed:
             self._failed = failed
             if (cause := _cause(history, self._at_least)) is not None:
@@ -151,7 +151,7 @@ def require_success(history: History, at_least: int, path: Folder) -> None:
         cause = _cause(history, at_least)
     if cause is None:
         return
-    failed = text.count(history.counts()[TrialState.FAILED], "trial")
+    failed = text.count(history.counts[TrialState.FAILED], "trial")
     reason = text.first_line(cause.reason).rstrip(".")
     raise NoResultError(
         f"the training function fails: {cause.trials} of {failed} that failed have the same cause,"

@@ -92,16 +92,16 @@ class Study:
     @property
     def counts(self) -> Counter[TrialState]:
         """The number of trials in each state."""
-        return self.history.counts()
+        return self.history.counts
 
     @property
     def best(self) -> Trial:
         """The incumbent (see `History.best`).
 
         Raises:
-            NoResultError: No trial has a usable value; `history.best()` returns None then.
+            NoResultError: No trial has a usable value; `history.best` returns None then.
         """
-        best = self.history.best()
+        best = self.history.best
         if best is None:
             raise NoResultError(f"there is no best trial: {text.why_no_best(self.history)}")
         return best
@@ -109,12 +109,12 @@ class Study:
     @property
     def ranked(self) -> Trials:
         """The trials with a full value that did not fail, the best first; see `History.ranked`."""
-        return Trials(self.history.ranked())
+        return Trials(self.history.ranked)
 
     @property
     def pareto(self) -> Trials:
         """The Pareto front: trials that no other dominates; see `History.pareto`."""
-        return Trials(self.history.pareto())
+        return Trials(self.history.pareto)
 
     @property
     def failures(self) -> Trials:

@@ -32,7 +32,7 @@ _INTERRUPTED = "Interrupted: this is the best so far."
 def summary(study: Study) -> Group:
     """Return the best configuration, how the trials ended, and where the results are."""
     several = len(study.goal.objectives) > 1
-    best = study.history.best()
+    best = study.history.best
     parts: list[RenderableType] = []
     if study.interrupted:
         command = text.printable(f"raytuner resume {shlex.quote(str(study.path))}")
@@ -58,7 +58,7 @@ def summary(study: Study) -> Group:
 
 def _lines(study: Study) -> dict[str, str]:
     """Return what a summary says below the best configuration, by title."""
-    best = study.history.best()
+    best = study.history.best
     if best is None:
         said = {"Best": text.no_value(study.history)}
     else:
@@ -173,7 +173,7 @@ def study_as_html(study: Study) -> str:
     note = _RUNNING if study.running else ""
     if study.interrupted:
         note = f"{_INTERRUPTED} <code>study.resume()</code> goes on."
-    best = study.history.best()
+    best = study.history.best
     parts = {} if best is None else {"Best configuration": dict(text.flat(best.config))}
     rows = html.table([*parts.items(), *_lines(study).items()])
     ranked = study.ranked[:_BEST]

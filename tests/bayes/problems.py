@@ -144,6 +144,6 @@ def search(
 
 def regret(problem: Problem, history: History) -> float:
     """How far the incumbent is from the optimum."""
-    best = history.best()
+    best = history.best
     assert best is not None
     return best.value - problem.optimum

@@ -68,7 +68,7 @@ def record(problem: Problem, points: list[list[float]], goal: Goal = GOAL) -> Hi
 class TestTheBest:
     def test_it_is_at_full_fidelity(self) -> None:
         history = record(VALLEY, [[0.9, 1.0], [0.3, 0.9], [0.7, 1.0], [0.3, 0.0]])
-        best = history.best()
+        best = history.best
         assert best is not None
         assert best.config == {"x": 0.7, "s": 1.0}
         assert history.is_full(best)
@@ -76,7 +76,7 @@ class TestTheBest:
 
     def test_there_is_none_before_a_trial_at_full_fidelity(self) -> None:
         history = record(VALLEY, [[0.9, 0.5], [0.3, 0.9]])
-        assert history.best() is None
+        assert history.best is None
         assert best_by_model(SPACE, history.snapshot()) is None
 
     def test_a_forecasts_rival_is_at_full_fidelity(self) -> None:
@@ -278,7 +278,7 @@ def without_marks(space: Space) -> Space:
 
 def reached(problem: Problem, seed: int) -> float:
     history = spend(problem, partial(BayesProposer, seed=seed), budget=15.0)
-    best = history.best()
+    best = history.best
     return np.inf if best is None else best.value + 3.32237
 
 
@@ -307,7 +307,7 @@ def test_several_fidelities_are_searched_among() -> None:
         return 0.02 + float(np.prod(space.encode([config])[0][list(space.fidelities)]))
 
     history = spend(Problem(space, loss, cost), partial(BayesProposer, seed=0), budget=5.0)
-    best = history.best()
+    best = history.best
     assert best is not None
     assert abs(best.config["x"] - 0.3) < 0.1
     domains: list[Domain] = [space.columns[j].domain for j in space.fidelities]

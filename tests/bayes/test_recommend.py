@@ -27,7 +27,7 @@ def test_the_model_s_best_is_better_than_the_luckiest() -> None:
     away = {"by model": 0.0, "luckiest": 0.0}
     for seed in range(8):
         history = noisy(Goal.of("loss", "min"), seed)
-        luckiest, found = history.best(), best_by_model(SPACE, history.snapshot())
+        luckiest, found = history.best, best_by_model(SPACE, history.snapshot())
         assert luckiest is not None
         assert found is not None
         away["by model"] += abs(history[found].config["x"] - 0.4)

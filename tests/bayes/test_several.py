@@ -104,7 +104,7 @@ def test_under_a_constraint_the_best_that_keeps_it_is_found() -> None:
     """The optimum, loss 0.32, lies on the bound."""
     found = {}
     for name, make in (("bayes", bayes), ("sobol", SobolProposer)):
-        best = run(make, BOUNDED, 40).best()
+        best = run(make, BOUNDED, 40).best
         assert best is not None
         assert best.value_of("cost") <= 1
         found[name] = best.value
@@ -127,7 +127,7 @@ def earlier(seed: int) -> Task:
 
 
 def volume(history: History) -> float:
-    front = history.pareto()
+    front = history.pareto
     Y = torch.tensor([[-trial.value, trial.value_of("g")] for trial in front])
     return Hypervolume(torch.tensor([-1.2, -0.2])).compute(Y)
 
@@ -159,7 +159,7 @@ def test_an_earlier_search_hands_over_points_all_along_its_front() -> None:
 
 def test_a_constraint_nothing_keeps_is_searched_for_what_breaks_it_least() -> None:
     goal = Goal.of("loss", "min", outcome_constraints=["cost <= 0.05"])
-    best = run(bayes, goal, 24).best()
+    best = run(bayes, goal, 24).best
     assert best is not None
     assert best.value_of("cost") < 0.2
 
@@ -266,7 +266,7 @@ def test_weightings_have_their_optima_on_the_front() -> None:
     """Of the trials, whichever a weighting prefers is not dominated; the weights decide which."""
     history = run(SobolProposer, TWO, 30)
     snapshot = history.snapshot()
-    front = {trial.trial_id for trial in history.pareto()}
+    front = {trial.trial_id for trial in history.pareto}
     preferred = set()
     for seed in range(40):
         one = chebyshev(snapshot, seed)

@@ -43,7 +43,7 @@ def test_forecasts_are_asked_for_in_a_search() -> None:
     searcher = BoTorchSearch(background=False, seed=0)
     scheduler = Asking(searcher, seed=0)
     search(problem, 0, 12, searcher, scheduler)
-    assert searcher.history.counts().total() == 12
+    assert searcher.history.counts.total() == 12
     assert any(trial.state is TrialState.STOPPED_EARLY for trial in searcher.history.trials)
     assert len(scheduler.forecasts) >= 5
     for trial_id, t, chance, rival in scheduler.forecasts:

@@ -27,7 +27,7 @@ def test_its_python_runs(
     assert len(namespace["results"]) == 8
     assert namespace["results"].num_errors == 0
     study = namespace["study"]  # of the last example, with FreezeThawScheduler
-    assert study.history.counts().total() == 8
+    assert study.history.counts.total() == 8
     assert study.best.state is TrialState.COMPLETED
 
 

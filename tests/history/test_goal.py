@@ -113,8 +113,8 @@ def test_a_cost_or_a_standard_error_is_one_name(name: str, given: Any) -> None:
 
 def test_the_front_is_of_what_keeps_the_constraints() -> None:
     history = record(TWO, ROWS)
-    assert [trial.trial_id for trial in history.pareto()] == ["0", "1"]
-    best = history.best()
+    assert [trial.trial_id for trial in history.pareto] == ["0", "1"]
+    best = history.best
     assert best is not None
     assert best.trial_id == "0"
     assert history.metrics_of(best) == ROWS[0]
@@ -122,8 +122,8 @@ def test_the_front_is_of_what_keeps_the_constraints() -> None:
 
 def test_while_none_is_feasible_the_best_breaks_the_constraints_least() -> None:
     history = record(TWO, ROWS[3:])
-    assert history.pareto() == ()
-    best = history.best()
+    assert history.pareto == ()
+    best = history.best
     assert best is not None
     assert best.trial_id == "0"  # by 10, the other by 50
 
@@ -134,7 +134,7 @@ def test_weights_make_one_objective_of_several() -> None:
     snapshot = history.snapshot()
     assert snapshot.is_plain
     np.testing.assert_allclose(snapshot.y, [0.9 - 1.5, 0.8 - 1.0, 0.7 - 1.2, 0.99 - 3, 0.95 - 1.5])
-    best = history.best()
+    best = history.best
     assert best is not None
     assert best.trial_id == "1"
 

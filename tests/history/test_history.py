@@ -140,12 +140,12 @@ def test_events_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize(("mode", "better", "worse"), [("min", 1.0, 2.0), ("max", 2.0, 1.0)])
 def test_best_prefers_what_completed(mode: str, better: float, worse: float) -> None:
     record = history(mode)
-    assert record.best() is None
+    assert record.best is None
     record.add("waiting", config(0.5))
-    assert record.best() is None
+    assert record.best is None
 
     def best_id() -> str:
-        best = record.best()
+        best = record.best
         assert best is not None
         return best.trial_id
 
@@ -168,7 +168,7 @@ def test_best_judges_a_curve_by_its_last_value() -> None:
     record = history("min")
     ended(record, "dips", TrialState.COMPLETED, 0.1, 5.0)
     ended(record, "falls", TrialState.COMPLETED, 9.0, 4.0)
-    best = record.best()
+    best = record.best
     assert best is not None
     assert (best.trial_id, best.value) == ("falls", 4.0)
 
@@ -303,7 +303,7 @@ def test_what_is_known_of_values() -> None:
     assert record.has_values
     assert record.last("a") == (2.0, 1.0)
     assert (record.has_value("a", 1), record.has_value("a", 3)) == (True, False)
-    assert record.counts() == {TrialState.RUNNING: 2}
+    assert record.counts == {TrialState.RUNNING: 2}
 
 
 def test_a_pickled_record_is_a_copy_in_memory(tmp_path: Path) -> None:
@@ -357,9 +357,9 @@ def test_a_trial_runs_from_its_start() -> None:
         history.add(name, {"lr": 0.5})
     for name in "abc":
         history.start(name)
-    assert history.counts() == {TrialState.RUNNING: 3, TrialState.PENDING: 1}
+    assert history.counts == {TrialState.RUNNING: 3, TrialState.PENDING: 1}
     history.reopen("a")
-    assert history.counts() == {TrialState.RUNNING: 2, TrialState.PENDING: 2}
+    assert history.counts == {TrialState.RUNNING: 2, TrialState.PENDING: 2}
     history.start("a")
     assert history["a"].state is TrialState.RUNNING
     history.report("b", 1, 0.5)
@@ -421,7 +421,7 @@ def test_what_is_counted_as_it_happens_is_what_there_is() -> None:
     record.pause("t3")
     for each in (record, pickle.loads(pickle.dumps(record))):
         states = Counter(trial.state for trial in each.trials)
-        assert each.counts() == states
+        assert each.counts == states
         live = tuple(trial.trial_id for trial in each.trials if trial.state.is_live)
         assert each.live() == live == ("t0", "t2", "t3", "t4", "t5")
         assert len(each.points(4)) == 2
@@ -434,11 +434,11 @@ def test_what_can_be_used_is_ranked_the_best_first(mode: str, order: list[str]) 
     for trial_id, value in (("a", 3.0), ("b", 1.0), ("c", 2.0)):
         ended(record, trial_id, TrialState.COMPLETED, value)
     ended(record, "failed", TrialState.FAILED, 0.0)
-    assert [trial.trial_id for trial in record.ranked()] == order
+    assert [trial.trial_id for trial in record.ranked] == order
 
 
 def test_another_thread_may_go_on_with_the_record(tmp_path: Path) -> None:
     record = history(path=tmp_path / "r")
     with ThreadPoolExecutor(1) as pool:
         pool.submit(ended, record, "a", TrialState.COMPLETED, 1.0).result()
-    assert record.counts() == {TrialState.COMPLETED: 1}
+    assert record.counts == {TrialState.COMPLETED: 1}

@@ -98,7 +98,7 @@ def _tune(folder: Folder) -> None:
         storage_path=folder.parent,
         name=folder.name,
     )
-    best = study.history.best()
+    best = study.history.best
     value = None if best is None else best.value
     print(json.dumps({"interrupted": study.interrupted, "best": value}))
 

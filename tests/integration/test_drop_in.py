@@ -77,7 +77,7 @@ def check(results: list[tune.Result], record: History, folder: Path) -> None:
     assert not study.interrupted
     # Ray's placeholders stand for tuples and the like in what the searcher sees.
     assert repr(study.trials) == repr(record.trials)
-    best = record.best()
+    best = record.best
     assert best is not None
     finals = [trial.value for trial in record.trials if trial.t == MAX_T]
     assert best.value == min(finals)
@@ -96,12 +96,12 @@ def test_with_rays_scheduler_which_says_nothing(tmp_path: Path) -> None:
     results, record = run(tmp_path, RaysASHA(max_t=MAX_T, grace_period=1, reduction_factor=3))
     check(results, record, tmp_path)
     assert record.max_t is None
-    assert record.counts()[TrialState.STOPPED_EARLY] > 0
+    assert record.counts[TrialState.STOPPED_EARLY] > 0
 
 
 def test_without_early_stopping(tmp_path: Path) -> None:
     results, record = run(tmp_path, None, stop={"training_iteration": MAX_T})
     check(results, record, tmp_path)
     assert record.max_t == MAX_T
-    assert record.counts() == {TrialState.COMPLETED: _SAMPLES}
+    assert record.counts == {TrialState.COMPLETED: _SAMPLES}
     assert all(math.isfinite(trial.value) for trial in record.trials)

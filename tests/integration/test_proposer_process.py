@@ -146,7 +146,7 @@ def test_fresh_proposals_and_no_process_after_a_plain_tuner(tmp_path: Path) -> N
     assert len(watch.seen) == 1  # one process, throughout
     wait_for(lambda: proposers() == set())  # though the searcher is still here
     record = search.history
-    assert record.counts() == {TrialState.COMPLETED: 8}
+    assert record.counts == {TrialState.COMPLETED: 8}
     origins = [trial.origin for trial in record.trials]
     # Which of the two depends on how quickly the process gets a core.
     assert Origin.BAYES in origins or Origin.STALE in origins
@@ -163,7 +163,7 @@ def test_trials_that_are_faster_than_a_proposal_get_proposals_of_the_model(tmp_p
         tune.report({"loss": loss(config, 1)})
 
     tuner(tmp_path, search, trainable=instant, num_samples=12).fit()
-    assert search.history.counts() == {TrialState.COMPLETED: 12}
+    assert search.history.counts == {TrialState.COMPLETED: 12}
     # Nearly all would be quasi-random without waiting; a few are where the machine is very busy.
     assert search.proposal_counts["fallback"] <= 4
 
@@ -187,7 +187,7 @@ def test_a_killed_proposer_is_replaced(tmp_path: Path) -> None:
     assert len(watch.seen) == 2
     assert len(results) == 10
     assert results.num_errors == 0
-    assert search.history.counts() == {TrialState.COMPLETED: 10}
+    assert search.history.counts == {TrialState.COMPLETED: 10}
     assert len({repr(trial.config) for trial in search.history.trials}) == 10
     last = [trial.origin for trial in search.history.trials[-3:]]
     assert Origin.BAYES in last or Origin.STALE in last
@@ -263,7 +263,7 @@ def test_two_studies_at_the_same_time(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(_PATIENCE_S)
     for search in searches:
-        assert search.history.counts() == {TrialState.COMPLETED: 5}
+        assert search.history.counts == {TrialState.COMPLETED: 5}
     ids = [{trial.trial_id for trial in search.history.trials} for search in searches]
     assert not ids[0] & ids[1]
 

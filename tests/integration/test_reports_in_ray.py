@@ -62,7 +62,7 @@ def test_a_metric_that_only_some_reports_have_and_one_that_none_has(
     results = fitted(rare, tmp_path / "rare", search, ASHAScheduler(max_t=9), metric="loss")
     assert (len(results), results.num_errors) == (4, 0)
     record = search.history
-    assert set(record.counts()) <= {TrialState.COMPLETED, TrialState.STOPPED_EARLY}
+    assert set(record.counts) <= {TrialState.COMPLETED, TrialState.STOPPED_EARLY}
     assert {t for trial in record.trials for t, _ in trial.values} == {2, 4}
 
     search = BoTorchSearch(seed=0, background=False)

@@ -214,7 +214,7 @@ def test_a_condition_filters_the_table_and_the_plots(browser: Browser, page: Pag
 
 def test_states_can_be_left_out(browser: Browser, page: Page) -> None:
     browser.open(page(SMALL))
-    counts = study(SMALL).counts()
+    counts = study(SMALL).counts
     browser.driver.find_element(By.ID, "query").send_keys("state != stopped early")
     left = SMALL - counts[TrialState.STOPPED_EARLY]
     browser.wait(

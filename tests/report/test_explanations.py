@@ -44,7 +44,7 @@ def test_stops_are_grouped_by_rung_in_order() -> None:
 def test_the_summary_has_the_figures_of_the_record() -> None:
     history = study(150)
     said = " ".join(explanations.summary(history, figures(150).surrogate, 600))
-    best = history.best()
+    best = history.best
     assert best is not None
     assert "150 trials in 10:00" in said
     assert f"The lowest loss is {best.value:.5g}, of trial {best.number} at" in said
@@ -62,7 +62,7 @@ def test_an_empty_record_is_said_to_be_empty() -> None:
 
 def test_why_the_best_was_proposed_looks_at_what_was_known_then() -> None:
     history = study(150)
-    best = history.best()
+    best = history.best
     assert best is not None
     assert best.origin is Origin.BAYES
     said = " ".join(explanations.why_proposed(history, best))

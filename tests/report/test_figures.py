@@ -29,7 +29,7 @@ def named(figure: go.Figure, name: str) -> go.Scatter:
 
 def test_the_incumbent_only_gets_better_and_ends_at_the_best() -> None:
     history = study(N)
-    best = history.best()
+    best = history.best
     assert best is not None
     line = named(figures(N).incumbent(), "best final")
     assert list(line.y) == sorted(line.y, reverse=True)
@@ -46,7 +46,7 @@ def test_curves_have_every_trial_and_the_rungs() -> None:
     assert shown == {t.number for t in history.trials if t.values}
     assert {shape.x0 for shape in figure.layout.shapes} == set(RUNGS)
     marks = [t for t in figure.data if t.mode == "markers" and t.legendgroup == "STOPPED_EARLY"]
-    assert sum(len(trace.x) for trace in marks) == history.counts()[TrialState.STOPPED_EARLY]
+    assert sum(len(trace.x) for trace in marks) == history.counts[TrialState.STOPPED_EARLY]
     assert all("at rung" in text for trace in marks for text in trace.text)
 
 

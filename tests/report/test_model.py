@@ -50,7 +50,7 @@ def test_it_predicts_in_the_metrics_own_units(mode: str, scale: float) -> None:
 
 def test_stopped_trials_are_not_taken_for_final_ones() -> None:
     model = model_of(study(120))
-    best = study(120).best()
+    best = study(120).best
     assert best is not None
     config = {**best.config, "dropout": 0.2}
     assert model.predict_config(config).mean == pytest.approx(loss(config, MAX_T), abs=0.06)

@@ -133,7 +133,7 @@ class SchedulerConformance:
         assert not any(trial.state.is_live for trial in simulation.trials)
         assert simulation.counts[TrialState.COMPLETED] >= 1
         if searcher is not None:
-            assert searcher.history.counts() == simulation.counts
+            assert searcher.history.counts == simulation.counts
 
     # -- restores ---------------------------------------------------------------------------------
 
@@ -264,7 +264,7 @@ class SchedulerHooks:
         assert set(simulation.counts) <= {TrialState.COMPLETED, TrialState.STOPPED_EARLY}
         assert simulation.counts[TrialState.COMPLETED] >= 1
         if searcher is not None:
-            assert searcher.history.counts() == simulation.counts
+            assert searcher.history.counts == simulation.counts
             steps = {t for trial in searcher.history.trials for t, _ in trial.values}
             assert steps <= {3, 6, MAX_T}
 

@@ -46,7 +46,7 @@ def test_it_pauses_most_and_trains_those_that_win() -> None:
     resumed = {trial for trial in paused if kinds[trial, EventKind.STARTED] > 1}
     assert len(paused) >= 10
     assert 1 <= len(resumed) < len(paused)
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     assert best.state is TrialState.COMPLETED
     assert best.value is not None
@@ -63,7 +63,7 @@ def test_within_a_budget_it_is_ahead_of_stopping_by_the_same_forecasts() -> None
         for seed in range(3):
             searcher = BoTorchSearch(background=False, seed=seed)
             run(kind(max_t=MAX_T), searcher, -1, time_budget_s=6.0 * MAX_T)
-            best = searcher.history.best()
+            best = searcher.history.best
             assert best is not None
             found.setdefault(kind, []).append(best.value or 0.0)
     ours, stopping = (sorted(losses) for losses in found.values())
@@ -120,7 +120,7 @@ def test_in_a_real_ray_trials_go_on_from_their_checkpoints(tmp_path: Path) -> No
         progress=False,
     )
     history = study.history
-    assert history.counts().total() == 9
+    assert history.counts.total() == 9
     assert not history.live()
     stopped = [t for t in history.trials if t.state is TrialState.STOPPED_EARLY]
     assert stopped

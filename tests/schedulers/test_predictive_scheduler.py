@@ -31,7 +31,7 @@ def test_it_saves_most_of_the_work_and_loses_no_clear_winner() -> None:
     stopped = [t for t in trials if t.state is TrialState.STOPPED_EARLY]
     assert len(stopped) >= 10
     assert simulation.resource_spent < 0.8 * 40 * MAX_T
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     assert best.state is TrialState.COMPLETED
     finals = [loss_at(t.config, MAX_T) for t in stopped]
@@ -70,7 +70,7 @@ def test_in_a_real_ray_beside_a_searcher_that_thinks_in_a_process(tmp_path: Path
         progress=False,
     )
     stopped = [t for t in study.history.trials if t.state is TrialState.STOPPED_EARLY]
-    assert study.history.counts().total() == 14
+    assert study.history.counts.total() == 14
     assert stopped
     assert all("a chance of" in trial.reason for trial in stopped)
     assert study.best is not None

@@ -216,7 +216,7 @@ class BareConformance:
             driver.searcher = pickle.loads(pickle.dumps(driver.searcher))
             driver.turns(3)
         record = record_of(driver.searcher)
-        assert record.counts()[TrialState.COMPLETED] == 9
+        assert record.counts[TrialState.COMPLETED] == 9
         assert len({key(config) for config in driver.configs}) == len(driver.configs)
 
 

@@ -344,7 +344,7 @@ def test_a_finite_space_is_used_up_once() -> None:
     assert sorted(seen) == ["p", "q", "r"]
     assert bench.search.suggest("more") == Searcher.FINISHED
     assert bench.shop.process.closed
-    assert bench.search.history.counts() == {TrialState.COMPLETED: 3}
+    assert bench.search.history.counts == {TrialState.COMPLETED: 3}
 
 
 # -- slots that wait ------------------------------------------------------------------------------

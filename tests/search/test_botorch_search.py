@@ -359,7 +359,7 @@ def test_evaluated_points_are_known_before_the_space_is() -> None:
         assert trials[2].values == ((1, 1.5), (2, 0.9))
         assert trials[3].values == ()
         assert [t.config["epochs"] for t in trials] == [3] * 5
-        best = searcher.history.best()
+        best = searcher.history.best
         assert best is not None
         assert best.value == 0.4
         proposals = [searcher.suggest(str(i)) for i in range(3)]
@@ -401,7 +401,7 @@ def test_paused_trials_hold_no_slot() -> None:
     limiter.on_pause("c")
     assert isinstance(limiter.suggest("d"), dict)  # nothing runs: it must not wait
     limiter.on_unpause("a")
-    assert searcher.history.counts()[TrialState.PAUSED] == 2
+    assert searcher.history.counts[TrialState.PAUSED] == 2
     assert limiter.suggest("e") is None
     limiter.on_trial_complete("b")
     assert searcher.history["b"].state is TrialState.STOPPED_EARLY
@@ -467,10 +467,10 @@ def test_without_max_t_an_early_stop_is_seen_once_another_trial_gets_further() -
         searcher.suggest(name)
     searcher.on_trial_result("a", report(1, 1.0))
     searcher.on_trial_complete("b", report(1, 2.0))  # Ray's ASHA at its first rung
-    assert searcher.history.counts()[TrialState.COMPLETED] == 1
+    assert searcher.history.counts[TrialState.COMPLETED] == 1
     searcher.on_trial_result("a", report(2, 0.9))
     searcher.suggest("d")
-    assert searcher.history.counts()[TrialState.STOPPED_EARLY] == 1
+    assert searcher.history.counts[TrialState.STOPPED_EARLY] == 1
     searcher.on_trial_complete("a", report(3, 0.8))
     searcher.on_trial_complete("c", report(3, 0.7))
     states = [searcher.history[name].state for name in "abc"]
@@ -568,7 +568,7 @@ def test_the_live_record_knows_more_than_ray_saved(tmp_path: Path) -> None:
     }
     assert "Ray saved it" in record["lost"].reason
     assert len(record.snapshot().pending) == 2
-    best = record.best()
+    best = record.best
     assert best is not None
     assert best.trial_id == "lost_done"
     assert record.path is None  # in memory until it is known where

@@ -75,7 +75,7 @@ def is_full(config: Any) -> bool:
 def test_the_answer_is_at_full_fidelity_and_most_trials_are_not() -> None:
     searcher = BoTorchSearch(background=False, seed=0)
     simulation = run(searcher)
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     assert is_full(best.config)
     assert abs(math.log10(best.config["lr"]) + 2) < 0.4
@@ -116,7 +116,7 @@ def test_cheap_trials_run_to_their_end_and_full_ones_are_judged_among_each_other
 def test_beside_forecasts() -> None:
     searcher = BoTorchSearch(background=False, seed=0)
     run(searcher, PredictiveTerminationScheduler(max_t=9))
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     assert is_full(best.config)
 
@@ -133,7 +133,7 @@ def test_in_a_process_of_its_own() -> None:
     searcher.compute_in(Polled)
     run(searcher)
     assert searcher.proposal_counts["fresh"] > 12
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     assert is_full(best.config)
 
@@ -160,7 +160,7 @@ def test_it_goes_on_after_a_save(tmp_path: Path) -> None:
     assert again.history.goal.cost == "time_total_s"
     assert again.suggest("next") == first.suggest("next")
     read = History.read(tmp_path / "saved")
-    best = read.best()
+    best = read.best
     assert best is None or is_full(best.config)
 
 

@@ -72,7 +72,7 @@ def test_points_from_elsewhere_have_all_metrics() -> None:
     with pytest.raises(MetricError, match="loss, ms, mib"):
         searcher.add_evaluated_point(point, 0.5)
     searcher.add_evaluated_point(point, {"loss": 0.5, "ms": 2.0, "mib": 8.0})
-    assert searcher.history.best() is not None
+    assert searcher.history.best is not None
     with pytest.raises(MetricError, match="and no intermediate_values"):
         searcher.add_evaluated_point(point, {"loss": 0.5}, intermediate_values=[1.0])
 
@@ -93,8 +93,8 @@ def test_trials_stop_early_by_all_objectives(kind: str) -> None:
     )
     history: History = searcher.history
     assert not history.live()
-    assert history.counts()[TrialState.STOPPED_EARLY] > 3
-    front = history.pareto()
+    assert history.counts[TrialState.STOPPED_EARLY] > 3
+    front = history.pareto
     assert len(front) >= 2
     assert all(trial.value_of("mib") <= 40 for trial in front)
     # What breaks the bound goes on only while nothing else is there.
@@ -121,7 +121,7 @@ def test_a_weighted_sum_is_one_objective() -> None:
         cluster=Cluster(workers=4),
         seed=0,
     )
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     # 1 / w + w / 200 is least at w = 14.
     assert 6 <= best.config["width"] <= 32
@@ -152,7 +152,7 @@ def test_every_strategy_with_a_model_keeps_a_bound(strategy: str) -> None:
         searcher.on_trial_complete(str(i), {**found, "training_iteration": 1})
     proposed = [t.config["x"] for t in searcher.history.trials[8:]]
     assert sum(x > 0.6 for x in proposed) <= 4
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     assert best.config["x"] <= 0.5
     assert best.value < 0.42

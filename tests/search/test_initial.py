@@ -100,7 +100,7 @@ def test_a_point_that_is_listed_twice_is_tried_twice() -> None:
     assert configs[3]["x"] != 0.5
     for i in range(4):
         searcher.on_trial_complete(str(i), {"loss": 1.0, "training_iteration": 1})
-    assert searcher.history.counts() == {TrialState.COMPLETED: 5}
+    assert searcher.history.counts == {TrialState.COMPLETED: 5}
 
 
 def test_constraints_hold_for_what_is_filled_in() -> None:
@@ -155,7 +155,7 @@ def test_points_that_were_evaluated_are_learned_and_not_tried(early: bool, tmp_p
     assert [trial.config for trial in trials] == points
     assert [trial.value for trial in trials[:2]] == rewards[:2]
     assert trials[2].state is TrialState.FAILED
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     assert best.config == {"x": 0.5}
     assert searcher.suggest("a") not in points
@@ -176,7 +176,7 @@ def test_rewards_of_several_metrics_by_name() -> None:
         evaluated_rewards=[{"loss": 1.0, "ms": 2.0}, {"loss": 0.5, "ms": 3.0}],
         background=False,
     )
-    assert [trial.config["x"] for trial in searcher.history.pareto()] == [0.25, 0.5]
+    assert [trial.config["x"] for trial in searcher.history.pareto] == [0.25, 0.5]
 
 
 def test_the_run_that_measures_a_trials_memory_takes_a_partial_point() -> None:

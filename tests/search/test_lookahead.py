@@ -161,7 +161,7 @@ def test_as_many_trials_end_as_were_asked_for_however_often_the_driver_is_killed
         loop.step()
     history = loop.searcher.history
     assert len(counted(history)) == 20
-    assert history.counts()[TrialState.COMPLETED] == 21  # with what was told from outside
+    assert history.counts[TrialState.COMPLETED] == 21  # with what was told from outside
     assert history.live() == ()
     assert loop.over
 
@@ -221,6 +221,6 @@ def test_a_failed_trial_that_ray_restarts_under_a_new_id_is_recorded(tmp_path: P
     assert "other" not in history
     assert (history["new"].state, history["new"].value) == (TrialState.COMPLETED, 0.25)
     assert history["new"].config == history[failed.trial_id].config
-    best = history.best()
+    best = history.best
     assert best is not None
     assert best.trial_id == "new"

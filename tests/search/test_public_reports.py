@@ -51,7 +51,7 @@ def test_extreme_objectives(name: str) -> None:
     space = {"x": tune.uniform(0, 1), "y": tune.randint(0, 5)}
     searcher, answers = drive(space, lambda c: objective(c["x"]), 10, n_initial=5)
     assert len({tuple(one.values()) for one in answers}) == 10
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     assert best.value == min(objective(one["x"]) for one in answers)
 
@@ -87,7 +87,7 @@ def test_numbers_as_choices() -> None:
     space = {"a": tune.choice([-10, 0, 10]), "b": tune.choice([-10, 0, 10])}
     searcher, answers = drive(space, lambda c: (c["a"] + 2 * c["b"] - 7) ** 2, 9)
     assert len({tuple(one.values()) for one in answers}) == 9
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     assert best.value == 9
 

@@ -60,7 +60,7 @@ def test_values_that_are_not_finite(ray_cluster: None, tmp_path: Path) -> None:
     result = tuner.fit()
     assert result.num_errors == 0
     record = search.history
-    best = record.best()
+    best = record.best
     assert best.config["report"] <= 2.0
     assert best.config["list"] == [1, 2, 3]
     assert best.config["num"] == 4
@@ -80,7 +80,7 @@ def test_it_stays_out_of_where_values_are_not_finite() -> None:
         result = {"metric": value(found[-1]), "training_iteration": 1}
         search.on_trial_complete(str(number), result)
     assert sum(x <= 2 for x in found[10:]) >= 10
-    best = search.history.best()
+    best = search.history.best
     assert best is not None
     assert best.value > 1.9
 

@@ -99,7 +99,7 @@ def test_rays_searchers_propose_and_the_record_has_it_all(
     history = searcher.history
     assert [trial.config for trial in history.trials] == configs
     assert all(config["steps"] == 27 for config in configs)
-    assert history.counts() == {TrialState.COMPLETED: 16, TrialState.FAILED: 4}
+    assert history.counts == {TrialState.COMPLETED: 16, TrialState.FAILED: 4}
     assert {trial.origin for trial in history.trials} == {Origin.SEARCHER}
     assert history.trials[0].metrics.keys() == {"loss", "acc"}
     searcher.save(str(tmp_path / "saved"))

@@ -44,7 +44,7 @@ def test_equal_seeds_propose_the_same_and_it_goes_on_to_learn() -> None:
             it.on_trial_complete(
                 str(number), {"loss": config["x"], "size": config["x"], "training_iteration": 1}
             )
-    assert len(one.history.pareto()) > 1
+    assert len(one.history.pareto) > 1
 
 
 def test_what_was_believed_is_believed_again() -> None:
@@ -65,7 +65,7 @@ def test_earlier_studies_are_known_again() -> None:
     known = earlier.history
     frame = [{**trial.config, "loss": trial.value} for trial in known.trials]
     search = BoTorchSearch(SPACE, "loss", "min", earlier=[pd.DataFrame(frame)])
-    best = known.best()
+    best = known.best
     assert best is not None
     assert again(search).suggest("first") == best.config
 

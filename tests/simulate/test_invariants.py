@@ -208,7 +208,7 @@ def test_a_trial_ended_as_the_searchers_record_says(
         values = [value for _, value in theirs.values]
         assert values == [value for _, value in ours.values]
     if "time_budget_s" not in more:
-        assert searcher.history.counts() == simulation.counts
+        assert searcher.history.counts == simulation.counts
 
 
 @pytest.mark.parametrize("ours", [True, False])

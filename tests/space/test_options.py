@@ -188,7 +188,7 @@ def test_a_search_finds_the_best_option(strategy: str) -> None:
         assert set(m) in ({"data", "x"}, {"f", "y"})
         loss = (m["x"] - 0.25) ** 2 if "x" in m else 1 + m["y"] ** 2
         searcher.on_trial_complete(str(number), {"loss": loss, "training_iteration": 1})
-    best = searcher.history.best()
+    best = searcher.history.best
     assert best is not None
     assert abs(best.config["m"]["x"] - 0.25) < 0.2
     assert sum("x" in trial.config["m"] for trial in searcher.history.trials[8:]) >= 4

@@ -157,11 +157,11 @@ def test_the_full_fidelity_can_only_grow(tmp_path: Path) -> None:
         with pytest.raises(RaytunerError, match="width: the full fidelity would be 4, and is 8"):
             carry(history, less, None)
     carry(history, Space({"x": Float(0, 1), "width": 8}), None)  # full trials from now on
-    best = history.best()
+    best = history.best
     assert best is not None
     assert best.trial_id == "0"
     carry(history, of_width(16), None)
-    assert history.best() is None  # none has been tried in full yet
+    assert history.best is None  # none has been tried in full yet
     assert history.space.fidelities == (1,)
 
 

@@ -39,12 +39,12 @@ def a_history() -> History:
 def standing(**changes: object) -> Standing:
     history = a_history()
     facts: dict[str, object] = {
-        "counts": history.counts(),
+        "counts": history.counts,
         "num_samples": 12,
         "elapsed_s": 30.0,
         "time_budget_s": 90.0,
         "metric": "accuracy",
-        "best": history.best(),
+        "best": history.best,
         "max_t": 9,
     }
     return Standing(**{**facts, **changes})  # type: ignore[arg-type]
