@@ -127,9 +127,9 @@ class Asking(FIFOScheduler):
         self._searcher.record(trial_id, result)
         history = self._searcher.history
         self._forecaster = self._forecaster or Forecaster(history.space)
-        forecast = self._forecaster(history.snapshot(), trial_id)
-        if forecast is not None:
-            self.forecasts.append((trial_id, t, forecast.chance, forecast.rival))
+        found = self._forecaster.outlook(history.snapshot(), [trial_id], is_last=True)
+        if found is not None and found.incumbent != trial_id:
+            self.forecasts.append((trial_id, t, found.chance[trial_id], found.incumbent))
         if self._rng.random() < STOP_AT_A_RUNG:
             history.end(trial_id, TrialState.STOPPED_EARLY, "by chance")
             return self.STOP

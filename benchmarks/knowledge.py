@@ -102,7 +102,7 @@ def random_task(problem: Function, name: str, seed: int) -> Task:
     for number, config in enumerate(problem.space.sample(rng, _EARLIER_TRIALS)):
         history.add(str(number), config)
         _end(history, str(number), problem.loss)
-    return Task(name, history.snapshot(), np.ones(problem.space.dim, dtype=bool))
+    return Task(history.snapshot(), np.ones(problem.space.dim, dtype=bool))
 
 
 def opposite(task: Task) -> Task:

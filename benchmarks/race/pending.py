@@ -11,7 +11,7 @@ from benchmarks.race.method import Contest, Method, Search
 from raytuner import BoTorchSearch
 from raytuner.bayes import BayesProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
-from raytuner.bayes.posterior import Posterior
+from raytuner.bayes.surrogate import Posterior
 from raytuner.history.snapshot import FloatArray
 
 

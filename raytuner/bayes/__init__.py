@@ -1,14 +1,11 @@
 """The Bayesian ask/tell engine: what to try next, given the record so far."""
 
 from raytuner.bayes.bayes import BayesProposer
-from raytuner.bayes.design import SobolProposer
-from raytuner.bayes.forecast import Forecast, Forecaster, Outlook
-from raytuner.bayes.proposer import Proposal, Proposer
-from raytuner.bayes.surrogate import best_by_model
+from raytuner.bayes.forecast import Forecaster, Outlook, best_by_model
+from raytuner.bayes.proposer import Proposal, Proposer, SobolProposer
 
 __all__ = [
     "BayesProposer",
-    "Forecast",
     "Forecaster",
     "Outlook",
     "Proposal",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from linear_operator.utils.cholesky import psd_safe_cholesky
 from scipy.stats import qmc
 from torch import Tensor
 
-from raytuner.bayes.posterior import Feasibility, Posterior
+from raytuner.bayes.surrogate import Posterior
 from raytuner.history.snapshot import FloatArray
 
 # f(X) of `(..., d)` encoded configurations, or of inputs of the model, gives `(...)` values and is
@@ -24,6 +24,60 @@ Acquisition = Callable[[Tensor], Tensor]
 # best mean.
 _REACH = 3.0
 _JITTER = 1e-8  # variance, added where a known configuration may be asked about again
+
+
+class Feasibility:
+    """The probability that configurations satisfy all outcome constraints, taken as independent.
+
+    Source: J. Gardner et al. (2014), "Bayesian Optimization with Inequality Constraints", ICML,
+    section 3, in logarithms.
+
+    Args:
+        posteriors: Of each constraint's slack; 0 or more is within the bound.
+        seed: Seed of `draw`.
+    """
+
+    def __init__(self, posteriors: Sequence[Posterior], seed: int) -> None:
+        self._posteriors = posteriors
+        self._seed = seed
+        with torch.no_grad():
+            self._whiteners = [_whitener(one.L) for one in posteriors]
+
+    def __call__(self, Z: Tensor) -> Tensor:
+        """Return `(...)` log probabilities of `(..., d)` inputs of the surrogates."""
+        total = Z.new_zeros(())
+        for posterior, whitener in zip(self._posteriors, self._whiteners, strict=True):
+            cross = posterior.kernel.forward(Z, posterior.X) @ whitener
+            mean = posterior.mean + cross @ posterior.white_y.squeeze(-1)
+            variance = posterior.kernel.variance - cross.square().sum(-1)
+            total = total + torch.special.log_ndtr(mean / variance.clamp_min(1e-12).sqrt())
+        return total
+
+    def draw(self, Z: Tensor, n: int) -> Tensor:
+        """Return `(n, m)` whether each of `(m, d)` inputs satisfies them all, in n joint draws."""
+        kept = torch.ones(n, len(Z), dtype=torch.bool)
+        for number, posterior in enumerate(self._posteriors, start=1):
+            mean, covariance, _ = posterior.joint(Z)
+            kept &= mean + _normal(len(Z), n, self._seed + number) @ _root(covariance).mT >= 0
+        return kept
+
+
+def _whitener(L: Tensor) -> Tensor:
+    """The transposed inverse of a factor: a product takes a fraction of a triangular solve."""
+    one = torch.eye(len(L), dtype=L.dtype)
+    return torch.linalg.solve_triangular(L, one, upper=False).mT.contiguous()
+
+
+def _root(covariance: Tensor) -> Tensor:
+    return psd_safe_cholesky(covariance + _JITTER * torch.eye(len(covariance), dtype=torch.double))
+
+
+def _normal(d: int, n: int, seed: int) -> Tensor:
+    """`(n, d)` quasi-random standard normal draws."""
+    if not d:
+        return torch.zeros(n, 0, dtype=torch.double)
+    engine = NormalQMCEngine(d, seed=seed, inv_transform=True)
+    return torch.as_tensor(engine.draw(n, dtype=torch.double))
 
 
 class PosteriorAcquisition(ABC):
@@ -100,18 +154,14 @@ class PosteriorAcquisition(ABC):
             self._condition()
 
     def choose(self, candidates: FloatArray, n: int) -> FloatArray:
-        """Choose the best candidates, each given that those before it are pending.
+        """Choose the best of `(c, d)` distinct candidates, each given that the others are pending.
 
         This approximates `add_pending` and a search among the candidates at a fraction of the
         cost: one more pending configuration changes the posterior of every candidate by one
         product.
 
-        Args:
-            candidates: `(c, d)` distinct configurations.
-            n: How many to choose, at most c.
-
         Returns:
-            `(n, d)` candidates in the order of their choice.
+            `(n, d)` candidates in the order of their choice; n is at most c.
         """
         # Latin hypercube samples, one dimension for each choice: unlike those of a quasi-random
         # sequence, they can be used beside others that were drawn before.
@@ -128,7 +178,7 @@ class PosteriorAcquisition(ABC):
                 values[chosen] = -math.inf
                 best = int(values.argmax())
                 chosen.append(best)
-                prior = self._posterior.covariance(Z, Z[best : best + 1]).squeeze(-1)
+                prior = self._kernel.forward(Z, Z[best : best + 1]).squeeze(-1)
                 sd = (variance[best] + _JITTER).clamp_min(_JITTER).sqrt()
                 column = (prior - cross @ cross[best]) / sd
                 thresholds = torch.maximum(thresholds, mean[best] + sd * draws)
@@ -142,7 +192,6 @@ class PosteriorAcquisition(ABC):
         k = self._kernel.of_configurations(X, self._inputs)
         if self._posterior.has_fidelity:
             k = self._shared + self._effect * k
-        # A product with the inverse, and its gradient, take a fraction of a triangular solve.
         cross: Tensor = k @ self._whitener
         prior = self._posterior.mean
         if self._trend is not None:
@@ -155,7 +204,7 @@ class PosteriorAcquisition(ABC):
         rows = self._posterior
         Z = torch.cat([self._contenders, self._pending])
         mean, covariance, cross = rows.joint(Z)
-        corner = psd_safe_cholesky(covariance + _JITTER * torch.eye(len(Z), dtype=Z.dtype))
+        corner = _root(covariance)
         draws = self._draws(mean, corner)
         samples = self._with_trend(mean, Z) + draws @ corner.mT  # S x |Z|
         if self._feasibility is not None:
@@ -173,8 +222,7 @@ class PosteriorAcquisition(ABC):
         root[n:, n:] = corner
         # Whitened, the samples are the draws that they were made of.
         self._targets = torch.cat([rows.white_y.expand(n, self._samples), draws.mT])
-        one = torch.eye(len(root), dtype=root.dtype)
-        self._whitener = torch.linalg.solve_triangular(root, one, upper=False).mT.contiguous()
+        self._whitener = _whitener(root)
         if rows.has_fidelity:
             s = self._inputs[:, -1]
             shared, effect = self._kernel.of_fidelities(torch.ones_like(s[:1]), s)
@@ -183,20 +231,12 @@ class PosteriorAcquisition(ABC):
     def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
         """`(S, |Z|)` whitened samples of f(Z): standard normal draws.
 
-        Args:
-            mean: `(|Z|,)` the mean of f(Z).
-            corner: `(|Z|, |Z|)` the Cholesky factor of its covariance.
+        `mean`, `(|Z|,)`, and `corner`, `(|Z|, |Z|)`, are f(Z)'s mean and its covariance's root.
         """
-        if not len(mean):
-            return torch.zeros(self._samples, 0, dtype=torch.double)
-        engine = NormalQMCEngine(len(mean), seed=self._seed, inv_transform=True)
-        return torch.as_tensor(engine.draw(self._samples, dtype=torch.double))
+        return _normal(len(mean), self._samples, self._seed)
 
     def _likely_best(self, Z: Tensor) -> Tensor:
-        """Return the evaluated configurations that could be the best, the most likely ones first.
-
-        Only the first `_most_contenders` of them.
-        """
+        """Return `_most_contenders` inputs that could be the best, the likeliest first."""
         mean, cross = self._posterior.means(Z)
         mean = self._with_trend(mean, Z)
         sd = (self._kernel.variance - cross.square().sum(0)).clamp_min(0.0).sqrt()
@@ -225,9 +265,9 @@ class LogExpectedImprovement(PosteriorAcquisition):
     So noise in the incumbent's value is integrated out. With a fidelity, the incumbent is the best
     at full fidelity, also among configurations that were only seen at a lower one.
 
-    BoTorch's `qLogNoisyExpectedImprovement` computes the same for q = 1 with pending points, and a
-    test compares the two. BoTorch samples f(x) along with f(Z). Here only f(Z) is sampled, and the
-    improvement has a closed form: it needs fewer samples, no smoothing and much less time.
+    BoTorch's `qLogNoisyExpectedImprovement` samples f(x) along with f(Z). Here only f(Z) is
+    sampled, and the improvement has a closed form: it needs fewer samples, no smoothing and much
+    less time. A test compares the two.
 
     Sources: S. Ament et al. (2023), "Unexpected Improvements to Expected Improvement for Bayesian
     Optimization", arXiv:2310.20708; B. Letham et al. (2019), "Constrained Bayesian Optimization

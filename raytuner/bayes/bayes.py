@@ -9,17 +9,27 @@ from typing import Any
 
 import numpy as np
 from botorch.utils.sampling import manual_seed
+from torch import Tensor
 
-from raytuner.bayes.acquisition import Acquisition, LogExpectedImprovement, PosteriorAcquisition
+from raytuner.bayes.acquisition import (
+    Acquisition,
+    Feasibility,
+    LogExpectedImprovement,
+    PosteriorAcquisition,
+)
 from raytuner.bayes.belief import Belief, Beliefs
-from raytuner.bayes.cost import fit_cost
 from raytuner.bayes.dataset import Dataset, chebyshev, dataset, least_trials
-from raytuner.bayes.design import SobolProposer
 from raytuner.bayes.fidelity import FidelityChooser
 from raytuner.bayes.maximise import maximise, unused_candidates
-from raytuner.bayes.posterior import Models
-from raytuner.bayes.proposer import Proposal, proposals
-from raytuner.bayes.surrogate import FIT_ERRORS, WarmFit, fit_outcomes, numerics
+from raytuner.bayes.proposer import Proposal, SobolProposer, proposals
+from raytuner.bayes.surrogate import (
+    FIT_ERRORS,
+    Models,
+    WarmFit,
+    fit_log_cost,
+    fit_outcomes,
+    numerics,
+)
 from raytuner.bayes.transfer import Task, Transfer, best_in_turn
 from raytuner.errors import RaytunerWarning, SettingError
 from raytuner.history import Origin, Snapshot
@@ -37,21 +47,21 @@ MakeAcquisition = Callable[..., PosteriorAcquisition]
 
 @dataclass(frozen=True)
 class Fitted:
-    """The fitted models behind a proposal.
+    """The fitted models behind a proposal."""
 
-    Attributes:
-        snapshot: The record, with one objective.
-        data: Its rows.
-        models: The surrogates.
-        trend: What earlier searches predict; the objective's model is of the rest.
-        log_prior: The user's beliefs, to be added to the acquisition function.
-    """
-
-    snapshot: Snapshot
-    data: Dataset
+    snapshot: Snapshot  # the record, with one objective
+    data: Dataset  # its rows
     models: Models
-    trend: Acquisition | None
-    log_prior: Acquisition | None
+    trend: Acquisition | None  # of earlier searches; the objective's model is of the rest
+    log_prior: Acquisition | None  # the user's beliefs
+    log_cost: Acquisition | None
+
+    def bonus(self, X: Tensor) -> Tensor:
+        """Return what is added to an acquisition function: the log prior minus the log cost."""
+        total = X.new_zeros(X.shape[:-1])
+        if self.log_prior is not None:
+            total = total + self.log_prior(X)
+        return total if self.log_cost is None else total - self.log_cost(X)
 
 
 class BayesProposer:
@@ -115,10 +125,7 @@ class BayesProposer:
         self._design.tell(snapshot)
 
     def ask(self, n: int) -> list[Proposal]:
-        """Propose `n` configurations; see `Proposer.ask`.
-
-        If a fit fails, the points are quasi-random and a `RaytunerWarning` gives the reason.
-        """
+        """Propose `n` configurations: quasi-random ones, with a warning, if a fit fails."""
         if self._snapshot is None or self._snapshot.n_objectives == 1:
             return self._ask(n, self._snapshot)
         found = []
@@ -187,13 +194,15 @@ class BayesProposer:
         seed = self._seed(self._place)
         models = fit_outcomes(view, data, self._space.columns, self._fits)
         own = models.objective
-        trend, log_prior = None, None
+        trend, log_prior, log_cost = None, None, None
         if self._transfer is not None:
             rest, trend = self._transfer.explain(own, data, seed)
             models = replace(models, objective=rest)
         if self._beliefs is not None:
             log_prior = self._beliefs.bonus(own, data, seed)
-        return Fitted(view, data, models, trend, log_prior)
+        if view.cost is not None:
+            log_cost = fit_log_cost(view, self._space.columns, self._cost_fit)
+        return Fitted(view, data, models, trend, log_prior, log_cost)
 
     def _choose(self, fitted: Fitted, n: int) -> FloatArray:
         """Return up to `n` configurations to propose, `(n, d)`."""
@@ -204,23 +213,21 @@ class BayesProposer:
     ) -> FloatArray:
         """Return up to `n` configurations at which an acquisition function is highest, `(n, d)`.
 
-        Args:
-            make: Makes the acquisition function.
-            fitted: What it is based on.
-            n: How many.
-            asked: `(a, d)` what was proposed since the last `tell`.
+        Those `asked`, `(a, d)`, were proposed since the last `tell`.
         """
         space, view, data, models = self._space, fitted.snapshot, fitted.data, fitted.models
         place = len(view.points) + len(asked)
-        cost = None if view.cost is None else fit_cost(view, space.columns, self._cost_fit)
+        seed = self._seed(place)
+        feasibility = Feasibility(models.constraints, seed) if models.constraints else None
+        has_bonus = fitted.log_prior is not None or fitted.log_cost is not None
         acquisition = make(
             models.objective,
             evaluated=data.evaluated,
             pending=space.in_full(np.vstack([view.pending, asked])),
-            seed=self._seed(place),
-            feasibility=models.feasibility(self._seed(place)),
+            seed=seed,
+            feasibility=feasibility,
             trend=fitted.trend,
-            bonus=fitted.log_prior if cost is None else cost.subtracted_from(fitted.log_prior),
+            bonus=fitted.bonus if has_bonus else None,
         )
         if view.is_plain and not space.fidelities:
             best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : space.dim]
@@ -231,12 +238,7 @@ class BayesProposer:
         chooser = None
         if space.fidelities:
             chooser = FidelityChooser(
-                space,
-                models,
-                evaluated=data.evaluated,
-                snapshot=view,
-                cost=cost,
-                seed=self._seed(place),
+                space, models, feasibility, fitted.log_cost, data.evaluated, view
             )
         excluded = self._design.excluded.with_added(asked)
         chosen = np.empty((0, space.dim))
@@ -247,10 +249,9 @@ class BayesProposer:
                 n_left = min(n - i, len(candidates))
                 points = acquisition.choose(candidates, n_left) if n_left else candidates
             else:
-                point = maximise(
+                points = maximise(
                     acquisition, space, best, excluded, rng, local=acquisition.is_local
                 )
-                points = np.empty((0, space.dim)) if point is None else point[None]
             for point in points:
                 if chooser is not None:
                     point = chooser.choose(point, np.vstack([asked, chosen]), excluded)

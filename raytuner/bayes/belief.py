@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raytuner.bayes.acquisition import Acquisition
 from raytuner.bayes.dataset import Dataset
-from raytuner.bayes.posterior import Posterior
+from raytuner.bayes.surrogate import Posterior
 from raytuner.bayes.transfer import Ranking
 from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
@@ -105,10 +105,7 @@ class Beliefs:
     def bonus(self, posterior: Posterior, data: Dataset, seed: int) -> Acquisition | None:
         """Return what to add to the logarithm of an acquisition function; None: nothing any more.
 
-        Args:
-            posterior: Of the model of `data`.
-            data: This search's rows.
-            seed: Seed of the samples that the two are compared by.
+        The belief and `posterior`, of the model of `data`, are compared by samples of this seed.
         """
         ranking = Ranking(posterior, data, self._space.dim, seed)
         loss = ranking.loss(self.log_density(ranking.X[:, : self._space.dim])[None])
@@ -126,6 +123,5 @@ class Beliefs:
     def at_mode(self, points: FloatArray) -> FloatArray:
         """Return `(n, d)` points, moved to where the optimum is most likely."""
         moved = points.copy()
-        for belief in self._beliefs:
-            moved[:, belief.column] = belief.mode
+        moved[:, [belief.column for belief in self._beliefs]] = [b.mode for b in self._beliefs]
         return moved

@@ -9,9 +9,9 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor
 
-from raytuner.bayes.cost import Cost
-from raytuner.bayes.exclusion import ExclusionList
-from raytuner.bayes.posterior import Models
+from raytuner.bayes.acquisition import Acquisition, Feasibility
+from raytuner.bayes.proposer import ExclusionList
+from raytuner.bayes.surrogate import Models
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
@@ -44,34 +44,33 @@ class FidelityChooser:
     then of the most promising ones.
 
     Sources: P. Frazier, W. Powell and S. Dayanik (2009), "The Knowledge-Gradient Policy for
-    Correlated Normal Beliefs", for the gain over a finite set; M. Poloczek, J. Wang and P. Frazier
-    (2017), "Multi-Information Source Optimization", arXiv:1603.00389, and J. Wu et al. (2020),
-    "Practical Multi-fidelity Bayesian Optimization for Hyperparameter Tuning", arXiv:1903.04703,
-    for the gain at full fidelity per cost.
+    Correlated Normal Beliefs"; M. Poloczek, J. Wang and P. Frazier (2017), "Multi-Information
+    Source Optimization", arXiv:1603.00389, and J. Wu et al. (2020), "Practical Multi-fidelity
+    Bayesian Optimization for Hyperparameter Tuning", arXiv:1903.04703, for the gain at full
+    fidelity per cost.
 
     Args:
         space: The search space, d columns, with fidelities.
         models: The surrogates.
+        feasibility: The outcome constraints.
+        log_cost: What trials cost; None: all the same.
         evaluated: `(e, d)` what was tried at any fidelity, at the full one.
         snapshot: The record.
-        cost: What trials cost; None: all the same.
-        seed: Seed of everything random.
     """
 
     def __init__(
         self,
         space: Space,
         models: Models,
-        *,
+        feasibility: Feasibility | None,
+        log_cost: Acquisition | None,
         evaluated: FloatArray,
         snapshot: Snapshot,
-        cost: Cost | None,
-        seed: int,
     ) -> None:
         self._space = space
         self._posterior = models.objective
-        self._feasibility = models.feasibility(seed)
-        self._cost = cost
+        self._feasibility = feasibility
+        self._log_cost = log_cost
         self._snapshot = snapshot
         self._grid = _grid(len(space.fidelities))
         order = np.argsort(-self._upper_bound(evaluated), kind="stable")
@@ -127,8 +126,8 @@ class FidelityChooser:
             chance = self._feasibility(self._lift(full)).exp()
             slopes, means = slopes * chance, means * chance + (1 - chance) * means.min()
         gains = expected_gains(means, slopes).clamp_min(_LEAST).log()
-        if self._cost is not None:
-            gains = gains - self._cost.log(torch.as_tensor(options))
+        if self._log_cost is not None:
+            gains = gains - self._log_cost(torch.as_tensor(options))
         return np.asarray(gains.numpy())
 
     def _is_last(self, n_tried: int, n_asked: int) -> bool:
@@ -141,18 +140,17 @@ class FidelityChooser:
     def _is_due(self, tried: FloatArray) -> bool:
         """Return whether the best configuration has waited long enough for its full trial.
 
-        Args:
-            tried: `(k, d)` everything proposed, in order.
+        `tried`, `(k, d)`, is everything proposed, in order.
         """
-        if self._cost is None:
+        if self._log_cost is None:
             return False
-        costs = self._cost.log(torch.as_tensor(tried)).exp().numpy()
+        costs = self._log_cost(torch.as_tensor(tried)).exp().numpy()
         known = self._snapshot.cost
         assert known is not None
         costs[: len(known)] = np.where(np.isfinite(known), known, costs[: len(known)])
         in_full = np.flatnonzero(self._space.is_full(tried))
         spent = costs[in_full[-1] + 1 if len(in_full) else 0 :].sum()
-        price = float(self._cost.log(torch.as_tensor(self._contenders[:1])).exp())
+        price = float(self._log_cost(torch.as_tensor(self._contenders[:1])).exp())
         return bool(spent >= _PATIENCE * price)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Forecasts of a trial's value at full resource, from its curve so far and those of the others."""
+"""What the model expects of trials at full resource, and which trial it recommends."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from scipy.stats import norm
 from torch import Tensor
 
 from raytuner.bayes.acquisition import log_improvement
-from raytuner.bayes.cost import fit_cost
 from raytuner.bayes.dataset import dataset, least_trials
-from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.maximise import unused_candidates
-from raytuner.bayes.posterior import Posterior
-from raytuner.bayes.surrogate import FIT_ERRORS, WarmFit, numerics
+from raytuner.bayes.proposer import ExclusionList
+from raytuner.bayes.surrogate import (
+    FIT_ERRORS,
+    Posterior,
+    WarmFit,
+    fit_log_cost,
+    fit_outcomes,
+    numerics,
+)
 from raytuner.history import Snapshot, TrialState
 from raytuner.history.snapshot import FloatArray, IntArray
 from raytuner.space import Space
@@ -28,24 +33,8 @@ _LEAST_LEFT = 1e-3  # share of a full training that a trial which is about to en
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """A trial's value at full resource against that of its rival.
-
-    Attributes:
-        trial_id: The trial.
-        rival: The trial that is most likely the best of the others at full fidelity. It has
-            completed or continues.
-        chance: Posterior probability that the trial's value is the better one of the two.
-    """
-
-    trial_id: str
-    rival: str
-    chance: float
-
-
-@dataclass(frozen=True)
 class Outlook:
-    """Forecasts for paused trials and for a new one.
+    """Forecasts for some trials and for a new one.
 
     Attributes:
         chance: By trial id, the posterior probability that the trial is better than the incumbent
@@ -53,11 +42,13 @@ class Outlook:
         rate: By trial id, the logarithm of the expected improvement over the incumbent at full
             resource, per unit of cost that it takes to get there.
         newcomer: The same rate of a new trial; minus infinity if there can be none.
+        incumbent: The id of the trial that they are compared with.
     """
 
     chance: Mapping[str, float]
     rate: Mapping[str, float]
     newcomer: float
+    incumbent: str
 
 
 class Forecaster:
@@ -82,45 +73,23 @@ class Forecaster:
         self._cost_fit = WarmFit()
         self._cached: tuple[Snapshot, Posterior] | None = None
 
-    def __call__(self, snapshot: Snapshot, trial_id: str) -> Forecast | None:
-        """Forecast one trial.
-
-        Args:
-            snapshot: The record, including the trial's latest report.
-            trial_id: The trial.
-
-        Returns:
-            The forecast; None if fewer than `least` trials have reported, if there is no rival, or
-            if no stable model fits.
-        """
-        row = snapshot.trial_ids.index(trial_id)
-        others = np.setdiff1d(self._in_the_running(snapshot), [row])
-        posterior = self._posterior(snapshot) if len(others) else None
-        if posterior is None:
-            return None
-        with numerics(), torch.no_grad():
-            rival = _likely_best(posterior, snapshot, others)
-            lead, sd = _lead(posterior, snapshot.points[[row]], snapshot.points[rival])
-        chance = float(norm.cdf(float(lead / sd)))
-        return Forecast(trial_id, snapshot.trial_ids[rival], chance)
-
     def outlook(
         self,
         snapshot: Snapshot,
-        paused: Sequence[str],
+        trial_ids: Sequence[str],
         *,
         newcomer: str | None = None,
         is_last: bool = False,
         seconds: Mapping[str, float] | None = None,
     ) -> Outlook | None:
-        """Compare what paused trials promise with what a new one does.
+        """Compare what trials promise with what a new one does.
 
-        The incumbent is the trial that is most likely the best of those that have completed or are
-        running; one of `paused` only if there is no other.
+        The incumbent is the trial that is most likely the best at full fidelity of those that have
+        completed or continue; one of `trial_ids` only if there is no other.
 
         Args:
             snapshot: The record.
-            paused: Ids of trials that wait; each has reported.
+            trial_ids: Trials that have reported.
             newcomer: Id of the new trial that would have the slot. If it is not in the record, the
                 best of some hundred configurations stands for it.
             is_last: There can be no new trial.
@@ -131,15 +100,16 @@ class Forecaster:
             The outlook; None if fewer than `least` trials have reported or no stable model fits.
         """
         row_of = {trial_id: row for row, trial_id in enumerate(snapshot.trial_ids)}
-        rows = np.array([row_of[trial_id] for trial_id in paused], dtype=np.int64)
+        rows = np.array([row_of[trial_id] for trial_id in trial_ids], dtype=np.int64)
         running = self._in_the_running(snapshot)
         others = np.setdiff1d(running, rows)
-        committed = others if len(others) else running
-        posterior = self._posterior(snapshot) if len(committed) else None
+        rivals = others if len(others) else running
+        posterior = self._posterior(snapshot) if len(rivals) else None
         if posterior is None:
             return None
         with numerics(), torch.no_grad():
-            incumbent = snapshot.points[_likely_best(posterior, snapshot, committed)]
+            means, _ = posterior.means(posterior.at_full(torch.as_tensor(snapshot.points[rivals])))
+            incumbent = int(rivals[int(means.argmax())])
             if is_last:
                 new = np.empty((0, snapshot.dim))
             elif newcomer not in row_of:
@@ -147,15 +117,16 @@ class Forecaster:
             else:
                 new = self._space.in_full(snapshot.points[[row_of[newcomer]]])
             points = np.vstack([snapshot.points[rows], new])
-            lead, sd = _lead(posterior, points, incumbent)
+            lead, sd = _lead(posterior, points, snapshot.points[incumbent])
             gain = log_improvement(lead / sd) + sd.log()
             left = np.concatenate([_share_left(snapshot, rows), np.ones(len(new))])
             rate = gain.numpy() - np.log(left) - self._log_cost(snapshot, points, seconds)
             chance = norm.cdf((lead / sd).numpy())
         return Outlook(
-            chance=dict(zip(paused, chance.tolist(), strict=False)),
-            rate=dict(zip(paused, rate.tolist(), strict=False)),
+            chance=dict(zip(trial_ids, chance.tolist(), strict=False)),
+            rate=dict(zip(trial_ids, rate.tolist(), strict=False)),
             newcomer=float(rate[len(rows) :].max(initial=-math.inf)),
+            incumbent=snapshot.trial_ids[incumbent],
         )
 
     def _in_the_running(self, snapshot: Snapshot) -> IntArray:
@@ -191,34 +162,25 @@ class Forecaster:
         self, snapshot: Snapshot, points: FloatArray, seconds: Mapping[str, float] | None
     ) -> FloatArray:
         """`(k,)` logarithms of what full trainings cost; 0 while too little is known."""
-        known = np.array([(seconds or {}).get(i, math.nan) for i in snapshot.trial_ids])
+        if not seconds:
+            return np.zeros(len(points))
+        known = np.array([seconds.get(i, math.nan) for i in snapshot.trial_ids])
+        snapshot = replace(snapshot, cost=known)
         try:
             with torch.enable_grad():
-                cost = fit_cost(replace(snapshot, cost=known), self._space.columns, self._cost_fit)
+                log_cost = fit_log_cost(snapshot, self._space.columns, self._cost_fit)
         except FIT_ERRORS:
-            cost = None
-        if cost is None:
+            log_cost = None
+        if log_cost is None:
             return np.zeros(len(points))
-        return np.asarray(cost.log(torch.as_tensor(points)).numpy())
-
-
-def _likely_best(posterior: Posterior, snapshot: Snapshot, rows: IntArray) -> int:
-    """The row, of some, with the highest mean at full resource."""
-    means, _ = posterior.means(posterior.at_full(torch.as_tensor(snapshot.points[rows])))
-    return int(rows[int(means.argmax())])
+        return np.asarray(log_cost(torch.as_tensor(points)).numpy())
 
 
 def _lead(posterior: Posterior, points: FloatArray, rival: FloatArray) -> tuple[Tensor, Tensor]:
-    """`(k,)` means and standard deviations of how far trials end above another.
-
-    Args:
-        posterior: The surrogate's.
-        points: `(k, d)` configurations of the trials.
-        rival: `(d,)` that of the other.
-    """
+    """`(k,)` means and standard deviations of how far `(k, d)` trials end above a rival, `(d,)`."""
     Z = posterior.at_full(torch.as_tensor(np.vstack([rival, points])))
     mean, cross = posterior.means(Z)
-    shared = posterior.covariance(Z[1:], Z[:1]).squeeze(-1) - cross[:, 1:].mT @ cross[:, 0]
+    shared = posterior.kernel.forward(Z[1:], Z[:1]).squeeze(-1) - cross[:, 1:].mT @ cross[:, 0]
     own = posterior.kernel.variance - cross.square().sum(0)
     variance = own[1:] + own[0] - 2 * shared
     return mean[1:] - mean[0], variance.clamp_min(_LEAST_VARIANCE).sqrt()
@@ -231,3 +193,35 @@ def _share_left(snapshot: Snapshot, rows: IntArray) -> FloatArray:
     reached = np.zeros(len(snapshot.trial_ids))
     np.maximum.at(reached, snapshot.trial, snapshot.t)
     return np.maximum(1 - reached[rows] / snapshot.max_t, _LEAST_LEFT)
+
+
+def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
+    """Return the COMPLETED trial with the largest posterior mean at full fidelity.
+
+    The best of noisy values is the best partly by luck; the model corrects for it by what similar
+    configurations reached. Trials whose means satisfy the outcome constraints come first. Of
+    several objectives the first counts, unless weights have made one of them.
+
+    Source: W. Scott, P. Frazier and W. Powell (2011), "The Correlated Knowledge Gradient for
+    Simulation Optimization of Continuous Parameters using Gaussian Process Regression".
+
+    Args:
+        space: The search space, d columns.
+        snapshot: The record.
+
+    Returns:
+        The trial's id; None if fewer than two configurations have a value, none is complete, or no
+        stable model fits.
+    """
+    rows = snapshot.rows(TrialState.COMPLETED)
+    rows = rows[space.is_full(snapshot.points[rows])]
+    data = dataset(snapshot.of_outcome(0))
+    if not len(rows) or len(data.evaluated) < 2:
+        return None
+    try:
+        with numerics():
+            models = fit_outcomes(snapshot.with_objective(snapshot.y), data, space.columns, [])
+            order = models.order(snapshot.points[rows])
+    except FIT_ERRORS:
+        return None
+    return snapshot.trial_ids[int(rows[order[0]])]

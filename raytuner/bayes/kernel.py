@@ -26,19 +26,16 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
 
         k((x, s), (x', s')) = a m(s, s'; l_a) + b k_x(x, x') m(s, s'; l_b)
 
-    where m is Matern-5/2. Without a fidelity, k = k_x.
-
-    Hyperparameters that are fidelities (`raytuner.space.fidelity`) have a factor of their own in
-    k_x, Matern-5/2 with longer lengthscales: a cheap trial says much about an expensive one. A
-    further part shared by all configurations did not predict full fidelity better, and BoTorch's
-    kernels (linear truncated, downsampling) did so on some problems only.
+    where m is Matern-5/2. Without a fidelity, k = k_x. Hyperparameters that are fidelities have a
+    factor of their own in k_x, Matern-5/2 with longer lengthscales: a cheap trial says much about
+    an expensive one.
 
     A conditional hyperparameter lies on an arc around a point that stands for its absence. Two
     configurations that lack it agree in it. One that has it is as far from one that lacks it as
     the two ends of its range are from each other. An absent choice is one more category.
 
-    This is one class with few tensor operations, because their number decides the time: a proposal
-    evaluates the kernel a few hundred times on small matrices.
+    This is one class with few tensor operations: a proposal evaluates the kernel a few hundred
+    times on small matrices.
 
     Sources: C. Hvarfner et al. (2024), "Vanilla Bayesian Optimization Performs Great in High
     Dimensions", for the lengthscales' prior; K. Swersky et al. (2013), "Multi-Task Bayesian
@@ -69,18 +66,24 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         self._activity: Activity | None = None
         if any(column.requires for column in columns):
             self._activity = Activity(columns)
-        if self._ordered:
-            location = math.sqrt(2) + math.log(len(self._ordered)) / 2
-            self._add("lengthscales", len(self._ordered), location, math.sqrt(3), least=2.5e-2)
-        if self._categorical:
-            self._add("category_weight", len(self._categorical), 0.0, 1.0, least=1e-3)
-        if self._fidelities:
-            self._add("fidelity_lengthscales", len(self._fidelities), 0.5, 0.7, least=5e-2)
-        if has_fidelity:
-            self._add("curve_lengthscale", 1, 0.0, 0.7, least=5e-2)
-            self._add("curve_variance", 1, -0.5, 1.0, least=1e-4)
-            self._add("effect_lengthscale", 1, 0.5, 0.7, least=5e-2)
-            self._add("effect_variance", 1, -0.5, 1.0, least=1e-4)
+        location = math.sqrt(2) + math.log(max(len(self._ordered), 1)) / 2
+        self._add("lengthscales", len(self._ordered), location, math.sqrt(3), least=2.5e-2)
+        self._add("category_weight", len(self._categorical), 0.0, 1.0, least=1e-3)
+        self._add("fidelity_lengthscales", len(self._fidelities), 0.5, 0.7, least=5e-2)
+        for part, scale in (("curve", 0.0), ("effect", 0.5)):
+            self._add(f"{part}_lengthscale", int(has_fidelity), scale, 0.7, least=5e-2)
+            self._add(f"{part}_variance", int(has_fidelity), -0.5, 1.0, least=1e-4)
+
+    def _add(self, name: str, size: int, location: float, scale: float, *, least: float) -> None:
+        """Add a parameter above `least` with a log-normal prior; it starts at the prior's mode."""
+        if not size:
+            return
+        start = max(math.exp(location - scale**2), 2 * least)
+        self.register_parameter(
+            name, torch.nn.Parameter(torch.full((size,), start, dtype=torch.double))
+        )
+        self.register_constraint(name, GreaterThan(least, transform=None))
+        self.register_prior(f"{name}_prior", LogNormalPrior(location, scale), name)
 
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: Any) -> Tensor:
         """Return the `(... x n x m)` covariances of `(... x n x d)` and `(... x m x d)` inputs."""
@@ -140,15 +143,6 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
             plane[..., self._arcs] = torch.where(on, angle.cos(), 0.0)
             ordered = torch.cat([plane, torch.where(on, angle.sin(), 0.0)], dim=-1)
         return ordered, categories
-
-    def _add(self, name: str, size: int, location: float, scale: float, *, least: float) -> None:
-        """Add a parameter above `least` with a log-normal prior; it starts at the prior's mode."""
-        start = max(math.exp(location - scale**2), 2 * least)
-        self.register_parameter(
-            name, torch.nn.Parameter(torch.full((size,), start, dtype=torch.double))
-        )
-        self.register_constraint(name, GreaterThan(least, transform=None))
-        self.register_prior(f"{name}_prior", LogNormalPrior(location, scale), name)
 
 
 def _matern(x1: Tensor, x2: Tensor, lengthscale: Tensor) -> Tensor:

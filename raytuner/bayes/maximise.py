@@ -1,12 +1,9 @@
 """Maximisation of an acquisition function over a mixed space.
 
-All restarts move together: a wide screening of candidates, then gradient ascent in the columns
-that are continuous or nearly so (an integer with many values), and steps from level to level. Only
-points that the space can represent are compared, so a climb ends on a level.
-
-Where hyperparameters are fidelities, only configurations at full fidelity are compared. Under
-constraints only allowed ones are: a climb that leaves the allowed region is pulled back to its
-border, and random steps of all sizes then move along the border.
+A wide screening of candidates, then gradient ascent in the columns that are continuous or nearly
+so, and steps from level to level. Only points that the space can represent are compared, at full
+fidelity. Under constraints only allowed ones are: a climb that leaves the allowed region is pulled
+back to its border, and random steps of all sizes then move along the border.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.stats import qmc
 
 from raytuner.bayes.acquisition import Acquisition
-from raytuner.bayes.exclusion import ExclusionList
+from raytuner.bayes.proposer import ExclusionList
 from raytuner.history.snapshot import FloatArray, IntArray
 from raytuner.space import Column, Space
 
@@ -43,7 +40,7 @@ def maximise(
     rng: np.random.Generator,
     *,
     local: bool = False,
-) -> FloatArray | None:
+) -> FloatArray:
     """Find an unused configuration of high acquisition value.
 
     Args:
@@ -56,14 +53,14 @@ def maximise(
             of these points are used.
 
     Returns:
-        `(d,)` the point, or None if every candidate is used.
+        `(1, d)` the point, or `(0, d)` if every candidate is used.
     """
     candidates = unused_candidates(space, best, excluded, rng)
     if not len(candidates):
         candidates = space.in_full(excluded.unused(rng, _RESTARTS))
         candidates = candidates[excluded.new(candidates)]
         if not len(candidates):
-            return None
+            return candidates
     values = _evaluate(acquisition, candidates)
     if local and len(best):
         X, value = best, _evaluate(acquisition, best)
@@ -94,7 +91,7 @@ def maximise(
     # A climb may end on a used point; its starting candidate was unused.
     order = np.argsort(-np.concatenate([value, values]), kind="stable")
     everything = space.snap(np.vstack([X, candidates])[order])
-    return everything[excluded.new(everything)][0]
+    return everything[excluded.new(everything)][:1]
 
 
 def unused_candidates(

@@ -1,15 +1,16 @@
-"""The Gaussian process of an outcome, and how it is fitted."""
+"""The Gaussian process of an outcome: how it is fitted, and its posterior."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 import torch
 from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
@@ -25,11 +26,11 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from raytuner.bayes.dataset import Dataset, dataset, most_informative
+from raytuner.bayes.dataset import Dataset, dataset, most_informative, standardise
 from raytuner.bayes.kernel import ConfigurationKernel
-from raytuner.bayes.posterior import Models, Posterior
-from raytuner.history import Snapshot, TrialState
-from raytuner.space import Column, Space
+from raytuner.history import Snapshot
+from raytuner.history.snapshot import FloatArray, IntArray
+from raytuner.space import Column
 
 # What a fit raises when the data leave it no stable optimum.
 FIT_ERRORS = (ModelFittingError, NotPSDError, NanError)
@@ -43,6 +44,91 @@ _ENOUGH = {"ftol": 1e-8, "gtol": 1e-5}  # of a loss per row; further digits chan
 _FIT_ROWS = 300
 # Up to this many values every new one leads to a new fit, after that a tenth more.
 _FEW_ROWS = 50
+_LEAST_COSTS = 3  # trials whose cost must be known
+_MOST_COSTS = 300  # of more trials, this many from all along the search
+
+
+class Posterior:
+    """The posterior of a fitted surrogate at any inputs.
+
+    It factorises the rows once. Acquisition functions need the factors too, and for a few hundred
+    rows most of a library posterior's time goes into its layers.
+
+    Args:
+        model: The surrogate of n rows.
+
+    Attributes:
+        has_fidelity: Whether the last input is the fidelity.
+        kernel: Its kernel.
+        mean: Its constant mean, a scalar.
+        X: `(n, d)` inputs.
+        y: `(n,)` targets minus the mean.
+        L: `(n, n)` lower Cholesky factor of the covariance of `y`.
+        white_y: `(n, 1)` inverse of `L` times `y`.
+        noise: Variance of one more observation, a scalar: the rows' median.
+    """
+
+    def __init__(self, model: SingleTaskGP) -> None:
+        with torch.no_grad():
+            self.kernel = model.covar_module
+            self.has_fidelity: bool = self.kernel.has_fidelity
+            self.mean = model.mean_module.constant.detach()
+            self.X = model.train_inputs[0]
+            self.y = model.train_targets - self.mean
+            noise = model.likelihood.noise.detach()
+            self.noise = noise.median()
+            K = self.kernel.forward(self.X, self.X)
+            self.L = psd_safe_cholesky(K + noise * torch.eye(len(K), dtype=K.dtype))
+            self.white_y = torch.linalg.solve_triangular(self.L, self.y[:, None], upper=False)
+
+    def at_full(self, X: Tensor) -> Tensor:
+        """Return `(..., d)` configurations as inputs of the model, at full fidelity."""
+        return torch.cat([X, torch.ones_like(X[..., :1])], dim=-1) if self.has_fidelity else X
+
+    def means(self, Z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean at `(m, d)` inputs, `(m,)`, and their whitened covariances, `(n, m)`."""
+        cross = torch.linalg.solve_triangular(self.L, self.kernel.forward(self.X, Z), upper=False)
+        return self.mean + (cross.mT @ self.white_y).squeeze(-1), cross
+
+    def joint(self, Z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `means`, with the covariance, `(m, m)`, noise left out, between the two."""
+        mean, cross = self.means(Z)
+        return mean, self.kernel.forward(Z, Z) - cross.mT @ cross, cross
+
+    def mean_at(self, Z: Tensor) -> Tensor:
+        """Return the `(...)` means at `(..., d)` inputs, differentiable in them."""
+        found: Tensor = self.mean + self.kernel.forward(Z, self.X) @ self._weights
+        return found
+
+    @cached_property
+    def _weights(self) -> Tensor:
+        with torch.no_grad():
+            return torch.linalg.solve_triangular(self.L.mT, self.white_y, upper=True).squeeze(-1)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The posteriors of all outcomes.
+
+    Attributes:
+        objective: Of the objective, larger is better.
+        constraints: Of each outcome constraint's slack, 0 or more within its bound.
+    """
+
+    objective: Posterior
+    constraints: tuple[Posterior, ...] = ()
+
+    @torch.no_grad()
+    def order(self, points: FloatArray) -> IntArray:
+        """Sort the rows of `(k, d)` configurations by their means at full fidelity, best first.
+
+        Those that satisfy the constraints come first, then those that violate them least.
+        """
+        Z = self.objective.at_full(torch.as_tensor(points))
+        violation = np.zeros(len(Z))
+        for model in self.constraints:
+            violation += (-model.means(Z)[0]).clamp_min(0.0).numpy()
+        return np.lexsort((-self.objective.means(Z)[0].numpy(), violation))
 
 
 @contextmanager
@@ -101,7 +187,7 @@ def fit(
 class WarmFit:
     """Fits growing datasets, each from where the previous fit ended, as often as it pays.
 
-    Where much is known, one more value hardly moves the hyperparameters. They are fitted again when
+    When much is known, one more value hardly moves the hyperparameters. They are fitted again when
     the number of values has changed by a tenth; in between the model takes in new rows only.
 
     Attributes:
@@ -125,38 +211,6 @@ class WarmFit:
         return Posterior(model)
 
 
-def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
-    """Return the COMPLETED trial with the largest posterior mean at full fidelity.
-
-    The best of noisy values is the best partly by luck; the model corrects for it by what similar
-    configurations reached. Trials whose means satisfy the outcome constraints come first. Of
-    several objectives the first counts, unless weights have made one of them.
-
-    Source: W. Scott, P. Frazier and W. Powell (2011), "The Correlated Knowledge Gradient for
-    Simulation Optimization of Continuous Parameters using Gaussian Process Regression".
-
-    Args:
-        space: The search space, d columns.
-        snapshot: The record.
-
-    Returns:
-        The trial's id; None if fewer than two configurations have a value, none is complete, or no
-        stable model fits.
-    """
-    rows = snapshot.rows(TrialState.COMPLETED)
-    rows = rows[space.is_full(snapshot.points[rows])]
-    data = dataset(snapshot.of_outcome(0))
-    if not len(rows) or len(data.evaluated) < 2:
-        return None
-    try:
-        with numerics():
-            models = fit_outcomes(snapshot.with_objective(snapshot.y), data, space.columns, [])
-            order = models.order(snapshot.points[rows])
-    except FIT_ERRORS:
-        return None
-    return snapshot.trial_ids[int(rows[order[0]])]
-
-
 def fit_outcomes(
     snapshot: Snapshot, data: Dataset, columns: Sequence[Column], fits: list[WarmFit]
 ) -> Models:
@@ -169,13 +223,37 @@ def fit_outcomes(
         fits: The warm fit of each outcome; new ones are appended as needed.
     """
     n = snapshot.outcomes.shape[1]
-    while len(fits) < n:
-        fits.append(WarmFit())
+    fits += [WarmFit() for _ in range(n - len(fits))]
     objective = fits[0](data, columns)
-    constraints = (
-        fits[j](dataset(snapshot.of_outcome(j), slack=True), columns) for j in range(1, n)
-    )
-    return Models(objective, tuple(constraints))
+    slacks = (dataset(snapshot.of_outcome(j), slack=True) for j in range(1, n))
+    return Models(objective, tuple(f(s, columns) for f, s in zip(fits[1:n], slacks, strict=True)))
+
+
+def fit_log_cost(
+    snapshot: Snapshot, columns: Sequence[Column], fit: WarmFit
+) -> Callable[[Tensor], Tensor] | None:
+    """Fit a Gaussian process to the logarithm of what full trainings cost.
+
+    Args:
+        snapshot: The record, with costs.
+        columns: The space's d columns.
+        fit: Where the last fit ended.
+
+    Returns:
+        A function that returns `(...)` logarithms at `(..., d)` configurations; None while fewer
+        than three costs are known.
+    """
+    assert snapshot.cost is not None
+    known = np.flatnonzero(np.isfinite(snapshot.cost) & (snapshot.cost > 0))
+    n = len(known)
+    if n < _LEAST_COSTS:
+        return None
+    if n > _MOST_COSTS:
+        known = known[np.linspace(0, n - 1, _MOST_COSTS).round().astype(np.int64)]
+    X, raw = snapshot.points[known], np.log(snapshot.cost[known])
+    posterior = fit(Dataset(X, standardise(raw), raw, X, has_fidelity=False, known=n), columns)
+    mean, scale = float(raw.mean()), float(raw.std())
+    return lambda X: mean + scale * posterior.mean_at(X)
 
 
 def _model(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from raytuner.bayes.acquisition import Acquisition
 from raytuner.bayes.dataset import Dataset, chebyshev, dataset, most_informative
-from raytuner.bayes.posterior import Posterior
-from raytuner.bayes.surrogate import WarmFit, fit
+from raytuner.bayes.surrogate import Posterior, WarmFit, fit
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import BoolArray, FloatArray
 from raytuner.space import Column
@@ -38,12 +37,10 @@ class Task:
     """An earlier search, seen from this one's space of d columns.
 
     Attributes:
-        name: What to call it.
         snapshot: Its record, with points encoded in this space and this search's objectives.
         shared: `(d,)` which columns it had. In the others its points are `ABSENT`.
     """
 
-    name: str
     snapshot: Snapshot
     shared: BoolArray
 
@@ -171,8 +168,8 @@ class Transfer:
             seed: Seed of the samples, and of the weights of several objectives.
 
         Returns:
-            The model of the rest, and the trend to add to it, a function of the model's inputs;
-            `posterior` and None if no earlier search has any weight.
+            The model of the rest, and the trend to add to it; `posterior` and None if no earlier
+            search has any weight.
         """
         weights = self.weights(posterior, data, seed)[:-1]
         parts = [
@@ -214,11 +211,9 @@ class Transfer:
 
 
 class Ranking:
-    """Measure how well models rank the values of a search: its own leave-one-out, and others.
+    """Measures how well models rank the values of a search: its own leave-one-out, and others.
 
     Pairs of rows are compared that have the same fidelity and different values.
-
-    Source: M. Feurer, B. Letham and E. Bakshy (2018), arXiv:1802.02219, section 4.
 
     Args:
         posterior: Of the model of `data` alone.
@@ -256,17 +251,11 @@ class Ranking:
 
 
 def leave_one_out(posterior: Posterior, trials: FloatArray) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each row's value given the rows of all other trials.
+    """`(n,)` means and standard deviations of each row's value given the rows of other trials.
 
     Source: C. Rasmussen and C. Williams (2006), "Gaussian Processes for Machine Learning",
-    equations 5.10 to 5.12, for one row; here the rows of one learning curve are left out together.
-
-    Args:
-        posterior: Of n rows.
-        trials: `(n, d)` the configuration of each row.
-
-    Returns:
-        `(n,)` each.
+    equations 5.10 to 5.12, for one row; here the rows of one of `(n, d)` `trials` are left out
+    together.
     """
     inverse = torch.cholesky_inverse(posterior.L)
     weights = inverse @ posterior.y

@@ -115,8 +115,8 @@ class PredictiveTerminationScheduler(_ForecastingScheduler):
     def _chance(self, trial_id: str) -> float | None:
         """See `raytuner.halving.predictive.Predict`."""
         assert self._forecaster is not None
-        forecast = self._forecaster(self._snapshot(), trial_id)
-        return None if forecast is None else forecast.chance
+        outlook = self._forecaster.outlook(self._snapshot(), [trial_id], is_last=True)
+        return None if outlook is None else outlook.chance[trial_id]
 
 
 class FreezeThawScheduler(_ForecastingScheduler):

@@ -15,8 +15,7 @@ import ray
 
 from raytuner.bayes import BayesProposer, SobolProposer
 from raytuner.bayes.belief import Beliefs
-from raytuner.bayes.exclusion import ExclusionList
-from raytuner.bayes.proposer import Proposal
+from raytuner.bayes.proposer import ExclusionList, Proposal
 from raytuner.bayes.strategies import strategy as find_strategy
 from raytuner.bayes.transfer import best_in_turn
 from raytuner.controller.handle import ControllerHandle, ahead

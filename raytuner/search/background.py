@@ -31,8 +31,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytuner.bayes import SobolProposer
-from raytuner.bayes.exclusion import ExclusionList
-from raytuner.bayes.proposer import Proposal
+from raytuner.bayes.proposer import ExclusionList, Proposal
 from raytuner.history import History, Origin
 from raytuner.search.process import Process, ProcessDied, ProposerFailed, Request, Setup
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from ray.tune.search import Repeater, Searcher
 
-from raytuner.bayes.exclusion import ExclusionList
-from raytuner.bayes.proposer import Proposal
+from raytuner.bayes.proposer import ExclusionList, Proposal
 from raytuner.errors import ConfigError, SettingError
 from raytuner.history import History, Origin, TrialState
 from raytuner.search.active import Proposals

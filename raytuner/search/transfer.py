@@ -343,7 +343,7 @@ def _fitting(
             points.append(found)
             kept.append(trial)
     snapshot = _snapshot(kept, points, space.dim, goal, study.max_t)
-    return Task(study.name, snapshot, shared), kept, reasons
+    return Task(snapshot, shared), kept, reasons
 
 
 def _is_usable(task: Task) -> bool:

@@ -15,8 +15,7 @@ from raytuner.bayes import BayesProposer, SobolProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
 from raytuner.bayes.belief import Belief, Beliefs
 from raytuner.bayes.dataset import dataset
-from raytuner.bayes.posterior import Posterior
-from raytuner.bayes.surrogate import fit, numerics
+from raytuner.bayes.surrogate import Posterior, fit, numerics
 from raytuner.errors import SettingError
 from raytuner.search.priors import from_json, near, read_priors, to_json
 from raytuner.space import (

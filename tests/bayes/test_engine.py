@@ -28,11 +28,10 @@ from raytuner.bayes.dataset import (
     standardise,
     warp_worse_half,
 )
-from raytuner.bayes.exclusion import ExclusionList
 from raytuner.bayes.kernel import ConfigurationKernel
 from raytuner.bayes.maximise import maximise
-from raytuner.bayes.posterior import Posterior
-from raytuner.bayes.surrogate import FIT_ERRORS, fit, hyperparameters, numerics
+from raytuner.bayes.proposer import ExclusionList
+from raytuner.bayes.surrogate import FIT_ERRORS, Posterior, fit, hyperparameters, numerics
 from raytuner.errors import RaytunerWarning, SettingError
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Categorical, Float, Integer, Ordinal, Space, when
@@ -220,14 +219,13 @@ class TestMaximise:
             return -((X[..., :2] - top[:2]) ** 2).sum(-1) - away
 
         with numerics():
-            point = maximise(
+            (point,) = maximise(
                 hill,
                 space,
                 np.empty((0, 3)),
                 ExclusionList(space, np.empty((0, 3))),
                 np.random.default_rng(seed),
             )
-        assert point is not None
         (config,) = space.decode(point[None])
         assert config["layers"] == layers
         assert config["act"] == names[act]
@@ -240,8 +238,7 @@ class TestMaximise:
         def hill(X: torch.Tensor) -> torch.Tensor:
             return -((X[..., 0] - float(space.encode([{"n": 10}])[0, 0])) ** 2)
 
-        point = maximise(hill, space, np.empty((0, 1)), excluded, np.random.default_rng(0))
-        assert point is not None
+        (point,) = maximise(hill, space, np.empty((0, 1)), excluded, np.random.default_rng(0))
         assert space.decode(point[None])[0]["n"] in (9, 11)
 
     @pytest.mark.parametrize("rule", ["x + y + z <= 1", lambda c: c["x"] + c["y"] + c["z"] <= 1])
@@ -253,8 +250,7 @@ class TestMaximise:
             return -50 * ((X - target) ** 2).sum(-1)
 
         none = np.empty((0, 3))
-        point = maximise(hill, space, none, ExclusionList(space, none), np.random.default_rng(0))
-        assert point is not None
+        (point,) = maximise(hill, space, none, ExclusionList(space, none), np.random.default_rng(0))
         space.validate(space.decode(point[None])[0])
         assert np.abs(point - (target.numpy() - 0.8 / 3)).max() < 0.03
 
@@ -268,8 +264,7 @@ class TestMaximise:
             return X[..., 0] + 3 * X[..., 1] - (X[..., 2] - 0.3) ** 2
 
         none = np.empty((0, 3))
-        point = maximise(hill, space, none, ExclusionList(space, none), np.random.default_rng(0))
-        assert point is not None
+        (point,) = maximise(hill, space, none, ExclusionList(space, none), np.random.default_rng(0))
         (config,) = space.decode(point[None])
         assert (config["layers"], config["units"]) == (2, 128)
         assert config["x"] == pytest.approx(0.3, abs=0.01)
@@ -377,14 +372,13 @@ class TestAcquisition:
         with numerics():
             posterior = Posterior(fit(data, BRANIN.space.columns))
             alone = LogExpectedImprovement(posterior, data.evaluated, none, seed=0)
-            top = maximise(
+            (top,) = maximise(
                 alone,
                 BRANIN.space,
                 none,
                 ExclusionList(BRANIN.space, none),
                 np.random.default_rng(0),
             )
-            assert top is not None
             beside = LogExpectedImprovement(posterior, data.evaluated, top[None], seed=0)
             X = torch.as_tensor(top[None])
             assert float(beside(X).detach()) < float(alone(X).detach()) - 1.0

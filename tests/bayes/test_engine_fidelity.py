@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,13 +15,19 @@ from botorch.models import SingleTaskGP
 from botorch.test_functions.multi_fidelity import AugmentedHartmann
 
 from raytuner.bayes import BayesProposer, Forecaster, Proposer, best_by_model
-from raytuner.bayes.cost import fit_cost
-from raytuner.bayes.dataset import dataset
-from raytuner.bayes.exclusion import ExclusionList
+from raytuner.bayes.dataset import Dataset, dataset
 from raytuner.bayes.fidelity import FidelityChooser
-from raytuner.bayes.surrogate import WarmFit, fit, fit_outcomes, numerics
+from raytuner.bayes.proposer import ExclusionList
+from raytuner.bayes.surrogate import (
+    Posterior,
+    WarmFit,
+    fit,
+    fit_log_cost,
+    fit_outcomes,
+    numerics,
+)
 from raytuner.history import Goal, History, TrialState
-from raytuner.space import Config, Domain, Fidelity, Float, Integer, Space, fidelity
+from raytuner.space import Column, Config, Domain, Fidelity, Float, Integer, Space, fidelity
 
 SPACE = Space({"x": Float(0, 1), "s": fidelity(Float(0, 1))})
 GOAL = Goal.of("loss", "min", cost="seconds")
@@ -84,10 +90,9 @@ class TestTheBest:
         history.max_t = 2
         history.add("going", {"x": 0.5, "s": 1.0})
         history.report("going", 1, 0.04, {"seconds": 0.5})
-        forecast = Forecaster(SPACE)(history.snapshot(), "going")
-        assert forecast is not None
-        rival = history[forecast.rival]
-        assert history.is_full(rival)
+        outlook = Forecaster(SPACE).outlook(history.snapshot(), ["going"])
+        assert outlook is not None
+        assert history.is_full(history[outlook.incumbent])
 
 
 def chooser(history: History, *, with_cost: bool = True) -> FidelityChooser:
@@ -99,10 +104,10 @@ def chooser(history: History, *, with_cost: bool = True) -> FidelityChooser:
         return FidelityChooser(
             space,
             fit_outcomes(snapshot, data, space.columns, []),
-            evaluated=evaluated,
-            snapshot=snapshot,
-            cost=fit_cost(snapshot, space.columns, WarmFit()) if with_cost else None,
-            seed=0,
+            None,
+            fit_log_cost(snapshot, space.columns, WarmFit()) if with_cost else None,
+            evaluated,
+            snapshot,
         )
 
 
@@ -321,12 +326,19 @@ def test_what_trials_cost_is_learned_from_some_of_a_great_many() -> None:
     for i, x in enumerate(points[:, 0]):
         history.add(str(i), {"x": float(x)})
     snapshot = replace(history.snapshot(), cost=np.exp(3 * points[:, 0]))
+    rows: list[int] = []
+
+    class Counting(WarmFit):
+        def __call__(self, data: Dataset, columns: Sequence[Column]) -> Posterior:
+            rows.append(len(data))
+            return super().__call__(data, columns)
+
     with numerics():
-        cost = fit_cost(snapshot, history.space.columns, WarmFit())
-    assert cost is not None
-    assert len(cost.posterior.X) == 300
+        log_cost = fit_log_cost(snapshot, history.space.columns, Counting())
+    assert log_cost is not None
+    assert rows == [300]
     x = torch.linspace(0, 1, 11, dtype=torch.double)[:, None]
-    assert cost.log(x).detach().numpy() == pytest.approx(3 * x[:, 0].numpy(), abs=0.1)
+    assert log_cost(x).detach().numpy() == pytest.approx(3 * x[:, 0].numpy(), abs=0.1)
 
 
 def test_a_proposer_goes_on_from_what_it_had_learned_of_costs() -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from raytuner.bayes import Forecaster
+from raytuner.bayes import Forecaster, Outlook
 from raytuner.history import History, TrialState
 from raytuner.space import Float, Space
 
@@ -31,38 +31,40 @@ def record(lengths: dict[float, int]) -> History:
     return history
 
 
+def forecast(history: History, trial_id: str) -> Outlook | None:
+    """Of one trial alone."""
+    return Forecaster(history.space).outlook(history.snapshot(), [trial_id], is_last=True)
+
+
 def test_nothing_is_said_while_too_little_is_known() -> None:
     history = record({0.1: 3, 0.3: 3, 0.5: 3, 0.7: 3})
-    forecaster = Forecaster(history.space)
-    assert forecaster.least == 5
-    assert forecaster(history.snapshot(), "0.1") is None
+    assert Forecaster(history.space).least == 5
+    assert forecast(history, "0.1") is None
     history.add("0.9", {"x": 0.9})
-    assert forecaster(history.snapshot(), "0.1") is None  # it has not reported
+    assert forecast(history, "0.1") is None  # it has not reported
     history.report("0.9", 1, math.nan)
-    assert forecaster(history.snapshot(), "0.1") is None
+    assert forecast(history, "0.1") is None
     history.report("0.9", 2, 0.5)
-    assert forecaster(history.snapshot(), "0.1") is not None
+    assert forecast(history, "0.1") is not None
 
 
 def test_a_hopeless_trial_and_one_that_will_win() -> None:
     history = record({0.0: MAX_T, 0.25: MAX_T, 0.45: MAX_T, 0.9: 9, 1.0: MAX_T, 0.05: 6, 0.62: 9})
-    forecaster = Forecaster(history.space)
-    hopeless = forecaster(history.snapshot(), "0.05")
-    winner = forecaster(history.snapshot(), "0.62")
+    hopeless, winner = forecast(history, "0.05"), forecast(history, "0.62")
     assert hopeless is not None
     assert winner is not None
-    assert hopeless.chance < 0.05 < 0.5 < winner.chance
-    assert hopeless.rival == "0.62"
-    assert winner.rival == "0.45"
+    assert hopeless.chance["0.05"] < 0.05 < 0.5 < winner.chance["0.62"]
+    assert hopeless.incumbent == "0.62"
+    assert winner.incumbent == "0.45"
 
 
 def test_a_stopped_or_failed_trial_is_nobodys_rival() -> None:
     history = record({0.0: MAX_T, 0.25: MAX_T, 0.45: MAX_T, 0.61: 9, 0.62: 9, 1.0: 9})
     history.end("0.61", TrialState.STOPPED_EARLY)
     history.end("0.62", TrialState.FAILED)
-    forecast = Forecaster(history.space)(history.snapshot(), "1.0")
-    assert forecast is not None
-    assert forecast.rival == "0.45"
+    found = forecast(history, "1.0")
+    assert found is not None
+    assert found.incumbent == "0.45"
 
 
 def test_chances_are_calibrated_on_noisy_curves() -> None:
@@ -85,10 +87,10 @@ def test_chances_are_calibrated_on_noisy_curves() -> None:
             ends[str(i)] = accuracy(x, MAX_T)
         forecaster = Forecaster(history.space)
         for i in range(4, 16):
-            forecast = forecaster(history.snapshot(), str(i))
-            assert forecast is not None
-            chances.append(forecast.chance)
-            wins.append(ends[str(i)] > ends[forecast.rival])
+            found = forecaster.outlook(history.snapshot(), [str(i)], is_last=True)
+            assert found is not None
+            chances.append(found.chance[str(i)])
+            wins.append(ends[str(i)] > ends[found.incumbent])
     chance, won = np.array(chances), np.array(wins)
     low = chance < 0.05
     assert low.sum() >= 10

@@ -12,8 +12,7 @@ import torch
 from scipy.stats import spearmanr
 
 from raytuner.bayes.dataset import dataset
-from raytuner.bayes.posterior import Posterior
-from raytuner.bayes.surrogate import WarmFit, fit, numerics
+from raytuner.bayes.surrogate import Posterior, WarmFit, fit, numerics
 from raytuner.history import Goal, History, TrialState
 from raytuner.space import Float, Space
 

@@ -17,9 +17,8 @@ from botorch.sampling.normal import SobolQMCNormalSampler
 from botorch.utils.multi_objective.hypervolume import Hypervolume
 
 from raytuner.bayes import BayesProposer, Proposer, SobolProposer
-from raytuner.bayes.acquisition import LogExpectedImprovement
+from raytuner.bayes.acquisition import Feasibility, LogExpectedImprovement
 from raytuner.bayes.dataset import chebyshev, dataset, scale_slack
-from raytuner.bayes.posterior import Feasibility
 from raytuner.bayes.surrogate import fit, fit_outcomes, numerics
 from raytuner.bayes.transfer import Task
 from raytuner.history import Goal, History, Origin, TrialState, non_dominated
@@ -123,7 +122,7 @@ def test_the_hypervolume_grows_faster_than_by_chance() -> None:
 def earlier(seed: int) -> Task:
     """A quasi-random search of two objectives that has ended."""
     history = run(SobolProposer, TWO, 30, seed=seed)
-    return Task(f"seed {seed}", history.snapshot(), np.ones(SPACE.dim, dtype=bool))
+    return Task(history.snapshot(), np.ones(SPACE.dim, dtype=bool))
 
 
 def volume(history: History) -> float:

@@ -19,20 +19,18 @@ from proposer_conformance import Make, ProposerConformance
 from raytuner import BoTorchSearch
 from raytuner.bayes.acquisition import LogExpectedImprovement, PosteriorAcquisition
 from raytuner.bayes.dataset import Dataset, dataset
-from raytuner.bayes.posterior import Posterior
-from raytuner.bayes.proposer import PointwiseProposer
-from raytuner.bayes.strategies import STRATEGIES, Strategy, strategy
-from raytuner.bayes.strategies.evolution import EvolutionProposer
-from raytuner.bayes.strategies.grid import GRID_POINTS, gridded
-from raytuner.bayes.strategies.hedge import HedgeProposer
-from raytuner.bayes.strategies.improvement import (
+from raytuner.bayes.evolution import EvolutionProposer
+from raytuner.bayes.portfolio import (
+    HedgeProposer,
+    KnowledgeGradient,
     PosteriorMean,
     ProbabilityOfImprovement,
+    ThompsonSample,
     UpperConfidenceBound,
 )
-from raytuner.bayes.strategies.knowledge_gradient import KnowledgeGradient
-from raytuner.bayes.strategies.thompson import ThompsonSample
-from raytuner.bayes.surrogate import fit, numerics
+from raytuner.bayes.proposer import PointwiseProposer
+from raytuner.bayes.strategies import GRID_POINTS, STRATEGIES, Strategy, gridded, strategy
+from raytuner.bayes.surrogate import Posterior, fit, numerics
 from raytuner.errors import SettingError
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Categorical, Float, Integer, Normal, Ordinal, Space, when

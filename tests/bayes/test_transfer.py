@@ -14,8 +14,7 @@ from proposer_conformance import Make, ProposerConformance
 from raytuner.bayes import BayesProposer, SobolProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
 from raytuner.bayes.dataset import dataset
-from raytuner.bayes.posterior import Posterior
-from raytuner.bayes.surrogate import fit, numerics
+from raytuner.bayes.surrogate import Posterior, fit, numerics
 from raytuner.bayes.transfer import Task, TaskModel, Transfer, best_in_turn, leave_one_out
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Space
@@ -28,7 +27,7 @@ def task(problem: Problem, seed: int, n: int = 40, *, sign: float = 1.0) -> Task
         history.add(str(i), config)
         history.report(str(i), 1, sign * problem.loss(config))
         history.end(str(i), TrialState.COMPLETED)
-    return Task(f"seed {seed}", history.snapshot(), np.ones(problem.space.dim, dtype=bool))
+    return Task(history.snapshot(), np.ones(problem.space.dim, dtype=bool))
 
 
 def _of(space: Space) -> Task:
@@ -39,7 +38,7 @@ def _of(space: Space) -> Task:
         for t in (1, 3, 9) if i < 4 else (1, 3):
             history.report(str(i), t, float(space.encode([config]).sum()) + 1 / t)
         history.end(str(i), TrialState.COMPLETED if i < 4 else TrialState.STOPPED_EARLY)
-    return Task("random", history.snapshot(), np.ones(space.dim, dtype=bool))
+    return Task(history.snapshot(), np.ones(space.dim, dtype=bool))
 
 
 class TestWithTransfer(ProposerConformance):

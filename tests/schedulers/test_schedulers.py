@@ -17,7 +17,7 @@ from raytuner import (
     HyperBandScheduler,
     PredictiveTerminationScheduler,
 )
-from raytuner.bayes import Forecast, Outlook
+from raytuner.bayes import Outlook
 from raytuner.halving.rung import Rung
 from raytuner.history import Snapshot
 
@@ -118,32 +118,26 @@ class _Guess:
     def __init__(self, space: Any) -> None:
         pass
 
-    def __call__(self, snapshot: Snapshot, trial_id: str) -> Forecast | None:
-        t = snapshot.t[snapshot.trial == snapshot.trial_ids.index(trial_id)].max()
-        rng = random.Random(f"{trial_id} {t}")
-        if rng.random() < 0.2:
-            return None
-        return Forecast(trial_id, rival="another", chance=0.2 * rng.random())
-
     def outlook(
         self,
         snapshot: Snapshot,
         paused: Sequence[str],
         *,
-        newcomer: str | None,
+        newcomer: str | None = None,
         is_last: bool,
-        seconds: Mapping[str, float],
+        seconds: Mapping[str, float] | None = None,
     ) -> Outlook | None:
         assert newcomer is None or newcomer in snapshot.trial_ids
         assert newcomer is None or not is_last
-        assert all(value > 0 for value in seconds.values())
-        rng = random.Random(f"{len(snapshot.y)} {len(paused)}")
+        assert all(value > 0 for value in (seconds or {}).values())
+        rng = random.Random(f"{len(snapshot.y)} {sorted(paused)}")
         if rng.random() < 0.2:
             return None
         return Outlook(
             chance={i: rng.choice([0.0, 0.04, 0.3]) for i in paused},
             rate={i: rng.random() for i in paused},
             newcomer=-math.inf if is_last else rng.random(),
+            incumbent="another",
         )
 
 
@@ -189,12 +183,8 @@ def test_beside_a_searcher_of_ours_they_forecast(
     asked = []
 
     class Asked(_Guess):
-        def __call__(self, snapshot: Snapshot, trial_id: str) -> Forecast | None:
-            asked.append(trial_id)
-            return super().__call__(snapshot, trial_id)
-
         def outlook(self, *args: Any, **others: Any) -> Outlook | None:
-            asked.append("all")
+            asked.append(args)
             return super().outlook(*args, **others)
 
     monkeypatch.setattr("raytuner.schedulers.forecasting.Forecaster", Asked)

@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.impl.placeholder import create_resolvers_map, inject_placeholders
 from ray.tune.search.variant_generator import generate_variants
 
-from raytuner.bayes.strategies.grid import gridded
+from raytuner.bayes.strategies import gridded
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.search import BoTorchSearch
 from raytuner.search.tune_space import space_from_tune, when

@@ -5,29 +5,63 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+import numpy as np
 
 from raytuner.bayes.acquisition import PosteriorAcquisition
 from raytuner.bayes.bayes import BayesProposer
-from raytuner.bayes.design import SobolProposer
-from raytuner.bayes.proposer import Proposer
-from raytuner.bayes.strategies.evolution import EvolutionProposer
-from raytuner.bayes.strategies.grid import gridded
-from raytuner.bayes.strategies.hedge import HedgeProposer
-from raytuner.bayes.strategies.improvement import (
+from raytuner.bayes.evolution import EvolutionProposer
+from raytuner.bayes.portfolio import (
+    HedgeProposer,
+    KnowledgeGradient,
     PosteriorMean,
     ProbabilityOfImprovement,
+    ThompsonSample,
     UpperConfidenceBound,
 )
-from raytuner.bayes.strategies.knowledge_gradient import KnowledgeGradient
-from raytuner.bayes.strategies.random import RandomProposer
-from raytuner.bayes.strategies.thompson import thompson
+from raytuner.bayes.proposer import Proposer, RandomProposer, SobolProposer
 from raytuner.errors import SettingError
 from raytuner.history import Goal
-from raytuner.space import Space
+from raytuner.space import Normal, Ordinal, Path, Space
+from raytuner.space.template import rebuilt
+
+GRID_POINTS = 5
+"""The number of values that a grid has of each numeric hyperparameter."""
 
 
-def _whole(space: Space) -> Space:
-    return space
+def gridded(space: Space, points: int = GRID_POINTS) -> Space:
+    """Return the space of all combinations of a few values of each hyperparameter.
+
+    Choices keep all their values, and so do hyperparameters that conditions depend on. Numbers have
+    `points` values from one end to the other, or all if there are no more. The values are evenly
+    spaced on the number's own scale (linear, logarithmic); of a normal distribution they are the
+    middles of equally likely parts.
+
+    Args:
+        space: The search space.
+        points: How many values of a number, at least 2.
+
+    Example:
+        >>> from raytuner.space import Float, Integer
+        >>> grid = gridded(Space({"lr": Float(0.01, 1, log=True), "n": Integer(1, 3)}), 3)
+        >>> [round(value, 6) for value in grid.columns[0].domain.values], grid.cardinality
+        ([0.01, 0.1, 1.0], 9.0)
+    """
+    needed = {r.column for column in space.columns for r in column.requires}
+    thinned: dict[Path, Any] = {}
+    for j, column in enumerate(space.columns):
+        few = column.n_levels is not None and column.n_levels <= points
+        if few or j in needed or column.kind == "categorical" or isinstance(column.domain, Ordinal):
+            continue
+        units = np.linspace(0.0, 1.0, points)
+        if isinstance(column.domain, Normal):
+            units = (np.arange(points) + 0.5) / points
+        thinned[column.path] = Ordinal(list(dict.fromkeys(column.domain.from_units(units))))
+    if not thinned:
+        return space
+    template = rebuilt(space.template, lambda leaf, path: thinned.get(path, leaf))
+    return Space(template, space.constraints)
 
 
 @dataclass(frozen=True)
@@ -46,7 +80,7 @@ class Strategy:
 
     proposer: Callable[..., Proposer]
     has_model: bool = True
-    within: Callable[[Space], Space] = _whole
+    within: Callable[[Space], Space] = lambda space: space
     goals: bool = True
     costs: bool = False
 
@@ -61,13 +95,17 @@ def _by(acquisition: type[PosteriorAcquisition], *, costs: bool = False) -> Stra
     return Strategy(partial(BayesProposer, acquisition=acquisition), costs=costs)
 
 
+def _thompson(space: Space, seed: int | None = None, **settings: Any) -> BayesProposer:
+    return BayesProposer(space, seed, acquisition=partial(ThompsonSample, space), **settings)
+
+
 STRATEGIES: dict[str, Strategy] = {
     "bayes": Strategy(BayesProposer, costs=True),
     "hedge": Strategy(HedgeProposer),
     "pi": _by(ProbabilityOfImprovement, costs=True),
     "ucb": _by(UpperConfidenceBound),
     "kg": _by(KnowledgeGradient, costs=True),
-    "thompson": Strategy(thompson),
+    "thompson": Strategy(_thompson),
     "gradient": _by(PosteriorMean),
     # Evolution selects by one ranking of one value.
     "evolution": Strategy(EvolutionProposer, has_model=False, goals=False),

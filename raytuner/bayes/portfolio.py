@@ -1,0 +1,289 @@
+"""Acquisition functions besides the expected improvement, and a bandit over some of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from linear_operator.utils.cholesky import psd_safe_cholesky
+from scipy.stats import qmc
+from torch import Tensor
+
+from raytuner.bayes.acquisition import LogExpectedImprovement, PosteriorAcquisition
+from raytuner.bayes.bayes import BayesProposer, Fitted, MakeAcquisition
+from raytuner.bayes.surrogate import Posterior
+from raytuner.history.snapshot import FloatArray
+from raytuner.space import Space
+
+# An improvement, in standard deviations of all values: with 0 the probability would be highest
+# right beside the incumbent.
+_MARGIN = 0.01
+_NODES = 32  # of the quadrature over a trial's value
+_LEAST = 1e-12  # a gain, before its logarithm is taken
+_WIDE = 256  # configurations over the whole space at which a function is drawn
+_NEARBY = 128  # and around the likely best
+_SPREAD = 0.1  # their standard deviation, as a share of a column's range
+_JITTER = 1e-6
+_REMEMBERED = 100  # nominations; older ones are of another model
+
+
+class ProbabilityOfImprovement(LogExpectedImprovement):
+    """Log probability to be better than the incumbent and everything pending by a small margin.
+
+    The incumbent's true value is integrated over.
+
+    Source: H. J. Kushner (1964), "A New Method of Locating the Maximum Point of an Arbitrary
+    Multipeak Curve in the Presence of Noise".
+    """
+
+    def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
+        sd = variance.clamp_min(1e-12).sqrt().unsqueeze(-1)
+        chances = torch.special.log_ndtr((mean - thresholds - _MARGIN) / sd)
+        return torch.logsumexp(chances, dim=-1) - math.log(chances.shape[-1])
+
+
+class UpperConfidenceBound(PosteriorAcquisition):
+    """Posterior mean plus `sqrt(0.2 d log(2 n))` standard deviations.
+
+    Pending configurations reduce the standard deviation, not the mean.
+
+    Sources: N. Srinivas et al. (2010), "Gaussian Process Optimization in the Bandit Setting";
+    K. Kandasamy, J. Schneider and B. Poczos (2015), arXiv:1503.01673, for the factor; T. Desautels,
+    A. Krause and J. Burdick (2014), "Parallelizing Exploration-Exploitation Tradeoffs in Gaussian
+    Process Bandit Optimization" (GP-BUCB), for the pending.
+    """
+
+    def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
+        n, d = self._posterior.X.shape
+        factor = math.sqrt(0.2 * (d - self._posterior.has_fidelity) * math.log(2 * n))
+        return mean.mean(-1) + factor * variance.clamp_min(1e-12).sqrt()
+
+
+class PosteriorMean(PosteriorAcquisition):
+    """The posterior mean, climbed from the best configurations so far: a local search.
+
+    It refines and explores nothing. Pending configurations count as if they had the mean of all
+    values, so that the next climb ends elsewhere (a "constant liar").
+
+    Source: D. Ginsbourger, R. Le Riche and L. Carraro (2010), "Kriging Is Well-Suited to
+    Parallelize Optimization", section 3.2, for the pending.
+    """
+
+    is_local = True
+    _samples = 1
+
+    def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
+        supposed = self._posterior.mean - mean
+        return torch.linalg.solve_triangular(corner, supposed[:, None], upper=False).mT
+
+    def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
+        return mean.squeeze(-1)
+
+
+class KnowledgeGradient(PosteriorAcquisition):
+    """Log knowledge gradient for continuous parameters: the gain in the best posterior mean.
+
+    The value of a configuration x is `E[max over A of the mean, after a trial of x] - max over A
+    of the mean`, where A are the evaluated configurations that may be the best, the pending ones,
+    and x. It differs from the expected improvement if values are noisy: a trial that says much
+    about others is worth it, though its own value may not be the best.
+
+    A trial of x moves the means of all of A along one standard normal variable, so there is no
+    inner optimisation, as in BoTorch's one-shot `qKnowledgeGradient`. Pending trials count as
+    information to come.
+
+    Sources: P. Frazier, W. Powell and S. Dayanik (2009), "The Knowledge-Gradient Policy for
+    Correlated Normal Beliefs", equations 10 to 13; W. Scott, P. Frazier and W. Powell (2011), "The
+    Correlated Knowledge Gradient for Simulation Optimization of Continuous Parameters using
+    Gaussian Process Regression", for the set A.
+    """
+
+    _samples = 1
+    _most_contenders = 16
+
+    def __init__(self, posterior: Posterior, **known: Any) -> None:
+        middles = (torch.arange(_NODES, dtype=torch.double) + 0.5) / _NODES
+        self._nodes = torch.special.ndtri(middles)
+        super().__init__(posterior, **known)
+
+    def __call__(self, X: Tensor) -> Tensor:
+        """Return the `(...)` values of `(..., d)` configurations."""
+        cross, mean, variance = self._moments(X)
+        variance = variance.clamp_min(1e-12)
+        prior = self._kernel.forward(self._posterior.at_full(X), self._known)
+        covariance = prior - cross @ self._known_cross.mT
+        slopes = torch.cat([covariance, variance[..., None]], dim=-1)
+        slopes = slopes / (variance + self._posterior.noise).sqrt()[..., None]
+        known = self._known_mean.expand(*mean.shape[:-1], -1)
+        means = torch.cat([known, mean], dim=-1)
+        after = (means[..., None] + slopes[..., None] * self._nodes).max(dim=-2).values
+        gain = after.mean(-1) - means.max(dim=-1).values
+        return self._with_bonus(gain.clamp_min(_LEAST).log(), X)
+
+    def choose(self, candidates: FloatArray, n: int) -> FloatArray:
+        """Choose the best candidates; see `PosteriorAcquisition.choose`."""
+        left, chosen = candidates, list[FloatArray]()
+        for _ in range(n):
+            if chosen:
+                self.add_pending(chosen[-1])
+            with torch.no_grad():
+                best = int(self(torch.as_tensor(left)).argmax())
+            chosen.append(left[best])
+            left = np.delete(left, best, axis=0)
+        return np.array(chosen)
+
+    def _anchors(self, evaluated: Tensor) -> Tensor:
+        self._best = self._likely_best(evaluated)
+        return evaluated[:0]
+
+    def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
+        return torch.zeros(1, len(mean), dtype=mean.dtype)  # pending ones move no mean
+
+    def _condition(self) -> None:
+        super()._condition()
+        self._known = torch.cat([self._best, self._pending])
+        has_fidelity = self._posterior.has_fidelity
+        self._known_cross, mean, _ = self._moments(
+            self._known[:, :-1] if has_fidelity else self._known
+        )
+        self._known_mean = mean.squeeze(-1)
+
+    def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
+        raise NotImplementedError  # it takes more than the posterior at x alone
+
+
+class ThompsonSample(PosteriorAcquisition):
+    """One function, drawn from the posterior.
+
+    It is drawn exactly at some hundred configurations. In between it is the mean given these, which
+    is smooth and can be climbed. Every proposal takes another function, so a batch is diverse
+    without a rule for pending configurations.
+
+    Sources: W. R. Thompson (1933), "On the Likelihood that One Unknown Probability Exceeds Another
+    in View of the Evidence of Two Samples"; K. Kandasamy et al. (2018), "Parallelised Bayesian
+    Optimisation via Thompson Sampling", for asynchronous workers.
+
+    Args:
+        space: The search space.
+        posterior: As for `PosteriorAcquisition`, as all that follows.
+        **known: See there.
+    """
+
+    _samples = 1
+    _most_contenders = 16
+
+    def __init__(self, space: Space, posterior: Posterior, **known: Any) -> None:
+        self._space = space
+        self._rng = np.random.default_rng(known["seed"])
+        super().__init__(posterior, **known)
+
+    def add_pending(self, point: FloatArray) -> None:
+        """Draw another function for the next proposal."""
+        with torch.no_grad():
+            self._contenders = self._anchors(self._best)
+            self._condition()
+
+    def choose(self, candidates: FloatArray, n: int) -> FloatArray:
+        """Choose the best candidates of `n` functions, no candidate twice."""
+        with torch.no_grad():
+            X = torch.as_tensor(candidates)
+            mean, covariance, _ = self._posterior.joint(self._posterior.at_full(X))
+            noise = _JITTER * torch.eye(len(X), dtype=covariance.dtype)
+            draws = torch.as_tensor(self._rng.normal(size=(n, len(X))))
+            mean = self._with_bonus(mean, X)
+            functions = (mean + draws @ psd_safe_cholesky(covariance + noise).mT).numpy()
+        chosen: list[int] = []
+        for function in functions:
+            function[chosen] = -np.inf
+            chosen.append(int(function.argmax()))
+        return candidates[chosen]
+
+    def _anchors(self, evaluated: Tensor) -> Tensor:
+        """Choose where the function is drawn."""
+        self._best = self._likely_best(evaluated)
+        d = self._space.dim
+        best = self._best[:, :d].numpy()
+        wide = qmc.Sobol(d, scramble=True, rng=self._rng).random(_WIDE)
+        near = best[self._rng.integers(len(best), size=_NEARBY)]
+        near = np.clip(near + self._rng.normal(scale=_SPREAD, size=near.shape), 0.0, 1.0)
+        drawn = np.unique(self._space.snap(np.vstack([best, wide, near])), axis=0)
+        return self._posterior.at_full(torch.as_tensor(drawn))
+
+    def _condition(self) -> None:
+        self._pending = self._pending[:0]
+        super()._condition()
+
+    def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
+        return torch.as_tensor(self._rng.normal(size=(1, len(mean))))
+
+    def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
+        return mean.squeeze(-1)
+
+
+PORTFOLIO: Sequence[MakeAcquisition] = (
+    LogExpectedImprovement,
+    ProbabilityOfImprovement,
+    UpperConfidenceBound,
+)
+
+
+class HedgeProposer(BayesProposer):
+    """Several acquisition functions nominate a configuration each, and one of these is proposed.
+
+    It is drawn with probabilities proportional to `exp(g)`, where g is the sum of what the
+    model now expects of a function's nominations, those not tried included, in standard deviations
+    of all values. So a function is judged by all that is known now, not by what was known when it
+    made its nominations.
+
+    Source: M. Hoffman, E. Brochu and N. de Freitas (2011), "Portfolio Allocation for Bayesian
+    Optimization", arXiv:1009.5419, algorithm 2 (GP-Hedge).
+
+    Args:
+        space: The search space, d columns.
+        seed: Seed of everything random; None draws one.
+        n_initial: As for `BayesProposer`.
+    """
+
+    def __init__(
+        self, space: Space, seed: int | None = None, *, n_initial: int | None = None
+    ) -> None:
+        super().__init__(space, seed, n_initial=n_initial)
+        self._nominated = np.empty((0, len(PORTFOLIO), space.dim))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return that of `BayesProposer`, and the last nominations."""
+        return {**super().state_dict(), "nominated": self._nominated.tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        super().load_state_dict(state)
+        nominated = np.array(state["nominated"], dtype=np.float64)
+        self._nominated = nominated.reshape(-1, len(PORTFOLIO), self._space.dim)
+
+    def probabilities(self, posterior: Posterior) -> FloatArray:
+        """Return the probability that each of the portfolio is followed, `(k,)`."""
+        points = torch.as_tensor(self._nominated.reshape(-1, self._space.dim))
+        with torch.no_grad():
+            means = posterior.means(posterior.at_full(points))[0].numpy()
+        gains = means.reshape(self._nominated.shape[:2]).sum(axis=0)
+        weights = np.exp(gains - gains.max())
+        return weights / weights.sum()
+
+    def _choose(self, fitted: Fitted, n: int) -> FloatArray:
+        # Each function proposes its share of a batch, given what those before it propose.
+        rng = np.random.default_rng(self._seed(self._place))
+        shares = rng.multinomial(n, self.probabilities(fitted.models.objective))
+        chosen = np.empty((0, self._space.dim))
+        nominated = []
+        for make, share in zip(PORTFOLIO, shares, strict=True):
+            asked = np.vstack([self._asked, chosen])
+            found = self._best_of(make, fitted, max(share, 1), asked)
+            nominated.append(found[:1])
+            chosen = np.vstack([chosen, found[:share]])
+        if all(map(len, nominated)):
+            latest = np.stack(nominated, axis=1)
+            self._nominated = np.concatenate([self._nominated, latest])[-_REMEMBERED:]
+        return chosen
