@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -244,7 +245,7 @@ def _bundle(written: Mapping[str, Any], where: str) -> dict[str, float]:
         if name in bundle:
             raise SettingError(f"{where} names {name} twice; give it once")
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
-        if not is_number or not 0 <= number < math.inf:
+        if not is_number or not 0 <= number <= sys.float_info.max:
             raise SettingError(f"{place} is {amount!r}; it must be a number >= 0")
         if name == "GPU" and number > 1 and number != int(number):
             raise SettingError(

@@ -250,7 +250,10 @@ class Space(Cube):
         >>> Space.from_spec({"lr": {"type": "float", "low": 0, "high": 1}, "epochs": 3})
         Space({'lr': Float(low=0.0, high=1.0, log=False, step=None), 'epochs': 3})
         """
-        return cls(*specs.template_and_rules(spec))
+        try:
+            return cls(*specs.template_and_rules(spec))
+        except RecursionError:
+            raise SpaceError("the spec of a space is nested too deeply") from None
 
 
 def _rules(constraints: Any) -> list[Rule]:

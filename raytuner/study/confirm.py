@@ -68,8 +68,9 @@ def confirm(
     for number in range(len(configs)):
         result = results[number]
         value = None if result.error else (result.metrics or {}).get(history.metric)
+        values = known.setdefault(trials[number // repeats].trial_id, [])
         if isinstance(value, int | float) and math.isfinite(value):
-            known.setdefault(trials[number // repeats].trial_id, []).append(float(value))
+            values.append(float(value))
     history.set_meta(CONFIRMED, known)
     if record_exists(record_at(path)):
         with closing(open_record(path, history, history.space)) as live:

@@ -6,22 +6,19 @@ import copy
 import math
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import checks
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
-from test_fuzz import JSON, few
+from test_fuzz import few
 
 from raytuner.bayes import SobolProposer
-from raytuner.errors import MetricError, RaytunerError
-from raytuner.history import History
+from raytuner.errors import MetricError
 from raytuner.schedulers import ASHAScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.space import Categorical, Float, Space
@@ -175,38 +172,3 @@ def changed(state: Any, path: list[int], value: Any) -> Any:
             break
     at[key] = value
     return whole["state"]
-
-
-@few(40)
-@given(
-    st.sampled_from(["proposer", "priors", "earlier", "runs", "live", "finished"]),
-    PATHS,
-    JSON,
-)
-def test_a_searchers_state_is_taken_whole_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, key: str, path: list[int], value: Any
-) -> None:
-    def make() -> BoTorchSearch:
-        return BoTorchSearch(
-            SPACE, metric="loss", mode="min", n_initial=9, background=False, seed=0
-        )
-
-    search = make()
-    for i in range(3):
-        search.suggest(f"t{i}")
-        search.on_trial_complete(f"t{i}", {"loss": 1.0 + i, "training_iteration": 1})
-    saved: Path = tmp_path_factory.mktemp("state") / "searcher-state.pkl"
-    search.save(str(saved))
-    history = History.open(saved)
-    history.set_meta(key, changed(history.get_meta(key), path, value))
-    history.close()
-    again = make()
-    try:
-        again.restore(str(saved))
-        config = again.suggest("next")
-    except RaytunerError as error:
-        checks.said(error)
-        return
-    assert isinstance(config, dict)
-    SPACE.validate(config)
-    assert [t.value for t in again.history.trials][:3] == [1.0, 2.0, 3.0]
