@@ -13,6 +13,7 @@ from raytuner.space import (
     Float,
     Integer,
     Normal,
+    Options,
     Ordinal,
     Space,
     differences,
@@ -61,6 +62,14 @@ def test_one_within_the_other_is_the_other_and_nests_are_gone_through() -> None:
     assert hull(wide, narrow).template == hull(narrow, wide).template == wide.template
     assert differences(wide, wide) == []
     assert [text.split(":")[0] for text in differences(wide, narrow)] == ["net/width", "net/list/0"]
+
+
+def test_options_stay_options() -> None:
+    one, other = (Space({"drop": Options.of([None, Float(0, high)])}) for high in (0.5, 0.8))
+    found = hull(one, other)
+    assert isinstance(found.template["drop"], Options)
+    assert found.template == other.template
+    assert found.load({"drop/option": 1, "drop/1": 0.7}) == {"drop": 0.7}
 
 
 @pytest.mark.parametrize(
