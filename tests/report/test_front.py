@@ -7,6 +7,7 @@ from typing import Any
 import moocore
 import numpy as np
 import pytest
+from made_up import html_of
 
 from raytuner.errors import SettingError
 from raytuner.history import Goal, History, TrialState
@@ -61,6 +62,12 @@ def test_random_fronts_against_another_library(m: int) -> None:
         found = last_volume((Y * signs).tolist(), modes, (corner * signs).tolist())
         # Both shift the points by the reference point. That alone rounds.
         assert found == pytest.approx(moocore.hypervolume(Y, ref=corner), rel=1e-6, abs=1e-12)
+
+
+def test_the_page_of_a_study_with_two_objectives_lists_its_front() -> None:
+    html = html_of(record([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]], ["min", "min"]))
+    front = html.split('id="front"')[1].split("</section>")[0]
+    assert [n for n in range(3) if f'data-trial="{n}"' in front] == [0, 1]
 
 
 @pytest.mark.parametrize(
