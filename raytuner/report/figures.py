@@ -170,7 +170,8 @@ class Figures:
             yaxis={
                 "title": {"text": "slot"},
                 "range": [slots + 0.5, 0.5],
-                "tickformat": "d",
+                "tick0": 1,
+                "dtick": max(1, slots // 10),
                 "showgrid": False,
                 "zeroline": False,
             },
