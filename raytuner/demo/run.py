@@ -23,22 +23,13 @@ from raytuner.study.tuning import tune
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The result and the cost of a search on the digits.
+    """The result and the cost of a search on the digits."""
 
-    Attributes:
-        config: The best configuration, among trials trained in full if there are any; None if no
-            trial reported.
-        trained_in_full: Trials that reached `MAX_T`.
-        stopped_early: Trials that reported and were not trained in full.
-        failed: Trials that raised.
-        epochs: Epochs of all trials together.
-    """
-
-    config: dict[str, Any] | None
+    config: dict[str, Any] | None  # the best, of trials trained in full if any; None: no report
     trained_in_full: int
-    stopped_early: int
+    stopped_early: int  # reported, and not trained in full
     failed: int
-    epochs: float
+    epochs: float  # of all trials together
 
     @classmethod
     def of_history(cls, history: History) -> SearchResult:
@@ -85,14 +76,7 @@ class SearchResult:
 def fit_tuner(searcher: Any, scheduler: Any, *, time_budget_s: float, folder: Folder) -> Any:
     """Tune the digits with Ray's Tuner alone, by a searcher and scheduler of Ray's or ours.
 
-    Args:
-        searcher: The searcher.
-        scheduler: The scheduler.
-        time_budget_s: Seconds for the search.
-        folder: Where Ray puts its files.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C was pressed; Ray itself only ends the search early.
+    After Ctrl-C, which only ends Ray's search early, it raises `KeyboardInterrupt`.
     """
     tuner = ray_tune.Tuner(
         ray_tune.with_resources(train, {"cpu": 1}),
@@ -126,21 +110,10 @@ def run_demo(
     num_samples: int = 60,
     storage_path: Folder | None = None,
 ) -> Study:
-    """Tune the digits network and show the result.
+    """Tune the digits network, show the result, and return the study.
 
-    Args:
-        console: Where to show it.
-        compare: Give Ray's own random search and ASHAScheduler the same time afterwards.
-        seed: Seed of the search.
-        time_budget_s: Seconds for the search.
-        num_samples: Largest number of trials; -1 for as many as there is time for.
-        storage_path: Folder for the results; None for the default of `raytuner.tune`.
-
-    Returns:
-        The study.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C was pressed during the comparison.
+    With `compare`, Ray's own random search and ASHAScheduler get the same time afterwards. The
+    other arguments are those of `raytuner.tune`.
     """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # else Ray prints a banner at verbose=0 too
     data = load_data()

@@ -28,20 +28,14 @@ class Event:
 
 def events(history: History) -> tuple[Event, ...]:
     """Return every report, oldest first."""
-    trials, times = history.trials, history.report_times()
-    rows = [
-        (times[trial.trial_id][t], trial.number, t, value)
-        for trial in trials
-        for t, value in trial.values
-    ]
-    eligible = [history.is_full(trial) and history.is_feasible(trial) for trial in trials]
-    found = []
-    for at, number, t, value in sorted(rows):
-        trial = trials[number]
-        last = t == trial.t
-        final = last and trial.state is TrialState.COMPLETED
-        found.append(Event(at, trial, t, value, last, final, eligible[number]))
-    return tuple(found)
+    times, found = history.report_times(), []
+    for trial in history.trials:
+        eligible = history.is_full(trial) and history.is_feasible(trial)
+        for t, value in trial.values:
+            at, last = times[trial.trial_id][t], t == trial.t
+            final = last and trial.state is TrialState.COMPLETED
+            found.append(Event(at, trial, t, value, last, final, eligible))
+    return tuple(sorted(found, key=lambda event: (event.at, event.trial.number, event.t)))
 
 
 def rung_of(trial: Trial) -> float | None:

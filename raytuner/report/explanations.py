@@ -115,7 +115,12 @@ def _difference(history: History, old: Trial, new: Trial) -> str:
 
 def stops(history: History) -> dict[str, list[Trial]]:
     """Return the STOPPED_EARLY trials by where they were stopped, the lowest rung first."""
-    found = _grouped(history, TrialState.STOPPED_EARLY, _where_stopped)
+
+    def where(trial: Trial) -> str:
+        rung = rung_of(trial)
+        return (trial.reason or "unknown") if rung is None else f"at rung {rung:g}"
+
+    found = _grouped(history, TrialState.STOPPED_EARLY, where)
     return dict(sorted(found.items(), key=lambda group: rung_of(group[1][0]) or math.inf))
 
 
@@ -133,8 +138,3 @@ def _grouped(
         if trial.state is state:
             groups[cause_of(trial)].append(trial)
     return groups
-
-
-def _where_stopped(trial: Trial) -> str:
-    rung = rung_of(trial)
-    return (trial.reason or "unknown") if rung is None else f"at rung {rung:g}"

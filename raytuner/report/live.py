@@ -29,15 +29,9 @@ class Content(NamedTuple):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a study's page to this machine until it is shut down.
+    """Serves a study's page, of what `read` returns, to this machine until it is shut down.
 
-    Args:
-        read: Reads the record as it is now.
-        folder: The study's folder.
-        port: Port to listen at; 0 for any that is free.
-
-    Raises:
-        SettingError: It cannot listen there.
+    Port 0 is any that is free; a `SettingError` is raised where it cannot listen.
     """
 
     daemon_threads = True

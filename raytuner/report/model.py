@@ -32,19 +32,11 @@ class Prediction(NamedTuple):
 
 
 class Surrogate:
-    """A Gaussian process fitted to a record.
+    """A Gaussian process fitted to a record; a `ValueError` if fewer than two values are known.
 
     It learns transformed values (`raytuner.bayes.dataset`). The transform is affine in the better
     half and monotone everywhere, so its inverse gives back the metric: the mean is the median of
     the metric, and the standard deviation half the distance between one deviation up and down.
-
-    Args:
-        space: The search space, d columns.
-        snapshot: The record.
-        minimise: Whether small values of the metric are good.
-
-    Raises:
-        ValueError: Fewer than two configurations have a value.
     """
 
     def __init__(self, space: Space, snapshot: Snapshot, minimise: bool) -> None:
@@ -59,11 +51,7 @@ class Surrogate:
             self._model: SingleTaskGP = fit(data, space.columns)
 
     def predict(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the metric's mean and standard deviation at full resource, each `(k,)`-dim.
-
-        Args:
-            points: `(k, d)` encoded configurations.
-        """
+        """Return mean and standard deviation at full resource, `(k,)`-dim, of `(k, d)` points."""
         laws = []
         with torch.no_grad(), numerics():
             for part in np.array_split(points, max(len(points) // _CHUNK, 1)):
@@ -81,10 +69,9 @@ class Surrogate:
         return Prediction(float(mean[0]), float(sd[0]))
 
     def draws(self, points: FloatArray, n: int, seed: int) -> FloatArray:
-        """Return joint draws of the objective from the posterior, `(n, k)`.
+        """Return joint draws from the posterior, `(n, k)`, on the model's own scale.
 
-        They are on the model's own scale, on which larger is better and a few awful values do not
-        outweigh all others.
+        On it larger is better, and a few awful values do not outweigh all others.
         """
         with torch.no_grad(), numerics():
             posterior: Any = self._model.posterior(self._input(points))
@@ -130,13 +117,12 @@ def importance(surrogate: Surrogate, seed: int = 0) -> pd.DataFrame:
     """Return Sobol indices of the objective over the search space, the most important first.
 
     `main` is the share of the objective's variance that a hyperparameter explains alone, `total`
-    its share with all interactions that it takes part in. The variance is over the search space's
-    own distribution, of the objective as the model sees it (its worse half warped), at full
-    resource.
+    its share with all its interactions. The variance is over the search space's own distribution,
+    of the objective as the model sees it (its worse half warped), at full resource.
 
-    The indices are computed on draws of the whole objective from the posterior, each with a
-    bootstrap sample of the points. So the intervals contain both what the model does not know and
-    the error of the integration (L. Le Gratiet, C. Cannamela, B. Iooss (2014), "A Bayesian approach
+    Each draw of the objective from the posterior has a bootstrap sample of the points. So the
+    intervals contain both what the model does not know and the error of the integration (L. Le
+    Gratiet, C. Cannamela, B. Iooss (2014), "A Bayesian approach
     for global sensitivity analysis of (multifidelity) computer codes", SIAM/ASA JUQ 2, 336-363).
     The estimators are SciPy's (A. Saltelli et al. 2010).
 

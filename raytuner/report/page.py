@@ -27,7 +27,7 @@ _CLEAR = "rgba(0,0,0,0)"
 
 
 def render(figures: Figures, folder: Folder) -> str:
-    """Return the page; the folder's name is its title."""
+    """Return the page, whose title is the folder's name."""
     return page(body(figures, folder), folder)
 
 
@@ -58,6 +58,7 @@ def body(figures: Figures, folder: Folder) -> Markup:
         plots[name] = json.loads(to_json_plotly(figure))
     running = bool(history.live()) or history.get_meta("finished") is False
     data = {"figures": plots, "trials": _table(history, figures.now), "running": running}
+    as_json = json.dumps(data, separators=(",", ":"), allow_nan=False)
     words = (
         _environment()
         .get_template("body.html")
@@ -83,7 +84,7 @@ def body(figures: Figures, folder: Folder) -> Markup:
             now=figures.now,
             version=__version__,
             running=running,
-            data=_script_data(data),
+            data=Markup(as_json.replace("<", "\\u003c")),  # safe inside of a script element
         )
     )
     return Markup(words)
@@ -126,12 +127,6 @@ def _seconds(history: History, now: float) -> float:
     return max(ended) - min(trial.proposed_at for trial in trials) if trials else 0.0
 
 
-def _script_data(data: Any) -> Markup:
-    """JSON that stands safely inside of a script element."""
-    dumped = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return Markup(dumped.replace("<", "\\u003c"))
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -142,9 +137,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["text"] = text
-    environment.filters["date"] = _date
+    environment.filters["date"] = lambda at: time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
     return environment
-
-
-def _date(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -28,16 +28,11 @@ _NO_MODEL = "Too few values for a model yet."
 
 
 class Axis:
-    """The axis of one hyperparameter in a slice or an interaction.
-
-    Attributes:
-        names: The levels as text if they have no order; None for numbers.
-        layout: Plotly's description of the axis.
-    """
+    """The axis of one hyperparameter in a slice or an interaction."""
 
     def __init__(self, column: Column) -> None:
         self._domain = domain = column.domain
-        self.names: list[str] | None = None
+        self.names: list[str] | None = None  # of levels without an order; None: numbers
         self.layout: dict[str, Any] = {"title": {"text": style.plain(column.name)}}
         is_category, n = column.kind == "categorical", domain.n_levels
         if is_category or (n is not None and n <= _FEW_LEVELS):

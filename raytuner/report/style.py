@@ -64,10 +64,7 @@ def scatter(**how: Any) -> Any:
 
 
 def points(trials: Sequence[Trial], x: FloatArray, y: FloatArray, **how: Any) -> Any:
-    """Return a trace with a point for each trial.
-
-    The page filters traces by `customdata`, the number of the trial of each point.
-    """
+    """Return a trace with a point for each trial; the page filters by its `customdata`."""
     hover = how.pop("hover", "%{y:.5g}")
     return scatter(
         x=x.tolist(),

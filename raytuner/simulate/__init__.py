@@ -1,11 +1,8 @@
 """Run a search on a virtual clock: how would it behave on 64 workers, before they are rented?
 
-Ray's own controller drives any Ray Tune searcher and scheduler. Its actors, its time and its
-storage are simulated: an objective says what training would report and how long each unit of
-resource would take. Nothing is trained, and no Ray cluster is started. See `simulate`.
-
-`predict` does so for a recorded study or a `Workload`, and so does the command `raytuner simulate
-STUDY --workers 64`: time, cost and utilisation on other numbers of workers.
+Ray's own controller drives any Ray Tune searcher and scheduler; its actors, time and storage are
+simulated. `simulate` takes an objective that says what training would report and how long it would
+take, `predict` a recorded study or a `Workload`.
 
 What differs from a real study: each worker holds one trial, actors are not reused, and of events at
 the same virtual time the one that was scheduled first comes first, where Ray draws lots.

@@ -1,4 +1,4 @@
-"""Simulated actors: one for each attempt at a trial, and the stand-in for Ray's actor manager."""
+"""Simulated actors, and the stand-in for Ray's actor manager."""
 
 from __future__ import annotations
 
@@ -47,12 +47,7 @@ class Training(SimulatedTrial):
 
 
 class Actor:
-    """One attempt at a trial. It has the tasks of a trainable.
-
-    Attributes:
-        epoch: Events that were scheduled in an earlier one are void.
-        busy_until: Virtual second at which its last task ends.
-    """
+    """One attempt at a trial. It has the tasks of a trainable."""
 
     def __init__(
         self,
@@ -65,8 +60,8 @@ class Actor:
         self.training = training
         self.on_start = on_start
         self.on_stop = on_stop
-        self.epoch = 0
-        self.busy_until = 0.0
+        self.epoch = 0  # events that were scheduled in an earlier one are void
+        self.busy_until = 0.0  # virtual second at which its last task ends
         self._iteration = 0
         self._unit_s = 0.0
         self._seconds = 0.0
@@ -80,18 +75,12 @@ class Actor:
     set_on_error = set_on_stop
 
     def train(self) -> tuple[float, Callable[[], dict[str, Any]]]:
-        """Begin a unit of training.
-
-        Returns:
-            Its seconds, and a function that ends it: it returns the result or raises
-            `SimulatedFailure`.
-        """
+        """Begin a unit of training; return its seconds, and a function that gives its result."""
         curve, t = self.training.curve, self._iteration + 1
         if curve.report(t) is None:
             return 0.0, lambda: {RESULT_DUPLICATE: True}  # a function that returned says no more
         self._unit_s = curve.duration(t)
-        fails = curve.fails(t, self.training.attempts)
-        return self._unit_s, self._fail if fails else self._report
+        return self._unit_s, self._report
 
     def save(self) -> Saved:
         """Return a checkpoint, if it saves one now."""
@@ -119,12 +108,11 @@ class Actor:
             "config": self.training.config,
         }
 
-    def _fail(self) -> dict[str, Any]:
-        raise SimulatedFailure
-
     def _report(self) -> dict[str, Any]:
         """Count a finished unit, and return its result with the keys of a Ray trainable's."""
         training = self.training
+        if training.curve.fails(self._iteration + 1, training.attempts):
+            raise SimulatedFailure
         self._iteration += 1
         self._iterations_since_restore += 1
         self._seconds += self._unit_s
@@ -162,11 +150,6 @@ class SimulatedActors:
     """Gives workers to actors in the order of their requests, and runs their tasks.
 
     The methods without an underscore are those of Ray's `RayActorManager`.
-
-    Attributes:
-        live: The actors that have a worker, each with what Ray keeps of it: its handle.
-        training: Pairs of start and end of every unit of training, in virtual seconds.
-        is_exhausted: Whether nothing will ever happen again.
     """
 
     def __init__(self, cluster: Cluster, clock: Clock, wait_until: Callable[[], float]) -> None:
@@ -174,9 +157,9 @@ class SimulatedActors:
         self._clock = clock
         self._wait_until = wait_until
         self._requests: deque[Actor] = deque()
-        self.live: dict[Actor, tuple[Actor]] = {}
-        self.training: list[tuple[float, float]] = []
-        self.is_exhausted = False
+        self.live: dict[Actor, tuple[Actor]] = {}  # with a worker, each with its handle
+        self.training: list[tuple[float, float]] = []  # start and end of every unit
+        self.is_exhausted = False  # whether nothing will ever happen again
         self.num_actor_tasks = 0  # counts for buffered results only
 
     @property
@@ -228,11 +211,7 @@ class SimulatedActors:
         """Do nothing: `remove_actor` follows, which voids the ends of tasks."""
 
     def next(self, timeout: float | None = None) -> bool:
-        """Advance the clock to the next event, and handle it.
-
-        Returns:
-            Whether there was one.
-        """
+        """Advance the clock to the next event, handle it, and return whether there was one."""
         self._start_waiting()
         limit, time = self._wait_until(), self._clock.next_time()
         self.is_exhausted = time is None

@@ -9,10 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Order(IntEnum):
-    """The order of events at the same time, as in Ray's loop.
-
-    Within one kind, the event that was scheduled first comes first.
-    """
+    """The order of events at the same time, as in Ray's loop; of one kind, as scheduled."""
 
     STOPPED = 0
     STARTED = 1
@@ -31,11 +28,7 @@ class _Event(NamedTuple):
 
 
 class Clock:
-    """Virtual seconds since the search began, and a queue of scheduled events.
-
-    Attributes:
-        now: The current time. It never decreases.
-    """
+    """Virtual seconds since the search began, `now`, and a queue of scheduled events."""
 
     def __init__(self) -> None:
         self.now = 0.0

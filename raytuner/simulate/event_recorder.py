@@ -25,15 +25,12 @@ class Trials:
 
     Schedulers look through Ray's list at each turn for a trial that can run. With these trials
     first that costs the same however many run or have ended.
-
-    Attributes:
-        waiting: The trials that are pending or paused, in Ray's order.
     """
 
     def __init__(self) -> None:
         self._places: dict[Trial, int] = {}
         self._next = 0
-        self.waiting: list[Trial] = []
+        self.waiting: list[Trial] = []  # pending or paused, in Ray's order
 
     def put_last(self, trial: Trial) -> None:
         """Add a trial, or move it to the end."""
@@ -63,13 +60,7 @@ class Trials:
 
 
 class EventRecorder(Callback):
-    """A Ray callback that records events and the state of trials.
-
-    Attributes:
-        events: The events so far.
-        trainings: The trials in the order of proposal.
-        trials: Ray's trials.
-    """
+    """A Ray callback that records events and the state of trials."""
 
     def __init__(
         self, clock: Clock, metric: str | None, time_attr: str, max_t: float | None
@@ -79,7 +70,7 @@ class EventRecorder(Callback):
         self._time_attr = time_attr
         self._max_t = max_t or math.inf
         self.events: list[SimulationEvent] = []
-        self.trainings: list[Training] = []
+        self.trainings: list[Training] = []  # in the order of proposal
         self.trials = Trials()
 
     def add(self, kind: EventKind, training: Training | None = None, **more: Any) -> None:

@@ -109,7 +109,11 @@ def predict(
         scheduler = scheduler or DEFAULT_SCHEDULER
         searcher = searcher or BoTorchSearch(max_t=max_t, background=False, seed=seed)
     else:
-        history = _history_of(search)
+        if isinstance(search, str | Path):
+            from raytuner.study.study import load  # only here: nothing else needs studies
+
+            search = load(search)
+        history = search if isinstance(search, History) else search.history
         study = history.get_meta("settings") or {}
         strategy = study.get("strategy", DEFAULT_STRATEGY)
         goal = restarted(history, strategy=strategy, seed=seed)
@@ -161,16 +165,6 @@ def predict(
         own=0 if replay is None else replay.own,
         borrowed=0 if replay is None else replay.borrowed,
     )
-
-
-def _history_of(study: Study | History | str | Path) -> History:
-    if isinstance(study, str | Path):
-        from raytuner.study.study import (
-            load,  # only here: the rest of this package needs no studies
-        )
-
-        study = load(study)
-    return study if isinstance(study, History) else study.history
 
 
 def _scheduler_of(history: History, settings: Mapping[str, Any]) -> str | None:

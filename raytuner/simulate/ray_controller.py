@@ -1,8 +1,7 @@
 """Ray's own `TuneController` on the virtual clock.
 
-This is the only module of the simulator that uses names that Ray does not promise to keep. A
-comment says why at each of them, and `tests/simulate/test_ray_controller.py` fails when Ray changes
-it.
+The only module of the simulator that uses names that Ray does not promise to keep. A comment says
+why at each; `tests/simulate/test_ray_controller.py` fails when Ray changes it.
 """
 
 from __future__ import annotations
@@ -278,10 +277,7 @@ class VirtualTrial(Trial):
 
 
 class VirtualExperiment(Experiment):
-    """An experiment with no trainable and no storage.
-
-    Ray's own constructor registers a trainable with the cluster and makes folders.
-    """
+    """An experiment for which no trainable is registered and no folder made."""
 
     def __init__(self, **spec: Any) -> None:
         self.spec = {"run": NAME, **spec}
@@ -297,12 +293,7 @@ def prepare(
     param_space: Mapping[str, Any],
     **spec: Any,
 ) -> None:
-    """Tell searcher and scheduler what the Tuner would, and let the searcher make virtual trials.
-
-    Raises:
-        SettingError: The space is given to both Tuner and searcher, or metric or mode to both
-            Tuner and scheduler.
-    """
+    """Tell searcher and scheduler what the Tuner would; the searcher then makes virtual trials."""
     config = dict(param_space)
     experiment = VirtualExperiment(config=config, **spec)
     public = experiment.public_spec

@@ -36,14 +36,10 @@ class Replay:
 
     A recorded configuration gets its own trial's curve and durations. Any other gets those of the
     recorded trial that is nearest in the encoded space (Euclidean distance in the unit cube),
-    failures included. Where a trial was
-    stopped early and is not stopped now, its curve continues as that of the nearest recorded trial
-    that completed, shifted to meet it and no better than that one (or stays level, if none did), at
-    its own median seconds. All metrics of the search's goal are replayed, except the seconds that
-    Ray counts itself.
-
-    Args:
-        history: The record.
+    failures included. Where a trial was stopped early and is not stopped now, its curve continues
+    as that of the nearest recorded trial that completed, shifted to meet it and no better than that
+    one (or stays level, if none did), at its own median seconds. All metrics of the search's goal
+    are replayed, except the seconds that Ray counts itself.
 
     Attributes:
         startup_s: Seconds from getting a worker to the start of training, as estimated.
@@ -98,7 +94,11 @@ class Replay:
         time_attr, later = self.history.time_attr, len(steps) - len(recorded.seconds)
         return Curve(
             [
-                {**dict(zip(self._metrics, row, strict=True)), time_attr: _whole(t)}
+                # `training_iteration` is an int, as Ray counts it.
+                {
+                    **dict(zip(self._metrics, row, strict=True)),
+                    time_attr: int(t) if t.is_integer() else t,
+                }
                 for t, row in zip(steps.tolist(), reports.tolist(), strict=True)
             ],
             seconds=[*recorded.seconds.tolist(), *[float(np.median(recorded.seconds))] * later],
@@ -150,11 +150,6 @@ def recorded_seconds(history: History) -> float:
     ends = [trial.ended_at for trial in trials if trial.ended_at is not None]
     reports = [at for times in history.report_times().values() for at in times.values()]
     return max([*ends, *reports, begin]) - begin
-
-
-def _whole(t: float) -> float | int:
-    """Return a count as Ray does: `training_iteration` is an int."""
-    return int(t) if t.is_integer() else t
 
 
 def _undelayed(seconds: list[float]) -> float:
