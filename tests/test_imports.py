@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "history": {"errors", "folders", "space"},
     "bayes": {"errors", "space", "history"},
     "halving": {"errors", "history"},
-    "controller": {"errors", "history"},
+    "controller": {"errors", "space", "history"},
     "placement": {"errors", "controller"},
     "search": {"errors", "folders", "space", "history", "bayes", "controller"},
     "schedulers": {"errors", "space", "history", "bayes", "halving", "controller"},

@@ -1,9 +1,10 @@
-"""Read a trial's report: the resource, the goal's metrics and the further numbers."""
+"""Read each report of a trial once, and enter it into the table of trials."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Real
@@ -20,8 +21,9 @@ from ray.tune.result import (
     TIMESTEPS_THIS_ITER,
 )
 
-from raytuner.errors import MetricError
-from raytuner.history import Goal
+from raytuner.errors import MetricError, RaytunerWarning
+from raytuner.history import Goal, Table, TrialState
+from raytuner.space.choices import shown
 
 # What Ray adds to every report or reads as a signal: not the user's metrics.
 _RAYS_OWN = {
@@ -133,8 +135,8 @@ def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool 
         value = result[key]
         what = "a finite number" if finite else "a number"
         raise MetricError(
-            f"the {role} {key!r} was reported as {_short(value)} ({type(value).__name__}), which "
-            f"is not {what}; report an int or a float. The report has {_metrics(result)}"
+            f"the {role} {key!r} was reported as {shown(value)[:60]} ({type(value).__name__}), which"
+            f" is not {what}; report an int or a float. The report has {_metrics(result)}"
         )
     return number
 
@@ -202,9 +204,192 @@ def _metrics(result: Mapping[str, Any]) -> str:
     return "the metrics " + ", ".join(map(repr, keys)) if keys else "no metrics at all"
 
 
-def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # the user's own object may raise anything here
-        return "something that cannot be shown"
-    return text if len(text) <= 60 else text[:57] + "..."
+FEW = 3
+"""A search stops once this many trials ended without the metric and none has reported it."""
+
+CHECKPOINT_FOLDER = "checkpoint_dir_name"
+"""The key under which a report names the folder of the checkpoint that came with it."""
+
+_CHECKPOINT = "checkpoint/"  # and the trial's id: a key of the record's metadata
+_RESUMED_WITH = (CHECKPOINT_FOLDER, "training_iteration", "time_total_s")
+
+
+class Recorder:
+    """Reads each report once and enters it into the table of trials.
+
+    Ray passes one report to the scheduler and then, as the same dict, to the searcher. A scheduler
+    that shares the searcher's table records it `ahead`, and the searcher takes it from here.
+
+    Args:
+        further: Whether to keep the numbers of a report that the goal does not need. Defaults to
+            True.
+
+    Attributes:
+        unreported: The trials that ended without the metric.
+    """
+
+    def __init__(self, *, further: bool = True) -> None:
+        self.unreported = Unreported()
+        self._further = further
+        self._ahead: tuple[str, Mapping[str, Any], Report] | None = None
+
+    def record(
+        self, history: Table, trial_id: str, result: Mapping[str, Any], *, ahead: bool = False
+    ) -> Report:
+        """Read a report, and enter it if its trial is live.
+
+        Args:
+            history: The table of trials.
+            trial_id: The trial.
+            result: The report, flattened, with the keys that Ray adds.
+            ahead: Whether the searcher will be passed this report, too. Defaults to False.
+
+        Returns:
+            The report. Once any trial has sent a valid report, one with the metric but without
+            `time_attr` counts as one that lacks the metric.
+
+        Raises:
+            MetricError: The report is invalid, its trial is live, and no trial has sent a valid
+                one so far: the name is wrong rather than the trial.
+        """
+        report = read_report(result, history.time_attr, history.goal)
+        if report.error and history.has_values and lacking(result, [history.time_attr]):
+            report = Report(None)
+        if history.is_live(trial_id):
+            if report.error and not history.has_values:
+                raise MetricError(report.error)
+            if self._further:
+                record_further(history, trial_id, report.t, result)
+            if report.metrics is not None and report.t is not None:
+                record_metrics(history, trial_id, report.t, report.metrics)
+                record_checkpoint(history, trial_id, result)
+            elif not report.error:
+                self.unreported.note(trial_id, result)
+        self._ahead = (trial_id, result, report) if ahead else None
+        return report
+
+    def take(self, trial_id: str, result: Mapping[str, Any]) -> Report | None:
+        """Return a report that was recorded ahead, once; None if this one was not."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead[0] != trial_id or ahead[1] is not result:
+            return None
+        return ahead[2]
+
+
+class Unreported:
+    """The trials that ended without ever reporting the metric, while no trial has reported it."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, set[str]] = {}  # of live trials
+        self._reasons: list[str] = []
+
+    def note(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Note that a trial sent a report without the metric."""
+        self._keys.setdefault(trial_id, set()).update(own_keys(result))
+
+    def forget(self, trial_id: str) -> frozenset[str]:
+        """Forget a trial that has ended; return the other metrics that it reported."""
+        return frozenset(self._keys.pop(trial_id, ()))
+
+    def count(self, reason: str) -> None:
+        """Count a trial that failed because it never reported the metric."""
+        self._reasons.append(reason)
+
+    def check(self, at_least: int) -> None:
+        """Raise a MetricError if this many trials ended without the metric; 0 means never."""
+        if 0 < at_least <= len(self._reasons):
+            raise MetricError(f"the first {at_least} trials failed: {self._reasons[-1]}")
+
+
+def never_reported(names: Sequence[str], keys: Iterable[str], role: str = "metric") -> str:
+    """Say that a trial ended without a report of some metrics.
+
+    Args:
+        names: The metrics.
+        keys: The metrics that it did report.
+        role: What they are to the search.
+
+    Example:
+        >>> never_reported(["loss"], {"accuracy"})
+        "it never reported the metric 'loss'; it reported 'accuracy'. Report 'loss' at least \
+once in each trial, or name another metric"
+    """
+    listed = " and ".join(map(repr, names))
+    known = ", ".join(map(repr, sorted(keys))) or "no metrics at all"
+    return (
+        f"it never reported the {role} {listed}; it reported {known}. Report {listed} at least"
+        f" once in each trial, or name another {role}"
+    )
+
+
+def record_metrics(history: Table, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:
+    """Record the goal's metrics. Warn once of a cost or standard error that cannot be used."""
+    for name, what in history.goal.unusable(metrics).items():
+        if name in history.warned_of:
+            continue
+        history.warned_of.add(name)
+        if name in metrics:
+            problem = (
+                f"reported the {what} {name!r} as {metrics[name]}; it must be a finite number of 0"
+                " or more. This value is ignored, and so are others like it"
+            )
+        else:
+            problem = (
+                f"reported no {what}: {name!r} is not in its report. Such a trial counts as if all"
+                f" had the same {what}"
+            )
+        warnings.warn(f"trial {trial_id} {problem}", RaytunerWarning, stacklevel=3)
+    others = {name: value for name, value in metrics.items() if name != history.metric}
+    history.report(trial_id, t, metrics[history.metric], others)
+
+
+def record_further(
+    history: Table, trial_id: str, t: float | None, result: Mapping[str, Any]
+) -> None:
+    """Record the numbers of a report that the goal does not need, if it has a resource."""
+    if t is not None:
+        needed = (*history.goal.metrics, history.time_attr)
+        history.keep(trial_id, t, read_further(result, needed))
+
+
+def record_checkpoint(history: Table, trial_id: str, result: Mapping[str, Any]) -> None:
+    """Record which checkpoint came with a report, if one did.
+
+    Ray saves that too, but only with the experiment: every ten seconds, or less often.
+    """
+    if result.get(CHECKPOINT_FOLDER):
+        kept = {name: result[name] for name in _RESUMED_WITH if name in result}
+        history.set_meta(_CHECKPOINT + trial_id, kept)
+
+
+def last_checkpoint(history: Table, trial_id: str) -> Mapping[str, Any]:
+    """Return the folder of a trial's last checkpoint and how far the trial had come there.
+
+    Under Ray's names: `checkpoint_dir_name`, `training_iteration`, `time_total_s`. Empty if the
+    trial has no checkpoint.
+    """
+    found: Mapping[str, Any] = history.get_meta(_CHECKPOINT + trial_id, {})
+    return found
+
+
+def stop_early(history: Table, trial_id: str, reason: str) -> None:
+    """End a live trial that a scheduler stops before its full resource.
+
+    It is STOPPED_EARLY; FAILED if its last value is not finite; REMOVED if it has none.
+    """
+    if not history.is_live(trial_id):
+        return
+    if (last := history.last(trial_id)) is None:
+        history.end(trial_id, TrialState.REMOVED, "stopped before it reported")
+    elif odd := not_finite(history, history.metrics_at(trial_id, last[0])):
+        history.end(trial_id, TrialState.FAILED, odd)
+    else:
+        history.end(trial_id, TrialState.STOPPED_EARLY, reason)
+
+
+def not_finite(history: Table, metrics: Mapping[str, float]) -> str:
+    """Say which required metric is not finite at a trial's end; empty if all are finite."""
+    for name in history.goal.required:
+        if not math.isfinite(value := metrics.get(name, math.nan)):
+            return f"{name} is {value} at its end"
+    return ""

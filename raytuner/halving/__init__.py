@@ -7,10 +7,8 @@ values are better: the sign of a metric that is minimised is turned.
 from raytuner.halving.freeze_thaw import FreezeThaw, Prospects
 from raytuner.halving.predictive import PredictiveStopping
 from raytuner.halving.promotion import Promotion
-from raytuner.halving.rule import Action, Alive, Decision, Rule, reports_in_order
-from raytuner.halving.rung import Verdict
-from raytuner.halving.rungs import bracket_levels, bracket_weights
-from raytuner.halving.score import Score
+from raytuner.halving.rule import Action, Alive, Decision, Rule, Score, reports_in_order
+from raytuner.halving.rung import Verdict, bracket_levels, bracket_weights
 from raytuner.halving.stopping import Stopping
 from raytuner.halving.successive import SuccessiveHalving
 

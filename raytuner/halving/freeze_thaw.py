@@ -9,9 +9,8 @@ from typing import Protocol
 
 from raytuner.halving.predictive import checked_chance
 from raytuner.halving.promotion import Promotion
-from raytuner.halving.rule import Action, Alive
+from raytuner.halving.rule import Action, Alive, Value, is_finite
 from raytuner.halving.rung import Rung, Verdict
-from raytuner.halving.score import Value, is_finite
 
 # A trial with a lower chance to be the best is ended, not paused. Of those that were forecast less,
 # one or two in a hundred would have won (benchmarks.forecasts).

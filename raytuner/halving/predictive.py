@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from raytuner.errors import SettingError
-from raytuner.halving.rule import Action
+from raytuner.halving.rule import Action, Value, is_finite
 from raytuner.halving.rung import Rung, Verdict
-from raytuner.halving.score import Value, is_finite
 from raytuner.halving.stopping import Stopping
 
 Predict = Callable[[str], float | None]

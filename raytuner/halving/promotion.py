@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from raytuner.halving.rule import Action, Alive
+from raytuner.halving.rule import Action, Alive, Value
 from raytuner.halving.rung import Rung, Verdict
-from raytuner.halving.score import Value
 from raytuner.halving.successive import SuccessiveHalving
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from raytuner.controller.recorder import Recorder, record_metrics, stop_early
-from raytuner.controller.report import read_report
+from raytuner.controller.report import Recorder, read_report, record_metrics, stop_early
 from raytuner.controller.search_layers import innermost_searcher
 from raytuner.errors import MetricError
 from raytuner.halving import Action, Rule, reports_in_order

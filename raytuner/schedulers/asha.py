@@ -34,7 +34,7 @@ class ASHAScheduler(RuleScheduler):
             grow. Defaults to `training_iteration`, which Ray counts; `time_total_s` (seconds) is
             there too, or report your own.
         metric: Key of the objective, or a list of several: then trials are ranked by the front that
-            they are on (`raytuner.halving.score`). Defaults to the Tuner's, or to the searcher's.
+            they are on (`raytuner.halving.rule`). Defaults to the Tuner's, or to the searcher's.
         mode: `"min"` or `"max"`; of several, a list. Defaults likewise.
         max_t: A trial's full resource, in units of `time_attr`. A trial that reaches it is
             complete and ends. Defaults to 100.

@@ -13,8 +13,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from raytuner.controller.active_trials import ActiveTrials
-from raytuner.controller.recorder import last_checkpoint
-from raytuner.controller.report import Report
+from raytuner.controller.report import Report, last_checkpoint
 from raytuner.controller.restored import give_checkpoint, set_trial_count
 from raytuner.controller.retries import make_resilient, take_retry
 from raytuner.controller.search_layers import count_out, innermost_searcher
@@ -38,7 +37,7 @@ class SearchPartner(Protocol):
         """A scheduler judges trials by `time_attr` and ends them at `max_t`."""
 
     def record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
-        """Enter a report into the table; see `raytuner.controller.recorder.Recorder.record`."""
+        """Enter a report into the table; see `raytuner.controller.report.Recorder.record`."""
 
     def had_ended(self, trial_id: str) -> bool:
         """Return whether a trial had ended that Ray, killed before it saved that, runs again."""

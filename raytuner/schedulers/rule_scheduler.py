@@ -13,7 +13,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.trainable import FunctionTrainable
 
 from raytuner.controller.active_trials import ActiveTrials
-from raytuner.controller.recorder import stop_early
+from raytuner.controller.report import stop_early
 from raytuner.controller.search_layers import count_in, count_out, max_concurrent_of
 from raytuner.errors import MetricError, TrainableError
 from raytuner.halving import Action, Alive, Rule

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from raytuner.controller.recorder import record_metrics
-from raytuner.controller.report import read_metrics
+from raytuner.controller.report import read_metrics, record_metrics
 from raytuner.errors import ConfigError, MetricError, SettingError
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Config, Space, value_at

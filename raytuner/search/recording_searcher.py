@@ -12,22 +12,20 @@ from ray.air.constants import TRAINING_ITERATION
 from ray.tune.search import Searcher
 
 from raytuner.controller.handle import ControllerHandle
-from raytuner.controller.recorder import (
+from raytuner.controller.report import (
     FEW,
     Recorder,
-    never_reported,
-    not_finite,
-    record_checkpoint,
-    record_further,
-    record_metrics,
-)
-from raytuner.controller.report import (
     Report,
     lacking,
+    never_reported,
+    not_finite,
     own_keys,
     read_metrics,
     read_number,
     read_resource,
+    record_checkpoint,
+    record_further,
+    record_metrics,
 )
 from raytuner.errors import MetricError
 from raytuner.folders import RemoteFolder
@@ -192,7 +190,7 @@ class RecordingSearcher(Searcher):
             history.max_t = float(max_t)
 
     def record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
-        """Enter a report into the record; see `raytuner.controller.recorder.Recorder.record`.
+        """Enter a report into the record; see `raytuner.controller.report.Recorder.record`.
 
         A scheduler calls this before it decides. `on_trial_result` then finds it done.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raytuner.controller.recorder import Recorder, last_checkpoint, stop_early
+from raytuner.controller.report import Recorder, last_checkpoint, stop_early
 from raytuner.errors import MetricError
 from raytuner.history import Goal, Table, TrialState
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from judged import SEVERAL, Judged
 
 from raytuner.halving import Action, Promotion, Score, Stopping
-from raytuner.halving.score import merits
+from raytuner.halving.rule import merits
 
 numbers = st.sampled_from([-1.0, 0.0, 0.5, 1.0, math.nan, math.inf])
 scores = st.builds(

@@ -6,8 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from raytuner.controller.recorder import Recorder
-from raytuner.controller.report import Report
+from raytuner.controller.report import Recorder, Report
 from raytuner.history import Goal, History
 from raytuner.space import Float, Space
 

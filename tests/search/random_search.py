@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 import raytuner
 from raytuner import BoTorchSearch
 from raytuner.bayes.strategies import STRATEGIES
-from raytuner.controller.recorder import stop_early
+from raytuner.controller.report import stop_early
 from raytuner.errors import SpaceError
 from raytuner.history import TrialState
 from raytuner.space import Domain, Space

@@ -26,7 +26,7 @@ from searcher_conformance import (
 )
 
 from raytuner.bayes import SobolProposer
-from raytuner.controller.recorder import last_checkpoint, stop_early
+from raytuner.controller.report import last_checkpoint, stop_early
 from raytuner.errors import (
     ConfigError,
     HistoryError,

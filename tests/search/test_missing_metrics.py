@@ -13,7 +13,7 @@ from ray.tune.search import ConcurrencyLimiter, Repeater
 
 from raytuner import BoTorchSearch
 from raytuner.bayes import SobolProposer
-from raytuner.controller.recorder import stop_early
+from raytuner.controller.report import stop_early
 from raytuner.errors import MetricError, RaytunerWarning, SettingError
 from raytuner.history import TrialState
 
