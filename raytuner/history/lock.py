@@ -32,7 +32,6 @@ _Process = dict[str, Any]
 """The content of a lock file: host, pid, start time and id of the process that wrote it."""
 
 _HELD: dict[str, Writer] = {}  # by this process
-os.register_at_fork(after_in_child=_HELD.clear)
 
 
 class Writer:
@@ -89,7 +88,11 @@ class Writer:
 
 
 class _FileLock:
-    """A file that the operating system locks for this process, not for its children."""
+    """A file that the operating system locks.
+
+    The lock is that of the open file (`flock`): a process may open and close the file elsewhere,
+    as a copy of the study's folder does, and keeps the lock. A forked child closes its copy.
+    """
 
     successor: _Process | None = None
 
@@ -100,7 +103,7 @@ class _FileLock:
         while True:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 owner = _parsed(os.pread(self._file, 4096, 0))
                 os.close(self._file)
@@ -192,7 +195,7 @@ def who_writes(record: Folder) -> str | None:
     except OSError:
         return None
     try:
-        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _in_use(record, _parsed(os.pread(file, 4096, 0)))
     except OSError:
@@ -200,6 +203,16 @@ def who_writes(record: Folder) -> str | None:
     finally:
         os.close(file)
     return None
+
+
+def _forget() -> None:
+    for writer in _HELD.values():
+        if isinstance(writer._lock, _FileLock):
+            os.close(writer._lock._file)
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _key(record: Folder) -> str:

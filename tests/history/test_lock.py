@@ -8,6 +8,9 @@ import itertools
 import json
 import os
 import platform
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -74,6 +77,19 @@ def test_two_runs_in_one_process_are_refused_too(tmp_path: Path) -> None:
             pass
 
 
+def test_a_copy_of_the_folder_leaves_the_lock_alone(tmp_path: Path) -> None:
+    record = tmp_path / "study" / "record.sqlite"
+    with Writer(record):
+        shutil.copytree(record.parent, tmp_path / "copy")
+        code = (
+            "from pathlib import Path\n"
+            "from raytuner.history import who_writes\n"
+            f"print(who_writes(Path({str(record)!r})))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert f"process {os.getpid()} on" in done.stdout, done.stderr
+
+
 def test_the_lock_of_a_folder_that_was_made_anew_is_left_alone(
     tmp_path: Path, another_process: Any
 ) -> None:
@@ -100,7 +116,7 @@ def test_a_file_system_without_locks_is_used_with_a_warning(
     def no_locks(file: int, how: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(fcntl, "lockf", no_locks)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     with Writer(tmp_path / "record"):
         pass
     assert "has no locks" in caplog.text
