@@ -134,9 +134,10 @@ def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool 
     if number is None or (finite and not math.isfinite(number)):
         value = result[key]
         what = "a finite number" if finite else "a number"
-        kind = type(value).__name__
+        text, kind = shown(value), type(value).__name__
+        text = text if len(text) <= 60 else f"{text[:57]}..."
         raise MetricError(
-            f"the {role} {key!r} was reported as {shown(value)[:60]} ({kind}), which is not {what};"
+            f"the {role} {key!r} was reported as {text} ({kind}), which is not {what};"
             f" report an int or a float. The report has {_metrics(result)}"
         )
     return number
