@@ -81,7 +81,8 @@ def read_report(result: Mapping[str, Any], time_attr: str, goal: Goal) -> Report
     if lacking(result, goal.required):
         return Report(t)
     try:
-        read_number(result, time_attr, role="time_attr", finite=True)
+        if t is None:
+            read_number(result, time_attr, role="time_attr", finite=True)  # raises
         return Report(t, read_metrics(result, goal))
     except MetricError as error:
         return Report(t, error=str(error))
@@ -127,7 +128,7 @@ def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool 
     """
     if key not in result:
         raise MetricError(
-            f"the {role} {key!r} is not in the trial's report; it has {_metrics(result)}. "
+            f"the {role} {key!r} is not in the trial's report; it has {listed(own_keys(result))}. "
             f"Report {key!r} each time, or name another {role}"
         )
     number = _number(result[key])
@@ -138,7 +139,7 @@ def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool 
         text = text if len(text) <= 60 else f"{text[:57]}..."
         raise MetricError(
             f"the {role} {key!r} was reported as {text} ({kind}), which is not {what};"
-            f" report an int or a float. The report has {_metrics(result)}"
+            f" report an int or a float. The report has {listed(own_keys(result))}"
         )
     return number
 
@@ -164,13 +165,11 @@ def read_further(result: Mapping[str, Any], but: Iterable[str]) -> dict[str, flo
             continue
         if key in left_out or not _is_users(key):
             continue
-        number = None
         with suppress(Exception):  # the user's own object may raise anything here
-            number = _number(value)
-        if number is not None:
-            found[key] = number
-            if len(found) == _MOST_FURTHER:
-                break
+            if (number := _number(value)) is not None:
+                found[key] = number
+        if len(found) == _MOST_FURTHER:
+            break
     return found
 
 
@@ -200,14 +199,10 @@ def _number(value: object) -> float | None:
         return -math.inf if value < 0 else math.inf
 
 
-def _metrics(result: Mapping[str, Any]) -> str:
-    """The user's own keys of a report, for a message."""
-    keys = own_keys(result)
+def listed(keys: Iterable[str]) -> str:
+    """Return the names of metrics, for a message."""
     return "the metrics " + ", ".join(map(repr, keys)) if keys else "no metrics at all"
 
-
-FEW = 3
-"""A search stops once this many trials ended without the metric and none has reported it."""
 
 CHECKPOINT_FOLDER = "checkpoint_dir_name"
 """The key under which a report names the folder of the checkpoint that came with it."""
@@ -216,91 +211,59 @@ _CHECKPOINT = "checkpoint/"  # and the trial's id: a key of the record's metadat
 _RESUMED_WITH = (CHECKPOINT_FOLDER, "training_iteration", "time_total_s")
 
 
-class Recorder:
-    """Reads each report once and enters it into the table of trials.
-
-    Ray passes one report to the scheduler and then, as the same dict, to the searcher. A scheduler
-    that shares the searcher's table records it `ahead`, and the searcher takes it from here.
+def record_report(
+    history: Table, trial_id: str, result: Mapping[str, Any], *, further: bool = True
+) -> Report:
+    """Read a report, and enter it into the table if its trial is live.
 
     Args:
-        further: Whether to keep the numbers of a report that the goal does not need. Defaults to
-            True.
+        history: The table of trials.
+        trial_id: The trial.
+        result: The report, flattened, with the keys that Ray adds.
+        further: Whether to keep the numbers that the goal does not need. Defaults to True.
 
-    Attributes:
-        unreported: The trials that ended without the metric.
+    Returns:
+        The report. Once any trial has sent a valid report, one with the metric but without
+        `time_attr` counts as one that lacks the metric.
+
+    Raises:
+        MetricError: The report is invalid, its trial is live, and no trial has sent a valid one so
+            far: the name is wrong rather than the trial.
     """
-
-    def __init__(self, *, further: bool = True) -> None:
-        self.unreported = Unreported()
-        self._further = further
-        self._ahead: tuple[str, Mapping[str, Any], Report] | None = None
-
-    def record(
-        self, history: Table, trial_id: str, result: Mapping[str, Any], *, ahead: bool = False
-    ) -> Report:
-        """Read a report, and enter it if its trial is live.
-
-        Args:
-            history: The table of trials.
-            trial_id: The trial.
-            result: The report, flattened, with the keys that Ray adds.
-            ahead: Whether the searcher will be passed this report, too. Defaults to False.
-
-        Returns:
-            The report. Once any trial has sent a valid report, one with the metric but without
-            `time_attr` counts as one that lacks the metric.
-
-        Raises:
-            MetricError: The report is invalid, its trial is live, and no trial has sent a valid
-                one so far: the name is wrong rather than the trial.
-        """
-        report = read_report(result, history.time_attr, history.goal)
-        if report.error and history.has_values and lacking(result, [history.time_attr]):
-            report = Report(None)
-        if history.is_live(trial_id):
-            if report.error and not history.has_values:
-                raise MetricError(report.error)
-            if self._further:
-                record_further(history, trial_id, report.t, result)
-            if report.metrics is not None and report.t is not None:
-                record_metrics(history, trial_id, report.t, report.metrics)
-                record_checkpoint(history, trial_id, result)
-            elif not report.error:
-                self.unreported.note(trial_id, result)
-        self._ahead = (trial_id, result, report) if ahead else None
-        return report
-
-    def take(self, trial_id: str, result: Mapping[str, Any]) -> Report | None:
-        """Return a report that was recorded ahead, once; None if this one was not."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None or ahead[0] != trial_id or ahead[1] is not result:
-            return None
-        return ahead[2]
+    report = read_report(result, history.time_attr, history.goal)
+    if report.error and history.has_values and lacking(result, [history.time_attr]):
+        report = Report(None)
+    if history.is_live(trial_id):
+        if report.error and not history.has_values:
+            raise MetricError(report.error)
+        enter(history, trial_id, report.t, report.metrics, result, further=further)
+    return report
 
 
-class Unreported:
-    """The trials that ended without ever reporting the metric, while no trial has reported it."""
+def enter(
+    history: Table,
+    trial_id: str,
+    t: float | None,
+    metrics: Mapping[str, float] | None,
+    result: Mapping[str, Any],
+    *,
+    further: bool = True,
+) -> None:
+    """Enter what was read of a report into the table; nothing if it has no resource.
 
-    def __init__(self) -> None:
-        self._keys: dict[str, set[str]] = {}  # of live trials
-        self._reasons: list[str] = []
-
-    def note(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Note that a trial sent a report without the metric."""
-        self._keys.setdefault(trial_id, set()).update(own_keys(result))
-
-    def forget(self, trial_id: str) -> frozenset[str]:
-        """Forget a trial that has ended; return the other metrics that it reported."""
-        return frozenset(self._keys.pop(trial_id, ()))
-
-    def count(self, reason: str) -> None:
-        """Count a trial that failed because it never reported the metric."""
-        self._reasons.append(reason)
-
-    def check(self, at_least: int) -> None:
-        """Raise a MetricError if this many trials ended without the metric; 0 means never."""
-        if 0 < at_least <= len(self._reasons):
-            raise MetricError(f"the first {at_least} trials failed: {self._reasons[-1]}")
+    That includes which checkpoint came with it: Ray saves that only with the experiment, every ten
+    seconds or less often.
+    """
+    if t is None:
+        return
+    if further:
+        needed = (*history.goal.metrics, history.time_attr)
+        history.keep(trial_id, t, read_further(result, needed))
+    if metrics is not None:
+        record_metrics(history, trial_id, t, metrics)
+        if result.get(CHECKPOINT_FOLDER):
+            kept = {name: result[name] for name in _RESUMED_WITH if name in result}
+            history.set_meta(_CHECKPOINT + trial_id, kept)
 
 
 def never_reported(names: Sequence[str], keys: Iterable[str], role: str = "metric") -> str:
@@ -316,10 +279,10 @@ def never_reported(names: Sequence[str], keys: Iterable[str], role: str = "metri
         "it never reported the metric 'loss'; it reported 'accuracy'. Report 'loss' at least \
 once in each trial, or name another metric"
     """
-    listed = " and ".join(map(repr, names))
+    missing = " and ".join(map(repr, names))
     known = ", ".join(map(repr, sorted(keys))) or "no metrics at all"
     return (
-        f"it never reported the {role} {listed}; it reported {known}. Report {listed} at least"
+        f"it never reported the {role} {missing}; it reported {known}. Report {missing} at least"
         f" once in each trial, or name another {role}"
     )
 
@@ -343,25 +306,6 @@ def record_metrics(history: Table, trial_id: str, t: float, metrics: Mapping[str
         warnings.warn(f"trial {trial_id} {problem}", RaytunerWarning, stacklevel=3)
     others = {name: value for name, value in metrics.items() if name != history.metric}
     history.report(trial_id, t, metrics[history.metric], others)
-
-
-def record_further(
-    history: Table, trial_id: str, t: float | None, result: Mapping[str, Any]
-) -> None:
-    """Record the numbers of a report that the goal does not need, if it has a resource."""
-    if t is not None:
-        needed = (*history.goal.metrics, history.time_attr)
-        history.keep(trial_id, t, read_further(result, needed))
-
-
-def record_checkpoint(history: Table, trial_id: str, result: Mapping[str, Any]) -> None:
-    """Record which checkpoint came with a report, if one did.
-
-    Ray saves that too, but only with the experiment: every ten seconds, or less often.
-    """
-    if result.get(CHECKPOINT_FOLDER):
-        kept = {name: result[name] for name in _RESUMED_WITH if name in result}
-        history.set_meta(_CHECKPOINT + trial_id, kept)
 
 
 def last_checkpoint(history: Table, trial_id: str) -> Mapping[str, Any]:

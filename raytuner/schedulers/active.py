@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from raytuner.controller.report import Recorder, read_report, record_metrics, stop_early
+from raytuner.controller.report import read_report, record_metrics, record_report, stop_early
 from raytuner.controller.search_layers import innermost_searcher
 from raytuner.errors import MetricError
 from raytuner.halving import Action, Rule, reports_in_order
@@ -45,7 +45,6 @@ class ActiveScheduler:
         self.searcher = innermost_searcher(search_alg)
         self.partner = self.searcher if isinstance(self.searcher, SearchPartner) else None
         self._repeats = Repeats()
-        self._recorder = Recorder(further=False)
         if self.partner is None:
             assert goal is not None
             rule.goal = goal
@@ -91,7 +90,7 @@ class ActiveScheduler:
         if self.partner is not None:
             report = self.partner.record(trial_id, result)
         else:
-            report = self._recorder.record(self.table, trial_id, result)
+            report = record_report(self.table, trial_id, result, further=False)
         is_live = self.table.is_live(trial_id)
         if report.error and is_live:
             if (said := self._repeats.next(report.error)) is not None:

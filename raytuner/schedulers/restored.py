@@ -37,7 +37,7 @@ class SearchPartner(Protocol):
         """A scheduler judges trials by `time_attr` and ends them at `max_t`."""
 
     def record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
-        """Enter a report into the table; see `raytuner.controller.report.Recorder.record`."""
+        """Enter a report into the table; see `raytuner.controller.report.record_report`."""
 
     def had_ended(self, trial_id: str) -> bool:
         """Return whether a trial had ended that Ray, killed before it saved that, runs again."""

@@ -293,8 +293,9 @@ class BoTorchSearch(RecordingSearcher):
         """
         search = self._search()
         history = search.history
-        if not history.has_values:
-            self._recorder.unreported.check(self.stop_unreported_after)
+        few = self.stop_unreported_after
+        if 0 < few <= len(self._unreported) and not history.has_values:
+            raise MetricError(f"the first {few} trials failed: {self._unreported[-1]}")
         if asked_through(Repeater):
             raise SettingError(
                 "Ray's Repeater does not pass on what its trials report; leave it out, repeat the"

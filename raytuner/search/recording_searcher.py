@@ -13,9 +13,8 @@ from ray.tune.search import Searcher
 
 from raytuner.controller.handle import ControllerHandle
 from raytuner.controller.report import (
-    FEW,
-    Recorder,
     Report,
+    enter,
     lacking,
     never_reported,
     not_finite,
@@ -23,9 +22,7 @@ from raytuner.controller.report import (
     read_metrics,
     read_number,
     read_resource,
-    record_checkpoint,
-    record_further,
-    record_metrics,
+    record_report,
 )
 from raytuner.errors import MetricError
 from raytuner.folders import RemoteFolder
@@ -55,12 +52,14 @@ class RecordingSearcher(Searcher):
         super().__init__(metric=settings.metric, mode=settings.mode)
         self._settings = settings
         # The search ends once this many trials never reported the metric and none did; 0: never.
-        self.stop_unreported_after = FEW
+        self.stop_unreported_after = 3
+        self._unreported: list[str] = []  # why such trials failed
         self._active: ActiveSearch | None = None
         self._controller = ControllerHandle()
         asked = settings.record
         self._place = RecordPlace(None if asked is None else record_place(asked))
-        self._recorder = Recorder()
+        # The report that a scheduler of ours had recorded before Ray passed it on, and its dict.
+        self._ahead: tuple[str, Mapping[str, Any], Report] | None = None
         self._repeats = Repeats()
         self._has_scheduler = False  # one of ours: it records which trials it stops
         self._invalid: dict[str, str] = {}  # why a trial's report cannot be used
@@ -119,13 +118,15 @@ class RecordingSearcher(Searcher):
         """
         search = self._search()
         history = search.history
-        report = self._recorder.take(trial_id, result)  # a raytuner scheduler had it before
-        if report is None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == trial_id and ahead[1] is result:
+            report = ahead[2]
+        else:
             # HyperBandForBOHB says so before this report.
             pauses = trial_id in history and history[trial_id].state is TrialState.PAUSED
             try:
                 self._reopen(trial_id)
-                report = self._recorder.record(history, trial_id, result)
+                report = record_report(history, trial_id, result)
             except MetricError:
                 self.close()  # this ends the search
                 raise
@@ -166,7 +167,6 @@ class RecordingSearcher(Searcher):
             self._record_end(trial_id, result or {}, error)
         self._invalid.pop(trial_id, None)
         self._heard_at.pop(trial_id, None)
-        self._recorder.unreported.forget(trial_id)
         correct(history)
         search.turn(more=-1)
 
@@ -190,12 +190,14 @@ class RecordingSearcher(Searcher):
             history.max_t = float(max_t)
 
     def record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
-        """Enter a report into the record; see `raytuner.controller.report.Recorder.record`.
+        """Enter a report into the record; see `raytuner.controller.report.record_report`.
 
         A scheduler calls this before it decides. `on_trial_result` then finds it done.
         """
         self._reopen(trial_id)
-        return self._recorder.record(self.history, trial_id, result, ahead=True)
+        report = record_report(self.history, trial_id, result)
+        self._ahead = (trial_id, result, report)
+        return report
 
     def had_ended(self, trial_id: str) -> bool:
         """Whether a trial had ended that Ray, killed before it saved that, is about to run again.
@@ -295,15 +297,13 @@ class RecordingSearcher(Searcher):
         history = self.history
         state, reason, report = self._ending(trial_id, result, error)
         told = error or trial_id in self._invalid or history.last(trial_id) is not None
-        record_further(history, trial_id, read_resource(result, history.time_attr), result)
-        if report is not None:
-            record_metrics(history, trial_id, *report)
-            record_checkpoint(history, trial_id, result)
+        t, metrics = report or (read_resource(result, history.time_attr), None)
+        enter(history, trial_id, t, metrics, result)
         history.end(trial_id, state, reason)
         if state is TrialState.FAILED and report is None and not told:
             if (said := self._repeats.next(reason)) is not None:
                 logger.warning("Trial %s has failed: %s.", trial_id, said)
-            self._recorder.unreported.count(reason)
+            self._unreported.append(reason)
 
     def _ending(
         self, trial_id: str, result: Mapping[str, Any], error: bool
@@ -318,8 +318,8 @@ class RecordingSearcher(Searcher):
             if last is None:
                 return TrialState.REMOVED, "stopped before it reported", None
             return TrialState.STOPPED_EARLY, "stopped while it waited", None
-        keys = {*self._recorder.unreported.forget(trial_id), *own_keys(result)}
         if missing and last is None:
+            keys = {*history[trial_id].metrics, *own_keys(result)}
             return TrialState.FAILED, never_reported(missing, keys), None
         heard_at = self._heard_at.get(trial_id)
         known = heard_at if heard_at is not None else last and last[0]
@@ -331,7 +331,7 @@ class RecordingSearcher(Searcher):
             elif TRAINING_ITERATION not in result and not missing:  # it is told by hand
                 t = history.max_t or history.largest_t or 1.0
             else:
-                reason = never_reported([time_attr], keys, role="time_attr")
+                reason = never_reported([time_attr], own_keys(result), role="time_attr")
                 return TrialState.FAILED, reason, None
             report = None if missing else (t, read_metrics(result, goal))
         except MetricError as problem:

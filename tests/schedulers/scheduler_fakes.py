@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from raytuner.controller.report import Recorder, Report
+from raytuner.controller.report import Report, record_report
 from raytuner.history import Goal, History
 from raytuner.space import Float, Space
 
@@ -52,7 +52,6 @@ class Partner:
     def __init__(self, metric: str = "acc", mode: str = "max") -> None:
         self.history = History(Space({"x": Float(0.0, 1.0)}), goal=Goal.of(metric, mode))
         self.joined: list[tuple[str, float]] = []
-        self._recorder = Recorder()
 
     def __len__(self) -> int:
         return 0
@@ -63,7 +62,7 @@ class Partner:
     def record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
         if trial_id not in self.history:
             self.history.add(trial_id, {"x": 0.5})
-        return self._recorder.record(self.history, trial_id, result)
+        return record_report(self.history, trial_id, result)
 
     def had_ended(self, trial_id: str) -> bool:
         return False

@@ -112,6 +112,20 @@ def test_a_stop_at_a_report_without_the_metric_is_a_stop() -> None:
         assert searcher.history["a"].values == ((2, 0.5),)
 
 
+def test_what_a_scheduler_has_recorded_is_not_read_again() -> None:
+    searcher, result = search("a", "b"), report(1, loss=1.0)
+    searcher.record("a", result)
+    result["loss"] = 0.5
+    searcher.on_trial_result("a", result)
+    assert searcher.history["a"].values == ((1, 1.0),)
+    searcher.on_trial_result("a", result)  # only the next report
+    assert searcher.history["a"].values == ((1, 0.5),)
+    for trial_id, other in (("b", result), ("a", report(1, loss=0.25))):
+        searcher.record("a", result)
+        searcher.on_trial_result(trial_id, other)
+        assert searcher.history[trial_id].values == ((1, other["loss"]),)
+
+
 def test_a_dict_may_be_used_again() -> None:
     searcher, result = search("a"), report(1, loss=1.0)
     searcher.on_trial_result("a", result)

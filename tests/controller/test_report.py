@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raytuner.controller.report import Recorder, last_checkpoint, stop_early
+from raytuner.controller.report import last_checkpoint, record_report, stop_early
 from raytuner.errors import MetricError
 from raytuner.history import Goal, Table, TrialState
 
@@ -16,38 +16,25 @@ def table(*trials: str) -> Table:
     return made
 
 
-def test_a_report_that_was_recorded_ahead_is_taken_once() -> None:
-    history, recorder = table("a", "b"), Recorder()
-    result = {"epoch": 1, "loss": 0.5}
-    report = recorder.record(history, "a", result, ahead=True)
-    assert recorder.take("a", result) is report
-    assert recorder.take("a", result) is None
-    for trial_id, other in (("b", result), ("a", dict(result))):
-        recorder.record(history, "a", result, ahead=True)
-        assert recorder.take(trial_id, other) is None
-    recorder.record(history, "a", result)
-    assert recorder.take("a", result) is None
-
-
 def test_what_is_recorded_of_a_report() -> None:
     history = table("a")
     folder = {"checkpoint_dir_name": "checkpoint_000001", "training_iteration": 4}
-    Recorder().record(history, "a", {"epoch": 1, "loss": 0.5, "accuracy": 0.9, **folder})
-    Recorder().record(history, "a", {"epoch": 2, "accuracy": 0.8})
+    record_report(history, "a", {"epoch": 1, "loss": 0.5, "accuracy": 0.9, **folder})
+    record_report(history, "a", {"epoch": 2, "accuracy": 0.8})
     assert history["a"].values == ((1.0, 0.5),)
     assert history["a"].metrics == {"loss": 0.5, "accuracy": 0.8}
     assert last_checkpoint(history, "a") == folder
 
 
 def test_an_invalid_report_is_an_error_until_one_was_valid() -> None:
-    history, recorder = table("a"), Recorder()
+    history = table("a")
     for bad in ({"loss": 0.5}, {"epoch": 1, "loss": "low"}):
         with pytest.raises(MetricError):
-            recorder.record(history, "a", bad)
-        assert recorder.record(history, "unknown", bad).error
-    recorder.record(history, "a", {"epoch": 1, "loss": 0.5})
-    assert "'low'" in recorder.record(history, "a", {"epoch": 2, "loss": "low"}).error
-    skipped = recorder.record(history, "a", {"loss": 0.5})
+            record_report(history, "a", bad)
+        assert record_report(history, "unknown", bad).error
+    record_report(history, "a", {"epoch": 1, "loss": 0.5})
+    assert "'low'" in record_report(history, "a", {"epoch": 2, "loss": "low"}).error
+    skipped = record_report(history, "a", {"loss": 0.5})
     assert (skipped.metrics, skipped.error) == (None, "")
 
 
