@@ -19,8 +19,9 @@ from raytuner.placement.request import Resources
 from raytuner.search.restore import open_record, record_at
 from raytuner.space import Config
 from raytuner.study.callbacks import guarded
-from raytuner.study.resources import RequireRoom
-from raytuner.study.run import ray_session, runnable_again
+from raytuner.study.resources import RequireRoom, with_resources
+from raytuner.study.run import ray_session
+from raytuner.study.settings import kept_resources
 from raytuner.study.study import CONFIRMED
 from raytuner.study.trainable import Trainable
 
@@ -39,7 +40,7 @@ def confirm(
 ) -> None:
     """Train a study's best few again and record the values; see `Study.confirm`."""
     trials = chosen(history, k, repeats, seed_key)
-    runnable = runnable_again(history, trainable, resources, "study.confirm")
+    runnable = with_resources(trainable, kept_resources(history, resources, "study.confirm"))
     seeds = np.random.default_rng(seed).integers(2**31, size=repeats).tolist()
     configs = [
         trial.config if seed_key is None else {**trial.config, seed_key: number}

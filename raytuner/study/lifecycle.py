@@ -79,7 +79,6 @@ class Lifecycle(Callback):
                 state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
                 whys = (stopper.why for stopper in self._stoppers if stopper.why)
                 reason = next(whys, "the time budget ended")
-                history.set_meta("finished", True)
             history.end(trial.trial_id, state, reason)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:

@@ -42,7 +42,7 @@ from raytuner.study.stoppers import (
     TimeBudget,
     require_success,
 )
-from raytuner.study.trainable import Trainable, check_trainable
+from raytuner.study.trainable import Trainable
 
 _PACKAGES = ("raytuner", "ray", "torch", "botorch", "gpytorch", "numpy")
 
@@ -89,18 +89,15 @@ def run(
     before = len(history)
     history.set_meta("num_samples", settings.num_samples)
     history.set_meta(FIRST, before)
-    history.set_meta("time_budget_s", settings.time_budget_s)
     history.set_meta("finished", False)
     searcher.stop_unreported_after = settings.stop_after_failures
     stoppers: list[StudyStopper] = [AlwaysFailing(searcher, settings.stop_after_failures)]
-    ours: list[Any] = []
     if settings.gpu_hours is not None:
-        budget = GpuHours(searcher, settings.gpu_hours)
-        stoppers.append(budget)
-        ours.append(budget)
+        stoppers.append(GpuHours(searcher, settings.gpu_hours))
     if settings.time_budget_s is not None:
-        stoppers.append(TimeBudget(settings.time_budget_s))
-    ours += [
+        stoppers.append(TimeBudget(searcher, settings.time_budget_s))
+    ours = [
+        *(stopper for stopper in stoppers if isinstance(stopper, GpuHours)),
         RequireRoom(),
         Silence(settings.max_silence_s, settings.on_silence),
         Retries(partial(note_retry, searcher)),  # a scheduler of ours needs none
@@ -151,9 +148,7 @@ def run(
             tuner.fit()
         finally:
             progress.call("close")
-    history = _settled(path, searcher.history, any(stopper.why for stopper in stoppers))
-    require_success(history, settings.stop_after_failures, path)
-    return history
+    return _settled(path, searcher.history, settings.stop_after_failures)
 
 
 def can_resume(path: Folder) -> bool:
@@ -165,7 +160,7 @@ def resume(
     path: Folder, history: History, trainable: Trainable, resources: Resources | None = None
 ) -> History:
     """Continue an interrupted study, and return its record afterwards; see `Study.resume`."""
-    runnable = runnable_again(history, trainable, resources, "study.resume")
+    runnable = with_resources(trainable, kept_resources(history, resources, "study.resume"))
     with ray_session():
         if not can_resume(path):
             raise HistoryError(
@@ -173,25 +168,10 @@ def resume(
             )
         with closing(open_record(path, history, history.space)) as live:
             note_run(live, "resumed")
-        tuner = ray_tune.Tuner.restore(location(path), runnable)
-        start, budget = time.monotonic(), history.get_meta("time_budget_s")
-        tuner.fit()
-    finished = budget is not None and time.monotonic() - start >= budget
-    after = _settled(path, history, finished)
+        ray_tune.Tuner.restore(location(path), runnable).fit()
     settings = history.get_meta("settings") or {}
     default = SETTINGS["stop_after_failures"].default
-    require_success(after, settings.get("stop_after_failures", default), path)
-    return after
-
-
-def runnable_again(
-    history: History, trainable: Trainable, resources: Resources | None, call: str
-) -> Any:
-    """Return a trainable with its resources: those given, or what the record keeps."""
-    check_trainable(trainable)
-    if resources is None:
-        resources = kept_resources(history, f"{call}(resources=...)")
-    return with_resources(trainable, resources)
+    return _settled(path, history, settings.get("stop_after_failures", default))
 
 
 def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
@@ -214,16 +194,16 @@ def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
     history.set_meta("runs", [*history.get_meta("runs", []), run])
 
 
-def _settled(path: Folder, known: History, finished: bool) -> History:
+def _settled(path: Folder, known: History, stop_after_failures: int) -> History:
     """Return the record of the study in a folder after a run.
 
-    It says whether the study is finished: all trials that were asked for have ended, or a budget is
-    used up (`finished`). Ray returns in the same way after a Ctrl-C.
+    The study is finished if all trials that were asked for have ended, or a stopper ended it.
     """
     history = open_record(path, known, known.space)
-    if finished or len(counted(history)) >= history.get_meta("num_samples", -1) > 0:
+    if len(counted(history)) >= history.get_meta("num_samples", -1) > 0:
         history.set_meta("finished", True)
     history.close()
+    require_success(history, stop_after_failures, path)
     return history
 
 

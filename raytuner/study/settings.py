@@ -261,7 +261,7 @@ class StudySettings:
         once = ("num_samples", "time_budget_s", "gpu_hours", *changes)
         kept = {n: known[n] for n in names(Use.KEEP) if n in known and n not in once}
         if "resources" in kept:
-            kept["resources"] = kept_resources(history, "study.extend(n, resources=...)")
+            kept["resources"] = kept_resources(history, None, "study.extend")
         space = changes.pop("param_space", history.space)
         return cls(trainable, space, mode=history.mode, num_samples=num_samples, **kept, **changes)
 
@@ -310,19 +310,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def kept_resources(history: History, call: str) -> Resources | None:
-    """Return what the record says that a trial needs.
+def kept_resources(history: History, given: Resources | None, call: str) -> Resources | None:
+    """Return what a trial needs: what is given or, without that, what the record says.
 
     Raises:
         SettingError: The record has only its text, as of a function.
     """
-    resources = (history.get_meta("settings") or {}).get("resources")
-    if isinstance(resources, str):
+    kept = (history.get_meta("settings") or {}).get("resources")
+    if given is None and isinstance(kept, str):
         raise SettingError(
-            f"the study was run with resources={resources}, which the record cannot hold; pass them"
-            f" again: {call}"
+            f"the study was run with resources={kept}, which the record cannot hold; pass them"
+            f" again: {call}(resources=...)"
         )
-    return resources
+    return kept if given is None else given
 
 
 def _as_json(value: Any) -> Any:

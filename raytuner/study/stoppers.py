@@ -22,11 +22,16 @@ _NOTE_S = 5.0
 class StudyStopper(Stopper):
     """Ends a study as a whole, and no single trial.
 
+    Args:
+        search: The searcher, which has the record as `history`.
+
     Attributes:
         why: Why the study ends; empty until it does.
     """
 
-    why = ""
+    def __init__(self, search: Any) -> None:
+        self._search = search
+        self.why = ""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Stop no single trial."""
@@ -36,6 +41,10 @@ class StudyStopper(Stopper):
         """Return whether the study ends."""
         return bool(self.why)
 
+    def _end(self, why: str) -> None:
+        self.why = why
+        self._search.history.set_meta("finished", True)  # Ray ends in the same way after a Ctrl-C
+
 
 class TimeBudget(StudyStopper):
     """Ends a study after some seconds of a monotonic clock.
@@ -43,10 +52,12 @@ class TimeBudget(StudyStopper):
     Ray's own time budget uses the time of day, so setting the clock can end a study.
 
     Args:
+        search: As for `StudyStopper`.
         seconds: The budget, above 0. A study that is resumed has all of it again.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, search: Any, seconds: float) -> None:
+        super().__init__(search)
         self._left = seconds
         self._checked_at: float | None = None
 
@@ -59,24 +70,24 @@ class TimeBudget(StudyStopper):
         if self._checked_at is not None:
             self._left -= now - self._checked_at
         self._checked_at = now
-        if self._left <= 0:
-            self.why = "the time budget ended"
+        if self._left <= 0 and not self.why:
+            self._end("the time budget ended")
         return bool(self.why)
 
 
-class GpuHours(Callback, StudyStopper):
+class GpuHours(StudyStopper, Callback):
     """Ends a study when its trials have held GPUs for some GPU-hours.
 
     A running trial holds what it requested. The record keeps the amount used, so a resumed study
     has only the rest. Give the same object to Ray as callback and stopper.
 
     Args:
-        search: The searcher, which has the record as `history`.
+        search: As for `StudyStopper`.
         budget: GPU-hours, above 0.
     """
 
     def __init__(self, search: Any, budget: float) -> None:
-        self._search = search
+        super().__init__(search)
         self._budget = budget
         self._used: float | None = None
         self._checked_at = 0.0
@@ -96,8 +107,8 @@ class GpuHours(Callback, StudyStopper):
             gpus = sum(r.required_resources.get("GPU", 0.0) for r in requests if r is not None)
             self._used += gpus * (now - self._checked_at) / 3600
         self._checked_at = now
-        if self._used >= self._budget:
-            self.why = "the GPU-hours are used up"
+        if self._used >= self._budget and not self.why:
+            self._end("the GPU-hours are used up")
         if now - self._noted_at >= _NOTE_S:
             self._noted_at = now
             self.on_experiment_end(trials)
@@ -114,12 +125,12 @@ class AlwaysFailing(StudyStopper):
     See `raytuner.history.always_failing`. The record keeps the cause, for `require_success`.
 
     Args:
-        search: The searcher, which has the record as `history`.
+        search: As for `StudyStopper`.
         at_least: The number of failures; 0 never ends the study.
     """
 
     def __init__(self, search: Any, at_least: int) -> None:
-        self._search = search
+        super().__init__(search)
         self._at_least = at_least
         self._failed = 0
 
@@ -133,7 +144,7 @@ class AlwaysFailing(StudyStopper):
         if not self.why and failed != self._failed:
             self._failed = failed
             if (cause := _cause(history, self._at_least)) is not None:
-                self.why = "every trial before it failed"
+                self._end("every trial before it failed")
                 history.set_meta(_STOPPED_FOR, {"at": time.time(), **cause._asdict()})
         return bool(self.why)
 

@@ -17,7 +17,7 @@ from raytuner.search.restore import record_at, record_in
 from raytuner.space import Config
 from raytuner.study.standing import is_running
 from raytuner.study.summary import Confirmed, Trials, study_as_html
-from raytuner.study.trainable import Trainable, imported
+from raytuner.study.trainable import Trainable, check_trainable, imported
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -356,9 +356,9 @@ class Study:
 
     def _training(self, given: Trainable | None) -> Trainable:
         """Return the training function that is given, kept or importable."""
-        for known in (given, self._trainable):
-            if known is not None:
-                return known
+        if (known := self._trainable if given is None else given) is not None:
+            check_trainable(known)
+            return known
         hint = "pass it as the argument trainable (on the command line, --trainable)"
         path = self.history.get_meta("trainable")
         if path is None:

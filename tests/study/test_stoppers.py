@@ -123,7 +123,7 @@ def budgets(num_samples: Any, time_budget_s: Any, gpu_hours: Any = None) -> Stud
 def test_a_time_budget_goes_by_a_clock_that_nobody_sets(
     now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    budget = TimeBudget(60)
+    budget = TimeBudget(search(), 60)
     now[0] = 5000  # the time until Ray begins does not count
     assert not budget.stop_all()
     for day in (1e9, -1e9):
