@@ -12,7 +12,7 @@ import click
 
 from raytuner.folders import folder_of, is_uri
 from raytuner.study.parsing import kinds
-from raytuner.study.settings import SETTINGS, parsed
+from raytuner.study.settings import SETTINGS, TEXTS, Use, parsed
 
 if TYPE_CHECKING:
     from raytuner.study.study import Study
@@ -45,15 +45,15 @@ def setting_options(
     """Give a command the options of settings of a study.
 
     Args:
-        names: The settings. Those without a help text have no option.
+        names: The settings. Those without `Use.OPTION` have no option.
         defaults: Show the settings' defaults.
     """
 
     def decorate(command: _Command) -> _Command:
         for name in reversed(names):
             setting = SETTINGS[name]
-            text, kind = setting.metadata["help"], kinds(str(setting.type))[:1]
-            if not text:
+            text, kind = TEXTS.get(name, ""), kinds(str(setting.type))[:1]
+            if Use.OPTION not in setting.metadata["use"]:
                 continue
             if defaults and setting.default not in (None, (), MISSING):
                 text += f"  [default: {setting.default}]"

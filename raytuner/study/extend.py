@@ -64,13 +64,8 @@ def extend(
             state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
             history.end(trial_id, state, "its run was interrupted, and not resumed")
         note_run(history, "extended", carried.changes)
-    searcher = BoTorchSearch(
-        history.space,
-        time_attr=settings.time_attr,
-        max_t=history.max_t,
-        seed=settings.seed,
-        strategy=settings.strategy,
-    )
+    known = settings.some("time_attr", "seed", "strategy")
+    searcher = BoTorchSearch(history.space, max_t=history.max_t, **known)
     searcher.keep_record_in(record)
     searcher.continue_from(history)
     objectives = history.goal.objectives

@@ -7,7 +7,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, fields, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -43,13 +44,14 @@ class Screen(Console):
         self.quiet = True
 
 
+@dataclass(eq=False)
 class Progress(Callback):
     """Shows how a study stands: live in a terminal or notebook, a line now and then elsewhere.
 
     Writes to standard error, so that results can be piped. Owns the terminal from the first step
     until `close`.
 
-    Args:
+    Attributes:
         history: Returns the record, or None while there is none.
         num_samples: Number of trials; -1 for no limit.
         max_t: A trial's full resource.
@@ -60,53 +62,39 @@ class Progress(Callback):
         quiet: Show nothing.
     """
 
-    def __init__(
-        self,
-        history: Callable[[], History | None],
-        num_samples: int,
-        max_t: float | None = None,
-        time_budget_s: float | None = None,
-        figures_file: Path | None = None,
-        study: str | None = None,
-        quiet: bool = False,
-    ) -> None:
-        self._given = (history, num_samples, max_t, time_budget_s, figures_file, study, quiet)
-        self._history = history
-        self._limits: Any = {
-            "num_samples": num_samples,
-            "max_t": max_t,
-            "time_budget_s": time_budget_s,
-        }
-        self._figures_file = figures_file
-        self._study = study
-        self._quiet = quiet
-        self._is_open = False
+    history: Callable[[], History | None]
+    num_samples: int
+    max_t: float | None = None
+    time_budget_s: float | None = None
+    figures_file: Path | None = None
+    study: str | None = None
+    quiet: bool = False
+    _is_open = False
 
-    def __reduce__(self) -> tuple[type[Progress], tuple[Any, ...]]:
-        return Progress, self._given  # a terminal cannot be pickled
+    def __getstate__(self) -> dict[str, Any]:
+        # What the fields hold: a terminal cannot be pickled.
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Show that something happens: Ray is about to start."""
         if self._is_open:
             return
         self._is_open = True
-        has_metrics = self._study is not None and ray.is_initialized()
-        self._metrics = RayMetrics(str(self._study)) if has_metrics else None
-        self._is_for_machines = self._figures_file is not None or has_metrics
+        has_metrics = self.study is not None and ray.is_initialized()
+        self._metrics = RayMetrics(str(self.study)) if has_metrics else None
+        self._is_for_machines = self.figures_file is not None or has_metrics
         self._has_warned = False
         self._began = self._shown_at = self._written_at = time.monotonic()
-        history = self._history()
-        counts = {} if history is None else history.counts
-        self._done_before = sum(n for state, n in counts.items() if not state.is_live)
+        history = self.history()
+        self._done_before = 0 if history is None else len(history) - len(history.live())
         self._best: tuple[str, float] | None = None
         self._improved: float | None = None
         # Both as of a version of the record: why trials failed, and the size of the front.
         self._as_of: tuple[int, tuple[str, ...], int | None] = (-1, (), None)
         self._busy: int | None = None
         self._starting = 0
-        self._knows_slots = False
         self._slots: int | None = None
-        self._display = None if self._quiet else _open_display(self._standing())
+        self._display = None if self.quiet else _open_display(self._standing())
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Open the display if it is not open yet, as in a resumed study."""
@@ -119,11 +107,10 @@ class Progress(Callback):
         now = time.monotonic()
         is_shown = self._display is not None and now - self._shown_at >= self._display.pause_s
         is_written = self._is_for_machines and now - self._written_at >= LINE_S
-        if trials and (is_written or not self._knows_slots):
-            self._knows_slots = True
-            self._slots = room(trials)
         if not (is_shown or is_written):
             return
+        if is_written or self._slots is None:
+            self._slots = room(trials)
         status = Counter(trial.status for trial in trials)
         self._busy = status["RUNNING"]
         # A trial is PENDING for Ray while it waits for a slot and while its process starts in it.
@@ -161,7 +148,7 @@ class Progress(Callback):
         """Write the figures for machines. A full disk is logged once: no result needs them."""
         if self._metrics is not None:
             self._metrics.record(standing)
-        if (path := self._figures_file) is None:
+        if (path := self.figures_file) is None:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,10 +160,12 @@ class Progress(Callback):
             self._has_warned = True
 
     def _standing(self) -> Standing:
-        history, now = self._history(), time.monotonic()
-        elapsed_s = now - self._began
+        history, now = self.history(), time.monotonic()
+        blank = Standing(
+            {}, self.num_samples, now - self._began, self.time_budget_s, max_t=self.max_t
+        )
         if history is None:
-            return Standing(counts={}, elapsed_s=elapsed_s, **self._limits)
+            return blank
         best = history.best
         if best is not None and (key := (best.trial_id, best.value)) != self._best:
             # What was best at the start has not improved in this run.
@@ -185,10 +174,9 @@ class Progress(Callback):
         if history.version != self._as_of[0]:
             front = None if history.goal.n_objectives == 1 else len(history.pareto)
             self._as_of = (history.version, tuple(failures(history.heads())[:_FAILURES]), front)
-        return Standing(
+        return replace(
+            blank,
             counts=history.counts,
-            elapsed_s=elapsed_s,
-            **self._limits,
             metric=history.metric,
             best=best,
             front=self._as_of[2],
@@ -246,8 +234,9 @@ class RayMetrics:
     def __init__(self, study: str, gauge: Callable[..., Any] = Gauge) -> None:
         # Ray takes ASCII only. Percent-encoding, as in a URL, keeps other names distinct.
         self._study = study if study.isascii() else quote(study, safe=" ")
-        self._make = gauge
-        self._gauges: dict[str, Any] = {}
+        self._gauge = cache(
+            lambda name, *tags: gauge(f"raytuner_{name}", tag_keys=("study", *tags))
+        )
 
     def record(self, standing: Standing) -> None:
         """Record how the study stands; what is not known is not recorded."""
@@ -268,8 +257,5 @@ class RayMetrics:
             self._set("trials", standing.counts.get(state, 0), state=state.value)
 
     def _set(self, name: str, figure: float | None, **tags: str) -> None:
-        if figure is None:
-            return
-        if name not in self._gauges:
-            self._gauges[name] = self._make(f"raytuner_{name}", tag_keys=("study", *tags))
-        self._gauges[name].set(figure, tags={"study": self._study, **tags})
+        if figure is not None:
+            self._gauge(name, *tags).set(figure, tags={"study": self._study, **tags})

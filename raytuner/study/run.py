@@ -70,7 +70,8 @@ def scheduler_of(settings: StudySettings) -> Any:
         return None
     if given is not None and not isinstance(given, str):
         return given
-    return make_scheduler(given or DEFAULT_SCHEDULER, **settings.for_scheduler())
+    known = settings.some("time_attr", "max_t", "grace_period", "reduction_factor", "seed")
+    return make_scheduler(given or DEFAULT_SCHEDULER, **known)
 
 
 def run(

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields
 from enum import Flag, auto
@@ -42,20 +43,14 @@ class Use(Flag):
     KEEP = auto()  # the record keeps it
     CHANGE = auto()  # `Study.extend` may change it
     RUN = KEEP | CHANGE
+    OPTION = auto()  # the command line has an option for it
 
 
 def _set(
-    default: Any = MISSING,
-    help: str = "",
-    use: Use = Use.NONE,
-    parse: Callable[[Any], Any] | None = None,
+    default: Any = MISSING, use: Use = Use.NONE, parse: Callable[[Any], Any] | None = None
 ) -> Any:
-    """Return a field of `StudySettings`.
-
-    `help` is the help text of its option (without one it has no option), `use` what it is used
-    for, and `parse` makes the value from what TOML or the command line has.
-    """
-    return field(default=default, metadata={"help": help, "use": use, "parse": parse})
+    """Return a field; `parse` makes its value from what TOML or the command line has."""
+    return field(default=default, metadata={"use": use, "parse": parse})
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ class StudySettings:
             "hyperband", "predictive-termination", "freeze-thaw", or any Ray Tune scheduler.
         strategy: How to search: "bayes", "hedge", "evolution", "random", "grid" and others; see
             `BoTorchSearch`.
-        time_budget_s: Seconds after which the study ends.
+        time_budget_s: Seconds after which the study ends; in a file or an option also "1h 30min".
         gpu_hours: The study ends when its trials have held GPUs for this many hours, by what they
             request in `resources`.
         stop_after_failures: The study stops with an error once this many trials have failed for one
@@ -130,59 +125,43 @@ class StudySettings:
     trainable: Trainable = _set()
     param_space: Mapping[str, Any] | Space = _set(use=Use.CHANGE, parse=parsing.space)
     _: KW_ONLY
-    metric: str | Sequence[str] | None = _set(None, "What the function reports, to be optimised.")
-    mode: str | Sequence[str] = _set(help="min or max.")
-    num_samples: int = _set(
-        help="Number of trials; -1 for as many as a budget allows.", use=Use.KEEP
-    )
-    max_t: float | None = _set(
-        None, "Reports of a full training; turns early stopping on.", Use.RUN
-    )
-    grace_period: float = _set(1, "No trial stops before this.", Use.RUN)
-    reduction_factor: int = _set(3, "About one trial in so many continues at a rung.", Use.RUN)
-    scheduler: str | TrialScheduler | None = _set(
-        None, "asha, promotion, freeze-thaw, ... (docs/search.md)", Use.RUN
-    )
-    strategy: str = _set(
-        "bayes", "bayes, evolution, random, grid, ... (docs/search.md)", Use.SEARCH | Use.KEEP
-    )
-    time_budget_s: float | None = _set(
-        None, "Seconds for the search, or such as '1h 30min'.", Use.RUN, parsing.seconds
-    )
-    gpu_hours: float | None = _set(None, "GPU-hours for the search.", Use.RUN)
-    stop_after_failures: int = _set(
-        5, "Stop once so many trials failed for one cause and none succeeded; 0: never.", Use.RUN
-    )
-    max_silence_s: float | None = _set(
-        None, "Seconds after which a silent trial is ended.", Use.RUN, parsing.seconds
-    )
-    on_silence: SilenceRule = _set("retry", "How it is ended: retry, fail or warn.", Use.RUN)
-    curves: Sequence[str] = _set((), "Further metric of which all values are kept.", Use.SEARCH)
-    resources: Resources | None = _set(None, use=Use.RUN, parse=parsing.resources)
-    max_concurrent_trials: int | None = _set(None, "The most trials at a time.", Use.RUN)
-    storage_path: str | Folder | None = _set(
-        None, "Folder that the results' own folder is made in, or its URI."
-    )
-    name: str | None = _set(None, "Name of the results' own folder.")
-    seed: int | None = _set(None, "Seed of the search.", Use.KEEP)
-    points_to_evaluate: Sequence[Config] | None = _set(None, use=Use.SEARCH)
-    evaluated_rewards: Sequence[float | Mapping[str, float]] | None = _set(None, use=Use.SEARCH)
-    parameter_constraints: Sequence[Rule] = _set((), use=Use.SEARCH | Use.CHANGE)
-    outcome_constraints: Sequence[str] = _set((), use=Use.SEARCH)
-    weights: Sequence[float] | None = _set(None, use=Use.SEARCH)
-    cost: str | None = _set(None, use=Use.SEARCH)
-    standard_error: str | None = _set(None, use=Use.SEARCH)
+    metric: str | Sequence[str] | None = _set(None, Use.OPTION)
+    mode: str | Sequence[str] = _set(use=Use.OPTION)
+    num_samples: int = _set(use=Use.OPTION | Use.KEEP)
+    max_t: float | None = _set(None, Use.OPTION | Use.RUN)
+    grace_period: float = _set(1, Use.OPTION | Use.RUN)
+    reduction_factor: int = _set(3, Use.OPTION | Use.RUN)
+    scheduler: str | TrialScheduler | None = _set(None, Use.OPTION | Use.RUN)
+    strategy: str = _set("bayes", Use.OPTION | Use.SEARCH | Use.KEEP)
+    time_budget_s: float | None = _set(None, Use.OPTION | Use.RUN, parsing.seconds)
+    gpu_hours: float | None = _set(None, Use.OPTION | Use.RUN)
+    stop_after_failures: int = _set(5, Use.OPTION | Use.RUN)
+    max_silence_s: float | None = _set(None, Use.OPTION | Use.RUN, parsing.seconds)
+    on_silence: SilenceRule = _set("retry", Use.OPTION | Use.RUN)
+    curves: Sequence[str] = _set((), Use.OPTION | Use.SEARCH)
+    resources: Resources | None = _set(None, Use.RUN, parsing.resources)
+    max_concurrent_trials: int | None = _set(None, Use.OPTION | Use.RUN)
+    storage_path: str | Folder | None = _set(None, Use.OPTION)
+    name: str | None = _set(None, Use.OPTION)
+    seed: int | None = _set(None, Use.OPTION | Use.KEEP)
+    points_to_evaluate: Sequence[Config] | None = _set(None, Use.SEARCH)
+    evaluated_rewards: Sequence[float | Mapping[str, float]] | None = _set(None, Use.SEARCH)
+    parameter_constraints: Sequence[Rule] = _set((), Use.SEARCH | Use.CHANGE)
+    outcome_constraints: Sequence[str] = _set((), Use.SEARCH)
+    weights: Sequence[float] | None = _set(None, Use.SEARCH)
+    cost: str | None = _set(None, Use.SEARCH)
+    standard_error: str | None = _set(None, Use.SEARCH)
     earlier: Sequence[str | Path | Folder | Study | pd.DataFrame] = _set(
-        (), "Folder of an earlier study to learn from.", Use.SEARCH
+        (), Use.OPTION | Use.SEARCH
     )
     priors: Mapping[str, Near | Mapping[Any, float] | Any] | None = _set(
-        None, use=Use.SEARCH, parse=parsing.priors
+        None, Use.SEARCH, parsing.priors
     )
     searcher: Searcher | None = _set(None)
-    time_attr: str = _set("training_iteration", use=Use.KEEP)
-    reuse_actors: bool = _set(False, use=Use.RUN)
-    callbacks: Sequence[Callback] = _set((), use=Use.CHANGE)
-    progress: bool = _set(True, use=Use.CHANGE)
+    time_attr: str = _set("training_iteration", Use.KEEP)
+    reuse_actors: bool = _set(False, Use.RUN)
+    callbacks: Sequence[Callback] = _set((), Use.CHANGE)
+    progress: bool = _set(True, Use.CHANGE)
 
     def __post_init__(self) -> None:
         from raytuner.placement.silence import Silence
@@ -213,15 +192,9 @@ class StudySettings:
                     f"{name} was given together with a searcher; give it to the searcher"
                 )
 
-    def for_search(self) -> dict[str, Any]:
-        """Return the arguments of a new `BoTorchSearch`."""
-        found = (*names(Use.SEARCH), "time_attr", "max_t", "seed")
-        return {name: getattr(self, name) for name in found}
-
-    def for_scheduler(self) -> dict[str, Any]:
-        """Return the arguments of a scheduler that is made by its name."""
-        found = ("time_attr", "max_t", "grace_period", "reduction_factor", "seed")
-        return {name: getattr(self, name) for name in found}
+    def some(self, *names: str) -> dict[str, Any]:
+        """Return some of the settings by name."""
+        return {name: getattr(self, name) for name in names}
 
     def keep(self, history: History, **known: Any) -> None:
         """Write the settings to the record, with `known` in place of some.
@@ -230,7 +203,7 @@ class StudySettings:
         """
         from raytuner.placement.request import recorded
 
-        kept = {name: getattr(self, name) for name in names(Use.KEEP)}
+        kept = self.some(*names(Use.KEEP))
         if not isinstance(self.scheduler, str | None):
             kept["scheduler"] = type(self.scheduler).__name__
         kept |= {"resources": recorded(self.resources), **known}
@@ -268,6 +241,13 @@ class StudySettings:
 
 SETTINGS: dict[str, Field[Any]] = {one.name: one for one in fields(StudySettings)}
 """The settings by name."""
+
+_ARGS = (StudySettings.__doc__ or "").partition("    Args:\n")[2].partition("\n\n")[0]
+TEXTS = {
+    name: " ".join(text.split())
+    for name, text in re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", _ARGS, re.MULTILINE)
+}
+"""The text on each setting, by name."""
 
 
 def names(use: Use) -> list[str]:

@@ -22,7 +22,7 @@ from raytuner.search.restore import record_at
 from raytuner.space import Space
 from raytuner.study.resources import first_config, fitted, with_resources
 from raytuner.study.run import note_run, ray_session, run, scheduler_of
-from raytuner.study.settings import SETTINGS, StudySettings, check_names
+from raytuner.study.settings import SETTINGS, StudySettings, Use, check_names, names
 from raytuner.study.study import Study
 from raytuner.study.trainable import Trainable, name_of, path_of
 
@@ -83,7 +83,8 @@ def tune(settings: StudySettings) -> Study:  # noqa: D417
     trainable, resources, searcher = settings.trainable, settings.resources, settings.searcher
     scheduler = scheduler_of(settings)
     if searcher is None:
-        searcher = BoTorchSearch(**settings.for_search())
+        given = settings.some(*names(Use.SEARCH), "time_attr", "max_t", "seed")
+        searcher = BoTorchSearch(**given)
     elif not isinstance(searcher, BoTorchSearch):
         searcher = Recorded(searcher, time_attr=settings.time_attr, max_t=settings.max_t)
     prepare(searcher, settings.param_space, settings.metric, settings.mode, settings.num_samples)

@@ -18,7 +18,7 @@ from raytuner.history import History
 from raytuner.search import BoTorchSearch
 from raytuner.space import Float, Space
 from raytuner.study.parsing import kinds
-from raytuner.study.settings import SETTINGS, StudySettings, Use, names
+from raytuner.study.settings import SETTINGS, TEXTS, StudySettings, Use, names
 
 SPACE = Space({"x": Float(0, 1)})
 untyped_tune: Any = raytuner.tune  # mypy knows the arguments
@@ -44,8 +44,9 @@ def test_the_defaults_are_those_of_the_searcher() -> None:
         assert theirs[name].default == SETTINGS[name].default
 
 
-@pytest.mark.parametrize("name", [name for name, one in SETTINGS.items() if one.metadata["help"]])
-def test_a_setting_with_a_help_text_is_an_option_and_a_key(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", names(Use.OPTION))
+def test_a_setting_with_an_option_has_a_text_and_a_key(name: str, tmp_path: Path) -> None:
+    assert TEXTS[name].endswith(".")
     options = {option for one in main.commands["run"].params for option in one.opts}
     assert f"--{name.replace('_', '-')}" in options
     annotation = str(SETTINGS[name].type)
