@@ -50,7 +50,6 @@ def extend(
     except SpaceError:  # of objects that no file can hold, which the new space has
         opened = open_record(path, before, space)
     with closing(opened) as history:
-        record = history.path or record
         carried = carry_over(
             history,
             space,

@@ -72,18 +72,21 @@ def priors(value: Mapping[str, Any]) -> dict[str, Near | Mapping[str, float]]:
     """
     from raytuner.search import near
 
+    found: dict[str, Near | Mapping[str, float]] = {}
     for name, prior in value.items():
-        is_table = isinstance(prior, Mapping)
-        if not is_table or ("near" in prior and prior.keys() - {"near", "spread"}):
-            raise SettingError(
-                f"{name} is {prior!r}; write {{ near = 0.1, spread = 0.2 }}, or weights by value"
-            )
-    return {
-        name: near(prior["near"], **{k: v for k, v in prior.items() if k != "near"})
-        if "near" in prior
-        else prior
-        for name, prior in value.items()
-    }
+        match prior:
+            case {"near": center, "spread": spread} if len(prior) == 2:
+                found[name] = near(center, spread)
+            case {"near": center} if len(prior) == 1:
+                found[name] = near(center)
+            case Mapping() if "near" not in prior:
+                found[name] = prior
+            case _:
+                raise SettingError(
+                    f"{name} is {prior!r}; write {{ near = 0.1, spread = 0.2 }}, or weights by"
+                    " value"
+                )
+    return found
 
 
 _KINDS = {

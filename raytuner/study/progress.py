@@ -150,10 +150,11 @@ class Progress(Callback):
             self._metrics.record(standing)
         if (path := self.figures_file) is None:
             return
+        figures = {"at": time.time(), **standing.figures()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(standing.figures(), default=str) + "\n")
+                file.write(json.dumps(figures, default=str) + "\n")
         except OSError as error:
             if not self._has_warned:
                 logger.warning("The figures cannot be written to %s: %s", path, error)
@@ -222,9 +223,10 @@ def room(trials: list[Any]) -> int | None:
 class RayMetrics:
     """Gauges of a study for Ray's dashboard, Prometheus and Grafana.
 
-    Ray exports them as `ray_raytuner_...` from the node of the study's driver, if `ray[default]` is
-    installed. The tag `study` is the study's name, percent-encoded if it is not ASCII;
-    `raytuner_trials` has a tag `state` too.
+    They have the names of `Standing.figures`; `best` is the best value. Ray exports them as
+    `ray_raytuner_...` from the node of the study's driver, if `ray[default]` is installed. The tag
+    `study` is the study's name, percent-encoded if it is not ASCII. `ray_raytuner_trials` counts
+    the trials in each `state`.
 
     Args:
         study: Name of the study.
@@ -234,28 +236,15 @@ class RayMetrics:
     def __init__(self, study: str, gauge: Callable[..., Any] = Gauge) -> None:
         # Ray takes ASCII only. Percent-encoding, as in a URL, keeps other names distinct.
         self._study = study if study.isascii() else quote(study, safe=" ")
-        self._gauge = cache(
-            lambda name, *tags: gauge(f"raytuner_{name}", tag_keys=("study", *tags))
-        )
+        self._gauge = cache(lambda name, *tags: gauge(name, tag_keys=("study", *tags)))
 
     def record(self, standing: Standing) -> None:
         """Record how the study stands; what is not known is not recorded."""
-        figures = {
-            "trials_done": standing.done,
-            "trials_asked": standing.num_samples if standing.num_samples > 0 else None,
-            "slots": standing.slots,
-            "slots_busy": standing.busy or 0,
-            "slots_starting": standing.starting,
-            "best": None if standing.best is None else standing.best.value,
-            "best_age_seconds": standing.since_improved_s,
-            "elapsed_seconds": standing.elapsed_s,
-            "left_seconds": standing.left_s,
-        }
-        for name, figure in figures.items():
-            self._set(name, figure)
+        best = None if standing.best is None else standing.best.value
+        known = {**standing.figures(), "best": best, "busy": standing.busy or 0}
+        for name, figure in known.items():
+            if isinstance(figure, int | float):
+                self._gauge(f"raytuner_{name}").set(figure, tags={"study": self._study})
         for state in TrialState:  # also those that no trial is in any more
-            self._set("trials", standing.counts.get(state, 0), state=state.value)
-
-    def _set(self, name: str, figure: float | None, **tags: str) -> None:
-        if figure is not None:
-            self._gauge(name, *tags).set(figure, tags={"study": self._study, **tags})
+            tags = {"study": self._study, "state": state.value}
+            self._gauge("raytuner_trials", "state").set(standing.counts.get(state, 0), tags=tags)

@@ -129,7 +129,6 @@ class Standing:
         names += " broken since_improved_s failures"
         best = self.best
         return {
-            "at": time.time(),
             **{name: getattr(self, name) for name in names.split()},
             "states": {state.value: n for state, n in self.counts.items() if n},
             "best": None

@@ -51,10 +51,10 @@ def test_ray_exports_the_live_figures(tmp_path: Path) -> None:
     )
     assert study.best is not None
     deadline = time.monotonic() + _PATIENCE_S  # it exports what it has every few seconds
-    while (found := exported()).get(("raytuner_trials_done", "")) != 4:
+    while (found := exported()).get(("raytuner_done", "")) != 4:
         assert time.monotonic() < deadline, found
         time.sleep(0.5)
-    assert found["raytuner_trials_asked", ""] == 4
+    assert found["raytuner_num_samples", ""] == 4
     assert found["raytuner_slots", ""] == 2
     assert found["raytuner_best", ""] == pytest.approx(study.best.value)
     by_state = {state: n for (name, state), n in found.items() if name == "raytuner_trials"}

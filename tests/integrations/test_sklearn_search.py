@@ -194,7 +194,9 @@ def test_what_is_no_list_of_spaces_is_refused(spaces: Any) -> None:
         RayTunerSearchCV(logistic(), spaces).fit(X, y)
 
 
-def ran_here(evaluation: Evaluation, part: Any, **settings: Any) -> tuple[list[Found], str]:
+def ran_here(
+    search: RayTunerSearchCV, evaluation: Evaluation, part: Any, *args: Any, **settings: Any
+) -> tuple[list[Found], str]:
     """What trials on Ray would find, found in this process."""
     configs = part.space.space.sample(np.random.default_rng(0), part.count)
     candidates = part.listed or [part.space.params(config) for config in configs]

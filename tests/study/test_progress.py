@@ -294,22 +294,22 @@ def test_gauges_hold_what_is_known_and_no_state_that_is_over(
 ) -> None:
     monkeypatch.setattr(FakeGauge, "told", {})
     metrics = RayMetrics("mine", FakeGauge)
-    metrics.record(standing(counts={TrialState.RUNNING: 2}, best=None, num_samples=-1))
+    metrics.record(standing(counts={TrialState.RUNNING: 2}, best=None, time_budget_s=None))
     told = FakeGauge.told
     assert told["raytuner_trials", "mine", "RUNNING"] == 2
-    assert told["raytuner_elapsed_seconds", "mine"] == 30
-    assert not {"raytuner_best", "raytuner_trials_asked", "raytuner_slots"} & {k[0] for k in told}
+    assert told["raytuner_elapsed_s", "mine"] == 30
+    assert not {"raytuner_best", "raytuner_time_budget_s", "raytuner_slots"} & {k[0] for k in told}
     metrics.record(standing(counts={TrialState.COMPLETED: 2}, busy=1, slots=8))
     assert told["raytuner_trials", "mine", "RUNNING"] == 0
     assert told["raytuner_trials", "mine", "COMPLETED"] == 2
     assert told["raytuner_best", "mine"] == 0.75
-    assert (told["raytuner_slots_busy", "mine"], told["raytuner_slots", "mine"]) == (1, 8)
+    assert (told["raytuner_busy", "mine"], told["raytuner_slots", "mine"]) == (1, 8)
 
 
 def test_ray_metrics_name_a_study_in_ascii() -> None:
     """Ray raises a UnicodeEncodeError for other tags."""
     RayMetrics("Größe 1", FakeGauge).record(standing())
-    assert FakeGauge.told["raytuner_elapsed_seconds", "Gr%C3%B6%C3%9Fe 1"] == 30
+    assert FakeGauge.told["raytuner_elapsed_s", "Gr%C3%B6%C3%9Fe 1"] == 30
 
 
 class Full(io.StringIO):

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from copy import deepcopy
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -25,12 +24,7 @@ from sklearn.utils.validation import _check_method_params
 from raytuner.errors import SettingError
 from raytuner.folders import Folder, RemoteFolder, folder_of
 from raytuner.integrations.sklearn.candidates import Part, parts_of
-from raytuner.integrations.sklearn.evaluation import (
-    GROWS,
-    SCORE,
-    Evaluation,
-    Steps,
-)
+from raytuner.integrations.sklearn.evaluation import GROWS, SCORE, Evaluation, Steps
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
@@ -217,11 +211,10 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             columns = [name for name in results if name.startswith("mean_test_")]
             wanted = f"mean_test_{self.refit}"  # no name of a score: there is one, or any will do
             score = float(results[wanted if wanted in columns else columns[0]][-1])
-            if math.isfinite(score):
+            state = TrialState.COMPLETED if math.isfinite(score) else TrialState.FAILED
+            if state is TrialState.COMPLETED:
                 history.report(trial_id, 1, score)
-            history.end(
-                trial_id, TrialState.COMPLETED if math.isfinite(score) else TrialState.FAILED
-            )
+            history.end(trial_id, state)
 
     def _search_on_ray(
         self,
@@ -241,16 +234,13 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                 if self._time_left() == 0:
                     break
                 more, path = run_trials(
+                    self,
                     evaluation,
                     part,
-                    scheduler=deepcopy(self.scheduler),  # which remembers its trials
-                    parallel_folds=self.parallel_folds,
-                    resources=self.resources,
-                    storage_path=folder_of(self.storage_path or scratch),
+                    folder_of(self.storage_path or scratch),
                     seed=seed,
                     time_budget_s=self._time_left(),
                     max_concurrent_trials=n_jobs,
-                    progress=self.verbose > 0,
                 )
                 found += more
                 paths.append(path)
@@ -263,16 +253,17 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                 "the search ended before a candidate was evaluated: time_budget_s is"
                 f" {self.time_budget_s!r}, and starting Ray counts; give more seconds"
             )
-        columns = {
-            "n_steps": [one.t for one in found],
-            "completed": [one.completed for one in found],
-        }
+        columns = None
+        if evaluation.steps is not None:
+            columns = {
+                "n_steps": [one.t for one in found],
+                "completed": [one.completed for one in found],
+            }
         self._call.results.found = found
         with warnings.catch_warnings():
             if evaluation.steps == "folds":  # that some were not run is no news
                 warnings.filterwarnings("ignore", "One or more of the")
-            candidates = [one.params for one in found]
-            evaluate(candidates, more_results=columns if evaluation.steps else None)
+            evaluate([one.params for one in found], more_results=columns)
         self._call.backend.close()  # what is fitted from here on is fitted here
 
     def _steps(self) -> tuple[Steps | None, int]:

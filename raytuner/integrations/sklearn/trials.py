@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -22,6 +23,11 @@ from raytuner.integrations.sklearn.candidates import POSITION, Part
 from raytuner.integrations.sklearn.evaluation import SCORE, Evaluation, Params, Scored
 from raytuner.space import Config
 from raytuner.study.cross_validation import checkpoint_state, report_with_state
+
+if TYPE_CHECKING:
+    from raytuner.integrations.sklearn.search_cv import RayTunerSearchCV
+
+_pickled: Callable[[Any], bytes] = cloudpickle.dumps  # Ray's has no types
 
 _FOLDS = "folds"
 _ERROR = "raised"
@@ -63,18 +69,15 @@ class FoundResults(ThreadingBackend):  # type: ignore[misc]  # joblib has no typ
 
 
 def run_trials(
+    search: RayTunerSearchCV,
     evaluation: Evaluation,
     part: Part,
-    *,
-    scheduler: Any,
-    parallel_folds: bool,
-    resources: Mapping[str, float] | None,
     storage_path: Folder,
     **settings: Any,
 ) -> tuple[list[Found], str]:
-    """Search on Ray: a trial fits and scores one candidate.
+    """Search on Ray as a `RayTunerSearchCV` says: a trial fits and scores one candidate.
 
-    The arguments are those of `RayTunerSearchCV`, and further ones of `raytuner.tune`.
+    `settings` are further arguments of `raytuner.tune`.
 
     Returns:
         The candidates in the order of proposal, and the study's folder.
@@ -84,26 +87,28 @@ def run_trials(
         Exception: A fit raised it, and `error_score` is "raise".
     """
     last = _LastResults()
-    each = dict(resources or {"cpu": 1})
-    if part.listed is not None:
-        settings["points_to_evaluate"] = [{POSITION: place} for place in range(part.count)]
+    each = dict(search.resources or {"cpu": 1})
+    bundles = {"bundles": [each] * len(evaluation.splits)}
+    positions = [{POSITION: place} for place in range(part.count)]
     study = raytuner.tune(
         tune.with_parameters(
             _run_trial,
             evaluation=evaluation,
             params_of=part.space.params,
-            saves=scheduler is not None,
-            parallel=each if parallel_folds else None,
+            saves=search.scheduler is not None,
+            parallel=each if search.parallel_folds else None,
         ),
         part.space.space,
         metric=SCORE,
         mode="max",
         num_samples=part.count,
-        resources={"bundles": [each] * len(evaluation.splits)} if parallel_folds else each,
+        resources=bundles if search.parallel_folds else each,
         max_t=None if evaluation.steps is None else evaluation.max_t,
-        scheduler=scheduler,
+        scheduler=deepcopy(search.scheduler),  # it remembers its trials
+        points_to_evaluate=None if part.listed is None else positions,
         storage_path=storage_path,
         callbacks=[last],
+        progress=search.verbose > 0,
         stop_after_failures=0,  # error_score says what to do about failures
         # A trial that cannot be stopped leaves its process as it found it.
         reuse_actors=evaluation.steps is None,
@@ -161,11 +166,6 @@ def _run_trial(
         if not evaluation.raises:
             raise
         tune.report({SCORE: float("nan"), _ERROR: _pickled(error)})
-
-
-def _pickled(anything: object) -> bytes:
-    dumps: Callable[[Any], bytes] = cloudpickle.dumps  # Ray's has no types
-    return dumps(anything)
 
 
 def _folds_in_parallel(
