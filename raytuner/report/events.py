@@ -21,7 +21,6 @@ class Event:
     trial: Trial  # as the record has it now
     t: float
     value: float
-    last: bool  # whether it is the last of its trial
     final: bool  # whether it is the last of a COMPLETED trial
     eligible: bool  # whether its trial may be the best: at full fidelity, within the constraints
 
@@ -32,10 +31,9 @@ def events(history: History) -> tuple[Event, ...]:
     for trial in history.trials:
         eligible = history.is_full(trial) and history.is_feasible(trial)
         for t, value in trial.values:
-            at, last = times[trial.trial_id][t], t == trial.t
-            final = last and trial.state is TrialState.COMPLETED
-            found.append(Event(at, trial, t, value, last, final, eligible))
-    return tuple(sorted(found, key=lambda event: (event.at, event.trial.number, event.t)))
+            final = t == trial.t and trial.state is TrialState.COMPLETED
+            found.append(Event(times[trial.trial_id][t], trial, t, value, final, eligible))
+    return tuple(sorted(found, key=lambda event: event.at))
 
 
 def rung_of(trial: Trial) -> float | None:

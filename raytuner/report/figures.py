@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from raytuner.errors import SettingError
 from raytuner.history import History, Origin, Trial, TrialState
-from raytuner.report import space_figures, style, text
+from raytuner.report import style, text
 from raytuner.report.events import Event, Stay, events, improvements, rung_of, stays
 from raytuner.report.front import hypervolumes
-from raytuner.report.model import Surrogate, fitted, importance
-from raytuner.space import Column
+from raytuner.report.space_figures import SpaceFigures
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_PAIRED = 4  # of so many of the most important hyperparameters, the page shows the pairs
 _CURVE_POINTS = 40  # of a longer curve, evenly chosen ones are drawn
 
 
-class Figures:
+class Figures(SpaceFigures):
     """Plots of a record, each a `plotly.graph_objects.Figure`.
 
     The first of them that needs the model fits it.
@@ -37,19 +31,8 @@ class Figures:
     """
 
     def __init__(self, history: History, now: float | None = None) -> None:
-        self.history = history
+        super().__init__(history)
         self.now = time.time() if now is None else now
-        self._minimise = history.mode == "min"
-
-    @cached_property
-    def surrogate(self) -> Surrogate | None:
-        """The model of the record; None if the record says too little for one."""
-        return fitted(self.history.space, self.history.snapshot(), self._minimise)
-
-    @cached_property
-    def importances(self) -> pd.DataFrame | None:
-        """See `raytuner.report.model.importance`; None without a model."""
-        return None if self.surrogate is None else importance(self.surrogate)
 
     @cached_property
     def stays(self) -> tuple[Stay, ...]:
@@ -71,7 +54,7 @@ class Figures:
             return style.blank(style.NO_VALUE)
         began = history.trials[0].proposed_at
         unit, seconds = style.duration_unit(happened[-1].at - began)
-        lasts = [event for event in happened if event.last]
+        lasts = [event for event in happened if event.t == event.trial.t]
         x, y = np.array([((event.at - began) / seconds, event.value) for event in lasts]).T
         figure = style.Plot([*style.points_by_state([event.trial for event in lasts], x, y)])
         finals = [event.value for event in happened if event.final]
@@ -189,17 +172,20 @@ class Figures:
         if not trials:
             return style.blank(style.NO_VALUE)
         front = {trial.trial_id for trial in history.pareto}
-        groups: dict[tuple[str, str, str], list[Trial]] = {
-            (others := ("others", style.GREY, "circle-open")): [],
-            (broken := ("break a constraint", style.RED, "x")): [],
-            (best := ("Pareto front", style.BLUE, "circle")): [],
-        }
-        for trial in trials:
-            look = best if trial.trial_id in front else others
-            groups[look if history.is_feasible(trial) else broken].append(trial)
+
+        def group(trial: Trial) -> str:
+            if not history.is_feasible(trial):
+                return "break a constraint"
+            return "Pareto front" if trial.trial_id in front else "others"
+
         first, second = history.goal.objectives[:2]
         figure = style.Plot()
-        for (name, colour, symbol), ours in groups.items():
+        for name, colour, symbol in (
+            ("others", style.GREY, "circle-open"),
+            ("break a constraint", style.RED, "x"),
+            ("Pareto front", style.BLUE, "circle"),
+        ):
+            ours = [trial for trial in trials if group(trial) == name]
             values = [history.metrics_of(trial) for trial in ours]
             trace = style.points(
                 ours,
@@ -241,39 +227,6 @@ class Figures:
             raise SettingError(
                 f"a Pareto front needs two objectives or more; there is {objectives[0].metric}"
             )
-
-    def importance(self) -> go.Figure:
-        """Return how much each hyperparameter matters."""
-        return space_figures.importance_bars(self.importances)
-
-    def parallel(self) -> go.Figure:
-        """Return parallel coordinates of the trials."""
-        return space_figures.parallel(self.history)
-
-    def slice(self, name: str) -> go.Figure:
-        """Return the metric against the hyperparameter `name`, others as in the best trial."""
-        return space_figures.slice_of(self.history, self.surrogate, self._column(name))
-
-    def interaction(
-        self, first: str, second: str, what: Literal["mean", "sd"] = "mean"
-    ) -> go.Figure:
-        """Return the model's mean or standard deviation over two hyperparameters."""
-        pair = (self._column(first), self._column(second))
-        return space_figures.interaction(self.history, self.surrogate, pair, what)
-
-    def _column(self, name: str) -> Column:
-        columns = {column.name: column for column in self.history.space.columns}
-        if name not in columns:
-            raise SettingError(
-                f"{name!r} is no hyperparameter that varies; there are: {', '.join(columns)}"
-            )
-        return columns[name]
-
-    def pairs(self) -> list[tuple[str, str]]:
-        """Return the pairs of the most important hyperparameters."""
-        found = self.importances
-        names = [c.name for c in self.history.space.columns] if found is None else list(found.index)
-        return list(itertools.combinations(names[:_PAIRED], 2))
 
     def on_page(self) -> dict[str, go.Figure]:
         """Return every figure of the page by its id there."""

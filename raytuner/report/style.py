@@ -26,9 +26,8 @@ class Mark(NamedTuple):
 
 # M. Okabe, K. Ito (2008), "Color universal design": distinct for any colour vision. Their blue is
 # made lighter, to be seen on a dark page too.
-BLUE, ORANGE, GREEN, RED, SKY, PINK, GREY = (
-    *("#1F82C8", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8c8c8c"),
-)
+BLUE, ORANGE, GREEN, RED = "#1F82C8", "#E69F00", "#009E73", "#D55E00"
+SKY, PINK, GREY = "#56B4E9", "#CC79A7", "#8c8c8c"
 MARKS = {
     TrialState.COMPLETED: Mark(BLUE, "circle"),
     TrialState.STOPPED_EARLY: Mark(ORANGE, "diamond"),
@@ -135,8 +134,9 @@ def styled(figure: go.Figure, *, height: int = 420, **layout: Any) -> go.Figure:
         hovermode="closest",
         **layout,
     )
-    figure.update_xaxes(automargin=True, exponentformat="e")
-    return figure.update_yaxes(automargin=True, exponentformat="e")
+    # On a log axis, 2e-3 is written in full; by default it is a small "2".
+    axes = {"automargin": True, "exponentformat": "e", "minorloglabels": "complete"}
+    return figure.update_xaxes(axes).update_yaxes(axes)
 
 
 def plain(item: object, most: int = 200) -> str:
