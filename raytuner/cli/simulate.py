@@ -89,7 +89,7 @@ def simulate(
     else:
         note = (
             f"The recorded study took {clock(found.recorded_s)}; {note} In the last row"
-            f" {found.borrowed} of {found.own + found.borrowed} trials had a new configuration, and"
+            f" {found.borrowed} of {len(run.trials)} trials had a new configuration, and"
             " the curve of the nearest recorded one."
         )
     console.print(note, style="dim")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from botorch.models import SingleTaskGP
+from gpytorch.distributions import MultivariateNormal
 from linear_operator.utils.cholesky import psd_safe_cholesky
 from scipy.stats import qmc, sobol_indices
 
@@ -19,7 +20,6 @@ from raytuner.space import Config, Space
 if TYPE_CHECKING:
     import pandas as pd
 
-_CHUNK = 500  # points of one prediction
 _SOBOL_POINTS = 2048  # the model predicts them jointly; more cost seconds
 _DRAWS = 100
 
@@ -32,33 +32,32 @@ class Prediction(NamedTuple):
 
 
 class Surrogate:
-    """A Gaussian process fitted to a record; a `ValueError` if fewer than two values are known.
+    """A Gaussian process fitted to a record; see `fitted`.
 
     It learns transformed values (`raytuner.bayes.dataset`). The transform is affine in the better
     half and monotone everywhere, so its inverse gives back the metric: the mean is the median of
     the metric, and the standard deviation half the distance between one deviation up and down.
     """
 
-    def __init__(self, space: Space, snapshot: Snapshot, minimise: bool) -> None:
+    def __init__(self, space: Space, data: Dataset, minimise: bool) -> None:
         self.space = space
-        data = dataset(snapshot)
-        if len(data.evaluated) < 2 or len(data) < 2:
-            raise ValueError(f"{len(data.evaluated)} evaluated configurations")
         self.rows = len(data)
         self._has_fidelity = data.has_fidelity
-        self._to_metric = _Inverse(data, -1.0 if minimise else 1.0)
+        self._sign = -1.0 if minimise else 1.0
+        self._z, first = np.unique(data.y, return_index=True)
+        self._raw = data.raw[first]
+        # The better half was only shifted and scaled: beyond the best the line goes on.
+        middle = len(self._z) // 2
+        rise, run = self._raw[-1] - self._raw[middle], self._z[-1] - self._z[middle]
+        self._slope = rise / run if run > 0 else float(np.abs(self._raw).max() or 1.0)
         with numerics():
             self._model: SingleTaskGP = fit(data, space.columns)
 
     def predict(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation at full resource, `(k,)`-dim, of `(k, d)` points."""
-        laws = []
         with torch.no_grad(), numerics():
-            for part in np.array_split(points, max(len(points) // _CHUNK, 1)):
-                law = self._model.posterior(self._input(part))
-                sd = law.variance.clamp_min(0).sqrt()
-                laws.append(torch.hstack([law.mean, sd]).numpy())
-        mean, sd = np.concatenate(laws).T
+            law = self._law(points)
+            mean, sd = law.mean.numpy(), law.variance.clamp_min(0).sqrt().numpy()
         up, down = self._to_metric(mean + sd), self._to_metric(mean - sd)
         return self._to_metric(mean), np.abs(up - down) / 2
 
@@ -74,43 +73,33 @@ class Surrogate:
         On it larger is better, and a few awful values do not outweigh all others.
         """
         with torch.no_grad(), numerics():
-            posterior: Any = self._model.posterior(self._input(points))
-            law = posterior.mvn
+            law = self._law(points)
             root = psd_safe_cholesky(law.covariance_matrix).numpy()
             mean = law.mean.numpy()
         normal = np.random.default_rng(seed).standard_normal((n, len(points)))
         return mean + normal @ root.T
 
-    def _input(self, points: FloatArray) -> torch.Tensor:
+    def _law(self, points: FloatArray) -> MultivariateNormal:
         full = np.ones((len(points), int(self._has_fidelity)))
-        return torch.as_tensor(np.hstack([points, full]), dtype=torch.double)
+        X = torch.as_tensor(np.hstack([points, full]), dtype=torch.double)
+        posterior: Any = self._model.posterior(X)
+        return posterior.mvn
+
+    def _to_metric(self, z: FloatArray) -> FloatArray:
+        inside = np.interp(z, self._z, self._raw)
+        outside = z - np.clip(z, self._z[0], self._z[-1])
+        return self._sign * (inside + outside * self._slope)
 
 
 def fitted(space: Space, snapshot: Snapshot, minimise: bool) -> Surrogate | None:
     """Return the model; None with fewer than two evaluated configurations or no stable fit."""
+    data = dataset(snapshot)
+    if len(data.evaluated) < 2:
+        return None
     try:
-        return Surrogate(space, snapshot, minimise)
+        return Surrogate(space, data, minimise)
     except (ValueError, *FIT_ERRORS):
         return None
-
-
-class _Inverse:
-    """From the model's outcomes back to the metric."""
-
-    def __init__(self, data: Dataset, sign: float) -> None:
-        self._z, first = np.unique(data.y, return_index=True)
-        self._raw = data.raw[first]
-        self._sign = sign
-        # The better half was only shifted and scaled: beyond the best the line goes on.
-        middle = len(self._z) // 2
-        rise = self._raw[-1] - self._raw[middle]
-        run = self._z[-1] - self._z[middle]
-        self._slope = rise / run if run > 0 else float(np.abs(self._raw).max() or 1.0)
-
-    def __call__(self, z: FloatArray) -> FloatArray:
-        inside = np.interp(z, self._z, self._raw)
-        outside = z - np.clip(z, self._z[0], self._z[-1])
-        return self._sign * (inside + outside * self._slope)
 
 
 def importance(surrogate: Surrogate, seed: int = 0) -> pd.DataFrame:

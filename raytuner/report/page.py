@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,6 +24,16 @@ from raytuner.space.choices import shown
 _MOST_METRICS = 20
 _CLEAR = "rgba(0,0,0,0)"
 
+_TEMPLATES = Environment(
+    loader=PackageLoader("raytuner.report", "template"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.globals |= {"text": text, "say": explanations, "MARKS": MARKS, "version": __version__}
+_TEMPLATES.filters["date"] = lambda at: time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
 
 def render(figures: Figures, folder: Folder) -> str:
     """Return the page, whose title is the folder's name."""
@@ -33,7 +42,7 @@ def render(figures: Figures, folder: Folder) -> str:
 
 def page(content: Markup, folder: Folder, live: str | None = None) -> str:
     """Return the page with a body; `live` is its entity tag if the page is to ask for news."""
-    template = _environment().get_template("page.html")
+    template = _TEMPLATES.get_template("page.html")
     plotly = Markup(get_plotlyjs())
     return template.render(title=folder.name, body=content, plotly=plotly, live=live)
 
@@ -41,9 +50,7 @@ def page(content: Markup, folder: Folder, live: str | None = None) -> str:
 def body(figures: Figures, folder: Folder) -> Markup:
     """Return what changes while a study runs: the sections, and the data that the script draws."""
     history = figures.history
-    best = history.best
     runs = history.get_meta("runs", [])
-    slots = use(figures.stays, [run["at"] for run in runs])
     searched = history.get_meta("search_space") or history.space.to_spec()
     plots = {}
     for name, figure in figures.on_page().items():
@@ -59,33 +66,17 @@ def body(figures: Figures, folder: Folder) -> Markup:
     running = bool(history.live()) or history.get_meta("finished") is False
     data = {"figures": plots, "trials": _table(history, figures.now), "running": running}
     as_json = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    words = (
-        _environment()
-        .get_template("body.html")
-        .render(
-            title=folder.name,
-            history=history,
-            counts=[(history.counts[state], state, mark.colour) for state, mark in MARKS.items()],
-            columns=[column.name for column in history.space.columns],
-            pairs=figures.pairs(),
-            summary=explanations.summary(
-                history, figures.surrogate, _seconds(history, figures.now)
-            ),
-            best=best,
-            why=[] if best is None else explanations.why_proposed(history, best),
-            stops=explanations.stops(history),
-            failures=explanations.failures(history),
-            slots=slots,
-            model_rows=0 if figures.surrogate is None else figures.surrogate.rows,
-            folder=folder,
-            runs=runs,
-            settings=history.get_meta("settings", {}),
-            space=json.dumps(searched, indent=2, default=lambda item: shown(item, str)),
-            now=figures.now,
-            version=__version__,
-            running=running,
-            data=Markup(as_json.replace("<", "\\u003c")),  # safe inside of a script element
-        )
+    words = _TEMPLATES.get_template("body.html").render(
+        folder=folder,
+        figures=figures,
+        history=history,
+        seconds=_seconds(history, figures.now),
+        slots=use(figures.stays, [run["at"] for run in runs]),
+        runs=runs,
+        settings=history.get_meta("settings", {}),
+        space=json.dumps(searched, indent=2, default=lambda item: shown(item, str)),
+        running=running,
+        data=Markup(as_json.replace("<", "\\u003c")),  # safe inside of a script element
     )
     return Markup(words)
 
@@ -125,17 +116,3 @@ def _seconds(history: History, now: float) -> float:
     trials = history.trials
     ended = [now if trial.ended_at is None else trial.ended_at for trial in trials]
     return max(ended) - min(trial.proposed_at for trial in trials) if trials else 0.0
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("raytuner.report", "template"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["text"] = text
-    environment.filters["date"] = lambda at: time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-    return environment

@@ -8,10 +8,9 @@ What differs from a real study: each worker holds one trial, actors are not reus
 the same virtual time the one that was scheduled first comes first, where Ray draws lots.
 """
 
-from raytuner.simulate.objective import Curve, Objective, Report, Workload
+from raytuner.simulate.inputs import Cluster, Curve, Objective, Report, Settings, Workload
 from raytuner.simulate.predict import SearchPrediction, predict
 from raytuner.simulate.run import simulate
-from raytuner.simulate.settings import Cluster, Settings
 from raytuner.simulate.simulation import (
     EventKind,
     SimulatedTrial,

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from ray.tune.result import RESULT_DUPLICATE
 
 from raytuner.simulate.clock import Clock, Order
-from raytuner.simulate.objective import Curve
-from raytuner.simulate.settings import Cluster, Settings
+from raytuner.simulate.inputs import Cluster, Curve, Settings
 from raytuner.simulate.simulation import SimulatedTrial
 
 COUNTED = frozenset(
@@ -63,7 +62,6 @@ class Actor:
         self.epoch = 0  # events that were scheduled in an earlier one are void
         self.busy_until = 0.0  # virtual second at which its last task ends
         self._iteration = 0
-        self._unit_s = 0.0
         self._seconds = 0.0
         self._iterations_since_restore = 0
         self._seconds_since_restore = 0.0
@@ -79,8 +77,8 @@ class Actor:
         curve, t = self.training.curve, self._iteration + 1
         if curve.report(t) is None:
             return 0.0, lambda: {RESULT_DUPLICATE: True}  # a function that returned says no more
-        self._unit_s = curve.duration(t)
-        return self._unit_s, self._report
+        seconds = curve.duration(t)
+        return seconds, partial(self._report, seconds)
 
     def save(self) -> Saved:
         """Return a checkpoint, if it saves one now."""
@@ -108,15 +106,15 @@ class Actor:
             "config": self.training.config,
         }
 
-    def _report(self) -> dict[str, Any]:
+    def _report(self, seconds: float) -> dict[str, Any]:
         """Count a finished unit, and return its result with the keys of a Ray trainable's."""
         training = self.training
         if training.curve.fails(self._iteration + 1, training.attempts):
             raise SimulatedFailure
         self._iteration += 1
         self._iterations_since_restore += 1
-        self._seconds += self._unit_s
-        self._seconds_since_restore += self._unit_s
+        self._seconds += seconds
+        self._seconds_since_restore += seconds
         training.units += 1
         training.iteration = self._iteration
         training.decision = None
@@ -129,7 +127,7 @@ class Actor:
             "done": False,
             "training_iteration": self._iteration,
             **report,
-            "time_this_iter_s": self._unit_s,
+            "time_this_iter_s": seconds,
             "time_total_s": self._seconds,
             "time_since_restore": self._seconds_since_restore,
             "iterations_since_restore": self._iterations_since_restore,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from bisect import insort
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,34 +29,30 @@ class Trials:
 
     def __init__(self) -> None:
         self._places: dict[Trial, int] = {}
-        self._next = 0
-        self.waiting: list[Trial] = []  # pending or paused, in Ray's order
+        self._numbers = itertools.count()
+        self.waiting: set[Trial] = set()  # pending or paused
 
     def put_last(self, trial: Trial) -> None:
         """Add a trial, or move it to the end."""
         self._places.pop(trial, None)
-        self._places[trial] = self._next
-        self._next += 1
-        if trial in self.waiting:
-            self.waiting.remove(trial)
+        self._places[trial] = next(self._numbers)
         self.update(trial, trial.status)
 
     def update(self, trial: Trial, status: str) -> None:
         """Take a trial's new status into account."""
-        waits, waited = status in _WAITS, trial in self.waiting
-        if waits and not waited:
-            insort(self.waiting, trial, key=self._places.__getitem__)
-        elif waited and not waits:
-            self.waiting.remove(trial)
+        if status in _WAITS:
+            self.waiting.add(trial)
+        else:
+            self.waiting.discard(trial)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __iter__(self) -> Iterator[Trial]:
-        waiting = list(self.waiting)  # schedulers stop trials while they iterate
-        yield from waiting
-        first = set(waiting)
-        yield from (trial for trial in list(self._places) if trial not in first)
+        # Schedulers stop trials while they iterate.
+        waiting = self.waiting.copy()
+        yield from sorted(waiting, key=self._places.__getitem__)
+        yield from (trial for trial in list(self._places) if trial not in waiting)
 
 
 class EventRecorder(Callback):
@@ -73,17 +69,15 @@ class EventRecorder(Callback):
         self.trainings: list[Training] = []  # in the order of proposal
         self.trials = Trials()
 
-    def add(self, kind: EventKind, training: Training | None = None, **more: Any) -> None:
-        """Record an event now; see `SimulationEvent` for more of it."""
-        if training is not None:
-            more = {"trial": training.number, "t": training.iteration, **more}
-        self.events.append(SimulationEvent(self._clock.now, kind, **more))
+    def _add(self, kind: EventKind, training: Training, value: float | None = None) -> None:
+        now, number, t = self._clock.now, training.number, training.iteration
+        self.events.append(SimulationEvent(now, kind, number, t, value))
 
     def on_proposed(self, trial: Any) -> None:
         """Record a new trial."""
         self.trainings.append(trial.training)
         self.trials.put_last(trial)
-        self.add(EventKind.PROPOSED, trial.training)
+        self._add(EventKind.PROPOSED, trial.training)
 
     def on_status(self, trial: Any, status: str) -> None:
         """Record a trial's new status."""
@@ -91,14 +85,14 @@ class EventRecorder(Callback):
         if status in (*_WAITS, Trial.RUNNING):
             trial.training.state = TrialState(status)
         if status == Trial.PAUSED:
-            self.add(EventKind.PAUSED, trial.training)
+            self._add(EventKind.PAUSED, trial.training)
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Record a start."""
         training: Training = trial.training
         if training.started_at is None:
             training.started_at = self._clock.now
-        self.add(EventKind.STARTED, training)
+        self._add(EventKind.STARTED, training)
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
@@ -109,8 +103,7 @@ class EventRecorder(Callback):
         if value is not None:
             training.reports[training.iteration] = value
         training.t = _number(result, self._time_attr) or training.t
-        decision = training.decision or TrialScheduler.STOP  # it meets a stop criterion
-        self.add(EventKind.REPORTED, training, value=value, decision=decision)
+        self._add(EventKind.REPORTED, training, value)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Record an end."""
@@ -130,7 +123,7 @@ class EventRecorder(Callback):
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Record a retry. Ray puts the trial at the end of its list."""
         self.trials.put_last(trial)
-        self.add(EventKind.RETRIED, trial.training)
+        self._add(EventKind.RETRIED, trial.training)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Record a final failure."""
@@ -138,7 +131,7 @@ class EventRecorder(Callback):
 
     def _end(self, kind: EventKind, training: Training, state: TrialState) -> None:
         training.state, training.ended_at = state, self._clock.now
-        self.add(kind, training)
+        self._add(kind, training)
 
 
 def _number(result: dict[str, Any], name: str) -> float | None:

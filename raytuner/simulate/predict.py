@@ -18,10 +18,9 @@ from raytuner.search import BoTorchSearch
 from raytuner.search.priors import PRIORS
 from raytuner.search.settings import DEFAULT_STRATEGY
 from raytuner.search.transfer import EARLIER
-from raytuner.simulate.objective import Workload
-from raytuner.simulate.replay import Replay, recorded_seconds
+from raytuner.simulate.inputs import Cluster, Settings, Workload
+from raytuner.simulate.replay import Replay
 from raytuner.simulate.run import simulate
-from raytuner.simulate.settings import Cluster, Settings
 from raytuner.simulate.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ class SearchPrediction:
         best: The best trial of the search as its searcher knows it, by its whole goal; None if
             there is none, or the searcher is not raytuner's.
         pareto: The trials that no other dominates; see `raytuner.history.History.pareto`.
-        own: Trials that got their own recorded curve.
-        borrowed: Trials whose configuration is not in the record: they got the nearest one's.
+        borrowed: Trials whose configuration is not in the record: they got the nearest one's curve.
     """
 
     simulation: Simulation
@@ -53,7 +51,6 @@ class SearchPrediction:
     recorded_s: float | None
     best: Trial | None
     pareto: tuple[Trial, ...]
-    own: int
     borrowed: int
 
 
@@ -99,7 +96,7 @@ def predict(
         HistoryError: There is no record, or nothing was reported in it.
         SettingError: Nothing would end the search on a workload, or there is no such scheduler.
     """
-    replay: Replay | None = None
+    replay, recorded_s = None, None
     study: Mapping[str, Any] = {}
     goal: Workload | BoTorchSearch
     max_t: float | None
@@ -109,16 +106,16 @@ def predict(
         scheduler = scheduler or DEFAULT_SCHEDULER
         searcher = searcher or BoTorchSearch(max_t=max_t, background=False, seed=seed)
     else:
-        if isinstance(search, str | Path):
-            from raytuner.study.study import load  # only here: nothing else needs studies
+        from raytuner.study.standing import last_news  # only here: nothing else needs studies
+        from raytuner.study.study import load
 
-            search = load(search)
+        search = load(search) if isinstance(search, str | Path) else search
         history = search if isinstance(search, History) else search.history
         study = history.get_meta("settings") or {}
         strategy = study.get("strategy", DEFAULT_STRATEGY)
         goal = restarted(history, strategy=strategy, seed=seed)
-        objective = replay = Replay(history)
-        space = None
+        objective, space = (replay := Replay(history)), None
+        recorded_s = last_news(history) - history.trials[0].proposed_at
         max_t, time_attr = history.max_t, history.time_attr
         scheduler = scheduler or _scheduler_of(history, study)
         searcher = searcher or goal  # it has the space
@@ -138,7 +135,6 @@ def predict(
             reduction_factor=study.get("reduction_factor", 3),
             seed=seed,
         )
-    scheduler = scheduler or FIFOScheduler()  # type: ignore[no-untyped-call]
     simulation = simulate(
         objective,
         space,
@@ -159,22 +155,23 @@ def predict(
         simulation=simulation,
         startup_s=startup_s,
         scheduler=type(scheduler).__name__,
-        recorded_s=None if replay is None else recorded_seconds(replay.history),
+        recorded_s=recorded_s,
         best=None if record is None else record.best,
         pareto=() if record is None else record.pareto,
-        own=0 if replay is None else replay.own,
         borrowed=0 if replay is None else replay.borrowed,
     )
 
 
-def _scheduler_of(history: History, settings: Mapping[str, Any]) -> str | None:
-    """Return the name of a study's scheduler, or of one that stands for it; None: FIFO."""
+def _scheduler_of(history: History, settings: Mapping[str, Any]) -> str | TrialScheduler:
+    """Return the name of a study's scheduler, or of one that stands for it, or FIFO."""
     own: str | None = settings.get("scheduler")
     if own in SCHEDULERS:
         return own
     by_default = own is None and settings.get("max_t") is not None
-    stopped = any(trial.state is TrialState.STOPPED_EARLY for trial in history.trials)
-    return DEFAULT_SCHEDULER if history.max_t is not None and (by_default or stopped) else None
+    stopped = history.counts[TrialState.STOPPED_EARLY] > 0
+    if history.max_t is not None and (by_default or stopped):
+        return DEFAULT_SCHEDULER
+    return FIFOScheduler()  # type: ignore[no-untyped-call]
 
 
 def restarted(history: History, *, strategy: str, seed: int | None) -> BoTorchSearch:

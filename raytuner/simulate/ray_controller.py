@@ -36,12 +36,10 @@ from ray.tune.search.variant_generator import _has_unresolved_values
 
 from raytuner.errors import SettingError
 from raytuner.simulate.actors import Actor, SimulatedActors, Training
-from raytuner.simulate.clock import Clock
+from raytuner.simulate.clock import Clock, HookTimer, TimedHooks
 from raytuner.simulate.event_recorder import EventRecorder, Trials
-from raytuner.simulate.hook_timer import HookTimer, TimedHooks
-from raytuner.simulate.objective import Curve, Objective
-from raytuner.simulate.settings import Cluster, Settings
-from raytuner.simulate.simulation import Ended, EventKind
+from raytuner.simulate.inputs import Cluster, Curve, Objective, Settings
+from raytuner.simulate.simulation import Ended
 
 NAME = "simulated"
 
@@ -115,10 +113,7 @@ class VirtualController(TuneController):
             is_exhausted = self.actors.is_exhausted and self._deadline == math.inf
             if is_exhausted and len(self.recorder.events) == events:
                 return "stalled"
-        if self.clock.now < self._deadline:
-            return "finished"
-        self.recorder.add(EventKind.BUDGET_ENDED)
-        return "time_budget"
+        return "finished" if self.clock.now < self._deadline else "time_budget"
 
     @property
     def search_alg(self) -> SearchAlgorithm:

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from raytuner.errors import HistoryError
 from raytuner.history import History, Trial, TrialState
+from raytuner.history.snapshot import FloatArray, IntArray
 from raytuner.simulate.actors import COUNTED
-from raytuner.simulate.objective import Curve
-
-FloatArray = npt.NDArray[np.float64]
+from raytuner.simulate.inputs import Curve
 
 # A gap between two reports this many times the usual one was a pause, a retry or a lost driver.
 _INTERRUPTION = 10.0
@@ -43,8 +41,7 @@ class Replay:
 
     Attributes:
         startup_s: Seconds from getting a worker to the start of training, as estimated.
-        own: Trials that got their own record.
-        borrowed: Trials that got another's.
+        borrowed: How many trials got the record of another.
 
     Raises:
         HistoryError: Nothing was ever reported.
@@ -58,7 +55,7 @@ class Replay:
                 " a few trials first"
             )
         self.history = history
-        self.own = self.borrowed = 0
+        self.borrowed = 0
         first, *further = history.goal.metrics
         self._metrics = [first, *(metric for metric in further if metric not in COUNTED)]
         self._points = history.space.encode([trial.config for trial in trials])
@@ -80,9 +77,8 @@ class Replay:
         point = self.history.space.encode([dict(config)])[0]
         distances = ((self._points - point) ** 2).sum(axis=1)
         nearest = np.argsort(distances, kind="stable")
-        recorded, is_own = self._recorded[nearest[0]], distances[nearest[0]] == 0
-        self.own += int(is_own)
-        self.borrowed += int(not is_own)
+        recorded = self._recorded[nearest[0]]
+        self.borrowed += int(distances[nearest[0]] > 0)
         steps, reports, fails_at = recorded.steps, recorded.reports, None
         if recorded.state is TrialState.FAILED and math.isfinite(reports[-1, 0]):
             fails_at = len(steps) + 1
@@ -118,9 +114,7 @@ class Replay:
             seconds=np.array([typical, *np.where(gaps > longest, typical, gaps)]),
         )
 
-    def _after(
-        self, recorded: _Recorded, nearest: npt.NDArray[np.intp]
-    ) -> tuple[FloatArray, FloatArray]:
+    def _after(self, recorded: _Recorded, nearest: IntArray) -> tuple[FloatArray, FloatArray]:
         """Return the steps and reports that let a curve continue to the full resource."""
         last_t, last = recorded.steps[-1], recorded.reports[-1]
         for donor in (self._recorded[row] for row in nearest):
@@ -141,15 +135,6 @@ class Replay:
         full = self.history.max_t or self.history.largest_t
         steps = np.array([*np.arange(last_t + 1, full), full] if last_t < full else [])
         return steps, np.tile(last, (len(steps), 1))
-
-
-def recorded_seconds(history: History) -> float:
-    """Return the seconds from the first proposal to the last event of a record."""
-    trials = history.trials
-    begin = min(trial.proposed_at for trial in trials)
-    ends = [trial.ended_at for trial in trials if trial.ended_at is not None]
-    reports = [at for times in history.report_times().values() for at in times.values()]
-    return max([*ends, *reports, begin]) - begin
 
 
 def _undelayed(seconds: list[float]) -> float:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from raytuner.history import TrialState
+from raytuner.history.snapshot import FloatArray
 
 Ended = Literal["finished", "time_budget", "stalled"]
 
@@ -22,12 +22,11 @@ class EventKind(StrEnum):
 
     PROPOSED = "proposed"  # the searcher gave a configuration: the trial waits for a worker
     STARTED = "started"  # it trains (also again, after a pause or a failure)
-    REPORTED = "reported"  # with the decision that Ray carries out
+    REPORTED = "reported"
     PAUSED = "paused"
     ENDED = "ended"  # stopped or returned
     RETRIED = "retried"  # it failed, and waits for a worker again
     FAILED = "failed"  # for good
-    BUDGET_ENDED = "budget ended"
 
 
 class SimulationEvent(NamedTuple):
@@ -35,10 +34,9 @@ class SimulationEvent(NamedTuple):
 
     time: float  # virtual seconds since the search began
     kind: EventKind
-    trial: int = -1  # its number in the order of proposals; -1 if it is about none
-    t: float = 0  # the trial's `training_iteration`
-    value: float | None = None  # the metric, if it was reported
-    decision: str = ""  # "CONTINUE", "PAUSE", "STOP" or "NOOP" for a report
+    trial: int  # its number in the order of proposals
+    t: int  # the trial's `training_iteration`
+    value: float | None  # the metric, if it was reported
 
 
 @dataclass(kw_only=True)
@@ -122,7 +120,7 @@ class Simulation:
     ended: Ended
     workers: int
     searcher_seconds: Mapping[str, list[float]] = field(repr=False, compare=False)
-    _training: npt.NDArray[np.float64] = field(repr=False, compare=False)
+    _training: FloatArray = field(repr=False, compare=False)
 
     def incumbent(self, *, final: bool = True) -> tuple[Step, ...]:
         """Return the best value so far of trials at full fidelity, each time it improved.
@@ -133,25 +131,20 @@ class Simulation:
         Returns:
             Steps `(time, value, trial)` in ascending time (virtual seconds).
         """
-        points: Iterable[Step]
+        points = [Step(e.time, e.value, e.trial) for e in self.events if e.value is not None]
         if final:
             points = sorted(
                 Step(trial.ended_at, trial.value, trial.number)
                 for trial in self.trials
-                if trial.state is TrialState.COMPLETED and trial.is_full
+                if trial.state is TrialState.COMPLETED
                 if trial.ended_at is not None and trial.value is not None
-            )
-        else:
-            points = (
-                Step(event.time, event.value, event.trial)
-                for event in self.events
-                if event.value is not None and self.trials[event.trial].is_full
             )
         sign = 1.0 if self.mode == "max" else -1.0
         steps: list[Step] = []
         best = -math.inf
         for point in points:
-            if math.isfinite(point.value) and sign * point.value > best:
+            is_full = self.trials[point.trial].is_full
+            if is_full and math.isfinite(point.value) and sign * point.value > best:
                 best = sign * point.value
                 steps.append(point)
         return tuple(steps)
@@ -172,18 +165,13 @@ class Simulation:
         """Units of resource that all trials computed, repeated ones included."""
         return sum(trial.units for trial in self.trials)
 
-    def utilisation(self, start_s: float | None = None, end_s: float | None = None) -> float:
-        """Return the share of the workers' time that is training.
+    def utilisation(self, end_s: float | None = None) -> float:
+        """Return the share of the workers' time, from 0 to 1, that is training.
 
-        Args:
-            start_s: Count from here (virtual seconds); None: from the first start of a trial.
-            end_s: Count until here; None: the end.
-
-        Returns:
-            A share from 0 to 1.
+        It counts from the first start of a trial until `end_s` (virtual seconds; None: the end).
         """
         starts = (trial.started_at for trial in self.trials if trial.started_at is not None)
-        start = min(starts, default=self.end_s) if start_s is None else start_s
+        start = min(starts, default=self.end_s)
         end = self.end_s if end_s is None else end_s
         busy = float(np.diff(np.clip(self._training, start, max(start, end))).sum())
         # Sums in two orders may differ in the last digit.
