@@ -84,11 +84,11 @@ class PosteriorAcquisition(ABC):
     """Base of acquisition functions: the posterior given the rows and some unknown values.
 
     The unknown values are f(Z), where Z are the evaluated configurations that `_anchors` keeps and
-    the pending ones. They are sampled, and given each sample the posterior at a configuration has
-    a closed form. So little is left to be gained near a pending configuration.
+    the pending ones. Given each sample of f(Z), the posterior at a configuration has a closed form.
+    So little is left to be gained near a pending configuration.
 
     Args:
-        posterior: Of the fitted surrogate of n rows. All values are those at full fidelity.
+        posterior: Of the surrogate of n rows. All values are those at full fidelity.
         evaluated: `(e, d)` configurations that have a value, e >= 1.
         pending: `(p, d)` configurations without a final value.
         seed: Seed of the quasi-random samples of f(Z).
@@ -97,14 +97,11 @@ class PosteriorAcquisition(ABC):
             2019, arXiv:1706.07094, section 3.4).
         trend: What the objective is above the model's outputs, of its inputs; None: 0.
         bonus: What is added to the value of `(..., d)` configurations; None: 0.
-
-    Attributes:
-        is_local: Whether it is climbed from the best configurations only.
     """
 
-    is_local = False
+    is_local = False  # whether it is climbed from the best configurations only
     _samples = 128
-    _most_contenders = 128  # more would take too long
+    _most_contenders = 128  # more would take too long; 0: no evaluated configuration is in Z
 
     def __init__(
         self,
@@ -138,8 +135,17 @@ class PosteriorAcquisition(ABC):
         """
 
     def _anchors(self, evaluated: Tensor) -> Tensor:
-        """Choose the evaluated configurations whose true values are sampled: none."""
-        return evaluated[:0]
+        """Choose the evaluated inputs in Z: those that could be the best, the likeliest first."""
+        if not self._most_contenders:
+            return evaluated[:0]
+        mean, cross = self._posterior.means(evaluated)
+        mean = self._with_trend(mean, evaluated)
+        sd = (self._kernel.variance - cross.square().sum(0)).clamp_min(0.0).sqrt()
+        log_chance = 0.0 if self._feasibility is None else self._feasibility(evaluated)
+        could_be = mean + _REACH * sd >= (mean + log_chance).max()
+        hope = torch.where(could_be, mean + sd + log_chance, -math.inf)
+        n = min(self._most_contenders, int(could_be.sum()))
+        return evaluated[hope.topk(n).indices]
 
     def __call__(self, X: Tensor) -> Tensor:
         """Return the `(...)` values of `(..., d)` configurations."""
@@ -154,14 +160,10 @@ class PosteriorAcquisition(ABC):
             self._condition()
 
     def choose(self, candidates: FloatArray, n: int) -> FloatArray:
-        """Choose the best of `(c, d)` distinct candidates, each given that the others are pending.
+        """Choose n of `(c, d)` distinct candidates in turn, each given that the others are pending.
 
-        This approximates `add_pending` and a search among the candidates at a fraction of the
-        cost: one more pending configuration changes the posterior of every candidate by one
-        product.
-
-        Returns:
-            `(n, d)` candidates in the order of their choice; n is at most c.
+        It approximates `add_pending` and a search among the candidates, and is much faster: one
+        more pending configuration changes the posterior of every candidate by one product.
         """
         # Latin hypercube samples, one dimension for each choice: unlike those of a quasi-random
         # sequence, they can be used beside others that were drawn before.
@@ -229,22 +231,8 @@ class PosteriorAcquisition(ABC):
             self._shared, self._effect = shared.squeeze(0), effect.squeeze(0)
 
     def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
-        """`(S, |Z|)` whitened samples of f(Z): standard normal draws.
-
-        `mean`, `(|Z|,)`, and `corner`, `(|Z|, |Z|)`, are f(Z)'s mean and its covariance's root.
-        """
+        """`(S, |Z|)` whitened samples of f(Z), of this mean and root of the covariance."""
         return _normal(len(mean), self._samples, self._seed)
-
-    def _likely_best(self, Z: Tensor) -> Tensor:
-        """Return `_most_contenders` inputs that could be the best, the likeliest first."""
-        mean, cross = self._posterior.means(Z)
-        mean = self._with_trend(mean, Z)
-        sd = (self._kernel.variance - cross.square().sum(0)).clamp_min(0.0).sqrt()
-        log_chance = 0.0 if self._feasibility is None else self._feasibility(Z)
-        could_be = mean + _REACH * sd >= (mean + log_chance).max()
-        hope = torch.where(could_be, mean + sd + log_chance, -math.inf)
-        n = min(self._most_contenders, int(could_be.sum()))
-        return Z[hope.topk(n).indices]
 
     def _with_trend(self, values: Tensor, Z: Tensor) -> Tensor:
         """Add the trend at `(..., d)` inputs of the model to `(...)` values."""
@@ -261,21 +249,16 @@ class LogExpectedImprovement(PosteriorAcquisition):
     """Log expected improvement over the incumbent and everything pending (qLogNEI, incremental).
 
     The value of a configuration x is the logarithm of `E[max(0, f(x) - max f(Z))]` under the
-    posterior, where Z are the evaluated configurations that may be the best, and the pending ones.
-    So noise in the incumbent's value is integrated out. With a fidelity, the incumbent is the best
-    at full fidelity, also among configurations that were only seen at a lower one.
+    posterior, so noise in the incumbent's value is integrated out. With a fidelity, the incumbent
+    is the best at full fidelity, also among configurations that were only seen at a lower one.
 
     BoTorch's `qLogNoisyExpectedImprovement` samples f(x) along with f(Z). Here only f(Z) is
-    sampled, and the improvement has a closed form: it needs fewer samples, no smoothing and much
-    less time. A test compares the two.
+    sampled: this needs fewer samples, no smoothing and much less time.
 
     Sources: S. Ament et al. (2023), "Unexpected Improvements to Expected Improvement for Bayesian
     Optimization", arXiv:2310.20708; B. Letham et al. (2019), "Constrained Bayesian Optimization
     with Noisy Experiments", arXiv:1706.07094, section 3.3, for the conditioning on f(Z).
     """
-
-    def _anchors(self, evaluated: Tensor) -> Tensor:
-        return self._likely_best(evaluated)
 
     def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
         sd = variance.clamp_min(1e-12).sqrt().unsqueeze(-1)

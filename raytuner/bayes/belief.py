@@ -63,18 +63,14 @@ class Belief:
 
 
 class Beliefs:
-    """Independent beliefs about several hyperparameters.
+    """Independent beliefs about one or more hyperparameters.
 
-    Source: C. Hvarfner et al. (2022), "piBO: Augmenting Acquisition Functions with User Beliefs for
-    Bayesian Optimization", arXiv:2204.11051: the acquisition function is multiplied by the density
-    to the power of `beta / n` with n known values, so that the data have the last word. Here the
+    The acquisition function is multiplied by their density to the power of `beta / n` with n known
+    values, so that the data have the last word (C. Hvarfner et al. (2022), "piBO: Augmenting
+    Acquisition Functions with User Beliefs for Bayesian Optimization", arXiv:2204.11051). Here the
     power is also multiplied by the probability that the density ranks the values better than the
-    model does (`Ranking`): on LCBench a belief is soon wrong in some of its columns, and without
-    this factor it delayed the search for thirty trials (benchmarks.knowledge).
-
-    Args:
-        space: The search space of d columns.
-        beliefs: One or more.
+    model does (`Ranking`): without this factor, a belief that was wrong in some columns delayed the
+    search of LCBench for thirty trials (benchmarks.knowledge).
     """
 
     def __init__(self, space: Space, beliefs: Sequence[Belief]) -> None:

@@ -32,25 +32,15 @@ def least_trials(space: Space) -> int:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training rows of the surrogate.
+    """Training rows of the surrogate."""
 
-    Attributes:
-        X: `(n, d)` encoded configurations, or `(n, d + 1)` with the fidelity as last column.
-        y: `(n,)` transformed objectives, larger is better.
-        raw: `(n,)` the objectives as reported (of a failed trial the worst reported).
-        evaluated: `(e, d)` the distinct configurations that have a value, the incumbent included.
-        has_fidelity: Whether `X` has the fidelity column.
-        known: How many rows there were before they were limited to `MAX_ROWS`.
-        noise: `(n,)` variances of `y` from reported standard errors; None: none were reported.
-    """
-
-    X: FloatArray
-    y: FloatArray
-    raw: FloatArray
-    evaluated: FloatArray
+    X: FloatArray  # (n, d) configurations; with a fidelity, (n, d + 1), it is the last column
+    y: FloatArray  # (n,) transformed objectives, larger is better
+    raw: FloatArray  # (n,) as reported; of a failed trial, the worst reported
+    evaluated: FloatArray  # (e, d) the configurations that have a value
     has_fidelity: bool
-    known: int
-    noise: FloatArray | None = None
+    known: int  # how many rows there were before they were limited to `MAX_ROWS`
+    noise: FloatArray | None = None  # (n,) variances of `y` from reported standard errors
 
     def __len__(self) -> int:
         return len(self.y)
@@ -65,11 +55,10 @@ def dataset(snapshot: Snapshot, *, curves: bool = False, slack: bool = False) ->
     """Choose and transform the training rows.
 
     If every trial ran to its end, the rows are the final values. If some were stopped early or are
-    paused, the rows are values along all learning curves, each at its own fidelity, so a stopped
-    value never counts as a final one. The fidelity is the logarithm of t, from 0 at the least t to
-    1 at `max_t`. A COMPLETED trial's last value has fidelity 1 even if it ended before `max_t`.
-
-    A FAILED trial is one row at fidelity 1 with the worst objective of all.
+    paused, the rows are values along all learning curves, so a stopped value never counts as a
+    final one. Their fidelity is the logarithm of t, from 0 at the least t to 1 at `max_t`, and at
+    the last value of a COMPLETED trial. A FAILED trial is one row at fidelity 1 with the worst
+    objective of all.
 
     Args:
         snapshot: The record.
@@ -87,7 +76,10 @@ def dataset(snapshot: Snapshot, *, curves: bool = False, slack: bool = False) ->
         # t = 0 has no place on a logarithmic scale.
         rows = _thinned(snapshot, np.flatnonzero(usable & (snapshot.t > 0)), max_t)
         t = snapshot.t[rows]
-        s = np.where(snapshot.final[rows], 1.0, fidelity(t, float(t.min(initial=max_t)), max_t))
+        least, s = float(t.min(initial=max_t)), np.ones(len(rows))
+        if least < max_t:
+            s = np.clip(np.log(t / least) / math.log(max_t / least), 0.0, 1.0)
+            s[snapshot.final[rows]] = 1.0
     else:
         rows = np.flatnonzero(usable & snapshot.final)
         s = np.ones(len(rows))
@@ -111,18 +103,6 @@ def dataset(snapshot: Snapshot, *, curves: bool = False, slack: bool = False) ->
             noise = _noise(snapshot.standard_error[rows] / scale, scaled, y)
     X = np.column_stack([X, s]) if has_fidelity else X
     return Dataset(X, y, raw, evaluated, has_fidelity, known, noise)
-
-
-def fidelity(t: FloatArray, least_t: float, max_t: float) -> FloatArray:
-    """Map the resource to [0, 1] by its logarithm: `least_t` to 0 and `max_t` to 1.
-
-    Example:
-        >>> fidelity(np.array([1.0, 3.0, 9.0, 10.0]), least_t=1.0, max_t=9.0).tolist()
-        [0.0, 0.5, 1.0, 1.0]
-    """
-    if least_t >= max_t:
-        return np.ones_like(t)
-    return np.clip(np.log(t / least_t) / math.log(max_t / least_t), 0.0, 1.0)
 
 
 def most_informative(y: FloatArray, limit: int) -> IntArray:
@@ -166,15 +146,11 @@ def _noise(standard_error: FloatArray, raw: FloatArray, y: FloatArray) -> FloatA
 def warp_worse_half(y: FloatArray) -> FloatArray:
     """Replace the worse half of the objectives by the normal quantiles of their ranks.
 
-    Otherwise a few awful values (a diverged loss) would set the scale of the whole model and
-    flatten the part of the space that matters. The better half keeps its values; its root mean
-    square distance from the median sets the scale of the worse half. Ties stay ties.
+    So a few awful values (a diverged loss) do not flatten the part of the space that matters. The
+    root mean square distance of the better half from the median sets the scale. Ties stay ties.
 
     Source: the half-rank warping of X. Song et al. (2024), "The Vizier Gaussian Process Bandit
     Algorithm", arXiv:2408.11527, appendix B.
-
-    Args:
-        y: `(n,)` finite objectives, larger is better.
 
     Example:
         >>> warp_worse_half(np.array([3.0, 2.0, 1.0, -1e9])).round(2).tolist()
@@ -204,9 +180,6 @@ def scale_slack(slack: FloatArray) -> FloatArray:
     Source: D. Eriksson and M. Poloczek (2021), "Scalable Constrained Bayesian Optimization",
     arXiv:2002.08526, section 4.
 
-    Args:
-        slack: `(n,)` finite slacks, 0 or more within the bound.
-
     Example:
         >>> scale_slack(np.array([-1.0, 0.0, 1.0, 1e6])).round(2).tolist()
         [-0.1, 0.0, 0.1, 1.99]
@@ -230,28 +203,16 @@ def chebyshev(snapshot: Snapshot, seed: int) -> Snapshot:
     """Replace several objectives by one: a random augmented Chebyshev scalarisation.
 
     Each objective's distance from its best value, in units of the Pareto front's range, is
-    weighted at random, and the largest is to be small. Every weighting has its optimum on the
-    front, also where the front is not convex, so proposals for many weightings spread over it.
-
-    Of the ways tried this found the larger hypervolume. In the problems of `benchmarks.features`
-    it misses 1.8 % in the end on ZDT1, and 52 % on DTLZ2 with three objectives (three seeds),
-    against 5.2 % (two seeds) and 83 % (one) with BoTorch's
-    `qLogNoisyExpectedHypervolumeImprovement` and a reference point inferred from the front, in a
-    quarter to a twentieth of the time.
+    weighted at random by this seed, and the largest is to be small. Every weighting has its optimum
+    on the front, also where the front is not convex, so proposals for many weightings spread over
+    it. On ZDT1 and DTLZ2 (`benchmarks.features`) this found a larger hypervolume than BoTorch's
+    `qLogNoisyExpectedHypervolumeImprovement`, in a quarter to a twentieth of the time.
 
     Source: J. Knowles (2006), "ParEGO: A Hybrid Algorithm with On-Line Landscape Approximation for
     Expensive Multiobjective Optimization Problems", section III; BoTorch's `qLogNParEGO`.
-
-    Args:
-        snapshot: The record of several objectives.
-        seed: Seed of the weights.
-
-    Returns:
-        The same trials, observations and outcome constraints with one objective.
     """
-    m = snapshot.n_objectives
-    distance = -snapshot.outcomes[:, :m]
-    weights = np.random.default_rng(seed).dirichlet(np.ones(m))
+    distance = -snapshot.outcomes[:, : snapshot.n_objectives]
+    weights = np.random.default_rng(seed).dirichlet(np.ones(snapshot.n_objectives))
     known = np.isfinite(distance).all(axis=1)
     complete = known & snapshot.final
     reached = distance[complete if complete.any() else known]

@@ -25,18 +25,14 @@ _TRIES = 50  # draws for one unused proposal
 class EvolutionProposer(PointwiseProposer):
     """CatCMA with margin: an evolution strategy for numbers, levels and categories.
 
-    Each generation is drawn from a normal distribution over the numbers and levels, and from
-    probabilities of the categories. Both move to the better half of the previous generations. The
-    distribution follows from the record: trials that have ended, in the order of their proposal,
-    make up generations, so workers never wait for each other. Within a generation, a trial that got
-    further ranks before one that was stopped earlier, and failed trials rank last.
+    Proposals are drawn from a normal distribution over the numbers and levels, and from
+    probabilities of the categories. Both move to the better half of each generation. Trials that
+    have ended, in the order of their proposal, make up generations, so workers never wait for each
+    other. In a generation, a trial that got further ranks before one that was stopped earlier, and
+    failed trials rank last.
 
     Sources: the library cmaes; R. Hamano et al. (2025), "CatCMA with Margin: Stochastic
     Optimization for Continuous, Integer, and Categorical Variables", arXiv:2504.07884.
-
-    Args:
-        space: The search space.
-        seed: Seed of the draws; None draws one.
 
     Raises:
         SettingError: The library is not installed.
@@ -74,12 +70,19 @@ class EvolutionProposer(PointwiseProposer):
     def _draw(self) -> FloatArray:
         if self._optimiser is None:
             self._optimiser = self._evolved()
-        optimiser = self._optimiser
         seed = np.random.SeedSequence([self.seed, self._place])
-        optimiser.reseed_rng(int(seed.generate_state(1)[0]))
+        self._optimiser.reseed_rng(int(seed.generate_state(1)[0]))
         self._place += 1
         for _ in range(_TRIES):
-            point = self._space.snap(self._point(optimiser.ask()))
+            drawn = self._optimiser.ask()
+            point = np.empty((1, self._space.dim))
+            if self._x:
+                point[0, self._x] = drawn.x
+            if self._z:
+                point[0, self._z] = drawn.z
+            for row, j in enumerate(self._c):
+                point[0, j] = self._levels[j][int(drawn.c[row].argmax())]
+            point = self._space.snap(point)
             if self.excluded.new(point)[0]:
                 self.excluded.add(point)
                 return point
@@ -114,7 +117,7 @@ class EvolutionProposer(PointwiseProposer):
         from cmaes import CatCMAwM
 
         categories = None
-        if len(self._c):
+        if self._c:
             categories = np.zeros((len(self._c), max(len(self._levels[j]) for j in self._c)))
             for row, j in enumerate(self._c):
                 categories[row, np.abs(self._levels[j] - point[j]).argmin()] = 1.0
@@ -126,35 +129,22 @@ class EvolutionProposer(PointwiseProposer):
             np.concatenate([x, z]) if len(x) + len(z) else None,
         )
 
-    def _point(self, solution: Any) -> FloatArray:
-        """A solution of the library as a configuration, `(1, d)`."""
-        point = np.empty((1, self._space.dim))
-        if len(self._x):
-            point[0, self._x] = solution.x
-        if len(self._z):
-            point[0, self._z] = solution.z
-        for row, j in enumerate(self._c):
-            point[0, j] = self._levels[j][int(solution.c[row].argmax())]
-        return point
-
 
 def _ended(snapshot: Snapshot) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """`(k, d)` configurations of trials that have ended, and how good each is: `(k,)` t and y.
+    """`(k, d)` configurations of trials that have ended, how far each got, `(k,)`, and its value.
 
-    How far it got (infinity: to its end) and its last value; minus infinity if it failed.
+    How far is infinity for a trial that reached its end; both are minus infinity for a failed one.
     """
     rows, t, y = [], [], []
     for row, state in enumerate(snapshot.states):
-        own = snapshot.trial == row
-        if state.is_live or (state is TrialState.REMOVED and not own.any()):
+        own = np.flatnonzero(snapshot.trial == row)
+        if state.is_live or (state is TrialState.REMOVED and not len(own)):
             continue
         rows.append(row)
-        has_value = own.any() and np.isfinite(snapshot.y[own][-1])
-        if state is TrialState.FAILED or not has_value:
+        if state is TrialState.FAILED or not (len(own) and np.isfinite(snapshot.y[own[-1]])):
             t.append(-math.inf)
             y.append(-math.inf)
         else:
-            is_complete = state is TrialState.COMPLETED
-            t.append(math.inf if is_complete else float(snapshot.t[own][-1]))
-            y.append(float(snapshot.y[own][-1]))
+            t.append(math.inf if state is TrialState.COMPLETED else float(snapshot.t[own[-1]]))
+            y.append(float(snapshot.y[own[-1]]))
     return snapshot.points[rows], np.array(t), np.array(y)

@@ -35,13 +35,11 @@ class FidelityChooser:
 
     The configurations are the one that an acquisition function would try at full fidelity, and the
     best of those that were tried. A trial at any fidelity is worth the expected rise of the largest
-    posterior mean at full fidelity, per cost: the knowledge gradient. So trials are cheap as long
-    as they say enough about full fidelity.
+    posterior mean at full fidelity, per cost: the knowledge gradient.
 
-    A configuration is of no use before it is tried at full fidelity. So the best one gets its full
-    trial as soon as more was spent on cheap trials than a full one costs. If the number of trials
-    is known, the last twentieth of them, and at least one, are full: of the best configuration, and
-    then of the most promising ones.
+    The best configuration gets its full trial as soon as more was spent on cheap trials than a full
+    one costs. If the number of trials is known, the last twentieth of them, and at least one, are
+    full: of the best configuration, and then of the most promising ones.
 
     Sources: P. Frazier, W. Powell and S. Dayanik (2009), "The Knowledge-Gradient Policy for
     Correlated Normal Beliefs"; M. Poloczek, J. Wang and P. Frazier (2017), "Multi-Information
@@ -72,8 +70,20 @@ class FidelityChooser:
         self._feasibility = feasibility
         self._log_cost = log_cost
         self._snapshot = snapshot
-        self._grid = _grid(len(space.fidelities))
-        order = np.argsort(-self._upper_bound(evaluated), kind="stable")
+        f = len(space.fidelities)
+        if f in _GRID:
+            axis = np.linspace(0.0, 1.0, _GRID[f])
+            self._grid = np.array(list(itertools.product(axis, repeat=f)))
+        else:
+            self._grid = np.vstack([qmc.Sobol(f, scramble=False).random(_SPREAD), np.ones(f)])
+        with torch.no_grad():
+            Z = self._lift(evaluated)
+            mean, cross = self._posterior.means(Z)
+            variance = self._posterior.kernel.variance - cross.square().sum(0)
+            bound = mean + variance.clamp_min(0.0).sqrt()
+            if feasibility is not None:
+                bound = bound + feasibility(Z)
+        order = np.argsort(-bound.numpy(), kind="stable")
         contenders = evaluated[order[:_CONTENDERS]]
         self._contenders = contenders[models.order(contenders)]  # the best mean first
 
@@ -87,7 +97,10 @@ class FidelityChooser:
             excluded: What must not be tried.
         """
         tried = np.vstack([self._snapshot.points, asked])
-        is_last = self._is_last(len(tried), len(asked))
+        left = self._snapshot.left
+        is_last = left is not None and left - len(asked) <= max(
+            1.0, _LAST * (len(self._snapshot.points) + left)
+        )
         if is_last or self._is_due(tried):
             best = self._contenders[:1][excluded.new(self._contenders[:1])]
             if len(best) or is_last:
@@ -130,18 +143,8 @@ class FidelityChooser:
             gains = gains - self._log_cost(torch.as_tensor(options))
         return np.asarray(gains.numpy())
 
-    def _is_last(self, n_tried: int, n_asked: int) -> bool:
-        """Return whether the search is about to end."""
-        if self._snapshot.left is None:
-            return False
-        left = self._snapshot.left - n_asked
-        return left <= max(1.0, _LAST * (n_tried + left))
-
     def _is_due(self, tried: FloatArray) -> bool:
-        """Return whether the best configuration has waited long enough for its full trial.
-
-        `tried`, `(k, d)`, is everything proposed, in order.
-        """
+        """Return whether the best waited long enough, by all `(k, d)` proposals in order."""
         if self._log_cost is None:
             return False
         costs = self._log_cost(torch.as_tensor(tried)).exp().numpy()
@@ -152,17 +155,6 @@ class FidelityChooser:
         spent = costs[in_full[-1] + 1 if len(in_full) else 0 :].sum()
         price = float(self._log_cost(torch.as_tensor(self._contenders[:1])).exp())
         return bool(spent >= _PATIENCE * price)
-
-    @torch.no_grad()
-    def _upper_bound(self, points: FloatArray) -> FloatArray:
-        """`(k,)` how good each may be at full fidelity: mean and standard deviation."""
-        Z = self._lift(points)
-        mean, cross = self._posterior.means(Z)
-        variance = self._posterior.kernel.variance - cross.square().sum(0)
-        bound = mean + variance.clamp_min(0.0).sqrt()
-        if self._feasibility is not None:
-            bound = bound + self._feasibility(Z)
-        return np.asarray(bound.numpy())
 
     def _lift(self, points: FloatArray) -> Tensor:
         return self._posterior.at_full(torch.as_tensor(points))
@@ -185,11 +177,3 @@ def expected_gains(means: Tensor, slopes: Tensor) -> Tensor:
     lead, drift = means - means[best], slopes - slopes[:, best, None]
     above = lead[:, None] + drift[..., None] * _NODES  # o x a x nodes
     return above.max(dim=1).values @ _WEIGHTS
-
-
-def _grid(f: int) -> FloatArray:
-    """`(g, f)` the fidelities to compare, the full one among them."""
-    if f in _GRID:
-        axis = np.linspace(0.0, 1.0, _GRID[f])
-        return np.array(list(itertools.product(axis, repeat=f)))
-    return np.vstack([qmc.Sobol(f, scramble=False).random(_SPREAD), np.ones(f)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +25,7 @@ from raytuner.bayes.surrogate import (
     numerics,
 )
 from raytuner.history import Snapshot, TrialState
-from raytuner.history.snapshot import FloatArray, IntArray
+from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
 
 _LEAST_VARIANCE = 1e-12
@@ -34,13 +35,12 @@ _LEAST_LEFT = 1e-3  # share of a full training that a trial which is about to en
 
 @dataclass(frozen=True)
 class Outlook:
-    """Forecasts for some trials and for a new one.
+    """Forecasts at full resource for some trials, by their ids, and for a new one.
 
     Attributes:
-        chance: By trial id, the posterior probability that the trial is better than the incumbent
-            at full resource.
-        rate: By trial id, the logarithm of the expected improvement over the incumbent at full
-            resource, per unit of cost that it takes to get there.
+        chance: The posterior probability to be better than the incumbent.
+        rate: The logarithm of the expected improvement over the incumbent, per unit of cost that it
+            takes to get there.
         newcomer: The same rate of a new trial; minus infinity if there can be none.
         incumbent: The id of the trial that they are compared with.
     """
@@ -84,8 +84,8 @@ class Forecaster:
     ) -> Outlook | None:
         """Compare what trials promise with what a new one does.
 
-        The incumbent is the trial that is most likely the best at full fidelity of those that have
-        completed or continue; one of `trial_ids` only if there is no other.
+        The incumbent has the best mean at full fidelity of the trials that have completed or
+        continue; it is one of `trial_ids` only if there is no other.
 
         Args:
             snapshot: The record.
@@ -93,15 +93,19 @@ class Forecaster:
             newcomer: Id of the new trial that would have the slot. If it is not in the record, the
                 best of some hundred configurations stands for it.
             is_last: There can be no new trial.
-            seconds: What each trial would cost in full, by its id, where known; None or empty: all
-                the same.
+            seconds: What each trial would cost in full, by its id, where known; default: all the
+                same.
 
         Returns:
             The outlook; None if fewer than `least` trials have reported or no stable model fits.
         """
         row_of = {trial_id: row for row, trial_id in enumerate(snapshot.trial_ids)}
         rows = np.array([row_of[trial_id] for trial_id in trial_ids], dtype=np.int64)
-        running = self._in_the_running(snapshot)
+        # With values at full fidelity, and completed or still able to complete.
+        with_values = np.unique(snapshot.trial[np.isfinite(snapshot.y)])
+        going = [state for state in TrialState if state.is_live or state is TrialState.COMPLETED]
+        running = np.intersect1d(with_values, snapshot.rows(*going))
+        running = running[self._space.is_full(snapshot.points[running])]
         others = np.setdiff1d(running, rows)
         rivals = others if len(others) else running
         posterior = self._posterior(snapshot) if len(rivals) else None
@@ -119,7 +123,11 @@ class Forecaster:
             points = np.vstack([snapshot.points[rows], new])
             lead, sd = _lead(posterior, points, snapshot.points[incumbent])
             gain = log_improvement(lead / sd) + sd.log()
-            left = np.concatenate([_share_left(snapshot, rows), np.ones(len(new))])
+            left = np.ones(len(points))  # the share of a full training that each still needs
+            if snapshot.max_t is not None:
+                reached = np.zeros(len(snapshot.trial_ids))
+                np.maximum.at(reached, snapshot.trial, snapshot.t)
+                left[: len(rows)] = np.maximum(1 - reached[rows] / snapshot.max_t, _LEAST_LEFT)
             rate = gain.numpy() - np.log(left) - self._log_cost(snapshot, points, seconds)
             chance = norm.cdf((lead / sd).numpy())
         return Outlook(
@@ -128,13 +136,6 @@ class Forecaster:
             newcomer=float(rate[len(rows) :].max(initial=-math.inf)),
             incumbent=snapshot.trial_ids[incumbent],
         )
-
-    def _in_the_running(self, snapshot: Snapshot) -> IntArray:
-        """Rows of trials with values at full fidelity that have completed or may yet."""
-        with_values = np.unique(snapshot.trial[np.isfinite(snapshot.y)])
-        going = [state for state in TrialState if state.is_live or state is TrialState.COMPLETED]
-        rows = np.intersect1d(with_values, snapshot.rows(*going))
-        return rows[self._space.is_full(snapshot.points[rows])]
 
     def _posterior(self, snapshot: Snapshot) -> Posterior | None:
         """The surrogate's, cached for a record; None if too few trials have reported."""
@@ -162,15 +163,13 @@ class Forecaster:
         self, snapshot: Snapshot, points: FloatArray, seconds: Mapping[str, float] | None
     ) -> FloatArray:
         """`(k,)` logarithms of what full trainings cost; 0 while too little is known."""
-        if not seconds:
-            return np.zeros(len(points))
-        known = np.array([seconds.get(i, math.nan) for i in snapshot.trial_ids])
-        snapshot = replace(snapshot, cost=known)
-        try:
-            with torch.enable_grad():
-                log_cost = fit_log_cost(snapshot, self._space.columns, self._cost_fit)
-        except FIT_ERRORS:
-            log_cost = None
+        log_cost = None
+        if seconds:
+            known = np.array([seconds.get(i, math.nan) for i in snapshot.trial_ids])
+            with suppress(*FIT_ERRORS), torch.enable_grad():
+                log_cost = fit_log_cost(
+                    replace(snapshot, cost=known), self._space.columns, self._cost_fit
+                )
         if log_cost is None:
             return np.zeros(len(points))
         return np.asarray(log_cost(torch.as_tensor(points)).numpy())
@@ -186,15 +185,6 @@ def _lead(posterior: Posterior, points: FloatArray, rival: FloatArray) -> tuple[
     return mean[1:] - mean[0], variance.clamp_min(_LEAST_VARIANCE).sqrt()
 
 
-def _share_left(snapshot: Snapshot, rows: IntArray) -> FloatArray:
-    """`(k,)` how much of a full training each trial still needs."""
-    if snapshot.max_t is None:
-        return np.ones(len(rows))
-    reached = np.zeros(len(snapshot.trial_ids))
-    np.maximum.at(reached, snapshot.trial, snapshot.t)
-    return np.maximum(1 - reached[rows] / snapshot.max_t, _LEAST_LEFT)
-
-
 def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
     """Return the COMPLETED trial with the largest posterior mean at full fidelity.
 
@@ -204,10 +194,6 @@ def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
 
     Source: W. Scott, P. Frazier and W. Powell (2011), "The Correlated Knowledge Gradient for
     Simulation Optimization of Continuous Parameters using Gaussian Process Regression".
-
-    Args:
-        space: The search space, d columns.
-        snapshot: The record.
 
     Returns:
         The trial's id; None if fewer than two configurations have a value, none is complete, or no

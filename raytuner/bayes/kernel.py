@@ -41,10 +41,6 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
     Dimensions", for the lengthscales' prior; K. Swersky et al. (2013), "Multi-Task Bayesian
     Optimization", for the product over configurations and tasks; F. Hutter and M. Osborne (2013),
     "A Kernel for Hierarchical Parameter Spaces", arXiv:1310.5738, for the arc.
-
-    Args:
-        columns: The space's d columns.
-        has_fidelity: Whether inputs have the fidelity as dimension d.
     """
 
     def __init__(self, columns: Sequence[Column], has_fidelity: bool) -> None:

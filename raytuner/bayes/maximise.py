@@ -1,12 +1,14 @@
 """Maximisation of an acquisition function over a mixed space.
 
-A wide screening of candidates, then gradient ascent in the columns that are continuous or nearly
-so, and steps from level to level. Only points that the space can represent are compared, at full
-fidelity. Under constraints only allowed ones are: a climb that leaves the allowed region is pulled
-back to its border, and random steps of all sizes then move along the border.
+Many candidates are screened. The best are climbed by gradients in the columns that are continuous
+or nearly so, and by steps from level to level in others. All points compared are at full fidelity
+and allowed: a climb that leaves the allowed region is pulled back to its border, and random steps
+of all sizes then move along the border.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -15,8 +17,8 @@ from scipy.stats import qmc
 
 from raytuner.bayes.acquisition import Acquisition
 from raytuner.bayes.proposer import ExclusionList
-from raytuner.history.snapshot import FloatArray, IntArray
-from raytuner.space import Column, Space
+from raytuner.history.snapshot import FloatArray
+from raytuner.space import Space
 
 _SCREENED = 512  # candidates over the whole space
 _NEARBY = 256  # candidates around the best configurations so far
@@ -49,8 +51,7 @@ def maximise(
         best: `(e, d)` the best configurations so far; some candidates lie around them.
         excluded: Configurations that must not be returned.
         rng: Source of the candidates.
-        local: Climb from `best` instead of the best candidates. Candidates are the fallback if all
-            of these points are used.
+        local: Climb from `best` instead of the best candidates.
 
     Returns:
         `(1, d)` the point, or `(0, d)` if every candidate is used.
@@ -64,22 +65,31 @@ def maximise(
     values = _evaluate(acquisition, candidates)
     if local and len(best):
         X, value = best, _evaluate(acquisition, best)
-    else:
-        starts = _choose_starts(values, rng)
+    else:  # the best candidate, and others by their standing among the promising ones
+        first = int(values.argmax())
+        # Where nothing is to be gained, log values run into the thousands below zero.
+        promising = np.maximum(values - values[first], -_HOPELESS)
+        # Gumbel's trick: the largest of log weight + noise are a draw without replacement.
+        keys = promising / max(float(promising.std()), 1e-6) + rng.gumbel(size=len(values))
+        keys[first] = np.inf
+        starts = np.argsort(-keys, kind="stable")[:_RESTARTS]
         X, value = candidates[starts], values[starts]
 
     smooth, stepped = [], []
     for i, column in enumerate(space.columns):
-        if not column.is_fidelity:
-            smooth += [i] if _is_smooth(column) else []
-            stepped += [i] if column.kind != "continuous" else []
+        if column.is_fidelity:
+            continue
+        if column.kind != "continuous":
+            stepped.append(i)
+        if column.kind != "categorical" and (column.n_levels or math.inf) > _FEW_LEVELS:
+            smooth.append(i)
     for _ in range(_ROUNDS):
         before = value
         if smooth:
             X, value = _ascend(acquisition, space, X, value, smooth)
         if not stepped:
             break
-        X, value = _step(acquisition, space, X, value, stepped)
+        X, value = _step(acquisition, space, X, value, stepped, smooth)
         if not smooth or np.all(value - before < 1e-4):
             break
         # The worse half of the restarts will hardly overtake.
@@ -114,17 +124,6 @@ def unused_candidates(
         fresh = np.vstack([fresh, space.in_full(excluded.unused(rng, _NEARBY))])
         return fresh[excluded.new(fresh)]
     return fresh
-
-
-def _choose_starts(values: FloatArray, rng: np.random.Generator) -> IntArray:
-    """Choose the best candidate, and draw others by their standing among the promising ones."""
-    best = int(values.argmax())
-    # Where nothing is to be gained, log values run into the thousands below zero.
-    promising = np.maximum(values - values[best], -_HOPELESS)
-    # Gumbel's trick: the largest of log weight + noise are a draw without replacement.
-    keys = promising / max(float(promising.std()), 1e-6) + rng.gumbel(size=len(values))
-    keys[best] = np.inf
-    return np.argsort(-keys, kind="stable")[:_RESTARTS]
 
 
 def _evaluate(acquisition: Acquisition, X: FloatArray, space: Space | None = None) -> FloatArray:
@@ -169,15 +168,28 @@ def _ascend(
 
 
 def _step(
-    acquisition: Acquisition, space: Space, X: FloatArray, value: FloatArray, stepped: list[int]
+    acquisition: Acquisition,
+    space: Space,
+    X: FloatArray,
+    value: FloatArray,
+    stepped: list[int],
+    smooth: list[int],
 ) -> tuple[FloatArray, FloatArray]:
-    """Move each restart to its best neighbour in the columns `stepped` until none is better."""
+    """Move each restart to its best neighbour in the columns `stepped` until none is better.
+
+    Neighbours in a column of `smooth` are the next levels, in another one all levels.
+    """
     X, value = X.copy(), value.copy()
+    levels = {i: space.columns[i].domain.level_units() for i in stepped if i not in smooth}
     for _ in range(2 * len(stepped) + 2):
         neighbours, owners = [], []
         for row, point in enumerate(X):
             for i in stepped:
-                for unit in _other_levels(space.columns[i], point[i]):
+                if i in levels:
+                    units = levels[i][levels[i] != point[i]]
+                else:
+                    units = space.columns[i].domain.neighbours(point[i])
+                for unit in units:
                     neighbour = point.copy()
                     neighbour[i] = unit
                     neighbours.append(neighbour)
@@ -215,20 +227,6 @@ def _stride(
         best = around.reshape(n, _STRIDES, d)[np.arange(n), top]
         X, value = _better(X, value, best, gains[np.arange(n), top])
     return X, value
-
-
-def _is_smooth(column: Column) -> bool:
-    if column.kind == "categorical":
-        return False
-    return column.n_levels is None or column.n_levels > _FEW_LEVELS
-
-
-def _other_levels(column: Column, unit: float) -> FloatArray:
-    """Unit coordinates of the levels to try from `unit`: all, or of a climbed column the next."""
-    if _is_smooth(column):
-        return column.domain.neighbours(unit)
-    levels = column.domain.level_units()
-    return levels[levels != unit]
 
 
 def _better(

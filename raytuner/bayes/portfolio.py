@@ -21,7 +21,8 @@ from raytuner.space import Space
 # An improvement, in standard deviations of all values: with 0 the probability would be highest
 # right beside the incumbent.
 _MARGIN = 0.01
-_NODES = 32  # of the quadrature over a trial's value
+# Quadrature over a trial's value: the middles of 32 equally likely parts.
+_NODES = torch.special.ndtri((torch.arange(32, dtype=torch.double) + 0.5) / 32)
 _LEAST = 1e-12  # a gain, before its logarithm is taken
 _WIDE = 256  # configurations over the whole space at which a function is drawn
 _NEARBY = 128  # and around the likely best
@@ -56,6 +57,8 @@ class UpperConfidenceBound(PosteriorAcquisition):
     Process Bandit Optimization" (GP-BUCB), for the pending.
     """
 
+    _most_contenders = 0
+
     def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
         n, d = self._posterior.X.shape
         factor = math.sqrt(0.2 * (d - self._posterior.has_fidelity) * math.log(2 * n))
@@ -74,6 +77,7 @@ class PosteriorMean(PosteriorAcquisition):
 
     is_local = True
     _samples = 1
+    _most_contenders = 0
 
     def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
         supposed = self._posterior.mean - mean
@@ -88,12 +92,9 @@ class KnowledgeGradient(PosteriorAcquisition):
 
     The value of a configuration x is `E[max over A of the mean, after a trial of x] - max over A
     of the mean`, where A are the evaluated configurations that may be the best, the pending ones,
-    and x. It differs from the expected improvement if values are noisy: a trial that says much
-    about others is worth it, though its own value may not be the best.
-
-    A trial of x moves the means of all of A along one standard normal variable, so there is no
-    inner optimisation, as in BoTorch's one-shot `qKnowledgeGradient`. Pending trials count as
-    information to come.
+    and x. If values are noisy, a trial that says much about others is worth it, though its own
+    value may not be the best. Pending trials count as information to come. A trial moves all these
+    means along one standard normal variable, so there is no inner optimisation.
 
     Sources: P. Frazier, W. Powell and S. Dayanik (2009), "The Knowledge-Gradient Policy for
     Correlated Normal Beliefs", equations 10 to 13; W. Scott, P. Frazier and W. Powell (2011), "The
@@ -103,11 +104,6 @@ class KnowledgeGradient(PosteriorAcquisition):
 
     _samples = 1
     _most_contenders = 16
-
-    def __init__(self, posterior: Posterior, **known: Any) -> None:
-        middles = (torch.arange(_NODES, dtype=torch.double) + 0.5) / _NODES
-        self._nodes = torch.special.ndtri(middles)
-        super().__init__(posterior, **known)
 
     def __call__(self, X: Tensor) -> Tensor:
         """Return the `(...)` values of `(..., d)` configurations."""
@@ -119,7 +115,7 @@ class KnowledgeGradient(PosteriorAcquisition):
         slopes = slopes / (variance + self._posterior.noise).sqrt()[..., None]
         known = self._known_mean.expand(*mean.shape[:-1], -1)
         means = torch.cat([known, mean], dim=-1)
-        after = (means[..., None] + slopes[..., None] * self._nodes).max(dim=-2).values
+        after = (means[..., None] + slopes[..., None] * _NODES).max(dim=-2).values
         gain = after.mean(-1) - means.max(dim=-1).values
         return self._with_bonus(gain.clamp_min(_LEAST).log(), X)
 
@@ -136,7 +132,7 @@ class KnowledgeGradient(PosteriorAcquisition):
         return np.array(chosen)
 
     def _anchors(self, evaluated: Tensor) -> Tensor:
-        self._best = self._likely_best(evaluated)
+        self._best = super()._anchors(evaluated)
         return evaluated[:0]
 
     def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
@@ -145,10 +141,8 @@ class KnowledgeGradient(PosteriorAcquisition):
     def _condition(self) -> None:
         super()._condition()
         self._known = torch.cat([self._best, self._pending])
-        has_fidelity = self._posterior.has_fidelity
-        self._known_cross, mean, _ = self._moments(
-            self._known[:, :-1] if has_fidelity else self._known
-        )
+        X = self._known[:, :-1] if self._posterior.has_fidelity else self._known
+        self._known_cross, mean, _ = self._moments(X)
         self._known_mean = mean.squeeze(-1)
 
     def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
@@ -158,9 +152,8 @@ class KnowledgeGradient(PosteriorAcquisition):
 class ThompsonSample(PosteriorAcquisition):
     """One function, drawn from the posterior.
 
-    It is drawn exactly at some hundred configurations. In between it is the mean given these, which
-    is smooth and can be climbed. Every proposal takes another function, so a batch is diverse
-    without a rule for pending configurations.
+    It is drawn at some hundred configurations, and is the mean given these in between. Every
+    proposal takes another function, so a batch is diverse without a rule for pending ones.
 
     Sources: W. R. Thompson (1933), "On the Likelihood that One Unknown Probability Exceeds Another
     in View of the Evidence of Two Samples"; K. Kandasamy et al. (2018), "Parallelised Bayesian
@@ -168,8 +161,7 @@ class ThompsonSample(PosteriorAcquisition):
 
     Args:
         space: The search space.
-        posterior: As for `PosteriorAcquisition`, as all that follows.
-        **known: See there.
+        posterior, **known: As for `PosteriorAcquisition`.
     """
 
     _samples = 1
@@ -203,7 +195,7 @@ class ThompsonSample(PosteriorAcquisition):
 
     def _anchors(self, evaluated: Tensor) -> Tensor:
         """Choose where the function is drawn."""
-        self._best = self._likely_best(evaluated)
+        self._best = super()._anchors(evaluated)
         d = self._space.dim
         best = self._best[:, :d].numpy()
         wide = qmc.Sobol(d, scramble=True, rng=self._rng).random(_WIDE)
@@ -233,18 +225,12 @@ PORTFOLIO: Sequence[MakeAcquisition] = (
 class HedgeProposer(BayesProposer):
     """Several acquisition functions nominate a configuration each, and one of these is proposed.
 
-    It is drawn with probabilities proportional to `exp(g)`, where g is the sum of what the
-    model now expects of a function's nominations, those not tried included, in standard deviations
-    of all values. So a function is judged by all that is known now, not by what was known when it
-    made its nominations.
+    It is drawn with probabilities proportional to `exp(g)`, where g is the sum of what the model
+    now expects of a function's nominations, those not tried included, in standard deviations of all
+    values. Arguments are as for `BayesProposer`.
 
     Source: M. Hoffman, E. Brochu and N. de Freitas (2011), "Portfolio Allocation for Bayesian
     Optimization", arXiv:1009.5419, algorithm 2 (GP-Hedge).
-
-    Args:
-        space: The search space, d columns.
-        seed: Seed of everything random; None draws one.
-        n_initial: As for `BayesProposer`.
     """
 
     def __init__(

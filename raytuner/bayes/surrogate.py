@@ -49,35 +49,23 @@ _MOST_COSTS = 300  # of more trials, this many from all along the search
 
 
 class Posterior:
-    """The posterior of a fitted surrogate at any inputs.
+    """The posterior of a fitted surrogate of n rows at any inputs.
 
     It factorises the rows once. Acquisition functions need the factors too, and for a few hundred
     rows most of a library posterior's time goes into its layers.
-
-    Args:
-        model: The surrogate of n rows.
-
-    Attributes:
-        has_fidelity: Whether the last input is the fidelity.
-        kernel: Its kernel.
-        mean: Its constant mean, a scalar.
-        X: `(n, d)` inputs.
-        y: `(n,)` targets minus the mean.
-        L: `(n, n)` lower Cholesky factor of the covariance of `y`.
-        white_y: `(n, 1)` inverse of `L` times `y`.
-        noise: Variance of one more observation, a scalar: the rows' median.
     """
 
     def __init__(self, model: SingleTaskGP) -> None:
         with torch.no_grad():
             self.kernel = model.covar_module
-            self.has_fidelity: bool = self.kernel.has_fidelity
-            self.mean = model.mean_module.constant.detach()
-            self.X = model.train_inputs[0]
-            self.y = model.train_targets - self.mean
+            self.has_fidelity: bool = self.kernel.has_fidelity  # then it is the last input
+            self.mean = model.mean_module.constant.detach()  # a constant
+            self.X = model.train_inputs[0]  # (n, d)
+            self.y = model.train_targets - self.mean  # (n,)
             noise = model.likelihood.noise.detach()
-            self.noise = noise.median()
+            self.noise = noise.median()  # the variance of one more observation
             K = self.kernel.forward(self.X, self.X)
+            # (n, n) the lower Cholesky factor of the covariance of y, (n, 1) its inverse times y
             self.L = psd_safe_cholesky(K + noise * torch.eye(len(K), dtype=K.dtype))
             self.white_y = torch.linalg.solve_triangular(self.L, self.y[:, None], upper=False)
 
@@ -108,15 +96,10 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Models:
-    """The posteriors of all outcomes.
+    """The posteriors of all outcomes."""
 
-    Attributes:
-        objective: Of the objective, larger is better.
-        constraints: Of each outcome constraint's slack, 0 or more within its bound.
-    """
-
-    objective: Posterior
-    constraints: tuple[Posterior, ...] = ()
+    objective: Posterior  # larger is better
+    constraints: tuple[Posterior, ...] = ()  # of each slack: 0 or more is within the bound
 
     @torch.no_grad()
     def order(self, points: FloatArray) -> IntArray:
@@ -151,15 +134,12 @@ def numerics() -> Iterator[None]:
 def fit(
     data: Dataset, columns: Sequence[Column], warm: Sequence[float] | None = None
 ) -> SingleTaskGP:
-    """Fit a Gaussian process in double precision by maximum a posteriori.
+    """Fit a Gaussian process to two or more rows in double precision by maximum a posteriori.
 
     Args:
-        data: n >= 2 rows.
-        columns: The space's d columns.
+        data: The rows; the model's outputs are those of `data.y`.
+        columns: The space's columns.
         warm: `hyperparameters` of another fit to start from; ignored if of another structure.
-
-    Returns:
-        The model, in evaluation mode; its outputs are those of `data.y`.
 
     Raises:
         ModelFittingError, NotPSDError, NanError: No stable fit (see `FIT_ERRORS`).
@@ -188,15 +168,12 @@ class WarmFit:
     """Fits growing datasets, each from where the previous fit ended, as often as it pays.
 
     When much is known, one more value hardly moves the hyperparameters. They are fitted again when
-    the number of values has changed by a tenth; in between the model takes in new rows only.
-
-    Attributes:
-        known: How many values the last fit had to choose from.
-        hyperparameters: Those of the last fit. `vars` of this object is its JSON-able state.
+    the number of values has changed by a tenth; in between the model takes in new rows only. The
+    fields are its JSON-able state.
     """
 
-    known: int = 0
-    hyperparameters: list[float] | None = None
+    known: int = 0  # how many values the last fit had to choose from
+    hyperparameters: list[float] | None = None  # of the last fit
 
     def __call__(self, data: Dataset, columns: Sequence[Column]) -> Posterior:
         """Return the posterior of the model of `data`; see `fit`."""
@@ -214,13 +191,9 @@ class WarmFit:
 def fit_outcomes(
     snapshot: Snapshot, data: Dataset, columns: Sequence[Column], fits: list[WarmFit]
 ) -> Models:
-    """Fit the surrogates of the objective and of all outcome constraints.
+    """Fit the surrogates of the objective, of which `data` is, and of all outcome constraints.
 
-    Args:
-        snapshot: The record, of one objective.
-        data: The rows of the objective.
-        columns: The space's d columns.
-        fits: The warm fit of each outcome; new ones are appended as needed.
+    `fits` holds the warm fit of each outcome; new ones are appended as needed.
     """
     n = snapshot.outcomes.shape[1]
     fits += [WarmFit() for _ in range(n - len(fits))]
@@ -233,11 +206,6 @@ def fit_log_cost(
     snapshot: Snapshot, columns: Sequence[Column], fit: WarmFit
 ) -> Callable[[Tensor], Tensor] | None:
     """Fit a Gaussian process to the logarithm of what full trainings cost.
-
-    Args:
-        snapshot: The record, with costs.
-        columns: The space's d columns.
-        fit: Where the last fit ended.
 
     Returns:
         A function that returns `(...)` logarithms at `(..., d)` configurations; None while fewer
@@ -282,8 +250,7 @@ def _model(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
 def _loss_and_gradients(model: SingleTaskGP) -> tuple[Tensor, list[Tensor | None]]:
     """The negative log posterior of the hyperparameters, per row, and its gradients.
 
-    The same as GPyTorch's ExactMarginalLogLikelihood with its priors. Written out, because for a
-    few hundred rows most of the library's time goes into its layers.
+    The same as GPyTorch's ExactMarginalLogLikelihood with its priors, without its layers' time.
     """
     gp: Any = model  # GPyTorch's attributes are untyped
     parameters = list(model.parameters())

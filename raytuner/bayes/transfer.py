@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Task:
 
     @property
     def is_weighted(self) -> bool:
-        """True if it has several objectives. Each proposal then draws new weights for them."""
+        """Whether it has several objectives, for which each proposal draws new weights."""
         return self.snapshot.n_objectives > 1
 
     def data(self, seed: int) -> Dataset:
@@ -65,10 +66,8 @@ class Task:
             return ranked[:n]
         chosen: dict[bytes, FloatArray] = {}
         for seed in range(n):
-            for x in self._ranked(seed):
-                if x.tobytes() not in chosen:
-                    chosen[x.tobytes()] = x
-                    break
+            new = (x for x in self._ranked(seed) if x.tobytes() not in chosen)
+            chosen.update((x.tobytes(), x) for x in islice(new, 1))
         return np.array(list(chosen.values())).reshape(-1, self.snapshot.dim)
 
     def _ranked(self, seed: int) -> FloatArray:
@@ -92,10 +91,7 @@ def best_in_turn(tasks: Sequence[Task]) -> FloatArray | None:
 class TaskModel:
     """The surrogate of an earlier search, evaluated at inputs of this one.
 
-    Args:
-        task: The search.
-        columns: This space's d columns.
-        seed: Of the weights of several objectives.
+    The seed is of the weights of several objectives.
     """
 
     def __init__(self, task: Task, columns: Sequence[Column], seed: int = 0) -> None:
@@ -129,22 +125,13 @@ class Transfer:
     Each has a Gaussian process of its own. Its weight is how often its sample ranks the values of
     this search best, among samples of all these models and of this search's own (leave-one-out).
     The weighted sum of the means is the prior mean here, and a Gaussian process of this search
-    learns the rest. An unrelated search thus loses its weight as soon as values contradict it.
-
-    With several objectives, the processes are fitted anew for the weights of each proposal
-    (`chebyshev`).
+    learns the rest. With several objectives, the processes are fitted anew for the weights of each
+    proposal (`chebyshev`).
 
     Sources: M. Feurer, B. Letham and E. Bakshy (2018), "Scalable Meta-Learning for Bayesian
     Optimization using Ranking-Weighted Gaussian Process Ensembles", arXiv:1802.02219, for the
     weights and for leaving out what ranks worse at the median than 95 % of this search's own
     samples; D. Golovin et al. (2017), "Google Vizier", section 3.3, for the prior mean.
-
-    Args:
-        tasks: The earlier searches, one or more.
-        columns: This space's d columns.
-
-    Attributes:
-        fit: Fits the rest of this search's objective.
     """
 
     def __init__(self, tasks: Sequence[Task], columns: Sequence[Column]) -> None:
@@ -152,7 +139,7 @@ class Transfer:
         self._columns = columns
         self._is_weighted = any(task.is_weighted for task in tasks)
         self._models: list[TaskModel] = []
-        self.fit = WarmFit()
+        self.fit = WarmFit()  # of the rest of this search's objective
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_models": []}  # they follow from the tasks
@@ -160,16 +147,10 @@ class Transfer:
     def explain(
         self, posterior: Posterior, data: Dataset, seed: int
     ) -> tuple[Posterior, Acquisition | None]:
-        """Return the model of what earlier searches leave unexplained, and what they predict.
+        """Return the model of what earlier searches leave unexplained, and the trend to add to it.
 
-        Args:
-            posterior: Of the model of `data` alone.
-            data: This search's rows.
-            seed: Seed of the samples, and of the weights of several objectives.
-
-        Returns:
-            The model of the rest, and the trend to add to it; `posterior` and None if no earlier
-            search has any weight.
+        `posterior` is of the model of `data`, this search's rows, alone. If no earlier search has
+        any weight, it is returned as it is, with None.
         """
         weights = self.weights(posterior, data, seed)[:-1]
         parts = [
@@ -213,13 +194,8 @@ class Transfer:
 class Ranking:
     """Measures how well models rank the values of a search: its own leave-one-out, and others.
 
-    Pairs of rows are compared that have the same fidelity and different values.
-
-    Args:
-        posterior: Of the model of `data` alone.
-        data: The search's rows, of which the most informative m count.
-        d: The number of columns.
-        seed: Seed of the samples.
+    Pairs of rows are compared that have the same fidelity and different values. Of `data`, the
+    search's rows of d columns, the most informative m count.
 
     Attributes:
         X: `(m, ...)` inputs of these rows.
