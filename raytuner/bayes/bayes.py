@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -115,8 +116,7 @@ class BayesProposer:
         self._transfer = Transfer(tasks, space.columns) if tasks else None
         self._snapshot: Snapshot | None = None
         self._asked = np.empty((0, space.dim))  # since the last `tell`
-        self._fits: list[WarmFit] = []  # of each outcome
-        self._cost_fit = WarmFit()
+        self._fits: defaultdict[str, WarmFit] = defaultdict(WarmFit)  # of each outcome, and others
 
     def tell(self, snapshot: Snapshot) -> None:
         """Learn from the record. Fast: the model is fitted in `ask`."""
@@ -137,22 +137,14 @@ class BayesProposer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seed, and the hyperparameters that the next fits start from."""
-        state = {
-            "sobol": self._design.state_dict(),
-            "fits": [asdict(fit) for fit in self._fits],
-            "costs": asdict(self._cost_fit),
-        }
-        if self._transfer is not None:
-            state["transfer"] = asdict(self._transfer.fit)
-        return state
+        fits = {name: asdict(fit) for name, fit in self._fits.items()}
+        return {"sobol": self._design.state_dict(), "fits": fits}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
         self._design.load_state_dict(state["sobol"])
-        self._fits = [WarmFit(**fit) for fit in state["fits"]]
-        self._cost_fit = WarmFit(**state["costs"])
-        if self._transfer is not None and "transfer" in state:
-            self._transfer.fit = WarmFit(**state["transfer"])
+        fits = {name: WarmFit(**fit) for name, fit in state["fits"].items()}
+        self._fits = defaultdict(WarmFit, fits)
 
     def _ask(self, n: int, view: Snapshot | None) -> list[Proposal]:
         """Propose `n` configurations by a record of one objective."""
@@ -190,18 +182,18 @@ class BayesProposer:
         if len(data.evaluated) < 2:  # a slope needs two
             return None
         if self._snapshot is not view:
-            self._fits[:1] = [WarmFit()]  # with other weights, the objective is not the last one
+            self._fits["0"] = WarmFit()  # with other weights, the objective is not the last one
         seed = self._seed(self._place)
         models = fit_outcomes(view, data, self._space.columns, self._fits)
         own = models.objective
         trend, log_prior, log_cost = None, None, None
         if self._transfer is not None:
-            rest, trend = self._transfer.explain(own, data, seed)
+            rest, trend = self._transfer.explain(own, data, seed, self._fits["transfer"])
             models = replace(models, objective=rest)
         if self._beliefs is not None:
             log_prior = self._beliefs.bonus(own, data, seed)
         if view.cost is not None:
-            log_cost = fit_log_cost(view, self._space.columns, self._cost_fit)
+            log_cost = fit_log_cost(view, self._space.columns, self._fits["cost"])
         return Fitted(view, data, models, trend, log_prior, log_cost)
 
     def _choose(self, fitted: Fitted, n: int) -> FloatArray:

@@ -206,7 +206,7 @@ def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
         return None
     try:
         with numerics():
-            models = fit_outcomes(snapshot.with_objective(snapshot.y), data, space.columns, [])
+            models = fit_outcomes(snapshot.with_objective(snapshot.y), data, space.columns, {})
             order = models.order(snapshot.points[rows])
     except FIT_ERRORS:
         return None

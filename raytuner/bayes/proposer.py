@@ -42,12 +42,9 @@ class Proposal:
 class Proposer(Protocol):
     """Proposes configurations, given the record of a search.
 
-    A proposer holds no observations: each `tell` hands it the whole record, in which trials without
-    a final value are pending. What it was asked for since the last `tell` is pending too, so
-    `ask(2)` and two calls of `ask(1)` both give two different configurations.
-
-    The same seed, snapshots and calls give the same proposals, also if the state was saved and
-    loaded into a new proposer in between.
+    Each `tell` hands it the whole record, in which trials without a final value are pending. What
+    it was asked for since the last `tell` is pending too. The same seed, snapshots and calls give
+    the same proposals, also if the state was loaded into a new proposer in between.
     """
 
     def tell(self, snapshot: Snapshot) -> None:
@@ -67,12 +64,7 @@ class Proposer(Protocol):
 
 
 class ExclusionList:
-    """A set of encoded configurations, compared after snapping to what the space can represent.
-
-    Args:
-        space: The search space, d columns.
-        points: `(k, d)` encoded configurations that are used.
-    """
+    """A set of `(k, d)` encoded configurations, compared as what the space can represent."""
 
     def __init__(self, space: Space, points: FloatArray) -> None:
         self._space = space
@@ -147,10 +139,6 @@ class PointwiseProposer(ABC):
     Args:
         space: The search space, d columns.
         seed: Seed of the points; None draws one.
-
-    Attributes:
-        seed: A number derived from `seed`, or a random one if that is None.
-        excluded: The configurations that must not be proposed.
     """
 
     origin: Origin
@@ -158,7 +146,7 @@ class PointwiseProposer(ABC):
     def __init__(self, space: Space, seed: int | None = None) -> None:
         self._space = space
         self.seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
-        self.excluded = ExclusionList(space, np.empty((0, space.dim)))
+        self.excluded = ExclusionList(space, np.empty((0, space.dim)))  # not to be proposed
         self._place = 0  # of the next point
 
     def tell(self, snapshot: Snapshot) -> None:
@@ -207,8 +195,7 @@ class RandomProposer(PointwiseProposer):
 class SobolProposer(PointwiseProposer):
     """Proposes points of a scrambled Sobol sequence: random search that leaves no holes.
 
-    The unit cube's coordinates are the cumulative distributions of the hyperparameters, so a
-    Sobol point has the same distribution as a random draw from the space. If hyperparameters are
+    A Sobol point has the same distribution as a random draw from the space. If hyperparameters are
     fidelities, the first point is at full fidelity, so that there is a result whatever happens.
 
     Source: I. M. Sobol (1967), "On the distribution of points in a cube and the approximate
@@ -243,7 +230,11 @@ class SobolProposer(PointwiseProposer):
         """Return the next `n` unused points, `(n, d)`, and the origin of each."""
         first = self._first[:0]
         if with_first and len(self._first):
-            first = self._completed_first()
+            rest = np.full_like(self._first, 0.5)
+            for place in range(len(rest)):
+                for point in self._at(place):
+                    rest[place] = point
+            first = self._space.snap(np.where(np.isnan(self._first), rest, self._first))
             first = first[self.excluded.new(first)][:n]
             self.excluded.add(first)
         more, origins = super().draw(n - len(first))
@@ -283,10 +274,3 @@ class SobolProposer(PointwiseProposer):
             return point
         believed = self._beliefs.draw(point) if place else self._beliefs.at_mode(point)
         return self._space.snap(believed)
-
-    def _completed_first(self) -> FloatArray:
-        rest = np.full_like(self._first, 0.5)
-        for place in range(len(rest)):
-            for point in self._at(place):
-                rest[place] = point
-        return self._space.snap(np.where(np.isnan(self._first), rest, self._first))

@@ -34,13 +34,9 @@ def gridded(space: Space, points: int = GRID_POINTS) -> Space:
     """Return the space of all combinations of a few values of each hyperparameter.
 
     Choices keep all their values, and so do hyperparameters that conditions depend on. Numbers have
-    `points` values from one end to the other, or all if there are no more. The values are evenly
-    spaced on the number's own scale (linear, logarithmic); of a normal distribution they are the
-    middles of equally likely parts.
-
-    Args:
-        space: The search space.
-        points: How many values of a number, at least 2.
+    `points` values (two or more) from one end to the other, evenly spaced on their own scale, or
+    all if there are no more. Of a normal distribution, the values are the middles of equally likely
+    parts.
 
     Example:
         >>> from raytuner.space import Float, Integer
@@ -69,9 +65,8 @@ class Strategy:
     """A way to search.
 
     Attributes:
-        proposer: A class or function that makes the proposer from a space and a seed; with a model
-            it also takes `n_initial`, the number of quasi-random configurations before the first
-            model (None: the default).
+        proposer: Makes the proposer from a space and a seed; with a model it also takes
+            `n_initial`, as `BayesProposer` does.
         has_model: Whether it learns by a model, which takes time.
         within: Returns the part of a space that is searched.
         goals: Whether it supports several objectives and outcome constraints.

@@ -189,17 +189,17 @@ class WarmFit:
 
 
 def fit_outcomes(
-    snapshot: Snapshot, data: Dataset, columns: Sequence[Column], fits: list[WarmFit]
+    snapshot: Snapshot, data: Dataset, columns: Sequence[Column], fits: dict[str, WarmFit]
 ) -> Models:
     """Fit the surrogates of the objective, of which `data` is, and of all outcome constraints.
 
-    `fits` holds the warm fit of each outcome; new ones are appended as needed.
+    `fits` holds the warm fit of each outcome by its number; new ones are added as needed.
     """
-    n = snapshot.outcomes.shape[1]
-    fits += [WarmFit() for _ in range(n - len(fits))]
-    objective = fits[0](data, columns)
-    slacks = (dataset(snapshot.of_outcome(j), slack=True) for j in range(1, n))
-    return Models(objective, tuple(f(s, columns) for f, s in zip(fits[1:n], slacks, strict=True)))
+    posteriors = []
+    for j in range(snapshot.outcomes.shape[1]):
+        rows = dataset(snapshot.of_outcome(j), slack=True) if j else data
+        posteriors.append(fits.setdefault(str(j), WarmFit())(rows, columns))
+    return Models(posteriors[0], tuple(posteriors[1:]))
 
 
 def fit_log_cost(

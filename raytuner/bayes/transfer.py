@@ -17,8 +17,7 @@ from raytuner.bayes.dataset import Dataset, chebyshev, dataset, most_informative
 from raytuner.bayes.surrogate import Posterior, WarmFit, fit
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import BoolArray, FloatArray
-from raytuner.space import Column
-from raytuner.space.cube import ABSENT
+from raytuner.space import ABSENT, Column
 
 _ROWS = 200  # of each task; its model is evaluated at every step of a climb
 _WEIGHTED_ROWS = 80  # where it is fitted anew for each proposal
@@ -139,18 +138,17 @@ class Transfer:
         self._columns = columns
         self._is_weighted = any(task.is_weighted for task in tasks)
         self._models: list[TaskModel] = []
-        self.fit = WarmFit()  # of the rest of this search's objective
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_models": []}  # they follow from the tasks
 
     def explain(
-        self, posterior: Posterior, data: Dataset, seed: int
+        self, posterior: Posterior, data: Dataset, seed: int, fit_rest: WarmFit
     ) -> tuple[Posterior, Acquisition | None]:
         """Return the model of what earlier searches leave unexplained, and the trend to add to it.
 
         `posterior` is of the model of `data`, this search's rows, alone. If no earlier search has
-        any weight, it is returned as it is, with None.
+        any weight, it is returned as it is, with None. `fit_rest` fits the rest.
         """
         weights = self.weights(posterior, data, seed)[:-1]
         parts = [
@@ -172,8 +170,8 @@ class Transfer:
         # Least squares, shrunk towards 1, at least 0.
         a, b = prior - prior.mean(), data.y - data.y.mean()
         scale = max(0.0, float((a @ b + _SCALE_ROWS) / (a @ a + _SCALE_ROWS)))
-        # With other weights of several objectives, the objective is not the last one.
-        fit_rest = WarmFit() if self._is_weighted else self.fit
+        if self._is_weighted:  # with other weights, the objective is not the last one
+            fit_rest = WarmFit()
         rest = fit_rest(replace(data, y=data.y - scale * prior), self._columns)
         return rest, lambda Z: predicted(Z, scale)
 

@@ -28,7 +28,6 @@ from raytuner.space import (
     Space,
     When,
 )
-from raytuner.space import fidelity as space_fidelity
 from raytuner.space import when as space_when
 from raytuner.space.domains import choice
 from raytuner.space.template import Marked, like, named, path_name, walk
@@ -117,7 +116,7 @@ def when(node: Any, /, **conditions: Any) -> Disguised:
 def fidelity(domain: Any, /) -> Disguised:
     """Return a hyperparameter that says how close a trial is to the real training.
 
-    This is the form of `raytuner.space.fidelity` that passes through Ray's Tuner.
+    This is the form of `raytuner.space.Fidelity` that passes through Ray's Tuner.
 
     >>> from ray import tune
     >>> space_from_tune(
@@ -125,7 +124,7 @@ def fidelity(domain: Any, /) -> Disguised:
     ... ).columns[1].is_fidelity
     True
     """
-    return Disguised(space_fidelity(domain))
+    return Disguised(Fidelity(domain))
 
 
 def _plain(node: Any) -> Any:

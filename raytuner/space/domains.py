@@ -1,12 +1,9 @@
 """Domains: the values that one hyperparameter may have, and their places on the unit interval.
 
-The unit coordinate of a value is the cumulative distribution function of Ray Tune's own sampling
-law. A level of a discrete domain owns a step of that function, and its coordinate is the midpoint
-of the step. So uniform or quasi-random points of the unit cube, decoded, follow exactly Tune's law.
-Every number in [0, 1] decodes to a value. Levels are not tabulated: a billion cost as much as two.
-
-Glossary: `u` is a unit coordinate. A `position` is the index of a level, counted from 0, or in a
-continuous domain the number itself.
+The unit coordinate `u` of a value is the cumulative distribution function of Ray Tune's sampling
+law; of a level, it is the midpoint of its step. So uniform points of the unit cube, decoded, follow
+exactly Tune's law. A `position` is the index of a level, from 0, or in a continuous domain the
+number itself.
 """
 
 from __future__ import annotations
@@ -105,10 +102,9 @@ class Domain(ABC):
         return position if n is None else position.clip(0, n - 1)
 
     def contains(self, value: Any) -> bool:
-        """Whether a value has the right type, lies within the bounds and on the step.
+        """Whether a value has the right type, lies within the bounds and on the step (rel 1e-9).
 
-        numpy scalars count as the plain numbers they hold, whole floats as integers and integers
-        as floats. Booleans and strings are never numbers. Floats have a tolerance of rel 1e-9.
+        Whole floats count as integers, booleans and strings never as numbers.
         """
         return self._find(value) is not None
 
@@ -138,10 +134,7 @@ class Domain(ABC):
         return u.clip(0, 1) if self.kind == "continuous" else self._unit(self._position(u))
 
     def neighbours(self, u: float) -> Vector:
-        """Return the coordinates of the levels next to the one at `u`, ascending.
-
-        There are two, fewer at an end, and none in a continuous domain.
-        """
+        """Return the coordinates of the levels next to the one at `u`, ascending, if there are."""
         if self.kind == "continuous":
             return np.empty(0)
         here, n = self._position(np.array([u])), self.n_levels

@@ -54,9 +54,8 @@ def _advice(node: Any) -> str | None:
     library = type(node).__module__.partition(".")[0]
     if hasattr(node, "rvs") or library in ("optuna", "skopt", "hyperopt", "ConfigSpace"):
         return "tune.uniform, tune.choice and the like, or translate it: raytuner.integrations"
-    if not isinstance(node, list | tuple) or not 2 <= len(node) <= _LONGEST:
-        return None
-    if not all(map(is_primitive, node)) or len(set(node)) < len(node):
+    is_list = isinstance(node, list | tuple) and 2 <= len(node) <= _LONGEST
+    if not is_list or not all(map(is_primitive, node)) or len(set(node)) < len(node):
         return None
     low, high, *others = node
     choice = f"tune.choice({list(node)})"

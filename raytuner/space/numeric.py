@@ -121,10 +121,10 @@ class _Range(_Number):
             return None
         if self._has_steps:
             k = self._multiple_of(value)
-            is_level = k is not None and 0 <= k - self._first < (self.n_levels or 0)
-            return k - self._first if k is not None and is_level else None
-        near_an_end = math.isclose(value, self.low) or math.isclose(value, self.high)
-        if not self.low <= value <= self.high and not near_an_end:
+            there = k is not None and self._first <= k < self._first + (self.n_levels or 0)
+            return k - self._first if k is not None and there else None
+        is_end = math.isclose(value, self.low) or math.isclose(value, self.high)
+        if not (self.low <= value <= self.high or is_end):
             return None
         return float(value) if self.n_levels is None else 0
 
@@ -164,9 +164,8 @@ class Float(_Range):
         high: Upper bound, at least `low`.
         log: Whether the logarithm is uniform rather than the number.
         step: The number is a multiple of this (so 0.5, not `low + 0.5`). A uniform draw between
-            the outermost multiples within the bounds is rounded to the nearest, so that the two
-            ends are drawn half as often as the others. Values are decimal multiples of the step:
-            0.3, not 0.30000000000000004. None for no step.
+            the outermost multiples is rounded to the nearest, so that the two ends are drawn half
+            as often as the others. None for no step.
 
     Raises:
         SpaceError: A bound or the step is not such a number, or no multiple of the step lies

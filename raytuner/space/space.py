@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import compress
 from typing import Any
 
@@ -10,8 +12,8 @@ import numpy as np
 
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import spec as specs
+from raytuner.space.columns import SAME_LEVEL, Activity, Mask, Matrix, columns_and_guards, needs_of
 from raytuner.space.constraints import Constraint, Rule, constraint
-from raytuner.space.cube import ABSENT, Cube, Mask, Matrix
 from raytuner.space.lookalikes import nothing_varies
 from raytuner.space.template import (
     MISSING,
@@ -34,15 +36,24 @@ from raytuner.space.template import (
 Config = dict[str, Any]
 """Hyperparameter values by name; dicts and lists may be nested."""
 
+ABSENT = 0.5
+"""The coordinate of a hyperparameter that does not exist in a configuration."""
 
-class Space(Cube):
+# Spaces with up to so many combinations of values are searched whole for those that are allowed.
+_LISTABLE = 20_000
+# Points that are drawn, so many at a time, before what is allowed counts as not to be found.
+_DRAWS, _AT_ONCE = 100_000, 100
+_HALVINGS = 12  # a point is pulled back to within this many halvings of the boundary
+
+
+class Space:
     """All configurations that a search may try.
 
     Args:
         template: A configuration with domains in the place of what varies. Dicts, lists and
             tuples may be nested; every other value is a constant. A domain with one value is a
             constant too. A part under conditions (see `when`) is left out of configurations in
-            which they do not hold; its coordinate is then `ABSENT`. A fidelity (see `fidelity`)
+            which they do not hold; its coordinate is then `ABSENT`. A fidelity (see `Fidelity`)
             says how close a trial is to the real training.
         constraints: What every configuration must keep: strings such as `"layers * units <= 1024"`
             or functions of the full configuration (see `raytuner.space.constraints`).
@@ -80,11 +91,16 @@ class Space(Cube):
         self._leaves = {path: node for path, node in parts if is_leaf(node)}
         if not any(map(varies, self._leaves.values())):
             raise SpaceError(nothing_varies(template))
-        super().__init__(parts)
+        self.columns, self._guards = columns_and_guards(parts)
+        self._parents = {need.column for needs in self._guards.values() for need in needs}
+        self._activity = Activity(self.columns)
+        self.dim = len(self.columns)
+        self.fidelities = tuple(j for j, c in enumerate(self.columns) if c.is_fidelity)
+        self._full = np.array([self.columns[j].domain.snap(np.ones(1))[0] for j in self.fidelities])
+        self._combinations = math.prod(float(c.n_levels or math.inf) for c in self.columns)
         paths = {path_name(path): path for path in self._leaves}
         self.constraints = tuple(constraint(rule, paths) for rule in _rules(constraints))
-        named = {name for one in self.constraints for name in one.names}
-        self._named = {name: paths[name] for name in named}
+        self._named = {name: paths[name] for one in self.constraints for name in one.names}
         if self.constraints:
             self._witness = self._find_witness()
 
@@ -104,6 +120,78 @@ class Space(Cube):
         """Return every domain and constant by its path, in order."""
         return self._leaves
 
+    def conditions(self, path: Path) -> str:
+        """Return the conditions of what lies at a path, as text."""
+        words = []
+        for need in needs_of(path, self._guards):
+            column = self.columns[need.column]
+            values = map(repr, map(column.domain.from_unit, need.units))
+            words.append(f"{column.name} is {' or '.join(values)}")
+        return " and ".join(words)
+
+    def active(self, X: Matrix) -> Mask:
+        """Return whether each hyperparameter exists, `n x d`-dim, at `n x d`-dim coordinates."""
+        return self._activity(self._levels(X, self._parents))
+
+    def _absent(self, X: Matrix, active: Mask) -> list[set[Path]]:
+        """Return the paths of the parts that do not exist at each of n points, `n x d`-dim."""
+        found: list[set[Path]] = [set() for _ in X]
+        for path, needs in self._guards.items():
+            exists = np.logical_and.reduce([need.holds(X, active) for need in needs])
+            for i in np.flatnonzero(~exists):
+                found[i].add(path)
+        return found
+
+    def snap(self, X: Matrix) -> Matrix:
+        """Return the coordinates of the configurations that `X`, `n x d`-dim, decodes to."""
+        snapped = self._levels(X, range(self.dim))
+        snapped[~self._activity(snapped)] = ABSENT
+        return snapped
+
+    def _levels(self, X: Matrix, columns: Iterable[int]) -> Matrix:
+        """Return `X`, moved to the cube, with the coordinates of some columns at their levels."""
+        X = np.asarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != self.dim:
+            raise ConfigError(f"received coordinates of shape {X.shape}, expected (n, {self.dim})")
+        if np.isnan(X).any():
+            raise ConfigError("received coordinates that are NaN, expected numbers in [0, 1]")
+        X = X.clip(0, 1)
+        for j in columns:
+            X[:, j] = self.columns[j].domain.snap(X[:, j])
+        return X
+
+    def in_full(self, X: Matrix) -> Matrix:
+        """Return `X`, `n x d`-dim, with every fidelity at the full one."""
+        if not self.fidelities:
+            return X
+        full = np.array(X, dtype=np.float64)
+        full[:, self.fidelities] = self._full
+        return full
+
+    def is_full(self, X: Matrix) -> Mask:
+        """Return whether points, `n x d`-dim, are at full fidelity; without one, all are."""
+        off = self._levels(X, self.fidelities)[:, self.fidelities] - self._full
+        found: Mask = (np.abs(off) < SAME_LEVEL).all(axis=1)
+        return found
+
+    @cached_property
+    def cardinality(self) -> float:
+        """Number of different configurations; `math.inf` if there is no end to them.
+
+        With more than 20,000 combinations of values, those count too that break a constraint, or
+        differ only in what does not exist.
+        """
+        if self._combinations > _LISTABLE or not (self.constraints or self._guards):
+            return self._combinations
+        return float(len(self.listed()))
+
+    def listed(self) -> Matrix:
+        """Return the coordinates of all configurations of a finite space, `cardinality x d`-dim."""
+        levels = np.meshgrid(*(c.domain.level_units() for c in self.columns), indexing="ij")
+        every = np.stack([axis.ravel() for axis in levels], axis=1)
+        every = np.unique(self.snap(every), axis=0) if self._guards else every
+        return every[self.allowed(every)]
+
     def allowed(self, X: Matrix) -> Mask:
         """Return whether the configurations at coordinates, `n x d`-dim, keep all constraints."""
         if not self.constraints:
@@ -121,6 +209,56 @@ class Space(Cube):
                 text = ", ".join(f"{name}={value!r}" for name, value in received.items())
                 return f"received {text}, expected to keep the constraint {one.name}"
         return None
+
+    def _find_witness(self) -> Matrix:
+        """Return a point at full fidelity, `1 x d`-dim, that keeps the constraints."""
+        rng, few = np.random.default_rng(0), self._combinations <= _LISTABLE
+        for attempt in range(2 if few else _DRAWS // _AT_ONCE):
+            whole = few and attempt
+            X = self.in_full(self.listed() if whole else rng.random((_AT_ONCE, self.dim)))
+            found = X[self.allowed(X)]
+            if len(found):
+                return self.snap(found[:1])
+        names = ", ".join(self.columns[j].name for j in self.fidelities)
+        raise SpaceError(
+            f"none of {'its configurations' if few else f'{_DRAWS} draws'}"
+            f"{names and f' at full fidelity ({names})'} keeps"
+            f" {'the constraint' if len(self.constraints) == 1 else 'all of the constraints'}"
+            f" {', '.join(one.name for one in self.constraints)}; widen a range, or loosen it"
+        )
+
+    def pulled_back(self, start: Matrix, X: Matrix) -> Matrix:
+        """Return points, `n x d`-dim, on the way from `start` to `X` that keep the constraints.
+
+        They are found by bisection, as near to `X` as possible. `start` must be allowed.
+        """
+        found = np.array(X, dtype=np.float64)
+        rows = np.flatnonzero(~self.allowed(found))
+        start, way = start[rows], found[rows] - start[rows]
+        near, far = np.zeros((len(rows), 1)), np.ones((len(rows), 1))
+        for _ in range(_HALVINGS if len(rows) else 0):
+            middle = (near + far) / 2
+            keeps = self.allowed(start + middle * way)[:, None]
+            near, far = np.where(keeps, middle, near), np.where(keeps, far, middle)
+        found[rows] = start + near * way
+        return found
+
+    def draw(self, rng: np.random.Generator, n: int, most: int = _DRAWS) -> Matrix:
+        """Return `n` random points, `n x d`-dim, that keep the constraints.
+
+        If `most` draws give too few, the rest are draws that are moved towards those found.
+        """
+        X, drawn = rng.random((n, self.dim)), n
+        found = X[self.allowed(X)]
+        while len(found) < n and drawn < most:
+            X = rng.random((_AT_ONCE, self.dim))
+            found, drawn = np.vstack([found, X[self.allowed(X)]]), drawn + _AT_ONCE
+        if len(found) < n:
+            known = np.vstack([found, self._witness])
+            others = rng.random((n - len(found), self.dim))
+            start = known[rng.integers(len(known), size=len(others))]
+            found = np.vstack([found, self.pulled_back(start, others)])
+        return found[:n]
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
         """Return `n` independent full configurations with Ray Tune's own law; see `draw`."""
@@ -155,28 +293,24 @@ class Space(Cube):
         return found
 
     def encode(self, configs: Sequence[Mapping[str, Any]]) -> Matrix:
-        """Return the unit coordinates of configurations.
-
-        Returns:
-            `n x d`-dim, float64, in [0, 1]; `ABSENT` for what does not exist in a configuration.
+        """Return the `n x d`-dim coordinates, float64, of configurations; `ABSENT` for no value.
 
         Raises:
             ConfigError: A hyperparameter is missing or outside of its domain.
         """
         return self._encoded(list(map(self.unfolded, configs)))[0]
 
-    def _encoded(self, configs: Sequence[Mapping[str, Any]]) -> tuple[Matrix, Mask]:
-        """Return the coordinates of unfolded configurations, and what exists in them."""
+    def _encoded(
+        self, configs: Sequence[Mapping[str, Any]], *, by_name: bool = False
+    ) -> tuple[Matrix, Mask]:
+        """Return the coordinates of configurations, unfolded or flat, and what exists in them."""
         X = np.full((len(configs), self.dim), np.nan)
         for j, column in enumerate(self.columns):
-            values = [value_at(config, column.path, MISSING) for config in configs]
+            path = (column.name,) if by_name else column.path
+            values = [value_at(config, path, MISSING) for config in configs]
             there = [value is not MISSING for value in values]
             with named(column.name):
                 X[there, j] = column.domain.to_units([v for v in values if v is not MISSING])
-        return X, self._only_active(X)
-
-    def _only_active(self, X: Matrix) -> Mask:
-        """Return what exists at coordinates, NaN for what is missing; the rest becomes `ABSENT`."""
         missed = np.isnan(X)
         X[missed] = ABSENT
         active = self._activity(X)
@@ -184,7 +318,7 @@ class Space(Cube):
             column = self.columns[int(wrong.any(axis=0).argmax())]
             raise ConfigError(f"{column.name}: missing, expected {column.domain.describe()}")
         X[~active] = ABSENT
-        return active
+        return X, active
 
     def decode(self, X: Matrix) -> list[Config]:
         """Return full configurations at unit coordinates.
@@ -199,10 +333,9 @@ class Space(Cube):
         return [filled(self.template, iter(row), absent) for row, absent in pairs]
 
     def dump(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what varies in a configuration, as JSON, by column name.
+        """Return what exists and varies in a configuration, as JSON, by column name.
 
-        What does not exist is left out. A choice that JSON does not have is written as
-        `{"choice": its position}`.
+        A choice that JSON does not have is written as `{"choice": its position}`.
 
         Raises:
             ConfigError: A hyperparameter is missing or outside of its domain.
@@ -224,16 +357,16 @@ class Space(Cube):
         for name in data:
             if name not in names:
                 raise ConfigError(unknown(name, name, data[name], names))
-        X, values = np.full((1, self.dim), np.nan), []
-        for j, column in enumerate(self.columns):
-            with named(column.name):
-                if column.name in data:
-                    values.append(column.domain.from_json(data[column.name]))
-                    X[0, j] = column.domain.to_unit(values[-1])
-                else:
-                    values.append(column.domain.from_unit(ABSENT))
-        (absent,) = self._absent(X, self._only_active(X))
-        config: Config = filled(self.template, iter(values), absent)
+        flat = {}
+        for column in self.columns:
+            if column.name in data:
+                with named(column.name):
+                    flat[column.name] = column.domain.from_json(data[column.name])
+        (absent,) = self._absent(*self._encoded([flat], by_name=True))
+        values = (
+            flat[c.name] if c.name in flat else c.domain.from_unit(ABSENT) for c in self.columns
+        )
+        config: Config = filled(self.template, values, absent)
         return config
 
     def to_spec(self) -> dict[str, Any]:

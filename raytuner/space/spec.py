@@ -43,7 +43,7 @@ from raytuner.errors import SpaceError
 from raytuner.space.choices import is_primitive, same, shown, unwrap
 from raytuner.space.domains import Categorical, Domain, Listed, Ordinal
 from raytuner.space.numeric import Float, Integer, Normal
-from raytuner.space.template import Fidelity, Options, Path, When, fidelity, named, path_name, when
+from raytuner.space.template import Fidelity, Options, Path, When, named, path_name, when
 
 _DOMAINS: dict[str, Any] = {
     "float": Float,
@@ -180,7 +180,7 @@ def from_spec(spec: Any, path: Path = ()) -> Any:
         values = [[_value(value, where) for value in spec["values"]]] if "values" in spec else []
         with named(where):
             domain = _DOMAINS[kind](*values, **given)
-        node = fidelity(domain) if spec.get("fidelity") else domain
+        node = Fidelity(domain) if spec.get("fidelity") else domain
         return _conditional(node, spec["when"], where) if "when" in spec else node
     if kind == "when":
         return _conditional(from_spec(spec["of"], path), spec["when"], where)

@@ -56,16 +56,14 @@ class When(Marked):
 def when(node: Any, /, **conditions: Any) -> When:
     """Return a part of a search space that exists only if others have certain values.
 
-    Where a condition does not hold, the key is left out of the trial's configuration. The model
-    knows that the value does not exist, and does not compare it.
+    Where a condition does not hold, the key is left out of the trial's configuration.
 
     Args:
         node: A domain, a group of such (a dict), or a constant; the value of a key in a dict.
-        conditions: By name of another hyperparameter, the value that it must have, or a list or
-            set of values of which it must have one. All must hold. A name is looked up in the
-            key's own group, then in the groups around it. A path such as `"net/act"` is given
-            with `**`. The other hyperparameter must have levels (a choice, whole numbers, a step);
-            if it does not exist, the condition does not hold.
+        conditions: By name of another hyperparameter with levels (a choice, whole numbers, a step),
+            the value that it must have, or a list or set of such values. All must hold; if the
+            other does not exist, it does not hold. A name is looked up in the key's own group, then
+            in the groups around it. A path such as `"net/act"` is given with `**`.
 
     Raises:
         SpaceError: No condition, or one that allows no value. `Space` checks names and values.
@@ -90,28 +88,23 @@ def when(node: Any, /, **conditions: Any) -> When:
 
 @dataclass(frozen=True)
 class Fidelity(Marked):
-    """A domain, the `node`, that is a fidelity, from cheap to expensive; see `fidelity`."""
-
-    node: Any
-
-
-def fidelity(domain: Any, /) -> Fidelity:
-    """Return a hyperparameter that says how close a trial is to the real training.
+    """A hyperparameter that says how close a trial is to the real training.
 
     It stands for a smaller network, fewer tokens or a part of the data. Cheap trials inform about
     expensive ones, and the search looks for its answer at full fidelity: at the upper end of a
     range, or at the last of the values of a choice. Every configuration has it.
 
     Args:
-        domain: A range (`Float`, `Integer`), or a list of values from cheap to expensive: an
+        node: A range (`Float`, `Integer`), or a list of values from cheap to expensive: an
             `Ordinal`, or numbers that increase or decrease. `Space` checks it.
 
     >>> from raytuner.space import Float, Integer, Space
-    >>> space = Space({"dropout": Float(0, 1), "width": fidelity(Integer(16, 256))})
+    >>> space = Space({"dropout": Float(0, 1), "width": Fidelity(Integer(16, 256))})
     >>> space.decode(space.in_full([[0.5, 0.1]]))
     [{'dropout': 0.5, 'width': 256}]
     """
-    return Fidelity(domain)
+
+    node: Any
 
 
 class Options(dict[str, Any]):

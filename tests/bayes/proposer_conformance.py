@@ -13,12 +13,12 @@ from raytuner.history import History, TrialState
 from raytuner.space import (
     Categorical,
     Config,
+    Fidelity,
     Float,
     Integer,
     Normal,
     Ordinal,
     Space,
-    fidelity,
     when,
 )
 
@@ -60,8 +60,8 @@ SPACES = {
         {
             "lr": Float(1e-5, 1, log=True),
             "act": Categorical(["relu", "tanh", "gelu"]),
-            "width": fidelity(Integer(8, 64)),
-            "data": fidelity(Ordinal([0.1, 0.3, 1.0])),
+            "width": Fidelity(Integer(8, 64)),
+            "data": Fidelity(Ordinal([0.1, 0.3, 1.0])),
         },
         ["lr * width <= 16"],
     ),

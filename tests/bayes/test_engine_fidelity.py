@@ -27,9 +27,9 @@ from raytuner.bayes.surrogate import (
     numerics,
 )
 from raytuner.history import Goal, History, TrialState
-from raytuner.space import Column, Config, Domain, Fidelity, Float, Integer, Space, fidelity
+from raytuner.space import Column, Config, Domain, Fidelity, Float, Integer, Space
 
-SPACE = Space({"x": Float(0, 1), "s": fidelity(Float(0, 1))})
+SPACE = Space({"x": Float(0, 1), "s": Fidelity(Float(0, 1))})
 GOAL = Goal.of("loss", "min", cost="seconds")
 
 
@@ -103,7 +103,7 @@ def chooser(history: History, *, with_cost: bool = True) -> FidelityChooser:
     with numerics():
         return FidelityChooser(
             space,
-            fit_outcomes(snapshot, data, space.columns, []),
+            fit_outcomes(snapshot, data, space.columns, {}),
             None,
             fit_log_cost(snapshot, space.columns, WarmFit()) if with_cost else None,
             evaluated,
@@ -268,7 +268,7 @@ def hartmann(config: Config) -> float:
 
 
 HARTMANN = Problem(
-    Space({**{f"x{i}": Float(0, 1) for i in range(6)}, "s": fidelity(Float(0, 1))}),
+    Space({**{f"x{i}": Float(0, 1) for i in range(6)}, "s": Fidelity(Float(0, 1))}),
     hartmann,
     price,
 )
@@ -300,7 +300,7 @@ def test_several_fidelities_are_searched_among() -> None:
     space = Space(
         {
             "x": Float(0, 1),
-            **{f"s{i}": fidelity(Integer(1, 8) if i % 2 else Float(0.1, 1)) for i in range(4)},
+            **{f"s{i}": Fidelity(Integer(1, 8) if i % 2 else Float(0.1, 1)) for i in range(4)},
         }
     )
 
@@ -347,7 +347,7 @@ def test_a_proposer_goes_on_from_what_it_had_learned_of_costs() -> None:
     first.tell(history.snapshot())
     first.ask(1)
     state = json.loads(json.dumps(first.state_dict()))
-    assert state["costs"]
+    assert state["fits"]["cost"]
     second = BayesProposer(SPACE, 0)
     second.load_state_dict(state)
-    assert second.state_dict()["costs"] == state["costs"]
+    assert second.state_dict()["fits"]["cost"] == state["fits"]["cost"]

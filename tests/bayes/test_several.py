@@ -174,7 +174,7 @@ class TestFeasibility:
     def test_the_chance_is_the_posterior_s(self, history: History) -> None:
         snapshot = history.snapshot()
         data = dataset(snapshot.of_outcome(0))
-        models = fit_outcomes(snapshot, data, SPACE.columns, [])
+        models = fit_outcomes(snapshot, data, SPACE.columns, {})
         X = torch.rand(5, SPACE.dim, dtype=torch.double)
         Z = torch.cat([X, torch.ones(5, 1, dtype=torch.double)], dim=-1)
         slack = fit(dataset(snapshot.of_outcome(1), slack=True), SPACE.columns)
@@ -189,7 +189,7 @@ class TestFeasibility:
     def test_a_bound_that_all_keep_changes_nothing(self, history: History) -> None:
         snapshot = history.snapshot()
         data = dataset(snapshot.of_outcome(0))
-        models = fit_outcomes(snapshot, data, SPACE.columns, [])
+        models = fit_outcomes(snapshot, data, SPACE.columns, {})
 
         class Sure(Feasibility):
             def __init__(self) -> None:
@@ -219,7 +219,7 @@ def test_with_one_objective_improvement_under_a_bound_is_botorch_s() -> None:
         history.end(str(i), TrialState.COMPLETED)
     snapshot = history.snapshot()
     data = dataset(snapshot.of_outcome(0))
-    models = fit_outcomes(snapshot, data, SPACE.columns, [])
+    models = fit_outcomes(snapshot, data, SPACE.columns, {})
     slack = dataset(snapshot.of_outcome(1), slack=True)
     X = torch.as_tensor(SPACE.snap(np.random.default_rng(1).random((24, SPACE.dim))))
     ours = LogExpectedImprovement(

@@ -21,13 +21,13 @@ from raytuner.history.file import RecordFile
 from raytuner.history.sqlite import insert
 from raytuner.space import (
     Categorical,
+    Fidelity,
     Float,
     Integer,
     Normal,
     Ordinal,
     Rule,
     Space,
-    fidelity,
     when,
 )
 
@@ -414,7 +414,7 @@ def of_space(address: int = 1, **changes: Any) -> Space:
         "momentum": when(Float(0, 1), opt="sgd"),
         "depth": when(Integer(1, 4), opt=net),
         "shift": Normal(0, 1),
-        "width": fidelity(Ordinal([16, 64, 256])),
+        "width": Fidelity(Ordinal([16, 64, 256])),
         "net": {"units": Integer(1, 64), "act": "relu"},
     } | changes
     rules: list[Rule] = ["lr * net/units <= 3", lambda config: True]

@@ -13,12 +13,12 @@ from raytuner.report import explanations
 from raytuner.report.events import events, improvements
 from raytuner.report.figures import Figures
 from raytuner.report.page import render
-from raytuner.space import Float, Integer, Space, fidelity
+from raytuner.space import Fidelity, Float, Integer, Space
 from raytuner.study.confirm import chosen
 from raytuner.study.study import Study
 from raytuner.study.summary import summary
 
-SPACE = Space({"lr": Float(1e-4, 1, log=True), "width": fidelity(Integer(1, 8))})
+SPACE = Space({"lr": Float(1e-4, 1, log=True), "width": Fidelity(Integer(1, 8))})
 
 
 def history(widths: list[int]) -> History:

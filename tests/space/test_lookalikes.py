@@ -10,7 +10,7 @@ from naming import named
 from optuna.distributions import FloatDistribution
 
 from raytuner.errors import SpaceError
-from raytuner.space import Float, Space, fidelity, when
+from raytuner.space import Fidelity, Float, Space, when
 from raytuner.space.lookalikes import lookalikes
 
 
@@ -67,7 +67,7 @@ def test_what_looks_like_a_hyperparameter_is_found_wherever_it_is(value: Any, ad
         print,
         object(),
         Float(0, 1),
-        fidelity(Float(0, 1)),
+        Fidelity(Float(0, 1)),
         "normal (the default)",
     ],
     ids=named,

@@ -15,13 +15,13 @@ from raytuner.errors import SpaceError
 from raytuner.search import space_from_tune
 from raytuner.space import (
     Categorical,
+    Fidelity,
     Float,
     Integer,
     Normal,
     Ordinal,
     Space,
     differences,
-    fidelity,
     hull,
     when,
 )
@@ -29,9 +29,9 @@ from raytuner.space import (
 SPACE = Space(
     {
         "lr": Float(1e-4, 1, log=True),
-        "width": fidelity(Integer(16, 256, log=True)),
-        "data": {"share": fidelity(Float(0.1, 1.0))},
-        "size": fidelity(Ordinal(["small", "large"])),
+        "width": Fidelity(Integer(16, 256, log=True)),
+        "data": {"share": Fidelity(Float(0.1, 1.0))},
+        "size": Fidelity(Ordinal(["small", "large"])),
     }
 )
 
@@ -101,8 +101,8 @@ def test_configurations_are_checked_as_without_the_mark() -> None:
 
 
 def test_spaces_that_grow_keep_the_mark() -> None:
-    wider = Space({"x": Float(0, 2), "n": fidelity(Integer(1, 8))})
-    space = Space({"x": Float(0, 1), "n": fidelity(Integer(1, 4))})
+    wider = Space({"x": Float(0, 2), "n": Fidelity(Integer(1, 8))})
+    space = Space({"x": Float(0, 1), "n": Fidelity(Integer(1, 4))})
     assert hull(space, wider).columns == wider.columns
     assert len(differences(space, wider)) == 2
     with pytest.raises(SpaceError, match="n: it is a fidelity in one of the two spaces only"):
@@ -113,25 +113,25 @@ def test_spaces_that_grow_keep_the_mark() -> None:
     ("template", "message"),
     [
         (
-            {"x": Float(0, 1), "size": fidelity(Categorical(["small", "large"]))},
+            {"x": Float(0, 1), "size": Fidelity(Categorical(["small", "large"]))},
             r"size: received .*'small', 'large'.* numbers that increase or decrease, or .*Ordinal",
         ),
         (
-            {"x": Float(0, 1), "n": fidelity(Categorical([2, 8, 4]))},
+            {"x": Float(0, 1), "n": Fidelity(Categorical([2, 8, 4]))},
             "n: .* numbers that increase or decrease",
         ),
         (
-            {"x": Float(0, 1), "n": fidelity(Normal())},
+            {"x": Float(0, 1), "n": Fidelity(Normal())},
             "n: .*Normal.* expected values from cheap to expensive",
         ),
-        ({"x": Float(0, 1), "n": fidelity(3)}, r"n: received fidelity\(3\), expected"),
-        ({"n": fidelity(Float(0, 1)), "m": fidelity(Integer(1, 2))}, r"fidelities \(n, m\)"),
+        ({"x": Float(0, 1), "n": Fidelity(3)}, r"n: received fidelity\(3\), expected"),
+        ({"n": Fidelity(Float(0, 1)), "m": Fidelity(Integer(1, 2))}, r"fidelities \(n, m\)"),
         (
-            {"o": Categorical(["a", "b"]), "n": when(fidelity(Float(0, 1)), o="a")},
+            {"o": Categorical(["a", "b"]), "n": when(Fidelity(Float(0, 1)), o="a")},
             "n: a fidelity must be there in every configuration",
         ),
         (
-            {"o": Categorical(["a", "b"]), "g": when({"n": fidelity(Float(0, 1))}, o="a")},
+            {"o": Categorical(["a", "b"]), "g": when({"n": Fidelity(Float(0, 1))}, o="a")},
             "g/n: a fidelity must be there in every configuration",
         ),
     ],
@@ -142,13 +142,13 @@ def test_what_cannot_be_a_fidelity(template: dict[str, Any], message: str) -> No
 
 
 def test_constraints_must_leave_something_at_full_fidelity() -> None:
-    template = {"n": Integer(1, 8), "width": fidelity(Integer(1, 8))}
+    template = {"n": Integer(1, 8), "width": Fidelity(Integer(1, 8))}
     assert Space(template, ["n * width <= 8"]).is_full(np.array([[0.0, 1.0]])).all()
     with pytest.raises(SpaceError, match=r"none of .* at full fidelity \(width\) keeps"):
         Space(template, ["n * width <= 7"])
 
 
 def test_a_fidelity_with_one_value_is_a_constant() -> None:
-    space = Space({"x": Float(0, 1), "n": fidelity(Integer(4, 4))})
+    space = Space({"x": Float(0, 1), "n": Fidelity(Integer(4, 4))})
     assert space.fidelities == ()
     assert space.decode(np.zeros((1, 1))) == [{"x": 0.0, "n": 4}]

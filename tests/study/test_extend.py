@@ -9,7 +9,7 @@ import pytest
 
 from raytuner.errors import RaytunerError
 from raytuner.history import History, TrialState
-from raytuner.space import Categorical, Float, Integer, Space, fidelity, when
+from raytuner.space import Categorical, Fidelity, Float, Integer, Space, when
 from raytuner.study.extend import SEARCH_SPACE, carry_over, searched_space
 
 SPACE = Space({"x": Float(0, 1), "kind": Categorical(["a", "b"]), "epochs": 9})
@@ -144,7 +144,7 @@ def test_constraints_that_come_and_go(tmp_path: Path) -> None:
 
 
 def of_width(most: Any) -> Space:
-    return Space({"x": Float(0, 1), "width": fidelity(Integer(1, most))})
+    return Space({"x": Float(0, 1), "width": Fidelity(Integer(1, most))})
 
 
 def test_the_full_fidelity_can_only_grow(tmp_path: Path) -> None:
