@@ -24,8 +24,7 @@ def list_(folder: Folder | None) -> None:
     """
     from rich.console import Console
 
-    from raytuner.study.standing import last_news
-    from raytuner.study.summary import table
+    from raytuner.study.summary import last_news, table
 
     place = DEFAULT_STORAGE.expanduser() if folder is None else folder
     try:

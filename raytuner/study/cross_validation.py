@@ -105,7 +105,7 @@ def means(scores: list[dict[str, float]]) -> dict[str, float | None]:
     for name in scores[0]:
         values = [score[name] for score in scores]
         report[name] = sum(values) / len(values)  # NaN and the infinities as such
-        can_vary = len(values) > 1 and all(map(math.isfinite, values))
-        error = statistics.stdev(values) / math.sqrt(len(values)) if can_vary else None
-        report[f"{name}_se"] = error
+        report[f"{name}_se"] = None
+        if len(values) > 1 and all(map(math.isfinite, values)):
+            report[f"{name}_se"] = statistics.stdev(values) / math.sqrt(len(values))
     return report

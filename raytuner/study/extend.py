@@ -18,6 +18,7 @@ from raytuner.search import BoTorchSearch
 from raytuner.search.restore import open_record, record_at
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Domain, Rule, Space, differences, hull, value_at
+from raytuner.study.lifecycle import cut_short
 from raytuner.study.resources import with_resources
 from raytuner.study.run import note_run, run, scheduler_of
 from raytuner.study.settings import StudySettings
@@ -50,18 +51,13 @@ def extend(
     except SpaceError:  # of objects that no file can hold, which the new space has
         opened = open_record(path, before, space)
     with closing(opened) as history:
+        max_t, factor = changes.get("max_t"), settings.reduction_factor
         carried = carry_over(
-            history,
-            space,
-            changes.get("max_t"),
-            reduction_factor=settings.reduction_factor,
-            num_samples=num_samples,
+            history, space, max_t, reduction_factor=factor, num_samples=num_samples
         )
         history.set_meta("settings", {**history.get_meta("settings"), "max_t": settings.max_t})
         for trial_id in history.live():
-            reported = history.last(trial_id) is not None
-            state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
-            history.end(trial_id, state, "its run was interrupted, and not resumed")
+            cut_short(history, trial_id, "its run was interrupted, and not resumed")
         note_run(history, "extended", carried.changes)
     known = settings.some("time_attr", "seed", "strategy")
     searcher = BoTorchSearch(history.space, max_t=history.max_t, **known)

@@ -55,11 +55,9 @@ class Lifecycle(Callback):
         self._logged[key] = (number, count + 1)
         if count == 0:
             raised = _error_of(trial)
-            frames = _users_frames(raised)
-            traceback = raised[frames[0].start() :] if frames else raised
-            logger.warning(
-                "Trial %d failed: %s\n%s", number, failed.reason, without_secrets(traceback)
-            )
+            start = next((frame.start() for frame in _users_frames(raised)), 0)
+            shown = without_secrets(raised[start:])
+            logger.warning("Trial %d failed: %s\n%s", number, failed.reason, shown)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Record the ends of trials that Ray ended without telling the searcher.
@@ -73,13 +71,10 @@ class Lifecycle(Callback):
             if not trial.is_finished():
                 continue
             if trial.status == trial.ERROR:
-                state, reason = TrialState.FAILED, _failure_of(trial)
+                history.end(trial.trial_id, TrialState.FAILED, _failure_of(trial))
             else:
-                reported = history.last(trial.trial_id) is not None
-                state = TrialState.STOPPED_EARLY if reported else TrialState.REMOVED
                 whys = (stopper.why for stopper in self._stoppers if stopper.why)
-                reason = next(whys, "the time budget ended")
-            history.end(trial.trial_id, state, reason)
+                cut_short(history, trial.trial_id, next(whys, "the time budget ended"))
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Close the record and the searcher's process, after Ray's last save."""
@@ -89,6 +84,12 @@ class Lifecycle(Callback):
                 logger.warning("%s failed for the same cause as trial %d.", others, number)
         self._search.close()
         self._search.history.close()
+
+
+def cut_short(history: History, trial_id: str, reason: str) -> None:
+    """Record that a live trial ended before it was done."""
+    reported = history.last(trial_id) is not None
+    history.end(trial_id, TrialState.STOPPED_EARLY if reported else TrialState.REMOVED, reason)
 
 
 def _failure_of(trial: Any) -> str:

@@ -21,7 +21,7 @@ from rich.live import Live
 
 from raytuner.controller.capacity import slots_on_live_nodes
 from raytuner.history import History, TrialState
-from raytuner.study.standing import Standing, broken, failures
+from raytuner.study.summary import Standing, broken, failures
 
 logger = logging.getLogger(__name__)
 

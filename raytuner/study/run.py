@@ -66,9 +66,7 @@ def scheduler_of(settings: StudySettings) -> Any:
         SettingError: There is no such scheduler, or a number is not valid.
     """
     given = settings.scheduler
-    if given is None and settings.max_t is None:
-        return None
-    if given is not None and not isinstance(given, str):
+    if not isinstance(given, str | None) or (given is None and settings.max_t is None):
         return given
     known = settings.some("time_attr", "max_t", "grace_period", "reduction_factor", "seed")
     return make_scheduler(given or DEFAULT_SCHEDULER, **known)

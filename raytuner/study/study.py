@@ -7,16 +7,15 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from raytuner.errors import HistoryError, NoResultError, SettingError, TrainableError
 from raytuner.folders import Folder, folder_of
-from raytuner.history import Goal, History, Trial, TrialState, Writer
+from raytuner.history import History, Trial, TrialState, Writer
 from raytuner.report import text
 from raytuner.search.restore import record_at, record_in
 from raytuner.space import Config
-from raytuner.study.standing import is_running
-from raytuner.study.summary import Confirmed, Trials, study_as_html
+from raytuner.study.summary import Confirmed, Trials, is_running, study_as_html
 from raytuner.study.trainable import Trainable, check_trainable, imported
 
 if TYPE_CHECKING:
@@ -62,16 +61,6 @@ class Study:
     def mode(self) -> str:
         """Whether the metric is to be small or large: "min" or "max"."""
         return self.history.mode
-
-    @property
-    def goal(self) -> Goal:
-        """The objectives and outcome constraints."""
-        return self.history.goal
-
-    @property
-    def max_t(self) -> float | None:
-        """A trial's full resource in units of `history.time_attr`, if known."""
-        return self.history.max_t
 
     @property
     def running(self) -> bool:
@@ -149,8 +138,7 @@ class Study:
     def best_by_model(self) -> Trial | None:
         """Return the trial of which a model expects most, to recommend where values are noisy.
 
-        See `raytuner.bayes.best_by_model`; None while too little is known for a model. `confirm`
-        shows how good the trial is.
+        None while too little is known for a model. `confirm` shows how good the trial is.
         """
         from raytuner.bayes import best_by_model
 
@@ -195,18 +183,15 @@ class Study:
             HistoryError: Fewer than two configurations have a value.
         """
         self._surrogate()
-        found = self.figures.importances
-        assert found is not None  # there is a model
-        return found
+        return cast("pd.DataFrame", self.figures.importances)  # there is a model
 
     def _surrogate(self) -> Surrogate:
-        model = self.figures.surrogate
-        if model is None:
-            raise HistoryError(
-                f"{self.path} says too little for a model: it takes values of two configurations"
-                " or more"
-            )
-        return model
+        if (model := self.figures.surrogate) is not None:
+            return model
+        raise HistoryError(
+            f"{self.path} says too little for a model: it takes values of two configurations"
+            " or more"
+        )
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report, one HTML page that opens without a network.

@@ -1,25 +1,31 @@
-"""Summaries of a study and its trials for a terminal or a notebook."""
+"""A study for a person to read: how it stands while it runs, its summary and its trials."""
 
 from __future__ import annotations
 
 import math
 import shlex
 import statistics
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, SupportsIndex, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
 from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from raytuner.history import Trial, TrialState, html
+from raytuner.folders import Folder
+from raytuner.history import History, Trial, TrialState, causes, html, who_writes
 from raytuner.report import text
-from raytuner.study.standing import broken, failures
+from raytuner.search.restore import record_at
 
 if TYPE_CHECKING:
     from raytuner.study.study import Study
 
+_FEW_TRIALS = 3  # fewer say nothing about how long the others take
+_SILENT_S = 300.0  # without news, after which a lock behind a URI no longer counts
 _METRICS = 8  # further metrics of the best trial that are shown
 _ON_FRONT = 12  # trials of a front that are shown
 _BEST = 10  # trials that a notebook shows of a study
@@ -29,9 +35,172 @@ _RUNNING = "Running: this is the best so far."
 _INTERRUPTED = "Interrupted: this is the best so far."
 
 
+@dataclass(frozen=True, repr=False)
+class Standing:
+    """The progress of a study at one moment.
+
+    Attributes:
+        counts: Number of trials in each state.
+        num_samples: Number of trials of the study; -1 for no limit.
+        elapsed_s: Seconds since the study began.
+        time_budget_s: Seconds it may take; None for no limit.
+        metric: Name of the objective.
+        best: The best trial so far.
+        front: Number of trials on the Pareto front; None with one objective.
+        broken: The outcome constraints that the best breaks, in words.
+        max_t: A trial's full resource.
+        done_before: Trials that had ended before this run began (of a study that is continued).
+        since_improved_s: Seconds since the best improved in this run; None before.
+        busy: Trials that run in a slot; None if that is not known.
+        starting: Trials whose process is starting in a free slot.
+        slots: Number of trials that the cluster has room for; None if that is not known.
+        failures: Why trials failed, the most frequent cause first.
+
+    Example:
+        >>> Standing({TrialState.RUNNING: 2}, num_samples=9, elapsed_s=61)
+        1:01 | 0 of 9 done: 2 running | best: no value yet
+    """
+
+    counts: Mapping[TrialState, int]
+    num_samples: int
+    elapsed_s: float
+    time_budget_s: float | None = None
+    metric: str = ""
+    best: Trial | None = None
+    front: int | None = None
+    broken: tuple[str, ...] = ()
+    max_t: float | None = None
+    done_before: int = 0
+    since_improved_s: float | None = None
+    busy: int | None = None
+    starting: int = 0
+    slots: int | None = None
+    failures: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> int:
+        """Number of trials that ended."""
+        return sum(n for state, n in self.counts.items() if not state.is_live)
+
+    @property
+    def share(self) -> float | None:
+        """The share of the study that is over, in [0, 1]; None if it has no end."""
+        shares = []
+        if self.num_samples > 0:
+            shares.append(self.done / self.num_samples)
+        if self.time_budget_s is not None:
+            shares.append(self.elapsed_s / self.time_budget_s)
+        return min(max(shares), 1.0) if shares else None
+
+    @property
+    def left_s(self) -> float | None:
+        """About how many seconds are left, at the pace so far; None if unknown."""
+        left = []
+        if self.num_samples > 0:
+            ended = self.done - self.done_before
+            if ended < _FEW_TRIALS:
+                return None
+            left.append(self.elapsed_s / ended * (self.num_samples - self.done))
+        if self.time_budget_s is not None:
+            left.append(self.time_budget_s - self.elapsed_s)
+        return max(min(left), 0.0) if left else None
+
+    def lines(self) -> dict[str, str]:
+        """Return what a person reads, by title."""
+        budget = self.time_budget_s
+        of_budget = "" if budget is None else f" of {text.clock(budget)}"
+        of_samples = f" of {self.num_samples}" if self.num_samples > 0 else ""
+        left = self.left_s
+        of_left = "" if left is None or self.share == 1 else f", about {text.clock(left)} left"
+        lines = {
+            "time": f"{text.clock(self.elapsed_s)}{of_budget}{of_left}",
+            "trials": f"{self.done}{of_samples} done: {text.states(self.counts)}",
+        }
+        if self.busy is not None:
+            of_slots = "" if self.slots is None else f" of {self.slots}"
+            starting = f", {self.starting} starting" if self.starting else ""
+            lines["slots"] = f"{self.busy}{of_slots} busy{starting}"
+        lines["best"] = "no value yet"
+        if (best := self.best) is not None:
+            of_max = "" if self.max_t is None else f" of {self.max_t:g}"
+            since = self.since_improved_s
+            ago = "" if since is None else f", {text.clock(since)} ago"
+            broken = f", which breaks {' and '.join(self.broken)}" if self.broken else ""
+            lines["best"] = (
+                f"{self.metric} {best.value:.5g} (trial {best.number} at"
+                f" {best.t:g}{of_max}{ago}){broken}: {text.one_line(best.config)}"
+            )
+        if self.front is not None:
+            lines["front"] = f"{text.count(self.front, 'trial')} that no other dominates"
+        if self.failures:
+            lines["failed"] = "; ".join(self.failures)
+        return lines
+
+    def figures(self) -> dict[str, Any]:
+        """Return the same for machines, as a JSON object; what is not known is None."""
+        names = "elapsed_s left_s time_budget_s num_samples done busy starting slots metric front"
+        names += " broken since_improved_s failures"
+        figures = {name: getattr(self, name) for name in names.split()}
+        figures["states"] = {state.value: n for state, n in self.counts.items() if n}
+        figures["best"] = None
+        if (best := self.best) is not None:
+            known = ("trial_id", "value", "t", "config")
+            figures["best"] = {"trial": best.number, **{n: getattr(best, n) for n in known}}
+        return figures
+
+    def __repr__(self) -> str:
+        """Return one plain line, for a log."""
+        plain = ("time", "trials")
+        lines = (s if title in plain else f"{title}: {s}" for title, s in self.lines().items())
+        return text.printable(" | ".join(lines))
+
+    def picture(self) -> Group:
+        """Return a progress bar and a few lines, for a terminal.
+
+        The last line is empty: the cursor waits there, so that a terminal's ^C spoils nothing.
+        """
+        share = self.share
+        bar = ProgressBar(total=1.0, completed=share or 0.0, width=40, pulse=share is None)
+        return Group(_grid({"": bar, **self.lines()}), Text())
+
+    def _repr_html_(self) -> str:
+        # Without a value, a browser shows an animated bar.
+        value = "" if self.share is None else f' value="{self.share:.4f}"'
+        bar = f'<progress style="width: 20em"{value}></progress>'
+        return bar + html.table(self.lines().items())
+
+
+def broken(history: History, trial: Trial) -> tuple[str, ...]:
+    """Return the outcome constraints that a trial breaks, in words."""
+    metrics = history.metrics_of(trial)
+    return tuple(str(c) for c in history.goal.constraints if not c.slack(metrics[c.metric]) >= 0)
+
+
+def failures(trials: Iterable[Trial]) -> list[str]:
+    """Return why trials failed, a line for each cause, the most frequent first."""
+    return [f"{times} x {text.first_line(reason)}" for times, reason in causes(trials)]
+
+
+def last_news(history: History) -> float:
+    """Return when the record last grew, in Unix seconds; 0 if it is empty."""
+    happened = [at for times in history.report_times().values() for at in times.values()]
+    happened += [trial.ended_at or trial.proposed_at for trial in history.heads()]
+    return max(happened, default=0.0)
+
+
+def is_running(folder: Folder, history: History) -> bool:
+    """Return whether a process runs the study now: it holds the record's lock.
+
+    Behind a URI the lock outlives a killed process, so it counts only while the record grows.
+    """
+    if who_writes(record_at(folder)) is None:
+        return False
+    return isinstance(folder, Path) or time.time() - last_news(history) < _SILENT_S
+
+
 def summary(study: Study) -> Group:
     """Return the best configuration, how the trials ended, and where the results are."""
-    several = len(study.goal.objectives) > 1
+    several = study.history.goal.n_objectives > 1
     best = study.history.best
     parts: list[RenderableType] = []
     if study.interrupted:
@@ -40,7 +209,7 @@ def summary(study: Study) -> Group:
     elif study.running:
         parts.append(Text(_RUNNING, style="bold"))
     if several and (front := study.pareto):
-        names = ["trial", *study.goal.metrics]
+        names = ["trial", *study.history.goal.metrics]
         rows = [
             [str(trial.number), *(f"{v:.5g}" for v in study.history.metrics_of(trial).values())]
             for trial in front[:_ON_FRONT]
@@ -51,9 +220,7 @@ def summary(study: Study) -> Group:
         title = f"Best configuration by {study.metric}" if several else "Best configuration"
         config = {f"  {key}": text.value(item) for key, item in text.flat(best.config)}
         parts += [Text(text.printable(title), style="bold"), _grid(config), Text()]
-    below = _lines(study)
-    parts.append(_grid({title: text.printable(line) for title, line in below.items()}))
-    return Group(*parts)
+    return Group(*parts, _grid(_lines(study)))
 
 
 def _lines(study: Study) -> dict[str, str]:
@@ -87,8 +254,8 @@ def _lines(study: Study) -> dict[str, str]:
         said[" " * 9] = "what a training raised: error.txt in its trial's folder"
     if proposed := text.proposals(study.history):
         said["Proposals"] = proposed
-    if study.max_t is not None and study.trials:
-        asked = study.max_t * len(study.trials)
+    if study.history.max_t is not None and study.trials:
+        asked = study.history.max_t * len(study.trials)
         spent = sum(trial.t for trial in study.trials)
         said["Early stopping"] = (
             f"{spent:g} of {text.count(asked, 'step')} were run ({spent / asked:.0%})"
@@ -110,12 +277,13 @@ def table(
     return made
 
 
-def _grid(rows: Mapping[str, str]) -> Table:
+def _grid(rows: Mapping[str, RenderableType]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for title, row in rows.items():
-        table.add_row(Text(text.printable(title)), Text(row))
+        shown = Text(text.printable(row)) if isinstance(row, str) else row
+        table.add_row(Text(text.printable(title)), shown)
     return table
 
 

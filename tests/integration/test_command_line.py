@@ -173,7 +173,11 @@ def test_extended_then_longer_and_within_less(tmp_path: Path, folder: Path) -> N
     assert [t.config["x"] for t in again] == [x for _, x in inside][: len(again)]
     assert all(abs(t.config["x"]) <= 0.5 for t in longer.trials[before:])
     assert longer.best is not None
-    assert (longer.best.state, longer.best.t, longer.max_t) == (TrialState.COMPLETED, 27, 27)
+    assert (longer.best.state, longer.best.t, longer.history.max_t) == (
+        TrialState.COMPLETED,
+        27,
+        27,
+    )
     html = longer.report().read_text()
     check_report(longer, html)
     assert "From here on max_t: 9, now 27." in html

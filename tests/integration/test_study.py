@@ -74,7 +74,7 @@ def test_a_study_and_what_is_kept_of_it(tmp_path: Path) -> None:
     assert list(results["config/opt/lr"]) == [t.config["opt"]["lr"] for t in study.trials]
 
     again = raytuner.load(study.path)
-    assert (again.trials, again.metric, again.mode, again.max_t) == (
+    assert (again.trials, again.metric, again.mode, again.history.max_t) == (
         study.trials,
         "loss",
         "min",

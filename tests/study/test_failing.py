@@ -19,9 +19,9 @@ from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 from raytuner.study.lifecycle import Lifecycle, reason_of
 from raytuner.study.settings import StudySettings
-from raytuner.study.standing import failures
 from raytuner.study.stoppers import AlwaysFailing, require_success
 from raytuner.study.study import Study
+from raytuner.study.summary import failures
 
 TRACEBACK = """\x1b[36mray::ImplicitFunc.train()\x1b[39m (pid=7, ip=10.0.0.1, repr=fit)
   File "/env/lib/python3.11/site-packages/ray/tune/trainable/trainable.py", line 329, in train

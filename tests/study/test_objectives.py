@@ -58,7 +58,7 @@ def test_a_study_has_a_front_and_keeps_its_bound(
     assert "Pareto front" in page
     again = raytuner.load(study.path).extend(2, trainable(), progress=False)
     assert len(again.trials) == 10
-    assert again.goal == study.goal
+    assert again.history.goal == study.history.goal
     show.callback(study.path)  # type: ignore[misc]  # click's callback is optional to mypy
     assert "Pareto front" in capsys.readouterr().out
 

@@ -21,7 +21,7 @@ from raytuner.study import progress as module
 from raytuner.study.callbacks import Guarded
 from raytuner.study.progress import Progress, RayMetrics, Screen
 from raytuner.study.run import _own_error
-from raytuner.study.standing import Standing
+from raytuner.study.summary import Standing
 
 
 def a_history() -> History:
