@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.live import Live
 
 from raytuner.controller.capacity import slots_on_live_nodes
+from raytuner.folders import Folder
 from raytuner.history import History, TrialState
 from raytuner.study.summary import Standing, broken, failures
 
@@ -52,22 +53,19 @@ class Progress(Callback):
     until `close`.
 
     Attributes:
-        history: Returns the record, or None while there is none.
+        search: The searcher, which has the record as `history`.
         num_samples: Number of trials; -1 for no limit.
-        max_t: A trial's full resource.
         time_budget_s: Seconds the study may take; None for no limit.
-        figures_file: File that gets a line of JSON every ten seconds (`Standing.figures`); None
-            for none.
-        study: Name of the study in Ray's metrics (`RayMetrics`); None for none.
+        path: The study's folder. Its name is the study's in Ray's metrics (`RayMetrics`). If it is
+            not behind a URI, `FIGURES_FILE` in it gets a line of JSON every ten seconds
+            (`Standing.figures`). None: no figures for machines.
         quiet: Show nothing.
     """
 
-    history: Callable[[], History | None]
+    search: Any
     num_samples: int
-    max_t: float | None = None
     time_budget_s: float | None = None
-    figures_file: Path | None = None
-    study: str | None = None
+    path: Folder | None = None
     quiet: bool = False
     _is_open = False
 
@@ -80,13 +78,13 @@ class Progress(Callback):
         if self._is_open:
             return
         self._is_open = True
-        has_metrics = self.study is not None and ray.is_initialized()
-        self._metrics = RayMetrics(str(self.study)) if has_metrics else None
-        self._is_for_machines = self.figures_file is not None or has_metrics
+        self._metrics: RayMetrics | None = None
+        if self.path is not None and ray.is_initialized():
+            self._metrics = RayMetrics(self.path.name)
         self._has_warned = False
         self._began = self._shown_at = self._written_at = time.monotonic()
-        history = self.history()
-        self._done_before = 0 if history is None else len(history) - len(history.live())
+        history: History = self.search.history
+        self._done_before = len(history) - len(history.live())
         self._best: tuple[str, float] | None = None
         self._improved: float | None = None
         # Both as of a version of the record: why trials failed, and the size of the front.
@@ -106,7 +104,7 @@ class Progress(Callback):
             return
         now = time.monotonic()
         is_shown = self._display is not None and now - self._shown_at >= self._display.pause_s
-        is_written = self._is_for_machines and now - self._written_at >= LINE_S
+        is_written = self.path is not None and now - self._written_at >= LINE_S
         if not (is_shown or is_written):
             return
         if is_written or self._slots is None:
@@ -128,7 +126,7 @@ class Progress(Callback):
             return
         self._is_open = False
         try:
-            self._update(True, self._is_for_machines)
+            self._update(True, self.path is not None)
         finally:
             if self._display is not None:
                 self._display.close()
@@ -148,26 +146,21 @@ class Progress(Callback):
         """Write the figures for machines. A full disk is logged once: no result needs them."""
         if self._metrics is not None:
             self._metrics.record(standing)
-        if (path := self.figures_file) is None:
+        if not isinstance(self.path, Path):
             return
         figures = {"at": time.time(), **standing.figures()}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self.path / FIGURES_FILE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(figures, default=str) + "\n")
         except OSError as error:
             if not self._has_warned:
-                logger.warning("The figures cannot be written to %s: %s", path, error)
+                logger.warning("The figures cannot be written to %s: %s", self.path, error)
             self._has_warned = True
 
     def _standing(self) -> Standing:
-        history, now = self.history(), time.monotonic()
-        blank = Standing(
-            {}, self.num_samples, now - self._began, self.time_budget_s, max_t=self.max_t
-        )
-        if history is None:
-            return blank
-        best = history.best
+        history: History = self.search.history
+        best, now = history.best, time.monotonic()
         if best is not None and (key := (best.trial_id, best.value)) != self._best:
             # What was best at the start has not improved in this run.
             self._improved = None if self._best is None and self._done_before else now
@@ -175,10 +168,13 @@ class Progress(Callback):
         if history.version != self._as_of[0]:
             front = None if history.goal.n_objectives == 1 else len(history.pareto)
             self._as_of = (history.version, tuple(failures(history.heads())[:_FAILURES]), front)
-        return replace(
-            blank,
+        return Standing(
             counts=history.counts,
+            num_samples=self.num_samples,
+            elapsed_s=now - self._began,
+            time_budget_s=self.time_budget_s,
             metric=history.metric,
+            max_t=history.max_t,
             best=best,
             front=self._as_of[2],
             broken=() if best is None else broken(history, best),

@@ -32,7 +32,7 @@ from raytuner.search import BoTorchSearch
 from raytuner.search.restore import FIRST, counted, open_record
 from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
 from raytuner.study.lifecycle import Lifecycle
-from raytuner.study.progress import FIGURES_FILE, Progress
+from raytuner.study.progress import Progress
 from raytuner.study.resources import RequireRoom, require_room, trials_at_once, with_resources
 from raytuner.study.settings import SETTINGS, StudySettings, kept_resources
 from raytuner.study.stoppers import (
@@ -96,7 +96,7 @@ def run(
     if settings.time_budget_s is not None:
         stoppers.append(TimeBudget(searcher, settings.time_budget_s))
     ours = [
-        *(stopper for stopper in stoppers if isinstance(stopper, GpuHours)),
+        *stoppers,
         RequireRoom(),
         Silence(settings.max_silence_s, settings.on_silence),
         Retries(partial(note_retry, searcher)),  # a scheduler of ours needs none
@@ -104,16 +104,15 @@ def run(
     ]
     progress = Guarded(
         Progress(
-            partial(getattr, searcher, "history"),  # not a lambda: Ray pickles its callbacks
+            searcher,
             settings.num_samples if settings.num_samples < 0 else before + settings.num_samples,
-            history.max_t,
             settings.time_budget_s,
-            figures_file=path / FIGURES_FILE if isinstance(path, Path) else None,
-            study=path.name,
+            path,
             quiet=not settings.progress,
         )
     )
     callbacks = [progress, *ours, *guarded(settings.callbacks)]
+    asked, most = settings.resources, settings.max_concurrent_trials
     with ray_session():
         if (request := request_of_function(runnable)) is not None:
             require_room(request)  # before anything is written
@@ -128,11 +127,7 @@ def run(
                 num_samples=settings.num_samples,
                 search_alg=searcher,
                 scheduler=RestoringScheduler() if scheduler is None else scheduler,
-                max_concurrent_trials=trials_at_once(
-                    settings.resources,
-                    settings.max_concurrent_trials,
-                    gpu_hours=settings.gpu_hours,
-                ),
+                max_concurrent_trials=trials_at_once(asked, most, gpu_hours=settings.gpu_hours),
                 reuse_actors=settings.reuse_actors,
             ),
             run_config=ray_tune.RunConfig(

@@ -19,8 +19,8 @@ _STOPPED_FOR = "stopped_for"
 _NOTE_S = 5.0
 
 
-class StudyStopper(Stopper):
-    """Ends a study as a whole, and no single trial.
+class StudyStopper(Callback, Stopper):
+    """Ends a study as a whole, and no single trial. Give it to Ray as callback and stopper.
 
     Args:
         search: The searcher, which has the record as `history`.
@@ -75,11 +75,11 @@ class TimeBudget(StudyStopper):
         return bool(self.why)
 
 
-class GpuHours(StudyStopper, Callback):
+class GpuHours(StudyStopper):
     """Ends a study when its trials have held GPUs for some GPU-hours.
 
     A running trial holds what it requested. The record keeps the amount used, so a resumed study
-    has only the rest. Give the same object to Ray as callback and stopper.
+    has only the rest.
 
     Args:
         search: As for `StudyStopper`.

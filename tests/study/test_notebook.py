@@ -137,7 +137,7 @@ def test_progress_is_updated_in_place(
     monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     history = History(SPACE, metric="loss", mode="min")
-    progress = Progress(lambda: history, num_samples=2)
+    progress = Progress(SimpleNamespace(history=history), num_samples=2)
     progress.setup()
     assert [dict(tables(one)[0])["best"] for one in screen.shown] == ["no value yet"]
     (config,) = SPACE.sample(np.random.default_rng(0), 1)
@@ -162,7 +162,8 @@ def test_without_an_end_the_bar_has_no_value(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
-    Progress(lambda: None, num_samples=-1).setup()
+    history = History(SPACE, metric="loss", mode="min")
+    Progress(SimpleNamespace(history=history), num_samples=-1).setup()
     assert "value=" not in screen.shown[0]._repr_html_()
 
 

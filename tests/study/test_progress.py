@@ -19,7 +19,7 @@ from raytuner.history import History, TrialState
 from raytuner.space import Float, Space
 from raytuner.study import progress as module
 from raytuner.study.callbacks import Guarded
-from raytuner.study.progress import Progress, RayMetrics, Screen
+from raytuner.study.progress import FIGURES_FILE, Progress, RayMetrics, Screen
 from raytuner.study.run import _own_error
 from raytuner.study.summary import Standing
 
@@ -34,6 +34,10 @@ def a_history() -> History:
     history.end("b", TrialState.STOPPED_EARLY)
     history.end("d", TrialState.FAILED, "RuntimeError: no")
     return history
+
+
+def a_search(history: History | None = None) -> SimpleNamespace:
+    return SimpleNamespace(history=history or a_history())
 
 
 def standing(**changes: object) -> Standing:
@@ -124,7 +128,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Progress]:
         monkeypatch.setattr(
             module, "Screen", lambda **kwargs: Console(force_terminal=terminal, **kwargs)
         )
-        return Progress(a_history, num_samples=12, max_t=9, time_budget_s=90)
+        return Progress(a_search(), num_samples=12, time_budget_s=90)
 
     return _make
 
@@ -199,21 +203,14 @@ def test_it_can_be_pickled_at_any_time_and_closed_twice_or_unopened(
     assert capsys.readouterr().err.count("3 of 12 done") >= 2
 
 
-def test_there_may_be_no_record_yet(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = Progress(lambda: None, num_samples=3)
-    shown.setup()
-    shown.close()
-    assert "0 of 3 done: no trials yet" in capsys.readouterr().err
-
-
 def test_machines_get_the_same_figures_as_json_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [100.0]
     monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
     history = a_history()
-    file = tmp_path / "made" / "figures.jsonl"
-    shown = Progress(lambda: history, num_samples=12, max_t=9, figures_file=file, quiet=True)
+    file = tmp_path / "made" / FIGURES_FILE
+    shown = Progress(a_search(history), num_samples=12, path=file.parent, quiet=True)
     shown.setup()
     runs = [SimpleNamespace(status="RUNNING", placement_group_factory=None)] * 2
     for step in range(25):
@@ -268,7 +265,7 @@ def test_a_trial_that_starts_in_a_free_slot_is_said_to(
     now = [100.0]
     monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
     monkeypatch.setattr("raytuner.study.progress.room", lambda trials: slots)
-    shown = Progress(a_history, num_samples=12)
+    shown = Progress(a_search(), num_samples=12)
     shown.setup()
     now[0] += 11
     shown.on_step_end(0, [SimpleNamespace(status=status) for status in statuses])
@@ -333,7 +330,7 @@ def test_a_full_disk_is_logged_once_and_the_figures_go_on_when_there_is_room(
     now, disk = [100.0], Full()
     monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
     monkeypatch.setattr(Path, "open", lambda *args, **kwargs: disk)
-    shown = Progress(a_history, 12, figures_file=tmp_path / "figures.jsonl", quiet=True)
+    shown = Progress(a_search(), 12, path=tmp_path, quiet=True)
     shown.setup()
     for step in range(60):
         now[0] += 1
@@ -341,7 +338,7 @@ def test_a_full_disk_is_logged_once_and_the_figures_go_on_when_there_is_room(
         shown.on_step_end(step, [])
     shown.close()
     (record,) = caplog.records
-    assert "figures.jsonl: [Errno 28] No space left on device" in record.getMessage()
+    assert f"{tmp_path}: [Errno 28] No space left on device" in record.getMessage()
     assert [json.loads(line)["elapsed_s"] for line in disk.getvalue().splitlines()] == [
         40,
         50,
@@ -362,15 +359,14 @@ def test_a_terminal_that_is_gone_ends_no_study(
     monkeypatch.setattr(module, "Screen", lambda **kwargs: screen)
     now = [100.0]
     monkeypatch.setattr("raytuner.study.progress.time.monotonic", lambda: now[0])
-    figures = tmp_path / "figures.jsonl"
-    shown = Guarded(Progress(a_history, 12, figures_file=figures))
+    shown = Guarded(Progress(a_search(), 12, path=tmp_path))
     shown.setup()
     for step in range(30):
         now[0] += 1
         gone.fails = step > 5
         shown.on_step_end(iteration=step, trials=[])
     shown.call("close")
-    assert len(figures.read_text().splitlines()) >= 3
+    assert len((tmp_path / FIGURES_FILE).read_text().splitlines()) >= 3
 
 
 def test_a_full_disk_ends_a_study_with_one_clear_error() -> None:
