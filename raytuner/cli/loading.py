@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytuner.errors import SettingError, SpaceError
 from raytuner.study.parsing import kinds
-from raytuner.study.settings import SETTINGS, did_you_mean, parsed
+from raytuner.study.settings import SETTINGS, parsed
 from raytuner.study.trainable import imported
 
 if TYPE_CHECKING:
@@ -47,9 +47,11 @@ def read_study(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in content.items():
         if key not in _KEYS:
+            from raytuner.space.template import known_names
+
             raise SettingError(
-                f"{path}: unknown key {key}{did_you_mean(key, _KEYS) or '.'} Known above the first"
-                f" [table]: {', '.join(_KEYS)}"
+                f"{path}: unknown key {key}; known above the first [table]:"
+                f" {known_names(key, _KEYS)}"
             )
         setting = SETTINGS[_KEYS[key]]
         types = kinds(str(setting.type))

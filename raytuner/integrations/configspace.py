@@ -51,9 +51,8 @@ def space_from_configspace(given: ConfigurationSpace) -> Translated:
         if isinstance(parameter, kinds.OrdinalHyperparameter):
             decoders[name] = list(parameter.sequence).__getitem__
     ours = Translated(Space(template), decoders, partial(_active, given))
-    if not given.forbidden_clauses:
-        return ours
-    return replace(ours, space=Space(template, [_Allowed(given.forbidden_clauses, ours.params)]))
+    rules = [_Allowed(given.forbidden_clauses, ours.params)] if given.forbidden_clauses else []
+    return replace(ours, space=Space(template, rules))
 
 
 def _domain(parameter: Any) -> Domain:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
@@ -11,6 +10,7 @@ from raytuner.errors import SettingError
 from raytuner.schedulers.asha import ASHAScheduler, HyperBandScheduler
 from raytuner.schedulers.forecasting import FreezeThawScheduler, PredictiveTerminationScheduler
 from raytuner.schedulers.rule_scheduler import RuleScheduler
+from raytuner.space.template import known_names
 
 DEFAULT_SCHEDULER = "asha"
 
@@ -48,9 +48,7 @@ def make_scheduler(
             range.
     """
     if name not in SCHEDULERS:
-        near = difflib.get_close_matches(name, SCHEDULERS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise SettingError(f"scheduler={name!r} is none of {', '.join(SCHEDULERS)}{hint}")
+        raise SettingError(f"scheduler={name!r} is none of {known_names(name, SCHEDULERS)}")
     if max_t is None:
         raise SettingError(f"scheduler={name!r} needs max_t, a trial's full resource")
     settings = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from raytuner.bayes.belief import Belief
 from raytuner.errors import SettingError
 from raytuner.space import Column, Domain, Normal, Space
 from raytuner.space.choices import is_number
+from raytuner.space.template import known_names
 
 PRIORS = "priors"
 """Metadata: the priors of the search."""
@@ -74,11 +74,9 @@ def read_priors(priors: Mapping[str, Any], space: Space) -> tuple[Belief, ...]:
     beliefs = []
     for name, prior in priors.items():
         if name not in positions:
-            close = difflib.get_close_matches(str(name), list(positions), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
             raise SettingError(
                 f"priors[{name!r}]: nothing of this name varies; known here:"
-                f" {', '.join(positions)}{hint}"
+                f" {known_names(name, positions)}"
             )
         column = space.columns[positions[name]]
         beliefs.append(_belief(positions[name], column, prior, f"priors[{name!r}]"))

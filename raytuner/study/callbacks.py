@@ -26,9 +26,6 @@ def guarded(callbacks: Sequence[Any] = ()) -> list[Callback]:
     """Return the user's callbacks and those that Ray would add, each guarded.
 
     Call it before `RAYS_CHOICE` is set.
-
-    Raises:
-        SettingError: One of the user's callbacks is not a Ray Tune callback.
     """
     for number, callback in enumerate(callbacks):
         if not isinstance(callback, Callback):

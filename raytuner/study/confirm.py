@@ -79,12 +79,7 @@ def confirm(
 
 
 def chosen(history: History, k: int, repeats: int, seed_key: str | None) -> list[Trial]:
-    """Return the `k` best trials that completed and satisfy the outcome constraints.
-
-    Raises:
-        SettingError: A number is below 1, or `seed_key` is searched.
-        HistoryError: No trial has completed.
-    """
+    """Return the `k` best trials that completed and satisfy the outcome constraints."""
     for name, number in (("k", k), ("repeats", repeats)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise SettingError(f"{name} is {number!r}; it must be a whole number of at least 1")

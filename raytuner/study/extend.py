@@ -99,10 +99,6 @@ def carry_over(
     its place. Trials that were complete because they had reached the old `max_t` become stopped
     there. One in `reduction_factor` of them, as in successive halving, is tried again, but no more
     than half of the new trials (`num_samples`; -1 for no limit).
-
-    Raises:
-        SettingError: `max_t` is below the old one.
-        SpaceError: No space holds both.
     """
     searched = searched_space(history)
     within = searched if space is None else space

@@ -19,9 +19,6 @@ def seconds(value: float | str) -> float:
 
     >>> seconds("1h 30min"), seconds("45"), seconds(45)
     (5400.0, 45.0, 45)
-
-    Raises:
-        SettingError: The text is not a duration.
     """
     if not isinstance(value, str):
         return value
@@ -41,22 +38,14 @@ def seconds(value: float | str) -> float:
 
 
 def space(value: Mapping[str, Any]) -> Space:
-    """Return the search space that a table describes.
-
-    Raises:
-        SpaceError: It describes none.
-    """
+    """Return the search space that a table describes."""
     from raytuner.space import Space
 
     return Space.from_spec(value)
 
 
 def resources(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Check what a trial needs.
-
-    Raises:
-        SettingError: Ray cannot place it.
-    """
+    """Return what a trial needs, checked."""
     from raytuner.placement.gpu_memory import wants_fit, with_gpus
     from raytuner.placement.request import ResourceRequest
 
@@ -65,11 +54,7 @@ def resources(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def priors(value: Mapping[str, Any]) -> dict[str, Near | Mapping[str, float]]:
-    """Return the priors of a table: `{ near = value, spread = 0.1 }`, or weights by choice.
-
-    Raises:
-        SettingError: One is neither.
-    """
+    """Return the priors of a table: `{ near = value, spread = 0.1 }`, or weights by choice."""
     from raytuner.search import near
 
     found: dict[str, Near | Mapping[str, float]] = {}

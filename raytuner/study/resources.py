@@ -26,11 +26,7 @@ GPU_PROBE = "gpu_probe"
 
 
 def with_resources(trainable: Trainable, resources: Resources | None) -> Any:
-    """Return the trainable with its request for resources, or as it is if there is none.
-
-    Raises:
-        SettingError: Ray cannot place such an amount.
-    """
+    """Return the trainable with its request for resources, or as it is if there is none."""
     if resources is None:
         return trainable
     if isinstance(trainable, str):
@@ -61,12 +57,7 @@ def first_config(
 def fitted(
     trainable: Trainable, resources: Mapping[str, Any], config: Config, history: History
 ) -> dict[str, Any]:
-    """Return the resources with a number in place of `"gpu": "fit"`, and record its origin.
-
-    Raises:
-        SettingError: The trainable is not a training function.
-        PlacementError: No node has such a GPU, or the memory cannot be measured.
-    """
+    """Return the resources with a number in place of `"gpu": "fit"`, and record its origin."""
     if isinstance(trainable, str | type):
         raise SettingError(
             "resources['gpu'] is 'fit', which runs a training function for a short time to see its"
@@ -95,10 +86,8 @@ def trials_at_once(
         PlacementError: No trial can be placed together with its trainer's workers.
         SettingError: Nothing says how many can, or there is a budget of GPU-hours.
     """
-    if not isinstance(resources, Mapping):
-        return max_concurrent_trials
-    request = ResourceRequest.of(resources)
-    if not request.trainer:
+    request = ResourceRequest.of(resources) if isinstance(resources, Mapping) else None
+    if request is None or not request.trainer:
         return max_concurrent_trials
     if gpu_hours is not None:
         raise SettingError(
@@ -116,11 +105,7 @@ def trials_at_once(
 
 
 def require_room(request: Resources) -> None:
-    """Check that a trial can be placed.
-
-    Raises:
-        PlacementError: No node, present or addable by the autoscaler, can hold it.
-    """
+    """Raise a PlacementError if no node, present or addable by the autoscaler, can hold a trial."""
     preflight(ResourceRequest.of(request), read_cluster()).require()
 
 
@@ -137,11 +122,7 @@ class RequireRoom(Callback):
         self._known = TrialTracker()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Check the new trials.
-
-        Raises:
-            PlacementError: One can never be placed.
-        """
+        """Check the new trials."""
         for trial in self._known.new(trials):
             request = trial.placement_group_factory
             if trial.is_finished() or request is None or request in self._placed:

@@ -34,8 +34,9 @@ from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
 from raytuner.study.lifecycle import Lifecycle
 from raytuner.study.progress import Progress
 from raytuner.study.resources import RequireRoom, require_room, trials_at_once, with_resources
-from raytuner.study.settings import SETTINGS, StudySettings, kept_resources
+from raytuner.study.settings import StudySettings, kept_resources
 from raytuner.study.stoppers import (
+    FAILED_FOR,
     AlwaysFailing,
     GpuHours,
     StudyStopper,
@@ -60,11 +61,7 @@ _ENVIRONMENT = {
 
 
 def scheduler_of(settings: StudySettings) -> Any:
-    """Return the scheduler that the settings name or hold; None for none.
-
-    Raises:
-        SettingError: There is no such scheduler, or a number is not valid.
-    """
+    """Return the scheduler that the settings name or hold; None for none."""
     given = settings.scheduler
     if not isinstance(given, str | None) or (given is None and settings.max_t is None):
         return given
@@ -79,11 +76,7 @@ def run(
     scheduler: Any,
     settings: StudySettings,
 ) -> History:
-    """Run trials as an experiment of Ray's in the study's folder; return the record after them.
-
-    Raises:
-        NoResultError: Every trial failed for one cause; see `AlwaysFailing`.
-    """
+    """Run trials as an experiment of Ray's in the study's folder; return the record after them."""
     history = searcher.history
     before = len(history)
     history.set_meta("num_samples", settings.num_samples)
@@ -142,7 +135,7 @@ def run(
             tuner.fit()
         finally:
             progress.call("close")
-    return _settled(path, searcher.history, settings.stop_after_failures)
+    return _settled(path, searcher.history)
 
 
 def can_resume(path: Folder) -> bool:
@@ -163,13 +156,12 @@ def resume(
         with closing(open_record(path, history, history.space)) as live:
             note_run(live, "resumed")
         ray_tune.Tuner.restore(location(path), runnable).fit()
-    settings = history.get_meta("settings") or {}
-    default = SETTINGS["stop_after_failures"].default
-    return _settled(path, history, settings.get("stop_after_failures", default))
+    return _settled(path, history)
 
 
 def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
     """Add a run to the record's list: "run", "resumed" or "extended", and what differs in words."""
+    history.set_meta(FAILED_FOR, None)
     versions = {"Python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -188,7 +180,7 @@ def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
     history.set_meta("runs", [*history.get_meta("runs", []), run])
 
 
-def _settled(path: Folder, known: History, stop_after_failures: int) -> History:
+def _settled(path: Folder, known: History) -> History:
     """Return the record of the study in a folder after a run.
 
     The study is finished if all trials that were asked for have ended, or a stopper ended it.
@@ -197,7 +189,7 @@ def _settled(path: Folder, known: History, stop_after_failures: int) -> History:
     if len(counted(history)) >= history.get_meta("num_samples", -1) > 0:
         history.set_meta("finished", True)
     history.close()
-    require_success(history, stop_after_failures, path)
+    require_success(history, path)
     return history
 
 

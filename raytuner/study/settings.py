@@ -7,7 +7,6 @@
 # ruff: noqa: RUF009  `_set` returns a field
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields
@@ -256,11 +255,7 @@ def names(use: Use) -> list[str]:
 
 
 def parsed(name: str, value: Any, where: str) -> Any:
-    """Return a setting from what TOML or the command line has for it.
-
-    Raises:
-        RaytunerError: It is not valid; the message begins with `where`.
-    """
+    """Return a setting from what TOML or the command line has for it."""
     parse = SETTINGS[name].metadata["parse"]
     try:
         return value if parse is None else parse(value)
@@ -269,33 +264,19 @@ def parsed(name: str, value: Any, where: str) -> Any:
 
 
 def check_names(function: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Check the names of arguments.
+    """Check the names of arguments."""
+    from raytuner.space.template import known_names
 
-    Raises:
-        TypeError: One is unknown.
-    """
     known = list(known)
     for name in given:
         if name not in known:
-            raise TypeError(f"{function}() takes no argument {name!r}{did_you_mean(name, known)}")
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is close to an unknown one, as the end of a message.
-
-    >>> did_you_mean("max_time", ["max_t"]), did_you_mean("qqq", ["max_t"])
-    ('; did you mean max_t?', '')
-    """
-    close = difflib.get_close_matches(name.lower(), list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+            raise TypeError(
+                f"{function}() takes no argument {name!r}; it takes {known_names(name, known)}"
+            )
 
 
 def kept_resources(history: History, given: Resources | None, call: str) -> Resources | None:
-    """Return what a trial needs: what is given or, without that, what the record says.
-
-    Raises:
-        SettingError: The record has only its text, as of a function.
-    """
+    """Return what a trial needs: what is given or, without that, what the record says."""
     kept = (history.get_meta("settings") or {}).get("resources")
     if given is None and isinstance(kept, str):
         raise SettingError(

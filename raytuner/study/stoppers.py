@@ -9,13 +9,15 @@ from ray.tune import Callback, Stopper
 
 from raytuner.errors import NoResultError
 from raytuner.folders import Folder
-from raytuner.history import Cause, History, TrialState, always_failing
+from raytuner.history import History, TrialState, always_failing
 from raytuner.report import text
 
 GPU_HOURS_USED = "gpu_hours_used"
 """Key of the record for the GPU-hours that were used so far."""
 
-_STOPPED_FOR = "stopped_for"
+FAILED_FOR = "failed_for"
+"""Key of the record for the cause that the last run failed for, as `AlwaysFailing` notes it."""
+
 _NOTE_S = 5.0
 
 
@@ -141,43 +143,29 @@ class AlwaysFailing(StudyStopper):
         """Return whether the study ends."""
         history: History = self._search.history
         failed = history.counts[TrialState.FAILED]
-        if not self.why and failed != self._failed:
+        if not self.why and failed != self._failed and self._at_least:
             self._failed = failed
-            if (cause := _cause(history, self._at_least)) is not None:
+            began = (history.get_meta("runs") or [{"at": 0.0}])[-1]["at"]
+            if cause := always_failing(history, self._at_least, since=began, now=time.time()):
                 self._end("every trial before it failed")
-                history.set_meta(_STOPPED_FOR, {"at": time.time(), **cause._asdict()})
+                history.set_meta(FAILED_FOR, [*cause, self._at_least])
         return bool(self.why)
 
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Decide by the last trials, too."""
+        self._failed = 0
+        self.stop_all()
 
-def require_success(history: History, at_least: int, path: Folder) -> None:
-    """Check, after a run, that its trials did not all fail for one cause; see `AlwaysFailing`.
 
-    Raises:
-        NoResultError: They did; the message names the cause.
-    """
-    stopped = history.get_meta(_STOPPED_FOR)
-    if stopped is not None and stopped["at"] >= _began(history):
-        cause: Cause | None = Cause(stopped["trials"], stopped["reason"])
-    else:
-        cause = _cause(history, at_least)
-    if cause is None:
+def require_success(history: History, path: Folder) -> None:
+    """Raise a NoResultError if `AlwaysFailing` ended the last run; the message names the cause."""
+    if (known := history.get_meta(FAILED_FOR)) is None:
         return
+    trials, reason, at_least = known
     failed = text.count(history.counts[TrialState.FAILED], "trial")
-    reason = text.first_line(cause.reason).rstrip(".")
     raise NoResultError(
-        f"the training function fails: {cause.trials} of {failed} that failed have the same cause,"
-        f" and none succeeded. The first: {reason}. Correct it and start a new study, or set"
-        f" stop_after_failures (now {at_least}; 0: never). See each trial's error.txt in {path}"
+        f"the training function fails: {trials} of {failed} that failed have the same cause,"
+        f" and none succeeded. The first: {text.first_line(reason).rstrip('.')}. Correct it and"
+        f" start a new study, or set stop_after_failures (now {at_least}; 0: never). See each"
+        f" trial's error.txt in {path}"
     )
-
-
-def _cause(history: History, at_least: int) -> Cause | None:
-    if at_least == 0:
-        return None
-    return always_failing(history, at_least, since=_began(history), now=time.time())
-
-
-def _began(history: History) -> float:
-    """Return when the latest run of the study began, in Unix seconds."""
-    runs = history.get_meta("runs") or [{"at": 0.0}]
-    return float(runs[-1]["at"])

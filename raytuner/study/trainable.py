@@ -15,11 +15,7 @@ Trainable = Callable[..., Any] | type | str
 
 
 def check_trainable(trainable: object) -> None:
-    """Check that a training function can take the configuration.
-
-    Raises:
-        TrainableError: It cannot be called, or takes no argument.
-    """
+    """Check that a training function can take the configuration."""
     if isinstance(trainable, str | type):
         return
     if not callable(trainable):

@@ -114,11 +114,7 @@ def prepare(
     mode: str | Sequence[str] | None,
     num_samples: int = -1,
 ) -> None:
-    """Give the searcher what the Tuner gives it later, so that bad input shows before Ray runs.
-
-    Raises:
-        SettingError: The searcher has a search space, and `param_space` names another.
-    """
+    """Give the searcher what the Tuner gives it later, so that bad input shows before Ray runs."""
     if isinstance(param_space, Space):
         searcher.use_space(param_space)
         param_space = {}
@@ -131,12 +127,7 @@ def prepare(
 
 
 def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: str | None) -> Folder:
-    """Return the folder of a new study: `storage_path / name`.
-
-    Raises:
-        SettingError: It is not empty, or cannot be written to.
-        InUseError: A study runs in it.
-    """
+    """Return the folder of a new study: `storage_path / name`."""
     given = DEFAULT_STORAGE if storage_path is None else storage_path
     try:
         storage = folder_of(given)

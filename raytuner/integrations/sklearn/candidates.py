@@ -76,24 +76,22 @@ def parts_of(grid: Any, distributions: Any, n_iter: int) -> list[Part]:
     searched = []
     for (domains, decoders), size, count in zip(spaces, sizes, counts, strict=True):
         if size <= count:
-            every = {
-                name: domain.from_units(domain.level_units()) for name, domain in domains.items()
-            }
-            for name, decoder in decoders.items():
-                every[name] = list(map(decoder, every[name]))
+            every = {name: d.from_units(d.level_units()) for name, d in domains.items()}
+            every |= {name: list(map(of, every[name])) for name, of in decoders.items()}
             candidates += ParameterGrid(every)
         elif count:
             searched.append(Part(Translated(Space(domains), decoders), count))
-    parts = [_part_of_list(candidates), *searched] if candidates else searched
-    if not parts:
+    if candidates:
+        searched.insert(0, _part_of_list(candidates))
+    if not searched:
         raise SettingError("param_distributions is empty, or gives every search space 0 candidates")
-    return parts
+    return searched
 
 
 def _part_of_list(candidates: Sequence[Params]) -> Part:
     """Return the search that tries each candidate; the record cannot hold every object of them."""
-    positions = Space({POSITION: Integer(0, len(candidates))})
     decoders = {POSITION: candidates.__getitem__}
+    positions = Space({POSITION: Integer(0, len(candidates))})
     space = Translated(positions, decoders, itemgetter(POSITION))
     return Part(space, len(candidates), candidates)
 

@@ -7,10 +7,10 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -162,7 +162,10 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         ray_only = (self.early_stopping, self.parallel_folds, self.resources, self.storage_path)
         on_ray = self.n_jobs not in (None, 1) or any(one not in (False, None) for one in ray_only)
         with ExitStack() as backend:
-            self._call = _Call(X, y, params, time.monotonic(), backend)
+            # Of this call. On Ray, `results` is a joblib backend, which `backend` closes.
+            self._call = SimpleNamespace(
+                X=X, y=y, params=params, start=time.monotonic(), backend=backend, results=None
+            )
             try:
                 if on_ray:
                     from raytuner.integrations.sklearn.trials import FoundResults
@@ -208,9 +211,9 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             [proposal] = proposer.ask(1)
             history.add(trial_id, proposal.config)
             results = evaluate([part.space.params(proposal.config)])
-            columns = [name for name in results if name.startswith("mean_test_")]
-            wanted = f"mean_test_{self.refit}"  # no name of a score: there is one, or any will do
-            score = float(results[wanted if wanted in columns else columns[0]][-1])
+            first = next(name for name in results if name.startswith("mean_test_"))
+            # `refit` names no score if there is one, or if any will do.
+            score = float(results.get(f"mean_test_{self.refit}", results[first])[-1])
             state = TrialState.COMPLETED if math.isfinite(score) else TrialState.FAILED
             if state is TrialState.COMPLETED:
                 history.report(trial_id, 1, score)
@@ -267,11 +270,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         self._call.backend.close()  # what is fitted from here on is fitted here
 
     def _steps(self) -> tuple[Steps | None, int]:
-        """Return what early stopping goes by, None for none, and the steps of a whole evaluation.
-
-        Raises:
-            SettingError: The estimator has no such steps, or other settings contradict it.
-        """
+        """Return what early stopping goes by, if any, and the number of steps of an evaluation."""
         if self.early_stopping is False:
             if self.scheduler is not None:
                 raise SettingError(
@@ -335,19 +334,6 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         """Return the best candidate, of those whose evaluation was completed if any was."""
         done = results.get("completed")
         if done is None or callable(refit) or not np.any(done):
-            found: int = BaseSearchCV._select_best_index(refit, refit_metric, results)
-            return found
+            return int(BaseSearchCV._select_best_index(refit, refit_metric, results))
         ranks = np.where(done, results[f"rank_test_{refit_metric}"], np.iinfo(np.int32).max)
         return int(ranks.argmin())
-
-
-@dataclass
-class _Call:
-    """The arguments and state of one call of `fit`."""
-
-    X: Any
-    y: Any
-    params: dict[str, Any]
-    start: float  # by the monotonic clock
-    backend: ExitStack  # closes the joblib backend that `results` is
-    results: Any = None  # a `FoundResults`, on Ray
