@@ -13,7 +13,6 @@ from ray.tune import Callback
 from raytuner.controller.trial_tracker import TrialTracker
 from raytuner.errors import without_secrets
 from raytuner.history import History, TrialState, cause
-from raytuner.report import text
 from raytuner.study.stoppers import StudyStopper
 
 logger = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ class Lifecycle(Callback):
     def __init__(self, search: Any, stoppers: Sequence[StudyStopper] = ()) -> None:
         self._search = search
         self._stoppers = stoppers
-        self._logged: dict[str, tuple[int, int]] = {}  # by cause: the first trial, how many
+        self._logged: set[str] = set()  # causes of failures
         self._known = TrialTracker()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -50,14 +49,12 @@ class Lifecycle(Callback):
         if reason := _failure_of(trial):
             history.end(trial.trial_id, TrialState.FAILED, reason)
         failed = history[trial.trial_id]
-        key = cause(failed.reason)
-        number, count = self._logged.get(key, (failed.number, 0))
-        self._logged[key] = (number, count + 1)
-        if count == 0:
+        if (key := cause(failed.reason)) not in self._logged:
+            self._logged.add(key)
             raised = _error_of(trial)
             start = next((frame.start() for frame in _users_frames(raised)), 0)
             shown = without_secrets(raised[start:])
-            logger.warning("Trial %d failed: %s\n%s", number, failed.reason, shown)
+            logger.warning("Trial %d failed: %s\n%s", failed.number, failed.reason, shown)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Record the ends of trials that Ray ended without telling the searcher.
@@ -78,10 +75,6 @@ class Lifecycle(Callback):
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Close the record and the searcher's process, after Ray's last save."""
-        for number, count in self._logged.values():
-            if count > 1:
-                others = text.count(count - 1, "other trial")
-                logger.warning("%s failed for the same cause as trial %d.", others, number)
         self._search.close()
         self._search.history.close()
 

@@ -13,16 +13,12 @@ from ray.tune import Callback, PlacementGroupFactory
 from raytuner.controller.cluster_state import read_cluster
 from raytuner.controller.trial_tracker import TrialTracker
 from raytuner.errors import PlacementError, SettingError
-from raytuner.history import History
 from raytuner.placement.gpu_memory import probe, with_gpus
 from raytuner.placement.preflight import preflight
 from raytuner.placement.request import ResourceRequest, Resources, for_ray
 from raytuner.search.initial import filled
 from raytuner.space import Config, Space
 from raytuner.study.trainable import Trainable
-
-GPU_PROBE = "gpu_probe"
-"""Key of the record for the memory that a trial was found to take, in bytes."""
 
 
 def with_resources(trainable: Trainable, resources: Resources | None) -> Any:
@@ -54,21 +50,15 @@ def first_config(
     return space.decode(space.in_full(space.draw(rng, 1)))[0]
 
 
-def fitted(
-    trainable: Trainable, resources: Mapping[str, Any], config: Config, history: History
-) -> dict[str, Any]:
-    """Return the resources with a number in place of `"gpu": "fit"`, and record its origin."""
+def fitted(trainable: Trainable, resources: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """Return the resources with a number in place of `"gpu": "fit"`, from a short run."""
     if isinstance(trainable, str | type):
         raise SettingError(
             "resources['gpu'] is 'fit', which runs a training function for a short time to see its"
             f" memory; of {trainable!r} it cannot: give gpu a number"
         )
     require_room(with_gpus(resources, 1))
-    found = probe(trainable, config, resources)
-    history.set_meta(
-        GPU_PROBE, {"peak": found.peak, "total": found.total, "trials_a_gpu": found.trials}
-    )
-    return with_gpus(resources, found.share)
+    return with_gpus(resources, probe(trainable, config, resources).share)
 
 
 def trials_at_once(

@@ -91,9 +91,9 @@ def tune(settings: StudySettings) -> Study:  # noqa: D417
     path = folder_for(trainable, settings.storage_path, settings.name)
     if wants_fit(resources):
         with ray_session():
-            space, seed = searcher.history.space, settings.seed
-            config = first_config(space, settings.points_to_evaluate, seed)
-            resources = fitted(trainable, resources, config, searcher.history)
+            space, points = searcher.history.space, settings.points_to_evaluate
+            config = first_config(space, points, settings.seed)
+            resources = fitted(trainable, resources, config)
         settings = replace(settings, resources=resources)
     runnable = with_resources(trainable, resources)
     searcher.keep_record_in(record_at(path))

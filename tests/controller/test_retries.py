@@ -30,7 +30,6 @@ from raytuner.controller.retries import (
     with_whole_gpus,
 )
 from raytuner.errors import PlacementError, SettingError
-from raytuner.history import History
 from raytuner.placement.gpu_memory import Probe, nvidia_smi, wants_fit, with_gpus
 from raytuner.space import Float, Space
 from raytuner.study.resources import first_config, fitted
@@ -171,11 +170,10 @@ def test_what_it_is_found_with() -> None:
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_no_gpu_to_find_it_out_on() -> None:
-    history = History(Space({"x": Float(0, 1)}), metric="loss", mode="min")
     with pytest.raises(PlacementError, match="has 0 GPU of 1 GPU"):
-        fitted(lambda config: None, {"gpu": "fit"}, {"x": 0.5}, history)
+        fitted(lambda config: None, {"gpu": "fit"}, {"x": 0.5})
     with pytest.raises(SettingError, match=r"'registered'.*give gpu a number"):
-        fitted("registered", {"gpu": "fit"}, {"x": 0.5}, history)
+        fitted("registered", {"gpu": "fit"}, {"x": 0.5})
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a real GPU and nvidia-smi")

@@ -225,7 +225,6 @@ def memory() -> Any:
     )
     results = tune.ExperimentAnalysis(str(study.path)).results
     return {
-        "probe": study.history.get_meta("gpu_probe"),
         "resources": study.history.get_meta("settings")["resources"],
         "out_of_memory": study.history.get_meta("out_of_memory"),
         "numbers": {trial.trial_id: trial.number for trial in study.trials},

@@ -95,7 +95,6 @@ def test_trials_of_a_killed_node_go_on_elsewhere(tmp_path: Path) -> None:
 def test_trials_share_a_gpu_as_their_memory_allows(tmp_path: Path) -> None:
     said = found("memory", tmp_path)
     # 3 GB of 10, with a margin: two at a time.
-    assert said["probe"] == {"peak": 3e9, "total": 10e9, "trials_a_gpu": 2}
     assert said["resources"] == {"cpu": 0.5, "gpu": 0.5}
     study = raytuner.load(tmp_path / "memory")
     fits, grows, never, wrong, other = study.trials

@@ -60,20 +60,17 @@ def test_a_reason_names_the_place_in_the_users_code() -> None:
     )
 
 
-def test_each_cause_is_logged_once_and_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_each_cause_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     finder = search()
     ends = Lifecycle(finder)
     with caplog.at_level(logging.INFO):
         for number in range(4):
             fail(ends, finder, tmp_path, number)
         ends.on_experiment_end([])
-    first, last = caplog.messages
+    (first,) = caplog.messages
     assert first.startswith("Trial 0 failed: ValueError: shapes (0,) and (3,) not aligned")
     assert 'File "/home/ann/my work/train.py", line 12, in fit' in first
     assert "trainable.py" not in first
-    assert last == "3 other trials failed for the same cause as trial 0."
 
 
 def test_the_display_counts_failures_of_one_cause(tmp_path: Path) -> None:
