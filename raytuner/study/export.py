@@ -60,11 +60,7 @@ def write_table(study: Study, path: Path) -> None:
 
     Values that neither format has (lists, objects) are written as text, and so is a column that
     mixes text and numbers. In CSV, text that a spreadsheet would run as a formula gets a ' before
-    it.
-
-    Args:
-        study: The study.
-        path: The file, which is replaced: Parquet if its name ends so, else CSV.
+    it. The file is replaced; it is Parquet if its name ends so, else CSV.
     """
     from pandas.api.types import infer_dtype
 
@@ -94,14 +90,8 @@ def write_storage(study: Study, path: Path) -> None:
     The Optuna study has the folder's name. Learning curves become intermediate values, which need
     whole numbers as steps: those of fractional resources are numbered. STOPPED_EARLY trials are
     pruned ones. Values that Optuna has no distribution for (those of a normal distribution, lists,
-    objects) are written as they are or as text, in the widest range that occurred.
-
-    Args:
-        study: The study.
-        path: The file, which is replaced.
-
-    Raises:
-        SettingError: Optuna is not installed.
+    objects) are written as they are or as text, in the widest range that occurred. The file is
+    replaced.
     """
     try:
         import optuna

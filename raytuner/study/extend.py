@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from raytuner.errors import ConfigError, HistoryError, SettingError, SpaceError
+from raytuner.errors import ConfigError, SettingError, SpaceError
 from raytuner.folders import Folder
-from raytuner.history import History, OpaqueValue, Trial, TrialState, record_exists
+from raytuner.history import History, OpaqueValue, Trial, TrialState
 from raytuner.schedulers.named import SCHEDULERS
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import open_record, record_at
@@ -40,9 +40,6 @@ def extend(
             f"the study was run with a {settings.scheduler} of your own; pass one again:"
             " study.extend(n, scheduler=...)"
         )
-    record = record_at(path)
-    if not record_exists(record):
-        raise HistoryError(f"there is no record to go on from at {record}")
     runnable = with_resources(trainable, settings.resources)
     scheduler = scheduler_of(settings)
     space = _next_space(before, changes.get("param_space"), changes.get("parameter_constraints"))
@@ -61,7 +58,7 @@ def extend(
         note_run(history, "extended", carried.changes)
     known = settings.some("time_attr", "seed", "strategy")
     searcher = BoTorchSearch(history.space, max_t=history.max_t, **known)
-    searcher.keep_record_in(record)
+    searcher.keep_record_in(record_at(path))
     searcher.continue_from(history)
     objectives = history.goal.objectives
     prepare(searcher, {}, [o.metric for o in objectives], [o.mode for o in objectives])

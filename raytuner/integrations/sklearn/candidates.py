@@ -51,10 +51,6 @@ def parts_of(grid: Any, distributions: Any, n_iter: int) -> list[Part]:
         distributions: A dict of parameters, or a list of such dicts and of pairs
             `(dict, number of candidates)`. The small finite ones come first, as one list.
         n_iter: Number of candidates that dicts without a number share.
-
-    Raises:
-        SettingError, SpaceError: Both or neither were given, `distributions` has another form, or
-            there is no candidate.
     """
     if (grid is None) == (distributions is None):
         raise SettingError(
@@ -110,9 +106,6 @@ def _space_and_count(given: Any) -> tuple[Mapping[str, Any], int | None]:
 
 def translate(distributions: Mapping[str, Any]) -> tuple[dict[str, Domain], dict[str, Decoder]]:
     """Return the domains that `param_distributions` describes, and their values' decoders.
-
-    Raises:
-        SpaceError: A parameter has none of the forms below; the message names it.
 
     Example:
         >>> translate({"C": stats.loguniform(0.01, 1), "p": [1, 2]})[0]

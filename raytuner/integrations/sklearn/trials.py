@@ -81,10 +81,6 @@ def run_trials(
 
     Returns:
         The candidates in the order of proposal, and the study's folder.
-
-    Raises:
-        TrainableError: A trial's process died, and `error_score` is "raise".
-        Exception: A fit raised it, and `error_score` is "raise".
     """
     last = _LastResults()
     each = dict(search.resources or {"cpu": 1})
