@@ -106,7 +106,7 @@ def predict(
         scheduler = scheduler or DEFAULT_SCHEDULER
         searcher = searcher or BoTorchSearch(max_t=max_t, background=False, seed=seed)
     else:
-        from raytuner.study.standing import last_news  # only here: nothing else needs studies
+        from raytuner.study.summary import last_news  # only here: nothing else needs studies
         from raytuner.study.study import load
 
         search = load(search) if isinstance(search, str | Path) else search
