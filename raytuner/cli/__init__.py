@@ -28,9 +28,10 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except RaytunerError as error:
-            from raytuner.report.text import message  # it repeats what was received as it came
+            from raytuner.report.text import printable  # it repeats what was received as it came
 
-            click.echo(f"Error: {message(str(error))}", err=True)
+            message = "\n".join(map(printable, str(error).splitlines()))
+            click.echo(f"Error: {message}", err=True)
             ctx.exit(NOTHING_USABLE if isinstance(error, NoResultError) else BAD_INPUT)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)

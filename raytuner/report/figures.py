@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from raytuner.errors import SettingError
 from raytuner.history import History, Origin, Trial, TrialState
 from raytuner.report import style, text
-from raytuner.report.events import Event, Stay, events, improvements, rung_of, stays
+from raytuner.report.events import Stay, events, improvements, rung_of, stays
 from raytuner.report.front import hypervolumes
 from raytuner.report.space_figures import SpaceFigures
 
@@ -39,19 +39,17 @@ class Figures(SpaceFigures):
         """The timeline: each trial in its slot."""
         return stays(self.history, self.now)
 
-    @cached_property
-    def _events(self) -> tuple[Event, ...]:
-        return events(self.history)
-
     def incumbent(self) -> go.Figure:
         """Return the best value so far over time.
 
         With it come each trial's last value and what the model, knowing all trials, expects of
         each incumbent in full.
         """
-        happened, history = self._events, self.history
+        history, happened = self.history, events(self.history)
         if not happened:
             return style.blank(style.NO_VALUE)
+        any_steps = improvements(happened, self._minimise, final=False)
+        final_steps = improvements(happened, self._minimise, final=True)
         began = history.trials[0].proposed_at
         unit, seconds = style.duration_unit(happened[-1].at - began)
         lasts = [event for event in happened if event.t == event.trial.t]
@@ -59,22 +57,23 @@ class Figures(SpaceFigures):
         figure = style.Plot([*style.points_by_state([event.trial for event in lasts], x, y)])
         finals = [event.value for event in happened if event.final]
         visible = finals if len(finals) > 4 else y.tolist()
-        visible += [event.value for event in self._best(final=False)[-1:]]
-        for final, name, dash in (
-            (False, "best at any resource", "dot"),
-            (True, "best final", "solid"),
+        visible += [event.value for event in any_steps[-1:]]
+        if not history.counts[TrialState.STOPPED_EARLY]:
+            any_steps = ()
+        for steps, name, dash in (
+            (any_steps, "best at any resource", "dot"),
+            (final_steps, "best final", "solid"),
         ):
-            steps = self._best(final=final)
-            if not steps or (not final and not history.counts[TrialState.STOPPED_EARLY]):
+            if not steps:
                 continue
             x = np.array([(event.at - began) / seconds for event in (*steps, happened[-1])])
-            steps = (*steps, steps[-1])
-            if final and self.surrogate is not None:
-                configs = [event.trial.config for event in steps]
+            held = (*steps, steps[-1])  # until the last report
+            if steps is final_steps and self.surrogate is not None:
+                configs = [event.trial.config for event in held]
                 mean, sd = self.surrogate.predict(history.space.encode(configs))
                 lowest = style.floor(visible)
                 figure.add_traces([*style.model_line(x, mean, sd, lowest, shape="hv")])
-            values = [event.value for event in steps]
+            values = [event.value for event in held]
             figure.add_trace(style.line(x, values, name, style.BLUE, shape="hv", dash=dash))
         return style.styled(
             figure,
@@ -82,9 +81,6 @@ class Figures(SpaceFigures):
             xaxis_rangemode="tozero",
             yaxis=style.value_axis(visible, self._minimise, history.metric),
         )
-
-    def _best(self, *, final: bool) -> tuple[Event, ...]:
-        return improvements(self._events, self._minimise, final=final)
 
     def curves(self) -> go.Figure:
         """Return every learning curve, the rungs, and where and why trials ended."""

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
 
 from raytuner.errors import RaytunerError, SettingError
 from raytuner.folders import Folder
@@ -18,14 +17,6 @@ from raytuner.report.figures import Figures
 from raytuner.report.page import body, page
 
 _HOST = "127.0.0.1"
-
-
-class Content(NamedTuple):
-    """The page that the server shows; `tag` is the entity tag of the page and of its body."""
-
-    tag: str
-    page: bytes
-    body: bytes
 
 
 class Server(ThreadingHTTPServer):
@@ -40,7 +31,8 @@ class Server(ThreadingHTTPServer):
         self._read = read
         self._folder = folder
         self._lock = threading.Lock()
-        self._content = Content("", b"", b"")
+        self._tag = ""
+        self._answers: dict[str, bytes] = {}  # by path
         self._next_read = 0.0
         try:
             super().__init__((_HOST, port), _Handler)
@@ -54,8 +46,8 @@ class Server(ThreadingHTTPServer):
         """The address to open in a browser."""
         return f"http://{_HOST}:{self.server_port}/"
 
-    def content(self) -> Content:
-        """Return the page, made again if the record has changed.
+    def content(self, path: str) -> tuple[str, bytes]:
+        """Return an entity tag and the page or its body, made again if the record has changed.
 
         Making a page takes seconds of one core, mostly to fit the model, and the study needs that
         core. So the server spends at most a tenth of the time on it.
@@ -65,17 +57,17 @@ class Server(ThreadingHTTPServer):
             if begun >= self._next_read:
                 self._update()
                 self._next_read = time.monotonic() + 9 * (time.monotonic() - begun)
-            return self._content
+            return self._tag, self._answers[path]
 
     def _update(self) -> None:
         history = self._read()
         trials = [(t.trial_id, t.state.value, t.values, t.reason) for t in history.trials]
         key = repr((trials, history.get_meta("finished")))
         tag = f'"{hashlib.sha256(key.encode()).hexdigest()[:16]}"'
-        if tag != self._content.tag:
+        if tag != self._tag:
             part = body(Figures(history), self._folder)
             whole = page(part, self._folder, live=tag)
-            self._content = Content(tag, whole.encode(), part.encode())
+            self._tag, self._answers = tag, {"/": whole.encode(), "/body": part.encode()}
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Print errors, except those of browsers that went away."""
@@ -97,22 +89,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         try:
-            content = self.server.content()
+            tag, answer = self.server.content(self.path)
         except RaytunerError as error:  # the folder is gone, say
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, explain=str(error))
             return
-        answer = content.page if self.path == "/" else content.body
-        if self.path == "/body" and self.headers.get("If-None-Match") == content.tag:
-            self.send_response(HTTPStatus.NOT_MODIFIED)
-            answer = b""
-        else:
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(answer)))
-        self.send_header("ETag", content.tag)
+        is_known = self.headers.get("If-None-Match") == tag
+        self.send_response(HTTPStatus.NOT_MODIFIED if is_known else HTTPStatus.OK)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(answer)))
+        self.send_header("ETag", tag)
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
-        self.wfile.write(answer)
+        self.wfile.write(b"" if is_known else answer)
 
     def log_message(self, format: str, *args: object) -> None:
         """Print nothing: the terminal is the user's."""

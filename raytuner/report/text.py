@@ -54,15 +54,6 @@ def printable(words: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
 
 
-def message(words: str) -> str:
-    r"""Return a message of several lines in which each is printable.
-
-    >>> message("SyntaxError: invalid syntax" + chr(10) + "  lr =")
-    'SyntaxError: invalid syntax\n  lr ='
-    """
-    return "\n".join(map(printable, words.splitlines()))
-
-
 def value(item: Any) -> str:
     """Return a hyperparameter's value, floats to four digits.
 
