@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from raytuner.errors import SettingError
-from raytuner.history import History, Origin, Trial, TrialState
+from raytuner.history import History, Trial, TrialState
 from raytuner.report import style, text
 from raytuner.report.events import Stay, events, improvements, rung_of, stays
 from raytuner.report.front import hypervolumes
@@ -119,8 +119,7 @@ class Figures(SpaceFigures):
         """Return which trial was in which slot when."""
         if not self.stays:
             return style.blank("No trial has run yet.")
-        trials = [t for t in self.history.trials if t.origin is not Origin.EVALUATED]
-        began = min(trial.proposed_at for trial in trials)
+        began = min(stay.begin for stay in self.stays)
         unit, seconds = style.duration_unit(max(stay.end for stay in self.stays) - began)
         bars = {("starting", "#b8b8b8"): [(stay, stay.begin, stay.runs) for stay in self.stays]}
         for state, mark in style.MARKS.items():

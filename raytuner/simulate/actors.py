@@ -115,7 +115,6 @@ class Actor:
         self._iterations_since_restore += 1
         self._seconds += seconds
         self._seconds_since_restore += seconds
-        training.units += 1
         training.iteration = self._iteration
         training.decision = None
         report: Any = training.curve.report(self._iteration)

@@ -55,7 +55,6 @@ class SimulatedTrial:
         reports: The metric by `training_iteration`.
         iteration: Its newest `training_iteration`.
         attempts: How many actors were requested for it.
-        units: Units of resource that were computed for it, repeated ones included.
         started_at: Virtual seconds of its first start; None: never.
         ended_at: Virtual seconds; None while it is live.
         is_full: Whether it is at full fidelity, by a searcher that knows of fidelities.
@@ -69,7 +68,6 @@ class SimulatedTrial:
     reports: dict[float, float] = field(default_factory=dict)
     iteration: int = 0
     attempts: int = 0
-    units: int = 0
     started_at: float | None = None
     ended_at: float | None = None
     is_full: bool = True
@@ -163,7 +161,7 @@ class Simulation:
     @property
     def resource_spent(self) -> int:
         """Units of resource that all trials computed, repeated ones included."""
-        return sum(trial.units for trial in self.trials)
+        return sum(event.kind is EventKind.REPORTED for event in self.events)
 
     def utilisation(self, end_s: float | None = None) -> float:
         """Return the share of the workers' time, from 0 to 1, that is training.

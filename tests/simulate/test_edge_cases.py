@@ -305,7 +305,7 @@ class TestFailures:
         assert [h for h, _ in hooks(journal, 0)][error : error + 2] == ["error", "add"]
         assert only(journal, "error")[0].says == ("ERROR", ())
         assert len(only(journal, "searcher.complete")) == 1
-        assert simulation.trials[0].units == 3 + len(again)
+        assert simulation.resource_spent == 3 + len(again)
         assert len(simulation.trials[0].values) == 4
 
     def test_a_retried_trial_goes_to_the_end_of_the_line(self) -> None:
