@@ -106,8 +106,8 @@ def predict(
         scheduler = scheduler or DEFAULT_SCHEDULER
         searcher = searcher or BoTorchSearch(max_t=max_t, background=False, seed=seed)
     else:
-        from raytuner.study.summary import last_news  # only here: nothing else needs studies
-        from raytuner.study.study import load
+        from raytuner.study.study import load  # only here: nothing else needs studies
+        from raytuner.study.summary import last_news
 
         search = load(search) if isinstance(search, str | Path) else search
         history = search if isinstance(search, History) else search.history
