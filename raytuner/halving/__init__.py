@@ -4,18 +4,15 @@ A rule reads the table of trials, `raytuner.history.History`, and knows nothing 
 values are better: the sign of a metric that is minimised is turned.
 """
 
-from raytuner.halving.freeze_thaw import FreezeThaw, Prospects
-from raytuner.halving.predictive import PredictiveStopping
-from raytuner.halving.promotion import Promotion
-from raytuner.halving.rule import Action, Alive, Decision, Rule, Score, reports_in_order
-from raytuner.halving.rung import Verdict, bracket_levels, bracket_weights
-from raytuner.halving.stopping import Stopping
+from raytuner.halving.by_forecast import FreezeThaw, PredictiveStopping, Prospects
+from raytuner.halving.by_rank import Promotion, Stopping
+from raytuner.halving.rule import Action, Alive, Rule, Score, Verdict, reports_in_order
+from raytuner.halving.rung import bracket_levels, bracket_weights
 from raytuner.halving.successive import SuccessiveHalving
 
 __all__ = [
     "Action",
     "Alive",
-    "Decision",
     "FreezeThaw",
     "PredictiveStopping",
     "Promotion",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 import numpy as np
 
@@ -29,14 +28,6 @@ class Score:
 
 
 Value = float | Score
-
-
-def value_of(goal: Goal, metrics: Mapping[str, float]) -> Value:
-    """Return what a report, its metrics by name, is judged by: a float for one plain objective."""
-    objectives = goal.outcomes(metrics)[: goal.n_objectives]
-    if len(objectives) == 1 and not goal.constraints:
-        return objectives[0]
-    return Score(objectives, goal.violation(metrics))
 
 
 def is_finite(value: Value) -> bool:
@@ -99,16 +90,46 @@ class Action(StrEnum):
     STOP = "stop"
 
 
-class Decision(Protocol):
-    """The decision about one trial, with its reason."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision about one trial at one rung.
 
-    @property
-    def action(self) -> Action:
-        """Whether the trial goes on."""
+    Attributes:
+        action: Whether the trial goes on.
+        rung: The rung's level, in units of `t`.
+        rank: 1 + how many of the recorded values are strictly better. Values that tie share a rank.
+        recorded: How many values the rung held, this one included.
+        quota: How many of them go on.
+        chance: The forecast chance, where that decided and not the rank; else None.
+        least_chance: The chance that was required.
+
+    Example:
+        >>> Verdict(Action.STOP, rung=3, rank=7, recorded=9, quota=3).reason
+        'rank 7 of 9 at rung 3: the best 3 go on'
+    """
+
+    action: Action
+    rung: float
+    rank: int
+    recorded: int
+    quota: int
+    chance: float | None = None
+    least_chance: float | None = None
 
     @property
     def reason(self) -> str:
         """The decision in one short sentence."""
+        if self.chance is not None and self.least_chance is not None:
+            side = "below" if self.chance < self.least_chance else "at least"
+            return (
+                f"a chance of {100 * self.chance:.1f} % to be the best in the end, told at rung"
+                f" {self.rung}: {side} {100 * self.least_chance:g} %"
+            )
+        if self.action is Action.STOP and (self.rank <= self.quota or self.quota == 0):
+            return f"no finite value at rung {self.rung}, where another trial has one"
+        best = {0: "too few for one to go on", 1: "only the best goes on"}
+        rule = best.get(self.quota, f"the best {self.quota} go on")
+        return f"rank {self.rank} of {self.recorded} at rung {self.rung}: {rule}"
 
 
 class Rule(ABC):
@@ -131,7 +152,7 @@ class Rule(ABC):
         self.max_t = max_t
 
     @abstractmethod
-    def decide(self, table: Table, trial_id: str, t: float) -> Decision | None:
+    def decide(self, table: Table, trial_id: str, t: float) -> Verdict | None:
         """Decide about a trial that has reported at `t`; None lets it go on.
 
         The report is in the table. Asked again at the same `t` (a retry repeats reports), the rule
@@ -182,8 +203,12 @@ class Rule(ABC):
             self.decide(table, trial_id, t)
 
     def value(self, table: Table, trial_id: str, t: float) -> Value:
-        """Return what a trial is judged by at `t`; larger is better."""
-        return value_of(self.goal or table.goal, table.metrics_at(trial_id, t))
+        """Return what a trial is judged by at `t`: a float for one plain objective."""
+        goal, metrics = self.goal or table.goal, table.metrics_at(trial_id, t)
+        objectives = goal.outcomes(metrics)[: goal.n_objectives]
+        if len(objectives) == 1 and not goal.constraints:
+            return objectives[0]
+        return Score(objectives, goal.violation(metrics))
 
 
 def reports_in_order(history: History) -> list[tuple[str, float]]:

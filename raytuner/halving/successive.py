@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from raytuner.errors import SettingError
-from raytuner.halving.rule import Action, Rule, Value
-from raytuner.halving.rung import Rung, Verdict, amount, bracket_levels, bracket_weights
+from raytuner.halving.rule import Action, Rule, Value, Verdict
+from raytuner.halving.rung import Rung, amount, bracket_levels, bracket_weights
 from raytuner.history import Table, TrialState
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ray.tune.experiment import Trial
 
 from raytuner.bayes import Forecaster
 from raytuner.errors import MetricError
-from raytuner.halving import FreezeThaw, PredictiveStopping, Prospects, Rule
-from raytuner.history import Snapshot
+from raytuner.halving import FreezeThaw, PredictiveStopping, Prospects
+from raytuner.history import History
 from raytuner.schedulers.active import ActiveScheduler
 from raytuner.schedulers.rule_scheduler import Metric, RuleScheduler
 
@@ -23,11 +24,24 @@ _SECONDS = "time_total_s"  # in every report, by Ray
 class _ForecastingScheduler(RuleScheduler):
     """Decides by forecasts from the searcher's table; by rank if the searcher has none."""
 
+    rule: PredictiveStopping | FreezeThaw
+    _rule: type[PredictiveStopping] | type[FreezeThaw]
+    _name: str
     _by_rank: str  # what happens to trials without forecasts
 
-    def __init__(self, rule: Rule, **settings: Any) -> None:
-        self._forecaster: Forecaster | None = None
-        super().__init__(rule, **settings)
+    def __init__(
+        self,
+        time_attr: str = "training_iteration",
+        metric: Metric | None = None,
+        mode: Metric | None = None,
+        max_t: float = 100,
+        grace_period: float = 1,
+        *,
+        least_chance: float = 0.05,
+    ) -> None:
+        self._seconds: dict[str, float] = {}  # of a full training, by what was seen of each
+        rule = self._rule(least_chance=least_chance, grace_period=grace_period, max_t=max_t)
+        super().__init__(rule, name=self._name, time_attr=time_attr, metric=metric, mode=mode)
 
     def _begin(self, active: ActiveScheduler) -> None:
         goal, scheduler = active.rule.goal, type(self).__name__
@@ -37,8 +51,10 @@ class _ForecastingScheduler(RuleScheduler):
                 f" {', '.join(goal.metrics)}; ASHAScheduler takes several"
             )
         if active.partner is not None:
-            self._forecaster = Forecaster(active.partner.history.space)
+            history = active.partner.history
+            self.rule.foresee = partial(self._foresee, Forecaster(history.space), history)
             return
+        self.rule.foresee = None
         logger.warning(
             "%s %s trials by rank: %s keeps no record to forecast from; BoTorchSearch does.",
             scheduler,
@@ -46,10 +62,11 @@ class _ForecastingScheduler(RuleScheduler):
             type(active.searcher).__name__,
         )
 
-    def _snapshot(self) -> Snapshot:
-        assert self._active is not None
-        assert self._active.partner is not None
-        return self._active.partner.history.snapshot()
+    def _foresee(
+        self, forecaster: Forecaster, history: History, trial_ids: Sequence[str]
+    ) -> Prospects | None:
+        """Return the prospects of trials; see `raytuner.halving.by_forecast.Foresee`."""
+        return forecaster.outlook(history.snapshot(), trial_ids, is_last=True)
 
 
 class PredictiveTerminationScheduler(_ForecastingScheduler):
@@ -90,33 +107,9 @@ class PredictiveTerminationScheduler(_ForecastingScheduler):
         'Predictive termination: 0 trials stopped early; rungs 1: 0 of 0 went on, 2: 0 of 0 ...'
     """
 
-    rule: PredictiveStopping
+    _rule = PredictiveStopping
+    _name = "Predictive termination"
     _by_rank = "stops"
-
-    def __init__(
-        self,
-        time_attr: str = "training_iteration",
-        metric: Metric | None = None,
-        mode: Metric | None = None,
-        max_t: float = 100,
-        grace_period: float = 1,
-        *,
-        least_chance: float = 0.05,
-    ) -> None:
-        rule = PredictiveStopping(least_chance=least_chance, grace_period=grace_period, max_t=max_t)
-        super().__init__(
-            rule, name="Predictive termination", time_attr=time_attr, metric=metric, mode=mode
-        )
-
-    def _begin(self, active: ActiveScheduler) -> None:
-        super()._begin(active)
-        self.rule.predict = None if self._forecaster is None else self._chance
-
-    def _chance(self, trial_id: str) -> float | None:
-        """See `raytuner.halving.predictive.Predict`."""
-        assert self._forecaster is not None
-        outlook = self._forecaster.outlook(self._snapshot(), [trial_id], is_last=True)
-        return None if outlook is None else outlook.chance[trial_id]
 
 
 class FreezeThawScheduler(_ForecastingScheduler):
@@ -165,22 +158,9 @@ class FreezeThawScheduler(_ForecastingScheduler):
         'Freeze-thaw: 0 trials paused, 0 trials stopped early; rungs 1: 0 of 0 went on, 2: ...'
     """
 
-    rule: FreezeThaw
+    _rule = FreezeThaw
+    _name = "Freeze-thaw"
     _by_rank = "promotes"
-
-    def __init__(
-        self,
-        time_attr: str = "training_iteration",
-        metric: Metric | None = None,
-        mode: Metric | None = None,
-        max_t: float = 100,
-        grace_period: float = 1,
-        *,
-        least_chance: float = 0.05,
-    ) -> None:
-        rule = FreezeThaw(least_chance=least_chance, grace_period=grace_period, max_t=max_t)
-        self._seconds: dict[str, float] = {}  # of a full training, by what was seen of each
-        super().__init__(rule, name="Freeze-thaw", time_attr=time_attr, metric=metric, mode=mode)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide whether a trial goes on; see `RuleScheduler.on_trial_result`."""
@@ -189,16 +169,12 @@ class FreezeThawScheduler(_ForecastingScheduler):
             self._seconds[trial.trial_id] = seconds / t * self.max_t
         return super().on_trial_result(tune_controller, trial, result)
 
-    def _begin(self, active: ActiveScheduler) -> None:
-        super()._begin(active)
-        self.rule.foresee = None if self._forecaster is None else self._foresee
-
-    def _foresee(self, trial_ids: Sequence[str]) -> Prospects | None:
-        """See `raytuner.halving.freeze_thaw.Foresee`."""
-        assert self._forecaster is not None
+    def _foresee(
+        self, forecaster: Forecaster, history: History, trial_ids: Sequence[str]
+    ) -> Prospects | None:
         newcomer = self._slots.first_pending()
-        return self._forecaster.outlook(
-            self._snapshot(),
+        return forecaster.outlook(
+            history.snapshot(),
             trial_ids,
             newcomer=None if newcomer is None else newcomer.trial_id,
             is_last=self._nothing_new and newcomer is None,

@@ -16,7 +16,7 @@ from raytuner import (
     PredictiveTerminationScheduler,
 )
 from raytuner.errors import SettingError
-from raytuner.halving import Action, Decision, Rule, Verdict
+from raytuner.halving import Action, Rule, Verdict
 from raytuner.history import Table, TrialState
 from raytuner.schedulers import RuleScheduler
 from raytuner.schedulers.named import SCHEDULERS, make_scheduler
@@ -69,7 +69,7 @@ def test_each_needs_to_know_when_a_trial_is_complete() -> None:
 class Halves(Rule):
     """A rule from outside the package: a trial whose value is below 0.5 at half of `max_t` ends."""
 
-    def decide(self, table: Table, trial_id: str, t: float) -> Decision | None:
+    def decide(self, table: Table, trial_id: str, t: float) -> Verdict | None:
         if t < self.max_t / 2 or table.metrics_at(trial_id, t)[table.metric] >= 0.5:
             return None
         return Verdict(Action.STOP, t, rank=2, recorded=2, quota=1)

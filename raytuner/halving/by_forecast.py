@@ -1,16 +1,18 @@
-"""Pausing and resuming by forecasts of what trials gain for their cost."""
+"""Rules that forecast what trials will reach, in place of their rank."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Protocol
 
-from raytuner.halving.predictive import checked_chance
-from raytuner.halving.promotion import Promotion
-from raytuner.halving.rule import Action, Alive, Value, is_finite
-from raytuner.halving.rung import Rung, Verdict
+from raytuner.errors import SettingError
+from raytuner.halving.by_rank import Promotion, Stopping
+from raytuner.halving.rule import Action, Alive, Value, Verdict, is_finite
+from raytuner.halving.rung import Rung
+from raytuner.halving.successive import SuccessiveHalving
 
 # A trial with a lower chance to be the best is ended, not paused. Of those that were forecast less,
 # one or two in a hundred would have won (benchmarks.forecasts).
@@ -18,7 +20,7 @@ _HOPELESS = 0.001
 
 
 class Prospects(Protocol):
-    """The forecast gain of trials."""
+    """The forecasts of trials."""
 
     @property
     def chance(self) -> Mapping[str, float]:
@@ -37,26 +39,18 @@ Foresee = Callable[[Sequence[str]], Prospects | None]
 """Returns the prospects of trials by their ids; None while too little is known."""
 
 
-class FreezeThaw(Promotion):
-    """Pauses trials at rungs, and gives a free slot to the trial that gains most for its cost.
+class _ByForecast(SuccessiveHalving):
+    """Judges a trial whenever its resource has doubled.
 
-    That is the trial itself, one that was paused before, or a new one. A trial with hardly a chance
-    to be the best ends. Where no new trial will come, paused trials go on if their chance is at
-    least `least_chance`. While too little is known to forecast, trials go on. Without forecasts,
-    trials are promoted by rank, as in `Promotion`.
-
-    Source: K. Swersky, J. Snoek and R. Adams (2014), "Freeze-Thaw Bayesian Optimization",
-    arXiv:1406.3896, for the choice between old and new trials by a model of learning curves. Theirs
-    is by information gained about the optimum; here by expected improvement per second (J. Snoek,
-    H. Larochelle and R. Adams 2012, arXiv:1206.2944, section 3.2).
+    While too little is known to forecast, trials go on. Without forecasts, and by values that are
+    not finite, they are judged by rank.
 
     Args:
-        foresee: See `Foresee`; None: there are no forecasts.
-        least_chance: See above; in [0, 1). Defaults to 0.05.
+        foresee: See `Foresee`; None: there are no forecasts. May be set later.
+        least_chance: The least chance to be the best at `max_t` with which a trial goes on; in
+            [0, 1). Defaults to 0.05.
         grace_period: Level of the first rung, in units of `t`. Defaults to 1.
         max_t: A trial's full resource, in the same units. Defaults to 100.
-        reduction_factor: The next rung is this many times further. By rank, about 1 in this many
-            is promoted. Defaults to 2.
 
     Raises:
         SettingError: An argument is out of its range.
@@ -69,12 +63,55 @@ class FreezeThaw(Promotion):
         least_chance: float = 0.05,
         grace_period: float = 1,
         max_t: float = 100,
-        reduction_factor: int = 2,
     ) -> None:
-        super().__init__(grace_period, max_t, reduction_factor, seed=0)
+        super().__init__(grace_period, max_t, 2, seed=0)
+        if not isinstance(least_chance, int | float) or not 0 <= least_chance < 1:
+            raise SettingError(
+                f"least_chance={least_chance!r} is not a probability below 1 (0.05, say)"
+            )
         self.foresee = foresee
-        self._least_chance = checked_chance(least_chance)
-        self._chances: Mapping[str, float] = {}  # when a slot was last given
+        self._least_chance = float(least_chance)
+
+
+class PredictiveStopping(_ByForecast, Stopping):
+    """Stops a trial at a rung if its chance to be the best at `max_t` is below `least_chance`.
+
+    A rung at which little can be told (networks after one epoch, say) stops little: the forecast is
+    uncertain there. By rank it judges as `Stopping` does.
+
+    Source: the predictive termination criterion of T. Domhan et al. (2015), "Speeding Up Automatic
+    Hyperparameter Optimization of Deep Neural Networks by Extrapolation of Learning Curves", IJCAI,
+    section 3.2.
+    """
+
+    def _judge(self, rung: Rung, trial_id: str, value: Value) -> Verdict:
+        if self.foresee is None or not is_finite(value):
+            return self._judge_by_rank(rung, trial_id, value)
+        prospects = self.foresee([trial_id])
+        chance = None if prospects is None else prospects.chance[trial_id]
+        stops = chance is not None and chance < self._least_chance
+        held = rung.record(trial_id, value)
+        if not stops:
+            rung.go_on(trial_id)
+        quota = max(1, len(rung.values) // self._reduction_factor)
+        verdict = rung.verdict(Action.STOP if stops else Action.CONTINUE, held, quota)
+        return replace(verdict, chance=chance, least_chance=self._least_chance)
+
+
+class FreezeThaw(_ByForecast, Promotion):
+    """Pauses trials at rungs, and gives a free slot to the trial that gains most for its cost.
+
+    That is the trial itself, one that was paused before, or a new one. A trial with hardly a chance
+    to be the best ends. Where no new trial will come, paused trials go on if their chance is at
+    least `least_chance`. By rank it judges as `Promotion` does.
+
+    Source: K. Swersky, J. Snoek and R. Adams (2014), "Freeze-Thaw Bayesian Optimization",
+    arXiv:1406.3896, for the choice between old and new trials by a model of learning curves. Theirs
+    is by information gained about the optimum; here by expected improvement per second (J. Snoek,
+    H. Larochelle and R. Adams 2012, arXiv:1206.2944, section 3.2).
+    """
+
+    _chances: Mapping[str, float] = MappingProxyType({})  # when a slot was last given
 
     def _judge(self, rung: Rung, trial_id: str, value: Value) -> Verdict:
         verdict = self._judge_by_rank(rung, trial_id, value)
