@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -30,6 +30,8 @@ from ray.exceptions import (
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.tune.result import TRAINING_ITERATION  # type: ignore[attr-defined]
+
+from raytuner.history import Table
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +52,11 @@ class Retries(Callback):
     """Make trials resilient when the scheduler does not: Ray's own schedulers do not.
 
     Args:
-        note: Called with the cause of a retry, the trial's id and the number of such retries.
+        search: The searcher, which has the record as `history`.
     """
 
-    def __init__(self, note: Callable[[str, str, int], None]) -> None:
-        self._note = note
+    def __init__(self, search: Any) -> None:
+        self._search = search
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Make the trial resilient: only a trial that has started is ever retried."""
@@ -62,9 +64,7 @@ class Retries(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note why a trial is about to be retried."""
-        if (retry := take_retry(trial)) is not None:
-            cause, count = retry
-            self._note(cause, trial.trial_id, count)
+        note_retry(trial, self._search.history)
 
 
 class ResilientTrial(Trial):
@@ -73,7 +73,7 @@ class ResilientTrial(Trial):
     Attributes:
         retries: How often it had an error of each cause: "nodes_lost", "processes_killed",
             "out_of_memory", "disk_full" or "silences".
-        retried_for: The cause of the latest retry, until `take_retry` has returned it.
+        retried_for: The cause of the latest retry, until `note_retry` has noted it.
         killed_for: Why `kill` ended its process, until it is retried.
         retries_kill: Whether it may continue after that.
         kills: The iterations that it had done each time that something else killed its process.
@@ -109,15 +109,12 @@ class ResilientTrial(Trial):
         if self.killed_for is not None and self.retries_kill:
             self.killed_for = None
             return "silences"
-        if is_loss(error):
-            return "nodes_lost"
-        if self.killed_for is None and is_killed(error):
-            return "processes_killed"
-        if is_disk_full(error):
-            return "disk_full"
-        if is_out_of_memory(error) and shares_gpu(self.placement_group_factory):
-            return "out_of_memory"
-        return None
+        cause = cause_of(error)
+        if cause == "processes_killed" and self.killed_for is not None:
+            return None
+        if cause == "out_of_memory" and not shares_gpu(self.placement_group_factory):
+            return None
+        return cause
 
 
 def make_resilient(trial: Trial) -> None:
@@ -127,20 +124,21 @@ def make_resilient(trial: Trial) -> None:
         trial.__class__ = ResilientTrial
 
 
-def take_retry(trial: Trial) -> tuple[str, int] | None:
-    """Return once why a trial is about to be retried, and how often that has happened by now.
+def note_retry(trial: Trial, history: Table | None) -> None:
+    """Note once, in the record if there is one, why a trial is about to be retried.
 
-    A trial that ran out of GPU memory gets a whole GPU here. None for any other retry.
+    A trial that ran out of GPU memory gets a whole GPU here.
     """
     if not isinstance(trial, ResilientTrial) or trial.retried_for is None:
-        return None
+        return
     cause, trial.retried_for = trial.retried_for, None
     if cause == "out_of_memory":
         request: Any = trial.placement_group_factory
         trial.update_resources(with_whole_gpus(request))
     count = trial.retries[cause]
     logger.info("Trial %s goes on: %s, %d so far.", trial.trial_id, cause, count)
-    return cause, count
+    if history is not None:
+        history.set_meta(cause, {**history.get_meta(cause, {}), trial.trial_id: count})
 
 
 def kill(trial: Trial, reason: str, *, retry: bool) -> None:
@@ -159,33 +157,30 @@ def kill(trial: Trial, reason: str, *, retry: bool) -> None:
         ray.kill(actor)
 
 
-def is_loss(error: object) -> bool:
-    """Return whether the process, or one that it depends on (Ray Train's), lost its node."""
-    if isinstance(error, RayTaskError):
-        error = error.cause
-    if isinstance(error, ActorUnavailableError):
-        return True  # the first sign of a lost node: it does not answer
-    return isinstance(error, RayActorError) and (error.preempted or _NODE_DIED in str(error))
+def cause_of(error: object) -> str | None:
+    """Return the cause of an error that need not be the trial's own; None for any other.
 
-
-def is_killed(error: object) -> bool:
-    """Return whether the process ended and neither raised anything nor lost its node.
-
-    The cause is a signal, a fault in compiled code, or Ray, when the node's memory was full.
+    - "nodes_lost": the process, or one that it depends on (Ray Train's), lost its node.
+    - "processes_killed": it ended by a signal, by a fault in compiled code, or by Ray, when the
+      node's memory was full.
+    - "disk_full", "out_of_memory": the training raised that there is no space on a disk, or that a
+      GPU's memory is full.
     """
+    origin = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(origin, ActorUnavailableError):
+        return "nodes_lost"  # the first sign of it: the node does not answer
+    if isinstance(origin, RayActorError) and (origin.preempted or _NODE_DIED in str(origin)):
+        return "nodes_lost"
     if isinstance(error, RayActorError):
-        return not error.actor_init_failed and not is_loss(error)
-    return isinstance(error, WorkerCrashedError | OutOfMemoryError)
-
-
-def is_out_of_memory(error: object) -> bool:
-    """Return whether the training raised that a GPU's memory is full."""
-    return isinstance(error, RayTaskError) and _NO_GPU_MEMORY.search(str(error)) is not None
-
-
-def is_disk_full(error: object) -> bool:
-    """Return whether the training raised that there is no space on a disk."""
-    return isinstance(error, RayTaskError) and NO_SPACE.search(str(error)) is not None
+        return None if error.actor_init_failed else "processes_killed"
+    if isinstance(error, WorkerCrashedError | OutOfMemoryError):
+        return "processes_killed"
+    if isinstance(error, RayTaskError):
+        if NO_SPACE.search(str(error)):
+            return "disk_full"
+        if _NO_GPU_MEMORY.search(str(error)):
+            return "out_of_memory"
+    return None
 
 
 def shares_gpu(request: PlacementGroupFactory | None) -> bool:

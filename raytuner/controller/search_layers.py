@@ -1,11 +1,11 @@
-"""The searcher inside Ray's search algorithm, and the limits of the wrappers around it."""
+"""Ray's search algorithm: the searcher inside it, and what its wrappers count."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, SearchGenerator
 
 
 def innermost_searcher(search_alg: Any) -> Any:
@@ -33,6 +33,16 @@ def count_in(search_alg: Any, trial_id: str) -> None:
     """Let Ray's limiters count a trial again: it goes on, or its end is about to be reported."""
     for live in _counted_ids(search_alg):
         live.add(trial_id)
+
+
+def set_trial_count(search_alg: Any, count: int) -> None:
+    """Set how many trials Ray has asked the searcher for.
+
+    Ray saves that number and the trials in two files. After a lost machine they may disagree, and
+    Ray would run fewer or more trials than `num_samples`.
+    """
+    if isinstance(search_alg, SearchGenerator):
+        search_alg.set_state({**search_alg.get_state(), "counter": count})
 
 
 def _counted_ids(search_alg: Any) -> Iterator[set[str]]:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from ray.tune import PlacementGroupFactory
 
-from raytuner.controller.capacity import MAX_NEW_NODES, capacity
+from raytuner.controller.capacity import MAX_NEW_NODES, Bundle, capacity, missing, summed
 from raytuner.controller.cluster_state import ClusterState, Node, connect, read_cluster
-from raytuner.controller.packing import Bundle, missing, summed
 from raytuner.errors import PlacementError, SettingError
 from raytuner.placement.gpu_memory import wants_fit, with_gpus
 from raytuner.placement.request import (

@@ -12,7 +12,7 @@ from typing import Any
 
 from ray.tune import PlacementGroupFactory
 
-from raytuner.controller.packing import Bundle
+from raytuner.controller.capacity import Bundle
 from raytuner.errors import SettingError
 
 Resources = (

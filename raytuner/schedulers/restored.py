@@ -12,11 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
-from raytuner.controller.active_trials import ActiveTrials
 from raytuner.controller.report import Report, last_checkpoint
-from raytuner.controller.restored import give_checkpoint, set_trial_count
-from raytuner.controller.retries import make_resilient, take_retry
-from raytuner.controller.search_layers import count_out, innermost_searcher
+from raytuner.controller.retries import make_resilient, note_retry
+from raytuner.controller.search_layers import count_out, innermost_searcher, set_trial_count
+from raytuner.controller.trials import ActiveTrials, give_checkpoint
 from raytuner.history import History, TrialState
 
 
@@ -62,25 +61,36 @@ class RestoringScheduler(FIFOScheduler):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._trials: dict[str, Trial] = {}
         self._slots = ActiveTrials()
-        self._added: set[str] = set()
         self._has_begun = False
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Bring a restored trial to where it was. A retry comes here again."""
         partner = find_partner(tune_controller)
         let_retry(partner, trial)
-        self._added.add(trial.trial_id)
+        self._trials[trial.trial_id] = trial
         is_over = bring_up_to_date(partner, tune_controller.search_alg, trial)
         if not is_over and trial.status == Trial.PENDING:
             self._slots.enter(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return the first trial that is pending."""
-        if not self._has_begun:
-            self._has_begun = True
-            call_roll(tune_controller, self._added)
+        self._call_roll(tune_controller)
         return self._slots.first_pending()
+
+    def _call_roll(self, tune_controller: Any) -> None:
+        """Tell the searcher, before the first trial runs, which trials Ray has.
+
+        Ray saves an experiment in several files. If a machine was lost between two of them, the
+        searcher may know trials that Ray does not, and Ray's count of trials may be wrong.
+        """
+        if self._has_begun:
+            return
+        self._has_begun = True
+        if (partner := find_partner(tune_controller)) is not None:
+            partner.remove_lost(self._trials)
+        set_trial_count(tune_controller.search_alg, len(tune_controller.get_trials()))
 
 
 def let_retry(partner: SearchPartner | None, trial: Trial) -> None:
@@ -89,30 +99,7 @@ def let_retry(partner: SearchPartner | None, trial: Trial) -> None:
     If it has just been retried for one (`raytuner.controller.retries`), record that.
     """
     make_resilient(trial)
-    if (retry := take_retry(trial)) is not None and partner is not None:
-        cause, count = retry
-        note_retry(partner, cause, trial.trial_id, count)
-
-
-def note_retry(partner: SearchPartner, cause: str, trial_id: str, count: int) -> None:
-    """Record that a trial was retried for a cause for the `count`-th time."""
-    table = partner.history
-    table.set_meta(cause, {**table.get_meta(cause, {}), trial_id: count})
-
-
-def call_roll(tune_controller: Any, known: Container[str]) -> None:
-    """Tell the searcher, before the first trial runs, which trials Ray has.
-
-    Ray saves an experiment in several files. If a machine was lost between two of them, the
-    searcher may know trials that Ray does not, and Ray's count of trials may be wrong.
-
-    Args:
-        tune_controller: Ray's controller, as a scheduler's hook gets it.
-        known: The ids of all trials that were added.
-    """
-    if (partner := find_partner(tune_controller)) is not None:
-        partner.remove_lost(known)
-    set_trial_count(tune_controller.search_alg, len(tune_controller.get_trials()))
+    note_retry(trial, None if partner is None else partner.history)
 
 
 def bring_up_to_date(partner: SearchPartner | None, search_alg: Any, trial: Trial) -> bool:

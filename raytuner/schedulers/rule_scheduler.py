@@ -9,10 +9,8 @@ from typing import Any, Literal
 from ray.tune import Trainable
 from ray.tune.experiment import Trial
 from ray.tune.result import DEFAULT_METRIC, SHOULD_CHECKPOINT
-from ray.tune.schedulers import FIFOScheduler
 from ray.tune.trainable import FunctionTrainable
 
-from raytuner.controller.active_trials import ActiveTrials
 from raytuner.controller.report import stop_early
 from raytuner.controller.search_layers import count_in, count_out, max_concurrent_of
 from raytuner.errors import MetricError, TrainableError
@@ -20,14 +18,19 @@ from raytuner.halving import Action, Alive, Rule
 from raytuner.history import Goal
 from raytuner.history.goal import names_of
 from raytuner.schedulers.active import ActiveScheduler
-from raytuner.schedulers.restored import bring_up_to_date, call_roll, find_partner, let_retry
+from raytuner.schedulers.restored import (
+    RestoringScheduler,
+    bring_up_to_date,
+    find_partner,
+    let_retry,
+)
 
 logger = logging.getLogger(__name__)
 
 Metric = str | Sequence[str]
 
 
-class RuleScheduler(FIFOScheduler):
+class RuleScheduler(RestoringScheduler):
     """Continues, pauses, resumes and stops Ray's trials as a rule decides.
 
     A new scheduler inherits this class, makes its rule in its constructor, and has one line in
@@ -62,7 +65,7 @@ class RuleScheduler(FIFOScheduler):
     def __init__(
         self, rule: Rule, *, name: str, time_attr: str, metric: Metric | None, mode: Metric | None
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         if not isinstance(time_attr, str) or not time_attr:
             raise MetricError(
                 f"time_attr={time_attr!r} is not the name of one key of a report (a str)"
@@ -71,10 +74,7 @@ class RuleScheduler(FIFOScheduler):
         self._name = name
         self._metric: Any = _checked("metric", metric)
         self._mode: Any = _checked("mode", mode)
-        self._has_begun = False
         self._active: ActiveScheduler | None = None  # from the first trial on
-        self._trials: dict[str, Trial] = {}
-        self._slots = ActiveTrials()
         self._promoted: dict[str, None] = {}  # to be resumed, in this order
         self._handed: Trial | None = None  # the last one that Ray was given to resume
         self._nothing_new = False  # the searcher had no new trial when the rule was last asked
@@ -209,9 +209,7 @@ class RuleScheduler(FIFOScheduler):
         """
         if self._active is None:
             return None
-        if not self._has_begun:
-            self._has_begun = True
-            call_roll(tune_controller, self._trials)
+        self._call_roll(tune_controller)
         chosen = self._next(tune_controller)
         if self.rule.pauses:
             self._slots.set_cap(tune_controller, len(self._promoted))

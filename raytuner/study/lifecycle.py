@@ -10,7 +10,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from raytuner.controller.trial_tracker import TrialTracker
+from raytuner.controller.trials import TrialTracker
 from raytuner.errors import without_secrets
 from raytuner.history import History, TrialState, cause
 from raytuner.study.stoppers import StudyStopper

@@ -11,7 +11,7 @@ from ray import tune as ray_tune
 from ray.tune import Callback, PlacementGroupFactory
 
 from raytuner.controller.cluster_state import read_cluster
-from raytuner.controller.trial_tracker import TrialTracker
+from raytuner.controller.trials import TrialTracker
 from raytuner.errors import PlacementError, SettingError
 from raytuner.placement.gpu_memory import probe, with_gpus
 from raytuner.placement.preflight import preflight

@@ -27,7 +27,7 @@ from raytuner.history import History
 from raytuner.placement.request import Resources
 from raytuner.placement.silence import Silence
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, make_scheduler
-from raytuner.schedulers.restored import RestoringScheduler, note_retry
+from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.search import BoTorchSearch
 from raytuner.search.restore import FIRST, counted, open_record
 from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
@@ -92,7 +92,7 @@ def run(
         *stoppers,
         RequireRoom(),
         Silence(settings.max_silence_s, settings.on_silence),
-        Retries(partial(note_retry, searcher)),  # a scheduler of ours needs none
+        Retries(searcher),  # a scheduler of ours needs none
         Lifecycle(searcher, stoppers),  # it closes the record at the end, so it comes last
     ]
     progress = Guarded(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raytuner.controller import packing
+from raytuner.controller import capacity
 from raytuner.placement.request import ResourceRequest
 
 A100 = {"CPU": 16, "GPU": 2, "accelerator_type:A100": 1.0}
@@ -66,7 +66,7 @@ CASES: dict[str, tuple[Any, list[dict[str, float]], int]] = {
 
 
 def fits(request: ResourceRequest, nodes: list[dict[str, float]]) -> int:
-    return packing.fits(request.all_bundles, request.strategy, nodes)
+    return capacity.fits(request.all_bundles, request.strategy, nodes)
 
 
 @pytest.mark.parametrize(("request_", "nodes", "count"), CASES.values(), ids=CASES)

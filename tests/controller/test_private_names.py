@@ -25,12 +25,11 @@ from ray.tune.search import BasicVariantGenerator, Searcher
 
 import raytuner
 from raytuner.controller import cluster_state
-from raytuner.controller.active_trials import ActiveTrials
 from raytuner.controller.cluster_state import ClusterState, free_resources, reported_node_types
 from raytuner.controller.handle import ControllerHandle
-from raytuner.controller.restored import give_checkpoint
 from raytuner.controller.retries import ResilientTrial, kill, make_resilient
 from raytuner.controller.search_layers import count_in, count_out
+from raytuner.controller.trials import ActiveTrials, give_checkpoint
 from raytuner.controller.tuner import (
     callbacks_from_environment,
     param_space_of_tuner,

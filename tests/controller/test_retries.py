@@ -20,16 +20,14 @@ from ray.tune.experiment import Trial
 from raytuner.controller.retries import (
     MAX_RETRIES,
     ResilientTrial,
-    is_disk_full,
-    is_killed,
-    is_loss,
-    is_out_of_memory,
+    cause_of,
     make_resilient,
+    note_retry,
     shares_gpu,
-    take_retry,
     with_whole_gpus,
 )
 from raytuner.errors import PlacementError, SettingError
+from raytuner.history import Goal, Table
 from raytuner.placement.gpu_memory import Probe, nvidia_smi, wants_fit, with_gpus
 from raytuner.space import Float, Space
 from raytuner.study.resources import first_config, fitted
@@ -41,24 +39,39 @@ def raised(error: Exception) -> RayTaskError:
     return RayTaskError("train", text, error)  # type: ignore[no-untyped-call]
 
 
-def test_a_lost_node_is_no_failure() -> None:
-    died = RayActorError(error_msg="The actor died because its node has died. Node Id: 1")
-    assert is_loss(died)
-    assert is_loss(raised(died))  # a worker of the trial's own
-    assert is_loss(RayActorError(preempted=True))
-    assert is_loss(ActorUnavailableError("Socket closed", None))
-    assert not is_loss(RayActorError(error_msg="The worker process has died: exit code 1"))
-    assert not is_loss(raised(ValueError("my node has died")))
-    assert not is_loss(None)
+LOST, KILLED, FULL = "nodes_lost", "processes_killed", "disk_full"
+NO_MEMORY = OutOfMemoryError("Task was killed: the node runs low on memory")  # type: ignore[no-untyped-call]
+DIED = RayActorError(error_msg="The actor died because its node has died. Node Id: 1")
+CAUSES: list[tuple[object, str | None]] = [
+    (DIED, LOST),
+    (raised(DIED), LOST),  # a worker of the trial's own
+    (RayActorError(preempted=True), LOST),
+    (ActorUnavailableError("Socket closed", None), LOST),
+    (raised(ValueError("my node has died")), None),
+    (RayActorError(error_msg="The worker process has died: exit code 1"), KILLED),
+    (ActorDiedError(), KILLED),  # a signal
+    (NO_MEMORY, KILLED),
+    (ActorDiedError(raised(ValueError("in the set-up"))), None),
+    (raised(ValueError("in the training")), None),
+    (None, None),
+    (raised(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried 20 GiB")), "out_of_memory"),
+    (raised(RuntimeError("CUDA out of memory")), "out_of_memory"),
+    (raised(RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying")), "out_of_memory"),
+    (RuntimeError("CUDA out of memory"), None),
+    (raised(RuntimeError("shape mismatch")), None),
+    (raised(MemoryError("cannot allocate")), None),
+    (raised(OSError(28, "No space left on device", "checkpoint_000001")), FULL),
+    (raised(OSError("[Errno 122] Error writing bytes: Disk quota exceeded")), FULL),
+    (raised(OSError(2, "No such file or directory", "data")), None),
+    (OSError(28, "No space left on device"), None),
+]
 
 
-def test_a_killed_process_is_told_from_other_errors() -> None:
-    assert is_killed(ActorDiedError())  # a signal
-    assert is_killed(OutOfMemoryError("Task was killed due to the node running low on memory"))  # type: ignore[no-untyped-call]
-    assert not is_killed(RayActorError(error_msg="The actor died because its node has died."))
-    assert not is_killed(ActorDiedError(raised(ValueError("in the set-up"))))
-    assert not is_killed(raised(ValueError("in the training")))
-    assert not is_killed(None)
+@pytest.mark.parametrize(("error", "cause"), CAUSES, ids=range(len(CAUSES)))
+def test_errors_that_are_not_a_trials_own_are_told_from_others(
+    error: object, cause: str | None
+) -> None:
+    assert cause_of(error) == cause
 
 
 @pytest.fixture
@@ -74,21 +87,26 @@ def test_a_killed_trial_goes_on_while_it_gets_further(trial: Trial) -> None:
     make_resilient(trial)
     assert isinstance(trial, ResilientTrial)
 
-    def killed_after(iterations: int) -> tuple[str, int] | None:
+    history = Table(Goal.of("loss", "min"), "training_iteration", 9)
+
+    def killed_after(iterations: int) -> int | None:
         if iterations:
             trial.update_last_result({"training_iteration": iterations})  # type: ignore[no-untyped-call]
         trial.handle_error(ActorDiedError())
-        goes_on = take_retry(trial)
-        assert trial.should_recover() == (goes_on is not None)  # type: ignore[no-untyped-call]
-        return goes_on
+        goes_on = trial.retried_for is not None
+        assert trial.should_recover() == goes_on  # type: ignore[no-untyped-call]
+        note_retry(trial, history)
+        noted: int = history.get_meta("processes_killed")[trial.trial_id]
+        return noted if goes_on else None
 
-    assert killed_after(0) == ("processes_killed", 1)
-    assert killed_after(3) == ("processes_killed", 2)
-    assert take_retry(trial) is None  # each death counts once
-    assert killed_after(5) == ("processes_killed", 3)
-    assert killed_after(5) == ("processes_killed", 4)
-    assert killed_after(6) == ("processes_killed", 5)
-    assert killed_after(4) == ("processes_killed", 6)  # it had begun anew
+    assert killed_after(0) == 1
+    assert killed_after(3) == 2
+    note_retry(trial, history)  # each death counts once
+    assert history.get_meta("processes_killed") == {trial.trial_id: 2}
+    assert killed_after(5) == 3
+    assert killed_after(5) == 4
+    assert killed_after(6) == 5
+    assert killed_after(4) == 6  # it had begun anew
     assert killed_after(6) is None  # for the third time
 
 
@@ -110,28 +128,6 @@ def test_somebody_elses_trial_is_left_with_whole_gpus() -> None:
     trial = Theirs("train", config={}, stub=True)
     make_resilient(trial)
     assert type(trial) is Theirs
-
-
-@pytest.mark.parametrize(
-    ("error", "is_one"),
-    [
-        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), True),
-        (RuntimeError("CUDA out of memory"), True),
-        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), True),
-        (RuntimeError("shape mismatch"), False),
-        (MemoryError("cannot allocate"), False),
-    ],
-)
-def test_a_full_gpu_is_told_from_other_errors(error: Exception, is_one: bool) -> None:
-    assert is_out_of_memory(raised(error)) == is_one
-    assert not is_out_of_memory(error)
-
-
-def test_a_full_disk_is_told_from_other_errors() -> None:
-    assert is_disk_full(raised(OSError(28, "No space left on device", "checkpoint_000001")))
-    assert is_disk_full(raised(OSError("[Errno 122] Error writing bytes: Disk quota exceeded")))
-    assert not is_disk_full(raised(OSError(2, "No such file or directory", "data")))
-    assert not is_disk_full(OSError(28, "No space left on device"))
 
 
 def test_a_whole_gpu_for_each_part_of_one() -> None:

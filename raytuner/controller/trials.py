@@ -1,14 +1,22 @@
-"""The trials that hold a slot or wait for one, and Ray's cap on pending trials.
+"""Ray's trials: those that hold a slot or wait for one, those that are new, and restored ones.
 
 Ray requests a worker for each pending trial and grants workers in the order of the requests, so a
-promoted trial waits behind every new trial that was requested before it.
+promoted trial waits behind every new trial that was requested before it. Hence the cap on pending
+trials (`ActiveTrials.set_cap`).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
+from pyarrow.fs import FileType
+
+# Private: a trial takes a checkpoint only as one of these.
+from ray.train._internal.session import _TrainingResult
+from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 from ray.tune.search import BasicVariantGenerator
 
@@ -95,3 +103,57 @@ class ActiveTrials:
             return trial.trial_id in self._resumed
         self._resumed.discard(trial.trial_id)
         return trial.status in (Trial.RUNNING, Trial.PENDING)
+
+
+class TrialTracker:
+    """The trials that a callback has seen so far. A copy has seen none.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> first, second = SimpleNamespace(trial_id="a"), SimpleNamespace(trial_id="b")
+        >>> tracker = TrialTracker()
+        >>> tracker.new([first]) == [first], tracker.new([first])
+        (True, [])
+        >>> tracker.new([second, first]) == [second]
+        True
+        >>> tracker.among(["b", "c"]) == [second]
+        True
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[type[TrialTracker], tuple[()]]:
+        return TrialTracker, ()  # a restored experiment has other trial objects
+
+    def new(self, trials: Sequence[Any]) -> list[Any]:
+        """Return the trials of Ray's list that were not in it before, and remember them."""
+        # They are at the end, and so are old trials that Ray retries.
+        unknown = (trial for trial in reversed(trials) if trial.trial_id not in self._by_id)
+        fresh = list(islice(unknown, len(trials) - len(self._by_id)))[::-1]
+        self._by_id.update((trial.trial_id, trial) for trial in fresh)
+        return fresh
+
+    def among(self, trial_ids: Iterable[str]) -> list[Any]:
+        """Return the trials with these ids that have been seen."""
+        return [self._by_id[one] for one in trial_ids if one in self._by_id]
+
+
+def give_checkpoint(trial: Trial, result: Mapping[str, Any]) -> None:
+    """Make the checkpoint of a later report the trial's last one, if it still exists.
+
+    Args:
+        trial: The trial, before it runs.
+        result: The report; `checkpoint_dir_name` names the checkpoint.
+    """
+    storage: Any = trial.storage
+    name = str(result["checkpoint_dir_name"])
+    number = int(name.rpartition("_")[2])
+    path = f"{storage.trial_fs_path}/{name}"
+    if number <= storage.current_checkpoint_index:
+        return
+    if storage.storage_filesystem.get_file_info(path).type is not FileType.Directory:
+        return
+    storage.current_checkpoint_index = number - 1  # on_checkpoint adds one
+    checkpoint = Checkpoint(path, storage.storage_filesystem)
+    trial.on_checkpoint(_TrainingResult(checkpoint, dict(result)))
