@@ -103,15 +103,15 @@ class ActiveScheduler:
             return Action.STOP if trial_id in self.table else Action.CONTINUE
         if report.metrics is None or report.t is None:
             return Action.CONTINUE
-        history = None if self.partner is None else self.partner.history
-        if history is not None and not history.is_full(history[trial_id]):
+        partner = self.partner
+        if partner is not None and not partner.history.is_full(partner.history[trial_id]):
             return Action.CONTINUE  # it is cheaper, not comparable, and runs to its end
-        decision = self.rule.decide(self.table, trial_id, report.t)
-        if decision is None:
+        verdict = self.rule.decide(self.table, trial_id, report.t)
+        if verdict is None:
             return Action.CONTINUE
-        if decision.action is Action.STOP:
-            stop_early(self.table, trial_id, decision.reason)
-        return decision.action
+        if verdict.action is Action.STOP:
+            stop_early(self.table, trial_id, verdict.reason)
+        return verdict.action
 
     def pause(self, trial_id: str) -> None:
         """Enter into the table that a trial is paused."""

@@ -42,7 +42,8 @@ class ASHAScheduler(RuleScheduler):
             Defaults to 1.
         reduction_factor: About 1 in this many trials goes on at each rung, and the next rung is
             this many times further. A whole number of at least 2; defaults to 3.
-        brackets: How many brackets; bracket b leaves out the b lowest rungs. Defaults to 1.
+        brackets: How many brackets; bracket b leaves out the b lowest rungs. Defaults to 1. None:
+            all of Hyperband's (`HyperBandScheduler`).
         variant: `"stopping"`, the default, or `"promotion"`.
         seed: Decides the brackets, with the trials' ids; None, the default, draws one.
 
@@ -61,6 +62,7 @@ class ASHAScheduler(RuleScheduler):
     """
 
     rule: SuccessiveHalving
+    _method = "ASHA"
 
     def __init__(
         self,
@@ -70,18 +72,21 @@ class ASHAScheduler(RuleScheduler):
         max_t: float = 100,
         grace_period: float = 1,
         reduction_factor: int = 3,
-        brackets: int = 1,
+        brackets: int | None = 1,
         *,
         variant: str = "stopping",
         seed: int | None = None,
     ) -> None:
-        rule = _rule_of(variant)(grace_period, max_t, reduction_factor, brackets, seed=seed)
-        super().__init__(
-            rule, name=f"ASHA ({variant})", time_attr=time_attr, metric=metric, mode=mode
-        )
+        if variant not in tuple(_VARIANTS):
+            raise SettingError(
+                f"variant={variant!r} is unknown; it must be 'stopping' or 'promotion'"
+            )
+        rule = _VARIANTS[variant](grace_period, max_t, reduction_factor, brackets, seed=seed)
+        name = f"{self._method} ({variant})"
+        super().__init__(rule, name=name, time_attr=time_attr, metric=metric, mode=mode)
 
 
-class HyperBandScheduler(RuleScheduler):
+class HyperBandScheduler(ASHAScheduler):
     """Hyperband, asynchronously: every bracket, and each of them successive halving on its own.
 
     Replaces `ray.tune.schedulers.HyperBandScheduler`, which waits for each rung to fill, and
@@ -114,7 +119,7 @@ class HyperBandScheduler(RuleScheduler):
         'HyperBand (stopping): 0 trials stopped early; rungs bracket 0 1: 0 of 0 went on, ...'
     """
 
-    rule: SuccessiveHalving
+    _method = "HyperBand"
 
     def __init__(
         self,
@@ -128,14 +133,14 @@ class HyperBandScheduler(RuleScheduler):
         variant: str = "stopping",
         seed: int | None = None,
     ) -> None:
-        rule = _rule_of(variant)(grace_period, max_t, reduction_factor, None, seed=seed)
         super().__init__(
-            rule, name=f"HyperBand ({variant})", time_attr=time_attr, metric=metric, mode=mode
+            time_attr,
+            metric,
+            mode,
+            max_t,
+            grace_period,
+            reduction_factor,
+            None,
+            variant=variant,
+            seed=seed,
         )
-
-
-def _rule_of(variant: str) -> type[SuccessiveHalving]:
-    """Return the rule of a variant; raise a SettingError for an unknown one."""
-    if variant not in tuple(_VARIANTS):
-        raise SettingError(f"variant={variant!r} is unknown; it must be 'stopping' or 'promotion'")
-    return _VARIANTS[variant]

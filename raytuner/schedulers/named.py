@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
+from typing import Any
 
 from raytuner.errors import SettingError
 from raytuner.schedulers.asha import ASHAScheduler, HyperBandScheduler
@@ -24,24 +25,13 @@ SCHEDULERS: dict[str, Callable[..., RuleScheduler]] = {
 """The constructor of each scheduler. A new one is a class and a line here; see `make_scheduler`."""
 
 
-def make_scheduler(
-    name: str,
-    *,
-    time_attr: str,
-    max_t: float | None,
-    grace_period: float,
-    reduction_factor: int,
-    seed: int | None,
-) -> RuleScheduler:
+def make_scheduler(name: str, *, max_t: float | None, **settings: Any) -> RuleScheduler:
     """Make the scheduler of a name, with those of these settings that its constructor takes.
 
     Args:
         name: Key of `SCHEDULERS`.
-        time_attr: See `ASHAScheduler`, as for the others.
         max_t: A trial's full resource.
-        grace_period: The first rung.
-        reduction_factor: About 1 in this many trials goes on.
-        seed: Seed of what is drawn.
+        settings: Others of `ASHAScheduler`'s.
 
     Raises:
         SettingError: There is no such scheduler, there is no `max_t`, or a number is out of its
@@ -51,12 +41,6 @@ def make_scheduler(
         raise SettingError(f"scheduler={name!r} is none of {known_names(name, SCHEDULERS)}")
     if max_t is None:
         raise SettingError(f"scheduler={name!r} needs max_t, a trial's full resource")
-    settings = {
-        "time_attr": time_attr,
-        "max_t": max_t,
-        "grace_period": grace_period,
-        "reduction_factor": reduction_factor,
-        "seed": seed,
-    }
     make = SCHEDULERS[name]
-    return make(**{key: settings[key] for key in signature(make).parameters if key in settings})
+    taken = {key: value for key, value in settings.items() if key in signature(make).parameters}
+    return make(max_t=max_t, **taken)
