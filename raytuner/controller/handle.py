@@ -74,18 +74,16 @@ class ControllerHandle:
     @property
     def is_over(self) -> bool:
         """Whether the controller will ask for no more trials."""
-        controller = self._controller
-        return controller is not None and bool(controller.search_alg.is_finished())
+        return self._controller is not None and bool(self._controller.search_alg.is_finished())
 
     def is_last_save(self) -> bool:
         """Return whether the run has ended and is saved once more. Only `save` may call this.
 
         Nothing else shows the end after Ctrl-C: the controller lives on in reference cycles.
         """
-        controller = self._controller
         return any(
             frame.f_code.co_name == "checkpoint"
-            and frame.f_locals.get("self") is controller is not None
+            and frame.f_locals.get("self") is self._controller is not None
             and frame.f_locals.get("force") is True
             for frame in _callers()
         )
@@ -95,27 +93,24 @@ class ControllerHandle:
 
         None if it is unknown, or if the user has set Ray's cap on pending trials.
         """
-        controller = self._controller
-        if controller is None:
+        if (controller := self._controller) is None:
             return None
         own = getattr(controller, "slots", None)  # a simulated controller knows its workers
         return own() if own is not None else self._slots(controller)
 
     def live(self) -> int | None:
         """Return how many trials are pending or running; None without a controller."""
-        controller = self._controller
-        if controller is None:
+        if (controller := self._controller) is None:
             return None
-        trials = controller.get_live_trials()
-        return sum(trial.status in (Trial.PENDING, Trial.RUNNING) for trial in trials)
+        active = (Trial.PENDING, Trial.RUNNING)
+        return sum(trial.status in active for trial in controller.get_live_trials())
 
     def lost(self, ran: Iterable[str], record: Container[str]) -> int:
         """Return how many of the trials that ran the controller has lost; 0 without a controller.
 
         A trial that is restarted after an error runs under a new id, which no record has yet.
         """
-        controller = self._controller
-        if controller is None:
+        if (controller := self._controller) is None:
             return 0
         known = {trial.trial_id for trial in controller.get_trials()}
         restarted = sum(trial_id not in record for trial_id in known)
@@ -123,8 +118,7 @@ class ControllerHandle:
 
     def config_of(self, trial_id: str) -> dict[str, Any] | None:
         """Return a trial's configuration; None if no controller has that trial."""
-        controller = self._controller
-        trials = () if controller is None else controller.get_trials()
+        trials = () if self._controller is None else self._controller.get_trials()
         return next((one.config for one in trials if one.trial_id == trial_id), None)
 
     def left(self) -> int | None:
@@ -137,9 +131,7 @@ class ControllerHandle:
 
     def raise_cap(self, bound: int) -> None:
         """Let the controller ask even when `bound` trials are pending: the answer keeps to it."""
-        controller = self._controller
-        if controller is not None:
-            controller.update_max_pending_trials(bound + 1)
+        self._controller.update_max_pending_trials(bound + 1)
 
     @property
     def _controller(self) -> Any:

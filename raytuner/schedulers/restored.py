@@ -24,8 +24,8 @@ class SearchPartner(Protocol):
     """A searcher that shares its table of trials with the scheduler.
 
     The scheduler calls `record` for each report before it decides, and enters pauses, resumed
-    trials, stops and failures into the table itself. The searcher's own hooks, which Ray calls
-    afterwards, find that done.
+    trials, stops and failures itself. The searcher's own hooks, which Ray calls later, find that
+    done.
     """
 
     @property
@@ -68,11 +68,16 @@ class RestoringScheduler(FIFOScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Bring a restored trial to where it was. A retry comes here again."""
         partner = find_partner(tune_controller)
-        let_retry(partner, trial)
-        self._trials[trial.trial_id] = trial
+        self._let_retry(partner, trial)
         is_over = bring_up_to_date(partner, tune_controller.search_alg, trial)
         if not is_over and trial.status == Trial.PENDING:
             self._slots.enter(trial)
+
+    def _let_retry(self, partner: SearchPartner | None, trial: Trial) -> None:
+        """Let an added trial go on after errors that are not its own; note if it just has."""
+        make_resilient(trial)
+        note_retry(trial, None if partner is None else partner.history)
+        self._trials[trial.trial_id] = trial
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return the first trial that is pending."""
@@ -91,15 +96,6 @@ class RestoringScheduler(FIFOScheduler):
         if (partner := find_partner(tune_controller)) is not None:
             partner.remove_lost(self._trials)
         set_trial_count(tune_controller.search_alg, len(tune_controller.get_trials()))
-
-
-def let_retry(partner: SearchPartner | None, trial: Trial) -> None:
-    """Let a trial that is added go on after errors that are not its own.
-
-    If it has just been retried for one (`raytuner.controller.retries`), record that.
-    """
-    make_resilient(trial)
-    note_retry(trial, None if partner is None else partner.history)
 
 
 def bring_up_to_date(partner: SearchPartner | None, search_alg: Any, trial: Trial) -> bool:

@@ -18,12 +18,7 @@ from raytuner.halving import Action, Alive, Rule
 from raytuner.history import Goal
 from raytuner.history.goal import names_of
 from raytuner.schedulers.active import ActiveScheduler
-from raytuner.schedulers.restored import (
-    RestoringScheduler,
-    bring_up_to_date,
-    find_partner,
-    let_retry,
-)
+from raytuner.schedulers.restored import RestoringScheduler, bring_up_to_date, find_partner
 
 logger = logging.getLogger(__name__)
 
@@ -128,9 +123,8 @@ class RuleScheduler(RestoringScheduler):
             goal = self._goal() if is_alone or self._metric or self._mode else None
             self._active = ActiveScheduler(self.rule, goal, self.time_attr, search_alg)
             self._begin(self._active)
-        let_retry(self._active.partner, trial)
         is_new = trial_id not in self._trials
-        self._trials[trial_id] = trial
+        self._let_retry(self._active.partner, trial)
         if is_new:
             if self.rule.pauses:
                 self._check_class(trial)
