@@ -164,10 +164,7 @@ def fits(bundles: Sequence[Bundle], strategy: str, nodes: Sequence[Bundle]) -> i
 def _place(bundles: list[_Amounts], is_apart: bool, free: _Amounts) -> dict[int, _Amounts]:
     """Return what one request takes of each node, by the node's index; empty if it does not fit.
 
-    Args:
-        bundles: The bundles of the request, the largest first.
-        is_apart: Whether each bundle needs a node of its own.
-        free: The free resources, a row for each node.
+    Its bundles come the largest first; `free` has a row for each node.
     """
     taken: dict[int, _Amounts] = {}
     while bundles:

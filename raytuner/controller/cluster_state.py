@@ -30,12 +30,7 @@ _RAY: Any = ray  # Ray's types are incomplete
 
 @dataclass(frozen=True)
 class Node:
-    """A live node.
-
-    Attributes:
-        name: Its address.
-        total: Its resources, by Ray's names.
-    """
+    """A live node: its address, and its resources by Ray's names."""
 
     name: str
     total: Mapping[str, float]
@@ -43,10 +38,9 @@ class Node:
 
 @dataclass(frozen=True)
 class NodeType(Node):
-    """A type of node that the autoscaler may add; `name` is the type's.
+    """A type of node that the autoscaler may add, by the type's name.
 
-    Attributes:
-        max_count: How many such nodes there may be; infinite if nothing limits them.
+    There may be up to `max_count` of them; any number by default.
     """
 
     max_count: float = math.inf

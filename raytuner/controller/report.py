@@ -121,10 +121,6 @@ def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool 
     Raises:
         MetricError: The key is missing or its value is not a number. A bool is not a number:
             whoever reports `loss < best` did not mean to have 0 and 1 ranked.
-
-    Example:
-        >>> read_number({"loss": 0.5, "pid": 7}, "loss", role="metric")
-        0.5
     """
     if key not in result:
         raise MetricError(
@@ -204,11 +200,9 @@ def listed(keys: Iterable[str]) -> str:
     return "the metrics " + ", ".join(map(repr, keys)) if keys else "no metrics at all"
 
 
-CHECKPOINT_FOLDER = "checkpoint_dir_name"
-"""The key under which a report names the folder of the checkpoint that came with it."""
-
 _CHECKPOINT = "checkpoint/"  # and the trial's id: a key of the record's metadata
-_RESUMED_WITH = (CHECKPOINT_FOLDER, "training_iteration", "time_total_s")
+_CHECKPOINT_FOLDER = "checkpoint_dir_name"  # of the checkpoint that came with a report
+_RESUMED_WITH = (_CHECKPOINT_FOLDER, "training_iteration", "time_total_s")
 
 
 def record_report(
@@ -261,18 +255,13 @@ def enter(
         history.keep(trial_id, t, read_further(result, needed))
     if metrics is not None:
         record_metrics(history, trial_id, t, metrics)
-        if result.get(CHECKPOINT_FOLDER):
+        if result.get(_CHECKPOINT_FOLDER):
             kept = {name: result[name] for name in _RESUMED_WITH if name in result}
             history.set_meta(_CHECKPOINT + trial_id, kept)
 
 
 def never_reported(names: Sequence[str], keys: Iterable[str], role: str = "metric") -> str:
-    """Say that a trial ended without a report of some metrics.
-
-    Args:
-        names: The metrics.
-        keys: The metrics that it did report.
-        role: What they are to the search.
+    """Say that a trial ended without a report of some metrics, but with others, the `keys`.
 
     Example:
         >>> never_reported(["loss"], {"accuracy"})

@@ -71,8 +71,7 @@ class ResilientTrial(Trial):
     """A trial that does not count errors that are not its own as failures.
 
     Attributes:
-        retries: How often it had an error of each cause: "nodes_lost", "processes_killed",
-            "out_of_memory", "disk_full" or "silences".
+        retries: How often it had an error of each cause (`cause_of`, or "silences").
         retried_for: The cause of the latest retry, until `note_retry` has noted it.
         killed_for: Why `kill` ended its process, until it is retried.
         retries_kill: Whether it may continue after that.

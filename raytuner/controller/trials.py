@@ -48,19 +48,20 @@ class ActiveTrials:
 
     def first_pending(self) -> Trial | None:
         """Return the pending trial that should run next. Ray's own way visits every trial."""
-        self._counts()
+        self._drop_left()
         waiting = (trial for trial in self._active.values() if trial.status == Trial.PENDING)
         return next(waiting, None)
 
     def paused(self) -> list[Trial]:
         """Return the trials that gave up their slot by a pause, the oldest pause first."""
-        self._counts()
+        self._drop_left()
         self._paused = {i: one for i, one in self._paused.items() if one.status == Trial.PAUSED}
         return [one for i, one in self._paused.items() if i not in self._active]
 
     def taken(self) -> int:
         """Return how many trials hold a slot or wait for one."""
-        return sum(self._counts())
+        self._drop_left()
+        return len(self._active)
 
     def set_cap(self, tune_controller: Any, promoted: int) -> None:
         """Cap Ray's pending trials at the number of free slots that are known, or at one.
@@ -76,7 +77,8 @@ class ActiveTrials:
         search_alg = tune_controller.search_alg
         if max_concurrent_of(search_alg) is not None or "TUNE_MAX_PENDING_TRIALS_PG" in os.environ:
             return
-        running, _ = self._counts()
+        self._drop_left()
+        running = sum(trial.status == Trial.RUNNING for trial in self._active.values())
         self._most_running = max(self._most_running, running)
         free = self._most_running - running - promoted
         if not self._any_ended and isinstance(search_alg, BasicVariantGenerator):
@@ -87,16 +89,14 @@ class ActiveTrials:
             bare = getattr(tune_controller, "_tune_controller", tune_controller)
             bare.update_max_pending_trials(cap)
 
-    def _counts(self) -> tuple[int, int]:
-        """Drop the trials that left their slot; return how many run and how many are pending."""
+    def _drop_left(self) -> None:
+        """Drop the trials that left their slot."""
         left = {i: trial for i, trial in self._active.items() if not self._is_active(trial)}
         for trial_id, trial in left.items():
+            self._any_ended = True
             del self._active[trial_id]
             if trial.status == Trial.PAUSED:
                 self._paused[trial_id] = trial
-        self._any_ended = self._any_ended or bool(left)
-        running = sum(trial.status == Trial.RUNNING for trial in self._active.values())
-        return running, len(self._active) - running
 
     def _is_active(self, trial: Trial) -> bool:
         if trial.status == Trial.PAUSED:
@@ -106,25 +106,16 @@ class ActiveTrials:
 
 
 class TrialTracker:
-    """The trials that a callback has seen so far. A copy has seen none.
+    """The trials that a callback has seen so far, found without a visit to all at each turn.
 
-    Example:
-        >>> from types import SimpleNamespace
-        >>> first, second = SimpleNamespace(trial_id="a"), SimpleNamespace(trial_id="b")
-        >>> tracker = TrialTracker()
-        >>> tracker.new([first]) == [first], tracker.new([first])
-        (True, [])
-        >>> tracker.new([second, first]) == [second]
-        True
-        >>> tracker.among(["b", "c"]) == [second]
-        True
+    A copy has seen none: a restored experiment has other trial objects.
     """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple[type[TrialTracker], tuple[()]]:
-        return TrialTracker, ()  # a restored experiment has other trial objects
+        return TrialTracker, ()
 
     def new(self, trials: Sequence[Any]) -> list[Any]:
         """Return the trials of Ray's list that were not in it before, and remember them."""

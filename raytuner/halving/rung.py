@@ -20,15 +20,10 @@ def bracket_levels(
     The levels of bracket b are `grace_period * reduction_factor ** (k + b)` for k = 0, 1, ...
     strictly below `max_t`: a trial that reaches `max_t` is complete.
 
-    Args:
-        grace_period: The first level of bracket 0, in units of `t` (iterations, seconds, ...),
-            positive. Whole numbers give whole levels.
-        max_t: A trial's full resource, in the same units, at least `grace_period`.
-        reduction_factor: How many times more resource the next level takes, a whole number of at
-            least 2; about 1 in `reduction_factor` trials goes on.
-        brackets: How many brackets, at least 1. Defaults to 1. Each must have a level below
-            `max_t`, except that bracket 0 may have none (when `grace_period == max_t`). None: all
-            of Hyperband's (Li et al. 2018), each that has a level and one more that has none.
+    Each bracket must have a level, except bracket 0 (when `grace_period == max_t`). With `brackets`
+    None these are Hyperband's (Li et al. 2018): each that has a level, and one that has none.
+
+    See `SuccessiveHalving` for arguments.
 
     Returns:
         One ascending tuple of levels for each bracket: ints if `grace_period` is one, else floats.
@@ -91,9 +86,10 @@ def bracket_weights(levels: Sequence[Sequence[float]], reduction_factor: int) ->
 
 
 def amount(name: str, value: object) -> float:
-    """Return an amount of resource as an int or float; raise a SettingError for anything else.
+    """Return a positive, finite amount of resource as an int or float.
 
-    It must be positive and finite, and no bool. `name` is the argument's, for the message.
+    Raises:
+        SettingError: It is none, or a bool. `name` is the argument's, for the message.
     """
     if isinstance(value, Real) and not isinstance(value, bool):
         plain = int(value) if isinstance(value, Integral) else float(value)

@@ -16,6 +16,8 @@ from raytuner.halving.rule import Action, Rule, Value, Verdict
 from raytuner.halving.rung import Rung, amount, bracket_levels, bracket_weights
 from raytuner.history import Table, TrialState
 
+Judge = Callable[[Rung, str, Value], Verdict]
+
 
 class RungView(NamedTuple):
     """The state of one rung: how many trials were judged there, and how many of them went on."""
@@ -43,9 +45,11 @@ class SuccessiveHalving(Rule):
     A trial's bracket follows from its id and the seed, so it is the same after a restore.
 
     Args:
-        grace_period: Level of the first rung, in units of `t`. Defaults to 1.
-        max_t: A trial's full resource, in the same units. Defaults to 100.
-        reduction_factor: About 1 in this many goes on. Defaults to 3.
+        grace_period: Level of the first rung, in units of `t`. Whole numbers give whole levels.
+            Defaults to 1.
+        max_t: A trial's full resource, in the same units, at least `grace_period`. Defaults to 100.
+        reduction_factor: About 1 in this many goes on, and the next rung is this many times
+            further. A whole number of at least 2; defaults to 3.
         brackets: How many brackets; bracket b leaves out the b lowest rungs. Defaults to 1. None:
             all of Hyperband's, the last of which has no rung: its trials are trained in full.
         seed: Decides the brackets, with the trials' ids; None, the default, draws one.
@@ -93,13 +97,7 @@ class SuccessiveHalving(Rule):
             return standing if t >= standing.rung else None
         return self._decide(table, trial_id, t, self._judge)
 
-    def _decide(
-        self,
-        table: Table,
-        trial_id: str,
-        t: float,
-        judge: Callable[[Rung, str, Value], Verdict],
-    ) -> Verdict | None:
+    def _decide(self, table: Table, trial_id: str, t: float, judge: Judge) -> Verdict | None:
         standing = self._verdicts.get(trial_id)
         reached = [r for r in self._rungs[self.bracket_of(trial_id)] if r.level <= t]
         if not reached or (standing is not None and reached[-1].level <= standing.rung):
@@ -174,9 +172,9 @@ class SuccessiveHalving(Rule):
 
 
 def _seed(seed: int | None) -> int:
-    """The seed; one that is drawn now if it is None."""
-    if isinstance(seed, bool) or not (seed is None or isinstance(seed, int | np.integer)):
+    """Return the seed; one that is drawn now if it is None."""
+    if seed is None:
+        return int(np.random.default_rng().integers(2**63))
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise SettingError(f"seed={seed!r} is not None or a whole number of at least 0")
-    if seed is not None and seed < 0:
-        raise SettingError(f"seed={seed!r} is below 0; it must be None or at least 0")
-    return int(np.random.default_rng().integers(2**63)) if seed is None else int(seed)
+    return int(seed)

@@ -133,15 +133,14 @@ class _Peak:
     """An actor that keeps the largest reading: the trial's own process ends with the trial."""
 
     def __init__(self) -> None:
-        self._peak, self._total, self._error = 0.0, 0.0, ""
+        self._found = 0.0, 0.0, ""
 
     def update(
         self, used: float = 0.0, total: float = 0.0, error: str = ""
     ) -> tuple[float, float, str]:
-        self._peak = max(self._peak, used)
-        self._total = total or self._total
-        self._error = error or self._error
-        return self._peak, self._total, self._error
+        peak, known, said = self._found
+        self._found = max(peak, used), total or known, error or said
+        return self._found
 
 
 def _watched(

@@ -99,20 +99,8 @@ class HyperBandScheduler(ASHAScheduler):
     81 and factor 3, they get 81, 34, 15, 8 and 5 of 143 trials. Within a bracket everything is as
     in `ASHAScheduler`.
 
-    Args:
-        time_attr: See `ASHAScheduler`.
-        metric: See `ASHAScheduler`.
-        mode: See `ASHAScheduler`.
-        max_t: A trial's full resource, in units of `time_attr`. Defaults to 100.
-        reduction_factor: About 1 in this many trials goes on at each rung, and the next rung is
-            this many times further. A whole number of at least 2; defaults to 3.
-        grace_period: The lowest rung of all, in the same units. Defaults to 1.
-        variant: `"stopping"`, the default, or `"promotion"`; see `ASHAScheduler`.
-        seed: Decides the brackets, with the trials' ids; None, the default, draws one.
-
-    Raises:
-        SettingError: A number or `variant` is out of its range.
-        MetricError: metric, mode or time_attr cannot be one.
+    See `ASHAScheduler` for arguments, defaults and errors. There is no `brackets`, and
+    `grace_period` is the lowest rung of all.
 
     Example:
         >>> HyperBandScheduler(max_t=9).debug_string()  # doctest: +ELLIPSIS

@@ -13,7 +13,6 @@ from raytuner.bayes import Forecaster
 from raytuner.errors import MetricError
 from raytuner.halving import FreezeThaw, PredictiveStopping, Prospects
 from raytuner.history import History
-from raytuner.schedulers.active import ActiveScheduler
 from raytuner.schedulers.rule_scheduler import Metric, RuleScheduler
 
 logger = logging.getLogger(__name__)
@@ -43,15 +42,16 @@ class _ForecastingScheduler(RuleScheduler):
         rule = self._rule(least_chance=least_chance, grace_period=grace_period, max_t=max_t)
         super().__init__(rule, name=self._name, time_attr=time_attr, metric=metric, mode=mode)
 
-    def _begin(self, active: ActiveScheduler) -> None:
-        goal, scheduler = active.rule.goal, type(self).__name__
+    def _begin(self, search_alg: Any) -> None:
+        super()._begin(search_alg)
+        goal, scheduler = self.rule.goal, type(self).__name__
         if goal is not None and (goal.n_objectives > 1 or goal.constraints):
             raise MetricError(
                 f"{scheduler} forecasts one objective without constraints, and the search is after"
                 f" {', '.join(goal.metrics)}; ASHAScheduler takes several"
             )
-        if active.partner is not None:
-            history = active.partner.history
+        if self._partner is not None:
+            history = self._partner.history
             self.rule.foresee = partial(self._foresee, Forecaster(history.space), history)
             return
         self.rule.foresee = None
@@ -59,7 +59,7 @@ class _ForecastingScheduler(RuleScheduler):
             "%s %s trials by rank: %s keeps no record to forecast from; BoTorchSearch does.",
             scheduler,
             self._by_rank,
-            type(active.searcher).__name__,
+            type(self._searcher).__name__,
         )
 
     def _foresee(
@@ -136,13 +136,8 @@ class FreezeThawScheduler(_ForecastingScheduler):
     Source: K. Swersky, J. Snoek and R. Adams (2014), "Freeze-Thaw Bayesian Optimization",
     arXiv:1406.3896; see `raytuner.halving.FreezeThaw` for what is different here.
 
-    Args:
-        time_attr: See `ASHAScheduler`.
-        metric: Key of the objective. Defaults to the Tuner's, or to the searcher's.
-        mode: `"min"` or `"max"`. Defaults likewise.
-        max_t: A trial's full resource, in units of `time_attr`. Defaults to 100.
-        grace_period: No trial is paused before this much resource. Same units. Defaults to 1.
-        least_chance: See above; in [0, 1). Defaults to 0.05.
+    See `PredictiveTerminationScheduler` for arguments and their defaults. No trial is paused before
+    `grace_period`.
 
     Raises:
         SettingError: A number is out of its range.

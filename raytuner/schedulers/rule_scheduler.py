@@ -6,19 +6,22 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from ray.tune import Trainable
 from ray.tune.experiment import Trial
-from ray.tune.result import DEFAULT_METRIC, SHOULD_CHECKPOINT
-from ray.tune.trainable import FunctionTrainable
+from ray.tune.result import DEFAULT_METRIC
 
-from raytuner.controller.report import stop_early
-from raytuner.controller.search_layers import count_in, count_out, max_concurrent_of
-from raytuner.errors import MetricError, TrainableError
-from raytuner.halving import Action, Alive, Rule
-from raytuner.history import Goal
+from raytuner.controller.report import read_report, record_metrics, record_report, stop_early
+from raytuner.controller.search_layers import (
+    count_in,
+    count_out,
+    innermost_searcher,
+    max_concurrent_of,
+)
+from raytuner.errors import MetricError
+from raytuner.halving import Action, Alive, Rule, reports_in_order
+from raytuner.history import Goal, Origin, Repeats, Table, TrialState
 from raytuner.history.goal import names_of
-from raytuner.schedulers.active import ActiveScheduler
-from raytuner.schedulers.restored import RestoringScheduler, bring_up_to_date, find_partner
+from raytuner.schedulers.checkpoints import check_class, has_checkpoint
+from raytuner.schedulers.restored import RestoringScheduler, SearchPartner, bring_up_to_date
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,10 @@ class RuleScheduler(RestoringScheduler):
         time_attr: Key of the resource in a report.
     """
 
+    _table: Table  # the searcher's; else one of our own, of which Ray restores the last reports
+    _searcher: Any
+    _partner: SearchPartner | None  # the searcher, if it shares its table
+
     # A buffered trial would run on past a rung before anyone has decided.
     _supports_buffered_results = False
 
@@ -69,7 +76,8 @@ class RuleScheduler(RestoringScheduler):
         self._name = name
         self._metric: Any = _checked("metric", metric)
         self._mode: Any = _checked("mode", mode)
-        self._active: ActiveScheduler | None = None  # from the first trial on
+        self._has_joined = False  # a search, from the first trial on
+        self._search_alg: Any = None
         self._promoted: dict[str, None] = {}  # to be resumed, in this order
         self._handed: Trial | None = None  # the last one that Ray was given to resume
         self._nothing_new = False  # the searcher had no new trial when the rule was last asked
@@ -118,33 +126,68 @@ class RuleScheduler(RestoringScheduler):
             TrainableError: The rule pauses trials, and this one's class cannot save checkpoints.
         """
         search_alg, trial_id = tune_controller.search_alg, trial.trial_id
-        if self._active is None or self._active.search_alg is not search_alg:
-            is_alone = find_partner(tune_controller) is None
-            goal = self._goal() if is_alone or self._metric or self._mode else None
-            self._active = ActiveScheduler(self.rule, goal, self.time_attr, search_alg)
-            self._begin(self._active)
+        if not self._has_joined or self._search_alg is not search_alg:
+            self._begin(search_alg)
+            self._has_joined, self._search_alg = True, search_alg
         is_new = trial_id not in self._trials
-        self._let_retry(self._active.partner, trial)
+        self._let_retry(self._partner, trial)
         if is_new:
             if self.rule.pauses:
-                self._check_class(trial)
-            self._active.add(trial)
-            if bring_up_to_date(self._active.partner, search_alg, trial):
+                check_class(trial, type(self).__name__)
+            if self._partner is None and trial_id not in self._table:
+                self._add(trial)
+            if bring_up_to_date(self._partner, search_alg, trial):
                 return
             if trial.status == Trial.PENDING and self.rule.waits(trial_id):
                 # Ray lets all restored trials run. Only here, before it enters the trial anywhere,
                 # can that be changed.
                 trial.set_status(Trial.PAUSED)  # type: ignore[no-untyped-call]
-                self._pause(tune_controller, trial_id)
+                self._pause(trial_id)
         elif self.rule.pauses:
-            self._resume(tune_controller, trial_id)  # it may have failed to pause
+            self._resume(trial_id)  # it may have failed to pause
         if trial.status == Trial.PENDING:
             self._slots.enter(trial)
             if self.rule.pauses:  # Ray may be about to ask for many more
                 self._slots.set_cap(tune_controller, len(self._promoted))
 
-    def _begin(self, active: ActiveScheduler) -> None:
-        """Called once, when the table is known, before the first trial; for subclasses."""
+    def _begin(self, search_alg: Any) -> None:
+        """Join the searcher's table, or begin one, and bring the rule to where it is.
+
+        Raises:
+            MetricError: There is no goal, or the searcher's table lacks one of its metrics.
+        """
+        rule, searcher = self.rule, innermost_searcher(search_alg)
+        self._searcher, self._repeats = searcher, Repeats()
+        self._partner = searcher if isinstance(searcher, SearchPartner) else None
+        if self._partner is None:
+            rule.goal = self._goal()
+            self._table = Table(rule.goal, self.time_attr, rule.max_t)
+            return
+        self._table = history = self._partner.history
+        goal = self._goal() if self._metric or self._mode else history.goal
+        if missing := [name for name in goal.required if name not in history.goal.metrics]:
+            raise MetricError(
+                f"the scheduler judges by {' and '.join(map(repr, missing))}, and the searcher"
+                f" knows {', '.join(history.goal.metrics)} only; name the same metrics in both"
+            )
+        rule.goal = history.goal if goal.objectives == history.goal.objectives else goal
+        self._partner.join_schedule(time_attr=self.time_attr, max_t=rule.max_t)
+        rule.replay(history, reports_in_order(history))
+
+    def _add(self, trial: Trial) -> None:
+        """Take a new or restored trial into a table of our own."""
+        self._table.add(trial.trial_id, {}, Origin.SEARCHER)
+        report = read_report(trial.last_result, self._table.time_attr, self._table.goal)
+        if report.metrics is None or report.t is None:
+            return
+        steps = (*self.rule.passed(trial.trial_id, report.t), report.t)
+        for t in steps:
+            record_metrics(self._table, trial.trial_id, t, report.metrics)
+        if trial.status in (Trial.TERMINATED, Trial.ERROR):
+            self._table.end(trial.trial_id, TrialState.STOPPED_EARLY)
+        elif self.rule.pauses:
+            self._table.pause(trial.trial_id)
+        self.rule.replay(self._table, [(trial.trial_id, t) for t in steps])
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide whether a trial goes on.
@@ -161,32 +204,61 @@ class RuleScheduler(RestoringScheduler):
         """
         if trial.status in (Trial.TERMINATED, Trial.ERROR):
             return self.STOP  # the trial ended while the report was on its way
-        assert self._active is not None
-        action = self._active.judge(trial.trial_id, result)
+        action = self._judge(trial.trial_id, result)
         if action is Action.STOP:
             return self.STOP
         if action is Action.PAUSE:
-            chosen = self._ask_rule(tune_controller, self._alive)
+            chosen = self._ask_rule(self._alive)
             if chosen != trial.trial_id:
-                self._check_checkpoint(trial, result)
-                self._pause(tune_controller, trial.trial_id)
+                at = f"{self.time_attr} = {result[self.time_attr]}"
+                self._has_paused |= has_checkpoint(trial, result, at, or_fail=not self._has_paused)
+                self._pause(trial.trial_id)
                 if chosen is not None:
-                    self._promote(tune_controller, chosen)
+                    self._promote(chosen)
                 return self.PAUSE
         self._promoted.pop(trial.trial_id, None)  # it was promoted before it was paused
         return self.CONTINUE
+
+    def _judge(self, trial_id: str, result: Mapping[str, Any]) -> Action:
+        """Enter a report into the table, and decide whether its trial goes on.
+
+        A stop, and the failure of a trial whose report is invalid, are entered too.
+        """
+        table, partner = self._table, self._partner
+        if partner is not None:
+            report = partner.record(trial_id, result)
+        else:
+            report = record_report(table, trial_id, result, further=False)
+        is_live = table.is_live(trial_id)
+        if report.error and is_live:
+            if (said := self._repeats.next(report.error)) is not None:
+                logger.warning("Trial %s has failed: %s.", trial_id, said)
+            table.end(trial_id, TrialState.FAILED, report.error)
+            return Action.STOP
+        if report.t is not None and report.t >= self.max_t:
+            return Action.STOP
+        if not is_live:  # what the table has not heard of runs on
+            return Action.STOP if trial_id in table else Action.CONTINUE
+        if report.metrics is None or report.t is None:
+            return Action.CONTINUE
+        if partner is not None and not partner.history.is_full(partner.history[trial_id]):
+            return Action.CONTINUE  # it is cheaper, not comparable, and runs to its end
+        verdict = self.rule.decide(table, trial_id, report.t)
+        if verdict is None:
+            return Action.CONTINUE
+        if verdict.action is Action.STOP:
+            stop_early(table, trial_id, verdict.reason)
+        return verdict.action
 
     def on_trial_complete(
         self, tune_controller: Any, trial: Trial, result: Mapping[str, Any] | None
     ) -> None:
         """Give the slot of a running trial that has ended to another."""
         self._promoted.pop(trial.trial_id, None)
-        if self._active is not None and trial.status != Trial.ERROR:  # then, Ray retries it
-            chosen = self._ask_rule(
-                tune_controller, lambda other: other != trial.trial_id and self._alive(other)
-            )
+        if self._has_joined and trial.status != Trial.ERROR:  # then, Ray retries it
+            chosen = self._ask_rule(lambda other: other != trial.trial_id and self._alive(other))
             if chosen is not None:
-                self._promote(tune_controller, chosen)
+                self._promote(chosen)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Give the slot of a failed trial to another, unless the trial is retried."""
@@ -201,7 +273,7 @@ class RuleScheduler(RestoringScheduler):
 
         Ray calls this at every turn, so paused trials are ended here too when the search is over.
         """
-        if self._active is None:
+        if not self._has_joined:
             return None
         self._call_roll(tune_controller)
         chosen = self._next(tune_controller)
@@ -224,15 +296,15 @@ class RuleScheduler(RestoringScheduler):
                 return trial
         if not self.rule.pauses:
             return None
-        limit = max_concurrent_of(tune_controller.search_alg)
+        limit = max_concurrent_of(self._search_alg)
         if limit is None or self._slots.taken() < limit:
             chosen = self.rule.promote(self._alive)
             if chosen is not None:
-                self._promote(tune_controller, chosen)
+                self._promote(chosen)
                 return self._next_promoted()
         if self._slots.taken() > 0:
             return None
-        if tune_controller.search_alg.is_finished():
+        if self._search_alg.is_finished():
             return self._close(tune_controller)
         worst = self.rule.give_up(self._alive) or next(self._paused(), None)
         if worst is not None:
@@ -271,7 +343,7 @@ class RuleScheduler(RestoringScheduler):
         """End what cannot go on now that nothing runs and no new trial will come."""
         chosen = self.rule.promote(self._alive, closing=True)
         if chosen is not None:
-            self._promote(tune_controller, chosen)
+            self._promote(chosen)
             return self._next_promoted()
         for trial_id in list(self._paused()):
             self._end(tune_controller, trial_id, "the search ended while it was paused")
@@ -284,74 +356,33 @@ class RuleScheduler(RestoringScheduler):
         trial = self._trials.get(trial_id)  # Ray may not know a trial that the table has
         return trial is not None and trial.status not in (Trial.TERMINATED, Trial.ERROR)
 
-    def _ask_rule(self, tune_controller: Any, alive: Alive) -> str | None:
-        self._nothing_new = self.rule.pauses and tune_controller.search_alg.is_finished()
+    def _ask_rule(self, alive: Alive) -> str | None:
+        self._nothing_new = self.rule.pauses and self._search_alg.is_finished()
         return self.rule.promote(alive)
 
-    def _promote(self, tune_controller: Any, trial_id: str) -> None:
+    def _promote(self, trial_id: str) -> None:
         self._promoted[trial_id] = None
         # At once, so that a searcher with a limit gives no new trial for the same slot.
-        self._resume(tune_controller, trial_id)
+        self._resume(trial_id)
 
-    def _pause(self, tune_controller: Any, trial_id: str) -> None:
-        assert self._active is not None
-        count_out(tune_controller.search_alg, trial_id)
-        self._active.pause(trial_id)
+    def _pause(self, trial_id: str) -> None:
+        count_out(self._search_alg, trial_id)
+        self._table.pause(trial_id)
+        if self._partner is None and hasattr(self._searcher, "on_pause"):  # Ray's TuneBOHB
+            self._searcher.on_pause(trial_id)
 
-    def _resume(self, tune_controller: Any, trial_id: str) -> None:
-        assert self._active is not None
-        count_in(tune_controller.search_alg, trial_id)
-        self._active.resume(trial_id)
+    def _resume(self, trial_id: str) -> None:
+        count_in(self._search_alg, trial_id)
+        if self._table.is_live(trial_id):
+            self._table.reopen(trial_id)
+        if self._partner is None and hasattr(self._searcher, "on_unpause"):
+            self._searcher.on_unpause(trial_id)
 
     def _end(self, tune_controller: Any, trial_id: str, reason: str) -> None:
         """End a paused trial."""
-        assert self._active is not None
-        count_in(tune_controller.search_alg, trial_id)
-        stop_early(self._active.table, trial_id, f"{reason}; {self.rule.explain(trial_id)}")
+        count_in(self._search_alg, trial_id)
+        stop_early(self._table, trial_id, f"{reason}; {self.rule.explain(trial_id)}")
         tune_controller.stop_trial(self._trials[trial_id])
-
-    # -- checkpoints ------------------------------------------------------------------------------
-
-    def _check_class(self, trial: Trial) -> None:
-        """Raise a TrainableError if the trial's class cannot save and load checkpoints."""
-        trainable = _class_of(trial)
-        if trainable is None or issubclass(trainable, FunctionTrainable):
-            return
-        methods = ("save_checkpoint", "load_checkpoint")
-        missing = [n for n in methods if getattr(trainable, n) is getattr(Trainable, n)]
-        if missing:
-            raise TrainableError(
-                f"{type(self).__name__} pauses trials and resumes them from their checkpoints, but"
-                f" {trainable.__name__} does not define {' and '.join(missing)};"
-                " define both, or use ASHAScheduler(variant='stopping')"
-            )
-
-    def _check_checkpoint(self, trial: Trial, result: Mapping[str, Any]) -> None:
-        """Raise a TrainableError if no function has reported a checkpoint before it is paused."""
-        trainable = _class_of(trial)
-        is_function = trainable is not None and issubclass(trainable, FunctionTrainable)
-        # Ray saves a class when it is paused.
-        if not is_function or result.get(SHOULD_CHECKPOINT) or trial.checkpoint is not None:
-            self._has_paused = True
-            return
-        what = (
-            f"trial {trial.trial_id} is to be paused at {self.time_attr} ="
-            f" {result[self.time_attr]} and its training function has reported no checkpoint"
-        )
-        if self._has_paused:
-            logger.warning("If it is resumed it begins anew: %s.", what)
-            return
-        raise TrainableError(
-            f"{what}; pass one to tune.report(..., checkpoint=...) at least where a trial can be"
-            " paused, and begin from tune.get_checkpoint(), or use"
-            " ASHAScheduler(variant='stopping')"
-        )
-
-
-def _class_of(trial: Trial) -> type | None:
-    """Return the trainable's class; Ray makes one of a function. None if there is none to show."""
-    found: type | None = trial.get_trainable_cls()  # type: ignore[no-untyped-call]
-    return found
 
 
 def _checked(what: Literal["metric", "mode"], given: Metric | None) -> Metric | None:

@@ -1,0 +1,58 @@
+"""Check that trials can be paused, which takes a checkpoint to resume from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune import Trainable
+from ray.tune.experiment import Trial
+from ray.tune.result import SHOULD_CHECKPOINT
+from ray.tune.trainable import FunctionTrainable
+
+from raytuner.errors import TrainableError
+
+logger = logging.getLogger(__name__)
+
+
+def check_class(trial: Trial, scheduler: str) -> None:
+    """Raise a TrainableError if the trial's class cannot save and load checkpoints."""
+    trainable: Any = trial.get_trainable_cls()  # type: ignore[no-untyped-call]
+    if trainable is None or issubclass(trainable, FunctionTrainable):
+        return
+    methods = ("save_checkpoint", "load_checkpoint")
+    missing = [n for n in methods if getattr(trainable, n) is getattr(Trainable, n)]
+    if missing:
+        raise TrainableError(
+            f"{scheduler} pauses trials and resumes them from their checkpoints, but"
+            f" {trainable.__name__} does not define {' and '.join(missing)};"
+            " define both, or use ASHAScheduler(variant='stopping')"
+        )
+
+
+def has_checkpoint(trial: Trial, result: Mapping[str, Any], at: str, *, or_fail: bool) -> bool:
+    """Return whether a trial that is to be paused `at` a resource has a checkpoint to resume from.
+
+    If it has none, a warning says so.
+
+    Raises:
+        TrainableError: It has none, and `or_fail` is set.
+    """
+    trainable: Any = trial.get_trainable_cls()  # type: ignore[no-untyped-call]
+    # Ray makes a class of a function, and saves any other class when it is paused.
+    is_function = trainable is not None and issubclass(trainable, FunctionTrainable)
+    if not is_function or result.get(SHOULD_CHECKPOINT) or trial.checkpoint is not None:
+        return True
+    what = (
+        f"trial {trial.trial_id} is to be paused at {at} and its training function has reported no"
+        " checkpoint"
+    )
+    if or_fail:
+        raise TrainableError(
+            f"{what}; pass one to tune.report(..., checkpoint=...) at least where a trial can be"
+            " paused, and begin from tune.get_checkpoint(), or use"
+            " ASHAScheduler(variant='stopping')"
+        )
+    logger.warning("If it is resumed it begins anew: %s.", what)
+    return False
