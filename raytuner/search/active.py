@@ -36,8 +36,7 @@ from raytuner.search.priors import to_json as priors_json
 from raytuner.search.process import ActorProcess, Setup
 from raytuner.search.restore import counted
 from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings
-from raytuner.search.transfer import EARLIER, earlier_of, read_sources, tasks_within, within
-from raytuner.search.transfer import to_json as earlier_json
+from raytuner.search.transfer import EARLIER, read_sources, tasks_of, within
 from raytuner.space import Config
 
 logger = logging.getLogger(__name__)
@@ -179,7 +178,7 @@ class ActiveSearch:
         check_points(points, space, evaluated=rewards is not None)
         read = read_sources(settings.earlier, [one.metric for one in goal.objectives])
         if used := [within(study, space, goal) for study in read]:
-            history.set_meta(EARLIER, earlier_json(used, space, goal))
+            history.set_meta(EARLIER, used)
         if settings.priors:
             beliefs = read_priors(settings.priors, space)
             history.set_meta(PRIORS, priors_json(beliefs, space))
@@ -318,7 +317,7 @@ class ActiveSearch:
             # Bound to the strategy itself: another process may not know its name.
             make = partial(find_strategy(settings.strategy).make, n_initial=settings.n_initial)
             return Setup(space, goal, make, settings.seed)
-        tasks = tasks_within(earlier_of(self.history), space, goal)
+        tasks = tasks_of(self.history, space)
         priors = self.history.get_meta(PRIORS) or {}
         beliefs = priors_from_json(priors, self.history.space, space)
         bayes = partial(BayesProposer, n_initial=settings.n_initial, tasks=tasks, beliefs=beliefs)

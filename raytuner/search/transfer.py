@@ -7,7 +7,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ import numpy as np
 
 from raytuner.bayes.dataset import dataset
 from raytuner.bayes.transfer import Task
-from raytuner.errors import ConfigError, HistoryError, MetricError, SettingError
+from raytuner.errors import ConfigError, MetricError, SettingError
 from raytuner.folders import RemoteFolder, folder_of
-from raytuner.history import Goal, History, Snapshot, TrialState
+from raytuner.history import Goal, History, Origin, Trial, TrialState
+from raytuner.history.snapshot import build
+from raytuner.history.trial import Entry
 from raytuner.search.restore import record_in
 from raytuner.space import ABSENT, Domain, Space, value_at
 from raytuner.space.choices import alike, is_number
@@ -139,22 +141,19 @@ def _of_record(record: History, name: str) -> SourceStudy:
 def _of_table(table: Any, metrics: Sequence[str], where: str) -> SourceStudy:
     """Read a table of final values; the `results` of a study also have states and resources."""
     name = f"{where}, a table of {len(table)} rows,"
-    columns = [str(column) for column in table.columns]
+    columns = list(map(str, table.columns))
     for metric in metrics:
         if metric not in columns:
             close = difflib.get_close_matches(metric, columns, n=1)
             hint = f"; is it {close[0]!r}? Rename it" if close else ""
             raise MetricError(f"{name} has no column {metric!r}; it has {', '.join(columns)}{hint}")
-    are_results = any(column.startswith(_PREFIX) for column in columns)
-    if are_results:
-        names = {c: c.removeprefix(_PREFIX) for c in columns if c.startswith(_PREFIX)}
-    else:
-        names = {c: c for c in columns if c not in metrics}
+    results = {c: c.removeprefix(_PREFIX) for c in columns if c.startswith(_PREFIX)}
+    names = results or {c: c for c in columns if c not in metrics}
     trials = []
     for row in table.set_axis(columns, axis=1).to_dict("records"):
         values = {names[c]: row[c] for c in names if not _is_blank(row[c])}
         state, t = TrialState.COMPLETED, 1.0
-        if are_results and {"state", "t"} <= row.keys():
+        if results and {"state", "t"} <= row.keys():
             state, t = TrialState(row["state"]), float(row["t"])
         reached = {metric: _number(row[metric], metric, name) for metric in metrics}
         is_blank = all(math.isnan(value) for value in reached.values())
@@ -178,8 +177,8 @@ def _is_blank(value: Any) -> bool:
     return value is not None and bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
-def within(study: SourceStudy, space: Space, goal: Goal) -> SourceStudy:
-    """Return the part of an earlier study that a search can use, with values of its space.
+def within(study: SourceStudy, space: Space, goal: Goal) -> dict[str, Any]:
+    """Return what a search can use of an earlier study, for the record.
 
     Trials with a missing value, or with one that the space does not allow, are dropped.
 
@@ -195,14 +194,13 @@ def within(study: SourceStudy, space: Space, goal: Goal) -> SourceStudy:
                 f"{study.name} optimised {had}, and this search {wants}; give studies of the same"
                 " metrics and modes, or a table with a column of each"
             )
-    shared = _shared(space, set(study.names))
-    if not shared.any():
+    task, kept, reasons = _fitting(study, space, goal)
+    if not task.shared.any():
         raise ConfigError(
             f"{study.name} has values of {', '.join(study.names) or 'nothing'}, and this search"
             f" varies {', '.join(c.name for c in space.columns)}; they share no hyperparameter:"
             " rename those that are the same"
         )
-    task, kept, reasons = _fitting(study, space, goal, shared)
     if not _is_usable(task):
         why = "; ".join(f"{n} left out: {reason}" for reason, n in reasons.most_common(3))
         names = " and ".join(repr(one.metric) for one in goal.objectives)
@@ -211,80 +209,56 @@ def within(study: SourceStudy, space: Space, goal: Goal) -> SourceStudy:
             f" and ended with a value of {names}{f' ({why})' if why else ''}; give a study that"
             " has some, or leave it out"
         )
-    _log_used(study, space, task, reasons)
-    trials = tuple(
-        replace(
-            ran,
-            values={
-                column.name: value
-                for column, is_shared in zip(space.columns, shared, strict=True)
-                if is_shared
-                and column.domain.contains(value := ran.values.get(column.name, MISSING))
-            },
-        )
-        for ran in kept
-    )
-    return replace(study, trials=trials)
-
-
-def tasks_within(studies: Iterable[SourceStudy], space: Space, goal: Goal) -> tuple[Task, ...]:
-    """Return the earlier studies that have enough trials in a space, as tasks for a proposer.
-
-    The space may be narrower than the one that was given to `within`.
-    """
-    found = (_fitting(s, space, goal, _shared(space, set(s.names)))[0] for s in studies)
-    return tuple(task for task in found if _is_usable(task))
-
-
-def to_json(studies: Sequence[SourceStudy], space: Space, goal: Goal) -> list[dict[str, Any]]:
-    """Return what `within` left of earlier studies, for the record."""
-    domains = {column.name: column.domain for column in space.columns}
-    return [
+    parts = [f"{len(kept)} of {len(study.trials)} trials used"]
+    parts += [f"{n} left out because {reason}" for reason, n in reasons.most_common()]
+    if lacking := [space.columns[j].name for j in np.flatnonzero(~task.shared)]:
+        parts.append(f"it has no values of {', '.join(lacking)}")
+    logger.info("%s: %s.", study.name, "; ".join(parts))
+    columns = [space.columns[j] for j in np.flatnonzero(task.shared)]
+    trials = [
         {
-            "name": study.name,
-            "max_t": study.max_t,
-            "trials": [
-                {
-                    "values": {k: domains[k].to_json(v) for k, v in ran.values.items()},
-                    "state": ran.state.value,
-                    "curve": [
-                        [t, *(_or_null(reached.get(one.metric)) for one in goal.objectives)]
-                        for t, reached in ran.curve
-                    ],
-                }
-                for ran in study.trials
+            "values": {
+                column.name: column.domain.to_json(value)
+                for column in columns
+                if column.domain.contains(value := ran.values.get(column.name, MISSING))
+            },
+            "state": ran.state.value,
+            "curve": [
+                [t, *(_or_null(reached.get(one.metric)) for one in goal.objectives)]
+                for t, reached in ran.curve
             ],
         }
-        for study in studies
+        for ran in kept
     ]
+    return {"name": study.name, "max_t": study.max_t, "trials": trials}
 
 
-def earlier_of(history: History) -> tuple[SourceStudy, ...]:
-    """Return the earlier studies that a record holds.
+def tasks_of(history: History, space: Space) -> tuple[Task, ...]:
+    """Return the earlier studies that a record keeps, as tasks for a proposer.
 
-    Raises:
-        HistoryError: They do not fit the record's space and goal.
+    Args:
+        history: The record.
+        space: The space to propose from: the record's, or one within it. Studies with too few
+            trials in it are left out.
     """
     domains = {column.name: column.domain for column in history.space.columns}
     modes = {one.metric: one.mode for one in history.goal.objectives}
-
-    def trial(data: Mapping[str, Any]) -> SourceTrial:
-        values = {name: domains[name].from_json(v) for name, v in data["values"].items()}
-        curve = tuple(
-            (t, dict(zip(modes, map(_or_nan, reached), strict=True)))
-            for t, *reached in data["curve"]
+    found = []
+    for data in history.get_meta(EARLIER) or ():
+        trials = tuple(
+            SourceTrial(
+                {name: domains[name].from_json(value) for name, value in ran["values"].items()},
+                TrialState(ran["state"]),
+                tuple(
+                    (t, dict(zip(modes, map(_or_nan, reached), strict=True)))
+                    for t, *reached in ran["curve"]
+                ),
+            )
+            for ran in data["trials"]
         )
-        return SourceTrial(values, TrialState(data["state"]), curve)
-
-    try:
-        return tuple(
-            SourceStudy(data["name"], modes, data["max_t"], tuple(map(trial, data["trials"])))
-            for data in history.get_meta(EARLIER) or ()
-        )
-    except (KeyError, ValueError) as error:
-        raise HistoryError(
-            f"what the record keeps of earlier studies does not fit its space: {error}"
-        ) from error
+        study = SourceStudy(data["name"], modes, data["max_t"], trials)
+        found.append(_fitting(study, space, history.goal)[0])
+    return tuple(filter(_is_usable, found))
 
 
 def _or_null(value: float | None) -> float | None:
@@ -295,8 +269,9 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _shared(space: Space, names: set[str]) -> np.ndarray:
+def _shared(space: Space, study: SourceStudy) -> np.ndarray:
     """Return `(d,)` which columns have values, and depend only on columns that have them."""
+    names = set(study.names)
     shared = np.array([column.name in names for column in space.columns])
     for _ in space.columns:  # conditions may depend on one another
         for j, column in enumerate(space.columns):
@@ -314,75 +289,47 @@ def _encoded(space: Space, values: Mapping[str, Any], shared: np.ndarray) -> np.
             return f"{name} is {values[name]!r}, here always {leaf!r}"
     point = np.full(space.dim, ABSENT)
     wrong: dict[int, str] = {}
-    for j, column in enumerate(space.columns):
-        value = values.get(column.name, MISSING)
-        if not shared[j]:
-            continue
-        if column.domain.contains(value):
-            point[j] = column.domain.to_unit(value)
+    for j in np.flatnonzero(shared):
+        name, domain = space.columns[j].name, space.columns[j].domain
+        if name not in values:
+            wrong[j] = f"{name} is missing"
+        elif domain.contains(values[name]):
+            point[j] = domain.to_unit(values[name])
         else:
-            outside = f"lies outside of {column.domain.describe()}"
-            wrong[j] = f"{column.name} {'is missing' if value is MISSING else outside}"
+            wrong[j] = f"{name} lies outside of {domain.describe()}"
     there = space.active(point[None])[0]
-    for j, reason in wrong.items():
-        if there[j]:
-            return reason
+    if reason := next((reason for j, reason in wrong.items() if there[j]), None):
+        return reason
     return np.where(shared, space.snap(point[None])[0], ABSENT)
 
 
 def _fitting(
-    study: SourceStudy, space: Space, goal: Goal, shared: np.ndarray
+    study: SourceStudy, space: Space, goal: Goal
 ) -> tuple[Task, list[SourceTrial], Counter[str]]:
     """Return the trials that lie in the space, and why the others do not, with counts."""
-    points, kept, reasons = [], [], Counter[str]()
-    for trial in study.trials:
-        found = _encoded(space, trial.values, shared)
-        if isinstance(found, str):
-            reasons[found] += 1
-        else:
-            points.append(found)
-            kept.append(trial)
-    snapshot = _snapshot(kept, points, space.dim, goal, study.max_t)
+    shared = _shared(space, study)
+    kept, entries, reasons = [], [], Counter[str]()
+    for ran in study.trials:
+        point = _encoded(space, ran.values, shared)
+        if isinstance(point, str):
+            reasons[point] += 1
+            continue
+        row = len(kept)
+        kept.append(ran)
+        entries.append(
+            Entry(
+                Trial(str(row), row, {}, ran.state, (), "", Origin.EARLIER, 0.0, None),
+                values={t: reached.get(goal.metrics[0], math.nan) for t, reached in ran.curve},
+                others={t: dict(reached) for t, reached in ran.curve},
+                point=point,
+            )
+        )
+    goal = Goal(goal.objectives, weights=goal.weights)
+    rows = set(range(len(entries)))
+    snapshot = build(entries, rows, [], goal, study.max_t, None, space.dim)
     return Task(snapshot, shared), kept, reasons
 
 
 def _is_usable(task: Task) -> bool:
     """Whether there are values for a model and a best configuration."""
     return len(dataset(task.snapshot).evaluated) >= 2 and len(task.best()) > 0
-
-
-def _snapshot(
-    trials: Sequence[SourceTrial],
-    points: Sequence[np.ndarray],
-    dim: int,
-    goal: Goal,
-    max_t: float | None,
-) -> Snapshot:
-    rows = [(row, t, reached) for row, ran in enumerate(trials) for t, reached in ran.curve]
-    trial = np.array([row for row, _, _ in rows], dtype=np.int64)
-    is_last = np.append(trial[1:] != trial[:-1], True)[: len(rows)]
-    is_complete = np.array([ran.state is TrialState.COMPLETED for ran in trials], dtype=np.bool_)
-    m = goal.n_objectives
-    outcomes = np.array([goal.outcomes(reached)[:m] for _, _, reached in rows]).reshape(-1, m)
-    return Snapshot(
-        trial_ids=tuple(str(row) for row in range(len(trials))),
-        states=tuple(ran.state for ran in trials),
-        points=np.array(points).reshape(len(points), dim),
-        trial=trial,
-        t=np.array([t for _, t, _ in rows], dtype=np.float64),
-        y=outcomes[:, 0].copy(),
-        final=is_last & is_complete[trial],
-        max_t=max_t,
-        others=outcomes[:, 1:].copy() if m > 1 else None,
-        n_objectives=m,
-    )
-
-
-def _log_used(study: SourceStudy, space: Space, task: Task, reasons: Counter[str]) -> None:
-    parts = [f"{len(task.snapshot.trial_ids)} of {len(study.trials)} trials used"]
-    parts += [f"{n} left out because {reason}" for reason, n in reasons.most_common()]
-    if lacking := [
-        c.name for c, there in zip(space.columns, task.shared, strict=True) if not there
-    ]:
-        parts.append(f"it has no values of {', '.join(lacking)}")
-    logger.info("%s: %s.", study.name, "; ".join(parts))

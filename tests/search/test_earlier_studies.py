@@ -21,7 +21,7 @@ from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.search import BoTorchSearch
 from raytuner.search.priors import near
 from raytuner.search.restore import RECORD_FILE
-from raytuner.search.transfer import EARLIER, read_sources, tasks_within, within
+from raytuner.search.transfer import EARLIER, read_sources, tasks_of, within
 from raytuner.space import ABSENT, Categorical, Float, Integer, Space, when
 from raytuner.study.study import Study
 
@@ -113,7 +113,9 @@ def test_it_says_what_it_used(caplog: pytest.LogCaptureFixture) -> None:
 def _task(earlier: Any, space: Space) -> Task:
     (read,) = read_sources([earlier], ["loss"])
     goal = Goal.of("loss", "min")
-    (task,) = tasks_within([within(read, space, goal)], space, goal)
+    history = History(space, goal=goal)
+    history.set_meta(EARLIER, [within(read, space, goal)])
+    (task,) = tasks_of(history, space)
     return task
 
 
@@ -312,11 +314,9 @@ def test_several_objectives_come_along_and_outlive_a_restore(tmp_path: Path, for
 
 
 def test_weights_make_one_objective_of_earlier_values_too() -> None:
-    (read,) = read_sources([several()], ["loss", "size"])
-    goal = Goal.of(["loss", "size"], ["min", "max"], weights=[2.0, 0.5])
     searcher = two([several()], weights=[2.0, 0.5])
     space = searcher.history.space
-    (task,) = tasks_within([within(read, space, goal)], space, goal)
+    (task,) = tasks_of(searcher.history, space)
     assert task.snapshot.n_objectives == 1
     trials = several().trials
     expected = [-2.0 * t.value + 0.5 * t.value_of("size") for t in trials]
