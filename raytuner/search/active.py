@@ -23,16 +23,8 @@ from raytuner.errors import ConfigError
 from raytuner.history import History, Origin, TrialState
 from raytuner.search.background import Background
 from raytuner.search.grids import GRIDS, with_untried
-from raytuner.search.initial import (
-    Evaluated,
-    check_points,
-    filled,
-    record_evaluated,
-    untried,
-)
-from raytuner.search.priors import PRIORS, read_priors
-from raytuner.search.priors import from_json as priors_from_json
-from raytuner.search.priors import to_json as priors_json
+from raytuner.search.initial import Evaluated, check_points, filled, record_evaluated, untried
+from raytuner.search.priors import PRIORS, beliefs_of, read_priors
 from raytuner.search.process import ActorProcess, Setup
 from raytuner.search.restore import counted
 from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings
@@ -159,7 +151,7 @@ class ActiveSearch:
 
         Args:
             settings: What the user asked for, with a space and a goal.
-            controller: Ray's controller, once it has asked for a trial.
+            controller: See the class.
             proposals: See the class.
             grids: Names of hyperparameters whose every value is to be tried.
             evaluated: Points that were evaluated elsewhere.
@@ -181,7 +173,7 @@ class ActiveSearch:
             history.set_meta(EARLIER, used)
         if settings.priors:
             beliefs = read_priors(settings.priors, space)
-            history.set_meta(PRIORS, priors_json(beliefs, space))
+            history.set_meta(PRIORS, {space.columns[b.column].name: b.mass for b in beliefs})
         # Made here to see whether it can be. Its seed is the search's from now on.
         search._proposer_state = search._setup(history).proposer(None).state_dict()
         known = () if rewards is None else map(Evaluated, points, rewards)
@@ -197,7 +189,7 @@ class ActiveSearch:
         None: there is to be none now, or (`is_used_up`) never again.
         """
         history = self.history
-        live, slots = self._room()
+        live, free, slots = self._room()
         bound = math.inf if self.settings.max_concurrent is None else self.settings.max_concurrent
         if slots is not None:
             most = slots + ahead(slots)
@@ -206,14 +198,17 @@ class ActiveSearch:
         if live >= bound and live:
             self.turn()
             return None
-        left = self._left()
+        if self._lost is None:
+            self._lost = self._controller.lost(counted(history), history)
+        left = self._controller.left()
+        left = None if left is None else max(left - self._lost, 0)
         if self._lost and left == 0:
             self.is_used_up = True
             return None
         found = self._queued()
         if found is None:
             history.left = left
-            found = self._proposed(live, slots)
+            found = self._proposed(live, free, slots)
         if found is None:
             if not self.is_used_up:
                 self.turn()
@@ -227,52 +222,51 @@ class ActiveSearch:
         settings, history = self.settings, self.history
         if self._queue is None:
             points = settings.points_to_evaluate if settings.evaluated_rewards is None else None
-            configs, before = settings.again
-            tried = {point.tobytes() for point in history.points(before)} if configs else set()
-            self._queue = [(point, Origin.INITIAL) for point in untried(points or (), history)]
-            self._queue += [
-                (config, Origin.AGAIN)
-                for config in configs
-                if history.space.encode([config])[0].tobytes() not in tried
-            ]
+            again, before = settings.again
+            tried = (Origin.INITIAL, Origin.EVALUATED)
+            self._queue = [(p, Origin.INITIAL) for p in untried(points or (), history, tried)]
+            left = untried(again, history, [Origin.AGAIN], since=before)
+            self._queue += [(config, Origin.AGAIN) for config in left]
         if not self._queue:
             return None
         point, origin = self._queue.pop(0)
+
+        def completion() -> Config | None:
+            proposal = self._take(free=1, slots=1, alone=True)
+            return None if proposal is None else proposal.config
+
         rng = np.random.default_rng(len(history))
-        return filled(history.space, point, rng, self._completion), origin
+        return filled(history.space, point, rng, completion), origin
 
-    def _completion(self) -> Config | None:
-        """Return values for what an initial point leaves out; None if none are left."""
-        searched = self._searched()
-        seen = self._seen_in(searched)
-        if seen.exhausted:
-            return None
-        proposal = self.source().take(searched, seen, free=1, slots=1, alone=True)
-        return None if proposal is None else proposal.config
-
-    def _proposed(self, live: int, slots: int | None) -> tuple[Config, Origin] | None:
-        searched = self._searched()
-        seen = self._seen_in(searched)
-        if seen.exhausted:
-            logger.info("All %g configurations are used.", searched.space.cardinality)
-            self.history.set_meta("finished", True)
-            self.is_used_up = True
-            self.close()
-            return None
-        proposal = self.source().take(
-            searched,
-            seen,
-            free=max(self._free(live, slots), int(live == 0)),
-            slots=slots or live + 1,
-            # Without a live trial Ray would sleep, and other callers may not expect None.
-            alone=live == 0 or not self._controller.is_known,
-        )
+    def _proposed(self, live: int, free: int, slots: int | None) -> tuple[Config, Origin] | None:
+        # Without a live trial Ray would sleep, and other callers may not expect None.
+        alone = live == 0 or not self._controller.is_known
+        proposal = self._take(free=max(free, int(live == 0)), slots=slots or live + 1, alone=alone)
         if proposal is None:
+            assert self._seen is not None
+            if self._seen.exhausted:
+                logger.info("All %g configurations are used.", self._searched().space.cardinality)
+                self.history.set_meta("finished", True)
+                self.is_used_up = True
+                self.close()
             return None
-        config = with_untried(searched, self._grids, proposal.config) if self._grids else None
-        if config is None:
-            self._grids = []  # each value was tried
+        config = None
+        if self._grids:
+            config = with_untried(self._searched(), self._grids, proposal.config)
+            self._grids = [] if config is None else self._grids  # each value was tried
         return config or proposal.config, proposal.origin
+
+    def _take(self, *, free: int, slots: int, alone: bool) -> Proposal | None:
+        """Return a proposal; None: every configuration is used, or see `Proposals.take`."""
+        searched = self._searched()
+        if self._seen is None:
+            self._seen = ExclusionList(searched.space, searched.points())
+        elif self._seen_until < len(searched):
+            self._seen.add(searched.points(self._seen_until))
+        self._seen_until = len(searched)
+        if self._seen.exhausted:
+            return None
+        return self.source().take(searched, self._seen, free=free, slots=slots, alone=alone)
 
     # -- proposals --------------------------------------------------------------------------------
 
@@ -285,11 +279,8 @@ class ActiveSearch:
         if self._controller.is_over:
             self.close()
             return
-        live, slots = self._room()
-        live += more if self._controller.is_known else 0
-        self.source().turn(
-            self._searched(), free=self._free(live, slots, more), slots=slots or live + 1
-        )
+        live, free, slots = self._room(more)
+        self.source().turn(self._searched(), free=free, slots=slots or live + 1)
 
     def source(self) -> Proposals | Background:
         """Return where proposals come from."""
@@ -318,8 +309,7 @@ class ActiveSearch:
             make = partial(find_strategy(settings.strategy).make, n_initial=settings.n_initial)
             return Setup(space, goal, make, settings.seed)
         tasks = tasks_of(self.history, space)
-        priors = self.history.get_meta(PRIORS) or {}
-        beliefs = priors_from_json(priors, self.history.space, space)
+        beliefs = beliefs_of(self.history, space)
         bayes = partial(BayesProposer, n_initial=settings.n_initial, tasks=tasks, beliefs=beliefs)
         design = partial(
             SobolProposer,
@@ -354,39 +344,22 @@ class ActiveSearch:
         copy.left = history.left
         return copy
 
-    def _seen_in(self, history: History) -> ExclusionList:
-        """Return which configurations were tried."""
-        if self._seen is None:
-            self._seen = ExclusionList(history.space, history.points())
-            self._seen_until = len(history)
-        elif self._seen_until < len(history):
-            self._seen.add(history.points(self._seen_until))
-            self._seen_until = len(history)
-        return self._seen
+    def _room(self, more: int = 0) -> tuple[int, int, int | None]:
+        """Return how many trials are pending or running, and how many slots are free, and exist.
 
-    # -- room in the cluster ----------------------------------------------------------------------
+        Ray asks for trials for the free slots at once; one if their number is unknown. The
+        controller is asked if there is one: it ends some trials without a word.
 
-    def _room(self) -> tuple[int, int | None]:
-        """Return how many trials are pending or running, and the number of slots, if known.
-
-        The controller is asked if there is one: it ends some trials without a word.
+        Args:
+            more: See `turn`.
         """
-        live = self._controller.live()
+        live, slots = self._controller.live(), self._controller.slots()
         if live is None:
             counts = self.history.counts  # paused trials hold no slot
             live = counts[TrialState.PENDING] + counts[TrialState.RUNNING]
-        return live, self._controller.slots()
-
-    def _free(self, live: int, slots: int | None, more: int = 0) -> int:
-        """Return for how many slots Ray asks for trials at once; one if that is unknown."""
+        else:
+            live += more
         free = 1 - max(more, 0) if slots is None else slots - live
         if self.settings.max_concurrent is not None:
             free = min(free, self.settings.max_concurrent - live)
-        return max(free, 0)
-
-    def _left(self) -> int | None:
-        """Return how many trials Ray has yet to ask for, less those lost; None if unknown."""
-        if self._lost is None:
-            self._lost = self._controller.lost(counted(self.history), self.history)
-        left = self._controller.left()
-        return None if left is None else max(left - self._lost, 0)
+        return live, max(free, 0), slots

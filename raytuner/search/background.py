@@ -261,7 +261,6 @@ class Background:
                 return
             self._process = self._start(self._setup, self._state)
             self._started_at = self._process.now()
-            self._pace.start(self._started_at)
             self._heard, self._sent = False, None
             self._sent_version, self._asked_version, self._asked_ended = 0, 0, -1
         self._pace.resize(slots)
@@ -294,8 +293,6 @@ class Background:
     ) -> None:
         assert self._process is not None
         request = Request(
-            since=self._sent_version,
-            version=history.version,
             changes=history.changes(self._sent_version),
             max_t=history.max_t,
             promised=tuple(history.space.dump(ready.proposal.config) for ready in promised),
@@ -354,11 +351,6 @@ class Pace:
         self.seconds = 0.0
         self.during_last = 0
         self._times: deque[float] = deque(maxlen=64)
-
-    def start(self, now: float) -> None:
-        """Start the clock: what was handed out before counts as handed out now."""
-        if not self._times:
-            self._times.extend([now] * self.handed_out)
 
     def note(self, now: float | None) -> None:
         """Note that a proposal was handed out; without a clock, `now` is None."""

@@ -20,12 +20,7 @@ from raytuner.search.grids import grids, warn_of_too_few
 from raytuner.search.initial import Evaluated, record_evaluated
 from raytuner.search.recording_searcher import RecordingSearcher, correct
 from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings, record_place
-from raytuner.search.tune_space import (
-    check_functions,
-    has_domains,
-    space_from_tune,
-    without_conditional,
-)
+from raytuner.search.tune_space import check_functions, has_domains, without_conditional
 from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
 from raytuner.space.lookalikes import nothing_varies, warn_of_lookalikes
@@ -161,14 +156,13 @@ class BoTorchSearch(RecordingSearcher):
             curves=curves,
         )
         if space is not None:
-            given = space if isinstance(space, Space) else space_from_tune(space)
-            settings = settings.with_space(given)
+            settings = settings.with_space(space)
         super().__init__(settings)
         self._evaluated: list[Evaluated] = []  # until the search begins
         self._grids: list[str] = []  # hyperparameters whose every value is to be tried
         self._has_warned = False  # of constants that should perhaps vary
         if space is not None:
-            self._inspect(space.template if isinstance(space, Space) else space)
+            self._inspect(space)
         if settings.space is not None and settings.goal is not None:
             self._search()
 
@@ -178,10 +172,10 @@ class BoTorchSearch(RecordingSearcher):
         self,
         metric: str | Sequence[str] | None,
         mode: str | Sequence[str] | None,
-        config: dict[str, Any],
+        config: dict[str, Any] | Space,
         **spec: Any,
     ) -> bool:
-        """Take metric, mode and search space from the Tuner.
+        """Take metric, mode and search space from the Tuner, or from a study.
 
         Returns:
             False if there is a search space already and `config` has domains too (Ray then raises
@@ -190,16 +184,17 @@ class BoTorchSearch(RecordingSearcher):
         Raises:
             RaytunerError: As for the constructor.
         """
-        if self._settings.space is not None and has_domains(config):
+        if self._settings.space is not None and (isinstance(config, Space) or has_domains(config)):
             return False
         settings = self._settings.with_tuner(metric, mode)
         if settings.space is None:
-            settings = settings.with_space(space_from_tune(config))
+            settings = settings.with_space(config)
             self._inspect(config)
-            # Ray lays each proposal over this dict: what is left in it reaches every trial.
-            always = without_conditional(config)
-            config.clear()
-            config.update(always)
+            if not isinstance(config, Space):
+                # Ray lays each proposal over this dict: what is left in it reaches every trial.
+                always = without_conditional(config)
+                config.clear()
+                config.update(always)
         if settings.max_t is None:
             stop = spec.get("stop")
             level: Any = stop.get(settings.time_attr) if isinstance(stop, Mapping) else None
@@ -208,25 +203,6 @@ class BoTorchSearch(RecordingSearcher):
         self._search().history.max_t = settings.max_t
         warn_of_too_few(self.history, self._grids, spec.get("num_samples"))
         return True
-
-    def use_space(self, space: Space) -> None:
-        """Search in `space` (as `space=`).
-
-        Raises:
-            SettingError: There is a search space already.
-        """
-        if self._settings.space is not None:
-            raise SettingError("BoTorchSearch has a search space already; give it once")
-        self._change(self._settings.with_space(space))
-        self._inspect(space.template)
-
-    def search_within(self, space: Space) -> None:
-        """Propose from `space` only, which lies within the record's, and learn from its trials."""
-        self._change(replace(self._settings, within=space))
-
-    def try_again(self, configs: Sequence[Config]) -> None:
-        """Hand out these configurations first, though the record has trials of them."""
-        self._change(replace(self._settings, again=(list(configs), len(self.history))))
 
     def keep_record_in(self, path: str | Folder) -> None:
         """Keep the record in the file `path` from the first suggestion on (as `record=`)."""
@@ -371,8 +347,9 @@ class BoTorchSearch(RecordingSearcher):
         if self._active is not None:
             self._active.settings = settings
 
-    def _inspect(self, space: Mapping[str, Any]) -> None:
+    def _inspect(self, space: Mapping[str, Any] | Space) -> None:
         """Note the grids of a space, and warn once of constants that should perhaps vary."""
+        space = space.template if isinstance(space, Space) else space
         if self.strategy != "grid":  # which tries every combination
             self._grids = grids(space)
         if not self._has_warned:

@@ -45,15 +45,11 @@ def warn_of_too_few(history: History, names: Sequence[str], num_samples: object)
 def with_untried(history: History, names: Sequence[str], config: Config) -> Config | None:
     """Return a proposal with untried values of grids in place of tried ones.
 
-    Values are replaced where the space allows it. None: every value was tried.
-
-    Args:
-        history: The record.
-        names: The hyperparameters that are grids.
-        config: The proposal.
+    `names` are the hyperparameters that are grids. Values are replaced where the space allows it.
+    None: every value was tried.
     """
     space, points = history.space, history.points()
-    active = space.active(points) if len(points) else np.empty((0, space.dim), dtype=bool)
+    active = space.active(points)
     x, is_left = space.encode([config])[0], False
     for j, column in enumerate(space.columns):
         if column.name not in names or column.is_fidelity:
@@ -64,10 +60,7 @@ def with_untried(history: History, names: Sequence[str], config: Config) -> Conf
         is_left = is_left or bool(left)
         if not space.active(x[None])[0, j] or any(abs(unit - x[j]) < _SAME_LEVEL for unit in left):
             continue
-        for unit in left:
-            changed = x.copy()
-            changed[j] = unit
-            if space.allowed(changed[None])[0]:
-                x = changed
-                break
+        changed = np.repeat(x[None], len(left), axis=0)
+        changed[:, j] = left
+        x = next((other for other in changed if space.allowed(other[None])[0]), x)
     return space.decode(x[None])[0] if is_left else None

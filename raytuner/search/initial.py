@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from raytuner.controller.report import read_metrics, record_metrics
+from raytuner.controller.report import not_finite, read_metrics, record_metrics
 from raytuner.errors import ConfigError, MetricError, SettingError
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Config, Space, value_at
@@ -36,29 +35,38 @@ def check_points(points: Sequence[Config], space: Space, *, evaluated: bool) -> 
             raise ConfigError(f"points_to_evaluate[{number}]: {error}") from None
 
 
-def untried(points: Sequence[Config], history: History) -> list[Config]:
-    """Return the points that are to be tried, in order.
+def untried(
+    points: Sequence[Config], history: History, origins: Container[Origin], since: int = 0
+) -> list[Config]:
+    """Return the points of which the record has no trial, in order.
 
     A point that is listed twice is tried twice. One whose trial was dropped before it reported (its
     driver died, say) is tried again.
+
+    Args:
+        points: The points.
+        history: The record.
+        origins: The origins of the trials that count.
+        since: The number of the first trial that counts.
     """
     snapshot = history.snapshot()
     reported = set(snapshot.trial)
     tried = [
-        snapshot.points[row]
-        for row, head in enumerate(history.heads())
-        if head.origin in (Origin.INITIAL, Origin.EVALUATED)
-        and (head.state is not TrialState.REMOVED or row in reported)
+        snapshot.points[head.number]
+        for head in history.heads()
+        if head.origin in origins
+        and head.number >= since
+        and (head.state is not TrialState.REMOVED or head.number in reported)
     ]
     left = []
     for point in points:
         x = _encoded(history.space, point)
         given = ~np.isnan(x)
-        same = (k for k, other in enumerate(tried) if np.array_equal(other[given], x[given]))
-        if (found := next(same, None)) is None:
-            left.append(point)
+        same = [k for k, other in enumerate(tried) if np.array_equal(other[given], x[given])]
+        if same:
+            del tried[same[0]]
         else:
-            del tried[found]
+            left.append(point)
     return left
 
 
@@ -70,11 +78,7 @@ def filled(
 ) -> Config:
     """Return a point completed from a proposal, or with values drawn at random.
 
-    Args:
-        space: The search space.
-        point: The point.
-        rng: The source of random values.
-        propose: Returns a proposal, or None. It is called only if the point leaves something out.
+    `propose` returns a proposal, or None. It is called only if the point leaves something out.
 
     Raises:
         ConfigError: The point does not fit the space.
@@ -93,9 +97,8 @@ def filled(
     X = space.in_full(X)
     X[:, given] = x[given]
     usable = X[space.active(X)[:, given].all(axis=1)]
-    kept = (i for i in range(len(usable)) if space.allowed(usable[i : i + 1])[0])
-    first = next(kept, None)
-    (base,) = space.decode(X[:1] if first is None else usable[first : first + 1])
+    first = next((x[None] for x in usable if space.allowed(x[None])[0]), None)
+    (base,) = space.decode(X[:1] if first is None else first)
     try:
         return completed(space, _over(base, point))
     except ConfigError as error:
@@ -184,6 +187,5 @@ def record_evaluated(history: History, point: Evaluated) -> None:
         history.end(trial_id, TrialState.STOPPED_EARLY, "stopped where it was evaluated")
     else:
         record_metrics(history, trial_id, len(curve) or history.max_t or 1.0, metrics)
-        needed = {name: metrics[name] for name in goal.required}
-        odd = [f"{name} is {value}" for name, value in needed.items() if not math.isfinite(value)]
-        history.end(trial_id, TrialState.FAILED if odd else TrialState.COMPLETED, ", ".join(odd))
+        odd = not_finite(history, metrics)
+        history.end(trial_id, TrialState.FAILED if odd else TrialState.COMPLETED, odd)

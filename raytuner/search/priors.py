@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from raytuner.bayes.belief import Belief
 from raytuner.errors import SettingError
+from raytuner.history import History
 from raytuner.space import Column, Domain, Normal, Space
 from raytuner.space.choices import is_number
 from raytuner.space.template import known_names
 
 PRIORS = "priors"
-"""Metadata: the priors of the search."""
+"""Metadata: the probability of each knot (`Belief.mass`), by name of the hyperparameter."""
 
 _LISTED = 4096  # a domain with more levels is divided into cells
 _CELLS = 512
@@ -83,24 +84,17 @@ def read_priors(priors: Mapping[str, Any], space: Space) -> tuple[Belief, ...]:
     return tuple(beliefs)
 
 
-def to_json(beliefs: Sequence[Belief], space: Space) -> dict[str, Any]:
-    """Return beliefs by name, for the record."""
-    return {
-        space.columns[b.column].name: {"units": b.units, "widths": b.widths, "mass": b.mass}
-        for b in beliefs
-    }
-
-
-def from_json(data: Mapping[str, Any], space: Space, within: Space) -> tuple[Belief, ...]:
-    """Return the beliefs that `to_json` wrote for a space, for another one within it.
+def beliefs_of(history: History, space: Space) -> tuple[Belief, ...]:
+    """Return the beliefs that a record keeps, for its space or one within it.
 
     A belief is dropped if its hyperparameter varies in another way there.
     """
-    before = {column.name: column.domain for column in space.columns}
+    masses = history.get_meta(PRIORS) or {}
+    before = {column.name: column.domain for column in history.space.columns}
     return tuple(
-        Belief(j, *(tuple(data[column.name][key]) for key in ("units", "widths", "mass")))
-        for j, column in enumerate(within.columns)
-        if column.name in data and before[column.name] == column.domain
+        Belief(j, *_knots(column.domain), tuple(masses[column.name]))
+        for j, column in enumerate(space.columns)
+        if column.name in masses and before[column.name] == column.domain
     )
 
 
@@ -114,7 +108,7 @@ def _belief(position: int, column: Column, prior: Any, where: str) -> Belief:
             raise SettingError(
                 f"{where}: received near({prior.value!r}), expected {domain.describe()}"
             )
-        away = (units - domain.to_unit(prior.value)) / prior.spread
+        away = (np.array(units) - domain.to_unit(prior.value)) / prior.spread
         mass = np.exp(-0.5 * away**2) * widths
     elif isinstance(prior, Mapping):
         mass = _weighted(domain, prior, where)
@@ -125,25 +119,23 @@ def _belief(position: int, column: Column, prior: Any, where: str) -> Belief:
             f"{where} is {prior!r}; it must be raytuner.near(value), weights by value such as"
             " {'adam': 3, 'sgd': 1}, or a frozen distribution of scipy.stats"
         )
-    total = mass / mass.sum()
-    return Belief(position, *(tuple(array.tolist()) for array in (units, widths, total)))
+    return Belief(position, units, widths, tuple((mass / mass.sum()).tolist()))
 
 
 def _is_listed(domain: Domain) -> bool:
     return domain.n_levels is not None and domain.n_levels <= _LISTED
 
 
-def _knots(domain: Domain) -> tuple[np.ndarray, np.ndarray]:
+def _knots(domain: Domain) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return knots in the unit interval, and the share that each stands for."""
     if not _is_listed(domain):
-        return (np.arange(_CELLS) + 0.5) / _CELLS, np.full(_CELLS, 1 / _CELLS)
-    units = domain.level_units()
-    widths = np.empty(len(units))
+        return tuple((k + 0.5) / _CELLS for k in range(_CELLS)), (1 / _CELLS,) * _CELLS
+    units, widths = domain.level_units().tolist(), []
     edge = 0.0
-    for k, middle in enumerate(units):  # a level is the middle of its step
-        widths[k] = 2 * (middle - edge)
-        edge += widths[k]
-    return units, widths
+    for middle in units:  # a level is the middle of its step
+        widths.append(2 * (middle - edge))
+        edge += widths[-1]
+    return tuple(units), tuple(widths)
 
 
 def _weighted(domain: Domain, weights: Mapping[Any, Any], where: str) -> np.ndarray:

@@ -67,17 +67,13 @@ class Request:
     """Changes of the record, and the number of proposals that are wanted.
 
     Attributes:
-        since: The version of the record that the mirror has.
-        version: The version after the changes.
-        changes: The changes (`History.changes`).
+        changes: What happened since the request before (`History.changes`).
         max_t: A trial's full resource, if known.
         promised: Configurations (from `Space.dump`) that will be handed out before the reply.
         n: The number of proposals; 0 only applies the changes.
         left: The number of trials that are still to be proposed, if known.
     """
 
-    since: int
-    version: int
     changes: Sequence[Line]
     max_t: float | None
     promised: tuple[dict[str, Any], ...]
@@ -109,20 +105,10 @@ class Mirror:
     def __init__(self, setup: Setup, state: dict[str, Any] | None = None) -> None:
         self._proposer = setup.proposer(state)
         self._record = History(setup.space, goal=setup.goal)
-        self._version = 0
 
     def answer(self, request: Request) -> Reply:
-        """Apply the changes, and propose.
-
-        Raises:
-            ValueError: Earlier changes are missing.
-        """
-        if request.since != self._version:
-            raise ValueError(
-                f"at version {self._version}, received the changes since {request.since}"
-            )
+        """Apply the changes, and propose."""
         self._record.apply(request.changes)
-        self._version = request.version
         if self._record.max_t != request.max_t:
             self._record.max_t = request.max_t
         self._record.left = request.left

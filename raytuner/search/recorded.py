@@ -62,44 +62,36 @@ class Recorded(BoTorchSearch):
         """The name of the other searcher's class."""
         return type(self._theirs.searcher).__name__
 
-    def use_space(self, space: Space) -> None:
-        """Refuse a space of raytuner's own.
-
-        Raises:
-            SettingError: Always.
-        """
-        raise SettingError(f"{self.name} needs param_space as a dict of Ray Tune's domains")
-
     def set_search_properties(
-        self, metric: Any, mode: Any, config: dict[str, Any], **spec: Any
+        self, metric: Any, mode: Any, config: dict[str, Any] | Space, **spec: Any
     ) -> bool:
         """Take metric, mode and search space, and pass them on.
 
         Raises:
             SettingError: The other searcher cannot search this space for this goal.
         """
+        if isinstance(config, Space):
+            raise SettingError(f"{self.name} needs param_space as a dict of Ray Tune's domains")
         if has_domains(config):
-            self._pass_on(metric, mode, config, spec)
+            if not isinstance(metric, str):
+                raise SettingError(f"{self.name} takes one metric; received {metric!r}")
+            if without_conditional(config) != config:
+                raise SettingError(f"{self.name} does not know raytuner.when; leave it out")
+            pass_on = self._theirs.searcher.set_search_properties
+            try:
+                is_taken = pass_on(metric, mode, dict(config), **spec)
+            except (ValueError, TypeError, NotImplementedError) as error:
+                raise SettingError(
+                    f"{self.name} cannot search this param_space: {error}"
+                ) from error
+            if not is_taken:
+                raise SettingError(
+                    f"{self.name} has a search space of its own; give it as param_space only"
+                )
         is_new = super().set_search_properties(metric, mode, config, **spec)
         if self.history.space.fidelities:
             raise SettingError(f"{self.name} does not know raytuner.fidelity; leave it out")
         return is_new
-
-    def _pass_on(self, metric: Any, mode: Any, config: Mapping[str, Any], spec: Any) -> None:
-        if not isinstance(metric, str):
-            raise SettingError(f"{self.name} takes one metric; received {metric!r}")
-        if without_conditional(config) != config:
-            raise SettingError(f"{self.name} does not know raytuner.when; leave it out")
-        try:
-            is_taken = self._theirs.searcher.set_search_properties(
-                metric, mode, dict(config), **spec
-            )
-        except (ValueError, TypeError, NotImplementedError) as error:
-            raise SettingError(f"{self.name} cannot search this param_space: {error}") from error
-        if not is_taken:
-            raise SettingError(
-                f"{self.name} has a search space of its own; give it as param_space only"
-            )
 
     def suggest(self, trial_id: str) -> Config | str | None:  # type: ignore[override]  # FINISHED
         """Return the other searcher's proposal; see `BoTorchSearch.suggest`."""
@@ -127,12 +119,10 @@ class Recorded(BoTorchSearch):
 
     def save(self, checkpoint_path: str) -> None:
         """Write the record, with what the other searcher saves in it."""
-        with TemporaryDirectory() as place:
+        with TemporaryDirectory() as place, suppress(NotImplementedError):
             file = Path(place) / "state"
-            with suppress(NotImplementedError):
-                self._theirs.searcher.save(str(file))
-                state = base64.b64encode(file.read_bytes()).decode()
-                self.history.set_meta(_STATE, state)
+            self._theirs.searcher.save(str(file))
+            self.history.set_meta(_STATE, base64.b64encode(file.read_bytes()).decode())
         super().save(checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from raytuner.controller.report import (
     never_reported,
     not_finite,
     own_keys,
-    read_metrics,
-    read_number,
+    read_report,
     read_resource,
     record_report,
 )
@@ -30,6 +29,7 @@ from raytuner.history import History, Repeats, TrialState, proposal_counts
 from raytuner.search.active import ActiveSearch, Proposals
 from raytuner.search.restore import UNKNOWN_TO_RAY, RecordPlace, reconciled
 from raytuner.search.settings import SearchSettings, names_alone, record_place
+from raytuner.space import Config, Space
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +68,7 @@ class RecordingSearcher(Searcher):
         self._lost: set[str] = set()  # others that have ended and that Ray may run again
 
     def _search(self) -> ActiveSearch:
-        """Return the search under way, and begin it first if all that it needs is known.
-
-        Raises:
-            SpaceError, MetricError: It is not.
-        """
+        """Return the search under way; a subclass begins it."""
         raise NotImplementedError
 
     @property
@@ -243,14 +239,27 @@ class RecordingSearcher(Searcher):
         history, self._ended, self._lost = reconciled(Path(checkpoint_path), space, uploaded)
         self.continue_from(history)
 
-    def continue_from(self, history: History) -> None:
-        """Continue the search of a record that is in memory."""
+    def continue_from(
+        self, history: History, *, within: Space | None = None, again: Sequence[Config] = ()
+    ) -> None:
+        """Continue the search of a record that is in memory.
+
+        Args:
+            history: The record.
+            within: A space within the record's to propose from. None: the record's.
+            again: Configurations to hand out first, though the record has trials of them.
+        """
         self._place.take_over(history)
         self.close()
         self._metric = names_alone([one.metric for one in history.goal.objectives])
         self._mode = names_alone([one.mode for one in history.goal.objectives])
         self._settings = replace(
-            self._settings, space=history.space, metric=self._metric, mode=self._mode
+            self._settings,
+            space=history.space,
+            metric=self._metric,
+            mode=self._mode,
+            within=within or self._settings.within,
+            again=(list(again), len(history)) if again else self._settings.again,
         )
         self._active = ActiveSearch(
             self._settings,
@@ -288,17 +297,17 @@ class RecordingSearcher(Searcher):
         if config is None:
             return
         key = history.space.encode([config])[0].tobytes()
-        for trial, point in zip(history.trials, history.points(), strict=True):
-            if trial.state is TrialState.FAILED and point.tobytes() == key:
-                history.add(trial_id, trial.config, trial.origin)
+        for head, point in zip(history.heads(), history.points(), strict=True):
+            if head.state is TrialState.FAILED and point.tobytes() == key:
+                history.add(trial_id, head.config, head.origin)
                 return
 
     def _record_end(self, trial_id: str, result: Mapping[str, Any], error: bool) -> None:
         history = self.history
         state, reason, report = self._ending(trial_id, result, error)
         told = error or trial_id in self._invalid or history.last(trial_id) is not None
-        t, metrics = report or (read_resource(result, history.time_attr), None)
-        enter(history, trial_id, t, metrics, result)
+        read = report or Report(read_resource(result, history.time_attr))
+        enter(history, trial_id, read.t, read.metrics, result)
         history.end(trial_id, state, reason)
         if state is TrialState.FAILED and report is None and not told:
             if (said := self._repeats.next(reason)) is not None:
@@ -307,8 +316,8 @@ class RecordingSearcher(Searcher):
 
     def _ending(
         self, trial_id: str, result: Mapping[str, Any], error: bool
-    ) -> tuple[TrialState, str, tuple[float, dict[str, float]] | None]:
-        """Return the final state of a trial, the reason, and its last report `(t, metrics)`."""
+    ) -> tuple[TrialState, str, Report | None]:
+        """Return the final state of a trial, the reason, and its last report if it has one now."""
         history, invalid = self.history, self._invalid.get(trial_id)
         goal, time_attr, last = history.goal, history.time_attr, history.last(trial_id)
         missing = lacking(result, goal.required)
@@ -322,23 +331,21 @@ class RecordingSearcher(Searcher):
             keys = {*history[trial_id].metrics, *own_keys(result)}
             return TrialState.FAILED, never_reported(missing, keys), None
         heard_at = self._heard_at.get(trial_id)
-        known = heard_at if heard_at is not None else last and last[0]
-        try:
-            if not lacking(result, [time_attr]):
-                t = read_number(result, time_attr, role="time_attr", finite=True)
-            elif known is not None:
-                t = known
-            elif TRAINING_ITERATION not in result and not missing:  # it is told by hand
+        if lacking(result, [time_attr]):
+            t = heard_at if heard_at is not None else last and last[0]
+            if t is None and TRAINING_ITERATION not in result:  # it is told by hand
                 t = history.max_t or history.largest_t or 1.0
-            else:
+            if t is None:
                 reason = never_reported([time_attr], own_keys(result), role="time_attr")
                 return TrialState.FAILED, reason, None
-            report = None if missing else (t, read_metrics(result, goal))
-        except MetricError as problem:
+            result = {**result, time_attr: t}
+        read = read_report(result, time_attr, goal)
+        if (t := read.t) is None or read.error:
             if last is not None:  # the last report alone is bad
                 return TrialState.COMPLETED, "", None
-            return TrialState.FAILED, f"it ended without a report: {problem}", None
-        if report is not None and (odd := not_finite(history, report[1])):
+            return TrialState.FAILED, f"it ended without a report: {read.error}", None
+        report = None if missing else read
+        if read.metrics is not None and (odd := not_finite(history, read.metrics)):
             return TrialState.FAILED, odd, report
         if heard_at is not None:
             is_new = heard_at != t

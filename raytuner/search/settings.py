@@ -15,7 +15,7 @@ from raytuner.history import Goal
 from raytuner.history.goal import names_of
 from raytuner.search.background import StartProcess
 from raytuner.search.process import MakeProposer
-from raytuner.search.transfer import check_sources
+from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Rule, Space
 from raytuner.space.choices import is_number
 
@@ -81,7 +81,11 @@ class SearchSettings:
         _check("max_t", self.max_t, is_amount, f"above 0, in units of {self.time_attr!r}")
         is_whole = isinstance(self.seed, int) and not isinstance(self.seed, bool) and self.seed >= 0
         _check("seed", self.seed, self.seed is None or is_whole, "a whole number >= 0, or None")
-        check_sources(self.earlier)
+        if not isinstance(self.earlier, list | tuple):
+            raise SettingError(
+                f"earlier is {type(self.earlier).__name__}; it must be a list of studies, folders"
+                " of studies or tables"
+            )
         n, points = self.evaluated_rewards, self.points_to_evaluate or ()
         if n is not None and len(n) != len(points):
             raise SettingError(
@@ -122,8 +126,9 @@ class SearchSettings:
         is_cheaper = self.space is not None and self.space.fidelities
         return goal.with_cost(_RAYS_COST) if is_cheaper else goal
 
-    def with_space(self, space: Space) -> SearchSettings:
-        """Return the settings with a search space."""
+    def with_space(self, space: Mapping[str, Any] | Space) -> SearchSettings:
+        """Return the settings with a search space: one of ours, or a Tuner's `param_space`."""
+        space = space if isinstance(space, Space) else space_from_tune(space)
         return replace(self, space=space.constrained(self.parameter_constraints))
 
     def with_tuner(self, metric: object, mode: object) -> SearchSettings:
@@ -144,11 +149,7 @@ class SearchSettings:
         return replace(self, **given)
 
     def check(self, space: Space, goal: Goal) -> None:
-        """Check that the strategy fits the goal, and the other settings the fidelities.
-
-        Raises:
-            SettingError, MetricError: It does not.
-        """
+        """Raise an error if the strategy does not fit the goal, or a setting the fidelities."""
         names = [space.columns[j].name for j in space.fidelities]
         costs = self.proposer is not None or find_strategy(self.strategy).costs
         able = ", ".join(name for name, known in STRATEGIES.items() if known.costs)

@@ -78,50 +78,28 @@ def read_sources(items: Iterable[Any], metrics: Sequence[str]) -> tuple[SourceSt
         metrics: The metrics that this search optimises: the columns of a table.
 
     Raises:
+        SettingError: An item is not a study.
         HistoryError: A folder holds no study.
         MetricError: A table lacks a column of a metric, or it holds no numbers.
     """
     return tuple(_read(item, metrics, f"earlier[{number}]") for number, item in enumerate(items))
 
 
-def check_sources(items: Any) -> None:
-    """Check the types in `earlier=`.
-
-    Raises:
-        SettingError: It is not a list, or holds something that is not a study.
-    """
-    if isinstance(items, str | Path | RemoteFolder | Mapping) or not isinstance(items, Sequence):
-        raise SettingError(
-            f"earlier is {type(items).__name__}; it must be a list of studies, folders of studies"
-            " or tables"
-        )
-    for number, item in enumerate(items):
-        is_path = isinstance(item, str | Path | RemoteFolder)
-        if not (is_path or _record(item) is not None or _is_table(item)):
-            raise SettingError(
-                f"earlier[{number}] is {item!r} ({type(item).__name__}); it must be the folder of"
-                " a study, a raytuner.Study or a pandas.DataFrame"
-            )
-
-
 def _read(item: Any, metrics: Sequence[str], where: str) -> SourceStudy:
+    import pandas as pd
+
     if isinstance(item, str | Path | RemoteFolder):
         folder = folder_of(item)
         return _of_record(record_in(folder), f"{where} ({folder})")
-    record = _record(item)
-    return _of_table(item, metrics, where) if record is None else _of_record(record, where)
-
-
-def _record(item: Any) -> History | None:
-    """The record of what has one: a study, or a searcher."""
-    record = item if isinstance(item, History) else getattr(item, "history", None)
-    return record if isinstance(record, History) else None
-
-
-def _is_table(item: Any) -> bool:
-    import pandas as pd
-
-    return isinstance(item, pd.DataFrame)
+    if isinstance(item, pd.DataFrame):
+        return _of_table(item, metrics, where)
+    record = getattr(item, "history", item)  # of a study, or a searcher
+    if isinstance(record, History):
+        return _of_record(record, where)
+    raise SettingError(
+        f"{where} is {item!r} ({type(item).__name__}); it must be the folder of a study, a"
+        " raytuner.Study or a pandas.DataFrame"
+    )
 
 
 def _of_record(record: History, name: str) -> SourceStudy:
@@ -289,7 +267,7 @@ def _encoded(space: Space, values: Mapping[str, Any], shared: np.ndarray) -> np.
             return f"{name} is {values[name]!r}, here always {leaf!r}"
     point = np.full(space.dim, ABSENT)
     wrong: dict[int, str] = {}
-    for j in np.flatnonzero(shared):
+    for j in np.flatnonzero(shared).tolist():
         name, domain = space.columns[j].name, space.columns[j].domain
         if name not in values:
             wrong[j] = f"{name} is missing"
@@ -308,7 +286,8 @@ def _fitting(
 ) -> tuple[Task, list[SourceTrial], Counter[str]]:
     """Return the trials that lie in the space, and why the others do not, with counts."""
     shared = _shared(space, study)
-    kept, entries, reasons = [], [], Counter[str]()
+    kept: list[SourceTrial] = []
+    entries, reasons = [], Counter[str]()
     for ran in study.trials:
         point = _encoded(space, ran.values, shared)
         if isinstance(point, str):

@@ -57,14 +57,10 @@ def extend(
             cut_short(history, trial_id, "its run was interrupted, and not resumed")
         note_run(history, "extended", carried.changes)
     known = settings.some("time_attr", "seed", "strategy")
-    searcher = BoTorchSearch(history.space, max_t=history.max_t, **known)
-    searcher.keep_record_in(record_at(path))
-    searcher.continue_from(history)
+    searcher = BoTorchSearch(history.space, max_t=history.max_t, record=record_at(path), **known)
+    searcher.continue_from(history, within=carried.within, again=carried.again)
     objectives = history.goal.objectives
     prepare(searcher, {}, [o.metric for o in objectives], [o.mode for o in objectives])
-    if carried.within is not None:
-        searcher.search_within(carried.within)
-    searcher.try_again(carried.again)
     if settings.gpu_hours is not None:  # besides those used before
         used = searcher.history.get_meta(GPU_HOURS_USED, 0.0)
         settings = replace(settings, gpu_hours=used + settings.gpu_hours)

@@ -115,11 +115,8 @@ def prepare(
     num_samples: int = -1,
 ) -> None:
     """Give the searcher what the Tuner gives it later, so that bad input shows before Ray runs."""
-    if isinstance(param_space, Space):
-        searcher.use_space(param_space)
-        param_space = {}
-    taken = searcher.set_search_properties(metric, mode, dict(param_space), num_samples=num_samples)
-    if not taken:
+    config = param_space if isinstance(param_space, Space) else dict(param_space)
+    if not searcher.set_search_properties(metric, mode, config, num_samples=num_samples):
         raise SettingError(
             "the searcher has a search space of its own, and param_space names hyperparameters too:"
             " give them in one place"

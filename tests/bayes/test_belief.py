@@ -17,7 +17,8 @@ from raytuner.bayes.belief import Belief, Beliefs
 from raytuner.bayes.dataset import dataset
 from raytuner.bayes.surrogate import Posterior, fit, numerics
 from raytuner.errors import SettingError
-from raytuner.search.priors import from_json, near, read_priors, to_json
+from raytuner.history import History
+from raytuner.search.priors import PRIORS, beliefs_of, near, read_priors
 from raytuner.space import (
     Categorical,
     Column,
@@ -271,14 +272,16 @@ def test_a_spread_is_above_0(spread: object) -> None:
 def test_the_record_keeps_it_and_another_space_takes_what_is_as_it_was() -> None:
     priors = {"lr": near(1e-3, spread=0.05), "net/act": {"tanh": 3, "relu": 1}}
     beliefs = read_priors(priors, ERRORS)
-    data = to_json(beliefs, ERRORS)
-    assert from_json(data, ERRORS, ERRORS) == beliefs
+    history = History(ERRORS, metric="loss", mode="min")
+    names = [ERRORS.columns[belief.column].name for belief in beliefs]
+    history.set_meta(PRIORS, {name: b.mass for name, b in zip(names, beliefs, strict=True)})
+    assert beliefs_of(history, ERRORS) == beliefs
     narrower = Space({"lr": Float(1e-4, 1e-2, log=True), "net": {"act": "relu"}})
-    assert from_json(data, ERRORS, narrower) == ()
-    assert from_json(data, ERRORS, Space({"net": {"act": ERRORS.columns[1].domain}})) == (
+    assert beliefs_of(history, narrower) == ()
+    assert beliefs_of(history, Space({"net": {"act": ERRORS.columns[1].domain}})) == (
         replace(beliefs[1], column=0),
     )
-    assert from_json(data, ERRORS, Space({"lr": 1e-3, "x": Float(0, 1)})) == ()
+    assert beliefs_of(history, Space({"lr": 1e-3, "x": Float(0, 1)})) == ()
 
 
 def test_quantiles_are_those_of_the_steps() -> None:

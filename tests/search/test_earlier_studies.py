@@ -249,7 +249,7 @@ def test_a_narrowed_search_takes_what_lies_in_it() -> None:
     within = Space(
         {"lr": Float(1e-4, 1e-1, log=True), "net": {"layers": 2, "act": "relu"}, "epochs": 3}
     )
-    searcher.search_within(within)
+    searcher.continue_from(searcher.history, within=within)
     for i in range(5):
         assert searcher.suggest(str(i))["net"] == {"layers": 2, "act": "relu"}  # type: ignore
 

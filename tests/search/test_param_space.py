@@ -82,10 +82,9 @@ def test_constants_that_look_like_hyperparameters_are_warned_of_once(
     said = r"net/batch is .*; to search it, write tune\."
     with pytest.warns(RaytunerWarning, match=said):
         BoTorchSearch(space)
+    ours = Space({"lr": raytuner.space.Float(0, 1), "net": {"batch": value}})
     with pytest.warns(RaytunerWarning, match=said):
-        BoTorchSearch().use_space(
-            Space({"lr": raytuner.space.Float(0, 1), "net": {"batch": value}})
-        )
+        BoTorchSearch().set_search_properties("loss", "min", ours)
     search = BoTorchSearch()
     with pytest.warns(RaytunerWarning, match=said):
         tuner(tmp_path, space, search)

@@ -57,7 +57,7 @@ def test_through_the_searcher_and_the_record(strategy: str, tmp_path: Path) -> N
     assert again.suggest("next") == driver.searcher.suggest("next")
     # The process beside it is told too.
     mirror = Mirror(driver.searcher._search()._setup(history))
-    mirror.answer(Request(0, history.version, history.changes(0), None, (), n=1))
+    mirror.answer(Request(history.changes(0), None, (), n=1))
     assert mirror._record.goal == history.goal
     np.testing.assert_array_equal(
         mirror._record.snapshot().standard_error, history.snapshot().standard_error

@@ -15,19 +15,17 @@ WIDE = Space({"x": Float(0, 10), "kind": Categorical(["a", "b"]), "n": Categoric
 NARROW = Space({"x": Float(2, 4), "kind": "a", "n": 5})
 
 
-def record(path: Path | None = None) -> History:
-    history = History(WIDE, metric="loss", mode="min", max_t=9, path=path)
+def record() -> History:
+    history = History(WIDE, metric="loss", mode="min", max_t=9)
     for name, x, kind in (("in", 3.0, "a"), ("out", 8.0, "a"), ("other", 3.5, "b")):
         history.add(name, {"x": x, "kind": kind, "n": 5})
         history.report(name, 1, x)
     return history
 
 
-def test_it_follows_what_lies_within(tmp_path: Path) -> None:
-    record(tmp_path / "record.sqlite").close()
+def test_it_follows_what_lies_within() -> None:
     search = BoTorchSearch(WIDE, background=False, seed=0)
-    search.restore(str(tmp_path / "record.sqlite"))
-    search.search_within(NARROW)
+    search.continue_from(record(), within=NARROW)
     history, narrowed = search.history, search._search()._searched
     copy = narrowed()
     assert [trial.trial_id for trial in copy.trials] == ["in"]
@@ -47,12 +45,10 @@ def test_it_follows_what_lies_within(tmp_path: Path) -> None:
 def test_a_searcher_proposes_within_and_after_what_is_tried_again(
     tmp_path: Path, restored: bool
 ) -> None:
-    record(tmp_path / "record.sqlite").close()
     search = BoTorchSearch(WIDE, background=False, seed=0)
-    search.restore(str(tmp_path / "record.sqlite"))
+    again = [{"x": 3.0, "kind": "a", "n": 5}, {"x": 2.0, "kind": "a", "n": 5}]
+    search.continue_from(record(), within=NARROW, again=again)
     search.set_search_properties("loss", "min", {})
-    search.search_within(NARROW)
-    search.try_again([{"x": 3.0, "kind": "a", "n": 5}, {"x": 2.0, "kind": "a", "n": 5}])
     made = pickle.dumps(search)  # as Ray does before it begins
     configs = [search.suggest("again_0")]
     search.on_trial_complete("again_0", {"loss": 1.0, "training_iteration": 9})
@@ -74,10 +70,10 @@ def test_a_searcher_proposes_within_and_after_what_is_tried_again(
     assert len(trials) == 11
 
 
-def test_a_narrow_space_can_be_used_up(tmp_path: Path) -> None:
+def test_a_narrow_space_can_be_used_up() -> None:
     space = Space({"x": Categorical([1, 2, 3]), "y": Categorical([1, 2])})
     search = BoTorchSearch(space, metric="loss", mode="min", background=False, seed=0)
-    search.search_within(Space({"x": 2, "y": Categorical([1, 2])}))
+    search.continue_from(search.history, within=Space({"x": 2, "y": Categorical([1, 2])}))
     found = []
     for i in range(2):
         found.append(search.suggest(f"t{i}"))
