@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from raytuner.schedulers import (
         PredictiveTerminationScheduler as PredictiveTerminationScheduler,
     )
-    from raytuner.search import BoTorchSearch as BoTorchSearch
-    from raytuner.search import fidelity as fidelity
-    from raytuner.search import near as near
-    from raytuner.search import when as when
+    from raytuner.search.botorch_search import BoTorchSearch as BoTorchSearch
+    from raytuner.search.priors import near as near
+    from raytuner.search.tune_space import fidelity as fidelity
+    from raytuner.search.tune_space import when as when
     from raytuner.study.cross_validation import cross_validate as cross_validate
     from raytuner.study.recovery import recover as recover
     from raytuner.study.study import Study as Study
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 # does not load ray.
 _MODULES = {
     "ASHAScheduler": "raytuner.schedulers",
-    "BoTorchSearch": "raytuner.search",
+    "BoTorchSearch": "raytuner.search.botorch_search",
     "FreezeThawScheduler": "raytuner.schedulers",
     "HyperBandScheduler": "raytuner.schedulers",
     "PredictiveTerminationScheduler": "raytuner.schedulers",
     "Study": "raytuner.study.study",
     "check": "raytuner.placement",
     "cross_validate": "raytuner.study.cross_validation",
-    "fidelity": "raytuner.search",
+    "fidelity": "raytuner.search.tune_space",
     "load": "raytuner.study.study",
-    "near": "raytuner.search",
+    "near": "raytuner.search.priors",
     "recover": "raytuner.study.recovery",
     "tune": "raytuner.study.tuning",
-    "when": "raytuner.search",
+    "when": "raytuner.search.tune_space",
 }
 
 __all__ = ["__version__", *_MODULES]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from raytuner.bayes import BayesProposer, SobolProposer
+from raytuner.bayes import BayesProposer, Proposer, SobolProposer
 from raytuner.bayes.belief import Beliefs
 from raytuner.bayes.proposer import ExclusionList, Proposal
 from raytuner.bayes.strategies import strategy as find_strategy
@@ -28,23 +28,20 @@ from raytuner.search.priors import PRIORS, beliefs_of, read_priors
 from raytuner.search.process import ActorProcess, Setup
 from raytuner.search.restore import counted
 from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings
-from raytuner.search.transfer import EARLIER, read_sources, tasks_of, within
-from raytuner.space import Config
+from raytuner.search.transfer import EARLIER, read_source, tasks_of, within
+from raytuner.space import Config, Space
 
 logger = logging.getLogger(__name__)
 
 
 class Proposals:
-    """A source of proposals. It reads the searcher's record in each call."""
+    """A source of proposals. It reads the searcher's record in each call.
+
+    In its methods, `free` is the number of slots that Ray will ask trials for at once, of `slots`.
+    """
 
     def turn(self, history: History, *, free: int, slots: int) -> None:
-        """Do what takes no time, since something happened or time passed.
-
-        Args:
-            history: The record.
-            free: The number of slots that Ray will ask trials for at once.
-            slots: The number of slots.
-        """
+        """Do what takes no time, since something happened or time passed."""
 
     def take(
         self, history: History, used: ExclusionList, *, free: int, slots: int, alone: bool
@@ -54,7 +51,7 @@ class Proposals:
         Args:
             history: The record.
             used: Configurations that are used. The space has others.
-            free: The number of free slots. 0: the trial is for the next slot that becomes free.
+            free: 0: the trial is for the next slot that becomes free.
             slots: The number of slots.
             alone: Whether nobody asks again after None. The method then waits itself.
         """
@@ -69,15 +66,10 @@ class Proposals:
 
 
 class InsideSuggest(Proposals):
-    """Computes each proposal when it is asked for.
+    """Computes each proposal when it is asked for."""
 
-    Args:
-        setup: What the proposer is made of.
-        state: The proposer's state. None begins anew.
-    """
-
-    def __init__(self, setup: Setup, state: dict[str, Any] | None) -> None:
-        self._proposer = setup.proposer(state)
+    def __init__(self, proposer: Proposer) -> None:
+        self._proposer = proposer
 
     def take(
         self, history: History, used: ExclusionList, *, free: int, slots: int, alone: bool
@@ -92,6 +84,66 @@ class InsideSuggest(Proposals):
         return self._proposer.state_dict()
 
 
+def new_record(
+    settings: SearchSettings, grids: Sequence[str], evaluated: Sequence[Evaluated]
+) -> History:
+    """Return the record that a search begins with.
+
+    Args:
+        settings: What the user asked for, with a space and a goal.
+        grids: Names of hyperparameters whose every value is to be tried.
+        evaluated: Points that were evaluated elsewhere.
+
+    Raises:
+        RaytunerError: The settings do not fit the space or the goal.
+    """
+    space, goal = settings.space, settings.goal
+    assert space is not None
+    assert goal is not None
+    settings.check(space, goal)
+    history = History(space, goal=goal, time_attr=settings.time_attr, max_t=settings.max_t)
+    history.curves = [name for name in settings.curves if name not in goal.metrics]
+    history.set_meta("search_id", uuid.uuid4().hex)
+    if grids:
+        history.set_meta(GRIDS, list(grids))
+    points, rewards = settings.points_to_evaluate or (), settings.evaluated_rewards
+    check_points(points, space, evaluated=rewards is not None)
+    metrics, used = [one.metric for one in goal.objectives], []
+    for number, item in enumerate(settings.earlier):
+        used.append(within(read_source(item, metrics, f"earlier[{number}]"), space, goal))
+    if used:
+        history.set_meta(EARLIER, used)
+    if settings.priors:
+        beliefs = read_priors(settings.priors, space)
+        history.set_meta(PRIORS, {space.columns[b.column].name: b.mass for b in beliefs})
+    # Made here to see whether it can be. Its seed is the search's from now on.
+    proposer = setup_of(settings, history, space).proposer(None)
+    history.set_meta("proposer", proposer.state_dict())
+    known = () if rewards is None else map(Evaluated, points, rewards)
+    for point in (*known, *evaluated):
+        record_evaluated(history, point)
+    return history
+
+
+def setup_of(settings: SearchSettings, history: History, space: Space) -> Setup:
+    """Return what a proposer is made of; `space` is the record's, or one within it."""
+    goal = history.goal
+    if settings.proposer is not None:
+        return Setup(space, goal, settings.proposer, settings.seed)
+    if settings.strategy != DEFAULT_STRATEGY:
+        # Bound to the strategy itself: another process may not know its name.
+        make = partial(find_strategy(settings.strategy).make, n_initial=settings.n_initial)
+        return Setup(space, goal, make, settings.seed)
+    tasks, beliefs = tasks_of(history, space), beliefs_of(history, space)
+    bayes = partial(BayesProposer, n_initial=settings.n_initial, tasks=tasks, beliefs=beliefs)
+    design = partial(
+        SobolProposer,
+        first=best_in_turn(tasks),
+        beliefs=Beliefs(space, beliefs) if beliefs else None,
+    )
+    return Setup(space, goal, bayes, settings.seed, design)
+
+
 class ActiveSearch:
     """A search whose space and goal are known.
 
@@ -104,8 +156,6 @@ class ActiveSearch:
         controller: Ray's controller, once it has asked for a trial.
         proposals: Where proposals come from. None: what the settings say, made when it is first
             needed, since Ray pickles searchers.
-        proposer_state: What the proposer goes on from; None begins anew.
-        lost: The number of trials that count and that Ray lost; None: to be counted.
 
     Attributes:
         settings: May be replaced before the first proposal.
@@ -119,67 +169,19 @@ class ActiveSearch:
         settings: SearchSettings,
         history: History,
         controller: ControllerHandle,
-        *,
-        proposals: Proposals | Background | None = None,
-        proposer_state: dict[str, Any] | None = None,
-        lost: int | None = 0,
+        proposals: Proposals | Background | None,
     ) -> None:
         self.settings = settings
         self.history = history
         self.is_used_up = False
         self._controller = controller
-        self._proposer_state = proposer_state
-        self._lost = lost
+        self._lost: int | None = None  # trials that count and that Ray lost, once they are counted
         self._queue: list[tuple[Config, Origin]] | None = None  # to hand out before proposals
         self._grids: list[str] = history.get_meta(GRIDS) or []
         self._narrowed: tuple[History, int] | None = None  # its copy and the version that it has
         self._proposals = proposals
         self._seen: ExclusionList | None = None
         self._seen_until = 0  # trials that it holds
-
-    @classmethod
-    def begin(
-        cls,
-        settings: SearchSettings,
-        controller: ControllerHandle,
-        *,
-        proposals: Proposals | None,
-        grids: Sequence[str],
-        evaluated: Sequence[Evaluated],
-    ) -> ActiveSearch:
-        """Return a new search; raise a RaytunerError if the settings do not fit space or goal.
-
-        Args:
-            settings: What the user asked for, with a space and a goal.
-            controller: See the class.
-            proposals: See the class.
-            grids: Names of hyperparameters whose every value is to be tried.
-            evaluated: Points that were evaluated elsewhere.
-        """
-        space, goal = settings.space, settings.goal
-        assert space is not None
-        assert goal is not None
-        settings.check(space, goal)
-        history = History(space, goal=goal, time_attr=settings.time_attr, max_t=settings.max_t)
-        history.curves = [name for name in settings.curves if name not in goal.metrics]
-        history.set_meta("search_id", uuid.uuid4().hex)
-        if grids:
-            history.set_meta(GRIDS, list(grids))
-        search = cls(settings, history, controller, proposals=proposals)
-        points, rewards = settings.points_to_evaluate or (), settings.evaluated_rewards
-        check_points(points, space, evaluated=rewards is not None)
-        read = read_sources(settings.earlier, [one.metric for one in goal.objectives])
-        if used := [within(study, space, goal) for study in read]:
-            history.set_meta(EARLIER, used)
-        if settings.priors:
-            beliefs = read_priors(settings.priors, space)
-            history.set_meta(PRIORS, {space.columns[b.column].name: b.mass for b in beliefs})
-        # Made here to see whether it can be. Its seed is the search's from now on.
-        search._proposer_state = search._setup(history).proposer(None).state_dict()
-        known = () if rewards is None else map(Evaluated, points, rewards)
-        for point in (*known, *evaluated):
-            record_evaluated(history, point)
-        return search
 
     # -- configurations ---------------------------------------------------------------------------
 
@@ -285,38 +287,20 @@ class ActiveSearch:
     def source(self) -> Proposals | Background:
         """Return where proposals come from."""
         if self._proposals is None:
-            setup, start = self._setup(self._searched()), self.settings.start_process
+            setup = setup_of(self.settings, self.history, self._searched().space)
+            state, start = self.history.get_meta("proposer"), self.settings.start_process
             if start is None and ray.is_initialized():
                 start = ActorProcess
             if self.settings.background and start is not None:
-                self._proposals = Background(setup, self._proposer_state, start)
+                self._proposals = Background(setup, state, start)
             else:
-                self._proposals = InsideSuggest(setup, self._proposer_state)
+                self._proposals = InsideSuggest(setup.proposer(state))
         return self._proposals
 
     def close(self) -> None:
         """End the process that computes proposals, if there is one."""
         if self._proposals is not None:
             self._proposals.close()
-
-    def _setup(self, history: History) -> Setup:
-        """Return what a proposer is made of."""
-        settings, space, goal = self.settings, history.space, history.goal
-        if settings.proposer is not None:
-            return Setup(space, goal, settings.proposer, settings.seed)
-        if settings.strategy != DEFAULT_STRATEGY:
-            # Bound to the strategy itself: another process may not know its name.
-            make = partial(find_strategy(settings.strategy).make, n_initial=settings.n_initial)
-            return Setup(space, goal, make, settings.seed)
-        tasks = tasks_of(self.history, space)
-        beliefs = beliefs_of(self.history, space)
-        bayes = partial(BayesProposer, n_initial=settings.n_initial, tasks=tasks, beliefs=beliefs)
-        design = partial(
-            SobolProposer,
-            first=best_in_turn(tasks),
-            beliefs=Beliefs(space, beliefs) if beliefs else None,
-        )
-        return Setup(space, goal, bayes, settings.seed, design)
 
     def _searched(self) -> History:
         """Return the record, as far as it lies in the space that is searched now, to read."""

@@ -295,7 +295,7 @@ class Background:
         request = Request(
             changes=history.changes(self._sent_version),
             max_t=history.max_t,
-            promised=tuple(history.space.dump(ready.proposal.config) for ready in promised),
+            promised=history.space.encode([ready.proposal.config for ready in promised]),
             n=n,
             left=history.left,
         )

@@ -14,7 +14,7 @@ from raytuner.controller.handle import asked_through
 from raytuner.controller.tuner import param_space_of_tuner
 from raytuner.errors import MetricError, SettingError, SpaceError
 from raytuner.folders import Folder
-from raytuner.search.active import ActiveSearch
+from raytuner.search.active import ActiveSearch, new_record
 from raytuner.search.background import StartProcess
 from raytuner.search.grids import grids, warn_of_too_few
 from raytuner.search.initial import Evaluated, record_evaluated
@@ -272,7 +272,7 @@ class BoTorchSearch(RecordingSearcher):
         few = self.stop_unreported_after
         if 0 < few <= len(self._unreported) and not history.has_values:
             raise MetricError(f"the first {few} trials failed: {self._unreported[-1]}")
-        if asked_through(Repeater):
+        if not self._controller.is_known and asked_through(Repeater):
             raise SettingError(
                 "Ray's Repeater does not pass on what its trials report; leave it out, repeat the"
                 " training inside the training function, and report the means, or repeat the best"
@@ -332,15 +332,9 @@ class BoTorchSearch(RecordingSearcher):
                 " reported, and mode 'min' or 'max' (a function that returns one number needs the"
                 " mode only)"
             )
-        self._active = ActiveSearch.begin(
-            self._settings,
-            self._controller,
-            proposals=self._proposals,
-            grids=self._grids,
-            evaluated=self._evaluated,
-        )
+        active = self.continue_from(new_record(self._settings, self._grids, self._evaluated))
         self._evaluated.clear()
-        return self._active
+        return active
 
     def _change(self, settings: SearchSettings) -> None:
         self._settings = settings

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from raytuner.bayes import Proposer, SobolProposer
 from raytuner.errors import HistoryError, RaytunerError
 from raytuner.history import Goal, History, Line, Origin, Snapshot, TrialState
+from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
 
 MakeProposer = Callable[[Space, int | None], Proposer]
@@ -69,14 +70,14 @@ class Request:
     Attributes:
         changes: What happened since the request before (`History.changes`).
         max_t: A trial's full resource, if known.
-        promised: Configurations (from `Space.dump`) that will be handed out before the reply.
+        promised: `k x d`-dim encoded configurations that will be handed out before the reply.
         n: The number of proposals; 0 only applies the changes.
         left: The number of trials that are still to be proposed, if known.
     """
 
     changes: Sequence[Line]
     max_t: float | None
-    promised: tuple[dict[str, Any], ...]
+    promised: FloatArray
     n: int
     left: int | None = None
 
@@ -112,19 +113,18 @@ class Mirror:
         if self._record.max_t != request.max_t:
             self._record.max_t = request.max_t
         self._record.left = request.left
-        space, proposals = self._record.space, []
+        proposals = []
         if request.n:
-            promised = [space.load(config) for config in request.promised]
-            points = space.encode(promised) if promised else np.empty((0, space.dim))
-            self._proposer.tell(_with_pending(self._record.snapshot(), points))
+            self._proposer.tell(_with_pending(self._record.snapshot(), request.promised))
             proposals = self._proposer.ask(request.n)
+        dump = self._record.space.dump
         return Reply(
-            tuple((space.dump(proposal.config), proposal.origin) for proposal in proposals),
+            tuple((dump(proposal.config), proposal.origin) for proposal in proposals),
             self._proposer.state_dict(),
         )
 
 
-def _with_pending(snapshot: Snapshot, points: np.ndarray) -> Snapshot:
+def _with_pending(snapshot: Snapshot, points: FloatArray) -> Snapshot:
     """Return the snapshot with `(k, d)` more pending configurations."""
     return replace(
         snapshot,

@@ -241,8 +241,8 @@ class RecordingSearcher(Searcher):
 
     def continue_from(
         self, history: History, *, within: Space | None = None, again: Sequence[Config] = ()
-    ) -> None:
-        """Continue the search of a record that is in memory.
+    ) -> ActiveSearch:
+        """Continue the search of a record that is in memory, and return it.
 
         Args:
             history: The record.
@@ -261,14 +261,8 @@ class RecordingSearcher(Searcher):
             within=within or self._settings.within,
             again=(list(again), len(history)) if again else self._settings.again,
         )
-        self._active = ActiveSearch(
-            self._settings,
-            history,
-            self._controller,
-            proposals=self._proposals,
-            proposer_state=history.get_meta("proposer"),
-            lost=None,
-        )
+        self._active = ActiveSearch(self._settings, history, self._controller, self._proposals)
+        return self._active
 
     # -- inside ---------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import difflib
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,22 +70,19 @@ class SourceStudy:
         return list(dict.fromkeys(name for trial in self.trials for name in trial.values))
 
 
-def read_sources(items: Iterable[Any], metrics: Sequence[str]) -> tuple[SourceStudy, ...]:
-    """Read the earlier studies that a user gives (see `raytuner.BoTorchSearch`).
+def read_source(item: Any, metrics: Sequence[str], where: str) -> SourceStudy:
+    """Read an earlier study that a user gives (see `raytuner.BoTorchSearch`).
 
     Args:
-        items: The studies.
+        item: The study.
         metrics: The metrics that this search optimises: the columns of a table.
+        where: The study's name in messages.
 
     Raises:
-        SettingError: An item is not a study.
-        HistoryError: A folder holds no study.
+        SettingError: It is not a study.
+        HistoryError: The folder holds no study.
         MetricError: A table lacks a column of a metric, or it holds no numbers.
     """
-    return tuple(_read(item, metrics, f"earlier[{number}]") for number, item in enumerate(items))
-
-
-def _read(item: Any, metrics: Sequence[str], where: str) -> SourceStudy:
     import pandas as pd
 
     if isinstance(item, str | Path | RemoteFolder):
@@ -118,13 +115,14 @@ def _of_record(record: History, name: str) -> SourceStudy:
 
 def _of_table(table: Any, metrics: Sequence[str], where: str) -> SourceStudy:
     """Read a table of final values; the `results` of a study also have states and resources."""
-    name = f"{where}, a table of {len(table)} rows,"
+    name = f"{where}, a table of {len(table)} rows"
     columns = list(map(str, table.columns))
     for metric in metrics:
         if metric not in columns:
             close = difflib.get_close_matches(metric, columns, n=1)
             hint = f"; is it {close[0]!r}? Rename it" if close else ""
-            raise MetricError(f"{name} has no column {metric!r}; it has {', '.join(columns)}{hint}")
+            has = ", ".join(columns)
+            raise MetricError(f"{name}, has no column {metric!r}; it has {has}{hint}")
     results = {c: c.removeprefix(_PREFIX) for c in columns if c.startswith(_PREFIX)}
     names = results or {c: c for c in columns if c not in metrics}
     trials = []
@@ -136,7 +134,7 @@ def _of_table(table: Any, metrics: Sequence[str], where: str) -> SourceStudy:
         reached = {metric: _number(row[metric], metric, name) for metric in metrics}
         is_blank = all(math.isnan(value) for value in reached.values())
         trials.append(SourceTrial(values, state, () if is_blank else ((t, reached),)))
-    return SourceStudy(name.rstrip(","), dict.fromkeys(metrics), None, tuple(trials))
+    return SourceStudy(name, dict.fromkeys(metrics), None, tuple(trials))
 
 
 def _number(cell: Any, metric: str, name: str) -> float:
@@ -144,7 +142,7 @@ def _number(cell: Any, metric: str, name: str) -> float:
     if cell is None or _is_blank(cell):
         return math.nan
     if not is_number(cell):
-        raise MetricError(f"{name} has {cell!r} in column {metric!r}; it must hold numbers")
+        raise MetricError(f"{name}, has {cell!r} in column {metric!r}; it must hold numbers")
     return float(cell)
 
 
@@ -193,6 +191,7 @@ def within(study: SourceStudy, space: Space, goal: Goal) -> dict[str, Any]:
         parts.append(f"it has no values of {', '.join(lacking)}")
     logger.info("%s: %s.", study.name, "; ".join(parts))
     columns = [space.columns[j] for j in np.flatnonzero(task.shared)]
+    metrics = [one.metric for one in goal.objectives]
     trials = [
         {
             "values": {
@@ -201,8 +200,8 @@ def within(study: SourceStudy, space: Space, goal: Goal) -> dict[str, Any]:
                 if column.domain.contains(value := ran.values.get(column.name, MISSING))
             },
             "state": ran.state.value,
-            "curve": [
-                [t, *(_or_null(reached.get(one.metric)) for one in goal.objectives)]
+            "curve": [  # JSON has no NaN
+                [t, *(None if math.isnan(y := reached.get(m, math.nan)) else y for m in metrics)]
                 for t, reached in ran.curve
             ],
         }
@@ -228,8 +227,8 @@ def tasks_of(history: History, space: Space) -> tuple[Task, ...]:
                 {name: domains[name].from_json(value) for name, value in ran["values"].items()},
                 TrialState(ran["state"]),
                 tuple(
-                    (t, dict(zip(modes, map(_or_nan, reached), strict=True)))
-                    for t, *reached in ran["curve"]
+                    (t, {m: y for m, y in zip(modes, ys, strict=True) if y is not None})
+                    for t, *ys in ran["curve"]
                 ),
             )
             for ran in data["trials"]
@@ -237,14 +236,6 @@ def tasks_of(history: History, space: Space) -> tuple[Task, ...]:
         study = SourceStudy(data["name"], modes, data["max_t"], trials)
         found.append(_fitting(study, space, history.goal)[0])
     return tuple(filter(_is_usable, found))
-
-
-def _or_null(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _shared(space: Space, study: SourceStudy) -> np.ndarray:

@@ -17,17 +17,7 @@ from typing import Any
 from ray.tune.search import sample
 
 from raytuner.errors import SpaceError
-from raytuner.space import (
-    Domain,
-    Fidelity,
-    Float,
-    Integer,
-    Normal,
-    Options,
-    Path,
-    Space,
-    When,
-)
+from raytuner.space import Domain, Fidelity, Float, Integer, Normal, Options, Path, Space, When
 from raytuner.space import when as space_when
 from raytuner.space.domains import choice
 from raytuner.space.template import Marked, like, named, path_name, walk

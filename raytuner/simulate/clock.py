@@ -8,7 +8,7 @@ from enum import IntEnum
 from functools import partial
 from typing import Any
 
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.process import Mirror, Reply, Request, Setup
 from raytuner.simulate.inputs import Settings
 

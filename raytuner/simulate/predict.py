@@ -14,7 +14,7 @@ from ray.tune.search.searcher import Searcher
 from raytuner.errors import SettingError
 from raytuner.history import History, Trial, TrialState
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, SCHEDULERS, make_scheduler
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.priors import PRIORS
 from raytuner.search.settings import DEFAULT_STRATEGY
 from raytuner.search.transfer import EARLIER

@@ -14,7 +14,7 @@ from ray.tune.search.searcher import Searcher
 
 from raytuner.controller.search_layers import innermost_searcher
 from raytuner.errors import MetricError, SettingError
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.simulate.inputs import Cluster, Objective, Settings, check_at_least
 from raytuner.simulate.ray_controller import VirtualController, prepare, schedule_of
 from raytuner.simulate.simulation import Simulation

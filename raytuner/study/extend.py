@@ -14,7 +14,7 @@ from raytuner.errors import ConfigError, SettingError, SpaceError
 from raytuner.folders import Folder
 from raytuner.history import History, OpaqueValue, Trial, TrialState
 from raytuner.schedulers.named import SCHEDULERS
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.restore import open_record, record_at
 from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Domain, Rule, Space, differences, hull, value_at

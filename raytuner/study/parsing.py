@@ -55,7 +55,7 @@ def resources(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def priors(value: Mapping[str, Any]) -> dict[str, Near | Mapping[str, float]]:
     """Return the priors of a table: `{ near = value, spread = 0.1 }`, or weights by choice."""
-    from raytuner.search import near
+    from raytuner.search.priors import near
 
     found: dict[str, Near | Mapping[str, float]] = {}
     for name, prior in value.items():

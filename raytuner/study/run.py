@@ -27,7 +27,7 @@ from raytuner.placement.request import Resources
 from raytuner.placement.silence import Silence
 from raytuner.schedulers.named import DEFAULT_SCHEDULER, make_scheduler
 from raytuner.schedulers.restored import RestoringScheduler
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.restore import FIRST, counted, open_record
 from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
 from raytuner.study.lifecycle import Lifecycle

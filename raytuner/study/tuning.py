@@ -16,7 +16,7 @@ from raytuner.errors import InUseError, RaytunerError, SettingError, without_sec
 from raytuner.folders import DEFAULT_STORAGE, Folder, RemoteFolder, folder_of, in_uri
 from raytuner.history import Writer, who_writes
 from raytuner.placement.gpu_memory import wants_fit
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.recorded import Recorded
 from raytuner.search.restore import record_at
 from raytuner.space import Space

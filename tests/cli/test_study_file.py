@@ -6,7 +6,7 @@ import pytest
 
 from raytuner.cli.loading import load_space, read_study
 from raytuner.errors import RaytunerError, SettingError, SpaceError
-from raytuner.search import near
+from raytuner.search.priors import near
 
 WHOLE = """
 trainable = "train:fit"

@@ -20,7 +20,7 @@ from test_fuzz import few
 from raytuner.bayes import SobolProposer
 from raytuner.errors import MetricError
 from raytuner.schedulers import ASHAScheduler
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.space import Categorical, Float, Space
 
 SPACE = Space({"lr": Float(0.0, 1.0), "opt": Categorical(["sgd", None])})

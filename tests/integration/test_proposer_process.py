@@ -21,7 +21,7 @@ import raytuner
 from raytuner.bayes import SobolProposer
 from raytuner.errors import MetricError, NoResultError
 from raytuner.history import Origin, TrialState
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 

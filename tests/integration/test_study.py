@@ -27,6 +27,7 @@ from raytuner.errors import (
     TrainableError,
 )
 from raytuner.history import History, Origin, TrialState
+from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Float, Space
 from raytuner.study.study import Study
 
@@ -326,7 +327,7 @@ def test_choices_that_no_file_can_hold(tmp_path: Path) -> None:
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
     record = History(
-        raytuner.search.space_from_tune(SPACE),
+        space_from_tune(SPACE),
         metric="loss",
         mode="min",
         path=tmp_path / "raytuner-record.sqlite",

@@ -13,8 +13,8 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from raytuner.bayes import SobolProposer
 from raytuner.history import Goal, History, Origin, TrialState
-from raytuner.search import BoTorchSearch
 from raytuner.search.background import Background
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.process import Setup
 from raytuner.space import Categorical, Float, Space
 
@@ -535,7 +535,7 @@ def test_what_slots_will_not_take_is_not_promised() -> None:
         while not floor.shop.process.is_idle:
             floor.shop.process.reply()
             floor.loop.step()
-    assert not any(request.promised for request in floor.shop.process.requests)
+    assert not any(len(request.promised) for request in floor.shop.process.requests)
     assert set(floor.origins[3:]) == {Origin.BAYES}
 
 

@@ -37,7 +37,7 @@ from raytuner.errors import (
     SpaceError,
 )
 from raytuner.history import History, Origin, TrialState
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 

@@ -18,10 +18,10 @@ from raytuner.bayes import SobolProposer
 from raytuner.bayes.transfer import Task
 from raytuner.errors import ConfigError, HistoryError, MetricError, RaytunerError, SettingError
 from raytuner.history import Goal, History, Origin, TrialState
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.priors import near
 from raytuner.search.restore import RECORD_FILE
-from raytuner.search.transfer import EARLIER, read_sources, tasks_of, within
+from raytuner.search.transfer import EARLIER, read_source, tasks_of, within
 from raytuner.space import ABSENT, Categorical, Float, Integer, Space, when
 from raytuner.study.study import Study
 
@@ -85,7 +85,7 @@ def test_from_wherever_they_are(tmp_path: Path, form: str) -> None:
 
 
 def test_a_table_of_results_keeps_what_was_stopped_apart() -> None:
-    (read,) = read_sources([Study(Path("."), record()).results], ["loss"])
+    read = read_source(Study(Path("."), record()).results, ["loss"], "earlier")
     assert [trial.state for trial in read.trials[-2:]] == [
         TrialState.STOPPED_EARLY,
         TrialState.FAILED,
@@ -111,7 +111,7 @@ def test_it_says_what_it_used(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def _task(earlier: Any, space: Space) -> Task:
-    (read,) = read_sources([earlier], ["loss"])
+    read = read_source(earlier, ["loss"], "earlier")
     goal = Goal.of("loss", "min")
     history = History(space, goal=goal)
     history.set_meta(EARLIER, [within(read, space, goal)])
@@ -332,6 +332,6 @@ def test_an_earlier_study_that_lacks_an_objective_is_named() -> None:
     with pytest.raises(MetricError, match=r"no column 'size'"):
         two([Study(Path("."), record()).results])
     wrong_way = BoTorchSearch(PARAM_SPACE, ["loss", "size"], ["min", "min"], background=False)
-    (read,) = read_sources([several()], ["loss", "size"])
+    read = read_source(several(), ["loss", "size"], "earlier")
     with pytest.raises(MetricError, match="'size' with mode 'min'"):
         within(read, wrong_way.history.space, wrong_way.history.goal)

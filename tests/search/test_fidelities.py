@@ -142,10 +142,9 @@ def test_the_process_knows_how_many_trials_are_left() -> None:
     TOLD.clear()
     space = Space({"x": Float(0, 1)})
     mirror = Mirror(Setup(space, Goal.of("loss", "min"), Counting, 0))
-    promised = ({"x": 0.25}, {"x": 0.75})
-    mirror.answer(Request((), None, promised, n=1, left=5))
+    mirror.answer(Request((), None, np.array([[0.25], [0.75]]), n=1, left=5))
     assert TOLD[-1].left == 3
-    mirror.answer(Request((), None, (), n=1))
+    mirror.answer(Request((), None, np.empty((0, 1)), n=1))
     assert TOLD[-1].left is None
 
 

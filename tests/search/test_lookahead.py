@@ -12,8 +12,8 @@ from ray.tune.search import ConcurrencyLimiter
 
 from raytuner.bayes import SobolProposer
 from raytuner.history import TrialState
-from raytuner.search import BoTorchSearch
 from raytuner.search.active import ActiveSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.restore import FIRST, counted
 from raytuner.space import Float, Space
 

@@ -12,7 +12,7 @@ from ray import tune
 
 from raytuner import ASHAScheduler, BoTorchSearch, HyperBandScheduler
 from raytuner.errors import SpaceError
-from raytuner.search import space_from_tune
+from raytuner.search.tune_space import space_from_tune
 
 Config = dict[str, Any]
 

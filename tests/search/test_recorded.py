@@ -15,7 +15,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 import raytuner
 from raytuner.errors import SettingError
 from raytuner.history import Origin, TrialState
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.recorded import Recorded
 from raytuner.study.tuning import prepare
 

@@ -8,7 +8,7 @@ from ray import tune
 
 from raytuner import near
 from raytuner.history import Goal, TrialState
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.simulate.predict import restarted
 
 SPACE = {"x": tune.uniform(0, 1), "kind": tune.choice(["a", "b"])}

@@ -13,6 +13,7 @@ from searcher_conformance import PARAM_SPACE, Driver, objective
 from raytuner import BoTorchSearch
 from raytuner.errors import MetricError
 from raytuner.history import Goal
+from raytuner.search.active import setup_of
 from raytuner.search.process import Mirror, Request
 from raytuner.space import Float, Space
 
@@ -56,8 +57,8 @@ def test_through_the_searcher_and_the_record(strategy: str, tmp_path: Path) -> N
     )
     assert again.suggest("next") == driver.searcher.suggest("next")
     # The process beside it is told too.
-    mirror = Mirror(driver.searcher._search()._setup(history))
-    mirror.answer(Request(history.changes(0), None, (), n=1))
+    mirror = Mirror(setup_of(driver.searcher._settings, history, history.space))
+    mirror.answer(Request(history.changes(0), None, np.empty((0, history.space.dim)), n=1))
     assert mirror._record.goal == history.goal
     np.testing.assert_array_equal(
         mirror._record.snapshot().standard_error, history.snapshot().standard_error

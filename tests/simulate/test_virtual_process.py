@@ -10,7 +10,7 @@ from ray import tune
 from raytuner.bayes import SobolProposer
 from raytuner.bayes.proposer import Proposal
 from raytuner.history import Origin
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.simulate import Cluster, Curve, Settings, Simulation, simulate
 
 _THINKS_S = 30.0

@@ -15,7 +15,7 @@ from ray.tune.search.variant_generator import generate_variants
 
 from raytuner.bayes.strategies import gridded
 from raytuner.errors import ConfigError, SpaceError
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.tune_space import space_from_tune, when
 from raytuner.space import Categorical, Float, Options, Space
 

@@ -12,7 +12,7 @@ from ray import tune
 
 import raytuner
 from raytuner.errors import SpaceError
-from raytuner.search import space_from_tune
+from raytuner.search.tune_space import space_from_tune
 from raytuner.space import (
     Categorical,
     Fidelity,

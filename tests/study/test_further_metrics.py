@@ -22,7 +22,7 @@ from raytuner.errors import SettingError
 from raytuner.history import History, TrialState, salvaged
 from raytuner.report.figures import Figures
 from raytuner.report.page import render
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 from raytuner.study.export import write_table

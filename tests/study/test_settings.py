@@ -15,7 +15,7 @@ from raytuner.cli import main
 from raytuner.cli.loading import read_study
 from raytuner.errors import SettingError
 from raytuner.history import History
-from raytuner.search import BoTorchSearch
+from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.space import Float, Space
 from raytuner.study.parsing import kinds
 from raytuner.study.settings import SETTINGS, TEXTS, StudySettings, Use, names
