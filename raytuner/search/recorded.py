@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -152,13 +151,8 @@ class _Theirs(Proposals):
         self.is_finished = found == _FINISHED
         if self.is_finished or found is None:
             return None
-        return Proposal(_fitting(history.space, found), Origin.SEARCHER)
-
-
-def _fitting(space: Space, config: Mapping[str, Any]) -> Config:
-    """Return a whole configuration; values that no level of the space equals become the nearest."""
-    try:
-        return completed(space, config)
-    except ConfigError:
-        (fitting,) = space.decode(space.encode([config]))
-        return fitting
+        try:
+            config = completed(history.space, found)
+        except ConfigError:  # a value that no level of the space equals becomes the nearest
+            (config,) = history.space.decode(history.space.encode([found]))
+        return Proposal(config, Origin.SEARCHER)

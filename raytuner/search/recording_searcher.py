@@ -56,8 +56,7 @@ class RecordingSearcher(Searcher):
         self._unreported: list[str] = []  # why such trials failed
         self._active: ActiveSearch | None = None
         self._controller = ControllerHandle()
-        asked = settings.record
-        self._place = RecordPlace(None if asked is None else record_place(asked))
+        self._place = RecordPlace(record_place(settings.record))
         # The report that a scheduler of ours had recorded before Ray passed it on, and its dict.
         self._ahead: tuple[str, Mapping[str, Any], Report] | None = None
         self._repeats = Repeats()

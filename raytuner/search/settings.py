@@ -140,7 +140,7 @@ class SearchSettings:
         given = {"metric": _named("metric", metric), "mode": _named("mode", mode)}
         for name, tuners in given.items():
             own = getattr(self, name)
-            if own is not None and tuners is not None and own != tuners:
+            if None not in (own, tuners) and own != tuners:
                 raise MetricError(
                     f"BoTorchSearch was given {name}={own!r} and the Tuner {name}={tuners!r}; give"
                     " it once"
@@ -164,8 +164,10 @@ class SearchSettings:
         check_goal(self.strategy, goal)
 
 
-def record_place(record: str | Folder) -> Folder:
+def record_place(record: str | Folder | None) -> Folder | None:
     """Return where a record is kept: a path as it is, or the file behind a URI."""
+    if record is None:
+        return None
     return folder_of(record) if isinstance(record, RemoteFolder) or is_uri(record) else Path(record)
 
 
