@@ -32,9 +32,7 @@ class Feasibility:
     Source: J. Gardner et al. (2014), "Bayesian Optimization with Inequality Constraints", ICML,
     section 3, in logarithms.
 
-    Args:
-        posteriors: Of each constraint's slack; 0 or more is within the bound.
-        seed: Seed of `draw`.
+    `posteriors` are of each constraint's slack: 0 or more is within the bound.
     """
 
     def __init__(self, posteriors: Sequence[Posterior], seed: int) -> None:
@@ -126,21 +124,17 @@ class PosteriorAcquisition(ABC):
 
     @abstractmethod
     def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
-        """`(...)` values of configurations.
+        """`(...)` values, given `(..., S)` posterior means, `(...)` variances, `(S,)` thresholds.
 
-        Args:
-            mean: `(..., S)` posterior means given each of S samples of f(Z).
-            variance: `(...)` posterior variances.
-            thresholds: `(S,)` the largest value of each sample.
+        There is one mean for each of S samples of f(Z), whose largest value is the threshold.
         """
 
     def _anchors(self, evaluated: Tensor) -> Tensor:
         """Choose the evaluated inputs in Z: those that could be the best, the likeliest first."""
         if not self._most_contenders:
             return evaluated[:0]
-        mean, cross = self._posterior.means(evaluated)
+        mean, sd = self._posterior.laws(evaluated)
         mean = self._with_trend(mean, evaluated)
-        sd = (self._kernel.variance - cross.square().sum(0)).clamp_min(0.0).sqrt()
         log_chance = 0.0 if self._feasibility is None else self._feasibility(evaluated)
         could_be = mean + _REACH * sd >= (mean + log_chance).max()
         hope = torch.where(could_be, mean + sd + log_chance, -math.inf)
@@ -190,7 +184,7 @@ class PosteriorAcquisition(ABC):
             return candidates[chosen]
 
     def _moments(self, X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Covariances with the rows and Z, whitened, `(..., n + |Z|)`; means; variances."""
+        """Whitened covariances with the rows and Z, `(..., n + |Z|)`; means; variances."""
         k = self._kernel.of_configurations(X, self._inputs)
         if self._posterior.has_fidelity:
             k = self._shared + self._effect * k

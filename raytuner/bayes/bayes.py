@@ -203,10 +203,7 @@ class BayesProposer:
     def _best_of(
         self, make: MakeAcquisition, fitted: Fitted, n: int, asked: FloatArray
     ) -> FloatArray:
-        """Return up to `n` configurations at which an acquisition function is highest, `(n, d)`.
-
-        Those `asked`, `(a, d)`, were proposed since the last `tell`.
-        """
+        """Return up to `n` configurations at which an acquisition function is highest, `(n, d)`."""
         space, view, data, models = self._space, fitted.snapshot, fitted.data, fitted.models
         place = len(view.points) + len(asked)
         seed = self._seed(place)
@@ -261,8 +258,5 @@ class BayesProposer:
         return len(self._asked) + (0 if self._snapshot is None else len(self._snapshot.points))
 
     def _seed(self, place: int) -> int:
-        """The seed of everything random about the proposal at a place.
-
-        Restoring the record thus restores the randomness.
-        """
+        """The seed of the proposal at a place: restoring the record restores the randomness."""
         return int(np.random.SeedSequence([self._design.seed, place]).generate_state(1)[0] // 2)

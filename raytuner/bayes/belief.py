@@ -26,19 +26,13 @@ _FIRMNESS = 5.0
 class Belief:
     """A density over one hyperparameter, relative to its own distribution: 1 if nothing is known.
 
-    Its logarithm is linear between knots in the unit interval and constant beyond them.
-
-    Attributes:
-        column: Position of the hyperparameter's column.
-        units: `(k,)` ascending knots; of a hyperparameter with levels, its levels.
-        widths: `(k,)` the share of the unit interval that each knot stands for; the sum is 1.
-        mass: `(k,)` the probability that the optimum is there; the sum is 1.
+    Its logarithm is linear between k knots in the unit interval and constant beyond them.
     """
 
-    column: int
-    units: tuple[float, ...]
-    widths: tuple[float, ...]
-    mass: tuple[float, ...]
+    column: int  # the position of the hyperparameter's column
+    units: tuple[float, ...]  # the knots, ascending; of a hyperparameter with levels, its levels
+    widths: tuple[float, ...]  # the share of the unit interval of each; the sum is 1
+    mass: tuple[float, ...]  # the probability that the optimum is there; the sum is 1
 
     @cached_property
     def log_density(self) -> FloatArray:
@@ -101,7 +95,7 @@ class Beliefs:
     def bonus(self, posterior: Posterior, data: Dataset, seed: int) -> Acquisition | None:
         """Return what to add to the logarithm of an acquisition function; None: nothing any more.
 
-        The belief and `posterior`, of the model of `data`, are compared by samples of this seed.
+        The belief is compared with `posterior`, of the model of `data`, by samples.
         """
         ranking = Ranking(posterior, data, self._space.dim, seed)
         loss = ranking.loss(self.log_density(ranking.X[:, : self._space.dim])[None])

@@ -42,13 +42,14 @@ class EvolutionProposer(PointwiseProposer):
 
     def __init__(self, space: Space, seed: int | None = None) -> None:
         try:
-            import cmaes  # noqa: F401
+            from cmaes import CatCMAwM
         except ImportError as error:
             raise SettingError(
                 "the strategy 'evolution' needs the library cmaes, which is not installed:"
                 " pip install 'raytuner[evolution]'"
             ) from error
         super().__init__(space, seed)
+        self._library = CatCMAwM
         self._x, self._z, self._c = list[int](), list[int](), list[int]()
         for j, column in enumerate(space.columns):
             n = column.n_levels or math.inf
@@ -90,9 +91,7 @@ class EvolutionProposer(PointwiseProposer):
 
     def _evolved(self) -> CatCMAwM:
         """The distribution after all generations that have ended."""
-        from cmaes import CatCMAwM
-
-        optimiser = CatCMAwM(
+        optimiser = self._library(
             x_space=[[0.0, 1.0]] * len(self._x) or None,
             z_space=[self._levels[j].tolist() for j in self._z] or None,
             c_space=[len(self._levels[j]) for j in self._c] or None,
@@ -114,15 +113,13 @@ class EvolutionProposer(PointwiseProposer):
 
     def _solution(self, point: FloatArray) -> Any:
         """A configuration `(d,)` in the library's terms."""
-        from cmaes import CatCMAwM
-
         categories = None
         if self._c:
             categories = np.zeros((len(self._c), max(len(self._levels[j]) for j in self._c)))
             for row, j in enumerate(self._c):
                 categories[row, np.abs(self._levels[j] - point[j]).argmin()] = 1.0
         x, z = point[self._x], point[self._z]
-        return CatCMAwM.Solution(
+        return self._library.Solution(
             x if len(x) else None,
             z if len(z) else None,
             categories,

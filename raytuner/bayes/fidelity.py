@@ -78,9 +78,8 @@ class FidelityChooser:
             self._grid = np.vstack([qmc.Sobol(f, scramble=False).random(_SPREAD), np.ones(f)])
         with torch.no_grad():
             Z = self._lift(evaluated)
-            mean, cross = self._posterior.means(Z)
-            variance = self._posterior.kernel.variance - cross.square().sum(0)
-            bound = mean + variance.clamp_min(0.0).sqrt()
+            mean, sd = self._posterior.laws(Z)
+            bound = mean + sd
             if feasibility is not None:
                 bound = bound + feasibility(Z)
         order = np.argsort(-bound.numpy(), kind="stable")
@@ -115,12 +114,9 @@ class FidelityChooser:
 
     @torch.no_grad()
     def values(self, options: FloatArray, configs: FloatArray, pending: FloatArray) -> FloatArray:
-        """Return `(o,)` logarithms of the gain of each option per cost.
+        """Return `(o,)` logarithms of the gain per cost of `(o, d)` trials at any fidelity.
 
-        Args:
-            options: `(o, d)` trials at any fidelity.
-            configs: `(c, d)` their configurations at full fidelity.
-            pending: `(p, d)` pending trials.
+        `configs`, `(c, d)`, are their configurations at full fidelity.
         """
         full = np.vstack([self._contenders, configs, self._space.in_full(pending)])
         full = np.unique(full, axis=0)
@@ -163,9 +159,7 @@ class FidelityChooser:
 def expected_gains(means: Tensor, slopes: Tensor) -> Tensor:
     """Return `(o,)` how much the largest mean rises when all move along one normal variable.
 
-    Args:
-        means: `(a,)` means now.
-        slopes: `(o, a)` how far each moves per standard deviation of the observation.
+    `means` are `(a,)`-dim. `slopes`, `(o, a)`, say how far each moves per standard deviation.
 
     Example:
         >>> means, slopes = torch.zeros(2), torch.tensor([[0.0, 0.0], [0.0, 1.0]])

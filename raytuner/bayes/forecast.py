@@ -58,16 +58,10 @@ class Forecaster:
     Neural Networks by Extrapolation of Learning Curves", IJCAI, section 3.2, for the probability to
     be better as the criterion. One Gaussian process over all trials extrapolates the curves, as in
     K. Swersky et al. (2014), "Freeze-Thaw Bayesian Optimization", arXiv:1406.3896.
-
-    Args:
-        space: The search space, d columns.
-
-    Attributes:
-        least: How many trials must have reported.
     """
 
     def __init__(self, space: Space) -> None:
-        self.least = least_trials(space)
+        self.least = least_trials(space)  # so many trials must have reported
         self._space = space
         self._fit = WarmFit()
         self._cost_fit = WarmFit()

@@ -182,24 +182,21 @@ def _step(
     X, value = X.copy(), value.copy()
     levels = {i: space.columns[i].domain.level_units() for i in stepped if i not in smooth}
     for _ in range(2 * len(stepped) + 2):
-        neighbours, owners = [], []
-        for row, point in enumerate(X):
-            for i in stepped:
-                if i in levels:
-                    units = levels[i][levels[i] != point[i]]
-                else:
-                    units = space.columns[i].domain.neighbours(point[i])
-                for unit in units:
-                    neighbour = point.copy()
-                    neighbour[i] = unit
-                    neighbours.append(neighbour)
-                    owners.append(row)
-        if not neighbours:
+        moves = [
+            (row, i, unit)
+            for row, point in enumerate(X)
+            for i in stepped
+            for unit in (levels[i] if i in levels else space.columns[i].domain.neighbours(point[i]))
+            if unit != point[i]
+        ]
+        if not moves:
             break
-        around = np.array(neighbours)
+        owners, changed, units = map(np.array, zip(*moves, strict=True))
+        around = X[owners]
+        around[np.arange(len(owners)), changed] = units
         gains = _evaluate(acquisition, around, space)
         order = np.argsort(-gains, kind="stable")
-        rows, first = np.unique(np.array(owners)[order], return_index=True)
+        rows, first = np.unique(owners[order], return_index=True)
         top = order[first]  # the best neighbour of each row
         wins = gains[top] > value[rows] + 1e-6
         if not wins.any():

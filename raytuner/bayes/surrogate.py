@@ -83,6 +83,11 @@ class Posterior:
         mean, cross = self.means(Z)
         return mean, self.kernel.forward(Z, Z) - cross.mT @ cross, cross
 
+    def laws(self, Z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and standard deviations at `(m, d)` inputs, both `(m,)`."""
+        mean, cross = self.means(Z)
+        return mean, (self.kernel.variance - cross.square().sum(0)).clamp_min(0.0).sqrt()
+
     def mean_at(self, Z: Tensor) -> Tensor:
         """Return the `(...)` means at `(..., d)` inputs, differentiable in them."""
         found: Tensor = self.mean + self.kernel.forward(Z, self.X) @ self._weights

@@ -34,15 +34,10 @@ _SAME_FIDELITY = 0.02
 
 @dataclass(frozen=True)
 class Task:
-    """An earlier search, seen from this one's space of d columns.
+    """An earlier search, seen from this one's space of d columns."""
 
-    Attributes:
-        snapshot: Its record, with points encoded in this space and this search's objectives.
-        shared: `(d,)` which columns it had. In the others its points are `ABSENT`.
-    """
-
-    snapshot: Snapshot
-    shared: BoolArray
+    snapshot: Snapshot  # its record, encoded in this space, with this search's objectives
+    shared: BoolArray  # (d,) which columns it had; in the others its points are `ABSENT`
 
     @property
     def is_weighted(self) -> bool:
@@ -194,11 +189,6 @@ class Ranking:
 
     Pairs of rows are compared that have the same fidelity and different values. Of `data`, the
     search's rows of d columns, the most informative m count.
-
-    Attributes:
-        X: `(m, ...)` inputs of these rows.
-        draws: `(S, m)` standard normal draws to make samples of.
-        own: `(S,)` pairs in the wrong order in samples of the search's own model.
     """
 
     def __init__(self, posterior: Posterior, data: Dataset, d: int, seed: int) -> None:
@@ -208,12 +198,13 @@ class Ranking:
         alike = torch.as_tensor(np.abs(s[:, None] - s[None, :]) < _SAME_FIDELITY)
         self._counts = alike & (self._y[:, None] != self._y[None, :])
         generator = torch.Generator().manual_seed(seed)
+        # (S, m) standard normal draws to make samples of, at these inputs
         self.draws = torch.randn(_SAMPLES, len(rows), generator=generator, dtype=torch.double)
         with torch.no_grad():
             self.X = posterior.X[rows]
             mean, sd = leave_one_out(posterior, data.X[:, :d])
             left_out = mean[rows] + sd[rows] * self.draws
-        # While a trial is left out, the others have their reported values.
+        # (S,) of the search's own: while a trial is left out, the others have reported values.
         self.own = self.loss(left_out, self._y.expand_as(left_out))
 
     def loss(self, samples: Tensor, others: Tensor | None = None) -> Tensor:

@@ -61,20 +61,12 @@ class Activity:
 
 @dataclass(frozen=True)
 class Column:
-    """One hyperparameter that varies: one dimension of the unit cube.
-
-    Attributes:
-        path: Keys and list positions that lead to it.
-        name: The path's keys joined by "/".
-        domain: Its values and their law.
-        requires: Conditions, all of which must hold for it to exist; empty if it always does.
-        is_fidelity: Whether it is a fidelity (see `raytuner.space.Fidelity`).
-    """
+    """One hyperparameter that varies: one dimension of the unit cube."""
 
     path: Path
-    name: str
+    name: str  # the path's keys joined by "/"
     domain: Domain
-    requires: tuple[Requirement, ...] = ()
+    requires: tuple[Requirement, ...] = ()  # all must hold for it to exist
     is_fidelity: bool = False
 
     @property
@@ -93,12 +85,7 @@ Guards = Mapping[Path, tuple[Requirement, ...]]
 
 
 def columns_and_guards(parts: Sequence[tuple[Path, Any]]) -> tuple[tuple[Column, ...], Guards]:
-    """Return the columns and guards of a template, given the paths and parts of it.
-
-    Raises:
-        SpaceError: Two hyperparameters have the same name, a condition is on something unknown or
-            never true, or fidelities are under conditions or all that varies.
-    """
+    """Return the columns and guards of a template of these parts; a SpaceError if it is wrong."""
     domains = {path: node for path, node in parts if varies(node)}
     names = list(map(path_name, domains))
     for name in names:

@@ -58,26 +58,17 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {"min": min, "max": max, "abs": ab
 
 @dataclass(frozen=True)
 class Constraint:
-    """One constraint on the configurations of a space; made by `constraint`.
-
-    Attributes:
-        rule: The string or the function.
-        name: Its name in messages: the string, or the function's name.
-        names: The hyperparameters and constants that a string names.
-    """
+    """One constraint on the configurations of a space; made by `constraint`."""
 
     rule: Rule
-    name: str = field(compare=False)
-    names: tuple[str, ...] = field(compare=False, default=())
+    name: str = field(compare=False)  # in messages: the string, or the function's name
+    names: tuple[str, ...] = field(compare=False, default=())  # that a string names
     _tree: ast.expr | None = field(compare=False, repr=False, default=None)
 
     def holds(self, config: dict[str, Any], values: Mapping[str, Any]) -> bool:
-        """Return whether a configuration keeps the constraint.
+        """Return whether a full configuration keeps the constraint; a SpaceError if that raises.
 
-        `config` is the full configuration, `values` what exists in it of what a string names.
-
-        Raises:
-            SpaceError: The function or the string raised an exception.
+        `values` are what exists in it of what a string names.
         """
         try:
             if callable(self.rule):
