@@ -47,13 +47,8 @@ class FidelityChooser:
     Bayesian Optimization for Hyperparameter Tuning", arXiv:1903.04703, for the gain at full
     fidelity per cost.
 
-    Args:
-        space: The search space, d columns, with fidelities.
-        models: The surrogates.
-        feasibility: The outcome constraints.
-        log_cost: What trials cost; None: all the same.
-        evaluated: `(e, d)` what was tried at any fidelity, at the full one.
-        snapshot: The record.
+    Without a `log_cost` all trials cost the same. `evaluated`, `(e, d)`, is what was tried at any
+    fidelity, moved to the full one.
     """
 
     def __init__(

@@ -64,20 +64,15 @@ def gridded(space: Space, points: int = GRID_POINTS) -> Space:
 class Strategy:
     """A way to search.
 
-    Attributes:
-        proposer: Makes the proposer from a space and a seed; with a model it also takes
-            `n_initial`, as `BayesProposer` does.
-        has_model: Whether it learns by a model, which takes time.
-        within: Returns the part of a space that is searched.
-        goals: Whether it supports several objectives and outcome constraints.
-        costs: Whether it supports costs: what it maximises is a logarithm of an improvement.
+    `proposer` makes the proposer from a space and a seed; with a model it also takes `n_initial`,
+    as `BayesProposer` does.
     """
 
     proposer: Callable[..., Proposer]
-    has_model: bool = True
-    within: Callable[[Space], Space] = lambda space: space
-    goals: bool = True
-    costs: bool = False
+    has_model: bool = True  # whether it learns by a model, which takes time
+    within: Callable[[Space], Space] = lambda space: space  # the part of a space to search
+    goals: bool = True  # whether it supports several objectives and outcome constraints
+    costs: bool = False  # and costs: what it maximises is a logarithm of an improvement
 
     def make(self, space: Space, seed: int | None, n_initial: int | None = None) -> Proposer:
         """Return the proposer; without a model `n_initial` is ignored."""

@@ -32,15 +32,10 @@ LISTABLE_LEVELS = 1_000_000
 
 
 class Domain(ABC):
-    """The values of one hyperparameter and their law; immutable, checked when made.
+    """The values of one hyperparameter and their law; immutable, checked when made."""
 
-    Attributes:
-        kind: Either "continuous", "discrete" (ordered levels) or "categorical" (levels, no order).
-        n_levels: Number of different values; None if it is infinite.
-    """
-
-    kind: Kind
-    n_levels: int | None
+    kind: Kind  # "discrete": ordered levels; "categorical": levels without an order
+    n_levels: int | None  # the number of different values; None if it is infinite
     # Whether a continuous draw is rounded to the nearest level, so that the two ends own half as
     # much as the others. Otherwise it is rounded down.
     _rounded: ClassVar[bool] = False
