@@ -130,7 +130,7 @@ class EvolutionProposer(PointwiseProposer):
 def _ended(snapshot: Snapshot) -> tuple[FloatArray, FloatArray, FloatArray]:
     """`(k, d)` configurations of trials that have ended, how far each got, `(k,)`, and its value.
 
-    How far is infinity for a trial that reached its end; both are minus infinity for a failed one.
+    Infinity: to its end. Both are minus infinity for a failed trial.
     """
     rows, t, y = [], [], []
     for row, state in enumerate(snapshot.states):

@@ -87,8 +87,7 @@ class Forecaster:
             newcomer: Id of the new trial that would have the slot. If it is not in the record, the
                 best of some hundred configurations stands for it.
             is_last: There can be no new trial.
-            seconds: What each trial would cost in full, by its id, where known; default: all the
-                same.
+            seconds: By id, what trials would cost in full, where known; default: all the same.
 
         Returns:
             The outlook; None if fewer than `least` trials have reported or no stable model fits.

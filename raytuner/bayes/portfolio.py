@@ -34,8 +34,6 @@ _REMEMBERED = 100  # nominations; older ones are of another model
 class ProbabilityOfImprovement(LogExpectedImprovement):
     """Log probability to be better than the incumbent and everything pending by a small margin.
 
-    The incumbent's true value is integrated over.
-
     Source: H. J. Kushner (1964), "A New Method of Locating the Maximum Point of an Arbitrary
     Multipeak Curve in the Presence of Noise".
     """

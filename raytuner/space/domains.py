@@ -129,7 +129,7 @@ class Domain(ABC):
         return u.clip(0, 1) if self.kind == "continuous" else self._unit(self._position(u))
 
     def neighbours(self, u: float) -> Vector:
-        """Return the coordinates of the levels next to the one at `u`, ascending, if there are."""
+        """Return the coordinates of the levels next to the one at `u`, ascending: two at most."""
         if self.kind == "continuous":
             return np.empty(0)
         here, n = self._position(np.array([u])), self.n_levels

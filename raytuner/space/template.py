@@ -44,13 +44,10 @@ class Marked:
 
 @dataclass(frozen=True)
 class When(Marked):
-    """A part of a search space, the `node`, under conditions; see `when`.
-
-    `conditions` are names of hyperparameters, each with the values of which it must have one.
-    """
+    """A part of a search space, the `node`, under conditions; see `when`."""
 
     node: Any
-    conditions: tuple[tuple[str, tuple[Any, ...]], ...]
+    conditions: tuple[tuple[str, tuple[Any, ...]], ...]  # names, each with the allowed values
 
 
 def when(node: Any, /, **conditions: Any) -> When:
@@ -61,9 +58,9 @@ def when(node: Any, /, **conditions: Any) -> When:
     Args:
         node: A domain, a group of such (a dict), or a constant; the value of a key in a dict.
         conditions: By name of another hyperparameter with levels (a choice, whole numbers, a step),
-            the value that it must have, or a list or set of such values. All must hold; if the
-            other does not exist, it does not hold. A name is looked up in the key's own group, then
-            in the groups around it. A path such as `"net/act"` is given with `**`.
+            the value that it must have, or a list or set of values of which it must have one. All
+            must hold; one on what does not exist does not. A name is looked up in the key's own
+            group, then in those around it. A path such as `"net/act"` is given with `**`.
 
     Raises:
         SpaceError: No condition, or one that allows no value. `Space` checks names and values.
@@ -242,8 +239,7 @@ def value_at(config: Any, path: Path, default: Any = None) -> Any:
 def unfolded(node: Any, config: Any, path: Path = ()) -> Any:
     """Return a configuration in which chosen options have the form of a group, as in the template.
 
-    A value is the first option that it is the whole of, or else the first that it is a part of; a
-    ConfigError if it is none.
+    A value is the first option that it is the whole of, else a part of; a ConfigError if none.
     """
     if isinstance(node, When):
         return unfolded(node.node, config, path)
