@@ -17,8 +17,7 @@ from raytuner.history.sqlite import (
     create,
     insert,
     require_record,
-    transact,
-    writable,
+    transaction,
     write_file,
 )
 
@@ -48,16 +47,13 @@ class RecordFile:
         self._all_lines = all_lines
         if not has_all and not _is_record(path):
             set_aside(path, "damaged")
-        self._open()
-        if not has_all:
-            # In one transaction, not by replacing the file: another connection may have it open,
-            # and SQLite would then mix up the two files' write-ahead logs.
-            self._transact(lambda: create(self._db, all_lines()))
+        self._open(has_all=has_all)
 
     def write(self, lines: Iterable[Line]) -> None:
         """Write the rows of one event."""
         self._stay_in_place()
-        self._transact(lambda: insert(self._db, lines))
+        with transaction(self._db, self.path):
+            insert(self._db, lines)
 
     def flush(self, timeout_s: float) -> bool:
         """Return True: every event is in the file at once."""
@@ -79,23 +75,22 @@ class RecordFile:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _open(self, *, has_all: bool) -> None:
         self._db = connect(str(self.path), self.path)
         try:
             # A write-ahead log survives the death of the process with one write an event.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
+            # In one transaction, not by replacing the file: another connection may have it open,
+            # and SQLite would then mix up the two files' write-ahead logs.
+            with transaction(self._db, self.path):  # an empty one makes the log as well
+                if not has_all:
+                    create(self._db, self._all_lines())
             self._inode = _inode(self.path)
             self._log_inode = _inode(_log_of(self.path))
         except (sqlite3.OperationalError, OSError) as error:
             self._db.close()
             raise HistoryError(f"cannot write to the record {self.path}: {error}") from error
-
-    def _transact(self, act: Callable[[], None]) -> None:
-        with writable(self.path):
-            transact(self._db, act)
-        with suppress(OSError):
-            self._log_inode = self._log_inode or _inode(_log_of(self.path))
 
     def _stay_in_place(self) -> None:
         """Go on in a new file if the record's was removed or another was moved to its place."""
@@ -111,8 +106,7 @@ class RecordFile:
             other = None if now is None else set_aside(self.path, "other")
             self._db.close()
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._open()
-            self._transact(lambda: create(self._db, self._all_lines()))
+            self._open(has_all=False)
         except (OSError, HistoryError) as error:
             raise HistoryError(
                 f"the record {self.path} was removed while the study ran, and no new one can be"

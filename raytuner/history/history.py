@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from raytuner.history.file import RecordFile
 from raytuner.history.goal import Goal
 from raytuner.history.opaque import check_same, with_opaque_values
 from raytuner.history.snapshot import Block, FloatArray, Snapshot, build
-from raytuner.history.sqlite import Line, damaged, read_lines, write_lines
+from raytuner.history.sqlite import Line, connect, create, damaged, read_lines, write_file
 from raytuner.history.table import Table
 from raytuner.history.trial import Origin, Trial, TrialState
 from raytuner.history.upload import UploadedRecord, read_uploaded
@@ -219,10 +220,12 @@ class History(Table):
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy of the record to `path`."""
-        if self._file is None:
-            write_lines(path, self._all_lines())
-        else:
+        if self._file is not None:
             self._file.copy_to(path)
+            return
+        with closing(connect(":memory:", path)) as db:
+            create(db, self._all_lines())
+            write_file(path, db)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all events are where a killed process leaves them. Return whether they are."""

@@ -30,7 +30,7 @@ import shlex
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -98,23 +98,12 @@ def insert(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
         )
 
 
-def transact(db: sqlite3.Connection, act: Callable[[], None]) -> None:
-    """Do something with a database as one transaction."""
-    db.execute("BEGIN")
-    try:
-        act()
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:  # SQLite itself rolls back when the disk is full
-            db.execute("ROLLBACK")
-        raise
-
-
-def write_lines(path: Path, lines: Iterable[Line]) -> None:
-    """Write a record to `path` as `write_file` does."""
-    with closing(connect(":memory:", path)) as db:
-        create(db, lines)
-        write_file(path, db)
+@contextmanager
+def transaction(db: sqlite3.Connection, path: Folder) -> Iterator[None]:
+    """Make what is done inside one transaction of a record."""
+    with writable(path), db:  # a connection commits, or rolls back
+        db.execute("BEGIN IMMEDIATE")
+        yield
 
 
 def write_file(path: Path, db: sqlite3.Connection) -> None:

@@ -22,8 +22,7 @@ from raytuner.history.sqlite import (
     damaged,
     insert,
     readable,
-    transact,
-    writable,
+    transaction,
     write_file,
 )
 
@@ -72,8 +71,8 @@ class UploadedRecord:
 
     def write(self, lines: Iterable[Line]) -> None:
         """Take in the rows of one event, and return at once."""
-        with self._lock, writable(self.path):
-            transact(self._db, lambda: insert(self._db, lines))
+        with self._lock, transaction(self._db, self.path):
+            insert(self._db, lines)
         with self._changed:
             self._written += 1
             if self._thread is None:
