@@ -24,18 +24,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import ray
+from ray import tune
 from ray.tune.schedulers import ASHAScheduler as RayASHA
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from raytuner import ASHAScheduler, BoTorchSearch
-from raytuner.demo.digits import MAX_T, METRIC, retrain
-from raytuner.demo.run import SearchResult, fit_tuner
+from raytuner.demo.digits import MAX_T, METRIC, SPACE, retrain, train
 
 GRACE = 1
 FACTOR = 3
@@ -89,6 +90,29 @@ class Run:
     config: dict[str, Any]
 
 
+def fit_tuner(searcher: Any, scheduler: Any, *, time_budget_s: float, folder: Path) -> Any:
+    """Tune the digits with Ray's Tuner. Ctrl-C, which only ends it, raises KeyboardInterrupt."""
+    tuner = tune.Tuner(
+        tune.with_resources(train, {"cpu": 1}),
+        param_space=SPACE,
+        tune_config=tune.TuneConfig(
+            metric=METRIC,
+            mode="max",
+            num_samples=-1,
+            time_budget_s=time_budget_s,
+            search_alg=searcher,
+            scheduler=scheduler,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(name=folder.name, storage_path=str(folder.parent), verbose=0),
+    )
+    start = time.monotonic()
+    results = tuner.fit()
+    if time.monotonic() - start < time_budget_s:
+        raise KeyboardInterrupt
+    return results
+
+
 def search(method: str, seed: int, budget_s: float, cpus: int) -> Run:
     """Run one search on a Ray that is up already."""
     searcher, scheduler = METHODS[method](seed)
@@ -98,9 +122,12 @@ def search(method: str, seed: int, budget_s: float, cpus: int) -> Run:
             searcher, scheduler, time_budget_s=budget_s, folder=Path(folder) / "search"
         )
         wall_s = time.monotonic() - start
-    found = SearchResult.of_results(results)
-    if found.config is None:
+    reported = [r for r in results if r.metrics and METRIC in r.metrics]
+    usable = [r.metrics for r in reported if r.error is None]
+    if not usable:
         raise RuntimeError(f"{method}, seed {seed}: no trial reported in {budget_s:g} s")
+    in_full = [metrics for metrics in usable if metrics["training_iteration"] >= MAX_T]
+    best = max(in_full or usable, key=itemgetter(METRIC))["config"]
     last = results.get_dataframe()
     full = last.loc[last["training_iteration"] >= MAX_T, METRIC]
     return Run(
@@ -110,13 +137,13 @@ def search(method: str, seed: int, budget_s: float, cpus: int) -> Run:
         cpus=cpus,
         validation=float(full.max()) if len(full) else None,
         validation_any=float(last[METRIC].max()),
-        test=retrain(found.config).test,
-        completed=found.trained_in_full,
-        stopped=found.stopped_early,
-        failed=found.failed,
-        epochs=round(found.epochs),
+        test=retrain(best).test,
+        completed=len(in_full),
+        stopped=len(usable) - len(in_full),
+        failed=results.num_errors,
+        epochs=sum(r.metrics["training_iteration"] for r in reported),
         wall_s=round(wall_s, 1),
-        config=found.config,
+        config=best,
     )
 
 
