@@ -107,7 +107,7 @@ def random_task(problem: Function, name: str, seed: int) -> Task:
 
 def opposite(task: Task) -> Task:
     """What would be learned from the same trials if all were the other way round."""
-    return replace(task, snapshot=replace(task.snapshot, y=-task.snapshot.y))
+    return replace(task, snapshot=task.snapshot.with_objective(-task.snapshot.y))
 
 
 def belief_at(space: Space, point: Losses) -> tuple[Belief, ...]:

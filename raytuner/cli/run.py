@@ -43,7 +43,7 @@ gpus_option = click.option("--gpus", type=float, help="GPUs of one trial, such a
 
 
 @click.command()
-@click.option("--compare", is_flag=True, help="Give random search and Ray's ASHA the same time, too.")
+@click.option("--compare", is_flag=True, help="Give random search and Ray's ASHA the same time.")
 @setting_options(["time_budget_s", "num_samples", "seed", "storage_path"])
 def demo(compare: bool, **options: Any) -> None:
     """Tune a network that reads handwritten digits, in about two minutes on two cores.

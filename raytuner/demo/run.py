@@ -67,9 +67,15 @@ def run_demo(
         "reuse_actors": True,
     }
     name = f"digits_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
-    limits = {"num_samples": num_samples, "time_budget_s": time_budget_s}
     start = time.monotonic()
-    study = tune(train, SPACE, name=name, **limits, **settings)
+    study = tune(
+        train,
+        SPACE,
+        name=name,
+        num_samples=num_samples,
+        time_budget_s=time_budget_s,
+        **settings,
+    )
     seconds = time.monotonic() - start
     console.print(summary(study))
     ours = column(study.history)

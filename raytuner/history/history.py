@@ -175,7 +175,7 @@ class History(Table):
 
     def is_feasible(self, trial: Trial) -> bool:
         """Whether the trial's last values keep all outcome constraints."""
-        return self.goal.violation(self.metrics_of(trial)) == 0.0
+        return self.goal.violation(trial.metrics) == 0.0
 
     @property
     def best(self) -> Trial | None:

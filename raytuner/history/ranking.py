@@ -55,10 +55,9 @@ def pareto(table: Table) -> tuple[Trial, ...]:
     goal = table.goal
     contenders = []
     for trial in table.trials:
-        metrics = table.metrics_of(trial)
-        scores = goal.outcomes(metrics)[: goal.n_objectives]
+        scores = goal.outcomes(trial.metrics)[: goal.n_objectives]
         is_usable = trial.values and trial.state is not TrialState.FAILED
-        if is_usable and all(map(math.isfinite, scores)) and goal.violation(metrics) == 0.0:
+        if is_usable and all(map(math.isfinite, scores)) and goal.violation(trial.metrics) == 0.0:
             contenders.append((trial, scores))
     complete = [pair for pair in contenders if pair[0].state is TrialState.COMPLETED]
     contenders = complete or contenders

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
-from typing import NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,18 +31,17 @@ class Snapshot:
         points: `k x d`-dim encoded configuration of each trial, in [0, 1].
         trial: `m`-dim row of `points` that each observation belongs to.
         t: `m`-dim resource at which each observation was made, in units of `time_attr`.
-        y: `m`-dim objective, **larger is better**: the metric, negated for mode "min"; with several
-            objectives the weighted sum or, without weights, the first. It may hold NaN and
-            infinities, as reported.
+        outcomes: `m x k`-dim outcomes, **larger is better** (`Goal.outcomes`): the objectives, then
+            the slack of each outcome constraint, which is 0 or more within its bound. An objective
+            is the metric, negated for mode "min", or the weighted sum of several. It may hold NaN
+            and infinities, as reported.
         final: `m`-dim whether the observation is the last of a COMPLETED trial.
         max_t: A trial's full resource, if known.
-        others: `m x k`-dim further outcomes that should be large (`Goal.outcomes`): the other
-            objectives, then the slack of each outcome constraint, which is 0 or more within its
-            bound. None: there are none, k = 0.
-        n_objectives: Number of objectives, `y` included.
+        n_objectives: Number of objectives.
         cost: `k`-dim predicted cost of each trial at full resource; NaN where unknown. None: the
             goal has no cost.
-        standard_error: `m`-dim standard error of `y`, as reported; None: the goal has none.
+        standard_error: `m`-dim standard error of the objective, as reported; None: the goal has
+            none.
         left: How many more trials will be proposed, if known.
     """
 
@@ -52,10 +50,9 @@ class Snapshot:
     points: FloatArray
     trial: IntArray
     t: FloatArray
-    y: FloatArray
+    outcomes: FloatArray
     final: BoolArray
     max_t: float | None = None
-    others: FloatArray | None = None
     n_objectives: int = 1
     cost: FloatArray | None = None
     standard_error: FloatArray | None = None
@@ -65,13 +62,12 @@ class Snapshot:
         k, m = len(self.trial_ids), len(self.trial)
         if len(self.states) != k or self.points.ndim != 2 or len(self.points) != k:
             raise ValueError(f"{k} trials, {len(self.states)} states, points {self.points.shape}")
-        if not (self.t.shape == self.y.shape == self.final.shape == (m,)):
-            raise ValueError(f"m = {m}: t {self.t.shape}, y {self.y.shape}, {self.final.shape}")
-        for array in (self.points, self.trial, self.t, self.y, self.final):
-            array.flags.writeable = False
-        for perhaps in (self.others, self.cost, self.standard_error):
-            if perhaps is not None:
-                perhaps.flags.writeable = False
+        shapes = self.t.shape, self.final.shape, self.outcomes.shape[:1]
+        if any(shape != (m,) for shape in shapes) or self.outcomes.ndim != 2:
+            raise ValueError(f"m = {m}: t, final and outcomes have the shapes {shapes}")
+        for array in vars(self).values():
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False
 
     @property
     def dim(self) -> int:
@@ -79,26 +75,26 @@ class Snapshot:
         return self.points.shape[1]
 
     @cached_property
-    def outcomes(self) -> FloatArray:
-        """`m x (1 + k)`-dim `y` and `others`."""
-        y = self.y[:, None]
-        return y if self.others is None else np.hstack([y, self.others])
+    def y(self) -> FloatArray:
+        """`m`-dim first objective, or the weighted sum of several."""
+        y = np.ascontiguousarray(self.outcomes[:, 0])
+        y.flags.writeable = False
+        return y
 
     @property
     def is_plain(self) -> bool:
         """Whether there is one objective and nothing else."""
-        return self.others is None
+        return self.outcomes.shape[1] == 1
 
     def with_objective(self, y: FloatArray) -> Snapshot:
         """Return the snapshot with one objective, `m`-dim, in place of its own."""
-        slacks = np.ascontiguousarray(self.outcomes[:, self.n_objectives :])
-        return replace(self, y=y, others=slacks if slacks.shape[1] else None, n_objectives=1)
+        outcomes = np.column_stack([y, self.outcomes[:, self.n_objectives :]])
+        return replace(self, outcomes=outcomes, n_objectives=1)
 
     def of_outcome(self, column: int) -> Snapshot:
         """Return the snapshot with one column of `outcomes` as its only objective."""
-        y = np.ascontiguousarray(self.outcomes[:, column])
-        error = None if column else self.standard_error
-        return replace(self, y=y, others=None, n_objectives=1, standard_error=error)
+        y, error = self.outcomes[:, [column]], None if column else self.standard_error
+        return replace(self, outcomes=y, n_objectives=1, standard_error=error)
 
     def rows(self, *states: TrialState) -> IntArray:
         """Return the rows of `points` whose trial is in one of `states`."""
@@ -115,18 +111,8 @@ class Snapshot:
         return self.points[self.rows(TrialState.FAILED)]
 
 
-class Block(NamedTuple):
-    """The arrays of 32 consecutive trials: their states, and as in a snapshot."""
-
-    states: list[TrialState]
-    points: FloatArray
-    trial: IntArray
-    t: FloatArray
-    outcomes: FloatArray
-    final: BoolArray
-    cost: FloatArray
-    standard_error: FloatArray
-
+Block = dict[str, Any]
+"""The arrays of `_BLOCK` consecutive trials, by the name of the snapshot's attribute."""
 
 _BLOCK = 32
 
@@ -157,21 +143,13 @@ def build(
         rows = entries[number * _BLOCK : (number + 1) * _BLOCK]
         blocks[number : number + 1] = [_block(rows, goal, max_t, dim)]
     changed.clear()
-    states, *arrays = zip(*blocks, strict=True)
-    X, trial, t, Y, final, cost, errors = map(np.concatenate, arrays)
+    heads = [entry.head for entry in entries]
     return Snapshot(
-        trial_ids=tuple([entry.head.trial_id for entry in entries]),
-        states=tuple(chain.from_iterable(states)),
-        points=X,
-        trial=trial,
-        t=t,
-        y=Y[:, 0].copy(),
-        final=final,
+        trial_ids=tuple([head.trial_id for head in heads]),
+        states=tuple([head.state for head in heads]),
+        **{name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]},
         max_t=max_t,
-        others=None if Y.shape[1] == 1 else Y[:, 1:].copy(),
         n_objectives=goal.n_objectives,
-        cost=None if goal.cost is None else cost,
-        standard_error=None if goal.standard_error is None else errors,
         left=left,
     )
 
@@ -187,23 +165,28 @@ def _block(entries: Sequence[Entry], goal: Goal, max_t: float | None, dim: int) 
     outcomes = goal.outcomes(cast(dict[str, float], columns))
     completed = [e for e in entries if e.values and e.head.state is TrialState.COMPLETED]
     ends = {entry.head.number: max(entry.values) for entry in completed}
-    errors = columns.get(goal.standard_error or "", np.empty(0))
-    return Block(
-        states=[entry.head.state for entry in entries],
-        points=np.array([entry.point for entry in entries], dtype=np.float64).reshape(-1, dim),
-        trial=np.array([entry.head.number for entry, _ in reports], dtype=np.int64),
-        t=np.array([t for _, t in reports], dtype=np.float64),
-        outcomes=np.column_stack(outcomes),
-        final=np.array([ends.get(entry.head.number) == t for entry, t in reports], dtype=np.bool_),
-        cost=np.array([_full_cost(entry, goal.cost, max_t) for entry in entries]),
-        standard_error=np.where((errors >= 0) & (errors < math.inf), errors, math.nan),
-    )
+    block: Block = {
+        "points": np.array([entry.point for entry in entries], dtype=np.float64).reshape(-1, dim),
+        "trial": np.array([entry.head.number for entry, _ in reports], dtype=np.int64),
+        "t": np.array([t for _, t in reports], dtype=np.float64),
+        "outcomes": np.column_stack(outcomes),
+        "final": np.array(
+            [ends.get(entry.head.number) == t for entry, t in reports], dtype=np.bool_
+        ),
+    }
+    if goal.cost is not None:
+        block["cost"] = np.array([_full_cost(entry, goal.cost, max_t) for entry in entries])
+    if goal.standard_error is not None:
+        errors = columns[goal.standard_error]
+        known = (errors >= 0) & (errors < math.inf)
+        block["standard_error"] = np.where(known, errors, math.nan)
+    return block
 
 
-def _full_cost(entry: Entry, cost: str | None, max_t: float | None) -> float:
+def _full_cost(entry: Entry, cost: str, max_t: float | None) -> float:
     """Return the trial's cost at full resource, extrapolated linearly; NaN if unknown."""
     t = max(entry.values, default=0.0)
-    spent = entry.others.get(t, {}).get(cost, math.nan) if cost is not None else math.nan
+    spent = entry.others.get(t, {}).get(cost, math.nan)
     if not 0 <= spent < math.inf:
         return math.nan
     if entry.head.state is TrialState.COMPLETED:

@@ -278,11 +278,6 @@ class Table:
         entry = self._entries[trial_id]
         return {**entry.others.get(float(t), {}), self.metric: entry.values[float(t)]}
 
-    def metrics_of(self, trial: Trial) -> dict[str, float]:
-        """Return the last value of every metric of the goal, as reported."""
-        rest = {name: trial.value_of(name) for name in self.goal.metrics[1:]}
-        return {self.metric: trial.value, **rest}
-
     def further_metrics(self) -> tuple[str, ...]:
         """Return the names of all reported numbers that are not metrics of the goal."""
         return tuple(dict.fromkeys(name for entry in self._rows for name in entry.last))

@@ -75,7 +75,7 @@ def snapshot_at(history: History, at: float) -> Snapshot:
         points=now.points[: len(trials)],
         trial=row,
         t=now.t[known],
-        y=now.y[known],
+        outcomes=now.y[known, None],
         final=now.final[known] & np.array(ended, dtype=bool)[row],
         max_t=now.max_t,
     )

@@ -181,7 +181,7 @@ class Figures(SpaceFigures):
             ("Pareto front", style.BLUE, "circle"),
         ):
             ours = [trial for trial in trials if group(trial) == name]
-            values = [history.metrics_of(trial) for trial in ours]
+            values = [{m: trial.value_of(m) for m in history.goal.metrics} for trial in ours]
             trace = style.points(
                 ours,
                 np.array([v[first.metric] for v in values]),

@@ -41,7 +41,7 @@ def hypervolumes(history: History, reference: Mapping[str, float] | None = None)
             f" {names}"
         )
     Y = np.array(
-        [[o.score(history.metrics_of(trial)[o.metric]) for o in objectives] for trial in ended]
+        [[o.score(trial.value_of(o.metric)) for o in objectives] for trial in ended]
     ).reshape(len(ended), len(objectives))
     volumes: list[float] = []
     if ended:

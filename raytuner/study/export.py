@@ -38,14 +38,8 @@ def results(history: History) -> pd.DataFrame:
     trials, further = history.trials, history.further_metrics()
     taken = {"trial_id", "number", "state", "t", *_REST}
     columns = [f"metrics/{name}" if name in taken else name for name in further]
-    rows = [
-        (
-            *(t.trial_id, t.number, t.state.value, *history.metrics_of(t).values()),
-            *(t.metrics.get(name, math.nan) for name in further),
-            t.t,
-        )
-        for t in trials
-    ]
+    names = (*history.goal.metrics, *further)
+    rows = [(t.trial_id, t.number, t.state.value, *map(t.value_of, names), t.t) for t in trials]
     head = ["trial_id", "number", "state", *history.goal.metrics, *columns, "t"]
     outcome = pd.DataFrame(rows, columns=head)
     configs = pd.json_normalize([t.config for t in trials], sep="/").add_prefix("config/")

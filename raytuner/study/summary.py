@@ -172,8 +172,8 @@ class Standing:
 
 def broken(history: History, trial: Trial) -> tuple[str, ...]:
     """Return the outcome constraints that a trial breaks, in words."""
-    metrics = history.metrics_of(trial)
-    return tuple(str(c) for c in history.goal.constraints if not c.slack(metrics[c.metric]) >= 0)
+    constraints, value_of = history.goal.constraints, trial.value_of
+    return tuple(str(c) for c in constraints if not c.slack(value_of(c.metric)) >= 0)
 
 
 def failures(trials: Iterable[Trial]) -> list[str]:
@@ -211,7 +211,7 @@ def summary(study: Study) -> Group:
     if several and (front := study.pareto):
         names = ["trial", *study.history.goal.metrics]
         rows = [
-            [str(trial.number), *(f"{v:.5g}" for v in study.history.metrics_of(trial).values())]
+            [str(trial.number), *(f"{trial.value_of(name):.5g}" for name in names[1:])]
             for trial in front[:_ON_FRONT]
         ]
         parts += [Text(f"Pareto front: {text.count(len(front), 'trial')}", style="bold")]

@@ -117,7 +117,7 @@ def test_the_front_is_of_what_keeps_the_constraints() -> None:
     best = history.best
     assert best is not None
     assert best.trial_id == "0"
-    assert history.metrics_of(best) == ROWS[0]
+    assert best.metrics == ROWS[0]
 
 
 def test_while_none_is_feasible_the_best_breaks_the_constraints_least() -> None:
@@ -159,7 +159,7 @@ def test_nothing_is_lost_on_the_way_to_a_file_and_back(tmp_path: Path, how: str)
         again = History.open(tmp_path / "record")
     assert again.goal == TWO
     for one, two in zip(again.trials, history.trials, strict=True):
-        np.testing.assert_equal(again.metrics_of(one), history.metrics_of(two))
+        np.testing.assert_equal(one.metrics, two.metrics)
 
 
 def test_changes_bring_another_record_to_the_same() -> None:

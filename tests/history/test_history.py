@@ -282,11 +282,11 @@ def test_an_empty_snapshot_has_its_dimensions() -> None:
 
 def test_a_snapshot_checks_itself() -> None:
     some, none = np.zeros((1, 2)), np.zeros(0)
-    rows, flags = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+    rows, flags, Y = np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros((0, 1))
     with pytest.raises(ValueError, match="1 trials"):
-        Snapshot(("a",), (), some, rows, none, none, flags)
+        Snapshot(("a",), (), some, rows, none, Y, flags)
     with pytest.raises(ValueError, match="m = 0"):
-        Snapshot(("a",), (TrialState.PENDING,), some, rows, np.zeros(1), none, flags)
+        Snapshot(("a",), (TrialState.PENDING,), some, rows, np.zeros(1), Y, flags)
 
 
 def test_what_is_known_of_values() -> None:

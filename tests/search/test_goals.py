@@ -43,7 +43,7 @@ def test_every_metric_is_recorded() -> None:
     searcher.on_trial_result("a", report(1.0, 2.0, 3.0))
     searcher.on_trial_complete("a", report(0.5, 2.5, 3.5, 2))
     trial = searcher.history["a"]
-    assert searcher.history.metrics_of(trial) == {"loss": 0.5, "ms": 2.5, "mib": 3.5}
+    assert trial.metrics == {"loss": 0.5, "ms": 2.5, "mib": 3.5}
 
 
 def test_a_bound_that_is_not_a_number_at_the_end_is_a_failure() -> None:

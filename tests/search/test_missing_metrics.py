@@ -95,7 +95,7 @@ def test_a_cost_or_a_standard_error_may_be_missing(optional: str) -> None:
     searcher.on_trial_complete("a", report(2, loss=0.5))
     assert searcher.history["a"].state is TrialState.COMPLETED
     assert [t for t, _ in searcher.history["a"].values] == [1, 2]
-    assert math.isnan(searcher.history.metrics_of(searcher.history["a"])["extra"])
+    assert math.isnan(searcher.history["a"].value_of("extra"))
 
 
 def test_a_stop_at_a_report_without_the_metric_is_a_stop() -> None:
