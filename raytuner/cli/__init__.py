@@ -7,6 +7,7 @@ Exit codes: 0 it worked; 1 it ran and nothing usable came of it; 2 bad input; 13
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import click
@@ -41,25 +42,17 @@ class _Group(click.Group):
         return list(self.commands)  # in the order in which one needs them
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+_RUNNING = [demo, check, run, resume, extend, confirm]
+_READING = [list_, show, best, report, export, recover, simulate]
+
+
+@click.group(
+    cls=_Group,
+    commands=_RUNNING + _READING,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="raytuner", message="%(prog)s %(version)s")
 def main() -> None:
     """Bayesian hyperparameter search with early stopping on Ray Tune."""
-
-
-for _command in (
-    demo,
-    check,
-    run,
-    resume,
-    extend,
-    confirm,
-    list_,
-    show,
-    best,
-    report,
-    export,
-    recover,
-    simulate,
-):
-    main.add_command(_command)
+    # Ray prints a traceback for each failure, which the summary counts.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
@@ -74,21 +73,16 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         SettingError: A text cannot be read.
     """
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    return {n: parsed(n, value, f"--{n.replace('_', '-')}") for n, value in given.items()}
+    return {
+        name: parsed(name, value, f"--{name.replace('_', '-')}")
+        for name, value in options.items()
+        if value not in (None, ())
+    }
 
 
 space_option = click.option(
-    "--space",
-    "space_file",
-    type=FILE,
-    help="TOML file that describes the search space.",
+    "--space", "space_file", type=FILE, help="TOML file that describes the search space."
 )
-
-
-def quieten_ray() -> None:
-    """Keep Ray from printing a traceback for each failure, which the summary counts."""
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 def conclude(study: Study) -> None:

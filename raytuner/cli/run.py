@@ -15,7 +15,6 @@ from raytuner.cli.common import (
     conclude,
     exit_as,
     given_settings,
-    quieten_ray,
     setting_options,
     space_option,
 )
@@ -60,7 +59,6 @@ def demo(compare: bool, **options: Any) -> None:
 
     from raytuner.demo.run import run_demo
 
-    quieten_ray()
     exit_as(run_demo(Console(), compare=compare, **given_settings(options)))
 
 
@@ -135,7 +133,6 @@ def run(
         settings["num_samples"] = -1
     settings["resources"] = resources_of(settings.get("resources"), cpus, gpus)
 
-    quieten_ray()
     conclude(raytuner.tune(trainable, settings.pop("param_space"), **settings))
 
 
@@ -152,7 +149,6 @@ def resume(folder: Folder, trainable: Callable[..., Any] | None) -> None:
         raise SettingError(
             f"{folder} ran to its end; `raytuner extend {folder} --num-samples N` adds trials"
         )
-    quieten_ray()
     conclude(study.resume(trainable))
 
 
@@ -184,7 +180,6 @@ def extend(folder: Folder, space_file: Path | None, **options: Any) -> None:
     study = raytuner.load(folder)
     if study.interrupted and can_resume(study.path):
         raise SettingError(f"{folder} was interrupted; `raytuner resume {folder}` comes first")
-    quieten_ray()
     conclude(study.extend(trainable=trainable, **settings))
 
 
@@ -199,7 +194,6 @@ def extend(folder: Folder, space_file: Path | None, **options: Any) -> None:
 def confirm(folder: Folder, **options: Any) -> None:
     """Train the best few again, so that the winner is not the luckiest."""
     study = raytuner.load(folder)
-    quieten_ray()
     study.confirm(**options)
     conclude(study)
 

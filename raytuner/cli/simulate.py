@@ -61,12 +61,7 @@ def simulate(
         metric, several = subject.history.metric, subject.history.goal.n_objectives > 1
     rows = []
     for count in workers:
-        found = predict(
-            subject,
-            workers=count,
-            seed=seed,
-            **settings,
-        )
+        found = predict(subject, workers=count, seed=seed, **settings)
         if several:
             outcome = str(len(found.pareto))
         else:  # of a weighted sum, the best trial's first metric

@@ -4,7 +4,7 @@
 file is described in `raytuner.history.sqlite`.
 """
 
-from raytuner.history.failures import Cause, Repeats, always_failing, cause, causes
+from raytuner.history.failures import Cause, always_failing, cause, causes, warn_of_failure
 from raytuner.history.file import set_aside
 from raytuner.history.goal import Goal, Objective, OutcomeConstraint
 from raytuner.history.history import History
@@ -28,7 +28,6 @@ __all__ = [
     "OpaqueValue",
     "Origin",
     "OutcomeConstraint",
-    "Repeats",
     "Snapshot",
     "Table",
     "Trial",
@@ -45,5 +44,6 @@ __all__ = [
     "salvaged",
     "set_aside",
     "spread",
+    "warn_of_failure",
     "who_writes",
 ]

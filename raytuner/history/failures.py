@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from raytuner.history.history import History
+from raytuner.history.table import Table
 from raytuner.history.trial import Origin, Trial, TrialState
+
+logger = logging.getLogger(__name__)
 
 _NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
 _HEX = re.compile(r"\b(?:0x)?[0-9a-f]{8,}\b")
@@ -65,26 +68,11 @@ def causes(trials: Iterable[Trial]) -> list[Cause]:
     return [Cause(count, reasons[key]) for key, count in counts.most_common()]
 
 
-class Repeats:
-    """Counts messages of one cause, so that a log has the first, the 10th, the 100th and so on.
-
-    >>> repeats = Repeats()
-    >>> logged = [repeats.next(f"loss is {n}") for n in range(10)]
-    >>> logged[0], logged[1], logged[9]
-    ('loss is 0', None, 'loss is 9 (10 times by now)')
-    """
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-
-    def next(self, message: str) -> str | None:
-        """Return the message to log, with its count if that is above 1; None to log nothing."""
-        self._counts[key := cause(message)] += 1
-        count = self._counts[key]
-        if count == 1:
-            return message
-        is_power = count == 10 ** round(math.log10(count))
-        return f"{message} ({count} times by now)" if is_power else None
+def warn_of_failure(table: Table, trial_id: str, reason: str) -> None:
+    """Log that a trial has failed, once for each cause."""
+    if (key := cause(reason)) not in table.warned_of:
+        table.warned_of.add(key)
+        logger.warning("Trial %s has failed: %s.", trial_id, reason)
 
 
 def always_failing(history: History, at_least: int, since: float, now: float) -> Cause | None:

@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
-from raytuner.history.goal import Goal
 from raytuner.history.snapshot import BoolArray, FloatArray, IntArray
 from raytuner.history.table import Table
 from raytuner.history.trial import Trial, TrialState
 
-Merit = tuple[bool, float, float]
 
-
-def merit(goal: Goal, state: TrialState, metrics: Mapping[str, float]) -> Merit:
-    """Return what makes one trial better than another; larger is better.
+def merits(table: Table, is_full: Callable[[Trial], bool]) -> dict[str, tuple[bool, float, float]]:
+    """Return what makes one trial better than another, by trial id; larger is better.
 
     Completed trials come first, then those that break the outcome constraints least. Among equals
     the objective counts: with several objectives the weighted sum or, without weights, the first.
-    """
-    violation = goal.violation(metrics) if goal.constraints else 0.0
-    return state is TrialState.COMPLETED, -violation, goal.outcomes(metrics)[0]
-
-
-def merits(table: Table, is_full: Callable[[Trial], bool]) -> dict[str, Merit]:
-    """Return the merit of each trial that could be the incumbent, by its id.
-
-    These are the trials that did not fail, have a finite value and are at full fidelity.
+    Trials that failed, have no finite value or are not at full fidelity are left out.
 
     Args:
         table: The trials.
         is_full: Whether a trial is at full fidelity.
     """
-    found = {}
+    goal, found = table.goal, {}
     for head in table.heads():
         last = table.last(head.trial_id)
         if last is None or head.state is TrialState.FAILED or not is_full(head):
             continue
-        value = merit(table.goal, head.state, table.metrics_at(head.trial_id, last[0]))
-        if math.isfinite(value[-1]):
-            found[head.trial_id] = value
+        metrics = table.metrics_at(head.trial_id, last[0])
+        violation = goal.violation(metrics) if goal.constraints else 0.0
+        if math.isfinite(value := goal.outcomes(metrics)[0]):
+            found[head.trial_id] = head.state is TrialState.COMPLETED, -violation, value
     return found
 
 

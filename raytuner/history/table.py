@@ -39,7 +39,7 @@ class Table:
         metric: Name of the objective; with several, of the first.
         mode: Mode of the objective: "min" or "max"; with several, of the first.
         left: How many more trials will be proposed, if known. It is not kept in the file.
-        warned_of: Metrics about which the user has been warned in this process.
+        warned_of: Metrics and causes of failures that this process has warned of.
         has_values: Whether any trial of this search has reported. Evaluated points do not count.
         largest_t: The largest resource that any trial has reached; 0 before the first report.
         ended_version: The version at which a trial last ended or was paused.

@@ -55,29 +55,23 @@ class UploadedRecord:
         self.path = file
         self._db = connect(":memory:", file)
         create(self._db, lines)
-        self._lock = threading.Lock()  # of the database
-        self._changed = threading.Condition()
-        self._written = 0  # events
-        self._uploaded = 0
-        self._is_urgent = False
-        self._is_closed = False
+        self._changed = threading.Condition()  # for all below, and the database
+        self._written = self._uploaded = 0  # events
+        self._is_urgent = self._is_closed = False
         self._error: OSError | InUseError | None = None
-        self._thread: threading.Thread | None = None
         try:
             self._upload()
         except OSError as error:
             raise HistoryError(f"the record cannot be written to {file}: {error}") from error
         atexit.register(self._at_exit)
+        threading.Thread(target=self._run, name="record", daemon=True).start()
 
     def write(self, lines: Iterable[Line]) -> None:
         """Take in the rows of one event, and return at once."""
-        with self._lock, transaction(self._db, self.path):
-            insert(self._db, lines)
         with self._changed:
+            with transaction(self._db, self.path):
+                insert(self._db, lines)
             self._written += 1
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="record", daemon=True)
-                self._thread.start()
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:
@@ -93,7 +87,7 @@ class UploadedRecord:
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy to `path`."""
-        with self._lock:
+        with self._changed:
             write_file(path, self._db)
 
     def close(self) -> None:
@@ -167,7 +161,7 @@ class UploadedRecord:
         """Replace the file by the record as it is now. Return its size in bytes."""
         if (writer := held(self.path)) is not None:
             writer.check()
-        with self._lock:
+        with self._changed:
             number, data = self._written, self._db.serialize()
         self.path.parent.write(self.path.name, data)
         with self._changed:

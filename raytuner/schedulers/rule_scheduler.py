@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,12 +17,10 @@ from raytuner.controller.search_layers import (
 )
 from raytuner.errors import MetricError
 from raytuner.halving import Action, Alive, Rule, reports_in_order
-from raytuner.history import Goal, Origin, Repeats, Table, TrialState
+from raytuner.history import Goal, Origin, Table, TrialState, warn_of_failure
 from raytuner.history.goal import names_of
 from raytuner.schedulers.checkpoints import check_class, has_checkpoint
 from raytuner.schedulers.restored import RestoringScheduler, SearchPartner, bring_up_to_date
-
-logger = logging.getLogger(__name__)
 
 Metric = str | Sequence[str]
 
@@ -157,7 +154,7 @@ class RuleScheduler(RestoringScheduler):
             MetricError: There is no goal, or the searcher's table lacks one of its metrics.
         """
         rule, searcher = self.rule, innermost_searcher(search_alg)
-        self._searcher, self._repeats = searcher, Repeats()
+        self._searcher = searcher
         self._partner = searcher if isinstance(searcher, SearchPartner) else None
         if self._partner is None:
             rule.goal = self._goal()
@@ -231,8 +228,7 @@ class RuleScheduler(RestoringScheduler):
             report = record_report(table, trial_id, result, further=False)
         is_live = table.is_live(trial_id)
         if report.error and is_live:
-            if (said := self._repeats.next(report.error)) is not None:
-                logger.warning("Trial %s has failed: %s.", trial_id, said)
+            warn_of_failure(table, trial_id, report.error)
             table.end(trial_id, TrialState.FAILED, report.error)
             return Action.STOP
         if report.t is not None and report.t >= self.max_t:

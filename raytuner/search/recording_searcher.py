@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +24,11 @@ from raytuner.controller.report import (
 )
 from raytuner.errors import MetricError
 from raytuner.folders import RemoteFolder
-from raytuner.history import History, Repeats, TrialState, proposal_counts
+from raytuner.history import History, TrialState, proposal_counts, warn_of_failure
 from raytuner.search.active import ActiveSearch, Proposals
 from raytuner.search.restore import UNKNOWN_TO_RAY, RecordPlace, reconciled
 from raytuner.search.settings import SearchSettings, names_alone, record_place
 from raytuner.space import Config, Space
-
-logger = logging.getLogger(__name__)
 
 # The reason of a trial that `correct` may change.
 _FURTHEST = "stopped where no trial had got further"
@@ -59,7 +56,6 @@ class RecordingSearcher(Searcher):
         self._place = RecordPlace(record_place(settings.record))
         # The report that a scheduler of ours had recorded before Ray passed it on, and its dict.
         self._ahead: tuple[str, Mapping[str, Any], Report] | None = None
-        self._repeats = Repeats()
         self._has_scheduler = False  # one of ours: it records which trials it stops
         self._invalid: dict[str, str] = {}  # why a trial's report cannot be used
         self._heard_at: dict[str, float] = {}  # t of a trial's last report in this process
@@ -303,8 +299,7 @@ class RecordingSearcher(Searcher):
         enter(history, trial_id, read.t, read.metrics, result)
         history.end(trial_id, state, reason)
         if state is TrialState.FAILED and report is None and not told:
-            if (said := self._repeats.next(reason)) is not None:
-                logger.warning("Trial %s has failed: %s.", trial_id, said)
+            warn_of_failure(history, trial_id, reason)
             self._unreported.append(reason)
 
     def _ending(

@@ -260,13 +260,12 @@ def test_without_a_metric_the_bare_number_is_optimised() -> None:
     assert named.metric == "loss"
 
 
-def test_failures_of_one_cause_are_logged_once_and_counted(
+def test_failures_of_one_cause_are_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     names = [f"t{number}" for number in range(12)]
     searcher = search(*names)
     for name in names:
         searcher.on_trial_complete(name, report(1, accuracy=0.5))
-    assert len(caplog.messages) == 2
-    assert caplog.messages[0].startswith("Trial t0 has failed: it never reported the metric 'loss'")
-    assert caplog.messages[1].endswith("(10 times by now).")
+    (said,) = caplog.messages
+    assert said.startswith("Trial t0 has failed: it never reported the metric 'loss'")
