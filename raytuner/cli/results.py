@@ -24,7 +24,7 @@ def list_(folder: Folder | None) -> None:
     """
     from rich.console import Console
 
-    from raytuner.study.summary import last_news, table
+    from raytuner.study.summary import table
 
     place = DEFAULT_STORAGE.expanduser() if folder is None else folder
     try:
@@ -50,7 +50,7 @@ def list_(folder: Folder | None) -> None:
                 str(len(study.failures)),
                 "-" if best is None else f"{study.metric} {best.value:.5g}",
                 "running" if study.running else "interrupted" if study.interrupted else "done",
-                time.strftime("%Y-%m-%d %H:%M", time.localtime(last_news(study.history))),
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(study.history.last_event_at)),
             ]
         )
     columns = ["study", "trials", "failed", "best", "state", "last news"]

@@ -213,11 +213,10 @@ class Rule(ABC):
 
 def reports_in_order(history: History) -> list[tuple[str, float]]:
     """Return `(trial_id, t)` of all reports of trials at full fidelity, oldest first."""
-    times = history.report_times()
     found = sorted(
         (at, trial.trial_id, t)
         for trial in history.trials
         if trial.origin is not Origin.EVALUATED and history.is_full(trial)
-        for t, at in times[trial.trial_id].items()
+        for (t, _), at in zip(trial.values, trial.reported_at, strict=True)
     )
     return [(trial_id, t) for _, trial_id, t in found]

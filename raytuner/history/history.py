@@ -340,7 +340,8 @@ class History(Table):
 
     def _head_of(self, row: Sequence[Any]) -> Trial:
         trial_id, _, config, state, reason, origin, proposed_at, started_at, ended_at = row
-        self._clock = max(self._clock, proposed_at, started_at or 0.0, ended_at or 0.0)
+        times = proposed_at, started_at or 0.0, ended_at or 0.0
+        self.last_event_at = max(self.last_event_at, *times)
         known = trial_id in self
         return Trial(
             trial_id=trial_id,

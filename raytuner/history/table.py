@@ -43,6 +43,7 @@ class Table:
         has_values: Whether any trial of this search has reported. Evaluated points do not count.
         largest_t: The largest resource that any trial has reached; 0 before the first report.
         ended_version: The version at which a trial last ended or was paused.
+        last_event_at: When the record last grew, in Unix seconds; 0 if it is empty.
     """
 
     def __init__(self, goal: Goal, time_attr: str, max_t: float | None) -> None:
@@ -54,13 +55,13 @@ class Table:
         self.has_values = False
         self.largest_t = 0.0
         self.ended_version = 0
+        self.last_event_at = 0.0
         self._time_attr, self._max_t = time_attr, max_t
         self._meta: dict[str, str] = {}  # JSON by key: whoever reads a value gets one of its own
         self._entries = _Entries()
         self._rows: list[Entry] = []
         self._ids: dict[TrialState, set[str]] = {state: set() for state in TrialState}
-        self._clock = 0.0  # the time of the last event, in Unix seconds
-        self._reported_at = 0.0  # and of the last report
+        self._reported_at = 0.0  # the time of the last report
         self._log: list[tuple[str, float | None]] = []  # the trial, and t if it reported
         self._changed: set[int] = set()  # numbers of trials, since the last snapshot
 
@@ -264,10 +265,6 @@ class Table:
         """Whether the trial has reported at `t`."""
         return float(t) in self._entries[trial_id].values
 
-    def report_times(self) -> dict[str, dict[float, float]]:
-        """Return when each trial reported at each t, in Unix seconds. No two times are equal."""
-        return {trial_id: dict(entry.times) for trial_id, entry in self._entries.items()}
-
     def last(self, trial_id: str) -> tuple[float, float] | None:
         """Return the trial's report at its largest t as `(t, value)`, if it has one."""
         values = self._entries[trial_id].values
@@ -297,8 +294,8 @@ class Table:
         return ""
 
     def _now(self) -> float:
-        self._clock = max(time.time(), self._clock)
-        return self._clock
+        self.last_event_at = max(time.time(), self.last_event_at)
+        return self.last_event_at
 
     def _change(self, trial_id: str, **changes: Any) -> None:
         head = replace(self._entries[trial_id].head, **changes)
@@ -326,7 +323,7 @@ class Table:
         """Enter a report."""
         entry.values[t], entry.times[t] = value, at
         self._reported_at = max(self._reported_at, at)
-        self._clock = max(self._clock, at)
+        self.last_event_at = max(self.last_event_at, at)
         self.largest_t = max(self.largest_t, t)
         self.has_values |= entry.head.origin is not Origin.EVALUATED
         self._changed.add(entry.head.number)

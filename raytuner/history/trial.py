@@ -72,6 +72,8 @@ class Trial:
         state: See `TrialState`.
         values: Pairs `(t, value)` in ascending t. The value is the metric as reported; with several
             objectives, that of the first.
+        reported_at: When it reported each of the values, in Unix seconds. No two times of a search
+            are equal.
         reason: Why it failed or was stopped; empty if the state says it all.
         origin: What proposed it.
         proposed_at: Unix seconds.
@@ -94,6 +96,7 @@ class Trial:
     others: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     started_at: float | None = None
+    reported_at: tuple[float, ...] = ()
 
     @property
     def t(self) -> float:
@@ -155,6 +158,7 @@ class Entry:
         return replace(
             self.head,
             values=steps,
+            reported_at=tuple([self.times[t] for t, _ in steps]),
             others={name: tuple(curve) for name, curve in others.items()},
             metrics={**last, **self.last},
         )

@@ -27,12 +27,12 @@ class Event:
 
 def events(history: History) -> tuple[Event, ...]:
     """Return every report, oldest first."""
-    times, found = history.report_times(), []
+    found = []
     for trial in history.trials:
         eligible = history.is_full(trial) and history.is_feasible(trial)
-        for t, value in trial.values:
+        for (t, value), at in zip(trial.values, trial.reported_at, strict=True):
             final = t == trial.t and trial.state is TrialState.COMPLETED
-            found.append(Event(times[trial.trial_id][t], trial, t, value, final, eligible))
+            found.append(Event(at, trial, t, value, final, eligible))
     return tuple(sorted(found, key=lambda event: event.at))
 
 
@@ -59,11 +59,10 @@ def improvements(happened: Sequence[Event], minimise: bool, *, final: bool) -> t
 
 def snapshot_at(history: History, at: float) -> Snapshot:
     """Return the record as it was at a time: with what was proposed and reported before it."""
-    now, times = history.snapshot(), history.report_times()
-    trials = tuple(takewhile(lambda trial: trial.proposed_at < at, history.trials))
+    now, everything = history.snapshot(), history.trials
+    trials = tuple(takewhile(lambda trial: trial.proposed_at < at, everything))
     ended = [trial.ended_at is not None and trial.ended_at < at for trial in trials]
-    rows = zip(now.trial, now.t, strict=True)
-    reported = np.array([times[now.trial_ids[row]][t] for row, t in rows])
+    reported = np.array([one for trial in everything for one in trial.reported_at])
     known = (now.trial < len(trials)) & (reported < at)
     row = now.trial[known]
     return Snapshot(
@@ -98,14 +97,13 @@ def stays(history: History, now: float) -> tuple[Stay, ...]:
     The record has no slots. Trials are laid into as few slots as hold them from their start to
     their end, each into the one that was free last.
     """
-    times = history.report_times()
     ran: list[tuple[float, float, Trial]] = []
     for trial in history.trials:
         waits = trial.state is TrialState.PENDING and trial.started_at is None
         if trial.origin is Origin.EVALUATED or waits:
             continue
         end = now if trial.ended_at is None else trial.ended_at
-        start = min(times[trial.trial_id].values(), default=end)
+        start = min(trial.reported_at, default=end)
         if trial.started_at is not None:
             start = min(start, trial.started_at)
         ran.append((start, end, trial))

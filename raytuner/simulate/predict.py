@@ -107,7 +107,6 @@ def predict(
         searcher = searcher or BoTorchSearch(max_t=max_t, background=False, seed=seed)
     else:
         from raytuner.study.study import load  # only here: nothing else needs studies
-        from raytuner.study.summary import last_news
 
         search = load(search) if isinstance(search, str | Path) else search
         history = search if isinstance(search, History) else search.history
@@ -115,7 +114,7 @@ def predict(
         strategy = study.get("strategy", DEFAULT_STRATEGY)
         goal = restarted(history, strategy=strategy, seed=seed)
         objective, space = (replay := Replay(history)), None
-        recorded_s = last_news(history) - history.trials[0].proposed_at
+        recorded_s = history.last_event_at - history.trials[0].proposed_at
         max_t, time_attr = history.max_t, history.time_attr
         scheduler = scheduler or _scheduler_of(history, study)
         searcher = searcher or goal  # it has the space

@@ -59,10 +59,8 @@ class Replay:
         first, *further = history.goal.metrics
         self._metrics = [first, *(metric for metric in further if metric not in COUNTED)]
         self._points = history.space.encode([trial.config for trial in trials])
-        times = history.report_times()
-        reported_at = [[times[one.trial_id][t] for t, _ in one.values] for one in trials]
-        gaps = [np.diff(at).clip(min=0.0) for at in reported_at]
-        waits = [at[0] - one.proposed_at for one, at in zip(trials, reported_at, strict=True)]
+        gaps = [np.diff(one.reported_at).clip(min=0.0) for one in trials]
+        waits = [one.reported_at[0] - one.proposed_at for one in trials]
         every = np.concatenate(gaps)
         usual = float(np.median(every)) if every.size else _undelayed(waits)
         self._recorded = [

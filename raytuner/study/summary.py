@@ -181,13 +181,6 @@ def failures(trials: Iterable[Trial]) -> list[str]:
     return [f"{times} x {text.first_line(reason)}" for times, reason in causes(trials)]
 
 
-def last_news(history: History) -> float:
-    """Return when the record last grew, in Unix seconds; 0 if it is empty."""
-    happened = [at for times in history.report_times().values() for at in times.values()]
-    happened += [trial.ended_at or trial.proposed_at for trial in history.heads()]
-    return max(happened, default=0.0)
-
-
 def is_running(folder: Folder, history: History) -> bool:
     """Return whether a process runs the study now: it holds the record's lock.
 
@@ -195,7 +188,7 @@ def is_running(folder: Folder, history: History) -> bool:
     """
     if who_writes(record_at(folder)) is None:
         return False
-    return isinstance(folder, Path) or time.time() - last_news(history) < _SILENT_S
+    return isinstance(folder, Path) or time.time() - history.last_event_at < _SILENT_S
 
 
 def summary(study: Study) -> Group:

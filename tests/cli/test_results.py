@@ -21,7 +21,7 @@ from raytuner.folders import RemoteFolder
 from raytuner.history import History, TrialState
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Categorical, Float, Normal, Space
-from raytuner.study.summary import Standing, is_running, last_news
+from raytuner.study.summary import Standing, is_running
 
 SPACE = Space(
     {
@@ -110,7 +110,7 @@ def test_behind_a_uri_it_is_running_while_its_record_grows(
 ) -> None:
     """A lock there outlives a killed process of another machine."""
     history = raytuner.load(study).history
-    now = last_news(history) + silent_s
+    now = history.last_event_at + silent_s
     monkeypatch.setattr("raytuner.study.summary.time.time", lambda: now)
     monkeypatch.setattr("raytuner.study.summary.who_writes", lambda record: "node 7 writes")
     assert is_running(RemoteFolder("s3://bucket/first"), history) is runs

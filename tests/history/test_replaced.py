@@ -120,7 +120,6 @@ def test_it_goes_on_in_a_new_file_and_says_where(
     assert (f"now {kept_other}" in said) == (displace in REPLACED)
     kept = History.read(path, SPACE)
     assert repr(kept.trials) == repr(history.trials)
-    assert kept.report_times() == history.report_times()
     assert kept.get_meta("search_id") == MINE
     with closing(open_record(path.parent, history, SPACE)) as found:
         assert repr(found.trials) == repr(history.trials)

@@ -166,7 +166,10 @@ def check_resumption(folder: Folder, logs: Path, epoch_s: float = 0.15) -> None:
 def check_ranks(study: Study) -> None:
     """Trials were ranked among all that had come to the rung before, also before the kill."""
     at_rung = {
-        trial_id: t[GRACE] for trial_id, t in study.history.report_times().items() if GRACE in t
+        trial.trial_id: at
+        for trial in study.history.trials
+        for (t, _), at in zip(trial.values, trial.reported_at, strict=True)
+        if t == GRACE
     }
     for trial in study.trials:
         if trial.state is TrialState.STOPPED_EARLY:

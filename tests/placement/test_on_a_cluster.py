@@ -84,7 +84,10 @@ def test_trials_of_a_killed_node_go_on_elsewhere(tmp_path: Path) -> None:
         assert trial.values == tuple((t, trial.config["x"] ** 2 + 1 / t) for t, _ in trial.values)
         assert [t for t, _ in trial.values] == list(range(1, len(trial.values) + 1))
     at_rung = {
-        trial_id: t[GRACE] for trial_id, t in study.history.report_times().items() if GRACE in t
+        trial.trial_id: at
+        for trial in study.history.trials
+        for (t, _), at in zip(trial.values, trial.reported_at, strict=True)
+        if t == GRACE
     }
     stopped = [trial for trial in study.trials if trial.state is TrialState.STOPPED_EARLY]
     for trial in stopped:
