@@ -221,7 +221,8 @@ class Goal:
     def violation(self, values: Mapping[str, float]) -> float:
         """Return the sum of the distances outside the bounds; infinity if one is unknown."""
         total = 0.0
-        for slack in self.outcomes(values)[self.n_objectives :]:
+        for one in self.constraints:
+            slack = one.slack(values.get(one.metric, math.nan))
             total += math.inf if math.isnan(slack) else max(0.0, -slack)
         return total
 

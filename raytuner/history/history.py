@@ -14,15 +14,15 @@ import numpy as np
 
 from raytuner.errors import HistoryError, RaytunerError, SpaceError
 from raytuner.folders import Folder, RemoteFolder
-from raytuner.history import ranking
 from raytuner.history.file import RecordFile
 from raytuner.history.goal import Goal
 from raytuner.history.opaque import check_same, with_opaque_values
+from raytuner.history.ranking import non_dominated
 from raytuner.history.snapshot import Block, FloatArray, Snapshot, build
 from raytuner.history.sqlite import Line, connect, create, damaged, read_lines, write_file
 from raytuner.history.table import Table
 from raytuner.history.trial import Origin, Trial, TrialState
-from raytuner.history.upload import UploadedRecord, read_uploaded
+from raytuner.history.upload import UploadedRecord
 from raytuner.space import Config, Space
 
 # What the content of a record can raise that nobody wrote through a History.
@@ -78,7 +78,7 @@ class History(Table):
         if path is not None:
             if path.exists():
                 raise HistoryError(f"{path} exists already; History.open goes on with a record")
-            self._file = RecordFile(path, self._all_lines)
+            self._attach(path)
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -187,19 +187,45 @@ class History(Table):
         while none does, the one that breaks them least. With several objectives the weighted sum
         counts or, without weights, the first (see `pareto`). None: there is no such trial yet.
         """
-        merits = ranking.merits(self, self.is_full)
+        merits = self._merits()
         return self[max(merits, key=merits.__getitem__)] if merits else None
 
     @property
     def ranked(self) -> tuple[Trial, ...]:
         """The trials that could be the incumbent, the best first (see `best`)."""
-        merits = ranking.merits(self, self.is_full)
+        merits = self._merits()
         return tuple(self[i] for i in sorted(merits, key=merits.__getitem__, reverse=True))
+
+    def _merits(self) -> dict[str, tuple[bool, float, float]]:
+        """Return what makes one trial better than another, by trial id; larger is better."""
+        found = {}
+        for head in self.heads():
+            last = self.last(head.trial_id)
+            if last is None or head.state is TrialState.FAILED or not self.is_full(head):
+                continue
+            metrics = self.metrics_at(head.trial_id, last[0])
+            violation = self.goal.violation(metrics)
+            if math.isfinite(value := self.goal.outcomes(metrics)[0]):
+                found[head.trial_id] = head.state is TrialState.COMPLETED, -violation, value
+        return found
 
     @property
     def pareto(self) -> tuple[Trial, ...]:
-        """The Pareto front; see `raytuner.history.ranking.pareto`."""
-        return ranking.pareto(self)
+        """The Pareto front: the COMPLETED trials that no other dominates, by number.
+
+        Only trials count that keep all outcome constraints and whose values are finite. While no
+        trial is completed, all count that have values and did not fail. With one objective, the
+        front is the best trial and those that tie with it.
+        """
+        m, found = self.goal.n_objectives, []
+        for trial in self.trials:
+            scores = self.goal.outcomes(trial.metrics)[:m]
+            is_usable = trial.values and trial.state is not TrialState.FAILED
+            if is_usable and all(map(math.isfinite, scores)) and self.is_feasible(trial):
+                found.append((trial, scores))
+        found = [one for one in found if one[0].state is TrialState.COMPLETED] or found
+        on_front = non_dominated(np.array([scores for _, scores in found]).reshape(-1, m))
+        return tuple(trial for (trial, _), is_in in zip(found, on_front, strict=True) if is_in)
 
     # -- the file ---------------------------------------------------------------------------------
 
@@ -273,8 +299,7 @@ class History(Table):
             opaque: Where the space is rebuilt, put an `OpaqueValue` in place of each object that
                 JSON cannot hold.
         """
-        lines = read_uploaded(path) if isinstance(path, RemoteFolder) else read_lines(path)
-        return cls.of_lines(lines, space, source=path, opaque=opaque)
+        return cls.of_lines(read_lines(path), space, source=path, opaque=opaque)
 
     @classmethod
     def of_lines(

@@ -1,60 +1,10 @@
-"""Ranking of trials: the incumbent, the order of all, and the Pareto front."""
+"""Pareto fronts of arrays of objectives."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Callable
 
 import numpy as np
 
 from raytuner.history.snapshot import BoolArray, FloatArray, IntArray
-from raytuner.history.table import Table
-from raytuner.history.trial import Trial, TrialState
-
-
-def merits(table: Table, is_full: Callable[[Trial], bool]) -> dict[str, tuple[bool, float, float]]:
-    """Return what makes one trial better than another, by trial id; larger is better.
-
-    Completed trials come first, then those that break the outcome constraints least. Among equals
-    the objective counts: with several objectives the weighted sum or, without weights, the first.
-    Trials that failed, have no finite value or are not at full fidelity are left out.
-
-    Args:
-        table: The trials.
-        is_full: Whether a trial is at full fidelity.
-    """
-    goal, found = table.goal, {}
-    for head in table.heads():
-        last = table.last(head.trial_id)
-        if last is None or head.state is TrialState.FAILED or not is_full(head):
-            continue
-        metrics = table.metrics_at(head.trial_id, last[0])
-        violation = goal.violation(metrics) if goal.constraints else 0.0
-        if math.isfinite(value := goal.outcomes(metrics)[0]):
-            found[head.trial_id] = head.state is TrialState.COMPLETED, -violation, value
-    return found
-
-
-def pareto(table: Table) -> tuple[Trial, ...]:
-    """Return the Pareto front: the COMPLETED trials that no other dominates, by number.
-
-    Only trials count that keep all outcome constraints and whose values are finite. While no trial
-    is completed, all count that have values and did not fail. With one objective, the front is the
-    best trial and those that tie with it.
-    """
-    goal = table.goal
-    contenders = []
-    for trial in table.trials:
-        scores = goal.outcomes(trial.metrics)[: goal.n_objectives]
-        is_usable = trial.values and trial.state is not TrialState.FAILED
-        if is_usable and all(map(math.isfinite, scores)) and goal.violation(trial.metrics) == 0.0:
-            contenders.append((trial, scores))
-    complete = [pair for pair in contenders if pair[0].state is TrialState.COMPLETED]
-    contenders = complete or contenders
-    if not contenders:
-        return ()
-    on_front = non_dominated(np.array([scores for _, scores in contenders]))
-    return tuple(trial for (trial, _), is_in in zip(contenders, on_front, strict=True) if is_in)
 
 
 def non_dominated(Y: FloatArray) -> BoolArray:

@@ -2,18 +2,19 @@
 
 Format version 5. Each row ends in `crc`, its check.
 
-`meta(key TEXT PRIMARY KEY, value TEXT)`
+`SCHEMA` has the columns.
+
+`meta`
     JSON values: `format` (this version), `space` (its spec), `goal`, `time_attr`, `max_t`, and what
     a study or a searcher stores.
-`trial(trial_id TEXT PRIMARY KEY, number INTEGER, config TEXT, state TEXT, reason TEXT,
-origin TEXT, proposed_at REAL, started_at REAL, ended_at REAL)`
+`trial`
     `config` is the JSON object of the hyperparameters that vary (`Space.dump`). Times are Unix
     seconds; NULL stands for one that is not known or has not come.
-`value(trial_id TEXT, t REAL, value REAL, reported_at REAL, PRIMARY KEY (trial_id, t))`
+`value`
     The metric as reported. NULL stands for NaN.
-`other(trial_id TEXT, t REAL, metric TEXT, value REAL, PRIMARY KEY (trial_id, t, metric))`
+`other`
     Further metrics with a curve: those of the goal, and those named in `curves`.
-`last(trial_id TEXT PRIMARY KEY, metrics TEXT)`
+`last`
     The JSON object of the last value of each other number, by name. null stands for NaN.
 
 `crc` is the CRC-32 of the JSON text of `[table, column, column, ...]` as Python's json writes it.
@@ -119,29 +120,47 @@ def write_file(path: Path, db: sqlite3.Connection) -> None:
     draft.replace(path)
 
 
-def read_lines(path: Path) -> list[Line]:
+def read_lines(path: Folder) -> list[Line]:
     """Return every row of the record at `path`, table by table, and trials by number.
 
     This neither disturbs nor waits for a process that writes to the file.
 
     Raises:
-        HistoryError: There is no file, it has another format, or it is damaged or no record.
+        HistoryError: There is no file, it has another format, it is damaged or no record, or it is
+            out of reach.
     """
-    if not path.is_file():
-        raise HistoryError(f"there is no record of a search at {path}")
-    with (
-        _readable_place(path) as place,
-        closing(connect(f"{place.resolve().as_uri()}?mode=ro", path)) as db,
-    ):
-        return all_lines(db, path)
+    with _opened(path) as db:
+        require_record(db, path)
+        with readable(path):
+            db.execute("BEGIN")  # all tables as of one moment
+            return list(lines_in(db, path))
 
 
-def all_lines(db: sqlite3.Connection, name: Folder) -> list[Line]:
-    """Return what `read_lines` returns, or raise as it does."""
-    require_record(db, name)
-    with readable(name):
-        db.execute("BEGIN")  # all tables as of one moment
-        return list(lines_in(db, name))
+@contextmanager
+def _opened(path: Folder) -> Iterator[sqlite3.Connection]:
+    """Open a record to read it."""
+    missing = f"there is no record of a search at {path}"
+    if isinstance(path, Path):
+        if not path.is_file():
+            raise HistoryError(missing)
+        with (
+            _readable_place(path) as place,
+            closing(connect(f"{place.resolve().as_uri()}?mode=ro", path)) as db,
+        ):
+            yield db
+        return
+    try:
+        data = path.parent.read(path.name)
+    except FileNotFoundError:
+        raise HistoryError(missing) from None
+    except OSError as error:
+        raise HistoryError(f"the record at {path} is out of reach: {error}") from error
+    if not data:
+        raise damaged(path, "it is empty")
+    with closing(connect(":memory:", path)) as db:
+        with readable(path):
+            db.deserialize(data)
+        yield db
 
 
 def lines_in(db: sqlite3.Connection, name: Folder) -> Iterator[Line]:

@@ -7,24 +7,13 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
 from tempfile import mkdtemp
 
 from raytuner.errors import HistoryError, InUseError
 from raytuner.folders import Folder, RemoteFolder
 from raytuner.history.lock import held
-from raytuner.history.sqlite import (
-    Line,
-    all_lines,
-    connect,
-    create,
-    damaged,
-    insert,
-    readable,
-    transaction,
-    write_file,
-)
+from raytuner.history.sqlite import Line, connect, create, insert, transaction, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -182,22 +171,3 @@ def record_exists(file: Folder) -> bool:
         return file.name in file.parent.files()
     except OSError as error:
         raise HistoryError(f"{file} is out of reach: {error}") from error
-
-
-def read_uploaded(file: RemoteFolder) -> list[Line]:
-    """Return every row of the record behind a URI.
-
-    Raises:
-        HistoryError: There is none, it is damaged, or it is out of reach.
-    """
-    try:
-        data = file.parent.read(file.name)
-    except FileNotFoundError:
-        raise HistoryError(f"there is no record of a search at {file}") from None
-    except OSError as error:
-        raise HistoryError(f"the record at {file} is out of reach: {error}") from error
-    if not data:
-        raise damaged(file, "it is empty")
-    with closing(connect(":memory:", file)) as db, readable(file):
-        db.deserialize(data)
-        return all_lines(db, file)
