@@ -93,10 +93,6 @@ class RemoteFolder:
         """Return the names of the files in it, sorted."""
         return [info.base_name for info in self._infos() if info.is_file]
 
-    def folders(self) -> list[RemoteFolder]:
-        """Return the folders in it, sorted."""
-        return [self / info.base_name for info in self._infos() if not info.is_file]
-
     def read(self, file: str) -> bytes:
         """Return the content of a file; raise FileNotFoundError if there is none."""
         system, path = self._place
@@ -208,7 +204,7 @@ def folder_of(place: str | Path | RemoteFolder) -> Folder:
 def folders_in(folder: Folder) -> list[Folder]:
     """Return the folders in a folder, sorted; raise OSError if it cannot be reached."""
     if isinstance(folder, RemoteFolder):
-        return list[Folder](folder.folders())
+        return [folder / info.base_name for info in folder._infos() if not info.is_file]
     return list[Folder](sorted(path for path in folder.glob("*") if path.is_dir()))
 
 

@@ -100,9 +100,11 @@ def read_metrics(result: Mapping[str, Any], goal: Goal) -> dict[str, float]:
     Raises:
         MetricError: A required metric is missing, or a value is not a number.
     """
-    optional = [name for name in goal.optional if not lacking(result, [name])]
-    names = (*goal.required, *optional)
-    return {name: read_number(result, name, role="metric") for name in names}
+    return {
+        name: read_number(result, name, role="metric")
+        for name in goal.metrics
+        if name in goal.required or not lacking(result, [name])
+    }
 
 
 def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool = False) -> float:

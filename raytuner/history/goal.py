@@ -170,15 +170,10 @@ class Goal:
         return tuple(dict.fromkeys(names))
 
     @cached_property
-    def optional(self) -> tuple[str, ...]:
-        """The metrics that a report may lack: the cost and the standard error."""
-        names = dict.fromkeys(filter(None, (self.cost, self.standard_error)))
-        return tuple(name for name in names if name not in self.required)
-
-    @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """The required metrics, then the optional ones."""
-        return self.required + self.optional
+        """The required metrics, then those that a report may lack: the cost, the standard error."""
+        names = dict.fromkeys((*self.required, self.cost, self.standard_error))
+        return tuple(filter(None, names))
 
     def unusable(self, values: Mapping[str, float]) -> dict[str, str]:
         """Return the optional metrics that are missing or not a finite number of 0 or more.

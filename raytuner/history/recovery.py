@@ -44,19 +44,20 @@ def salvaged(path: Path, copies: Sequence[Path] = ()) -> tuple[History, int, tup
     search = next(filter(None, map(_search_id, [own, *reversed(older)])), None)
     with closing(connect(":memory:", path)) as db, readable(path):
         create(db, own)
-        before = _count(db)
+        before = sum(table != "meta" for table, _ in lines_in(db, path))
         for rows in (*older, own):  # what is newer replaces what is older
             if _search_id(rows) in (None, search):
                 insert(db, rows)
-        from_copies = _count(db) - before
-        meta = {row[0]: row[1] for table, row in lines_in(db, path) if table == "meta"}
+        whole = list(lines_in(db, path))
+        meta = {row[0]: row[1] for table, row in whole if table == "meta"}
         if missing := [key for key in ("space", "goal", "time_attr") if key not in meta]:
             raise HistoryError(
                 f"nothing can be recovered: neither {path} nor a copy of it in Ray's saved state"
                 f" has the study's {' and '.join(missing)}"
             )
         lost = tuple(_drop_unusable(db, meta["space"]))
-        return History.of_lines(lines_in(db, path), opaque=True), from_copies, lost
+        history = History.of_lines(lines_in(db, path), opaque=True)
+        return history, len(whole) - len(meta) - before, lost
 
 
 def _rows_in(path: Path) -> Iterator[Line]:
@@ -82,14 +83,6 @@ def _rows_in(path: Path) -> Iterator[Line]:
 
 def _search_id(rows: Sequence[Line]) -> str | None:
     return next((row[1] for _, row in rows if row[0] == "search_id"), None)
-
-
-def _count(db: sqlite3.Connection) -> int:
-    return sum(
-        db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
-        for table in SCHEMA
-        if table != "meta"
-    )
 
 
 def _drop_unusable(db: sqlite3.Connection, spec: str) -> Iterator[str]:
