@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from raytuner.folders import folder_of, is_uri
 from raytuner.study.parsing import kinds
 from raytuner.study.settings import SETTINGS, TEXTS, Use, parsed
-
-if TYPE_CHECKING:
-    from raytuner.study.study import Study
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -78,26 +75,3 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
         for name, value in options.items()
         if value not in (None, ())
     }
-
-
-space_option = click.option(
-    "--space", "space_file", type=FILE, help="TOML file that describes the search space."
-)
-
-
-def conclude(study: Study) -> None:
-    """Print how a study ended, and end with its exit code."""
-    from rich.console import Console
-
-    from raytuner.study.summary import summary
-
-    Console().print(summary(study))
-    exit_as(study)
-
-
-def exit_as(study: Study) -> None:
-    """End with the exit code of a study."""
-    if study.interrupted:
-        raise SystemExit(INTERRUPTED)
-    if study.history.best is None:
-        raise SystemExit(NOTHING_USABLE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,16 +12,18 @@ import raytuner
 from raytuner.cli.common import (
     FILE,
     FOLDER,
-    conclude,
-    exit_as,
+    INTERRUPTED,
+    NOTHING_USABLE,
     given_settings,
     setting_options,
-    space_option,
 )
 from raytuner.cli.loading import load_function, load_space, read_study, search_here
 from raytuner.errors import SettingError
 from raytuner.folders import Folder
 from raytuner.study.settings import SETTINGS, Use, names
+
+if TYPE_CHECKING:
+    from raytuner.study.study import Study
 
 
 def _function(
@@ -31,6 +33,9 @@ def _function(
     return None if name is None else load_function(name)
 
 
+space_option = click.option(
+    "--space", "space_file", type=FILE, help="TOML file that describes the search space."
+)
 trainable_option = click.option(
     "--trainable",
     metavar="MODULE:FUNCTION",
@@ -215,3 +220,21 @@ def resources_of(
             " change the file"
         )
     return {"cpu": 1, **(known or {}), **given}
+
+
+def conclude(study: Study) -> None:
+    """Print how a study ended, and end with its exit code."""
+    from rich.console import Console
+
+    from raytuner.study.summary import summary
+
+    Console().print(summary(study))
+    exit_as(study)
+
+
+def exit_as(study: Study) -> None:
+    """End with the exit code of a study."""
+    if study.interrupted:
+        raise SystemExit(INTERRUPTED)
+    if study.history.best is None:
+        raise SystemExit(NOTHING_USABLE)
