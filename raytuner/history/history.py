@@ -83,12 +83,7 @@ class History(Table):
     # -- events -----------------------------------------------------------------------------------
 
     def add(self, trial_id: str, config: Config, origin: Origin = Origin.SOBOL) -> None:
-        """Add a configuration that was handed out. It is pending from now on.
-
-        Raises:
-            HistoryError: The id is taken.
-            ConfigError: The configuration does not fit the space.
-        """
+        """Add a configuration as `Table.add` does; raise ConfigError if it is not in the space."""
         self.space.validate(config)
         super().add(trial_id, config, origin)
         self._encode(len(self) - 1)

@@ -145,7 +145,7 @@ class _Lease:
         self._record, self._me = record, me
         self._is_over = threading.Event()
         owner = _read(record)
-        if owner is not None and _runs(owner) is not False and _renews(record, owner):
+        if owner is not None and _is_alive(record, owner):
             raise InUseError(_in_use(record, owner))
         self._renew()
         if (owner := self._other()) is not None:  # it wrote at the same moment
@@ -252,10 +252,10 @@ def _runs(process: _Process) -> bool | None:
     return True
 
 
-def _renews(record: RemoteFolder, owner: _Process) -> bool:
-    """Watch whether a process of another machine renews its file; False if it must be gone."""
-    if _runs(owner):
-        return True
+def _is_alive(record: RemoteFolder, owner: _Process) -> bool:
+    """Return whether a process runs. Watch whether one of another machine renews its file."""
+    if (runs := _runs(owner)) is not None:
+        return runs
     seconds = 3 * RENEWAL_S
     logger.warning(
         "%s wrote to %s last. Waiting up to %g s to see if it still runs.",
