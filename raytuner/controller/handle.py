@@ -13,6 +13,7 @@ import inspect
 import sys
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -70,6 +71,12 @@ class ControllerHandle:
     def is_known(self) -> bool:
         """Whether the controller has been found and still exists."""
         return self._controller is not None
+
+    @property
+    def folder(self) -> Path | None:
+        """The experiment's folder; None if it is behind a URI."""
+        path = Path(getattr(self._controller, "experiment_path", ""))
+        return path if path.is_absolute() and path.is_dir() else None
 
     @property
     def is_over(self) -> bool:

@@ -23,7 +23,6 @@ from raytuner.controller.report import (
     record_report,
 )
 from raytuner.errors import MetricError
-from raytuner.folders import RemoteFolder
 from raytuner.history import History, TrialState, proposal_counts, warn_of_failure
 from raytuner.search.active import ActiveSearch, Proposals
 from raytuner.search.restore import UNKNOWN_TO_RAY, RecordPlace, reconciled
@@ -213,12 +212,13 @@ class RecordingSearcher(Searcher):
         """Write the record, and the proposer's state within it, to one SQLite file.
 
         Ray calls this with a file in its staging folder of the experiment. If no file was asked for
-        to keep the record in as things happen, it is kept near that folder from then on.
+        to keep the record in as things happen, it is kept in the experiment's folder from then on.
         """
         search = self._search()
         self._place.check()
         search.history.set_meta("proposer", search.source().state_dict())
-        self._place.save(search.history, Path(checkpoint_path))
+        self._controller.find(self._end)
+        self._place.save(search.history, Path(checkpoint_path), self._controller.folder)
         if self._controller.is_last_save():
             self._end()
 
@@ -228,10 +228,10 @@ class RecordingSearcher(Searcher):
         If the record that was being written at the time still exists (the process died, the machine
         did not), nothing is lost: see `raytuner.search.restore.reconciled`.
         """
-        asked = self._place.asked
-        uploaded = asked if isinstance(asked, RemoteFolder) else None
+        self._controller.find(self._end)
+        live = self._place.expected(self._controller.folder)
         space = self._settings.space
-        history, self._ended, self._lost = reconciled(Path(checkpoint_path), space, uploaded)
+        history, self._ended, self._lost = reconciled(Path(checkpoint_path), space, live)
         self.continue_from(history)
 
     def continue_from(

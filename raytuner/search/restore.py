@@ -9,7 +9,15 @@ from pathlib import Path
 
 from raytuner.errors import HistoryError, InUseError, SettingError
 from raytuner.folders import Folder, RemoteFolder
-from raytuner.history import History, Origin, TrialState, Writer, held, record_exists
+from raytuner.history import (
+    History,
+    Origin,
+    TrialState,
+    Writer,
+    held,
+    record_exists,
+    set_aside,
+)
 from raytuner.space import Space
 
 logger = logging.getLogger(__name__)
@@ -40,8 +48,8 @@ class RecordPlace:
     """The file that a search writes its record to, and this process's right to write it.
 
     Args:
-        asked: The file that the user asked for. None: one next to Ray's own state of the
-            experiment, once Ray saves that.
+        asked: The file that the user asked for. None: one in the experiment's folder, from Ray's
+            first save on.
     """
 
     def __init__(self, asked: Folder | None) -> None:
@@ -69,22 +77,32 @@ class RecordPlace:
         if path is None:
             return
         self._claim(path)
-        if self.asked is not None and record_exists(path):
+        if record_exists(path):
             other = History.read(path, opaque=True)
             if other.get_meta("search_id") != history.get_meta("search_id"):
-                raise SettingError(
-                    f"{path} holds the record of another search ({len(other)} trials); name"
-                    " another file, or remove it"
-                )
+                if self.asked is not None:
+                    raise SettingError(
+                        f"{path} holds the record of another search ({len(other)} trials); name"
+                        " another file, or remove it"
+                    )
+                # Ray also begins a second experiment in a folder that has one.
+                kept = set_aside(Path(path), "other")
+                logger.warning("The record of an earlier search in this folder is now %s", kept)
         history.move_to(path)
         self._settled = path
 
-    def save(self, history: History, path: Path) -> None:
-        """Write a copy for Ray to `path`, and the record to its file if it has none yet."""
+    def save(self, history: History, path: Path, folder: Path | None = None) -> None:
+        """Write a copy for Ray to `path`, and the record to its file if it has none yet.
+
+        Args:
+            history: The record.
+            path: A file in the folder in which Ray gathers the experiment's state.
+            folder: The experiment's folder; None: it is behind a URI, or unknown.
+        """
         if self.asked is None and path.parent.name == _STAGING:
-            # Next to the folder, not in it: Ray uploads what is in it file by file, and a database
-            # that is being written would arrive torn.
-            self._live = path.parent.parent / RECORD_FILE
+            # Behind a URI: next to Ray's folder, not in it. Ray uploads what is in it file by file,
+            # and a database that is being written would arrive torn.
+            self._live = (folder or path.parent.parent) / RECORD_FILE
         if history.path is None or self._settled != (self.asked or self._live):
             self.settle(history)
         live = history.path
@@ -92,6 +110,15 @@ class RecordPlace:
         # The copy must not know more than the file: a machine may be lost in between.
         history.flush(_FLUSH_S)
         history.copy_to(path)
+
+    def expected(self, folder: Path | None) -> Folder | None:
+        """Return where the live record of a saved search is, given the experiment's folder.
+
+        None: only the saved copy may know.
+        """
+        if isinstance(self.asked, RemoteFolder):
+            return self.asked
+        return folder / RECORD_FILE if folder and (folder / RECORD_FILE).is_file() else None
 
     def take_over(self, history: History) -> None:
         """Claim the file of a restored record. A refusal is raised later, by `check`."""
@@ -133,7 +160,7 @@ def open_record(folder: Folder, known: History, space: Space | None = None) -> H
 
 
 def reconciled(
-    saved_path: Path, space: Space | None, uploaded: RemoteFolder | None = None
+    saved_path: Path, space: Space | None, live: Folder | None = None
 ) -> tuple[History, set[str], set[str]]:
     """Return the record to continue from, and the ended trials that Ray may run again.
 
@@ -149,7 +176,7 @@ def reconciled(
     Args:
         saved_path: The copy of the record that belongs to Ray's state.
         space: The search space. None rebuilds it from the record.
-        uploaded: The URI of the live record, if it has one.
+        live: The file of the live record; None: the one that the saved copy names.
 
     Returns:
         The live record if it is found, else the saved copy, in memory; the ids of the trials that
@@ -158,7 +185,7 @@ def reconciled(
         between two of them. `Tuner.restore` may run failed trials again.
     """
     saved = History.read(saved_path, space)
-    history = _live_record(saved, space, uploaded=uploaded) or saved
+    history = _live_record(saved, space, at=live) or saved
     before = {head.trial_id: head.state for head in saved.heads()}
     ended, lost = set(), set()
     for head in list(history.heads()):
@@ -195,11 +222,11 @@ def _live_record(
     saved: History,
     space: Space | None = None,
     *,
-    uploaded: RemoteFolder | None = None,
+    at: Folder | None = None,
     opaque: bool = False,
 ) -> History | None:
     """Return the live record, which is at least as new as `saved`; None if it is not found."""
-    path = uploaded or Path(saved.get_meta("live") or "")
+    path = at or Path(saved.get_meta("live") or "")
     if isinstance(path, Path) and not path.is_file():
         return None
     try:
