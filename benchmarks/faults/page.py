@@ -21,10 +21,13 @@ study is gone on with, by `resume`, or `Tuner.restore`, until it ends. What is l
 what each trial's own process has written down: a report is *acknowledged* once Ray has let the
 training go on after it, which is when searcher and scheduler have it. For Ray's own searcher and
 scheduler, results are those in the files that Ray keeps of each trial. *Results in S3*: in a server
-on the same machine (moto); where the head is lost, so is what Ray keeps on its disk.
+on the same machine (moto); where the head is lost, so is what Ray keeps on its disk. Behind S3, the
+record is uploaded about a second after each event: what came later is lost with the head, and
+trained again.
 
-Last run on 2026-11-26 on two cores at a load of 6 to 27 by others' work, Python 3.11, ray 2.60.0,
-optuna 5.0.0; studies are numbered from 0, and the number seeds the moments, not the machine's pace.
+raytuner's studies were last run on 2026-11-28, the others on 2026-11-26, on two cores at a load of 3
+to 30 by other work, Python 3.11, ray 2.60.0, optuna 5.0.0. Studies are numbered from 0. The number
+seeds the moments, not the machine's pace.
 
 *Lost*: acknowledged reports that the results lack. *Sent again*: acknowledged reports that a
 trial had to train for again. *Twice to the end*: trials that were trained in full, and then again.

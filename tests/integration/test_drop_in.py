@@ -13,6 +13,7 @@ from ray.tune.schedulers import ASHAScheduler as RaysASHA
 
 import raytuner
 from raytuner.history import History, TrialState
+from raytuner.search.restore import RECORD_FILE
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -64,6 +65,7 @@ def check(results: list[tune.Result], record: History, folder: Path) -> None:
     """The record agrees with what Ray says, in memory and read back."""
     assert len(results) == len(record) == _SAMPLES
     assert record.live() == ()
+    assert record.path == folder / "experiment" / RECORD_FILE
     for result in results:
         metrics = result.metrics or {}
         trial = record[metrics["trial_id"]]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import pickle
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -695,7 +697,79 @@ def test_the_record_is_written_from_the_first_suggestion_on(tmp_path: Path) -> N
     assert rows == [("a", 1.0, None)]
 
 
-def test_beside_ray_the_record_is_kept_out_of_what_ray_uploads(tmp_path: Path) -> None:
+class Controller:
+    """What a searcher asks of Ray's controller when the experiment is saved and restored."""
+
+    def __init__(self, folder: Path) -> None:
+        self.experiment_path = str(folder)
+        self.staging = folder.parent / f"{folder.name}-session" / "driver_artifacts"
+        self.staging.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
+
+    @property
+    def search_alg(self) -> Any:
+        return SimpleNamespace(is_finished=lambda: False)
+
+    def get_live_trials(self) -> list[Any]:
+        return []
+
+    def get_trials(self) -> list[Any]:
+        return []
+
+    def update_max_pending_trials(self, cap: int) -> None:
+        """By this a searcher knows its controller."""
+
+    def save(self, searcher: BoTorchSearch) -> Path:
+        saved = self.staging / "searcher-state.pkl"
+        searcher.save(str(saved))
+        return saved
+
+    def restore(self, searcher: BoTorchSearch, saved: Path) -> None:
+        searcher.restore(str(saved))
+
+
+def test_in_a_tuner_the_record_is_in_the_experiments_folder(tmp_path: Path) -> None:
+    controller = Controller(tmp_path / "study")
+    searcher = search()
+    searcher.suggest("a")
+    controller.save(searcher)
+    searcher.suggest("b")
+    assert searcher.history.path == tmp_path / "study" / RECORD_FILE
+    assert len(History.read(tmp_path / "study" / RECORD_FILE)) == 2
+
+
+def test_a_second_experiment_in_a_folder_keeps_the_record_of_the_first(tmp_path: Path) -> None:
+    for number in (1, 2):  # Ray does not mind
+        controller = Controller(tmp_path / "study")
+        searcher = search()
+        for i in range(number):
+            searcher.suggest(f"{number}-{i}")
+        controller.save(searcher)
+        searcher.close()
+        searcher._end()
+    records = [tmp_path / "study" / name for name in (f"{RECORD_FILE}.other", RECORD_FILE)]
+    assert [len(History.read(record)) for record in records] == [1, 2]
+
+
+def test_where_the_folder_is_found_nothing_is_lost_with_the_machine(tmp_path: Path) -> None:
+    """The new driver's machine has the folder at another path, and an older copy of Ray's."""
+    first = Controller(tmp_path / "study")
+    searcher = search()
+    searcher.suggest("a")
+    saved = first.save(searcher)
+    searcher.on_trial_result("a", report(1, 0.25))
+    shutil.copytree(tmp_path / "study", tmp_path / "mounted")
+    searcher._end()
+    shutil.rmtree(tmp_path / "study")
+    second = Controller(tmp_path / "mounted")
+    again = search()
+    second.restore(again, saved)
+    assert again.history["a"].values == ((1.0, 0.25),)
+    second.save(again)
+    assert again.history.path == tmp_path / "mounted" / RECORD_FILE
+
+
+def test_behind_a_uri_the_record_is_kept_out_of_what_ray_uploads(tmp_path: Path) -> None:
     staging = tmp_path / "experiment" / "driver_artifacts"
     staging.mkdir(parents=True)
     searcher = search()
