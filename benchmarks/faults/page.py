@@ -25,9 +25,9 @@ on the same machine (moto); where the head is lost, so is what Ray keeps on its 
 record is uploaded about a second after each event: what came later is lost with the head, and
 trained again.
 
-raytuner's studies were last run on 2026-11-28, the others on 2026-11-26, on two cores at a load of 3
-to 30 by other work, Python 3.11, ray 2.60.0, optuna 5.0.0. Studies are numbered from 0. The number
-seeds the moments, not the machine's pace.
+raytuner's studies were last run on 2026-11-28, the others on 2026-11-26, on two cores at a load of
+3 to 30 by other work, Python 3.11, ray 2.60.0, optuna 5.0.0. Studies are numbered from 0. The
+number seeds the moments, not the machine's pace.
 
 *Lost*: acknowledged reports that the results lack. *Sent again*: acknowledged reports that a
 trial had to train for again. *Twice to the end*: trials that were trained in full, and then again.
