@@ -80,13 +80,13 @@ class RecordPlace:
         if record_exists(path):
             other = History.read(path, opaque=True)
             if other.get_meta("search_id") != history.get_meta("search_id"):
-                if self.asked is not None:
+                if self.asked is not None or isinstance(path, RemoteFolder):
                     raise SettingError(
                         f"{path} holds the record of another search ({len(other)} trials); name"
                         " another file, or remove it"
                     )
                 # Ray also begins a second experiment in a folder that has one.
-                kept = set_aside(Path(path), "other")
+                kept = set_aside(path, "other")
                 logger.warning("The record of an earlier search in this folder is now %s", kept)
         history.move_to(path)
         self._settled = path
