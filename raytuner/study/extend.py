@@ -127,8 +127,8 @@ def carry_over(
         for trial in reopened:
             reason = f"it reached max_t, which was {former:g} and became {max_t:g}"
             history.end(trial.trial_id, TrialState.STOPPED_EARLY, reason)
-        sign = 1.0 if history.mode == "min" else -1.0
-        reopened = sorted(filter(history.is_full, reopened), key=lambda t: sign * t.value)
+        ended = {trial.trial_id for trial in reopened}
+        reopened = [trial for trial in history.ranked if trial.trial_id in ended]
     share = math.ceil(len(reopened) / reduction_factor)
     most = share if num_samples < 0 else min(share, max(num_samples // 2, 1))
     return CarriedOver(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raytuner.errors import RaytunerError
-from raytuner.history import History, TrialState
+from raytuner.history import Goal, History, TrialState
 from raytuner.space import Categorical, Fidelity, Float, Integer, Space, when
 from raytuner.study.extend import SEARCH_SPACE, carry_over, searched_space
 
@@ -48,6 +48,17 @@ def test_what_was_complete_is_not_and_the_best_go_again(tmp_path: Path) -> None:
     assert not history.snapshot().final[history.snapshot().t == 9].any()
     history.close()
     assert History.read(tmp_path / "record").max_t == 27
+
+
+def test_trials_that_keep_the_constraints_go_again_first(tmp_path: Path) -> None:
+    goal = Goal.of("loss", "min", outcome_constraints=["size <= 4"])
+    history = History(SPACE, goal=goal, max_t=9, path=tmp_path / "record")
+    for i in range(6):
+        history.add(f"t{i}", {"x": i / 10, "kind": "a", "epochs": 9})
+        history.report(f"t{i}", 9, 1 - i / 10, {"size": i})
+        history.end(f"t{i}", TrialState.COMPLETED)
+    # t5 has the lowest loss, and is too large.
+    assert [config["x"] for config in carry(history, None, 27).again] == [0.4, 0.3]
 
 
 @pytest.mark.parametrize(("n", "again"), [(1, 1), (2, 1), (4, 2), (100, 2), (-1, 2)])
