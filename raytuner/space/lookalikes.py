@@ -11,6 +11,7 @@ from raytuner.space.choices import is_number, is_primitive
 from raytuner.space.template import path_name, walk
 
 _LONGEST = 50  # longer lists are data
+_MOST = 100  # a space with more entries is a library's own configuration, such as RLlib's
 
 
 def lookalikes(template: Any) -> str:
@@ -34,8 +35,10 @@ def lookalikes(template: Any) -> str:
 
 
 def warn_of_lookalikes(template: Any) -> bool:
-    """Warn if there are `lookalikes`; return whether there are any."""
-    if advice := lookalikes(template):
+    """Warn if a space that a person wrote has `lookalikes`; return whether it does."""
+    is_written = sum(1 for _ in walk(template)) <= _MOST
+    advice = lookalikes(template) if is_written else ""
+    if advice:
         warnings.warn(advice, RaytunerWarning, stacklevel=4)
     return bool(advice)
 

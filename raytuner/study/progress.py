@@ -105,10 +105,10 @@ class Progress(Callback):
         now = time.monotonic()
         is_shown = self._display is not None and now - self._shown_at >= self._display.pause_s
         is_written = self.path is not None and now - self._written_at >= LINE_S
+        if is_written or self._slots is None:  # also of a study that is over before its first line
+            self._slots = room(trials)
         if not (is_shown or is_written):
             return
-        if is_written or self._slots is None:
-            self._slots = room(trials)
         status = Counter(trial.status for trial in trials)
         self._busy = status["RUNNING"]
         # A trial is PENDING for Ray while it waits for a slot and while its process starts in it.

@@ -28,6 +28,9 @@ _FIRST = (4, 11, 18)  # quasi-random configurations, before there is a model
 class Odd:
     """An object that cannot be compared."""
 
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+
     def __eq__(self, other: object) -> bool:
         raise RuntimeError("these cannot be compared")
 
@@ -36,7 +39,7 @@ class Odd:
 
 ODD: list[Any] = [
     *(None, True, False, 1, 1.0, 0, -1.5, "", "a", "1", b"a", math.inf, math.nan, 2**60, 1e-300),
-    *((1, 2), [1], {"k": [1, {"a": 2}]}, (), frozenset({1}), len, Odd, Odd(), Odd(), np.ones(3)),
+    *((1, 2), [1], {"k": [1, {"a": 2}]}, (), frozenset({1}), len, Odd, Odd(1), Odd(2), np.ones(3)),
     *(np.zeros((2, 2)), np.float32(0.5), np.int64(7), complex(1, 2), range(3)),
 ]
 

@@ -9,9 +9,9 @@ import pytest
 from naming import named
 from optuna.distributions import FloatDistribution
 
-from raytuner.errors import SpaceError
+from raytuner.errors import RaytunerWarning, SpaceError
 from raytuner.space import Fidelity, Float, Space, when
-from raytuner.space.lookalikes import lookalikes
+from raytuner.space.lookalikes import lookalikes, warn_of_lookalikes
 
 
 class Dimension:
@@ -79,3 +79,10 @@ def test_other_constants_are_left_alone(value: Any) -> None:
 def test_a_space_in_which_nothing_varies_says_only_that() -> None:
     with pytest.raises(SpaceError, match=r"two values or more$"):
         Space({"x": 3})
+
+
+def test_a_librarys_configuration_is_no_space_that_somebody_wrote() -> None:
+    with pytest.warns(RaytunerWarning, match="batch is"):
+        assert warn_of_lookalikes({"batch": [16, 32], "lr": Float(0, 1)})
+    settings = {f"setting_{i}": i for i in range(200)}
+    assert not warn_of_lookalikes({**settings, "columns": ["obs", "new_obs"], "lr": Float(0, 1)})
