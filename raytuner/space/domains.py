@@ -139,6 +139,11 @@ class Domain(ABC):
         units = self.snap(self._unit(nearby))
         return units[units != self._unit(here)]  # far out, levels share a coordinate
 
+    @property
+    def n_reachable(self) -> int | None:
+        """The number of values that decoding gives; None if there is no end to them."""
+        return self.n_levels
+
     def level_units(self) -> Vector:
         """Return the unit coordinates of all levels, ascending, up to `LISTABLE_LEVELS` of them."""
         n = self.n_levels

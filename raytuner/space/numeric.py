@@ -13,7 +13,7 @@ import scipy  # scipy.special is loaded on first use: that takes as long as nump
 
 from raytuner.errors import SpaceError
 from raytuner.space.choices import is_number
-from raytuner.space.domains import Domain, Vector
+from raytuner.space.domains import LISTABLE_LEVELS, Domain, Vector
 
 _REL_TOL = 1e-9  # within which a float counts as a multiple of the step, as for Ray Tune
 _MOST_LEVELS = 2**53  # up to here a float holds every whole number
@@ -235,6 +235,24 @@ class Normal(_Number):
     def describe(self) -> str:
         """See `Domain.describe`."""
         return f"a finite number{self._of_step()}"
+
+    @property
+    def n_reachable(self) -> int | None:
+        """See `Domain.n_reachable`. With a step, decoding reaches so many multiples of it."""
+        return len(self.level_units()) if self._has_few() else None
+
+    def level_units(self) -> Vector:
+        """See `Domain.level_units`. Far out, multiples that share a coordinate count once."""
+        if not self._has_few():
+            return super().level_units()
+        first, last = self._position(np.array([0.0, 1.0]))
+        units = self.snap(self._unit(np.arange(first, last + 1)))
+        return units[np.unique(units.round(12), return_index=True)[1]]
+
+    def _has_few(self) -> bool:
+        """Whether the multiples that decoding reaches can be listed."""
+        first, last = self._position(np.array([0.0, 1.0]))
+        return self.step is not None and last - first < LISTABLE_LEVELS
 
     def _find(self, value: Any) -> float | None:
         if not _is_finite(value):

@@ -97,7 +97,8 @@ class Space:
         self.dim = len(self.columns)
         self.fidelities = tuple(j for j, c in enumerate(self.columns) if c.is_fidelity)
         self._full = np.array([self.columns[j].domain.snap(np.ones(1))[0] for j in self.fidelities])
-        self._combinations = math.prod(float(c.n_levels or math.inf) for c in self.columns)
+        counts = [c.domain.n_reachable or math.inf for c in self.columns]
+        self._combinations = math.prod(map(float, counts))
         paths = {path_name(path): path for path in self._leaves}
         self.constraints = tuple(constraint(rule, paths) for rule in _rules(constraints))
         self._named = {name: paths[name] for one in self.constraints for name in one.names}

@@ -11,6 +11,9 @@ from ray import tune
 
 from raytuner import BoTorchSearch
 
+# Some random constants do.
+pytestmark = pytest.mark.filterwarnings("ignore:some constants look like hyperparameters")
+
 # One of each strategy.
 FIXED = range(12)
 

@@ -291,7 +291,7 @@ def test_a_bound_that_is_nearly_a_multiple_is_kept(low: float, high: float) -> N
     assert all(low <= value <= high for value in values)
 
 
-@pytest.mark.parametrize("domain", [Float(0, 1), Normal(step=1)], ids=named)
+@pytest.mark.parametrize("domain", [Float(0, 1), Normal(), Normal(step=1e-9)], ids=named)
 def test_levels_without_end_are_never_listed(domain: Domain) -> None:
     with pytest.raises(SpaceError, match="no end of levels"):
         domain.level_units()

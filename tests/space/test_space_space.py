@@ -102,6 +102,16 @@ def test_cardinality() -> None:
     assert Space({str(i): Integer(0, 10**15) for i in range(30)}).cardinality == math.inf
 
 
+def test_few_multiples_of_a_wide_step_can_be_drawn_from_a_normal_law() -> None:
+    domain = Normal(0, 1, step=2)
+    space = Space({"x": domain, "on": Categorical([True, False])})
+    assert space.cardinality == len(space.listed()) == 2 * 9  # from -8 to 8
+    assert {config["x"] for config in space.decode(space.listed())} == set(range(-8, 9, 2))
+    assert Space({"x": Normal(0, 1, step=1e-6)}).cardinality == math.inf
+    assert Space({"x": Normal(0, 1)}).cardinality == math.inf
+    assert domain.contains(40)  # which a user may ask for
+
+
 @settings(max_examples=100)
 @given(st.lists(st.lists(st.floats(0, 1), min_size=7, max_size=7), max_size=5))
 def test_decoded_configurations_are_valid_and_encode_to_the_snapped_point(rows: Any) -> None:
