@@ -32,7 +32,7 @@ import numpy as np
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
-from benchmarks import lcbench
+from benchmarks import yahpo
 from benchmarks.problem import Problem
 from benchmarks.race.runs import this_machine
 from benchmarks.race.table import markdown_table
@@ -42,7 +42,7 @@ from raytuner.halving import bracket_levels
 from raytuner.history import TrialState
 from raytuner.simulate import Cluster, simulate
 
-RUNGS = bracket_levels(1, lcbench.MAX_T, 2)[0]
+RUNGS = bracket_levels(1, yahpo.LCBENCH.max_t, 2)[0]
 STOP_AT_A_RUNG = 0.3  # whatever the forecast
 LEAST_CHANCE = 0.05  # PredictiveTerminationScheduler's default
 HOPELESS = 0.001  # with a lower chance FreezeThawScheduler ends a trial
@@ -136,7 +136,7 @@ class Asking(FIFOScheduler):
         return self.CONTINUE
 
 
-def ask(data: lcbench.LCBench, instance: str, seed: int, trials: int) -> list[Said]:
+def ask(data: yahpo.Surrogate, instance: str, seed: int, trials: int) -> list[Said]:
     """One search, and what was said in it."""
     searcher = BoTorchSearch(background=False, seed=seed)
     scheduler = Asking(searcher, seed)
@@ -149,7 +149,7 @@ def ask(data: lcbench.LCBench, instance: str, seed: int, trials: int) -> list[Sa
 
 
 def end(
-    data: lcbench.LCBench,
+    data: yahpo.Surrogate,
     instance: str,
     seed: int,
     trials: int,
@@ -157,7 +157,7 @@ def end(
 ) -> Ended:
     """One search under a scheduler that goes by forecasts."""
     searcher = BoTorchSearch(background=False, seed=seed)
-    search(data.problem(instance), seed, trials, searcher, kind(max_t=lcbench.MAX_T))
+    search(data.problem(instance), seed, trials, searcher, kind(max_t=yahpo.LCBENCH.max_t))
     in_the_end = ends(data, instance, searcher)
     found = searcher.history.trials
     completed = [t for t in found if t.state is TrialState.COMPLETED]
@@ -171,7 +171,7 @@ def end(
         seed=seed,
         trials=len(found),
         completed=len(completed),
-        epochs=round(sum(t.values[-1][0] for t in found if t.values) / lcbench.MAX_T, 2),
+        epochs=round(sum(t.values[-1][0] for t in found if t.values) / yahpo.LCBENCH.max_t, 2),
         stopped=len(at_a_rung),
         stopped_won=sum(in_the_end[t.trial_id] > best for t in at_a_rung),
         left=len(paused),
@@ -197,14 +197,10 @@ def search(
     )
 
 
-def ends(data: lcbench.LCBench, instance: str, searcher: BoTorchSearch) -> dict[str, float]:
+def ends(data: yahpo.Surrogate, instance: str, searcher: BoTorchSearch) -> dict[str, float]:
     """What each trial comes to, trained in full."""
     return {
-        trial.trial_id: data.predict(
-            instance,
-            [lcbench.MAX_T],
-            [[float(trial.config[name]) for name in lcbench.HYPERPARAMETERS]],
-        )[0].item()
+        trial.trial_id: data.predict(instance, yahpo.LCBENCH.max_t, trial.config)[0].item()
         for trial in searcher.history.trials
     }
 
@@ -332,10 +328,10 @@ def draw(said: Sequence[Said], file: Path) -> None:
 @click.command()
 @click.option(
     "--data",
-    envvar=lcbench.DATA_VARIABLE,
+    envvar=yahpo.DATA_VARIABLE,
     required=True,
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help=f"Folder of YAHPO's data, which holds lcbench/. Environment: {lcbench.DATA_VARIABLE}.",
+    help=f"Folder of YAHPO's data, which holds lcbench/. Environment: {yahpo.DATA_VARIABLE}.",
 )
 @click.option("--trials", default=100, show_default=True, type=click.IntRange(10))
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="From 0.")
@@ -349,11 +345,11 @@ def draw(said: Sequence[Said], file: Path) -> None:
 )
 def main(data: Path, trials: int, seeds: int, out: Path) -> None:
     """Ask for forecasts in searches on the development instances, and hold them to the truth."""
-    surrogate = lcbench.load(data)
+    surrogate = yahpo.load(data)
     said: list[Said] = []
     ended: list[Ended] = []
     for seed in range(seeds):
-        for instance in lcbench.DEVELOPMENT:
+        for instance in yahpo.LCBENCH.development:
             said += ask(surrogate, instance, seed, trials)
             ended += [end(surrogate, instance, seed, trials, kind) for kind in SCHEDULERS]
             print(f"{instance}, seed {seed}: {len(said)} forecasts so far", file=sys.stderr)

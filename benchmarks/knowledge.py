@@ -25,7 +25,7 @@ import torch
 from botorch.test_functions.synthetic import Hartmann
 from numpy.typing import NDArray
 
-from benchmarks import lcbench
+from benchmarks import yahpo
 from raytuner.bayes import BayesProposer, Proposer, SobolProposer
 from raytuner.bayes.belief import Belief
 from raytuner.bayes.transfer import Task
@@ -83,13 +83,12 @@ def _end(history: History, trial_id: str, loss: Loss) -> None:
 # -- LCBench --------------------------------------------------------------------------------------
 
 
-def network(surrogate: lcbench.LCBench, instance: str) -> Function:
+def network(surrogate: yahpo.Surrogate, instance: str) -> Function:
     """The regret of a fully trained network."""
     problem = surrogate.problem(instance)
 
     def regret(config: Config) -> float:
-        point = [float(config[name]) for name in lcbench.HYPERPARAMETERS]
-        accuracy, _ = surrogate.predict(instance, [lcbench.MAX_T], [point])
+        accuracy, _ = surrogate.predict(instance, yahpo.LCBENCH.max_t, config)
         return problem.regret(float(accuracy[0]))
 
     return Function(space_from_tune(surrogate.space), regret)
@@ -145,8 +144,8 @@ def knowing(what: str, own: Task, others: Sequence[Task], space: Space) -> Mappi
 
 def on_lcbench(data: Path, what: str, trials: int, seeds: int) -> dict[str, Losses]:
     """Regrets by what is known, each ``(runs, trials)``."""
-    surrogate = lcbench.load(data)
-    problems = {name: network(surrogate, name) for name in lcbench.DEVELOPMENT}
+    surrogate = yahpo.load(data)
+    problems = {name: network(surrogate, name) for name in yahpo.LCBENCH.development}
     found: dict[str, list[Losses]] = {}
     for name, problem in problems.items():
         for seed in range(seeds):
@@ -267,10 +266,10 @@ def table(found: Mapping[str, Losses], places: Sequence[int]) -> str:
 @click.argument("what", type=click.Choice(["earlier", "priors", "many"]))
 @click.option(
     "--data",
-    envvar=lcbench.DATA_VARIABLE,
+    envvar=yahpo.DATA_VARIABLE,
     default="yahpo_data",
     type=click.Path(path_type=Path, file_okay=False),
-    help=f"Folder of YAHPO's data, for LCBench. Environment: {lcbench.DATA_VARIABLE}.",
+    help=f"Folder of YAHPO's data, for LCBench. Environment: {yahpo.DATA_VARIABLE}.",
 )
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="From 0.")
 def main(what: str, data: Path, seeds: int) -> None:

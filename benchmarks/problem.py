@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 
 from raytuner.simulate import Workload
+
+REFERENCES = Path(__file__).with_name("references.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +21,7 @@ class Problem(Workload):
     Attributes:
         name: Its name in results.
         training_s: Mean seconds of a full training of a random configuration.
-        best: The best value known: a regret of 0.
+        best: The best value that a full training can reach: a regret of 0.
         median: Median value of fully trained random configurations: a regret of 1.
     """
 
@@ -34,11 +39,44 @@ class Problem(Workload):
             )
 
     def regret(self, value: float) -> float:
-        """How far a value is from the best known, in units of the median's distance.
-
-        Below 0 if it is better than what was known.
-        """
+        """Return how far a value is from the best, in units of the median's distance."""
         return (self.best - value) / (self.best - self.median)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the regret on a problem refers to.
+
+    Attributes:
+        best: The best value that a full training can reach, as far as a search has found.
+        median: The median of fully trained random configurations.
+        training_s: Mean seconds of a full training of a random configuration.
+    """
+
+    best: float
+    median: float
+    training_s: float
+
+
+@lru_cache(maxsize=1)
+def references() -> dict[str, Reference]:
+    """Return the stored references, by problem; `python -m benchmarks.references` makes them."""
+    stored = json.loads(REFERENCES.read_text(encoding="utf-8"))
+    return {name: Reference(**fields) for name, fields in stored.items()}
+
+
+def reference(problem: str) -> Reference:
+    """Return what the regret on a problem refers to.
+
+    Raises:
+        KeyError: It was never measured.
+    """
+    if problem not in references():
+        raise KeyError(
+            f"{problem} has no reference in {REFERENCES.name};"
+            f" measure it: python -m benchmarks.references --problems {problem}"
+        )
+    return references()[problem]
 
 
 class Benchmark(Protocol):
@@ -56,3 +94,6 @@ class Benchmark(Protocol):
 
     def problem(self, instance: str) -> Problem:
         """The search on an instance."""
+
+    def measured(self, instance: str) -> Reference:
+        """Measure what an instance's regret refers to: minutes of work."""

@@ -6,7 +6,8 @@ import logging
 from typing import Any
 
 from benchmarks.features.player import Player
-from benchmarks.features.problem import Choice, Config, FeatureProblem, Outcomes
+from benchmarks.features.problem import Config, FeatureProblem, Outcomes
+from benchmarks.race.peers.ask_tell import Choice
 from benchmarks.race.peers.ax import as_parameter
 
 

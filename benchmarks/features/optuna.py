@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.features.player import Player
-from benchmarks.features.problem import Choice, Config, FeatureProblem, Outcomes
+from benchmarks.features.problem import Config, FeatureProblem, Outcomes
+from benchmarks.race.peers.ask_tell import Choice
 
 
 class OptunaPlayer(Player):

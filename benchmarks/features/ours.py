@@ -9,9 +9,9 @@ from ray import tune
 
 import raytuner
 from benchmarks.features.player import Player
-from benchmarks.features.problem import Choice, Config, Earlier, FeatureProblem, Guess, Outcomes
+from benchmarks.features.problem import Config, Earlier, FeatureProblem, Guess, Outcomes
 from benchmarks.features.simple import Told
-from benchmarks.race.peers.ask_tell import Range
+from benchmarks.race.peers.ask_tell import Choice, Range
 from raytuner import BoTorchSearch
 from raytuner.bayes import best_by_model
 from raytuner.errors import RaytunerError

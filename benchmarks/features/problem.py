@@ -8,21 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.race.peers.ask_tell import Range
+from benchmarks.race.peers.ask_tell import Choice, Range
 
 Config = dict[str, Any]
 Outcomes = dict[str, float]
 
 # The outcome of a problem with a parameter constraint by how much it is exceeded.
 EXCESS = "excess"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A hyperparameter that is one of several names."""
-
-    name: str
-    values: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from botorch.test_functions.synthetic import Branin, ConstrainedHartmann, Hartma
 
 from benchmarks.features.losses import HypervolumeMissing, Regret
 from benchmarks.features.problem import (
-    Choice,
     Config,
     Earlier,
     FeatureProblem,
@@ -26,8 +25,8 @@ from benchmarks.features.problem import (
     Outcomes,
     ParameterConstraint,
 )
-from benchmarks.lcbench import DATA_VARIABLE, HYPERPARAMETERS, MAX_T, LCBench, load
-from benchmarks.race.peers.ask_tell import Range, ranges
+from benchmarks.race.peers.ask_tell import Choice, Range, parameters
+from benchmarks.yahpo import DATA_VARIABLE, Surrogate, load
 
 _SAMPLE = 2_000  # random configurations, of which the median is a loss of 1
 _SAMPLE_SEED = 0
@@ -200,7 +199,7 @@ def transfer() -> FeatureProblem:
     known = lcbench.problem(TARGET)
     described: dict[str, Any] = {
         "name": "features/transfer",
-        "parameters": tuple(ranges(lcbench.space)),
+        "parameters": tuple(parameters(lcbench.space)),
         "function": lambda config: _errors(lcbench, TARGET, config),
         "loss": Regret(100.0 - known.best, 100.0 - known.median),
         "evaluations": 40,
@@ -210,12 +209,12 @@ def transfer() -> FeatureProblem:
     return FeatureProblem(**described, earlier=earlier)
 
 
-def _errors(lcbench: LCBench, instance: str, config: Config) -> Outcomes:
-    accuracy, _ = lcbench.predict(instance, [MAX_T], [[config[name] for name in HYPERPARAMETERS]])
+def _errors(lcbench: Surrogate, instance: str, config: Config) -> Outcomes:
+    accuracy, _ = lcbench.predict(instance, lcbench.scenario.max_t, config)
     return {"f": 100.0 - float(accuracy[0])}
 
 
-def _studied(lcbench: LCBench, problem: FeatureProblem, instance: str) -> Earlier:
+def _studied(lcbench: Surrogate, problem: FeatureProblem, instance: str) -> Earlier:
     rng = np.random.default_rng(int(instance))
     configs = tuple(problem.draw(rng) for _ in range(EARLIER_TRIALS))
     return Earlier(configs, tuple(_errors(lcbench, instance, config) for config in configs))

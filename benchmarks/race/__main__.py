@@ -7,15 +7,13 @@ from pathlib import Path
 
 import click
 
-from benchmarks.lcbench import ALL_EPOCHS, DATA_VARIABLE, TRAINED_EPOCHS, LCBenchProblems
-from benchmarks.problem import Benchmark
+from benchmarks.families import FAMILIES, benchmark
 from benchmarks.race.figures import summaries
 from benchmarks.race.methods import METHODS
 from benchmarks.race.plan import FULL, QUICK
 from benchmarks.race.runs import Store
 from benchmarks.race.table import as_markdown
 from benchmarks.race.workers import run_all
-from benchmarks.real import RealProblems
 
 
 def names(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
@@ -29,16 +27,15 @@ def names(context: click.Context, parameter: click.Parameter, value: str | None)
 @click.option(
     "--benchmark",
     "family",
-    type=click.Choice(("lcbench", "real")),
+    type=click.Choice(FAMILIES),
     default="lcbench",
     show_default=True,
-    help="LCBench's surrogate, or small models that are really trained.",
+    help="The family of problems.",
 )
 @click.option(
     "--data",
-    envvar=DATA_VARIABLE,
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help=f"Folder of YAHPO's data, which holds lcbench/. Environment: {DATA_VARIABLE}.",
+    help="Folder of the family's data. Default: RAYTUNER_YAHPO_DATA or RAYTUNER_TASKSET_DATA.",
 )
 @click.option(
     "--results",
@@ -51,14 +48,7 @@ def names(context: click.Context, parameter: click.Parameter, value: str | None)
 @click.option(
     "--instances",
     callback=names,
-    help='Names with commas between: OpenML task ids, "development" or "test"; or real problems.',
-)
-@click.option(
-    "--trained-epochs",
-    "epochs",
-    flag_value=TRAINED_EPOCHS,
-    type=click.UNPROCESSED,
-    help="Epochs 2 to 51 alone, as YAHPO advises: LCBench's epoch 1 is before any training.",
+    help='Names with commas between, such as OpenML task ids; "development" or "test".',
 )
 @click.option("--workers", type=click.IntRange(1), help="Trials at the same time.")
 @click.option("--budget", type=float, help="Mean full trainings a worker.")
@@ -77,7 +67,6 @@ def main(
     results: Path,
     methods: Sequence[str],
     instances: Sequence[str],
-    epochs: tuple[int, int] | None,
     workers: int | None,
     budget: float | None,
     seeds: int | None,
@@ -105,29 +94,15 @@ def main(
         seeds=seeds,
         until=until,
     )
-    benchmark = _benchmark(family, data, epochs)
     try:
-        wanted = chosen.tasks(benchmark)
-    except KeyError as error:
+        wanted = chosen.tasks(benchmark(family, data))
+    except (KeyError, ValueError) as error:
         raise click.UsageError(str(error.args[0])) from error
     store = Store(results)
     absent = {name: why for name in chosen.methods if (why := METHODS[name].missing())}
     left_out = run_all(wanted, absent, store, jobs)
     runs = [run for run in store.runs() if run.key in wanted]
     click.echo(as_markdown(summaries(runs), left_out))
-
-
-def _benchmark(family: str, data: Path | None, epochs: tuple[int, int] | None) -> Benchmark:
-    if family == "real":
-        if epochs is not None:
-            raise click.UsageError("--trained-epochs is about LCBench; real problems have no such")
-        return RealProblems()
-    if data is None:
-        raise click.UsageError(
-            f"LCBench needs --data, or {DATA_VARIABLE}: a clone of"
-            " https://github.com/slds-lmu/yahpo_data"
-        )
-    return LCBenchProblems(str(data), epochs or ALL_EPOCHS)
 
 
 if __name__ == "__main__":

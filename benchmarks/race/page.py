@@ -10,13 +10,13 @@ from pathlib import Path
 import click
 
 from benchmarks.features.table import as_section
-from benchmarks.lcbench import DEVELOPMENT
 from benchmarks.micro import table as micro_table
 from benchmarks.race.figures import Summary, covering, grouped, summaries, time_to_reach
 from benchmarks.race.methods import RACERS
 from benchmarks.race.plot import draw
 from benchmarks.race.runs import Run, Store
 from benchmarks.race.table import as_markdown, markdown_table, regrets, title_of
+from benchmarks.yahpo import LCBENCH
 
 OURS = "ours"
 MICRO = "micro.json"
@@ -31,6 +31,8 @@ raytuner against its peers, each on the virtual clock of `raytuner.simulate`. Th
 by `python -m benchmarks.race.page` from the stored runs; the commands in
 [README.md](README.md) make the runs that are missing.
 
+A regret of 0 is the best value that a full training can reach (`references.json`: found by many
+local searches, or the best of a table), 1 is the median of random configurations trained in full.
 Regrets above 1 count as 1, and so does having no fully trained trial yet. Every problem weighs
 the same. Intervals: 95 % bootstrap over seeds, the problems kept. Ranks: over the contests that
 all methods with runs on every problem have run. Proposing costs no virtual time; its seconds of
@@ -63,16 +65,16 @@ python -m benchmarks.race --methods ours,ours-pending-mean,ours-pending-ignored 
 """
 
 _ABOUT = {
-    "lcbench": "LCBench by YAHPO Gym's surrogate, epochs 1 to 52, of which the first is before any"
-    " training. A regret of 0 is the best of half a million random points"
-    " (`target_statistics.csv`), 1 is the median of 10,000 random configurations trained in full;"
-    " below 0 is better than what was known.",
-    "lcbench-epochs-2-51": "LCBench by YAHPO Gym's surrogate, epochs 2 to 51, as its documentation"
-    " advises: the first rung of halving then sees a network that was trained for an epoch.",
+    "lcbench": "LCBench by YAHPO Gym's surrogate: networks for tables, epochs 1 to 52, of which the"
+    " first is before any training.",
+    "rbv2_rpart": "Decision trees by YAHPO Gym's surrogate, on a mixed space. The resource is the"
+    " share of the data, in 27 steps that take equal times.",
+    "iaml_glmnet": "Elastic nets by YAHPO Gym's surrogate: two hyperparameters. The resource is the"
+    " share of the data, in 27 steps that take equal times.",
+    "taskset": "TaskSet: recorded trainings of recurrent networks for texts, 51 reports each. A"
+    " configuration has the curve of the nearest of 1,000; some diverge.",
     "real": "Small models of scikit-learn and torch that are really trained, 27 reports each; the"
-    " seconds of an epoch are computed from the configuration. A regret of 0 is the best of 100"
-    " random configurations trained in full, 1 is their median; below 0 is better than all of"
-    " these.",
+    " seconds of an epoch are computed from the configuration.",
 }
 
 
@@ -145,7 +147,7 @@ def _section(runs: Sequence[Run], plots: Path) -> str:
 
 def _described(problem: str) -> str:
     instance = problem.partition("/")[2]
-    return f"{instance} (development)" if instance in DEVELOPMENT else instance
+    return f"{instance} (development)" if instance in LCBENCH.development else instance
 
 
 def _reaching(runs: Sequence[Run], table: Sequence[Summary]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -29,9 +30,10 @@ class Task:
         return self.benchmark.problem(self.instance)
 
     def run(self, key: Key) -> Run:
-        """The run of this key."""
-        contest = Contest(self.problem(), key.seed, key.workers, key.budget)
-        return race(METHODS[key.method], contest, self.until)
+        """The run of this key; its seed differs between problems."""
+        seed = zlib.crc32(f"{key.problem} {key.seed}".encode())
+        contest = Contest(self.problem(), seed, key.workers, key.budget)
+        return replace(race(METHODS[key.method], contest, self.until), seed=key.seed)
 
 
 @dataclass(frozen=True)

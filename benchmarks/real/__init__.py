@@ -1,7 +1,6 @@
 """Really training: small data sets and small models, on the virtual clock.
 
     python -m benchmarks.race --benchmark real
-    python -m benchmarks.real                 # makes reference.json anew
 
 What is reported is computed by training; the clock is not the wall's (see `training`).
 """

@@ -1,21 +1,20 @@
 """Data sets and learners as problems of the race, and what their regret refers to.
 
-There is no best value known beforehand, so `reference.json` holds that of a seeded random sample of
-configurations, all trained in full: a search that is better than all of these has a regret below 0.
+There is no best value known beforehand. `references.json` holds the best that a search of some
+hundred trainings has found.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from benchmarks.problem import Problem
+from benchmarks.optimum import Columns, best_found, draw
+from benchmarks.problem import Problem, Reference, reference
 from benchmarks.real.data import split
 from benchmarks.real.training import LEARNERS
 from raytuner.simulate import Curve
@@ -34,26 +33,8 @@ INSTANCES = {
 }
 QUICK = ("wine-mlp", "california-boosting")
 
-REFERENCE = Path(__file__).with_name("reference.json")
-
+_SAMPLE = 100
 _SAMPLE_SEED = 52
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What random configurations come to.
-
-    Attributes:
-        sample: How many there were.
-        best: The lowest loss at the end of training.
-        median: The median.
-        training_s: Mean virtual seconds of a full training.
-    """
-
-    sample: int
-    best: float
-    median: float
-    training_s: float
 
 
 @dataclass(frozen=True)
@@ -61,8 +42,9 @@ class RealProblems:
     """The problems as a `benchmarks.problem.Benchmark`."""
 
     def chosen(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Names of `INSTANCES`; "quick" and "full" stand for several."""
-        groups = {"quick": QUICK, "full": tuple(INSTANCES)}
+        """Names of `INSTANCES`; "development" or "quick", and "test" or "full", are several."""
+        all_ = tuple(INSTANCES)
+        groups = {"development": QUICK, "quick": QUICK, "test": all_, "full": all_}
         found = tuple(i for name in names for i in groups.get(name, (name,)))
         if unknown := [i for i in found if i not in INSTANCES]:
             raise KeyError(f"there is no {unknown[0]!r}; there are {', '.join(INSTANCES)}")
@@ -74,7 +56,7 @@ class RealProblems:
 
     def problem(self, instance: str) -> Problem:
         """The search on an instance."""
-        known = references()[instance]
+        known = reference(self.name_of(instance))
         return Problem(
             name=self.name_of(instance),
             space=LEARNERS[INSTANCES[instance][1]].space,
@@ -86,6 +68,25 @@ class RealProblems:
             best=known.best,
             median=known.median,
         )
+
+    def measured(self, instance: str) -> Reference:
+        """Train random configurations in full, and search on from the best."""
+        space, seconds = LEARNERS[INSTANCES[instance][1]].space, []
+
+        def losses(configs: Columns) -> npt.NDArray[np.float64]:
+            found = []
+            for values in zip(*(column.tolist() for column in configs.values()), strict=True):
+                trained = curve(instance, dict(zip(configs, values, strict=True)))
+                last = trained.report(MAX_T)
+                assert isinstance(last, Mapping)
+                found.append(float(last[METRIC]))
+                seconds.append(MAX_T * trained.duration(1))
+            return np.array(found)
+
+        median = float(np.median(losses(draw(space, _SAMPLE, _SAMPLE_SEED))))
+        training_s = float(np.mean(seconds))
+        best = best_found(space, losses, "min", first=_SAMPLE, kept=10, rounds=10, children=2)
+        return Reference(best, median, training_s)
 
 
 def problem(instance: str) -> Problem:
@@ -102,25 +103,3 @@ def curve(instance: str, config: Mapping[str, Any]) -> Curve:
         ({METRIC: loss} for loss, _ in zip(losses, range(MAX_T), strict=False)),
         seconds=learner.seconds(config, data),
     )
-
-
-@lru_cache(maxsize=1)
-def references() -> dict[str, Reference]:
-    """What is known of each instance."""
-    stored = json.loads(REFERENCE.read_text(encoding="utf-8"))
-    return {name: Reference(**fields) for name, fields in stored.items()}
-
-
-def measured(instance: str, sample: int) -> Reference:
-    """Train so many random configurations in full."""
-    rng = np.random.RandomState(_SAMPLE_SEED)
-    space = LEARNERS[INSTANCES[instance][1]].space
-    losses, seconds = [], []
-    for _ in range(sample):
-        config = {name: domain.sample(random_state=rng) for name, domain in space.items()}
-        trained = curve(instance, config)
-        last = trained.report(MAX_T)
-        assert isinstance(last, Mapping)
-        losses.append(float(last[METRIC]))
-        seconds.append(MAX_T * trained.duration(1))
-    return Reference(sample, min(losses), float(np.median(losses)), float(np.mean(seconds)))

@@ -23,9 +23,9 @@ from benchmarks.features.problem import EXCESS, Config, FeatureProblem, Outcomes
 from benchmarks.features.problems import PROBLEMS
 from benchmarks.features.simple import RandomPlayer
 from benchmarks.features.table import as_section
-from benchmarks.lcbench import DATA_VARIABLE
 from benchmarks.race.method import missing
 from benchmarks.race.runs import Run, Store
+from benchmarks.yahpo import DATA_VARIABLE
 
 MADE = {name: make() for name, make in PROBLEMS.items() if name != "transfer"}
 

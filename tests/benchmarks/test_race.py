@@ -9,16 +9,16 @@ import pytest
 from ray import tune
 from tiny import EPOCHS, tiny_problem
 
-from benchmarks.lcbench import LCBenchProblems
 from benchmarks.race.figures import MARKS, intervals, mean_ranks, summaries, time_to_reach
 from benchmarks.race.method import Contest, Method, Search
 from benchmarks.race.methods import METHODS, RACERS
 from benchmarks.race.page import MICRO, PENDING, REASONS, page
-from benchmarks.race.peers.ask_tell import AskTell, Range, ranges
+from benchmarks.race.peers.ask_tell import AskTell, Choice, Range, parameters
 from benchmarks.race.plan import FULL, QUICK, Task
 from benchmarks.race.runs import Key, Run, Steps, Store, race, thinned
 from benchmarks.race.table import as_markdown
 from benchmarks.race.workers import Progress, missing_runs
+from benchmarks.yahpo import YahpoProblems
 
 
 def contest(seed: int = 0, budget: float = 6.0) -> Contest:
@@ -88,7 +88,7 @@ def test_only_what_has_not_got_so_far_is_run_again(tmp_path: Path) -> None:
 
     key = a_run("random", []).key
     for until in (0.2, 0.1, 0.2, 1.0, 0.5):
-        task = Noting(LCBenchProblems("no data"), "p", until)
+        task = Noting(YahpoProblems("no data"), "p", until)
         todo = missing_runs({key: task}, store.runs())
         for one in todo:
             store.add(todo[one].run(one))
@@ -277,14 +277,19 @@ def test_page_is_made_of_what_is_kept(tmp_path: Path) -> None:
     assert "| HEBO | 1 | 1.000 | 0.150 | 0.150 | - | - | - | - |" in text
 
 
-def test_ranges_know_ray_s_bounds() -> None:
-    space = {"batch": tune.lograndint(16, 513), "dropout": tune.uniform(0, 1)}
-    assert ranges(space) == [
+def test_parameters_know_ray_s_bounds_and_choices() -> None:
+    space = {
+        "batch": tune.lograndint(16, 513),
+        "dropout": tune.uniform(0, 1),
+        "optimizer": tune.choice(["sgd", "adam"]),
+    }
+    assert parameters(space) == [
         Range("batch", 16, 512, whole=True, log=True),
         Range("dropout", 0, 1, whole=False, log=False),
+        Choice("optimizer", ("sgd", "adam")),
     ]
-    with pytest.raises(ValueError, match="numbers only"):
-        ranges({"optimizer": tune.choice(["sgd", "adam"])})
+    with pytest.raises(ValueError, match="numbers and choices"):
+        parameters({"given": 3})
 
 
 class Echo(AskTell):

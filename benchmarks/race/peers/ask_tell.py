@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.search import Searcher
-from ray.tune.search.sample import Float, Integer, LogUniform
+from ray.tune.search.sample import Categorical, Float, Integer, LogUniform
 
 from benchmarks.problem import Problem
 
@@ -33,16 +33,27 @@ class Range:
     log: bool
 
 
-def ranges(space: Mapping[str, Any]) -> list[Range]:
-    """The hyperparameters of a search space of Ray's uniform and loguniform numbers.
+@dataclass(frozen=True)
+class Choice:
+    """A hyperparameter that is one of several names."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+def parameters(space: Mapping[str, Any]) -> list[Range | Choice]:
+    """Return the hyperparameters of a space of uniform and loguniform numbers, and choices.
 
     Raises:
         ValueError: It has others.
     """
-    found = []
+    found: list[Range | Choice] = []
     for name, domain in space.items():
+        if isinstance(domain, Categorical):
+            found.append(Choice(name, tuple(domain.categories)))
+            continue
         if not isinstance(domain, Float | Integer):
-            raise ValueError(f"{name} is {domain!r}; the race's adapters know numbers only")
+            raise ValueError(f"{name} is {domain!r}; the race's adapters know numbers and choices")
         whole = isinstance(domain, Integer)
         sampler: Any = domain.get_sampler()  # type: ignore[no-untyped-call]
         log = isinstance(sampler, LogUniform)

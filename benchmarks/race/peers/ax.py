@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from benchmarks.race.method import Contest
-from benchmarks.race.peers.ask_tell import AskTell, Range, ranges
+from benchmarks.race.peers.ask_tell import AskTell, Choice, Range, parameters
 
 
 class AxSearcher(AskTell):
@@ -21,7 +21,9 @@ class AxSearcher(AskTell):
         set_stderr_log_level(logging.ERROR)
         torch.manual_seed(contest.seed)
         self._client = Client(random_seed=contest.seed)
-        self._client.configure_experiment([as_parameter(r) for r in ranges(contest.problem.space)])
+        self._client.configure_experiment(
+            [as_parameter(parameter) for parameter in parameters(contest.problem.space)]
+        )
         self._client.configure_optimization(objective="-loss")
         self._client.configure_generation_strategy(
             method="fast",
@@ -43,10 +45,17 @@ class AxSearcher(AskTell):
             self._client.complete_trial(handle, raw_data={"loss": loss})
 
 
-def as_parameter(hyperparameter: Range) -> Any:
-    """A numeric hyperparameter as Ax has it."""
-    from ax.api.configs import RangeParameterConfig
+def as_parameter(hyperparameter: Range | Choice) -> Any:
+    """Return a hyperparameter as Ax has it."""
+    from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
 
+    if isinstance(hyperparameter, Choice):
+        return ChoiceParameterConfig(
+            name=hyperparameter.name,
+            values=list(hyperparameter.values),
+            parameter_type="str",
+            is_ordered=False,
+        )
     return RangeParameterConfig(
         name=hyperparameter.name,
         bounds=(hyperparameter.low, hyperparameter.high),

@@ -6,7 +6,7 @@ import tempfile
 from typing import Any
 
 from benchmarks.race.method import Contest
-from benchmarks.race.peers.ask_tell import AskTell, Range, ranges
+from benchmarks.race.peers.ask_tell import AskTell, Choice, Range, parameters
 
 _MANY = 100_000  # trials: the race's budget is its time
 _FIRST = 0.25  # of the trials that are trained in full: SMAC's own limit of its initial design
@@ -20,7 +20,7 @@ class SmacSearcher(AskTell):
         from smac import HyperparameterOptimizationFacade, Scenario
 
         super().__init__(contest.problem)
-        hyperparameters = ranges(contest.problem.space)
+        hyperparameters = parameters(contest.problem.space)
         space = ConfigurationSpace(seed=contest.seed)
         space.add([_hyperparameter(r) for r in hyperparameters])
         self._folder = tempfile.TemporaryDirectory()
@@ -59,9 +59,11 @@ class SmacSearcher(AskTell):
         self._smac.tell(handle, value, save=False)
 
 
-def _hyperparameter(hyperparameter: Range) -> Any:
-    from ConfigSpace import Float, Integer
+def _hyperparameter(hyperparameter: Range | Choice) -> Any:
+    from ConfigSpace import Categorical, Float, Integer
 
+    if isinstance(hyperparameter, Choice):
+        return Categorical(hyperparameter.name, hyperparameter.values)
     make = Integer if hyperparameter.whole else Float
     bounds = (hyperparameter.low, hyperparameter.high)
     return make(hyperparameter.name, bounds, log=hyperparameter.log)

@@ -10,7 +10,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from benchmarks.race.method import Contest, Search
-from benchmarks.race.peers.ask_tell import PeerSearcher, Range, ranges
+from benchmarks.race.peers.ask_tell import Choice, PeerSearcher, Range, parameters
 
 Make = Callable[[Contest], Any]
 
@@ -103,7 +103,7 @@ def _baseline(name: str, contest: Contest, **arguments: Any) -> Any:
 
     problem = contest.problem
     return getattr(baselines, name)(
-        {r.name: _domain(r) for r in ranges(problem.space)},
+        {p.name: _domain(p) for p in parameters(problem.space)},
         metric=problem.metric,
         do_minimize=problem.mode == "min",
         random_seed=contest.seed,
@@ -111,9 +111,11 @@ def _baseline(name: str, contest: Contest, **arguments: Any) -> Any:
     )
 
 
-def _domain(hyperparameter: Range) -> Any:
+def _domain(hyperparameter: Range | Choice) -> Any:
     from syne_tune import config_space
 
+    if isinstance(hyperparameter, Choice):
+        return config_space.choice(list(hyperparameter.values))
     kind = ("log" if hyperparameter.log else "") + (
         "randint" if hyperparameter.whole else "uniform"
     )
