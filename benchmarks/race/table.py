@@ -18,7 +18,7 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
     all_problems = _most_problems(summaries)
     summaries = sorted(summaries, key=lambda s: s.problems < all_problems)
     lines = [
-        "Mean normalised regret of the best fully trained trial (0: the best value known; 1: the"
+        "Mean normalised regret of the best fully trained trial (0: the best attainable; 1: the"
         " median of random configurations), with 95 % bootstrap intervals over seeds:",
         "",
         *regrets(summaries),
