@@ -45,7 +45,7 @@ class Problem(Workload):
 
 @dataclass(frozen=True)
 class Reference:
-    """What the regret on a problem refers to.
+    """The best value and the median that regrets on a problem refer to, and the mean time.
 
     Attributes:
         best: The best value that a full training can reach, as far as a search has found.
@@ -66,7 +66,7 @@ def references() -> dict[str, Reference]:
 
 
 def reference(problem: str) -> Reference:
-    """Return what the regret on a problem refers to.
+    """Return the reference of a problem.
 
     Raises:
         KeyError: It was never measured.
@@ -96,4 +96,4 @@ class Benchmark(Protocol):
         """The search on an instance."""
 
     def measured(self, instance: str) -> Reference:
-        """Measure what an instance's regret refers to: minutes of work."""
+        """Measure the reference of an instance, which takes up to minutes."""

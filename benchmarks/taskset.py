@@ -14,7 +14,7 @@ The data are not in this project. Name the folder that holds a `.npz` file for e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,6 @@ class TaskSetProblems:
 
     def problem(self, instance: str) -> Problem:
         """The search on a task."""
-        known = reference(self.name_of(instance))
         return Problem(
             name=self.name_of(instance),
             space={name: tune.loguniform(low, high) for name, (low, high) in RANGES.items()},
@@ -88,9 +87,7 @@ class TaskSetProblems:
             metric=METRIC,
             mode="min",
             max_t=MAX_T,
-            training_s=known.training_s,
-            best=known.best,
-            median=known.median,
+            **asdict(reference(self.name_of(instance))),
         )
 
     def measured(self, instance: str) -> Reference:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -236,7 +236,6 @@ class Surrogate:
         """The search on one data set."""
         scenario = self.scenario
         name = f"{scenario.name}/{instance}"
-        known = reference(name)
         return Problem(
             name=name,
             space=self.space,
@@ -244,13 +243,11 @@ class Surrogate:
             metric=scenario.metric,
             mode=scenario.mode,
             max_t=scenario.max_t,
-            training_s=known.training_s,
-            best=known.best,
-            median=known.median,
+            **asdict(reference(name)),
         )
 
     def measured(self, instance: str) -> Reference:
-        """What can be reached on a data set, and what random configurations come to."""
+        """Search for the best value on a data set, and draw random configurations."""
         scenario = self.scenario
         sample = draw(self.space, _SAMPLE, _SAMPLE_SEED)
         values, seconds = self.predict(instance, scenario.max_t, sample)
@@ -314,7 +311,7 @@ class YahpoProblems:
         return load(self.data, self.scenario).problem(instance)
 
     def measured(self, instance: str) -> Reference:
-        """What a data set's regret refers to."""
+        """Measure the reference of a data set."""
         return load(self.data, self.scenario).measured(instance)
 
 

@@ -7,7 +7,7 @@ hundred trainings has found.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,6 @@ class RealProblems:
 
     def problem(self, instance: str) -> Problem:
         """The search on an instance."""
-        known = reference(self.name_of(instance))
         return Problem(
             name=self.name_of(instance),
             space=LEARNERS[INSTANCES[instance][1]].space,
@@ -64,9 +63,7 @@ class RealProblems:
             metric=METRIC,
             mode="min",
             max_t=MAX_T,
-            training_s=known.training_s,
-            best=known.best,
-            median=known.median,
+            **asdict(reference(self.name_of(instance))),
         )
 
     def measured(self, instance: str) -> Reference:

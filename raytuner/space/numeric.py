@@ -250,7 +250,7 @@ class Normal(_Number):
         return units[np.unique(units.round(12), return_index=True)[1]]
 
     def _has_few(self) -> bool:
-        """Whether the multiples that decoding reaches can be listed."""
+        """Return whether decoding reaches few enough multiples to list."""
         first, last = self._position(np.array([0.0, 1.0]))
         return self.step is not None and last - first < LISTABLE_LEVELS
 

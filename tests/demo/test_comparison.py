@@ -1,4 +1,4 @@
-"""What the demo says of a search."""
+"""Tests of the demo's comparison of two searches."""
 
 import pytest
 

@@ -698,7 +698,7 @@ def test_the_record_is_written_from_the_first_suggestion_on(tmp_path: Path) -> N
 
 
 class Controller:
-    """What a searcher asks of Ray's controller when the experiment is saved and restored."""
+    """A stand-in for Ray's controller when the experiment is saved and restored."""
 
     def __init__(self, folder: Path) -> None:
         self.experiment_path = str(folder)
