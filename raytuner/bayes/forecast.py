@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.stats import norm
 from torch import Tensor
 
 from raytuner.bayes.acquisition import log_improvement
 from raytuner.bayes.dataset import dataset, least_trials
 from raytuner.bayes.maximise import unused_candidates
 from raytuner.bayes.proposer import ExclusionList
+from raytuner.bayes.sampling import Ensemble
 from raytuner.bayes.surrogate import (
     FIT_ERRORS,
     Posterior,
-    WarmFit,
+    fit,
     fit_log_cost,
     fit_outcomes,
     numerics,
@@ -29,6 +29,7 @@ from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
 
 _LEAST_VARIANCE = 1e-12
+_MODELS = 4  # draws of the hyperparameters over which forecasts are averaged
 _BEST = 5  # candidates for a new trial lie around this many of the best
 _LEAST_LEFT = 1e-3  # share of a full training that a trial which is about to end still costs
 
@@ -57,15 +58,17 @@ class Forecaster:
     Source: T. Domhan et al. (2015), "Speeding Up Automatic Hyperparameter Optimization of Deep
     Neural Networks by Extrapolation of Learning Curves", IJCAI, section 3.2, for the probability to
     be better as the criterion. One Gaussian process over all trials extrapolates the curves, as in
-    K. Swersky et al. (2014), "Freeze-Thaw Bayesian Optimization", arXiv:1406.3896.
+    K. Swersky et al. (2014), "Freeze-Thaw Bayesian Optimization", arXiv:1406.3896. Forecasts are
+    averages over several draws of its hyperparameters: a single best fit is too certain
+    (FORECASTS.md).
     """
 
     def __init__(self, space: Space) -> None:
         self.least = least_trials(space)  # so many trials must have reported
         self._space = space
-        self._fit = WarmFit()
-        self._cost_fit = WarmFit()
-        self._cached: tuple[Snapshot, Posterior] | None = None
+        self._values = Ensemble(_MODELS)
+        self._costs = Ensemble(1)
+        self._cached: tuple[Snapshot, list[Posterior]] | None = None
 
     def outlook(
         self,
@@ -101,11 +104,12 @@ class Forecaster:
         running = running[self._space.is_full(snapshot.points[running])]
         others = np.setdiff1d(running, rows)
         rivals = others if len(others) else running
-        posterior = self._posterior(snapshot) if len(rivals) else None
-        if posterior is None:
+        posteriors = self._posteriors(snapshot) if len(rivals) else None
+        if posteriors is None:
             return None
         with numerics(), torch.no_grad():
-            means, _ = posterior.means(posterior.at_full(torch.as_tensor(snapshot.points[rivals])))
+            Z = posteriors[0].at_full(torch.as_tensor(snapshot.points[rivals]))
+            means = torch.stack([posterior.means(Z)[0] for posterior in posteriors]).mean(dim=0)
             incumbent = int(rivals[int(means.argmax())])
             if is_last:
                 new = np.empty((0, snapshot.dim))
@@ -114,15 +118,18 @@ class Forecaster:
             else:
                 new = self._space.in_full(snapshot.points[[row_of[newcomer]]])
             points = np.vstack([snapshot.points[rows], new])
-            lead, sd = _lead(posterior, points, snapshot.points[incumbent])
-            gain = log_improvement(lead / sd) + sd.log()
+            rival = snapshot.points[incumbent]
+            laws = [_lead(posterior, points, rival) for posterior in posteriors]
+            lead, sd = (torch.stack(part) for part in zip(*laws, strict=True))  # (models, k)
+            # Averages over the models; a constant factor of the gain makes no difference.
+            gain = (log_improvement(lead / sd) + sd.log()).logsumexp(dim=0)
+            chance = torch.special.ndtr(lead / sd).mean(dim=0)
             left = np.ones(len(points))  # the share of a full training that each still needs
             if snapshot.max_t is not None:
                 reached = np.zeros(len(snapshot.trial_ids))
                 np.maximum.at(reached, snapshot.trial, snapshot.t)
                 left[: len(rows)] = np.maximum(1 - reached[rows] / snapshot.max_t, _LEAST_LEFT)
             rate = gain.numpy() - np.log(left) - self._log_cost(snapshot, points, seconds)
-            chance = norm.cdf((lead / sd).numpy())
         return Outlook(
             chance=dict(zip(trial_ids, chance.tolist(), strict=False)),
             rate=dict(zip(trial_ids, rate.tolist(), strict=False)),
@@ -130,17 +137,18 @@ class Forecaster:
             incumbent=snapshot.trial_ids[incumbent],
         )
 
-    def _posterior(self, snapshot: Snapshot) -> Posterior | None:
-        """The surrogate's, cached for a record; None if too few trials have reported."""
+    def _posteriors(self, snapshot: Snapshot) -> list[Posterior] | None:
+        """The surrogates', cached for a record; None if too few trials have reported."""
         if self._cached is None or self._cached[0] is not snapshot:
             if len(np.unique(snapshot.trial[np.isfinite(snapshot.y)])) < self.least:
                 return None
             try:
                 with numerics():
-                    posterior = self._fit(dataset(snapshot, curves=True), self._space.columns)
+                    data = dataset(snapshot, curves=True)
+                    posteriors = self._values(data, self._space.columns)
             except FIT_ERRORS:
                 return None
-            self._cached = snapshot, posterior
+            self._cached = snapshot, posteriors
         return self._cached[1]
 
     def _candidates(self, snapshot: Snapshot) -> FloatArray:
@@ -161,7 +169,8 @@ class Forecaster:
             known = np.array([seconds.get(i, math.nan) for i in snapshot.trial_ids])
             with suppress(*FIT_ERRORS), torch.enable_grad():
                 log_cost = fit_log_cost(
-                    replace(snapshot, cost=known), self._space.columns, self._cost_fit
+                    replace(snapshot, cost=known),
+                    lambda rows, _: self._costs(rows, self._space.columns)[0],
                 )
         if log_cost is None:
             return np.zeros(len(points))
@@ -199,7 +208,11 @@ def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
         return None
     try:
         with numerics():
-            models = fit_outcomes(snapshot.with_objective(snapshot.y), data, space.columns, {})
+            models = fit_outcomes(
+                snapshot.with_objective(snapshot.y),
+                data,
+                lambda rows, _: Posterior.of(fit(rows, space.columns)),
+            )
             order = models.order(snapshot.points[rows])
     except FIT_ERRORS:
         return None

@@ -119,9 +119,9 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
 
     def of_fidelities(self, s1: Tensor, s2: Tensor) -> tuple[Tensor, Tensor]:
         """Return `a m(s, s'; l_a)` and `b m(s, s'; l_b)` of `(... x n)` and `(... x m)`."""
-        s1, s2 = s1.unsqueeze(-1), s2.unsqueeze(-1)
-        shared = self.curve_variance * _matern(s1, s2, self.curve_lengthscale)
-        return shared, self.effect_variance * _matern(s1, s2, self.effect_lengthscale)
+        r = (s1.unsqueeze(-1) - s2.unsqueeze(-2)).abs()
+        shared = self.curve_variance * _matern_at(r / self.curve_lengthscale)
+        return shared, self.effect_variance * _matern_at(r / self.effect_lengthscale)
 
     def _coordinates(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The ordered columns, on arcs if they may be absent, and the categories (absent: -1)."""
@@ -144,5 +144,10 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
 def _matern(x1: Tensor, x2: Tensor, lengthscale: Tensor) -> Tensor:
     """Matern-5/2 correlations."""
     mode = "donot_use_mm_for_euclid_dist"  # exact zeros on the diagonal
-    r = math.sqrt(5) * torch.cdist(x1 / lengthscale, x2 / lengthscale, compute_mode=mode)
+    return _matern_at(torch.cdist(x1 / lengthscale, x2 / lengthscale, compute_mode=mode))
+
+
+def _matern_at(distance: Tensor) -> Tensor:
+    """Matern-5/2 correlations at these distances, in lengthscales."""
+    r = math.sqrt(5) * distance
     return (1 + r + r.square() / 3) * torch.exp(-r)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,11 @@ from gpytorch.priors import LogNormalPrior
 from linear_operator.utils.cholesky import psd_safe_cholesky
 from linear_operator.utils.errors import NanError, NotPSDError
 from linear_operator.utils.warnings import NumericalWarning
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from raytuner.bayes.dataset import Dataset, dataset, most_informative, standardise
+from raytuner.bayes.dataset import Dataset, dataset, standardise
 from raytuner.bayes.kernel import ConfigurationKernel
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import FloatArray, IntArray
@@ -36,14 +36,8 @@ from raytuner.space import Column
 FIT_ERRORS = (ModelFittingError, NotPSDError, NanError)
 
 _LEAST_NOISE = 1e-6  # variance, of objectives with variance 1
-_MAX_STEPS_COLD = 100
-_MAX_STEPS_WARM = 30
+_MAX_STEPS = 100
 _ENOUGH = {"ftol": 1e-8, "gtol": 1e-5}  # of a loss per row; further digits change no proposal
-# A dozen hyperparameters are known well from a few hundred rows, and each step of a fit costs the
-# cube of their number. Predictions use all rows.
-_FIT_ROWS = 300
-# Up to this many values every new one leads to a new fit, after that a tenth more.
-_FEW_ROWS = 50
 _LEAST_COSTS = 3  # trials whose cost must be known
 _MOST_COSTS = 300  # of more trials, this many from all along the search
 
@@ -55,19 +49,48 @@ class Posterior:
     rows most of a library posterior's time goes into its layers.
     """
 
-    def __init__(self, model: SingleTaskGP) -> None:
+    def __init__(
+        self,
+        kernel: ConfigurationKernel,
+        mean: Tensor,
+        noise: Tensor,
+        rows: tuple[Tensor, Tensor, Tensor],
+    ) -> None:
+        """Condition the prior of this kernel and constant mean on rows.
+
+        The rows are `(n, d)` inputs, `(n,)` outputs and the `(n,)` known parts of their noise
+        variances; `noise` is the unknown part.
+        """
+        self.kernel = kernel
+        self.has_fidelity: bool = kernel.has_fidelity  # then it is the last input
+        self.mean = mean
+        self._noise = noise
         with torch.no_grad():
-            self.kernel = model.covar_module
-            self.has_fidelity: bool = self.kernel.has_fidelity  # then it is the last input
-            self.mean = model.mean_module.constant.detach()  # a constant
-            self.X = model.train_inputs[0]  # (n, d)
-            self.y = model.train_targets - self.mean  # (n,)
-            noise = model.likelihood.noise.detach()
-            self.noise = noise.median()  # the variance of one more observation
-            K = self.kernel.forward(self.X, self.X)
+            self.X, y, reported = rows  # (n, d)
+            self.y = y - mean  # (n,)
+            variances = reported + noise
+            self.noise = variances.median()  # the variance of one more observation
+            K = kernel.forward(self.X, self.X)
             # (n, n) the lower Cholesky factor of the covariance of y, (n, 1) its inverse times y
-            self.L = psd_safe_cholesky(K + noise * torch.eye(len(K), dtype=K.dtype))
+            self.L = psd_safe_cholesky(K + variances.diag_embed())
             self.white_y = torch.linalg.solve_triangular(self.L, self.y[:, None], upper=False)
+
+    @classmethod
+    def of(cls, model: SingleTaskGP) -> Posterior:
+        """Return the posterior of a model."""
+        gp: Any = model  # GPyTorch's attributes are untyped
+        noise = gp.likelihood.noise.detach()
+        own = noise
+        if isinstance(gp.likelihood, FixedNoiseGaussianLikelihood):
+            own = gp.likelihood.second_noise.detach()
+        rows = gp.train_inputs[0], gp.train_targets, (noise - own).expand(len(gp.train_targets))
+        return cls(gp.covar_module, gp.mean_module.constant.detach(), own, rows)
+
+    def given(self, data: Dataset) -> Posterior:
+        """Return the posterior with the same hyperparameters, given other rows."""
+        X, y = (torch.as_tensor(part, dtype=torch.double) for part in (data.X, data.y))
+        reported = torch.zeros_like(y) if data.noise is None else torch.as_tensor(data.noise)
+        return Posterior(self.kernel, self.mean, self._noise, (X, y, reported))
 
     def at_full(self, X: Tensor) -> Tensor:
         """Return `(..., d)` configurations as inputs of the model, at full fidelity."""
@@ -129,86 +152,59 @@ def numerics() -> Iterator[None]:
     torch.set_num_threads(1)
     try:
         # SciPy's L-BFGS-B spends its time waking BLAS threads for vectors of a dozen numbers.
-        with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        with _libraries().limit(limits=1, user_api="blas"), warnings.catch_warnings():
             warnings.simplefilter("ignore", NumericalWarning)
             yield
     finally:
         torch.set_num_threads(before)
 
 
-def fit(
-    data: Dataset, columns: Sequence[Column], warm: Sequence[float] | None = None
-) -> SingleTaskGP:
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    """The loaded BLAS libraries; to find them takes milliseconds."""
+    return ThreadpoolController()
+
+
+def fit(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
     """Fit a Gaussian process to two or more rows in double precision by maximum a posteriori.
 
     Args:
         data: The rows; the model's outputs are those of `data.y`.
         columns: The space's columns.
-        warm: `hyperparameters` of another fit to start from; ignored if of another structure.
 
     Raises:
         ModelFittingError, NotPSDError, NanError: No stable fit (see `FIT_ERRORS`).
     """
-    sample = data.take(most_informative(data.y, _FIT_ROWS))
-    model = _model(sample, columns)
-    steps = _MAX_STEPS_WARM if _set(model, warm) else _MAX_STEPS_COLD
+    model = make_model(data, columns)
     with warnings.catch_warnings():
-        # Reaching the step limit is no failure: the next fit continues from here.
+        # Reaching the step limit is no failure.
         warnings.simplefilter("ignore")
         fit_gpytorch_mll(
             ExactMarginalLogLikelihood(model.likelihood, model),
             closure=partial(_loss_and_gradients, model),
-            optimizer_kwargs={"options": {"maxiter": steps, **_ENOUGH}},
+            optimizer_kwargs={"options": {"maxiter": _MAX_STEPS, **_ENOUGH}},
             max_attempts=3,
         )
-    if len(sample) < len(data):
-        fitted, model = hyperparameters(model), _model(data, columns)
-        _set(model, fitted)
     model.eval()
     return model
 
 
-@dataclass
-class WarmFit:
-    """Fits growing datasets, each from where the previous fit ended, as often as it pays.
-
-    When much is known, one more value hardly moves the hyperparameters. They are fitted again when
-    the number of values has changed by a tenth; in between the model takes in new rows only. The
-    fields are its JSON-able state.
-    """
-
-    known: int = 0  # how many values the last fit had to choose from
-    hyperparameters: list[float] | None = None  # of the last fit
-
-    def __call__(self, data: Dataset, columns: Sequence[Column]) -> Posterior:
-        """Return the posterior of the model of `data`; see `fit`."""
-        change = abs(data.known - self.known)
-        if change == 0 or (change < self.known / 10 and data.known > _FEW_ROWS):
-            model = _model(data, columns)
-            if _set(model, self.hyperparameters):
-                model.eval()
-                return Posterior(model)
-        model = fit(data, columns, self.hyperparameters)
-        self.known, self.hyperparameters = data.known, hyperparameters(model)
-        return Posterior(model)
-
-
 def fit_outcomes(
-    snapshot: Snapshot, data: Dataset, columns: Sequence[Column], fits: dict[str, WarmFit]
+    snapshot: Snapshot, data: Dataset, posterior_of: Callable[[Dataset, str], Posterior]
 ) -> Models:
-    """Fit the surrogates of the objective, of which `data` is, and of all outcome constraints.
+    """Return the posteriors of the objective, of which `data` is, and of all outcome constraints.
 
-    `fits` holds the warm fit of each outcome by its number; new ones are added as needed.
+    `posterior_of` takes the rows of an outcome, and its number as a name.
     """
     posteriors = []
     for j in range(snapshot.outcomes.shape[1]):
         rows = dataset(snapshot.of_outcome(j), slack=True) if j else data
-        posteriors.append(fits.setdefault(str(j), WarmFit())(rows, columns))
+        posteriors.append(posterior_of(rows, str(j)))
     return Models(posteriors[0], tuple(posteriors[1:]))
 
 
 def fit_log_cost(
-    snapshot: Snapshot, columns: Sequence[Column], fit: WarmFit
+    snapshot: Snapshot, posterior_of: Callable[[Dataset, str], Posterior]
 ) -> Callable[[Tensor], Tensor] | None:
     """Fit a Gaussian process to the logarithm of what full trainings cost.
 
@@ -224,12 +220,14 @@ def fit_log_cost(
     if n > _MOST_COSTS:
         known = known[np.linspace(0, n - 1, _MOST_COSTS).round().astype(np.int64)]
     X, raw = snapshot.points[known], np.log(snapshot.cost[known])
-    posterior = fit(Dataset(X, standardise(raw), raw, X, has_fidelity=False, known=n), columns)
+    rows = Dataset(X, standardise(raw), raw, X, has_fidelity=False, known=n)
+    posterior = posterior_of(rows, "cost")
     mean, scale = float(raw.mean()), float(raw.std())
     return lambda X: mean + scale * posterior.mean_at(X)
 
 
-def _model(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
+def make_model(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
+    """Return the model of `data`; its hyperparameters are at their priors' modes."""
     # Noise of unknown size, next to nothing for noiseless objectives. Reported standard errors are
     # added row by row: they say what a trial saw of its noise (over folds), not what it did not see
     # (its own seed).
@@ -280,9 +278,6 @@ def hyperparameters(model: SingleTaskGP) -> list[float]:
     return values
 
 
-def _set(model: SingleTaskGP, values: Sequence[float] | None) -> bool:
-    """Set the model's hyperparameters if there are as many values; return whether there are."""
-    if values is None or len(values) != parameters_to_vector(model.parameters()).numel():
-        return False
+def set_hyperparameters(model: SingleTaskGP, values: Sequence[float]) -> None:
+    """Set the model's hyperparameters, in the order of `hyperparameters`."""
     vector_to_parameters(torch.tensor(values, dtype=torch.double), model.parameters())
-    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from raytuner.bayes.acquisition import Acquisition
 from raytuner.bayes.dataset import Dataset, chebyshev, dataset, most_informative
-from raytuner.bayes.surrogate import Posterior, WarmFit, fit
+from raytuner.bayes.surrogate import Posterior, fit
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import BoolArray, FloatArray
 from raytuner.space import ABSENT, Column
@@ -91,7 +91,7 @@ class TaskModel:
     def __init__(self, task: Task, columns: Sequence[Column], seed: int = 0) -> None:
         data = task.data(seed)
         data = data.take(most_informative(data.y, _WEIGHTED_ROWS if task.is_weighted else _ROWS))
-        self._posterior = Posterior(fit(data, columns))
+        self._posterior = Posterior.of(fit(data, columns))
         self._shared = torch.as_tensor(task.shared)
 
     def mean(self, Z: Tensor) -> Tensor:
@@ -138,7 +138,11 @@ class Transfer:
         return {**self.__dict__, "_models": []}  # they follow from the tasks
 
     def explain(
-        self, posterior: Posterior, data: Dataset, seed: int, fit_rest: WarmFit
+        self,
+        posterior: Posterior,
+        data: Dataset,
+        seed: int,
+        posterior_of: Callable[[Dataset, str], Posterior],
     ) -> tuple[Posterior, Acquisition | None]:
         """Return the model of what earlier searches leave unexplained, and the trend to add to it.
 
@@ -165,9 +169,7 @@ class Transfer:
         # Least squares, shrunk towards 1, at least 0.
         a, b = prior - prior.mean(), data.y - data.y.mean()
         scale = max(0.0, float((a @ b + _SCALE_ROWS) / (a @ a + _SCALE_ROWS)))
-        if self._is_weighted:  # with other weights, the objective is not the last one
-            fit_rest = WarmFit()
-        rest = fit_rest(replace(data, y=data.y - scale * prior), self._columns)
+        rest = posterior_of(replace(data, y=data.y - scale * prior), "transfer")
         return rest, lambda Z: predicted(Z, scale)
 
     def weights(self, posterior: Posterior, data: Dataset, seed: int) -> FloatArray:

@@ -100,7 +100,7 @@ class PredictiveTerminationScheduler(_ForecastingScheduler):
 
     Note:
         A forecast is computed on Ray's event loop: about a hundredth of a second each, and longer
-        when the surrogate's hyperparameters are fitted again.
+        when the hyperparameters are drawn again.
 
     Example:
         >>> PredictiveTerminationScheduler(max_t=4).debug_string()  # doctest: +ELLIPSIS
@@ -146,7 +146,7 @@ class FreezeThawScheduler(_ForecastingScheduler):
 
     Note:
         A forecast is computed on Ray's event loop: some hundredths of a second each, and longer
-        when the surrogate's hyperparameters are fitted again.
+        when the hyperparameters are drawn again.
 
     Example:
         >>> FreezeThawScheduler(max_t=4).debug_string()  # doctest: +ELLIPSIS

@@ -205,7 +205,7 @@ def _weight(centre: float, n: int) -> float:
     data = dataset(search(BOWL, lambda: SobolProposer(BOWL.space, 1), n=n, workers=1).snapshot())
     beliefs = _beliefs(centre)
     with numerics():
-        bonus = beliefs.bonus(Posterior(fit(data, BOWL.space.columns)), data, seed=0)
+        bonus = beliefs.bonus(Posterior.of(fit(data, BOWL.space.columns)), data, seed=0)
     likeliest = torch.as_tensor(beliefs.at_mode(np.zeros((1, 6))))
     return 0.0 if bonus is None else float(bonus(likeliest) / beliefs.log_density(likeliest))
 
@@ -223,7 +223,7 @@ def test_proposals_lean_towards_it() -> None:
     none, candidates = np.empty((0, 6)), np.random.default_rng(0).random((64, 6))
     X = torch.as_tensor(candidates)
     with numerics():
-        posterior = Posterior(fit(data, BOWL.space.columns))
+        posterior = Posterior.of(fit(data, BOWL.space.columns))
     with numerics(), torch.no_grad():
         plain, leaning = (
             LogExpectedImprovement(posterior, data.evaluated, none, seed=0, bonus=bonus)

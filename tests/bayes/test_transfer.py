@@ -13,8 +13,8 @@ from proposer_conformance import Make, ProposerConformance
 
 from raytuner.bayes import BayesProposer, SobolProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
-from raytuner.bayes.dataset import dataset
-from raytuner.bayes.surrogate import Posterior, WarmFit, fit, numerics
+from raytuner.bayes.dataset import Dataset, dataset
+from raytuner.bayes.surrogate import Posterior, fit, numerics
 from raytuner.bayes.transfer import Task, TaskModel, Transfer, best_in_turn, leave_one_out
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Space
@@ -133,7 +133,7 @@ def test_who_ranks_well_has_the_weight(stopped: bool) -> None:
     assert data.has_fidelity is stopped
     tasks = [task(SHIFTED, 0), task(BRANIN, 1, sign=-1.0), _of(BRANIN.space)]
     with numerics():
-        posterior = Posterior(fit(data, BRANIN.space.columns))
+        posterior = Posterior.of(fit(data, BRANIN.space.columns))
         weights = Transfer(tasks, BRANIN.space.columns).weights(posterior, data, seed=0)
     assert weights.sum() == pytest.approx(1.0)
     assert weights[0] > 0.4
@@ -141,12 +141,15 @@ def test_who_ranks_well_has_the_weight(stopped: bool) -> None:
 
 
 def test_many_rows_of_its_own_say_more_than_any_other_search() -> None:
+    def unused(data: Dataset, name: str) -> Posterior:
+        raise AssertionError
+
     data = dataset(_record(60).snapshot())
     with numerics():
-        posterior = Posterior(fit(data, BRANIN.space.columns))
+        posterior = Posterior.of(fit(data, BRANIN.space.columns))
         transfer = Transfer([task(BRANIN, 1, sign=-1.0)], BRANIN.space.columns)
         assert transfer.weights(posterior, data, seed=0).tolist() == [0.0, 1.0]
-        assert transfer.explain(posterior, data, 0, WarmFit()) == (posterior, None)
+        assert transfer.explain(posterior, data, 0, unused) == (posterior, None)
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -157,14 +160,14 @@ def test_leaving_one_out_is_what_a_model_without_that_trial_says(stopped: bool) 
         model = fit(data, BRANIN.space.columns)
     gp: Any = model  # GPyTorch's attributes are untyped
     with torch.no_grad():
-        mean, sd = leave_one_out(Posterior(model), trials)
+        mean, sd = leave_one_out(Posterior.of(model), trials)
         noise = gp.likelihood.noise
         for row in range(len(data)):
             others = np.flatnonzero((trials != trials[row]).any(axis=1))
             gp.set_train_data(
                 torch.as_tensor(data.X[others]), torch.as_tensor(data.y[others]), strict=False
             )
-            at, covariance, _ = Posterior(model).joint(torch.as_tensor(data.X[[row]]))
+            at, covariance, _ = Posterior.of(model).joint(torch.as_tensor(data.X[[row]]))
             assert float(mean[row]) == pytest.approx(float(at), abs=1e-4)
             assert float(sd[row] ** 2) == pytest.approx(float(covariance + noise), rel=1e-3)
 
@@ -205,7 +208,7 @@ def test_the_improvement_is_that_of_model_and_trend_together() -> None:
     candidates = space.snap(rng.random((50, 2)))
     X = torch.as_tensor(candidates)
     with numerics():
-        model = Posterior(fit(data, space.columns))
+        model = Posterior.of(fit(data, space.columns))
     with numerics(), torch.no_grad():
         plain = LogExpectedImprovement(model, data.evaluated, none, seed=0)
         shifted = LogExpectedImprovement(
