@@ -7,9 +7,8 @@ from typing import Any
 
 from benchmarks.race import schedulers
 from benchmarks.race.method import Contest, MakeSearcher, Method, Search
-from benchmarks.race.peers import of_ray, syne_tune
-from benchmarks.race.peers.ax import AxSearcher
-from benchmarks.race.peers.smac import SmacSearcher
+from benchmarks.race.peers import ax, neps, of_ray, smac, syne_tune
+from benchmarks.race.peers.vizier import VizierSearcher
 from benchmarks.race.pending import ABLATION
 from benchmarks.race.topk import one_epoch_top_k
 from raytuner import BoTorchSearch
@@ -23,7 +22,10 @@ _OUR_ASHA = ("+asha", " + our ASHA", schedulers.our_asha)
 _OUR_PROMOTION = ("+promotion", " + our ASHA, promotion", schedulers.our_promotion)
 _OUR_HYPERBAND = ("+hyperband", " + our HyperBand", schedulers.our_hyperband)
 
+_AX = ("ax:ax-platform",)
+_NEPS = ("neps:neural-pipeline-search",)
 _SYNE_TUNE = ("syne_tune:syne-tune",)
+_VIZIER = ("vizier:google-vizier", "jax")
 
 
 def ours(contest: Contest) -> Any:
@@ -82,8 +84,12 @@ RACERS: dict[str, Method] = {
         *_with_schedulers(
             "hebo-unbatched", "HEBO, unbatched", of_ray.hebo_unbatched, ("hebo:HEBO",)
         ),
-        *_with_schedulers("ax", "Ax", AxSearcher, ("ax:ax-platform",)),
-        *_with_schedulers("smac", "SMAC", SmacSearcher, ("smac",)),
+        *_with_schedulers("ax", "Ax", ax.AxSearcher, _AX),
+        Method("ax+early-stopping", "Ax + its early stopping", ax.with_early_stopping, _AX),
+        *_with_schedulers("smac", "SMAC", smac.SmacSearcher, ("smac",)),
+        Method("smac-multi-fidelity", "SMAC, multi-fidelity", smac.multi_fidelity, ("smac",)),
+        Method("vizier", "Google Vizier", lambda c: Search(VizierSearcher(c)), _VIZIER),
+        Method("neps-async-hyperband", "NePS async HyperBand", neps.async_hyperband, _NEPS),
         *_syne("syne-cqr", "CQR", "xgboost"),
         *_syne("syne-bore", "BORE", "xgboost"),
         _syne_stopping("syne-asha-cqr", "ASHA-CQR", "ASHACQR", "xgboost"),

@@ -192,6 +192,7 @@ def _absent(runs: Sequence[Run], reasons: Mapping[str, str]) -> str:
         for method in RACERS.values()
         if method.name not in have
     ]
+    lines += [f"- `{name}`: {why}" for name, why in reasons.items() if name not in RACERS]
     return "\n".join(["## Not run", "", *(lines or ["Nothing: every method has runs."]), ""])
 
 

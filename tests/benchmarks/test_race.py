@@ -14,6 +14,7 @@ from benchmarks.race.method import Contest, Method, Search
 from benchmarks.race.methods import METHODS, RACERS
 from benchmarks.race.page import MICRO, PENDING, REASONS, page
 from benchmarks.race.peers.ask_tell import AskTell, Choice, Range, parameters
+from benchmarks.race.peers.staged import Pausing, Stage, StagedSearcher
 from benchmarks.race.plan import FULL, QUICK, Task
 from benchmarks.race.runs import Key, Run, Steps, Store, race, thinned
 from benchmarks.race.table import as_markdown
@@ -244,7 +245,8 @@ def test_page_is_made_of_what_is_kept(tmp_path: Path) -> None:
     for seed in (0, 1):
         store.add(a_run("ours", [(0.1, 0.2), (0.4, 0.1)], seed=seed))
         store.add(a_run("random", [(0.2, 0.3)], seed=seed))
-    (tmp_path / REASONS).write_text(json.dumps({"smac": "its wheel is for another system"}))
+    reasons = {"smac": "its wheel is for another system", "other": "it has no adapter"}
+    (tmp_path / REASONS).write_text(json.dumps(reasons))
     micro = {
         "machine": "none",
         "versions": {"optuna": "5"},
@@ -271,6 +273,7 @@ def test_page_is_made_of_what_is_kept(tmp_path: Path) -> None:
     absent = text.partition("## Not run")[2]
     assert "Ax (`ax`): not run yet" in absent
     assert "SMAC (`smac`): its wheel is for another system" in absent
+    assert "- `other`: it has no adapter" in absent
     plot = (tmp_path / "lcbench-8-workers-12-trainings.svg").read_text()
     assert plot.startswith("<?xml")
     assert all(name in plot for name in ("raytuner", "random search", "HEBO"))
@@ -322,3 +325,52 @@ def test_a_failed_trial_has_no_loss() -> None:
     peer.suggest("a")
     peer.on_trial_complete("a", error=True)
     assert peer.told == [(1, None)]
+
+
+class Stages(StagedSearcher):
+    """A peer with a list of parts: a configuration's number, and where the part ends."""
+
+    def __init__(self, parts: list[tuple[int, int]]) -> None:
+        super().__init__(tiny_problem())
+        self.parts = iter(parts)
+        self.told: list[tuple[object, int, float | None]] = []
+
+    def ask(self) -> tuple[Stage, dict[str, float]]:
+        number, units = next(self.parts)
+        return Stage(None, number, units), {"x": 0.3 + number / 10}
+
+    def tell(self, handle: Stage, loss: float | None) -> None:
+        self.told.append((handle.key, handle.units, loss))
+
+
+def loss(number: int, t: int) -> float:
+    return (number / 10) ** 2 + 1 / t - 1
+
+
+def test_promoted_trials_go_on_where_they_paused() -> None:
+    peer = Stages([(0, 2), (1, 2), (1, 4), (0, EPOCHS), (2, EPOCHS)])
+    method = Method("stages", "stages", lambda _: Search(peer, Pausing(peer), num_samples=3))
+    run = race(method, Contest(tiny_problem(), seed=0, workers=1, budget=12.0))
+    expected = [(0, 2), (1, 2), (1, 4), (0, EPOCHS), (2, EPOCHS)]
+    assert [told[:2] for told in peer.told] == expected
+    assert [told[2] for told in peer.told] == pytest.approx([loss(*part) for part in expected])
+    assert run.units == EPOCHS + 4 + EPOCHS  # nothing was trained twice
+    assert run.trials == {"COMPLETED": 2, "PAUSED": 1}
+
+
+def test_a_trial_that_is_promoted_while_it_runs_does_not_pause() -> None:
+    peer = Stages([(0, 2), (0, 4), (1, EPOCHS)])
+    assert peer.suggest("a") == {"x": 0.3}
+    assert peer.suggest("b") == {"x": 0.4}
+    reports = [{"accuracy": -loss(0, t), "training_iteration": t} for t in range(1, 5)]
+    assert [peer.decision("a", report) for report in reports] == [*["CONTINUE"] * 3, "PAUSE"]
+    assert [told[:2] for told in peer.told] == [(0, 2), (0, 4)]
+    assert peer.promoted is None
+
+
+def test_there_is_no_more_of_a_trial_that_failed() -> None:
+    peer = Stages([(0, 2), (0, 4), (1, EPOCHS)])
+    peer.suggest("a")
+    peer.on_trial_complete("a", error=True)
+    assert peer.suggest("b") == {"x": 0.4}
+    assert peer.told == [(0, 2, None), (0, 4, None)]

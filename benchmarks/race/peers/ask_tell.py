@@ -98,7 +98,7 @@ class AskTell(PeerSearcher):
     def tell(self, handle: Any, loss: float | None) -> None:
         """The loss of a configuration, the lower the better; None: it failed."""
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Ask the peer."""
         self._handles[trial_id], config = self.ask()
         return config
@@ -107,6 +107,9 @@ class AskTell(PeerSearcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell the peer."""
-        value = math.nan if error or not result else float(result[self.key])
-        loss = self._sign * value if math.isfinite(value) else None
-        self.tell(self._handles.pop(trial_id), loss)
+        self.tell(self._handles.pop(trial_id), None if error else self.loss(result))
+
+    def loss(self, result: Mapping[str, Any] | None) -> float | None:
+        """The loss in a report; None: it has no finite one."""
+        value = self._sign * float(result[self.key]) if result else math.nan
+        return value if math.isfinite(value) else None

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.race.method import Contest
+from benchmarks.race.method import Contest, Search
 from benchmarks.race.peers.ask_tell import AskTell, Choice, Range, parameters
+from benchmarks.race.peers.deciding import Deciding
+
+
+def with_early_stopping(contest: Contest) -> Search:
+    """Ax, and the strategy that its Client takes where none is given.
+
+    A trial is stopped from its tenth report on while it is worse than the median of all at the same
+    report, once five trials are complete.
+    """
+    searcher = AxCurves(contest)
+    return Search(searcher, Deciding(searcher))
 
 
 class AxSearcher(AskTell):
@@ -43,6 +55,40 @@ class AxSearcher(AskTell):
             self._client.mark_trial_failed(handle)
         else:
             self._client.complete_trial(handle, raw_data={"loss": loss})
+
+
+class AxCurves(AxSearcher):
+    """Ax that is told every report, and stops trials."""
+
+    def __init__(self, contest: Contest) -> None:
+        super().__init__(contest)
+        self._max_t = contest.problem.max_t
+
+    def decision(self, trial_id: str, result: Mapping[str, Any]) -> str:
+        """Hand on a report, and ask whether to stop."""
+        loss = self.loss(result)
+        if loss is None:
+            return Deciding.CONTINUE  # its training ends here, and it has failed
+        index, t = self._handles[trial_id], result["training_iteration"]
+        self._client.attach_data(index, {"loss": loss}, progression=t)
+        if t >= self._max_t or not self._client.should_stop_trial_early(index):
+            return Deciding.CONTINUE
+        self._client.mark_trial_early_stopped(self._handles.pop(trial_id))
+        return Deciding.STOP
+
+    def tell(self, handle: Any, loss: float | None) -> None:
+        """Complete the trial, all of whose reports Ax has."""
+        if loss is None:
+            self._client.mark_trial_failed(handle)
+        else:
+            self._client.complete_trial(handle)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell Ax, unless it has stopped the trial itself."""
+        if trial_id in self._handles:
+            super().on_trial_complete(trial_id, result, error)
 
 
 def as_parameter(hyperparameter: Range | Choice) -> Any:

@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler
-
 from benchmarks.race.method import Contest, Search
 from benchmarks.race.peers.ask_tell import Choice, PeerSearcher, Range, parameters
+from benchmarks.race.peers.deciding import Deciding
 
 Make = Callable[[Contest], Any]
 
@@ -32,7 +30,7 @@ def with_its_own_stopping(name: str) -> Callable[[Contest], Search]:
     def make(contest: Contest) -> Search:
         rungs = {"max_t": contest.problem.max_t, "grace_period": 1, "reduction_factor": 3}
         searcher = SyneSearcher(contest, _baseline(name, contest, time_attr=_T, **rungs))
-        return Search(searcher, SyneStopping(searcher))
+        return Search(searcher, Deciding(searcher))
 
     return make
 
@@ -83,19 +81,6 @@ class SyneSearcher(PeerSearcher):
 
     def _report(self, result: Mapping[str, Any]) -> dict[str, Any]:
         return {self.key: result[self.key], _T: result[_T]}
-
-
-class SyneStopping(FIFOScheduler):
-    """Stops the trials that the searcher's Syne Tune scheduler stops."""
-
-    def __init__(self, searcher: SyneSearcher) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._searcher = searcher
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        """Ask the peer."""
-        stop = self._searcher.decision(str(trial.trial_id), result) == "STOP"
-        return self.STOP if stop else self.CONTINUE
 
 
 def _baseline(name: str, contest: Contest, **arguments: Any) -> Any:
