@@ -15,8 +15,8 @@ def async_hyperband(contest: Contest) -> Search:
     """Asynchronous HyperBand, which NePS advises where no prior is known and workers are many.
 
     A promoted trial goes on where it paused: NePS hands the folder of its earlier part to it. NePS
-    0.17 also promotes trials that are still running, if its rung has no better ones; these go on
-    without a pause.
+    0.17 promotes one in three of those not promoted yet, so that in the end most trials are trained
+    in full, and may promote trials that still run; these go on without a pause.
     """
     import neps
 
