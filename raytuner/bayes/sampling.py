@@ -22,9 +22,10 @@ from raytuner.bayes.surrogate import (
 from raytuner.history.snapshot import FloatArray
 from raytuner.space import Column
 
-# A sweep evaluates the density some sixty times, and each time takes the cube of the rows.
+# A draw evaluates the density some sixty times, and each time takes the cube of the rows.
 # Predictions use all rows.
-_ROWS = 150
+_ROWS = 100  # for a proposal, each of which has a draw of its own
+_ENSEMBLE_ROWS = 200  # for forecasts, whose draws are kept for long
 _WIDTH = 1.0  # of the first interval in which a coordinate is drawn
 _MOST_WIDTHS = 4  # to which it grows
 _LEAST_WIDTH = 1e-6  # where it has shrunk to this, the coordinate stays
@@ -38,8 +39,7 @@ class Chain:
 
     With few trials, many hyperparameters explain the values equally well. The single best fit is
     certain of one explanation, and a search that follows it stays in a local optimum. Proposals
-    that each follow another draw try several explanations. On eight LCBench problems this halved
-    the regret of the single best fit at the end of the budget.
+    that each follow another draw try several explanations.
 
     The chain starts from the best fit. As rows are added it goes on from where it was. Its field is
     its JSON-able state.
@@ -52,13 +52,21 @@ class Chain:
 
     hyperparameters: list[float] | None = None
 
-    def draw(self, data: Dataset, columns: Sequence[Column], seed: int) -> Posterior:
+    def draw(
+        self, data: Dataset, columns: Sequence[Column], seed: int, *, rows: int = _ROWS
+    ) -> Posterior:
         """Return the posterior of the model of `data` with the next draw.
+
+        Args:
+            data: The rows.
+            columns: The space's columns.
+            seed: Of the draw.
+            rows: At most this many of the most informative rows decide what is drawn.
 
         Raises:
             ModelFittingError, NotPSDError, NanError: See `fit`.
         """
-        model = make_model(data.take(most_informative(data.y, _ROWS)), columns)
+        model = make_model(data.take(most_informative(data.y, rows)), columns)
         density = HyperparameterDensity(model)
         values = self.hyperparameters
         if values is None or len(values) != density.size:  # new, or of a model without a fidelity
@@ -70,7 +78,9 @@ class Chain:
 
 
 class Ensemble:
-    """Several chains. All are drawn anew when the number of rows has changed by a tenth.
+    """Several chains. Each is drawn anew when the number of rows has changed by a tenth.
+
+    One call draws at most one of them anew, so that no call takes long but the first.
 
     Args:
         n: The number of chains.
@@ -78,8 +88,8 @@ class Ensemble:
 
     def __init__(self, n: int) -> None:
         self._chains = [Chain() for _ in range(n)]
-        self._drawn: list[Posterior] = []
-        self._known = 0  # rows when they were drawn
+        self._posteriors: list[Posterior] = []
+        self._known: list[int] = []  # rows when each was drawn
 
     def __call__(self, data: Dataset, columns: Sequence[Column]) -> list[Posterior]:
         """Return the posterior of the model of `data` by each chain.
@@ -87,20 +97,28 @@ class Ensemble:
         Raises:
             ModelFittingError, NotPSDError, NanError: See `fit`.
         """
-        change = abs(data.known - self._known)
-        if self._drawn and (not change or change < self._known / 10):
-            return [posterior.given(data) for posterior in self._drawn]
-        if not self._drawn:
-            start = hyperparameters(fit(data, columns))
-            for chain in self._chains:
-                chain.hyperparameters = start
-        seeds = np.random.SeedSequence(data.known).generate_state(len(self._chains))
-        self._drawn = [
-            chain.draw(data, columns, int(seed))
-            for chain, seed in zip(self._chains, seeds, strict=True)
-        ]
-        self._known = data.known
-        return self._drawn
+        if not self._posteriors:
+            values = None
+            for number, chain in enumerate(self._chains):
+                chain.hyperparameters = values
+                self._posteriors.append(self._draw(number, data, columns))
+                self._known.append(data.known)
+                values = chain.hyperparameters
+            return self._posteriors
+        changes = [abs(data.known - known) for known in self._known]
+        latest = changes.index(max(changes))
+        is_due = changes[latest] > 0 and changes[latest] >= self._known[latest] / 10
+        for number, posterior in enumerate(self._posteriors):
+            if number == latest and is_due:
+                self._posteriors[number] = self._draw(number, data, columns)
+                self._known[number] = data.known
+            else:
+                self._posteriors[number] = posterior.given(data)
+        return self._posteriors
+
+    def _draw(self, number: int, data: Dataset, columns: Sequence[Column]) -> Posterior:
+        seed = int(np.random.SeedSequence([data.known, number]).generate_state(1)[0])
+        return self._chains[number].draw(data, columns, seed, rows=_ENSEMBLE_ROWS)
 
 
 class HyperparameterDensity:

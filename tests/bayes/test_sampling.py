@@ -128,17 +128,21 @@ def test_a_draw_is_from_some_rows_and_predictions_are_from_all(
     monkeypatch.setattr(sampling, "HyperparameterDensity", Watched)
     with numerics():
         posterior = Chain().draw(rows(200), SPACE.columns, 0)
-    assert used == [150]
+    assert used == [100]
     assert len(posterior.X) == 200
 
 
-def test_an_ensemble_draws_anew_when_rows_grew_by_a_tenth() -> None:
-    ensemble, drawn = Ensemble(3), []
+def test_an_ensemble_draws_one_chain_anew_at_a_time_as_rows_grow_by_a_tenth() -> None:
+    ensemble, drawn = Ensemble(2), []
     with numerics():
-        for n in (20, 21, 22, 23, 24, 25):
+        for n in (20, 21, 22, 22, 22, 23, 25):
             posteriors = ensemble(rows(n), SPACE.columns)
             drawn.append([posterior.kernel.lengthscales.tolist() for posterior in posteriors])
-            assert [len(posterior.X) for posterior in posteriors] == [n] * 3
-    assert drawn[0][0] != drawn[0][1] != drawn[0][2] != drawn[0][0]
-    again = [before != after for before, after in pairwise(drawn)]
-    assert again == [False, True, False, False, True]
+            assert [len(posterior.X) for posterior in posteriors] == [n] * 2
+    assert drawn[0][0] != drawn[0][1]
+    moved = [
+        [one != other for one, other in zip(before, after, strict=True)]
+        for before, after in pairwise(drawn)
+    ]
+    neither, first, second = [False, False], [True, False], [False, True]
+    assert moved == [neither, first, second, neither, neither, first]
