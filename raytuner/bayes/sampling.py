@@ -26,6 +26,7 @@ from raytuner.space import Column
 # Predictions use all rows.
 _ROWS = 100  # for a proposal, each of which has a draw of its own
 _ENSEMBLE_ROWS = 200  # for forecasts, whose draws are kept for long
+_FIRST_ROWS = 50  # of the best fit from which a chain starts; it takes longer than many draws
 _WIDTH = 1.0  # of the first interval in which a coordinate is drawn
 _MOST_WIDTHS = 4  # to which it grows
 _LEAST_WIDTH = 1e-6  # where it has shrunk to this, the coordinate stays
@@ -70,7 +71,8 @@ class Chain:
         density = HyperparameterDensity(model)
         values = self.hyperparameters
         if values is None or len(values) != density.size:  # new, or of a model without a fidelity
-            values = hyperparameters(fit(data, columns))
+            few = data.take(most_informative(data.y, _FIRST_ROWS))
+            values = hyperparameters(fit(few, columns))
         position = slice_sweep(density, density.encode(values), np.random.default_rng(seed))
         self.hyperparameters = density.decode(position).tolist()
         set_hyperparameters(model, self.hyperparameters)
