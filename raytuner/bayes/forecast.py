@@ -59,8 +59,8 @@ class Forecaster:
     Neural Networks by Extrapolation of Learning Curves", IJCAI, section 3.2, for the probability to
     be better as the criterion. One Gaussian process over all trials extrapolates the curves, as in
     K. Swersky et al. (2014), "Freeze-Thaw Bayesian Optimization", arXiv:1406.3896. Forecasts are
-    averages over several draws of its hyperparameters: a single best fit is too certain
-    (FORECASTS.md).
+    averages over several draws of its hyperparameters (`Ensemble`): a single best fit is too
+    certain.
     """
 
     def __init__(self, space: Space) -> None:
