@@ -23,11 +23,10 @@ from raytuner.bayes.dataset import Dataset, chebyshev, dataset, least_trials
 from raytuner.bayes.fidelity import FidelityChooser
 from raytuner.bayes.maximise import maximise, unused_candidates
 from raytuner.bayes.proposer import Proposal, SobolProposer, proposals
-from raytuner.bayes.sampling import Chain
 from raytuner.bayes.surrogate import (
     FIT_ERRORS,
     Models,
-    Posterior,
+    WarmFit,
     fit_log_cost,
     fit_outcomes,
     numerics,
@@ -70,8 +69,7 @@ class BayesProposer:
     """Proposes where a Gaussian process expects the largest improvement at full resource.
 
     The first `n_initial` configurations are quasi-random. After that each proposal maximises the
-    log expected improvement jointly with everything pending (sequential greedy for a batch). Each
-    proposal, or quarter of a large batch, draws the model's hyperparameters anew (`Chain`).
+    log expected improvement jointly with everything pending (sequential greedy for a batch).
 
     - Outcome constraints: the improvement is over the best feasible value, times the probability of
       feasibility.
@@ -118,7 +116,7 @@ class BayesProposer:
         self._transfer = Transfer(tasks, space.columns) if tasks else None
         self._snapshot: Snapshot | None = None
         self._asked = np.empty((0, space.dim))  # since the last `tell`
-        self._chains: defaultdict[str, Chain] = defaultdict(Chain)  # of each outcome, and others
+        self._fits: defaultdict[str, WarmFit] = defaultdict(WarmFit)  # of each outcome, and others
 
     def tell(self, snapshot: Snapshot) -> None:
         """Learn from the record. Fast: the model is fitted in `ask`."""
@@ -128,25 +126,25 @@ class BayesProposer:
 
     def ask(self, n: int) -> list[Proposal]:
         """Propose `n` configurations: quasi-random ones, with a warning, if a fit fails."""
+        if self._snapshot is None or self._snapshot.n_objectives == 1:
+            return self._ask(n, self._snapshot)
         found = []
-        # Each share of a batch has its own model, and its own weights of several objectives.
+        # A batch has a few weightings of the objectives, each for an equal share.
         for share in np.array_split(np.arange(n), min(n, _CLIMBED)):
-            view = self._snapshot
-            if view is not None and view.n_objectives > 1:
-                view = chebyshev(view, self._seed(self._place))
-            found += self._ask(len(share), view)
+            weighted = chebyshev(self._snapshot, self._seed(self._place))
+            found += self._ask(len(share), weighted)
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the seed, and the hyperparameters that the next ones are drawn from."""
-        chains = {name: asdict(chain) for name, chain in self._chains.items()}
-        return {"sobol": self._design.state_dict(), "chains": chains}
+        """Return the seed, and the hyperparameters that the next fits start from."""
+        fits = {name: asdict(fit) for name, fit in self._fits.items()}
+        return {"sobol": self._design.state_dict(), "fits": fits}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
         self._design.load_state_dict(state["sobol"])
-        chains = {name: Chain(**chain) for name, chain in state["chains"].items()}
-        self._chains = defaultdict(Chain, chains)
+        fits = {name: WarmFit(**fit) for name, fit in state["fits"].items()}
+        self._fits = defaultdict(WarmFit, fits)
 
     def _ask(self, n: int, view: Snapshot | None) -> list[Proposal]:
         """Propose `n` configurations by a record of one objective."""
@@ -183,21 +181,19 @@ class BayesProposer:
             data = replace(data, evaluated=in_full)
         if len(data.evaluated) < 2:  # a slope needs two
             return None
+        if self._snapshot is not view:
+            self._fits["0"] = WarmFit()  # with other weights, the objective is not the last one
         seed = self._seed(self._place)
-
-        def drawn(rows: Dataset, name: str) -> Posterior:
-            return self._chains[name].draw(rows, self._space.columns, seed)
-
-        models = fit_outcomes(view, data, drawn)
+        models = fit_outcomes(view, data, self._space.columns, self._fits)
         own = models.objective
         trend, log_prior, log_cost = None, None, None
         if self._transfer is not None:
-            rest, trend = self._transfer.explain(own, data, seed, drawn)
+            rest, trend = self._transfer.explain(own, data, seed, self._fits["transfer"])
             models = replace(models, objective=rest)
         if self._beliefs is not None:
             log_prior = self._beliefs.bonus(own, data, seed)
         if view.cost is not None:
-            log_cost = fit_log_cost(view, drawn)
+            log_cost = fit_log_cost(view, self._space.columns, self._fits["cost"])
         return Fitted(view, data, models, trend, log_prior, log_cost)
 
     def _choose(self, fitted: Fitted, n: int) -> FloatArray:

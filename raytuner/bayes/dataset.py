@@ -15,7 +15,7 @@ from raytuner.space import Space
 # Of a learning curve, the values nearest to max_t, max_t / 2, max_t / 4 ... are used: neighbouring
 # epochs say nearly the same, and a Gaussian process costs the cube of its rows.
 _LEVELS = 0.5 ** np.arange(20)
-MAX_ROWS = 300
+MAX_ROWS = 500
 _MAX_STANDARD_ERROR = 1e3  # in standard deviations of all values; more makes no difference
 # Where d is large few columns matter, and the lengthscales' prior copes with few trials: waiting
 # for more cost much and gained nothing (benchmarks.knowledge).

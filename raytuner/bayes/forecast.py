@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from raytuner.bayes.acquisition import log_improvement
-from raytuner.bayes.dataset import dataset, least_trials
+from raytuner.bayes.dataset import dataset, least_trials, most_informative
 from raytuner.bayes.maximise import unused_candidates
 from raytuner.bayes.proposer import ExclusionList
 from raytuner.bayes.sampling import Ensemble
 from raytuner.bayes.surrogate import (
     FIT_ERRORS,
     Posterior,
-    fit,
+    WarmFit,
     fit_log_cost,
     fit_outcomes,
     numerics,
@@ -29,6 +29,7 @@ from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
 
 _LEAST_VARIANCE = 1e-12
+_ROWS = 300  # that forecasts are made from; each model takes the cube of them
 _MODELS = 4  # draws of the hyperparameters over which forecasts are averaged
 _BEST = 5  # candidates for a new trial lie around this many of the best
 _LEAST_LEFT = 1e-3  # share of a full training that a trial which is about to end still costs
@@ -67,7 +68,7 @@ class Forecaster:
         self.least = least_trials(space)  # so many trials must have reported
         self._space = space
         self._values = Ensemble(_MODELS)
-        self._costs = Ensemble(1)
+        self._cost_fit = WarmFit()
         self._cached: tuple[Snapshot, list[Posterior]] | None = None
 
     def outlook(
@@ -145,6 +146,7 @@ class Forecaster:
             try:
                 with numerics():
                     data = dataset(snapshot, curves=True)
+                    data = data.take(most_informative(data.y, _ROWS))
                     posteriors = self._values(data, self._space.columns)
             except FIT_ERRORS:
                 return None
@@ -169,8 +171,7 @@ class Forecaster:
             known = np.array([seconds.get(i, math.nan) for i in snapshot.trial_ids])
             with suppress(*FIT_ERRORS), torch.enable_grad():
                 log_cost = fit_log_cost(
-                    replace(snapshot, cost=known),
-                    lambda rows, _: self._costs(rows, self._space.columns)[0],
+                    replace(snapshot, cost=known), self._space.columns, self._cost_fit
                 )
         if log_cost is None:
             return np.zeros(len(points))
@@ -208,11 +209,7 @@ def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
         return None
     try:
         with numerics():
-            models = fit_outcomes(
-                snapshot.with_objective(snapshot.y),
-                data,
-                lambda rows, _: Posterior.of(fit(rows, space.columns)),
-            )
+            models = fit_outcomes(snapshot.with_objective(snapshot.y), data, space.columns, {})
             order = models.order(snapshot.points[rows])
     except FIT_ERRORS:
         return None

@@ -24,8 +24,7 @@ from raytuner.space import Column
 
 # A draw evaluates the density some sixty times, and each time takes the cube of the rows.
 # Predictions use all rows.
-_ROWS = 100  # for a proposal, each of which has a draw of its own
-_ENSEMBLE_ROWS = 200  # for forecasts, whose draws are kept for long
+_ROWS = 200
 _FIRST_ROWS = 50  # of the best fit from which a chain starts; it takes longer than many draws
 _WIDTH = 1.0  # of the first interval in which a coordinate is drawn
 _MOST_WIDTHS = 4  # to which it grows
@@ -38,36 +37,26 @@ _FAR = 20.0  # hyperparameters are below exp(20)
 class Chain:
     """A Markov chain whose states are hyperparameters: each step draws them anew.
 
-    With few trials, many hyperparameters explain the values equally well. The single best fit is
-    certain of one explanation, and a search that follows it stays in a local optimum. Proposals
-    that each follow another draw try several explanations.
+    With few trials, many hyperparameters explain the values equally well, and the single best fit
+    is too certain of one of them.
 
     The chain starts from the best fit. As rows are added it goes on from where it was. Its field is
     its JSON-able state.
 
     Sources: I. Murray and R. Adams (2010), "Slice sampling covariance hyperparameters of latent
-    Gaussian models", and J. Snoek, H. Larochelle and R. Adams (2012), "Practical Bayesian
-    Optimization of Machine Learning Algorithms", arXiv:1206.2944, section 3.1, for the method. They
-    average the acquisition function over draws; here each proposal has one draw.
+    Gaussian models"; J. Snoek, H. Larochelle and R. Adams (2012), "Practical Bayesian Optimization
+    of Machine Learning Algorithms", arXiv:1206.2944, section 3.1.
     """
 
     hyperparameters: list[float] | None = None
 
-    def draw(
-        self, data: Dataset, columns: Sequence[Column], seed: int, *, rows: int = _ROWS
-    ) -> Posterior:
+    def draw(self, data: Dataset, columns: Sequence[Column], seed: int) -> Posterior:
         """Return the posterior of the model of `data` with the next draw.
-
-        Args:
-            data: The rows.
-            columns: The space's columns.
-            seed: Of the draw.
-            rows: At most this many of the most informative rows decide what is drawn.
 
         Raises:
             ModelFittingError, NotPSDError, NanError: See `fit`.
         """
-        model = make_model(data.take(most_informative(data.y, rows)), columns)
+        model = make_model(data.take(most_informative(data.y, _ROWS)), columns)
         density = HyperparameterDensity(model)
         values = self.hyperparameters
         if values is None or len(values) != density.size:  # new, or of a model without a fidelity
@@ -120,7 +109,7 @@ class Ensemble:
 
     def _draw(self, number: int, data: Dataset, columns: Sequence[Column]) -> Posterior:
         seed = int(np.random.SeedSequence([data.known, number]).generate_state(1)[0])
-        return self._chains[number].draw(data, columns, seed, rows=_ENSEMBLE_ROWS)
+        return self._chains[number].draw(data, columns, seed)
 
 
 class HyperparameterDensity:

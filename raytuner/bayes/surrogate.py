@@ -26,7 +26,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from raytuner.bayes.dataset import Dataset, dataset, standardise
+from raytuner.bayes.dataset import Dataset, dataset, most_informative, standardise
 from raytuner.bayes.kernel import ConfigurationKernel
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import FloatArray, IntArray
@@ -36,8 +36,14 @@ from raytuner.space import Column
 FIT_ERRORS = (ModelFittingError, NotPSDError, NanError)
 
 _LEAST_NOISE = 1e-6  # variance, of objectives with variance 1
-_MAX_STEPS = 100
+_MAX_STEPS_COLD = 100
+_MAX_STEPS_WARM = 30
 _ENOUGH = {"ftol": 1e-8, "gtol": 1e-5}  # of a loss per row; further digits change no proposal
+# A dozen hyperparameters are known well from a few hundred rows, and each step of a fit costs the
+# cube of their number. Predictions use all rows.
+_FIT_ROWS = 300
+# Up to this many values every new one leads to a new fit, after that a tenth more.
+_FEW_ROWS = 50
 _LEAST_COSTS = 3  # trials whose cost must be known
 _MOST_COSTS = 300  # of more trials, this many from all along the search
 
@@ -165,46 +171,79 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def fit(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
+def fit(
+    data: Dataset, columns: Sequence[Column], warm: Sequence[float] | None = None
+) -> SingleTaskGP:
     """Fit a Gaussian process to two or more rows in double precision by maximum a posteriori.
 
     Args:
         data: The rows; the model's outputs are those of `data.y`.
         columns: The space's columns.
+        warm: `hyperparameters` of another fit to start from; ignored if of another structure.
 
     Raises:
         ModelFittingError, NotPSDError, NanError: No stable fit (see `FIT_ERRORS`).
     """
-    model = make_model(data, columns)
+    sample = data.take(most_informative(data.y, _FIT_ROWS))
+    model = make_model(sample, columns)
+    steps = _MAX_STEPS_WARM if set_hyperparameters(model, warm) else _MAX_STEPS_COLD
     with warnings.catch_warnings():
-        # Reaching the step limit is no failure.
+        # Reaching the step limit is no failure: the next fit continues from here.
         warnings.simplefilter("ignore")
         fit_gpytorch_mll(
             ExactMarginalLogLikelihood(model.likelihood, model),
             closure=partial(_loss_and_gradients, model),
-            optimizer_kwargs={"options": {"maxiter": _MAX_STEPS, **_ENOUGH}},
+            optimizer_kwargs={"options": {"maxiter": steps, **_ENOUGH}},
             max_attempts=3,
         )
+    if len(sample) < len(data):
+        fitted, model = hyperparameters(model), make_model(data, columns)
+        set_hyperparameters(model, fitted)
     model.eval()
     return model
 
 
-def fit_outcomes(
-    snapshot: Snapshot, data: Dataset, posterior_of: Callable[[Dataset, str], Posterior]
-) -> Models:
-    """Return the posteriors of the objective, of which `data` is, and of all outcome constraints.
+@dataclass
+class WarmFit:
+    """Fits growing datasets, each from where the previous fit ended, as often as it pays.
 
-    `posterior_of` takes the rows of an outcome, and its number as a name.
+    When much is known, one more value hardly moves the hyperparameters. They are fitted again when
+    the number of values has changed by a tenth; in between the model takes in new rows only. The
+    fields are its JSON-able state.
+    """
+
+    known: int = 0  # how many values the last fit had to choose from
+    hyperparameters: list[float] | None = None  # of the last fit
+
+    def __call__(self, data: Dataset, columns: Sequence[Column]) -> Posterior:
+        """Return the posterior of the model of `data`; see `fit`."""
+        change = abs(data.known - self.known)
+        if change == 0 or (change < self.known / 10 and data.known > _FEW_ROWS):
+            model = make_model(data, columns)
+            if set_hyperparameters(model, self.hyperparameters):
+                model.eval()
+                return Posterior.of(model)
+        model = fit(data, columns, self.hyperparameters)
+        self.known, self.hyperparameters = data.known, hyperparameters(model)
+        return Posterior.of(model)
+
+
+def fit_outcomes(
+    snapshot: Snapshot, data: Dataset, columns: Sequence[Column], fits: dict[str, WarmFit]
+) -> Models:
+    """Fit the surrogates of the objective, of which `data` is, and of all outcome constraints.
+
+    `fits` holds the warm fit of each outcome by its number; new ones are added as needed.
     """
     posteriors = []
     for j in range(snapshot.outcomes.shape[1]):
         rows = dataset(snapshot.of_outcome(j), slack=True) if j else data
-        posteriors.append(posterior_of(rows, str(j)))
+        posteriors.append(fits.setdefault(str(j), WarmFit())(rows, columns))
     return Models(posteriors[0], tuple(posteriors[1:]))
 
 
 def fit_log_cost(
-    snapshot: Snapshot, posterior_of: Callable[[Dataset, str], Posterior]
+    snapshot: Snapshot, columns: Sequence[Column], fit: WarmFit
 ) -> Callable[[Tensor], Tensor] | None:
     """Fit a Gaussian process to the logarithm of what full trainings cost.
 
@@ -220,8 +259,7 @@ def fit_log_cost(
     if n > _MOST_COSTS:
         known = known[np.linspace(0, n - 1, _MOST_COSTS).round().astype(np.int64)]
     X, raw = snapshot.points[known], np.log(snapshot.cost[known])
-    rows = Dataset(X, standardise(raw), raw, X, has_fidelity=False, known=n)
-    posterior = posterior_of(rows, "cost")
+    posterior = fit(Dataset(X, standardise(raw), raw, X, has_fidelity=False, known=n), columns)
     mean, scale = float(raw.mean()), float(raw.std())
     return lambda X: mean + scale * posterior.mean_at(X)
 
@@ -278,6 +316,9 @@ def hyperparameters(model: SingleTaskGP) -> list[float]:
     return values
 
 
-def set_hyperparameters(model: SingleTaskGP, values: Sequence[float]) -> None:
-    """Set the model's hyperparameters, in the order of `hyperparameters`."""
+def set_hyperparameters(model: SingleTaskGP, values: Sequence[float] | None) -> bool:
+    """Set the model's hyperparameters if there are as many values; return whether there are."""
+    if values is None or len(values) != parameters_to_vector(model.parameters()).numel():
+        return False
     vector_to_parameters(torch.tensor(values, dtype=torch.double), model.parameters())
+    return True

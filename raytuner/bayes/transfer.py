@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from raytuner.bayes.acquisition import Acquisition
 from raytuner.bayes.dataset import Dataset, chebyshev, dataset, most_informative
-from raytuner.bayes.surrogate import Posterior, fit
+from raytuner.bayes.surrogate import Posterior, WarmFit, fit
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import BoolArray, FloatArray
 from raytuner.space import ABSENT, Column
@@ -138,11 +138,7 @@ class Transfer:
         return {**self.__dict__, "_models": []}  # they follow from the tasks
 
     def explain(
-        self,
-        posterior: Posterior,
-        data: Dataset,
-        seed: int,
-        posterior_of: Callable[[Dataset, str], Posterior],
+        self, posterior: Posterior, data: Dataset, seed: int, fit_rest: WarmFit
     ) -> tuple[Posterior, Acquisition | None]:
         """Return the model of what earlier searches leave unexplained, and the trend to add to it.
 
@@ -169,7 +165,9 @@ class Transfer:
         # Least squares, shrunk towards 1, at least 0.
         a, b = prior - prior.mean(), data.y - data.y.mean()
         scale = max(0.0, float((a @ b + _SCALE_ROWS) / (a @ a + _SCALE_ROWS)))
-        rest = posterior_of(replace(data, y=data.y - scale * prior), "transfer")
+        if self._is_weighted:  # with other weights, the objective is not the last one
+            fit_rest = WarmFit()
+        rest = fit_rest(replace(data, y=data.y - scale * prior), self._columns)
         return rest, lambda Z: predicted(Z, scale)
 
     def weights(self, posterior: Posterior, data: Dataset, seed: int) -> FloatArray:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
+from botorch.models import SingleTaskGP
 from botorch.sampling.normal import SobolQMCNormalSampler
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from hypothesis import example, given, settings
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from problems import BRANIN, MIXED
 
-from raytuner.bayes import BayesProposer, SobolProposer, sampling, surrogate
+from raytuner.bayes import BayesProposer, SobolProposer, surrogate
 from raytuner.bayes.acquisition import LogExpectedImprovement, log_improvement
 from raytuner.bayes.dataset import (
     MAX_ROWS,
+    Dataset,
     dataset,
     most_informative,
     standardise,
@@ -29,7 +31,7 @@ from raytuner.bayes.dataset import (
 from raytuner.bayes.kernel import ConfigurationKernel
 from raytuner.bayes.maximise import maximise
 from raytuner.bayes.proposer import ExclusionList
-from raytuner.bayes.surrogate import FIT_ERRORS, Posterior, fit, numerics
+from raytuner.bayes.surrogate import FIT_ERRORS, Posterior, fit, hyperparameters, numerics
 from raytuner.errors import RaytunerWarning, SettingError
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Categorical, Float, Integer, Ordinal, Space, when
@@ -401,8 +403,9 @@ class TestAcquisition:
             with numerics():
                 model = fit(data, record.space.columns)
             with numerics(), torch.no_grad():
-                noisy = LogExpectedImprovement(Posterior.of(model), data.evaluated, pending, 0)
-                ours = noisy(X)
+                ours = LogExpectedImprovement(Posterior.of(model), data.evaluated, pending, seed=0)(
+                    X
+                )
                 its = qLogNoisyExpectedImprovement(
                     model,
                     X_baseline=full(data.evaluated),
@@ -537,6 +540,45 @@ class TestSurrogate:
             a, b, c_ = model.posterior(X).mean.ravel().tolist()
         assert b < min(a, c_) - 0.5
 
+    def test_a_warm_fit_is_as_likely_as_a_cold_one(self) -> None:
+        history = _fitted_record(20)
+        data = dataset(history.snapshot())
+        with numerics():
+            cold = fit(data, BRANIN.space.columns)
+            warm = fit(data, BRANIN.space.columns, hyperparameters(cold))
+        assert np.allclose(hyperparameters(cold), hyperparameters(warm), rtol=0.2, atol=0.05)
+
+    def test_many_rows_are_fitted_by_a_part_and_predicted_from_by_all(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows: list[int] = []
+        real = surrogate._loss_and_gradients
+
+        def counted(model: SingleTaskGP) -> Any:
+            rows.append(len(model.train_targets))
+            return real(model)
+
+        monkeypatch.setattr(surrogate, "_loss_and_gradients", counted)
+        data = dataset(_fitted_record(400).snapshot())
+        with numerics():
+            model = fit(data, BRANIN.space.columns)
+            part = fit(data.take(np.arange(0, 400, 2)), BRANIN.space.columns)
+            left_out = torch.as_tensor(data.X[1::2])
+            errors = [
+                (m.posterior(left_out).mean.squeeze(-1) - torch.as_tensor(data.y[1::2]))
+                .abs()
+                .mean()
+                for m in (model, part)
+            ]
+        assert max(rows) == 300
+        assert len(model.train_targets) == 400
+        assert errors[0] < 0.5 * errors[1]
+
+    def test_hyperparameters_of_another_structure_are_left_aside(self) -> None:
+        data = dataset(_fitted_record().snapshot())
+        with numerics():
+            fit(data, BRANIN.space.columns, [1.0])
+
     def test_early_stopping_learns_across_resources(self) -> None:
         """Curves that keep their order let values at t = 1 tell the best at t = 9."""
         space = Space({"x": Float(0, 1)})
@@ -575,10 +617,31 @@ class TestBayesProposer:
 
         proposer = BayesProposer(BRANIN.space, 0)
         proposer.tell(_fitted_record().snapshot())
-        monkeypatch.setattr(sampling.Chain, "draw", fail)
+        monkeypatch.setattr(surrogate.WarmFit, "__call__", fail)
         with pytest.warns(RaytunerWarning, match="no optimum"):
             proposals = proposer.ask(2)
         assert [p.origin for p in proposals] == [Origin.SOBOL] * 2
+
+    def test_fits_hyperparameters_again_when_rows_grew_by_a_tenth(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fits: list[int] = []
+        real = surrogate.fit
+
+        def counted(data: Dataset, *rest: Any) -> SingleTaskGP:
+            fits.append(len(data))
+            return real(data, *rest)
+
+        monkeypatch.setattr(surrogate, "fit", counted)
+        proposer = BayesProposer(BRANIN.space, 0)
+        history = _fitted_record(48)
+        for i in range(9):
+            proposer.tell(history.snapshot())
+            config = proposer.ask(1)[0].config
+            history.add(f"next{i}", config)
+            history.report(f"next{i}", 1, BRANIN.loss(config))
+            history.end(f"next{i}", TrialState.COMPLETED)
+        assert fits == [48, 49, 50, 55]
 
     def test_keeps_torch_and_the_users_threads_as_they_were(self) -> None:
         before = torch.get_num_threads()

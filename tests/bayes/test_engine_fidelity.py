@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,13 +20,14 @@ from raytuner.bayes.fidelity import FidelityChooser
 from raytuner.bayes.proposer import ExclusionList
 from raytuner.bayes.surrogate import (
     Posterior,
+    WarmFit,
     fit,
     fit_log_cost,
     fit_outcomes,
     numerics,
 )
 from raytuner.history import Goal, History, TrialState
-from raytuner.space import Config, Domain, Fidelity, Float, Integer, Space
+from raytuner.space import Column, Config, Domain, Fidelity, Float, Integer, Space
 
 SPACE = Space({"x": Float(0, 1), "s": Fidelity(Float(0, 1))})
 GOAL = Goal.of("loss", "min", cost="seconds")
@@ -99,16 +100,12 @@ def chooser(history: History, *, with_cost: bool = True) -> FidelityChooser:
     snapshot, space = history.snapshot(), history.space
     data = dataset(snapshot.of_outcome(0))
     evaluated = np.unique(space.in_full(data.evaluated), axis=0)
-
-    def fitted(rows: Dataset, name: str) -> Posterior:
-        return Posterior.of(fit(rows, space.columns))
-
     with numerics():
         return FidelityChooser(
             space,
-            fit_outcomes(snapshot, data, fitted),
+            fit_outcomes(snapshot, data, space.columns, {}),
             None,
-            fit_log_cost(snapshot, fitted) if with_cost else None,
+            fit_log_cost(snapshot, space.columns, WarmFit()) if with_cost else None,
             evaluated,
             snapshot,
         )
@@ -331,12 +328,13 @@ def test_what_trials_cost_is_learned_from_some_of_a_great_many() -> None:
     snapshot = replace(history.snapshot(), cost=np.exp(3 * points[:, 0]))
     rows: list[int] = []
 
-    def counting(data: Dataset, name: str) -> Posterior:
-        rows.append(len(data))
-        return Posterior.of(fit(data, history.space.columns))
+    class Counting(WarmFit):
+        def __call__(self, data: Dataset, columns: Sequence[Column]) -> Posterior:
+            rows.append(len(data))
+            return super().__call__(data, columns)
 
     with numerics():
-        log_cost = fit_log_cost(snapshot, counting)
+        log_cost = fit_log_cost(snapshot, history.space.columns, Counting())
     assert log_cost is not None
     assert rows == [300]
     x = torch.linspace(0, 1, 11, dtype=torch.double)[:, None]
@@ -349,7 +347,7 @@ def test_a_proposer_goes_on_from_what_it_had_learned_of_costs() -> None:
     first.tell(history.snapshot())
     first.ask(1)
     state = json.loads(json.dumps(first.state_dict()))
-    assert state["chains"]["cost"]
+    assert state["fits"]["cost"]
     second = BayesProposer(SPACE, 0)
     second.load_state_dict(state)
-    assert second.state_dict()["chains"]["cost"] == state["chains"]["cost"]
+    assert second.state_dict()["fits"]["cost"] == state["fits"]["cost"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from scipy.stats import spearmanr
 
 from raytuner.bayes.dataset import dataset
-from raytuner.bayes.surrogate import Posterior, fit, numerics
+from raytuner.bayes.surrogate import Posterior, WarmFit, fit, numerics
 from raytuner.history import Goal, History, TrialState
 from raytuner.space import Float, Space
 
@@ -94,3 +95,13 @@ def test_a_scale_that_is_hard_to_see(values: list[float]) -> None:
     data = dataset(history.snapshot())
     assert data.noise is not None
     assert np.isfinite(data.noise).all()
+
+
+def test_a_fit_goes_on_from_the_last() -> None:
+    first, second = (dataset(noisy(0, told=True, n=n).snapshot()) for n in (12, 13))
+    warm = WarmFit()
+    with numerics():
+        warm(first, SPACE.columns)
+        restored = WarmFit(**json.loads(json.dumps(vars(warm))))
+        one, other = warm(second, SPACE.columns), restored(second, SPACE.columns)
+    torch.testing.assert_close(one.white_y, other.white_y)

@@ -127,9 +127,9 @@ def test_a_draw_is_from_some_rows_and_predictions_are_from_all(
 
     monkeypatch.setattr(sampling, "HyperparameterDensity", Watched)
     with numerics():
-        posterior = Chain().draw(rows(200), SPACE.columns, 0)
-    assert used == [100]
-    assert len(posterior.X) == 200
+        posterior = Chain().draw(rows(300), SPACE.columns, 0)
+    assert used == [200]
+    assert len(posterior.X) == 300
 
 
 def test_an_ensemble_draws_one_chain_anew_at_a_time_as_rows_grow_by_a_tenth() -> None:

@@ -18,8 +18,8 @@ from botorch.utils.multi_objective.hypervolume import Hypervolume
 
 from raytuner.bayes import BayesProposer, Proposer, SobolProposer
 from raytuner.bayes.acquisition import Feasibility, LogExpectedImprovement
-from raytuner.bayes.dataset import Dataset, chebyshev, dataset, scale_slack
-from raytuner.bayes.surrogate import Posterior, fit, fit_outcomes, numerics
+from raytuner.bayes.dataset import chebyshev, dataset, scale_slack
+from raytuner.bayes.surrogate import fit, fit_outcomes, numerics
 from raytuner.bayes.transfer import Task
 from raytuner.history import Goal, History, Origin, TrialState, non_dominated
 from raytuner.space import Categorical, Config, Float, Integer, Space, when
@@ -36,11 +36,6 @@ SPACE = Space(
 BOUNDED = Goal.of("loss", "min", outcome_constraints=["cost <= 1"])
 TWO = Goal.of(["f", "g"], ["min", "max"])
 TWO_BOUNDED = Goal.of(["f", "g"], ["min", "max"], outcome_constraints=["cost <= 1"])
-
-
-def fitted(data: Dataset, name: str) -> Posterior:
-    """The posterior of the best fit."""
-    return Posterior.of(fit(data, SPACE.columns))
 
 
 def metrics(config: Config) -> dict[str, float]:
@@ -179,7 +174,7 @@ class TestFeasibility:
     def test_the_chance_is_the_posterior_s(self, history: History) -> None:
         snapshot = history.snapshot()
         data = dataset(snapshot.of_outcome(0))
-        models = fit_outcomes(snapshot, data, fitted)
+        models = fit_outcomes(snapshot, data, SPACE.columns, {})
         X = torch.rand(5, SPACE.dim, dtype=torch.double)
         Z = torch.cat([X, torch.ones(5, 1, dtype=torch.double)], dim=-1)
         slack = fit(dataset(snapshot.of_outcome(1), slack=True), SPACE.columns)
@@ -194,7 +189,7 @@ class TestFeasibility:
     def test_a_bound_that_all_keep_changes_nothing(self, history: History) -> None:
         snapshot = history.snapshot()
         data = dataset(snapshot.of_outcome(0))
-        models = fit_outcomes(snapshot, data, fitted)
+        models = fit_outcomes(snapshot, data, SPACE.columns, {})
 
         class Sure(Feasibility):
             def __init__(self) -> None:
@@ -224,7 +219,7 @@ def test_with_one_objective_improvement_under_a_bound_is_botorch_s() -> None:
         history.end(str(i), TrialState.COMPLETED)
     snapshot = history.snapshot()
     data = dataset(snapshot.of_outcome(0))
-    models = fit_outcomes(snapshot, data, fitted)
+    models = fit_outcomes(snapshot, data, SPACE.columns, {})
     slack = dataset(snapshot.of_outcome(1), slack=True)
     X = torch.as_tensor(SPACE.snap(np.random.default_rng(1).random((24, SPACE.dim))))
     ours = LogExpectedImprovement(

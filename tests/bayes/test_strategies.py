@@ -260,12 +260,10 @@ def test_hedge_spreads_a_batch_and_remembers_what_was_nominated() -> None:
     proposer.tell(history.snapshot())
     proposals = proposer.ask(6)
     assert len({str(proposal.config) for proposal in proposals}) == 6
-    nominated = proposer.state_dict()["nominated"]
+    (nominated,) = proposer.state_dict()["nominated"]
     points = BRANIN.space.encode([proposal.config for proposal in proposals])
-    assert len(nominated) == 4  # a batch has four models
-    for of_each in nominated:
-        assert len(of_each) == 3
-        assert any(np.allclose(one, point) for one in of_each for point in points)
+    assert len(nominated) == 3
+    assert sum(any(np.allclose(one, point) for point in points) for one in nominated) >= 1
 
 
 # -- evolution, grid, names -----------------------------------------------------------------------

@@ -13,8 +13,8 @@ from proposer_conformance import Make, ProposerConformance
 
 from raytuner.bayes import BayesProposer, SobolProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
-from raytuner.bayes.dataset import Dataset, dataset
-from raytuner.bayes.surrogate import Posterior, fit, numerics
+from raytuner.bayes.dataset import dataset
+from raytuner.bayes.surrogate import Posterior, WarmFit, fit, numerics
 from raytuner.bayes.transfer import Task, TaskModel, Transfer, best_in_turn, leave_one_out
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Space
@@ -141,15 +141,12 @@ def test_who_ranks_well_has_the_weight(stopped: bool) -> None:
 
 
 def test_many_rows_of_its_own_say_more_than_any_other_search() -> None:
-    def unused(data: Dataset, name: str) -> Posterior:
-        raise AssertionError
-
     data = dataset(_record(60).snapshot())
     with numerics():
         posterior = Posterior.of(fit(data, BRANIN.space.columns))
         transfer = Transfer([task(BRANIN, 1, sign=-1.0)], BRANIN.space.columns)
         assert transfer.weights(posterior, data, seed=0).tolist() == [0.0, 1.0]
-        assert transfer.explain(posterior, data, 0, unused) == (posterior, None)
+        assert transfer.explain(posterior, data, 0, WarmFit()) == (posterior, None)
 
 
 @pytest.mark.parametrize("stopped", [False, True])
