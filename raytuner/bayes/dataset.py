@@ -50,6 +50,10 @@ class Dataset:
         noise = None if self.noise is None else self.noise[rows]
         return replace(self, X=self.X[rows], y=self.y[rows], raw=self.raw[rows], noise=noise)
 
+    def limited(self, n: int) -> Dataset:
+        """Return at most `n` of the rows; see `most_informative`."""
+        return self.take(most_informative(self.y, n))
+
 
 def dataset(snapshot: Snapshot, *, curves: bool = False, slack: bool = False) -> Dataset:
     """Choose and transform the training rows.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from raytuner.bayes.acquisition import log_improvement
-from raytuner.bayes.dataset import dataset, least_trials, most_informative
+from raytuner.bayes.dataset import dataset, least_trials
 from raytuner.bayes.maximise import unused_candidates
 from raytuner.bayes.proposer import ExclusionList
 from raytuner.bayes.sampling import Ensemble
@@ -145,8 +145,7 @@ class Forecaster:
                 return None
             try:
                 with numerics():
-                    data = dataset(snapshot, curves=True)
-                    data = data.take(most_informative(data.y, _ROWS))
+                    data = dataset(snapshot, curves=True).limited(_ROWS)
                     posteriors = self._values(data, self._space.columns)
             except FIT_ERRORS:
                 return None

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from botorch.models import SingleTaskGP
 
-from raytuner.bayes.dataset import Dataset, most_informative
+from raytuner.bayes.dataset import Dataset
 from raytuner.bayes.surrogate import (
     Posterior,
     fit,
@@ -56,16 +56,15 @@ class Chain:
         Raises:
             ModelFittingError, NotPSDError, NanError: See `fit`.
         """
-        model = make_model(data.take(most_informative(data.y, _ROWS)), columns)
+        model = make_model(data.limited(_ROWS), columns)
         density = HyperparameterDensity(model)
         values = self.hyperparameters
         if values is None or len(values) != density.size:  # new, or of a model without a fidelity
-            few = data.take(most_informative(data.y, _FIRST_ROWS))
-            values = hyperparameters(fit(few, columns))
+            values = hyperparameters(fit(data.limited(_FIRST_ROWS), columns))
         position = slice_sweep(density, density.encode(values), np.random.default_rng(seed))
         self.hyperparameters = density.decode(position).tolist()
         set_hyperparameters(model, self.hyperparameters)
-        return Posterior.of(model).given(data)
+        return Posterior.of(model, data)
 
 
 class Ensemble:
@@ -79,7 +78,7 @@ class Ensemble:
 
     def __init__(self, n: int) -> None:
         self._chains = [Chain() for _ in range(n)]
-        self._posteriors: list[Posterior] = []
+        self._posteriors: list[Posterior] = []  # by the latest draw of each
         self._known: list[int] = []  # rows when each was drawn
 
     def __call__(self, data: Dataset, columns: Sequence[Column]) -> list[Posterior]:
@@ -89,23 +88,26 @@ class Ensemble:
             ModelFittingError, NotPSDError, NanError: See `fit`.
         """
         if not self._posteriors:
-            values = None
+            first, start = [], None  # only the first chain needs a fit
             for number, chain in enumerate(self._chains):
-                chain.hyperparameters = values
-                self._posteriors.append(self._draw(number, data, columns))
-                self._known.append(data.known)
-                values = chain.hyperparameters
-            return self._posteriors
+                chain.hyperparameters = start
+                first.append(self._draw(number, data, columns))
+                start = chain.hyperparameters
+            self._posteriors, self._known = first, [data.known] * len(first)
+            return first
         changes = [abs(data.known - known) for known in self._known]
-        latest = changes.index(max(changes))
-        is_due = changes[latest] > 0 and changes[latest] >= self._known[latest] / 10
-        for number, posterior in enumerate(self._posteriors):
-            if number == latest and is_due:
-                self._posteriors[number] = self._draw(number, data, columns)
-                self._known[number] = data.known
-            else:
-                self._posteriors[number] = posterior.given(data)
-        return self._posteriors
+        oldest = changes.index(max(changes))
+        is_due = changes[oldest] > 0 and changes[oldest] >= self._known[oldest] / 10
+        posteriors = [
+            self._draw(number, data, columns)
+            if is_due and number == oldest
+            else posterior.given(data)
+            for number, posterior in enumerate(self._posteriors)
+        ]
+        self._posteriors = posteriors
+        if is_due:
+            self._known[oldest] = data.known
+        return posteriors
 
     def _draw(self, number: int, data: Dataset, columns: Sequence[Column]) -> Posterior:
         seed = int(np.random.SeedSequence([data.known, number]).generate_state(1)[0])

@@ -26,7 +26,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from raytuner.bayes.dataset import Dataset, dataset, most_informative, standardise
+from raytuner.bayes.dataset import Dataset, dataset, standardise
 from raytuner.bayes.kernel import ConfigurationKernel
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import FloatArray, IntArray
@@ -82,21 +82,19 @@ class Posterior:
             self.white_y = torch.linalg.solve_triangular(self.L, self.y[:, None], upper=False)
 
     @classmethod
-    def of(cls, model: SingleTaskGP) -> Posterior:
-        """Return the posterior of a model."""
+    def of(cls, model: SingleTaskGP, data: Dataset | None = None) -> Posterior:
+        """Return the posterior of a model, given the rows of `data`; None: those that it has."""
         gp: Any = model  # GPyTorch's attributes are untyped
-        noise = gp.likelihood.noise.detach()
-        own = noise
+        noise = own = gp.likelihood.noise.detach()
         if isinstance(gp.likelihood, FixedNoiseGaussianLikelihood):
             own = gp.likelihood.second_noise.detach()
-        rows = gp.train_inputs[0], gp.train_targets, (noise - own).expand(len(gp.train_targets))
+        y = gp.train_targets
+        rows = (gp.train_inputs[0], y, (noise - own).expand_as(y)) if data is None else _rows(data)
         return cls(gp.covar_module, gp.mean_module.constant.detach(), own, rows)
 
     def given(self, data: Dataset) -> Posterior:
         """Return the posterior with the same hyperparameters, given other rows."""
-        X, y = (torch.as_tensor(part, dtype=torch.double) for part in (data.X, data.y))
-        reported = torch.zeros_like(y) if data.noise is None else torch.as_tensor(data.noise)
-        return Posterior(self.kernel, self.mean, self._noise, (X, y, reported))
+        return Posterior(self.kernel, self.mean, self._noise, _rows(data))
 
     def at_full(self, X: Tensor) -> Tensor:
         """Return `(..., d)` configurations as inputs of the model, at full fidelity."""
@@ -126,6 +124,12 @@ class Posterior:
     def _weights(self) -> Tensor:
         with torch.no_grad():
             return torch.linalg.solve_triangular(self.L.mT, self.white_y, upper=True).squeeze(-1)
+
+
+def _rows(data: Dataset) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, outputs and the known parts of their noise variances; see `Posterior`."""
+    X, y = (torch.as_tensor(part, dtype=torch.double) for part in (data.X, data.y))
+    return X, y, torch.zeros_like(y) if data.noise is None else torch.as_tensor(data.noise)
 
 
 @dataclass(frozen=True)
@@ -184,7 +188,7 @@ def fit(
     Raises:
         ModelFittingError, NotPSDError, NanError: No stable fit (see `FIT_ERRORS`).
     """
-    sample = data.take(most_informative(data.y, _FIT_ROWS))
+    sample = data.limited(_FIT_ROWS)
     model = make_model(sample, columns)
     steps = _MAX_STEPS_WARM if set_hyperparameters(model, warm) else _MAX_STEPS_COLD
     with warnings.catch_warnings():

@@ -90,7 +90,7 @@ class TaskModel:
 
     def __init__(self, task: Task, columns: Sequence[Column], seed: int = 0) -> None:
         data = task.data(seed)
-        data = data.take(most_informative(data.y, _WEIGHTED_ROWS if task.is_weighted else _ROWS))
+        data = data.limited(_WEIGHTED_ROWS if task.is_weighted else _ROWS)
         self._posterior = Posterior.of(fit(data, columns))
         self._shared = torch.as_tensor(task.shared)
 

@@ -99,8 +99,8 @@ class PredictiveTerminationScheduler(_ForecastingScheduler):
         MetricError: metric, mode or time_attr cannot be one.
 
     Note:
-        A forecast is computed on Ray's event loop: about a hundredth of a second each, and longer
-        when the hyperparameters are drawn again.
+        A forecast is computed on Ray's event loop: some hundredths of a second each, and longer
+        when hyperparameters are drawn: a tenth of a second, and up to a second for the first.
 
     Example:
         >>> PredictiveTerminationScheduler(max_t=4).debug_string()  # doctest: +ELLIPSIS
@@ -146,7 +146,7 @@ class FreezeThawScheduler(_ForecastingScheduler):
 
     Note:
         A forecast is computed on Ray's event loop: some hundredths of a second each, and longer
-        when the hyperparameters are drawn again.
+        when hyperparameters are drawn: a tenth of a second, and up to a second for the first.
 
     Example:
         >>> FreezeThawScheduler(max_t=4).debug_string()  # doctest: +ELLIPSIS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,8 @@ from raytuner.bayes import sampling
 from raytuner.bayes.dataset import Dataset, standardise
 from raytuner.bayes.sampling import Chain, Ensemble, HyperparameterDensity, slice_sweep
 from raytuner.bayes.surrogate import (
+    FIT_ERRORS,
+    Posterior,
     _loss_and_gradients,
     fit,
     hyperparameters,
@@ -23,7 +26,7 @@ from raytuner.bayes.surrogate import (
     numerics,
     set_hyperparameters,
 )
-from raytuner.space import Categorical, Float, Space
+from raytuner.space import Categorical, Column, Float, Space
 
 SPACE = Space({"a": Float(0, 1), "b": Float(0, 1), "c": Categorical(["x", "y", "z"])})
 
@@ -146,3 +149,19 @@ def test_an_ensemble_draws_one_chain_anew_at_a_time_as_rows_grow_by_a_tenth() ->
     ]
     neither, first, second = [False, False], [True, False], [False, True]
     assert moved == [neither, first, second, neither, neither, first]
+
+
+def test_an_ensemble_whose_first_draws_fail_is_whole_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    ensemble, draw, calls = Ensemble(3), Chain.draw, list[int]()
+
+    def failing(self: Chain, data: Dataset, columns: Sequence[Column], seed: int) -> Posterior:
+        calls.append(seed)
+        if len(calls) == 2:
+            raise FIT_ERRORS[0]("no optimum")
+        return draw(self, data, columns, seed)
+
+    monkeypatch.setattr(Chain, "draw", failing)
+    with numerics():
+        with pytest.raises(FIT_ERRORS[0]):
+            ensemble(rows(12), SPACE.columns)
+        assert len(ensemble(rows(12), SPACE.columns)) == 3

@@ -58,14 +58,14 @@ class AxSearcher(AskTell):
 
 
 class AxCurves(AxSearcher):
-    """Ax that is told every report, and stops trials."""
+    """Ax with every report of a trial, so that it can stop trials."""
 
     def __init__(self, contest: Contest) -> None:
         super().__init__(contest)
         self._max_t = contest.problem.max_t
 
     def decision(self, trial_id: str, result: Mapping[str, Any]) -> str:
-        """Hand on a report, and ask whether to stop."""
+        """Tell Ax the report, and ask it whether to stop."""
         loss = self.loss(result)
         if loss is None:
             return Deciding.CONTINUE  # its training ends here, and it has failed

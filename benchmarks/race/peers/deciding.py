@@ -10,10 +10,10 @@ from ray.tune.schedulers import FIFOScheduler
 
 
 class Decider(Protocol):
-    """A searcher that decides about trials, too."""
+    """A searcher that also decides whether trials go on."""
 
     def decision(self, trial_id: str, result: Mapping[str, Any]) -> str:
-        """Whether a trial that has reported goes on: a word of Ray's schedulers."""
+        """Return Ray's `CONTINUE`, `PAUSE` or `STOP` for a trial that has reported."""
 
 
 class Deciding(FIFOScheduler):
@@ -24,5 +24,5 @@ class Deciding(FIFOScheduler):
         self._searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        """What the searcher says."""
+        """Return the searcher's decision."""
         return self._searcher.decision(str(trial.trial_id), result)

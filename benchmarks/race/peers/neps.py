@@ -25,7 +25,7 @@ def async_hyperband(contest: Contest) -> Search:
 
 
 class NepsSearcher(StagedSearcher):
-    """Hands on what a multi-fidelity algorithm of NePS asks for.
+    """Runs a multi-fidelity algorithm of NePS.
 
     Args:
         contest: The run.
@@ -44,14 +44,14 @@ class NepsSearcher(StagedSearcher):
         self._peer = neps.AskAndTell(algorithm(neps.SearchSpace({**space, _UNITS: units})))
 
     def ask(self) -> tuple[Stage, dict[str, Any]]:
-        """One part of a training; ids are a configuration's number and a rung, `7_rung_0`."""
+        """Return a part of a training. NePS names it by configuration and rung: `7_rung_0`."""
         trial = self._peer.ask()
         config = dict(trial.config)
         units = round(config.pop(_UNITS))
         return Stage(trial.id, trial.id.partition("_")[0], units), config
 
     def tell(self, handle: Stage, loss: float | None) -> None:
-        """Its loss, or that it crashed."""
+        """Tell NePS the loss, or that the trial crashed."""
         failed = RuntimeError("the trial failed")
         self._peer.tell(handle.handle, failed if loss is None else loss)
 

@@ -35,11 +35,11 @@ class SmacSearcher(AskTell):
         self._smac = Smac(HyperparameterOptimizationFacade, contest, trials)
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
-        """One trial."""
+        """Return the next trial."""
         return self._smac.ask()
 
     def tell(self, handle: Any, loss: float | None) -> None:
-        """Its cost."""
+        """Tell SMAC the cost."""
         self._smac.tell(handle, loss)
 
 
@@ -57,12 +57,12 @@ class SmacMultiFidelity(StagedSearcher):
         self._smac = Smac(MultiFidelityFacade, contest, trials, **units)
 
     def ask(self) -> tuple[Stage, dict[str, Any]]:
-        """A configuration and its budget, which SMAC does not round."""
+        """Return a configuration and its budget, rounded: SMAC's budgets are fractions."""
         info, config = self._smac.ask()
         return Stage(info, info.config, max(1, round(info.budget))), config
 
     def tell(self, handle: Stage, loss: float | None) -> None:
-        """The cost at this budget."""
+        """Tell SMAC the cost at this budget."""
         self._smac.tell(handle.handle, loss)
 
 
@@ -104,15 +104,15 @@ class Smac:
         self._crashed: list[Any] = []
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
-        """What SMAC would try, and its configuration."""
+        """Return SMAC's next trial, and its configuration."""
         info = self._facade.ask()
         return info, dict(info.config)
 
     def tell(self, info: Any, loss: float | None) -> None:
-        """Its cost; None: it crashed.
+        """Tell SMAC the cost of a trial; None: it crashed.
 
-        SMAC gives a crash an infinite cost, which its own models of the cost do not take. So it
-        costs as much as the worst trial so far, and SMAC hears of it when there is one.
+        SMAC gives a crash an infinite cost, which its own models reject. Here a crash costs as much
+        as the worst trial so far. SMAC is told once there is such a trial.
         """
         from smac.runhistory.dataclasses import TrialValue
         from smac.runhistory.enumerations import StatusType

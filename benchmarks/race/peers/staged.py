@@ -24,8 +24,8 @@ class Stage:
     """A part of a training.
 
     Attributes:
-        handle: What the peer knows it by.
-        key: What the parts of one training have in common.
+        handle: The peer's own name or object for it.
+        key: The same for all parts of one training.
         units: Where it ends, counted from the beginning of the training.
     """
 
@@ -35,7 +35,7 @@ class Stage:
 
 
 class StagedSearcher(AskTell):
-    """Hands on what a peer asks for; `Pausing` pauses its trials, and resumes them."""
+    """Runs the parts of trainings that a peer asks for. `Pausing` pauses and resumes the trials."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
@@ -47,10 +47,10 @@ class StagedSearcher(AskTell):
 
     @abstractmethod
     def ask(self) -> tuple[Stage, dict[str, Any]]:
-        """A part of a training, and its configuration."""
+        """Return the next part of a training, and its configuration."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Ask the peer; None: an old trial is to go on, and is `promoted`."""
+        """Ask the peer. Return None if a paused trial is to go on: it is in `promoted`."""
         while self.promoted is None:
             stage, config = self.ask()
             trial = self._trials.setdefault(stage.key, trial_id)
@@ -66,7 +66,7 @@ class StagedSearcher(AskTell):
         return None
 
     def decision(self, trial_id: str, result: Mapping[str, Any]) -> str:
-        """Tell the peer of each part that ends, and pause the trial where no other follows."""
+        """Tell the peer about each part that has ended; pause the trial if no part is left."""
         stages, t = self._open[trial_id], result["training_iteration"]
         loss = self.loss(result)
         if loss is None or t >= self._max_t:
@@ -78,7 +78,7 @@ class StagedSearcher(AskTell):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the peer of what was still open."""
+        """Tell the peer how the trial's open parts ended."""
         self._ended.add(trial_id)
         for stage in self._open.pop(trial_id, ()):
             self.tell(stage, None if error else self.loss(result))
@@ -92,7 +92,7 @@ class Pausing(Deciding):
         self._staged = searcher
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The promoted trial, once it has paused; else the first that has not begun."""
+        """Return the promoted trial if it has paused, else the first pending one."""
         trials: list[Trial] = tune_controller.get_trials()
         for trial in trials:
             if trial.trial_id == self._staged.promoted and trial.status == Trial.PAUSED:

@@ -37,7 +37,7 @@ class VizierSearcher(AskTell):
         self._completed: list[Any] = []  # since it was last asked
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
-        """One trial, after news of the others."""
+        """Report what has changed, and return the next trial."""
         from vizier import algorithms
 
         self._designer.update(
@@ -51,7 +51,7 @@ class VizierSearcher(AskTell):
         return self._count, dict(trial.parameters.as_dict())
 
     def tell(self, handle: Any, loss: float | None) -> None:
-        """Complete the trial, as infeasible if it failed."""
+        """Complete the trial; mark it infeasible if it failed."""
         from vizier import pyvizier
 
         trial = self._active.pop(handle)
