@@ -73,6 +73,7 @@ def _one_call(folder: Folder) -> str:
             mode="min",
             num_samples=NUM_SAMPLES,
             max_t=MAX_T,
+            scheduler="asha",
             time_attr="t",
             seed=0,
             storage_path=folder.parent,

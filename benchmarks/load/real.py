@@ -92,6 +92,7 @@ def run(
                 num_samples=trials,
                 time_budget_s=time_budget_s,
                 max_t=MAX_T,
+                scheduler="asha",
                 reuse_actors=True,
                 seed=0,
                 storage_path=folder,

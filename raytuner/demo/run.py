@@ -53,7 +53,8 @@ def run_demo(
     console.print(
         "Tuning a network that reads handwritten digits"
         f" ({sizes[0]} to train on, {sizes[1]} to validate, {sizes[2]} to test).\nBoTorchSearch"
-        f" proposes, ASHAScheduler stops bad trials early. A full training is {MAX_T} epochs.\n"
+        f" proposes, PredictiveTerminationScheduler stops bad trials early. A full training is"
+        f" {MAX_T} epochs.\n"
         "Ctrl-C ends the search with the best so far. Starting Ray...\n",
         highlight=False,
     )
@@ -103,7 +104,8 @@ def run_demo(
     if random.interrupted:
         return study
     theirs = column(random.history)
-    names = ["", "BoTorchSearch + ASHAScheduler", "random search + Ray's ASHAScheduler"]
+    names = ["", "BoTorchSearch + PredictiveTerminationScheduler"]
+    names += ["random search + Ray's ASHAScheduler"]
     rows = [[title, ours[title], theirs[title]] for title in ours]
     console.print(table(names, rows, right=names[1:]))
     console.print(f"The same {seconds:.0f} s each. One run: luck plays a part.", highlight=False)

@@ -12,12 +12,17 @@ from ray.tune.experiment import Trial
 from raytuner.bayes import Forecaster
 from raytuner.errors import MetricError
 from raytuner.halving import FreezeThaw, PredictiveStopping, Prospects
-from raytuner.history import History
+from raytuner.history import Goal, History
 from raytuner.schedulers.rule_scheduler import Metric, RuleScheduler
 
 logger = logging.getLogger(__name__)
 
 _SECONDS = "time_total_s"  # in every report, by Ray
+
+
+def can_forecast(goal: Goal) -> bool:
+    """Return whether forecasts can judge trials by a goal: one objective without constraints."""
+    return goal.n_objectives == 1 and not goal.constraints
 
 
 class _ForecastingScheduler(RuleScheduler):
@@ -45,7 +50,7 @@ class _ForecastingScheduler(RuleScheduler):
     def _begin(self, search_alg: Any) -> None:
         super()._begin(search_alg)
         goal, scheduler = self.rule.goal, type(self).__name__
-        if goal is not None and (goal.n_objectives > 1 or goal.constraints):
+        if goal is not None and not can_forecast(goal):
             raise MetricError(
                 f"{scheduler} forecasts one objective without constraints, and the search is after"
                 f" {', '.join(goal.metrics)}; ASHAScheduler takes several"

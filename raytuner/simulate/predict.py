@@ -12,8 +12,14 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.searcher import Searcher
 
 from raytuner.errors import SettingError
-from raytuner.history import History, Trial, TrialState
-from raytuner.schedulers.named import DEFAULT_SCHEDULER, SCHEDULERS, make_scheduler
+from raytuner.history import Goal, History, Trial, TrialState
+from raytuner.schedulers.named import (
+    ASHA,
+    SCHEDULERS,
+    default_scheduler,
+    make_scheduler,
+    recorded_scheduler,
+)
 from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.priors import PRIORS
 from raytuner.search.settings import DEFAULT_STRATEGY
@@ -103,8 +109,10 @@ def predict(
     if isinstance(search, Workload):
         goal, objective, space = search, search.objective, search.space
         max_t, time_attr = search.max_t, TRAINING_ITERATION
-        scheduler = scheduler or DEFAULT_SCHEDULER
         searcher = searcher or BoTorchSearch(max_t=max_t, background=False, seed=seed)
+        keeps = isinstance(searcher, BoTorchSearch)
+        known = Goal.of(search.metric, search.mode) if keeps else None
+        scheduler = scheduler or default_scheduler(known, max_t=max_t)
     else:
         from raytuner.study.study import load  # only here: nothing else needs studies
 
@@ -131,7 +139,7 @@ def predict(
             time_attr=time_attr,
             max_t=max_t,
             grace_period=study.get("grace_period", 1),
-            reduction_factor=study.get("reduction_factor", 3),
+            reduction_factor=study.get("reduction_factor"),
             seed=seed,
         )
     simulation = simulate(
@@ -163,13 +171,11 @@ def predict(
 
 def _scheduler_of(history: History, settings: Mapping[str, Any]) -> str | TrialScheduler:
     """Return the name of a study's scheduler, or of one that stands for it, or FIFO."""
-    own: str | None = settings.get("scheduler")
+    own = recorded_scheduler(settings)
     if own in SCHEDULERS:
         return own
-    by_default = own is None and settings.get("max_t") is not None
-    stopped = history.counts[TrialState.STOPPED_EARLY] > 0
-    if history.max_t is not None and (by_default or stopped):
-        return DEFAULT_SCHEDULER
+    if history.max_t is not None and history.counts[TrialState.STOPPED_EARLY] > 0:
+        return ASHA
     return FIFOScheduler()  # type: ignore[no-untyped-call]
 
 

@@ -20,7 +20,7 @@ from raytuner.search.tune_space import space_from_tune
 from raytuner.space import Config, Domain, Rule, Space, differences, hull, value_at
 from raytuner.study.lifecycle import cut_short
 from raytuner.study.resources import with_resources
-from raytuner.study.run import note_run, run, scheduler_of
+from raytuner.study.run import note_run, run, scheduler_of, with_scheduler
 from raytuner.study.settings import StudySettings
 from raytuner.study.stoppers import GPU_HOURS_USED
 from raytuner.study.trainable import Trainable
@@ -28,6 +28,8 @@ from raytuner.study.tuning import prepare
 
 SEARCH_SPACE = "search_space"
 """Key of the record for the space that is searched, if it is smaller than the record's."""
+
+_REDUCTION_FACTOR = 3  # ASHA's default
 
 
 def extend(
@@ -41,18 +43,20 @@ def extend(
             " study.extend(n, scheduler=...)"
         )
     runnable = with_resources(trainable, settings.resources)
-    scheduler = scheduler_of(settings)
+    settings = with_scheduler(settings, before.goal)
+    scheduler = scheduler_of(settings, reduction_factor=changes.get("reduction_factor"))
     space = _next_space(before, changes.get("param_space"), changes.get("parameter_constraints"))
     try:
         opened = open_record(path, before)
     except SpaceError:  # of objects that no file can hold, which the new space has
         opened = open_record(path, before, space)
     with closing(opened) as history:
-        max_t, factor = changes.get("max_t"), settings.reduction_factor
+        max_t, factor = changes.get("max_t"), settings.reduction_factor or _REDUCTION_FACTOR
         carried = carry_over(
             history, space, max_t, reduction_factor=factor, num_samples=num_samples
         )
-        history.set_meta("settings", {**history.get_meta("settings"), "max_t": settings.max_t})
+        now = {"max_t": settings.max_t, "scheduler": settings.scheduler_name}
+        history.set_meta("settings", {**history.get_meta("settings"), **now})
         for trial_id in history.live():
             cut_short(history, trial_id, "its run was interrupted, and not resumed")
         note_run(history, "extended", carried.changes)

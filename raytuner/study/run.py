@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,14 @@ from raytuner.controller.retries import NO_SPACE, Retries
 from raytuner.controller.tuner import request_of_function
 from raytuner.errors import HistoryError, RaytunerError
 from raytuner.folders import Folder, location
-from raytuner.history import History
+from raytuner.history import Goal, History
 from raytuner.placement.request import Resources
 from raytuner.placement.silence import Silence
-from raytuner.schedulers.named import DEFAULT_SCHEDULER, make_scheduler
+from raytuner.schedulers.named import (
+    check_reduction_factor,
+    default_scheduler,
+    make_scheduler,
+)
 from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.restore import FIRST, counted, open_record
@@ -59,13 +64,27 @@ _ENVIRONMENT = {
 }
 
 
-def scheduler_of(settings: StudySettings) -> Any:
-    """Return the scheduler that the settings name or hold; None for none."""
+def with_scheduler(settings: StudySettings, goal: Goal) -> StudySettings:
+    """Return the settings with the name of the default scheduler if they have none."""
+    if settings.scheduler is not None:
+        return settings
+    name = default_scheduler(goal, **settings.some("max_t", "reduction_factor"))
+    return replace(settings, scheduler=name)
+
+
+def scheduler_of(settings: StudySettings, *, reduction_factor: int | None) -> Any:
+    """Return the scheduler that the settings name or hold; None for none.
+
+    Args:
+        settings: The settings; those from a record may have a factor that the scheduler ignores.
+        reduction_factor: The factor that the user gives now; None: not given.
+    """
     given = settings.scheduler
-    if not isinstance(given, str | None) or (given is None and settings.max_t is None):
+    if not isinstance(given, str):
         return given
+    check_reduction_factor(given, reduction_factor)
     known = settings.some("time_attr", "max_t", "grace_period", "reduction_factor", "seed")
-    return make_scheduler(given or DEFAULT_SCHEDULER, **known)
+    return make_scheduler(given, **known)
 
 
 def run(

@@ -68,9 +68,12 @@ class StudySettings:
         max_t: Full resource of a trial, in units of `time_attr`. A trial that reaches it is
             complete; the scheduler stops bad trials before. None runs every trial to its own end.
         grace_period: No trial is stopped before it has spent this much resource.
-        reduction_factor: About one in this many trials continues at each rung.
-        scheduler: Stops or pauses trials early: "asha" (None, if there is a `max_t`), "promotion",
-            "hyperband", "predictive-termination", "freeze-thaw", or any Ray Tune scheduler.
+        reduction_factor: About one in this many trials continues at each rung of "asha",
+            "promotion" and "hyperband". None: 3.
+        scheduler: Stops or pauses trials early: "predictive-termination", "freeze-thaw", "asha",
+            "promotion", "hyperband", or any Ray Tune scheduler. None, with a `max_t`:
+            "predictive-termination"; "asha" for several metrics without `weights`, with
+            `outcome_constraints` or with a `reduction_factor`.
         strategy: How to search: "bayes", "hedge", "evolution", "random", "grid" and others; see
             `BoTorchSearch`.
         time_budget_s: Seconds after which the study ends; in a file or an option also "1h 30min".
@@ -129,7 +132,7 @@ class StudySettings:
     num_samples: int = _set(use=Use.OPTION | Use.KEEP)
     max_t: float | None = _set(None, Use.OPTION | Use.RUN)
     grace_period: float = _set(1, Use.OPTION | Use.RUN)
-    reduction_factor: int = _set(3, Use.OPTION | Use.RUN)
+    reduction_factor: int | None = _set(None, Use.OPTION | Use.RUN)
     scheduler: str | TrialScheduler | None = _set(None, Use.OPTION | Use.RUN)
     strategy: str = _set("bayes", Use.OPTION | Use.SEARCH | Use.KEEP)
     time_budget_s: float | None = _set(None, Use.OPTION | Use.RUN, parsing.seconds)
@@ -195,16 +198,20 @@ class StudySettings:
         """Return some of the settings by name."""
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def scheduler_name(self) -> str | None:
+        """The scheduler's name; the class of one that was given as an object."""
+        given = self.scheduler
+        return given if isinstance(given, str | None) else type(given).__name__
+
     def keep(self, history: History, **known: Any) -> None:
         """Write the settings to the record, with `known` in place of some.
 
-        Values that JSON cannot hold are kept as text; of a scheduler, its class.
+        Values that JSON cannot hold are kept as text.
         """
         from raytuner.placement.request import recorded
 
-        kept = self.some(*names(Use.KEEP))
-        if not isinstance(self.scheduler, str | None):
-            kept["scheduler"] = type(self.scheduler).__name__
+        kept = self.some(*names(Use.KEEP)) | {"scheduler": self.scheduler_name}
         kept |= {"resources": recorded(self.resources), **known}
         history.set_meta("settings", {name: _as_json(value) for name, value in kept.items()})
 
@@ -221,6 +228,8 @@ class StudySettings:
             SettingError: A setting has to be given again, or a value is not valid.
             TypeError: `extend` does not change such a setting.
         """
+        from raytuner.schedulers.named import recorded_scheduler
+
         changes = {name: value for name, value in changes.items() if value is not None}
         check_names("extend", changes, names(Use.CHANGE))
         known = history.get_meta("settings")
@@ -231,6 +240,7 @@ class StudySettings:
                 " `earlier`"
             )
         once = ("num_samples", "time_budget_s", "gpu_hours", *changes)
+        known = {**known, "scheduler": recorded_scheduler(known)}
         kept = {n: known[n] for n in names(Use.KEEP) if n in known and n not in once}
         if "resources" in kept:
             kept["resources"] = kept_resources(history, None, "study.extend")

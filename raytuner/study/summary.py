@@ -250,8 +250,10 @@ def _lines(study: Study) -> dict[str, str]:
     if study.history.max_t is not None and study.trials:
         asked = study.history.max_t * len(study.trials)
         spent = sum(trial.t for trial in study.trials)
+        scheduler = (study.history.get_meta("settings") or {}).get("scheduler")
+        by = "" if scheduler is None else f"by {scheduler}: "
         said["Early stopping"] = (
-            f"{spent:g} of {text.count(asked, 'step')} were run ({spent / asked:.0%})"
+            f"{by}{spent:g} of {text.count(asked, 'step')} were run ({spent / asked:.0%})"
         )
     said["Results"] = str(study.path)
     return said

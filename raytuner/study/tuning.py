@@ -21,7 +21,7 @@ from raytuner.search.recorded import Recorded
 from raytuner.search.restore import record_at
 from raytuner.space import Space
 from raytuner.study.resources import first_config, fitted, with_resources
-from raytuner.study.run import note_run, ray_session, run, scheduler_of
+from raytuner.study.run import note_run, ray_session, run, scheduler_of, with_scheduler
 from raytuner.study.settings import SETTINGS, StudySettings, Use, check_names, names
 from raytuner.study.study import Study
 from raytuner.study.trainable import Trainable, name_of, path_of
@@ -81,13 +81,14 @@ def tune(settings: StudySettings) -> Study:  # noqa: D417
             print(study.best.config)
     """
     trainable, resources, searcher = settings.trainable, settings.resources, settings.searcher
-    scheduler = scheduler_of(settings)
     if searcher is None:
         given = settings.some(*names(Use.SEARCH), "time_attr", "max_t", "seed")
         searcher = BoTorchSearch(**given)
     elif not isinstance(searcher, BoTorchSearch):
         searcher = Recorded(searcher, time_attr=settings.time_attr, max_t=settings.max_t)
     prepare(searcher, settings.param_space, settings.metric, settings.mode, settings.num_samples)
+    settings = with_scheduler(settings, searcher.history.goal)
+    scheduler = scheduler_of(settings, reduction_factor=settings.reduction_factor)
     path = folder_for(trainable, settings.storage_path, settings.name)
     if wants_fit(resources):
         with ray_session():

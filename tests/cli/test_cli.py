@@ -44,6 +44,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         history.end("a", TrialState.COMPLETED)
         history.add("b", {"lr": 0.05})
         history.end("b", TrialState.FAILED, "ValueError: too fast\n  at line 1")
+        history.set_meta("settings", {"scheduler": "predictive-termination"})
         return Study(Path("results"), history)
 
     monkeypatch.setattr(raytuner, "tune", tune)
@@ -85,7 +86,7 @@ def test_run_prints_the_result() -> None:
     assert "loss 0.25 in trial 0, after 9 steps" in out
     assert "2: 1 completed, 1 failed" in out
     assert "1 x ValueError: too fast" in out
-    assert "9 of 18 steps were run (50%)" in out
+    assert "by predictive-termination: 9 of 18 steps were run (50%)" in out
     assert "results" in out
 
 

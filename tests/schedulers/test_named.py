@@ -17,9 +17,9 @@ from raytuner import (
 )
 from raytuner.errors import SettingError
 from raytuner.halving import Action, Rule, Verdict
-from raytuner.history import Table, TrialState
+from raytuner.history import Goal, Table, TrialState
 from raytuner.schedulers import RuleScheduler
-from raytuner.schedulers.named import SCHEDULERS, make_scheduler
+from raytuner.schedulers.named import SCHEDULERS, default_scheduler, make_scheduler
 from raytuner.simulate import Cluster, simulate
 
 SETTINGS: dict[str, Any] = {
@@ -54,6 +54,35 @@ def test_each_is_made_as_it_is_set(name: str, kind: Any, pauses: bool) -> None:
 def test_all_of_ours_have_a_name() -> None:
     made = {type(make_scheduler(name, **SETTINGS)).__name__ for name in SCHEDULERS}
     assert made == {name for name in raytuner.__all__ if name.endswith("Scheduler")}
+
+
+TWO: tuple[list[str], list[str]] = (["loss", "ms"], ["min", "min"])
+
+
+@pytest.mark.parametrize(
+    ("goal", "given", "chosen"),
+    [
+        (Goal.of("loss", "min"), {}, "predictive-termination"),
+        (Goal.of("acc", "max", cost="s", standard_error="se"), {}, "predictive-termination"),
+        (Goal.of(*TWO, weights=[1, 2]), {}, "predictive-termination"),
+        (Goal.of(*TWO), {}, "asha"),
+        (Goal.of("loss", "min", outcome_constraints=["ms <= 3"]), {}, "asha"),
+        (Goal.of(*TWO, weights=[1, 2], outcome_constraints=["ms <= 3"]), {}, "asha"),
+        (Goal.of("loss", "min"), {"reduction_factor": 3}, "asha"),
+        (None, {}, "asha"),
+        (Goal.of("loss", "min"), {"max_t": None}, None),
+        (Goal.of(*TWO), {"max_t": None, "reduction_factor": 3}, None),
+    ],
+)
+def test_what_is_chosen_when_none_is_named(
+    goal: Goal | None, given: dict[str, Any], chosen: str | None
+) -> None:
+    assert default_scheduler(goal, **{"max_t": 9, **given}) == chosen
+
+
+def test_a_setting_that_is_none_is_the_schedulers_own_default() -> None:
+    scheduler: Any = make_scheduler("asha", **{**SETTINGS, "reduction_factor": None})
+    assert [rung.level for rung in scheduler.rule.rungs] == [3, 9]
 
 
 def test_a_name_that_is_none() -> None:

@@ -109,6 +109,7 @@ def test_the_studys_own_searcher_meets_new_configurations(tmp_path: Path) -> Non
     [
         ({"scheduler": "freeze-thaw", "max_t": 9}, False, "FreezeThawScheduler"),
         ({"scheduler": "hyperband", "max_t": 9}, False, "HyperBandScheduler"),
+        ({"scheduler": "predictive-termination"}, False, "PredictiveTerminationScheduler"),
         ({"scheduler": None, "max_t": 9}, False, "ASHAScheduler"),
         ({"scheduler": None, "max_t": None}, False, "FIFOScheduler"),
         ({"scheduler": "MedianStoppingRule", "max_t": 9}, True, "ASHAScheduler"),
@@ -313,6 +314,13 @@ def test_a_workload_that_never_ran_is_predicted() -> None:
     assert timed.simulation.end_s == 200
 
 
+def test_beside_another_searcher_nothing_can_be_forecast() -> None:
+    searcher = Replays([0.1])
+    searcher.set_search_properties = lambda *given, **more: True  # type: ignore[method-assign]
+    found = predict(made_up(), workers=2, num_samples=3, searcher=searcher, settings=QUIET)
+    assert found.scheduler == "ASHAScheduler"
+
+
 def test_a_workload_needs_an_end_and_a_mode() -> None:
     with pytest.raises(SettingError, match="num_samples or time_budget_s"):
         predict(made_up(), workers=2)
@@ -328,8 +336,8 @@ def test_the_command_on_a_workload(name: str) -> None:
     result = CliRunner().invoke(main, ["simulate", f"{__name__}:{name}", *arguments])
     assert result.exit_code == 0, result.output
     assert "best loss" in result.output.splitlines()[0]
-    said = "A trial's start was taken to need 2.0 s, and trials were judged by ASHAScheduler."
-    assert said in " ".join(result.output.split())
+    said = "A trial's start was taken to need 2.0 s, and trials were judged by"
+    assert f"{said} PredictiveTerminationScheduler." in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(

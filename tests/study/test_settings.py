@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from ray.tune.schedulers import FIFOScheduler
 
 import raytuner
 from raytuner.cli import main
@@ -18,6 +19,7 @@ from raytuner.history import History
 from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.space import Float, Space
 from raytuner.study.parsing import kinds
+from raytuner.study.run import scheduler_of, with_scheduler
 from raytuner.study.settings import SETTINGS, TEXTS, StudySettings, Use, names
 
 SPACE = Space({"x": Float(0, 1)})
@@ -68,7 +70,43 @@ def test_the_next_run_has_the_settings_of_the_record() -> None:
         "fail",
     )
     assert (after.num_samples, after.time_budget_s, after.grace_period) == (7, None, 3)
-    assert after.reduction_factor == 3
+    assert after.reduction_factor is None
+
+
+@pytest.mark.parametrize(
+    ("recorded", "changes", "scheduler"),
+    [
+        ({"max_t": 9, "scheduler": "predictive-termination"}, {}, "predictive-termination"),
+        ({"max_t": 9, "scheduler": None}, {}, "asha"),  # the default when it was not recorded
+        ({"max_t": 9, "scheduler": None}, {"max_t": 27}, "asha"),
+        ({"max_t": 9, "scheduler": None}, {"scheduler": "hyperband"}, "hyperband"),
+        ({"max_t": None, "scheduler": None}, {"max_t": 9}, None),
+    ],
+)
+def test_the_next_run_has_the_scheduler_that_the_study_had(
+    recorded: dict[str, Any], changes: dict[str, Any], scheduler: str | None
+) -> None:
+    history = record()
+    history.set_meta("settings", {**history.get_meta("settings"), **recorded})
+    assert StudySettings.kept(history, train, 7, **changes).scheduler == scheduler
+
+
+def test_the_record_names_the_scheduler_that_was_chosen() -> None:
+    history = History(SPACE, metric="loss", mode="min")
+    with_scheduler(settings(max_t=9), history.goal).keep(history)
+    assert history.get_meta("settings")["scheduler"] == "predictive-termination"
+    with_scheduler(settings(max_t=9, scheduler=FIFOScheduler()), history.goal).keep(history)  # type: ignore[no-untyped-call]
+    assert history.get_meta("settings")["scheduler"] == "FIFOScheduler"
+    with_scheduler(settings(), history.goal).keep(history)
+    assert history.get_meta("settings")["scheduler"] is None
+
+
+def test_a_factor_is_not_ignored() -> None:
+    chosen = settings(max_t=9, scheduler="predictive-termination", reduction_factor=2)
+    with pytest.raises(SettingError, match=r"reduction_factor is 2, and scheduler='predictive-"):
+        scheduler_of(chosen, reduction_factor=2)
+    # One from the record, of the scheduler that the study had before, is.
+    assert scheduler_of(chosen, reduction_factor=None).max_t == 9
 
 
 @pytest.mark.parametrize(
