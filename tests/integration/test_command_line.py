@@ -43,6 +43,7 @@ reuse_actors = true
 seed = 0
 num_samples = 6
 grace_period = 3
+scheduler = "asha"
 [space]
 x = { type = "float", low = -1, high = 1 }
 """

@@ -453,7 +453,7 @@ def test_on_ray_bad_candidates_are_stopped_and_none_of_them_is_best(
     search = RayTunerSearchCV(
         SGDClassifier(random_state=0),
         {"alpha": loguniform(1e-6, 1e3)},
-        n_iter=6,
+        n_iter=12,  # a forecast needs five
         cv=2,
         early_stopping=True,
         max_t=9,

@@ -181,6 +181,7 @@ def killed() -> Any:
         num_samples=6,
         max_t=MAX_T,
         grace_period=GRACE,
+        scheduler="asha",
         resources={"cpu": 0.5, "gpu": 1},
         callbacks=[Where()],
     )
@@ -282,6 +283,7 @@ def trainers() -> Any:
         space={**SPACE, "folder": str(Path("trains").resolve())},
         num_samples=6,
         max_t=3,
+        scheduler="asha",
         time_attr="epoch",
         resources={"cpu": 1, "trainer": {"workers": 2, "cpu": 0.5}},
         trainable=with_trainer,

@@ -77,6 +77,7 @@ def test_folds_are_the_resource(ray_cluster: None, tmp_path: Path) -> None:
         standard_error="loss_se",
         num_samples=5,
         max_t=FOLDS,
+        scheduler="asha",
         max_concurrent_trials=1,
         points_to_evaluate=[{"x": x} for x in ("good", "dies", "odd", "bad", "worse")],
         storage_path=tmp_path,
