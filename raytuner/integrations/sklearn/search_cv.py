@@ -61,16 +61,15 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         random_state: Seed of the proposals.
         error_score: As in scikit-learn. On Ray, "raise" raises once all candidates have ended.
         return_train_score: As in scikit-learn.
-        early_stopping: Stop bad candidates early, by a forecast of their scores
-            (`PredictiveTerminationScheduler`). An evaluation has `max_t` steps: "partial_fit", a
-            pass over the data; "warm_start", a `max_t`-th of the candidate's `n_estimators` or
-            `max_iter`; "folds", one more fold (`max_t` is then the number of folds). True takes the
-            first of these that the estimator has. `cv_results_` has the columns `n_steps` and
-            `completed`, and `best_index_` is a completed candidate. Scores are those of the last
-            step, and NaN for folds that were not run.
+        early_stopping: Stop bad candidates early (ASHA). They are compared after each of `max_t`
+            steps: "partial_fit", a pass over the data; "warm_start", a `max_t`-th of the
+            candidate's `n_estimators` or `max_iter`; "folds", one more fold (`max_t` is then the
+            number of folds). True takes the first of these that the estimator has. `cv_results_`
+            has the columns `n_steps` and `completed`, and `best_index_` is a completed candidate.
+            Scores are those of the last step, and NaN for folds that were not run.
         max_t: Number of steps of a whole evaluation.
-        scheduler: Another scheduler, of raytuner's or Ray's, with the same `max_t`. Fitted
-            estimators are then saved at each step; it may pause candidates.
+        scheduler: Stops candidates early instead of ASHA: a scheduler of raytuner's or Ray's with
+            the same `max_t`. Fitted estimators are then saved at each step; it may pause them.
         parallel_folds: Run the folds of a candidate at the same time, each in a process of its own
             that gets `resources`. For few candidates on many processors.
         resources: What one fit needs, such as `{"cpu": 2, "gpu": 0.5}`; None for one CPU.

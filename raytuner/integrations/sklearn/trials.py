@@ -86,6 +86,8 @@ def run_trials(
     each = dict(search.resources or {"cpu": 1})
     bundles = {"bundles": [each] * len(evaluation.splits)}
     positions = [{POSITION: place} for place in range(part.count)]
+    # By rank: a forecast needs more candidates than most searches here have.
+    by_rank = None if evaluation.steps is None else "asha"
     study = raytuner.tune(
         tune.with_parameters(
             _run_trial,
@@ -100,7 +102,7 @@ def run_trials(
         num_samples=part.count,
         resources=bundles if search.parallel_folds else each,
         max_t=None if evaluation.steps is None else evaluation.max_t,
-        scheduler=deepcopy(search.scheduler),  # it remembers its trials
+        scheduler=by_rank if search.scheduler is None else deepcopy(search.scheduler),
         points_to_evaluate=None if part.listed is None else positions,
         storage_path=storage_path,
         callbacks=[last],
