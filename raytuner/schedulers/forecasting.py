@@ -161,6 +161,11 @@ class FreezeThawScheduler(_ForecastingScheduler):
     _name = "Freeze-thaw"
     _by_rank = "promotes"
 
+    @property
+    def start_s(self) -> float:
+        """The seconds of a start of a trial: the median of the recent ones; 0 at first."""
+        return self._starts.median_s
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide whether a trial goes on; see `RuleScheduler.on_trial_result`."""
         seconds, t = result.get(_SECONDS), result.get(self.time_attr)
@@ -187,6 +192,6 @@ class FreezeThawScheduler(_ForecastingScheduler):
             newcomer=None if newcomer is None else newcomer.trial_id,
             is_last=self._nothing_new and newcomer is None,
             seconds=self._seconds,
-            start_s=self._starts.median_s,
+            start_s=self.start_s,
             in_slot=self._reporting,
         )
