@@ -69,9 +69,8 @@ _ABOUT_STARTS = """\
 
 Each start and each resume of a trial takes some virtual seconds, in which its worker does nothing
 else. Ray takes about two; the mean full training takes 263 s on 3945 and 116 s on 189865, so that
-13.15 and 5.79 s are 5 % of it. On development instances, broken off at half of the budget; the
-last columns are the starts and resumes for each trial, and the share of the workers' time that
-they took.
+13.15 and 5.79 s are 5 % of it. These are development instances, one seed each. The last columns
+are the starts and resumes for each trial, and the share of the workers' time that they took.
 
 ```sh
 python -m benchmarks.race --instances 3945 --seeds 1 --until 0.5 --start-s 13.15 \\
