@@ -17,6 +17,7 @@ from ray import tune
 from ray._common.utils import get_ray_address_file
 from ray._private import ray_constants
 from ray._private.services import find_bootstrap_address
+from ray.air.execution._internal.tracked_actor import TrackedActor
 from ray.train._internal.storage import StorageContext
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.execution.tune_controller import TrialRunnerWrapper, TuneController
@@ -249,7 +250,8 @@ def actors_of_a_controller(tmp_path: Path) -> None:
 def actor_of_a_trial(tmp_path: Path) -> None:
     controller: Any = TuneController(search_alg=None)
     assert controller._trial_to_actor == {}
-    assert controller._actor_manager.is_actor_started(SimpleNamespace(actor_id=1)) is False
+    waiting = TrackedActor(1)
+    assert not controller._actor_manager.is_actor_started(waiting)
     source = inspect.getsource(TuneController._schedule_trial_actor)
     assert "self._trial_to_actor[trial] = tracked_actor" in source
     assert not hasattr(controller, "clock")  # only a simulated one has
