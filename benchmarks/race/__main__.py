@@ -11,7 +11,7 @@ from benchmarks.families import FAMILIES, benchmark
 from benchmarks.race.figures import summaries
 from benchmarks.race.methods import METHODS
 from benchmarks.race.plan import FULL, QUICK
-from benchmarks.race.runs import Store
+from benchmarks.race.runs import STARTS, Store
 from benchmarks.race.table import as_markdown
 from benchmarks.race.workers import run_all
 
@@ -58,6 +58,11 @@ def names(context: click.Context, parameter: click.Parameter, value: str | None)
     type=click.FloatRange(0, 1, min_open=True),
     help="Break runs off after this share of the budget; runs that got further are kept.",
 )
+@click.option(
+    "--start-s",
+    type=click.FloatRange(0),
+    help="Virtual seconds of each start or resume of a trial. Default: 0.",
+)
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 2), help="Processes.")
 @click.option("--list", "only_list", is_flag=True, help="List the methods, and run none.")
 def main(
@@ -71,6 +76,7 @@ def main(
     budget: float | None,
     seeds: int | None,
     until: float | None,
+    start_s: float | None,
     jobs: int,
     only_list: bool,
 ) -> None:
@@ -93,12 +99,14 @@ def main(
         budget=budget,
         seeds=seeds,
         until=until,
+        start_s=start_s,
     )
     try:
         wanted = chosen.tasks(benchmark(family, data))
     except (KeyError, ValueError) as error:
         raise click.UsageError(str(error.args[0])) from error
-    store = Store(results)
+    # In a folder of their own, so that no table of free starts has them.
+    store = Store(results / STARTS if chosen.start_s else results)
     absent = {name: why for name in chosen.methods if (why := METHODS[name].missing())}
     left_out = run_all(wanted, absent, store, jobs)
     runs = [run for run in store.runs() if run.key in wanted]

@@ -23,12 +23,14 @@ class Contest:
         seed: Seed of everything random.
         workers: Trials that run at the same time.
         budget: Mean full trainings a worker.
+        start_s: Virtual seconds of each start or resume of a trial. Defaults to 0.
     """
 
     problem: Problem
     seed: int
     workers: int
     budget: float
+    start_s: float = 0.0
 
     @property
     def budget_s(self) -> float:

@@ -32,7 +32,7 @@ class Task:
     def run(self, key: Key) -> Run:
         """The run of this key; its seed differs between problems."""
         seed = zlib.crc32(f"{key.problem} {key.seed}".encode())
-        contest = Contest(self.problem(), seed, key.workers, key.budget)
+        contest = Contest(self.problem(), seed, key.workers, key.budget, key.start_s)
         return replace(race(METHODS[key.method], contest, self.until), seed=key.seed)
 
 
@@ -47,6 +47,7 @@ class Plan:
         budget: Mean full trainings a worker; None: 12, or 3 with 64 workers and more.
         seeds: How many seeds, from 0.
         until: Share of the budget after which runs are broken off.
+        start_s: Virtual seconds of each start or resume of a trial.
     """
 
     methods: tuple[str, ...]
@@ -55,6 +56,7 @@ class Plan:
     budget: float | None = None
     seeds: int = 5
     until: float = 1.0
+    start_s: float = 0.0
 
     def changed(
         self,
@@ -65,6 +67,7 @@ class Plan:
         budget: float | None = None,
         seeds: int | None = None,
         until: float | None = None,
+        start_s: float | None = None,
     ) -> Plan:
         """This plan with what is given in place of its own."""
         return replace(
@@ -75,6 +78,7 @@ class Plan:
             budget=budget or self.budget,
             seeds=seeds or self.seeds,
             until=until or self.until,
+            start_s=start_s or self.start_s,
         )
 
     @property
@@ -86,7 +90,7 @@ class Plan:
         """All runs and the problem of each, those first whose seed is low."""
         instances = benchmark.chosen(self.instances)
         return {
-            Key(method, task.name, seed, self.workers, self.trainings): task
+            Key(method, task.name, seed, self.workers, self.trainings, self.start_s): task
             for seed in range(self.seeds)
             for task in (Task(benchmark, instance, self.until) for instance in instances)
             for method in self.methods

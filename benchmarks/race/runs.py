@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.race.method import Contest, Method
-from raytuner.simulate import Cluster, Settings, Step, simulate
+from raytuner.simulate import Cluster, EventKind, Settings, Step, simulate
+
+STARTS = "starts"  # the folder, among the results, of runs in which a start takes time
 
 Steps = list[tuple[float, float]]
 
@@ -31,6 +33,7 @@ class Key:
     seed: int
     workers: int
     budget: float
+    start_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ class Run:
         versions: Versions of the method's packages.
         machine: Where it ran.
         until: Share of the budget at which it was broken off, as planned.
+        start_s: Virtual seconds of each start or resume of a trial.
+        starts: How many there were; 0 in runs that were stored before they were counted.
+        starting: Share of the workers' time spent starting.
     """
 
     method: str
@@ -83,11 +89,14 @@ class Run:
     versions: dict[str, str]
     machine: str
     until: float = 1.0
+    start_s: float = 0.0
+    starts: int = 0
+    starting: float = 0.0
 
     @property
     def key(self) -> Key:
         """What it is told apart by."""
-        return Key(self.method, self.problem, self.seed, self.workers, self.budget)
+        return Key(self.method, self.problem, self.seed, self.workers, self.budget, self.start_s)
 
     @property
     def benchmark(self) -> str:
@@ -125,7 +134,7 @@ def race(method: Method, contest: Contest, until: float = 1.0) -> Run:
         metric=problem.metric,
         mode=problem.mode,
         num_samples=search.num_samples,
-        cluster=Cluster(workers=contest.workers),
+        cluster=Cluster(contest.workers, contest.start_s),
         time_budget_s=contest.budget_s * until,
         max_t=problem.max_t,
         settings=Settings(timer=time.process_time),
@@ -133,6 +142,7 @@ def race(method: Method, contest: Contest, until: float = 1.0) -> Run:
     )
     wall_s = time.perf_counter() - start
     seconds = simulation.searcher_seconds
+    starts = sum(event.kind is EventKind.STARTED for event in simulation.events)
     return Run(
         method=method.name,
         problem=problem.name,
@@ -154,6 +164,9 @@ def race(method: Method, contest: Contest, until: float = 1.0) -> Run:
         versions=method.versions(),
         machine=this_machine(),
         until=until,
+        start_s=contest.start_s,
+        starts=starts,
+        starting=round(starts * contest.start_s / (contest.workers * simulation.end_s), 4),
     )
 
 

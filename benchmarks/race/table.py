@@ -6,8 +6,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from benchmarks.race.figures import MARKS, Summary
+from benchmarks.race import figures
+from benchmarks.race.figures import MARKS, Summary, grouped
 from benchmarks.race.methods import METHODS
+from benchmarks.race.runs import Run
+
+_START_MARKS = (0.10, 0.20, 0.50, 1.00)
 
 
 def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> str:
@@ -51,6 +55,30 @@ def regrets(summaries: Sequence[Summary]) -> list[str]:
         ("method", "runs", *_marks()),
         ((title_of(s.method), _runs(s, all_problems), *_with_intervals(s)) for s in summaries),
     )
+
+
+def starting(runs: Sequence[Run]) -> list[str]:
+    """Return the lines of a table of runs in which a start takes time, the shortest first."""
+    rows = []
+    for start_s, problem in sorted({(run.start_s, run.problem) for run in runs}):
+        here = [run for run in runs if (run.start_s, run.problem) == (start_s, problem)]
+        for method, mine in grouped(here).items():
+            begun = [sum(run.trials.values()) - run.trials.get("PENDING", 0) for run in mine]
+            seeds = len(mine)
+            rows.append(
+                (
+                    problem,
+                    f"{start_s:g}",
+                    title_of(method),
+                    str(seeds),
+                    *map(_figure, figures.regrets(mine, marks=_START_MARKS).mean(axis=0)),
+                    f"{sum(run.starts for run in mine) / max(sum(begun), 1):.2f}",
+                    f"{sum(run.starting for run in mine) / seeds:.0%}",
+                )
+            )
+    marks = (f"{mark:.0%}" for mark in _START_MARKS)
+    head = ("problem", "a start, s", "method", "runs", *marks, "starts a trial", "starting")
+    return markdown_table(head, rows)
 
 
 def _most_problems(summaries: Sequence[Summary]) -> int:

@@ -79,6 +79,8 @@ class Forecaster:
         newcomer: str | None = None,
         is_last: bool = False,
         seconds: Mapping[str, float] | None = None,
+        start_s: float = 0.0,
+        in_slot: str | None = None,
     ) -> Outlook | None:
         """Compare what trials promise with what a new one does.
 
@@ -91,7 +93,9 @@ class Forecaster:
             newcomer: Id of the new trial that would have the slot. If it is not in the record, the
                 best of some hundred configurations stands for it.
             is_last: There can be no new trial.
-            seconds: By id, what trials would cost in full, where known; default: all the same.
+            seconds: By id, what trials would cost in full, where known; default: all the same, 1.
+            start_s: What it costs to start or resume a trial, in the unit of `seconds`.
+            in_slot: Id of the trial that runs, and needs no start.
 
         Returns:
             The outlook; None if fewer than `least` trials have reported or no stable model fits.
@@ -130,7 +134,9 @@ class Forecaster:
                 reached = np.zeros(len(snapshot.trial_ids))
                 np.maximum.at(reached, snapshot.trial, snapshot.t)
                 left[: len(rows)] = np.maximum(1 - reached[rows] / snapshot.max_t, _LEAST_LEFT)
-            rate = gain.numpy() - np.log(left) - self._log_cost(snapshot, points, seconds)
+            start = np.array([start_s * (i != in_slot) for i in trial_ids] + [start_s] * len(new))
+            cost = start + left * np.exp(self._log_cost(snapshot, points, seconds))
+            rate = gain.numpy() - np.log(cost)
         return Outlook(
             chance=dict(zip(trial_ids, chance.tolist(), strict=False)),
             rate=dict(zip(trial_ids, rate.tolist(), strict=False)),
@@ -164,7 +170,7 @@ class Forecaster:
     def _log_cost(
         self, snapshot: Snapshot, points: FloatArray, seconds: Mapping[str, float] | None
     ) -> FloatArray:
-        """`(k,)` logarithms of what full trainings cost; 0 while too little is known."""
+        """`(k,)` logarithms of what full trainings cost; the median while little is known."""
         log_cost = None
         if seconds:
             known = np.array([seconds.get(i, math.nan) for i in snapshot.trial_ids])
@@ -173,7 +179,7 @@ class Forecaster:
                     replace(snapshot, cost=known), self._space.columns, self._cost_fit
                 )
         if log_cost is None:
-            return np.zeros(len(points))
+            return np.full(len(points), np.log(np.median([*(seconds or {"": 1.0}).values()])))
         return np.asarray(log_cost(torch.as_tensor(points)).numpy())
 
 

@@ -8,7 +8,7 @@ trials (`ActiveTrials.set_cap`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -48,9 +48,12 @@ class ActiveTrials:
 
     def first_pending(self) -> Trial | None:
         """Return the pending trial that should run next. Ray's own way visits every trial."""
+        return next(self.pending(), None)
+
+    def pending(self) -> Iterator[Trial]:
+        """Return the pending trials, in the order in which they should run."""
         self._drop_left()
-        waiting = (trial for trial in self._active.values() if trial.status == Trial.PENDING)
-        return next(waiting, None)
+        return (trial for trial in self._active.values() if trial.status == Trial.PENDING)
 
     def paused(self) -> list[Trial]:
         """Return the trials that gave up their slot by a pause, the oldest pause first."""

@@ -10,6 +10,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 
 from raytuner.bayes import Forecaster
+from raytuner.controller.starts import StartTimer
 from raytuner.errors import MetricError
 from raytuner.halving import FreezeThaw, PredictiveStopping, Prospects
 from raytuner.history import Goal, History
@@ -44,6 +45,8 @@ class _ForecastingScheduler(RuleScheduler):
         least_chance: float = 0.05,
     ) -> None:
         self._seconds: dict[str, float] = {}  # of a full training, by what was seen of each
+        self._starts = StartTimer()
+        self._reporting: str | None = None  # the trial whose report is being decided on
         rule = self._rule(least_chance=least_chance, grace_period=grace_period, max_t=max_t)
         super().__init__(rule, name=self._name, time_attr=time_attr, metric=metric, mode=mode)
 
@@ -124,10 +127,11 @@ class FreezeThawScheduler(_ForecastingScheduler):
     have its slot. A Gaussian process over configurations and learning curves forecasts the value of
     every paused trial at `max_t` (`raytuner.bayes.Forecaster`). The gain is the expected
     improvement over the best trial that has completed or runs, divided by the seconds that the
-    trial still needs. The next new configuration is compared by the same measure, so one more epoch
-    of an old trial is weighed against a new one. A trial with hardly a chance (0.1 %) ends. When no
-    new configuration will come, paused trials go on while their chance to be the best is at least
-    `least_chance`.
+    trial still needs. These include a start (the median of the recent ones, as measured), except
+    for the trial that holds the slot: where starts take long, it pauses less often. The next new
+    configuration is compared by the same measure, so one more epoch of an old trial is weighed
+    against a new one. A trial with hardly a chance (0.1 %) ends. When no new configuration will
+    come, paused trials go on while their chance to be the best is at least `least_chance`.
 
     Beside `BoTorchSearch` it forecasts from the searcher's record, and lets all trials go on until
     `d + 1` of them (at least 5) have reported. Beside a searcher without a record it promotes by
@@ -162,12 +166,26 @@ class FreezeThawScheduler(_ForecastingScheduler):
     _name = "Freeze-thaw"
     _by_rank = "promotes"
 
+    @property
+    def start_s(self) -> float:
+        """The seconds of a start of a trial: the median of the recent ones; 0 at first."""
+        return self._starts.median_s
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide whether a trial goes on; see `RuleScheduler.on_trial_result`."""
         seconds, t = result.get(_SECONDS), result.get(self.time_attr)
         if isinstance(seconds, int | float) and isinstance(t, int | float) and min(seconds, t) > 0:
             self._seconds[trial.trial_id] = seconds / t * self.max_t
-        return super().on_trial_result(tune_controller, trial, result)
+        self._starts.report(tune_controller, trial.trial_id, result)
+        self._reporting = trial.trial_id
+        decision = super().on_trial_result(tune_controller, trial, result)
+        self._reporting = None
+        return decision
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Return the trial to run next; see `RuleScheduler.choose_trial_to_run`."""
+        self._starts.look(tune_controller, self._slots.pending())
+        return super().choose_trial_to_run(tune_controller)
 
     def _foresee(
         self, forecaster: Forecaster, history: History, trial_ids: Sequence[str]
@@ -179,4 +197,6 @@ class FreezeThawScheduler(_ForecastingScheduler):
             newcomer=None if newcomer is None else newcomer.trial_id,
             is_last=self._nothing_new and newcomer is None,
             seconds=self._seconds,
+            start_s=self.start_s,
+            in_slot=self._reporting,
         )

@@ -169,6 +169,10 @@ class SimulatedActors:
         """The number of actors that wait for a worker."""
         return len(self._requests)
 
+    def is_actor_started(self, tracked_actor: Actor) -> bool:
+        """Return whether an actor has a worker."""
+        return tracked_actor in self.live
+
     def add_actor(self, cls: Any, resource_request: Any, kwargs: Any, **on: Any) -> Actor:
         """Request a worker for an actor."""
         actor = Actor(kwargs["storage"].training, **on)

@@ -148,6 +148,20 @@ def test_what_is_nearly_done_or_cheap_promises_more_per_second() -> None:
     assert less == pytest.approx(8 * 0.04, rel=0.3)
 
 
+def test_only_the_trial_that_holds_the_slot_needs_no_start() -> None:
+    history = record({0.0: MAX_T, 0.25: MAX_T, 0.45: MAX_T, 1.0: MAX_T, 0.58: 9, 0.62: 9})
+    forecaster, snapshot = Forecaster(history.space), history.snapshot()
+    seconds = dict.fromkeys(("0.0", "0.25"), 30.0)  # too few for a model: their median counts
+    ids = ["0.58", "0.62"]
+    free = forecaster.outlook(snapshot, ids, seconds=seconds)
+    paid = forecaster.outlook(snapshot, ids, seconds=seconds, start_s=10.0, in_slot="0.62")
+    assert free is not None
+    assert paid is not None
+    assert paid.rate["0.62"] == pytest.approx(free.rate["0.62"])
+    assert free.rate["0.58"] - paid.rate["0.58"] == pytest.approx(math.log((20 + 10) / 20))
+    assert free.newcomer - paid.newcomer == pytest.approx(math.log((30 + 10) / 30))
+
+
 def test_no_outlook_while_too_little_is_known() -> None:
     history = record({0.1: 3, 0.3: 3, 0.5: 3, 0.7: 3})
     assert Forecaster(history.space).outlook(history.snapshot(), ["0.1"]) is None

@@ -16,7 +16,7 @@ from benchmarks.race.page import MICRO, PENDING, REASONS, page
 from benchmarks.race.peers.ask_tell import AskTell, Choice, Range, parameters
 from benchmarks.race.peers.staged import Pausing, Stage, StagedSearcher
 from benchmarks.race.plan import FULL, QUICK, Task
-from benchmarks.race.runs import Key, Run, Steps, Store, race, thinned
+from benchmarks.race.runs import STARTS, Key, Run, Steps, Store, race, thinned
 from benchmarks.race.table import as_markdown
 from benchmarks.race.workers import Progress, missing_runs
 from benchmarks.yahpo import YahpoProblems
@@ -262,7 +262,10 @@ def test_page_is_made_of_what_is_kept(tmp_path: Path) -> None:
     pending = Store(tmp_path / PENDING)
     for method, final in (("ours", 0.1), ("ours-pending-ignored", 0.3)):
         pending.add(a_run(method, [(0.1, final)]))
+    Store(tmp_path / STARTS).add(replace(a_run("ours", [(0.1, 0.2)]), start_s=2.0))
     text = page(tmp_path, tmp_path)
+    assert "| lcbench/p | 2 | raytuner | 1 | 0.200 |" in text.partition("## Costs of starting")[2]
+    assert "| lcbench/p | 2 |" not in text.partition("## Costs of starting")[0]
     compared = text.partition("## Pending trials")[2].partition("\n## ")[0]
     assert "8 workers, 12 mean full trainings each" in compared
     assert "| raytuner, pending ignored | 1 |" in compared

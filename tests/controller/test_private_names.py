@@ -17,6 +17,7 @@ from ray import tune
 from ray._common.utils import get_ray_address_file
 from ray._private import ray_constants
 from ray._private.services import find_bootstrap_address
+from ray.air.execution._internal.tracked_actor import TrackedActor
 from ray.train._internal.storage import StorageContext
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.execution.tune_controller import TrialRunnerWrapper, TuneController
@@ -246,6 +247,16 @@ def actors_of_a_controller(tmp_path: Path) -> None:
     assert TuneController(search_alg=None)._actor_manager.num_live_actors == 0
 
 
+def actor_of_a_trial(tmp_path: Path) -> None:
+    controller: Any = TuneController(search_alg=None)
+    assert controller._trial_to_actor == {}
+    waiting = TrackedActor(1)
+    assert not controller._actor_manager.is_actor_started(waiting)
+    source = inspect.getsource(TuneController._schedule_trial_actor)
+    assert "self._trial_to_actor[trial] = tracked_actor" in source
+    assert not hasattr(controller, "clock")  # only a simulated one has
+
+
 WITHOUT_CLUSTER: dict[str, Callable[[Path], None]] = {
     "impl": tuner_internal,
     "_initialize_env_callbacks": environment_callbacks,
@@ -263,6 +274,7 @@ ON_CLUSTER: dict[str, Callable[[Path], None]] = {
     "_private": cluster_in_private_state,
     "_internal_kv_get": status_of_the_autoscaler,
     "_actor_manager": actors_of_a_controller,
+    "_trial_to_actor": actor_of_a_trial,
 }
 
 

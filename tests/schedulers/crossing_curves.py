@@ -25,7 +25,13 @@ def objective(config: Mapping[str, Any]) -> Curve:
     return Curve([{"loss": loss_at(config, t)} for t in range(1, MAX_T + 1)], seconds=1.0)
 
 
-def run(scheduler: Any, searcher: Any, num_samples: int, **settings: Any) -> Simulation:
+def run(
+    scheduler: Any,
+    searcher: Any,
+    num_samples: int,
+    cluster: Cluster = Cluster(workers=4),  # noqa: B008
+    **settings: Any,
+) -> Simulation:
     return simulate(
         objective,
         SPACE,
@@ -34,7 +40,7 @@ def run(scheduler: Any, searcher: Any, num_samples: int, **settings: Any) -> Sim
         metric="loss",
         mode="min",
         num_samples=num_samples,
-        cluster=Cluster(workers=4),
+        cluster=cluster,
         seed=0,
         **settings,
     )

@@ -82,6 +82,8 @@ class Wrapper:
 class FakeController:
     search_alg: Any = None
     trials: Sequence[FakeTrial] = ()
+    _trial_to_actor: Mapping[Any, Any] = field(default_factory=dict)  # none has a slot
+    _actor_manager: Any = None
 
     def get_trials(self) -> list[FakeTrial]:
         return list(self.trials)

@@ -118,6 +118,8 @@ class Loop:
         self.cap = 1
         self.decisions: list[tuple[str, int, str]] = []
         self.on_step: Callable[[], None] = lambda: None
+        self._trial_to_actor: dict[Any, Any] = {}  # a trial that starts does so at once
+        self._actor_manager = None
 
     # -- what schedulers call --------------------------------------------------------------------
 

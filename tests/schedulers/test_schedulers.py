@@ -126,7 +126,10 @@ class _Guess:
         newcomer: str | None = None,
         is_last: bool,
         seconds: Mapping[str, float] | None = None,
+        start_s: float = 0.0,
+        in_slot: str | None = None,
     ) -> Outlook | None:
+        assert start_s >= 0
         assert newcomer is None or newcomer in snapshot.trial_ids
         assert newcomer is None or not is_last
         assert all(value > 0 for value in (seconds or {}).values())
