@@ -17,7 +17,7 @@ from raytuner.bayes import BayesProposer, Proposer, SobolProposer
 from raytuner.bayes.belief import Beliefs
 from raytuner.bayes.proposer import ExclusionList, Proposal
 from raytuner.bayes.strategies import strategy as find_strategy
-from raytuner.bayes.transfer import best_in_turn
+from raytuner.bayes.transfer import Transfer
 from raytuner.controller.handle import ControllerHandle, ahead
 from raytuner.errors import ConfigError
 from raytuner.folders import folder_of
@@ -137,7 +137,7 @@ def setup_of(settings: SearchSettings, history: History, space: Space) -> Setup:
     bayes = partial(BayesProposer, n_initial=settings.n_initial, tasks=tasks, beliefs=beliefs)
     design = partial(
         SobolProposer,
-        first=best_in_turn(tasks),
+        first=Transfer(tasks, space.columns).first if tasks else None,
         beliefs=Beliefs(space, beliefs) if beliefs else None,
     )
     return Setup(space, goal, bayes, settings.seed, design)
