@@ -30,6 +30,7 @@ _WEIGHTED_ROWS = 80  # where it is fitted anew for each proposal
 # Of each task at most this many of the best configurations, and a quarter, may be tried first.
 _FIRST = 8
 _LEAST_WEIGHT = 0.01
+_HEAVIEST = 8  # at most this many have a part in the trend: each is evaluated at every step
 # The prior that values of an earlier search mean the same here counts as this many rows.
 _SCALE_ROWS = 2.0
 _JITTER = 1e-6
@@ -179,13 +180,12 @@ class Transfer:
         any weight, it is returned as it is, with None. `fit_rest` fits the rest.
         """
         weights = self.weights(posterior, data, seed)[:-1]
-        parts = [
-            (model, weight)
-            for model, weight in zip(self._models, weights.tolist(), strict=True)
-            if weight >= _LEAST_WEIGHT
-        ]
-        if not parts:
+        order = np.argsort(-weights, kind="stable")[:_HEAVIEST].tolist()
+        heaviest = [k for k in order if weights[k] >= _LEAST_WEIGHT]
+        if not heaviest:
             return posterior, None
+        share = weights.sum() / weights[heaviest].sum()
+        parts = [(self._models[k], float(share * weights[k])) for k in heaviest]
 
         def predicted(Z: Tensor, scale: float = 1.0) -> Tensor:
             total = Z.new_zeros(Z.shape[:-1])
