@@ -142,8 +142,10 @@ def knowing(what: str, own: Task, others: Sequence[Task], space: Space) -> Mappi
     }
 
 
-def on_lcbench(data: Path, what: str, trials: int, seeds: int) -> dict[str, Losses]:
-    """Regrets by what is known, each ``(runs, trials)``."""
+def on_lcbench(
+    data: Path, what: str, trials: int, seeds: int, studies: int = _EARLIER_TASKS
+) -> dict[str, Losses]:
+    """Regrets by what is known, each ``(runs, trials)``; of so many earlier studies at a time."""
     surrogate = yahpo.load(data)
     problems = {name: network(surrogate, name) for name in yahpo.LCBENCH.development}
     found: dict[str, list[Losses]] = {}
@@ -152,7 +154,7 @@ def on_lcbench(data: Path, what: str, trials: int, seeds: int) -> dict[str, Loss
             order = np.random.default_rng([7, seed, int(name)]).permutation(
                 [other for other in problems if other != name]
             )
-            others = [random_task(problems[o], o, seed) for o in order[:_EARLIER_TASKS].tolist()]
+            others = [random_task(problems[o], o, seed) for o in order[:studies].tolist()]
             own = random_task(problem, name, seed)
             for known, make in knowing(what, own, others, problem.space).items():
                 run = incumbents(problem, make(seed), trials, seed)
@@ -271,13 +273,20 @@ def table(found: Mapping[str, Losses], places: Sequence[int]) -> str:
     type=click.Path(path_type=Path, file_okay=False),
     help=f"Folder of YAHPO's data, for LCBench. Environment: {yahpo.DATA_VARIABLE}.",
 )
+@click.option(
+    "--studies",
+    default=_EARLIER_TASKS,
+    show_default=True,
+    type=click.IntRange(1, len(yahpo.LCBENCH.development) - 1),
+    help="Earlier studies.",
+)
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="From 0.")
-def main(what: str, data: Path, seeds: int) -> None:
+def main(what: str, data: Path, studies: int, seeds: int) -> None:
     """Measure searches that know something, and those of many hyperparameters."""
     if what == "many":
         click.echo(table(on_functions(100, seeds), (30, 50, 75, 100)))
     else:
-        click.echo(table(on_lcbench(data, what, 30, seeds), (5, 8, 10, 15, 20, 30)))
+        click.echo(table(on_lcbench(data, what, 30, seeds, studies), (5, 8, 10, 15, 20, 30)))
 
 
 if __name__ == "__main__":

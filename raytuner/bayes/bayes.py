@@ -31,7 +31,7 @@ from raytuner.bayes.surrogate import (
     fit_outcomes,
     numerics,
 )
-from raytuner.bayes.transfer import Task, Transfer, best_in_turn
+from raytuner.bayes.transfer import Task, Transfer
 from raytuner.errors import RaytunerWarning, SettingError
 from raytuner.history import Origin, Snapshot
 from raytuner.history.snapshot import FloatArray
@@ -41,7 +41,8 @@ _BEST = 5  # candidates lie around this many of the best configurations
 # This many of a batch are maximised. The others are the best of some hundred candidates, in a
 # hundredth of the time: batches are large where slots fall free faster than a climb takes.
 _CLIMBED = 4
-_LEAST_AFTER_TRANSFER = 3  # configurations before the first model, beside earlier searches
+# Configurations before the first model, beside earlier searches; eight were worse on LCBench.
+_AFTER_TRANSFER = 3
 
 MakeAcquisition = Callable[..., PosteriorAcquisition]
 
@@ -85,8 +86,8 @@ class BayesProposer:
         n_initial: Quasi-random configurations before the first model; None: `d + 1`, at least 5 and
             at most 20.
         acquisition: What a proposal maximises: a class of `PosteriorAcquisition`.
-        tasks: Earlier searches. Their best configurations, in turn, are tried before any
-            quasi-random one, and by default `n_initial` is one for each, and at least three.
+        tasks: Earlier searches. Some of their best configurations (`Transfer.first`) are tried
+            before any quasi-random one, and by default `n_initial` is three.
         beliefs: Where the optimum is believed to be.
 
     Raises:
@@ -105,15 +106,16 @@ class BayesProposer:
     ) -> None:
         if n_initial is not None and n_initial < 1:
             raise SettingError(f"n_initial is {n_initial}; it must be at least 1")
-        first = max(_LEAST_AFTER_TRANSFER, len(tasks)) if tasks else 0
+        first = _AFTER_TRANSFER if tasks else 0
         alone = least_trials(space) + first  # if earlier searches predict nothing
         self.n_initial = (first or alone) if n_initial is None else n_initial
         self._n_alone = alone if n_initial is None else n_initial
         self._space = space
         self._acquisition = acquisition
         self._beliefs = Beliefs(space, beliefs) if beliefs else None
-        self._design = SobolProposer(space, seed, first=best_in_turn(tasks), beliefs=self._beliefs)
         self._transfer = Transfer(tasks, space.columns) if tasks else None
+        tried = None if self._transfer is None else self._transfer.first
+        self._design = SobolProposer(space, seed, first=tried, beliefs=self._beliefs)
         self._snapshot: Snapshot | None = None
         self._asked = np.empty((0, space.dim))  # since the last `tell`
         self._fits: defaultdict[str, WarmFit] = defaultdict(WarmFit)  # of each outcome, and others

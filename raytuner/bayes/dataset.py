@@ -76,9 +76,9 @@ def dataset(snapshot: Snapshot, *, curves: bool = False, slack: bool = False) ->
         {TrialState.STOPPED_EARLY, TrialState.PAUSED}.intersection(snapshot.states)
     )
     if has_fidelity:
-        max_t = snapshot.max_t or float(snapshot.t.max(initial=1.0))
+        max_t = _full(snapshot)
         # t = 0 has no place on a logarithmic scale.
-        rows = _thinned(snapshot, np.flatnonzero(usable & (snapshot.t > 0)), max_t)
+        rows = thinned(snapshot, np.flatnonzero(usable & (snapshot.t > 0)))
         t = snapshot.t[rows]
         least, s = float(t.min(initial=max_t)), np.ones(len(rows))
         if least < max_t:
@@ -119,8 +119,14 @@ def most_informative(y: FloatArray, limit: int) -> IntArray:
     return np.sort(np.concatenate([best, share]))
 
 
-def _thinned(snapshot: Snapshot, rows: IntArray, max_t: float) -> IntArray:
-    """Return each curve's last value and those nearest to geometric levels of t."""
+def _full(snapshot: Snapshot) -> float:
+    """The full resource of a trial: the largest that was seen, if it is unknown."""
+    return snapshot.max_t or float(snapshot.t.max(initial=1.0))
+
+
+def thinned(snapshot: Snapshot, rows: IntArray) -> IntArray:
+    """Return, of some rows, each curve's last and those nearest to geometric levels of t."""
+    max_t = _full(snapshot)
     kept: list[int] = []
     for curve in np.split(rows, np.flatnonzero(np.diff(snapshot.trial[rows])) + 1):
         if not len(curve):

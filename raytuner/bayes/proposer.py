@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -204,8 +205,8 @@ class SobolProposer(PointwiseProposer):
     Args:
         space: The search space, d columns.
         seed: Seed of the scrambling; None draws one.
-        first: `(k, d)` encoded configurations to try first, in this order; NaN leaves a coordinate
-            to the sequence.
+        first: Returns `(k, d)` encoded configurations to try first, in this order; NaN leaves a
+            coordinate to the sequence. It is called once, for the first point.
         beliefs: Where the optimum is believed to be. The first point of the sequence moves there,
             and every other one of the next few is drawn from the beliefs.
     """
@@ -217,18 +218,18 @@ class SobolProposer(PointwiseProposer):
         space: Space,
         seed: int | None = None,
         *,
-        first: FloatArray | None = None,
+        first: Callable[[], FloatArray] | None = None,
         beliefs: Beliefs | None = None,
     ) -> None:
         super().__init__(space, seed)
-        self._first = np.empty((0, space.dim)) if first is None else first
+        self._make_first = first
         self._beliefs = beliefs
         self._engine: qmc.Sobol | None = None
         self._sequence = np.empty((0, space.dim))  # its first points that satisfy the constraints
 
     def draw(self, n: int, *, with_first: bool = True) -> tuple[FloatArray, list[Origin]]:
         """Return the next `n` unused points, `(n, d)`, and the origin of each."""
-        first = self._first[:0]
+        first = np.empty((0, self._space.dim))
         if with_first and len(self._first):
             rest = np.full_like(self._first, 0.5)
             for place in range(len(rest)):
@@ -239,6 +240,10 @@ class SobolProposer(PointwiseProposer):
             self.excluded.add(first)
         more, origins = super().draw(n - len(first))
         return np.vstack([first, more]), [Origin.EARLIER] * len(first) + origins
+
+    @cached_property
+    def _first(self) -> FloatArray:
+        return np.empty((0, self._space.dim)) if self._make_first is None else self._make_first()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""

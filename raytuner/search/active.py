@@ -17,9 +17,10 @@ from raytuner.bayes import BayesProposer, Proposer, SobolProposer
 from raytuner.bayes.belief import Beliefs
 from raytuner.bayes.proposer import ExclusionList, Proposal
 from raytuner.bayes.strategies import strategy as find_strategy
-from raytuner.bayes.transfer import best_in_turn
+from raytuner.bayes.transfer import Transfer
 from raytuner.controller.handle import ControllerHandle, ahead
 from raytuner.errors import ConfigError
+from raytuner.folders import folder_of
 from raytuner.history import History, Origin, TrialState
 from raytuner.search.background import Background
 from raytuner.search.grids import GRIDS, with_untried
@@ -28,7 +29,7 @@ from raytuner.search.priors import PRIORS, beliefs_of, read_priors
 from raytuner.search.process import ActorProcess, Setup
 from raytuner.search.restore import counted
 from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings
-from raytuner.search.transfer import EARLIER, read_source, tasks_of, within
+from raytuner.search.transfer import EARLIER, read_earlier, tasks_of
 from raytuner.space import Config, Space
 
 logger = logging.getLogger(__name__)
@@ -108,11 +109,9 @@ def new_record(
         history.set_meta(GRIDS, list(grids))
     points, rewards = settings.points_to_evaluate or (), settings.evaluated_rewards
     check_points(points, space, evaluated=rewards is not None)
-    metrics, used = [one.metric for one in goal.objectives], []
-    for number, item in enumerate(settings.earlier):
-        used.append(within(read_source(item, metrics, f"earlier[{number}]"), space, goal))
-    if used:
-        history.set_meta(EARLIER, used)
+    if settings.earlier:
+        own = None if settings.record is None else folder_of(settings.record)
+        history.set_meta(EARLIER, read_earlier(settings.earlier, space, goal, own))
     if settings.priors:
         beliefs = read_priors(settings.priors, space)
         history.set_meta(PRIORS, {space.columns[b.column].name: b.mass for b in beliefs})
@@ -138,7 +137,7 @@ def setup_of(settings: SearchSettings, history: History, space: Space) -> Setup:
     bayes = partial(BayesProposer, n_initial=settings.n_initial, tasks=tasks, beliefs=beliefs)
     design = partial(
         SobolProposer,
-        first=best_in_turn(tasks),
+        first=Transfer(tasks, space.columns).first if tasks else None,
         beliefs=Beliefs(space, beliefs) if beliefs else None,
     )
     return Setup(space, goal, bayes, settings.seed, design)

@@ -84,9 +84,11 @@ class BoTorchSearch(RecordingSearcher):
         proposer: Makes a proposer of your own from a space and a seed.
         earlier: Earlier studies to start from: folders of studies, studies, or tables (pandas) of
             hyperparameters by name, nested ones joined by "/", with or without the prefix
-            `config/`, and a column for each metric. Their space may differ from this one
-            (`raytuner.search.transfer.within`). Their best configurations are tried first, and
-            their models are this search's prior mean as long as they rank its values well.
+            `config/`, and a column for each metric. A folder with studies in it, up to three levels
+            deep, stands for those that are of use to this search. One folder needs no list. Their
+            space may differ from this one (`raytuner.search.transfer.within`). A few of their best
+            configurations are tried first, and their models are this search's prior mean as long
+            as they rank its values well.
         priors: Where the optimum is believed to be, by name of a hyperparameter (nested ones joined
             by "/"): `raytuner.near(value)`, weights by value of a choice (a dict), or a frozen
             SciPy distribution. The first configuration is the likeliest, and half of the others of
@@ -129,7 +131,7 @@ class BoTorchSearch(RecordingSearcher):
         record: str | Folder | None = None,
         strategy: str = DEFAULT_STRATEGY,
         proposer: Callable[[Space, int | None], Proposer] | None = None,
-        earlier: Sequence[Any] = (),
+        earlier: Sequence[Any] | str | Folder = (),
         priors: Mapping[str, Any] | None = None,
         curves: Sequence[str] = (),
     ) -> None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from raytuner.errors import HistoryError, InUseError, SettingError
-from raytuner.folders import Folder, RemoteFolder
+from raytuner.folders import Folder, RemoteFolder, folders_in
 from raytuner.history import (
     History,
     Origin,
@@ -31,6 +31,8 @@ FIRST = "first_of_run"
 """Metadata: the number of the first trial of the last `num_samples`."""
 
 _SAVED = "searcher-state-*.pkl"
+
+_LEVELS = 3  # of folders between a folder of studies and a study, that one included
 
 # Name of the folder in which Ray gathers an experiment's state before it uploads it.
 _STAGING = "driver_artifacts"
@@ -244,6 +246,32 @@ def saved_copies(folder: Path) -> list[Path]:
     Ray names them as pickles, like the states of all searchers; they are SQLite files.
     """
     return sorted(path for path in folder.glob(_SAVED) if path.is_file())
+
+
+def studies_in(folder: Folder) -> list[Folder]:
+    """Return the folders of studies in a folder, sorted: itself alone if it is one.
+
+    They lie at most three levels deep. Links are not followed: their studies would count twice.
+
+    Raises:
+        HistoryError: A folder is out of reach.
+    """
+    found, level = list[Folder](), [folder]
+    try:
+        for _ in range(_LEVELS + 1):
+            studies = [place for place in level if _holds_study(place)]
+            found += studies
+            inner = [f for place in level if place not in studies for f in folders_in(place)]
+            level = [f for f in inner if not (isinstance(f, Path) and f.is_symlink())]
+    except OSError as error:
+        raise HistoryError(f"{folder} is out of reach: {error}") from error
+    return sorted(found, key=str)
+
+
+def _holds_study(folder: Folder) -> bool:
+    if isinstance(folder, Path):
+        return record_exists(record_at(folder)) or bool(saved_copies(folder))
+    return any(name == RECORD_FILE or fnmatch(name, _SAVED) for name in folder.files())
 
 
 def record_in(folder: Folder) -> History:

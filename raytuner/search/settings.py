@@ -61,7 +61,7 @@ class SearchSettings:
     record: str | Folder | None = None
     strategy: str = DEFAULT_STRATEGY
     proposer: MakeProposer | None = None
-    earlier: Sequence[Any] = ()
+    earlier: Any = ()  # a folder alone becomes a list
     priors: Mapping[str, Any] | None = None
     curves: Sequence[str] = ()
     start_process: StartProcess | None = None
@@ -81,10 +81,12 @@ class SearchSettings:
         _check("max_t", self.max_t, is_amount, f"above 0, in units of {self.time_attr!r}")
         is_whole = isinstance(self.seed, int) and not isinstance(self.seed, bool) and self.seed >= 0
         _check("seed", self.seed, self.seed is None or is_whole, "a whole number >= 0, or None")
+        if isinstance(self.earlier, str | Path | RemoteFolder):
+            self._set("earlier", (self.earlier,))
         if not isinstance(self.earlier, list | tuple):
             raise SettingError(
-                f"earlier is {type(self.earlier).__name__}; it must be a list of studies, folders"
-                " of studies or tables"
+                f"earlier is {type(self.earlier).__name__}; it must be a folder, or a list of"
+                " studies, folders or tables"
             )
         n, points = self.evaluated_rewards, self.points_to_evaluate or ()
         if n is not None and len(n) != len(points):

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from raytuner.bayes.dataset import dataset
+from raytuner.bayes.dataset import chebyshev, dataset, most_informative, thinned
 from raytuner.bayes.transfer import Task
-from raytuner.errors import ConfigError, MetricError, SettingError
-from raytuner.folders import RemoteFolder, folder_of
+from raytuner.errors import ConfigError, MetricError, RaytunerError, SettingError
+from raytuner.folders import Folder, RemoteFolder, folder_of
 from raytuner.history import Goal, History, Origin, Trial, TrialState
 from raytuner.history.snapshot import build
 from raytuner.history.trial import Entry
-from raytuner.search.restore import record_in
+from raytuner.search.restore import record_at, record_in, studies_in
 from raytuner.space import ABSENT, Domain, Space, value_at
 from raytuner.space.choices import alike, is_number
 from raytuner.space.template import MISSING, path_name
@@ -31,6 +31,12 @@ EARLIER = "earlier"
 """Metadata: the trials of earlier studies that this search uses."""
 
 _PREFIX = "config/"
+_TRIALS = 200  # of each study at most this many are kept: its model has no more rows
+# Why a study in a folder is left out. The log says which hyperparameters, trials or metrics.
+_REASONS: Mapping[type[RaytunerError], str] = {
+    MetricError: "optimised other metrics, or the other way",
+    ConfigError: "share no hyperparameter with it or have too few trials in its space",
+}
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,58 @@ class SourceStudy:
     def names(self) -> list[str]:
         """The names that have a value in some trial."""
         return list(dict.fromkeys(name for trial in self.trials for name in trial.values))
+
+
+def read_earlier(
+    items: Sequence[Any], space: Space, goal: Goal, own: Folder | None
+) -> list[dict[str, Any]]:
+    """Return what a search can use of earlier studies, for the record.
+
+    A folder that is no study stands for all studies in it (`studies_in`), of which those of no use
+    to this search are left out with a line in the log.
+
+    Args:
+        items: The studies, or folders of studies (see `raytuner.BoTorchSearch`).
+        space: This search's space.
+        goal: This search's goal.
+        own: The file of this search's own record, which is not an earlier one; None: unknown.
+
+    Raises:
+        SettingError: An item is neither a study nor a folder, or no study in a folder is of use.
+        HistoryError, MetricError, ConfigError: See `read_source` and `within`.
+    """
+    metrics, used = [one.metric for one in goal.objectives], list[dict[str, Any]]()
+    for number, item in enumerate(items):
+        where = f"earlier[{number}]"
+        if isinstance(item, str | Path | RemoteFolder):
+            item = folder_of(item)
+            if (found := studies_in(item)) not in ([], [item]):
+                others = [study for study in found if record_at(study) != own]
+                used += _usable(others, space, goal, f"{where} ({item})")
+                continue
+        used.append(within(read_source(item, metrics, where), space, goal))
+    return used
+
+
+def _usable(
+    folders: Sequence[Folder], space: Space, goal: Goal, where: str
+) -> list[dict[str, Any]]:
+    """Return what a search can use of the studies in a folder, at least one."""
+    used, reasons = list[dict[str, Any]](), Counter[str]()
+    for folder in folders:
+        try:
+            used.append(within(_of_record(record_in(folder), str(folder)), space, goal))
+        except RaytunerError as error:
+            reasons[_REASONS.get(type(error), "cannot be read")] += 1
+            logger.info("Left out: %s.", error)
+    if not used:
+        why = "; ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+        why = why or "the only one is its own"
+        raise SettingError(
+            f"{where} holds studies, and none is of use to this search: {why}; name"
+            " another folder, or leave it out"
+        )
+    return used
 
 
 def read_source(item: Any, metrics: Sequence[str], where: str) -> SourceStudy:
@@ -156,7 +214,8 @@ def _is_blank(value: Any) -> bool:
 def within(study: SourceStudy, space: Space, goal: Goal) -> dict[str, Any]:
     """Return what a search can use of an earlier study, for the record.
 
-    Trials with a missing value, or with one that the space does not allow, are dropped.
+    Trials with a missing value, or with one that the space does not allow, are dropped. Of the rest
+    the most informative 200 are kept, and of their curves the values that a model would use.
 
     Raises:
         MetricError: The study lacks a metric of the goal, or optimised it the other way.
@@ -192,20 +251,22 @@ def within(study: SourceStudy, space: Space, goal: Goal) -> dict[str, Any]:
     logger.info("%s: %s.", study.name, "; ".join(parts))
     columns = [space.columns[j] for j in np.flatnonzero(task.shared)]
     metrics = [one.metric for one in goal.objectives]
+    rows = _informative(task)
     trials = [
         {
             "values": {
                 column.name: column.domain.to_json(value)
                 for column in columns
-                if column.domain.contains(value := ran.values.get(column.name, MISSING))
+                if column.domain.contains(value := kept[row].values.get(column.name, MISSING))
             },
-            "state": ran.state.value,
+            "state": kept[row].state.value,
             "curve": [  # JSON has no NaN
                 [t, *(None if math.isnan(y := reached.get(m, math.nan)) else y for m in metrics)]
-                for t, reached in ran.curve
+                for t, reached in kept[row].curve
+                if t in times
             ],
         }
-        for ran in kept
+        for row, times in rows.items()
     ]
     return {"name": study.name, "max_t": study.max_t, "trials": trials}
 
@@ -298,6 +359,27 @@ def _fitting(
     rows = set(range(len(entries)))
     snapshot = build(entries, rows, [], goal, study.max_t, None, space.dim)
     return Task(snapshot, shared), kept, reasons
+
+
+def _informative(task: Task) -> dict[int, set[float]]:
+    """Return the trials of a task to keep, ascending, and at which t each of their values.
+
+    A record with dozens of earlier studies stays small: their models have no more rows.
+    """
+    snapshot = task.snapshot
+    y = chebyshev(snapshot, 0).y if task.is_weighted else snapshot.y
+    last = np.full(len(snapshot.points), -math.inf)
+    last[snapshot.trial] = np.where(np.isnan(y), -math.inf, y)
+    usable = np.isfinite(snapshot.y)
+    rows = np.union1d(
+        thinned(snapshot, np.flatnonzero(usable & (snapshot.t > 0))),
+        np.flatnonzero(snapshot.final),
+    )
+    times: dict[int, set[float]] = {k: set() for k in most_informative(last, _TRIALS).tolist()}
+    for trial, t in zip(snapshot.trial[rows].tolist(), snapshot.t[rows].tolist(), strict=True):
+        if trial in times:
+            times[trial].add(t)
+    return times
 
 
 def _is_usable(task: Task) -> bool:

@@ -108,7 +108,8 @@ class StudySettings:
         cost: Key of a report that says what a trial has cost so far ("time_total_s"): proposals
             then promise the largest improvement per cost.
         standard_error: Key of a report that says the metric's standard error; see `BoTorchSearch`.
-        earlier: Earlier studies to learn from: folders, studies or tables; see `BoTorchSearch`.
+        earlier: Earlier studies to learn from: studies, tables, folders of studies, or one folder
+            that has many; see `BoTorchSearch`.
         priors: Where you expect the optimum, by hyperparameter; see `BoTorchSearch`.
         searcher: A `BoTorchSearch` with settings of its own, or another Ray searcher, such as
             `OptunaSearch()`, that takes its space from `param_space`. None makes a BoTorchSearch.
@@ -153,7 +154,7 @@ class StudySettings:
     weights: Sequence[float] | None = _set(None, Use.SEARCH)
     cost: str | None = _set(None, Use.SEARCH)
     standard_error: str | None = _set(None, Use.SEARCH)
-    earlier: Sequence[str | Path | Folder | Study | pd.DataFrame] = _set(
+    earlier: Sequence[str | Path | Folder | Study | pd.DataFrame] | str | Path | Folder = _set(
         (), Use.OPTION | Use.SEARCH
     )
     priors: Mapping[str, Near | Mapping[Any, float] | Any] | None = _set(

@@ -15,7 +15,7 @@ from raytuner.bayes import BayesProposer, SobolProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement
 from raytuner.bayes.dataset import dataset
 from raytuner.bayes.surrogate import Posterior, WarmFit, fit, numerics
-from raytuner.bayes.transfer import Task, TaskModel, Transfer, best_in_turn, leave_one_out
+from raytuner.bayes.transfer import Task, TaskModel, Transfer, _greedy, leave_one_out
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Space
 
@@ -94,22 +94,57 @@ def test_a_wrong_one_only_delays() -> None:
     assert np.median(_regrets([wrong], 36, range(3))) < 0.1
 
 
-def test_the_best_of_each_come_first_and_in_turn() -> None:
-    tasks = [task(BRANIN, 0, n=9), task(BRANIN, 1, n=40)]
-    first = best_in_turn(tasks)
-    assert first is not None
-    assert len(first) == 3 + 8
-    for row, (number, rank) in enumerate([(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2), (1, 3)]):
-        y = tasks[number].snapshot.y
-        assert first[row].tolist() == tasks[number].snapshot.points[np.argsort(-y)[rank]].tolist()
-    proposals = BayesProposer(BRANIN.space, 0, tasks=tasks).ask(12)
-    assert [p.origin for p in proposals] == [Origin.EARLIER] * 11 + [Origin.SOBOL]
-    assert np.allclose(BRANIN.space.encode([p.config for p in proposals[:11]]), first)
+def _rows(task: Task, points: np.ndarray) -> list[int]:
+    """The ranks of some of its configurations, by their values."""
+    ranked = task.snapshot.points[np.argsort(-task.snapshot.y)]
+    return [int(np.flatnonzero((ranked == point).all(axis=1))[0]) for point in points]
+
+
+def test_the_best_of_one_search_come_first() -> None:
+    known = task(BRANIN, 1)
+    first = Transfer([known], BRANIN.space.columns).first()
+    assert _rows(known, first) == list(range(8))
+    proposals = BayesProposer(BRANIN.space, 0, tasks=[known]).ask(9)
+    assert [p.origin for p in proposals] == [Origin.EARLIER] * 8 + [Origin.SOBOL]
+    assert np.allclose(BRANIN.space.encode([p.config for p in proposals[:8]]), first)
+
+
+def test_a_portfolio_serves_each_kind_of_search_before_it_repeats_one() -> None:
+    """Three searches agree; what serves the one that is the opposite comes second."""
+    same = [task(BRANIN, seed) for seed in range(3)]
+    other = task(BRANIN, 5, sign=-1.0)
+    first = Transfer([*same, other], BRANIN.space.columns).first()
+    own = [(other.snapshot.points == point).all(axis=1).any() for point in first]
+    assert own[:2] == [False, True]
+    assert len(first) == 32
+    assert len(np.unique(first, axis=0)) == 32
+
+
+def test_greedy_choice_reduces_the_mean_regret_while_it_can() -> None:
+    regret = np.array([[0.0, 9.0, 1.0, 0.5], [9.0, 0.0, 1.0, 8.0], [0.2, 9.0, 1.0, 0.0]])
+    assert _greedy(regret) == [2, 0, 1, 3]
+    assert _greedy(np.array([[0.0, 1.0], [0.0, 1.0]])) == [0]
+    assert _greedy(np.array([[3.0, 3.0]])) == [0]  # one at least
+
+
+def test_rows_and_parts_are_limited_with_many_searches() -> None:
+    tasks = [task(BRANIN, seed, n=60) for seed in range(12)]
+    transfer = Transfer(tasks * 2, BRANIN.space.columns)
+    transfer.first()
+    assert {len(model._posterior.X) for model in transfer._models} == {50}
+    data = dataset(_record(6).snapshot())
+    with numerics():
+        posterior = Posterior.of(fit(data, BRANIN.space.columns))
+        weights = transfer.weights(posterior, data, seed=0)[:-1]
+        rest, trend = transfer.explain(posterior, data, 0, WarmFit())
+    assert (weights >= 0.01).sum() > 8
+    assert trend is not None
+    assert rest is not posterior
 
 
 def test_what_an_earlier_search_does_not_say_is_quasi_random() -> None:
     first = np.array([[0.25, np.nan], [0.75, np.nan]])
-    points, origins = SobolProposer(BRANIN.space, 0, first=first).draw(3)
+    points, origins = SobolProposer(BRANIN.space, 0, first=lambda: first).draw(3)
     assert origins == [Origin.EARLIER, Origin.EARLIER, Origin.SOBOL]
     assert points[:2, 0].tolist() == [0.25, 0.75]
     assert points[0, 1] != points[1, 1]

@@ -83,7 +83,7 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         ("metrik = 'loss'", "; did you mean 'metric'?"),
         ("seed = 1.5", "seed is 1.5; it must be a whole number"),
         ("seed = true", "seed is True; it must be a whole number"),
-        ("earlier = 'old'", "earlier is 'old'; it must be a list"),
+        ("earlier = 3", "earlier is 3; it must be a list or text"),
         ("max_t = 'long'", "max_t is 'long'; it must be a number"),
         ("num_samples = '5'", "num_samples is '5'; it must be a whole number"),
         ("storage = 'a'", "; did you mean 'storage_path'?"),

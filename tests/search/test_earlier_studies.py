@@ -45,7 +45,7 @@ def study(folder: Path) -> Study:
     return Study(folder, History.read(folder / RECORD_FILE))
 
 
-def search(earlier: list[Any], space: Any = PARAM_SPACE, **settings: Any) -> BoTorchSearch:
+def search(earlier: Any, space: Any = PARAM_SPACE, **settings: Any) -> BoTorchSearch:
     settings = {"seed": 0, "background": False, **settings}
     return BoTorchSearch(space, "loss", "min", earlier=earlier, **settings)
 
@@ -181,7 +181,8 @@ TABLE = pd.DataFrame({"lr": [0.1, 0.2, 0.3], "loss": [1.0, 2.0, 3.0]})
 @pytest.mark.parametrize(
     ("earlier", "error", "says"),
     [
-        ("folder", SettingError, "earlier is str; it must be a list"),
+        (3, SettingError, "earlier is int; it must be a folder, or a list"),
+        ("nowhere", HistoryError, "holds no study"),
         ([3], SettingError, "earlier[0] is 3 (int); it must be the folder of a study"),
         (["nowhere"], HistoryError, "holds no study"),
         ([TABLE.rename(columns={"loss": "Loss"})], MetricError, "is it 'Loss'? Rename it"),
@@ -202,6 +203,104 @@ def test_what_is_wrong_is_said_before_any_trial(
     with pytest.raises(error) as raised:
         BoTorchSearch(space, "loss", "min", earlier=earlier)
     assert says in str(raised.value)
+
+
+def others(folder: Path) -> None:
+    """Studies that are of no use to the suite's search: each for another reason."""
+    for name, space, metric in (
+        ("accuracy", {"lr": Float(1e-4, 1)}, "accuracy"),
+        ("alien", {"rate": Float(0, 1)}, "loss"),
+    ):
+        (folder / name).mkdir(parents=True)
+        history = History(Space(space), metric=metric, mode="min", path=folder / name / RECORD_FILE)
+        for i, config in enumerate(history.space.sample(np.random.default_rng(0), 3)):
+            history.add(str(i), config)
+            history.report(str(i), 1, float(i))
+            history.end(str(i), TrialState.COMPLETED)
+        history.close()
+    (folder / "few").mkdir()
+    record(folder / "few" / RECORD_FILE, n=2).close()
+    (folder / "broken").mkdir()
+    (folder / "broken" / RECORD_FILE).write_bytes(b"no database")
+    (folder / "empty").mkdir()
+
+
+@pytest.mark.parametrize("form", ["folder", "text", "list", "remote"])
+def test_a_folder_stands_for_the_studies_in_it_that_are_of_use(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, form: str
+) -> None:
+    study(tmp_path / "b")
+    (tmp_path / "a" / "project").mkdir(parents=True)
+    study(tmp_path / "a" / "project" / "deep")
+    study(tmp_path / "b" / "inside")  # of a study, which is a whole
+    (tmp_path / "latest").symlink_to(tmp_path / "b")
+    others(tmp_path)
+    given: dict[str, Any] = {
+        "folder": tmp_path,
+        "text": str(tmp_path),
+        "list": [str(tmp_path)],
+        "remote": f"fsspec+file://{tmp_path}",
+    }
+    if form == "remote":
+        (tmp_path / "latest").unlink()
+    with caplog.at_level(logging.INFO, logger="raytuner"):
+        searcher = search(given[form])
+    names = [used["name"] for used in searcher.history.get_meta(EARLIER)]
+    assert [name.removesuffix("/").rpartition("/")[2] for name in names] == ["deep", "b"]
+    left_out = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Left out")]
+    assert len(left_out) == 4
+    for name, why in (
+        ("accuracy", "optimised 'accuracy'"),
+        ("alien", "share no hyperparameter"),
+        ("broken", "is damaged"),
+        ("few", "of 2 trials, fewer than two"),
+    ):
+        assert [why in line for line in left_out if f"/{name}" in line] == [True]
+    assert searcher.suggest("a") is not None
+    assert searcher.history["a"].origin is Origin.EARLIER
+
+
+def test_a_folder_without_a_study_of_use_says_why(tmp_path: Path) -> None:
+    others(tmp_path)
+    with pytest.raises(SettingError) as raised:
+        search(tmp_path)
+    said = str(raised.value)
+    assert (
+        f"earlier[0] ({tmp_path}) holds studies, and none is of use to this search: 2 share" in said
+    )
+    assert "; 1 optimised other metrics" in said
+    assert "; 1 cannot be read" in said
+    with pytest.raises(MetricError, match="optimised 'accuracy'"):  # named, it has to be of use
+        search([tmp_path / "accuracy"])
+
+
+def test_a_search_is_no_earlier_study_of_its_own(tmp_path: Path) -> None:
+    study(tmp_path / "old")
+    study(tmp_path / "own")
+    searcher = search(tmp_path, record=str(tmp_path / "own" / RECORD_FILE))
+    (used,) = searcher.history.get_meta(EARLIER)
+    assert used["name"] == str(tmp_path / "old")
+    (tmp_path / "old" / RECORD_FILE).unlink()
+    with pytest.raises(SettingError, match="the only one is its own"):
+        search(tmp_path, record=str(tmp_path / "own" / RECORD_FILE))
+
+
+def test_the_record_keeps_what_a_model_would_use() -> None:
+    space = Space({"x": Float(0, 1)})
+    history = History(space, metric="loss", mode="min", max_t=64)
+    rng = np.random.default_rng(0)
+    for i in range(300):
+        history.add(str(i), {"x": float(rng.random())})
+        for t in range(1, 65 if i % 2 else 33):
+            history.report(str(i), t, float(i) + 1 / t)
+        history.end(str(i), TrialState.COMPLETED if i % 2 else TrialState.STOPPED_EARLY)
+    kept = within(read_source(history, ["loss"], "old"), space, history.goal)["trials"]
+    assert len(kept) == 200
+    assert [trial["curve"][-1][1] for trial in kept[:66]] == pytest.approx(
+        [i + 1 / (64 if i % 2 else 32) for i in range(66)]  # the best
+    )
+    assert [t for t, _ in kept[1]["curve"]] == [1, 2, 4, 8, 16, 32, 64]
+    assert len(str(kept)) < 70_000
 
 
 @pytest.mark.parametrize(("metric", "mode"), [("loss", "max"), ("accuracy", "min")])
