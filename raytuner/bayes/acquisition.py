@@ -23,6 +23,9 @@ Acquisition = Callable[[Tensor], Tensor]
 # A configuration is hardly the best if its mean plus this many standard deviations is below the
 # best mean.
 _REACH = 3.0
+# Pure exploration: a configuration may be the best if its mean plus this many standard deviations
+# reaches the incumbent. Each unit below that (a standard deviation of all values) costs this much.
+_MAY_BE, _EDGE = 2.0, 5.0
 _JITTER = 1e-8  # variance, added where a known configuration may be asked about again
 
 
@@ -258,6 +261,25 @@ class LogExpectedImprovement(PosteriorAcquisition):
         sd = variance.clamp_min(1e-12).sqrt().unsqueeze(-1)
         values = log_improvement((mean - thresholds) / sd) + sd.log()
         return torch.logsumexp(values, dim=-1) - math.log(values.shape[-1])
+
+
+class PureExploration(PosteriorAcquisition):
+    """Log standard deviation, among configurations that may be better than the incumbent.
+
+    A trial there says most about where else the optimum may be. A configuration may be better if
+    its mean plus two standard deviations reaches the best of the evaluated and the pending ones;
+    another loses the more, the further it is from that. Pending configurations reduce the standard
+    deviation.
+
+    Source: E. Contal, D. Buffoni, A. Robicquet and N. Vayatis (2013), "Parallel Gaussian Process
+    Optimization with Upper Confidence Bound and Pure Exploration", arXiv:1304.5350, section 3. The
+    region in which it explores has a soft edge here, so that a climb finds the way into it.
+    """
+
+    def _value(self, mean: Tensor, variance: Tensor, thresholds: Tensor) -> Tensor:
+        sd = variance.clamp_min(1e-12).sqrt()
+        lead = mean.mean(-1) + _MAY_BE * sd - thresholds.mean()
+        return sd.log() + _EDGE * lead.clamp_max(0.0)
 
 
 def log_improvement(u: Tensor) -> Tensor:

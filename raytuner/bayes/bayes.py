@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from raytuner.bayes.acquisition import (
     Feasibility,
     LogExpectedImprovement,
     PosteriorAcquisition,
+    PureExploration,
 )
 from raytuner.bayes.belief import Belief, Beliefs
 from raytuner.bayes.dataset import Dataset, chebyshev, dataset, least_trials
@@ -43,6 +45,9 @@ _BEST = 5  # candidates lie around this many of the best configurations
 _CLIMBED = 4
 # Configurations before the first model, beside earlier searches; eight were worse on LCBench.
 _AFTER_TRANSFER = 3
+# One proposal in this many explores: the regret after 100 trials fell from 0.079 to 0.044 (30 runs
+# on eight development instances of LCBench; standard error of the difference 0.016).
+_EXPLORES = 8
 
 MakeAcquisition = Callable[..., PosteriorAcquisition]
 
@@ -70,7 +75,8 @@ class BayesProposer:
     """Proposes where a Gaussian process expects the largest improvement at full resource.
 
     The first `n_initial` configurations are quasi-random. After that each proposal maximises the
-    log expected improvement jointly with everything pending (sequential greedy for a batch).
+    log expected improvement jointly with everything pending (sequential greedy for a batch), and
+    every eighth explores instead (`PureExploration`), unless fewer than eight trials are left.
 
     - Outcome constraints: the improvement is over the best feasible value, times the probability of
       feasibility.
@@ -200,7 +206,18 @@ class BayesProposer:
 
     def _choose(self, fitted: Fitted, n: int) -> FloatArray:
         """Return up to `n` configurations to propose, `(n, d)`."""
-        return self._best_of(self._acquisition, fitted, n, self._asked)
+        left = math.inf if fitted.snapshot.left is None else fitted.snapshot.left
+        is_for_improvement = self._acquisition is LogExpectedImprovement
+        share = 0  # of a batch that explores: one after the other, the last places
+        if is_for_improvement and left >= _EXPLORES:
+            share = (self._place + n) // _EXPLORES - self._place // _EXPLORES
+        chosen = self._asked[:0]
+        if share < n:
+            chosen = self._best_of(self._acquisition, fitted, n - share, self._asked)
+        if share:
+            asked = np.vstack([self._asked, chosen])
+            chosen = np.vstack([chosen, self._best_of(PureExploration, fitted, share, asked)])
+        return chosen
 
     def _best_of(
         self, make: MakeAcquisition, fitted: Fitted, n: int, asked: FloatArray

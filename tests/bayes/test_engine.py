@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,11 @@ from hypothesis.extra import numpy as hnp
 from problems import BRANIN, MIXED
 
 from raytuner.bayes import BayesProposer, SobolProposer, surrogate
-from raytuner.bayes.acquisition import LogExpectedImprovement, log_improvement
+from raytuner.bayes.acquisition import (
+    LogExpectedImprovement,
+    PureExploration,
+    log_improvement,
+)
 from raytuner.bayes.dataset import (
     MAX_ROWS,
     Dataset,
@@ -668,3 +673,76 @@ class TestBayesProposer:
     def test_n_initial_of_nothing_is_refused(self) -> None:
         with pytest.raises(SettingError, match="n_initial is 0"):
             BayesProposer(BRANIN.space, n_initial=0)
+
+
+class TestPureExploration:
+    def test_is_largest_where_a_configuration_may_be_the_best(
+        self,
+    ) -> None:
+        data = dataset(_fitted_record().snapshot())
+        with numerics():
+            posterior = Posterior.of(fit(data, BRANIN.space.columns))
+        X = torch.as_tensor(BRANIN.space.draw(np.random.default_rng(1), 300))
+        with torch.no_grad():
+            value = PureExploration(posterior, data.evaluated, np.empty((0, 2)), seed=0)(X)
+            mean, sd = posterior.laws(X)
+            best = posterior.laws(torch.as_tensor(data.evaluated))[0].max()
+        may_be, is_worse = mean + 2 * sd > best, mean + 2 * sd < best - 0.1
+        assert is_worse.any()
+        assert may_be[value.argmax()]
+        # Less than that of the posterior: the true values of the evaluated are sampled.
+        assert (value <= sd.log() + 1e-6).all()
+        assert (value < sd.log() - 0.3)[is_worse].all()
+
+    def test_a_pending_configuration_is_not_explored_again(self) -> None:
+        data = dataset(_fitted_record().snapshot())
+        with numerics():
+            posterior = Posterior.of(fit(data, BRANIN.space.columns))
+        X = torch.as_tensor(BRANIN.space.draw(np.random.default_rng(1), 300))
+        with torch.no_grad():
+            acquisition = PureExploration(posterior, data.evaluated, np.empty((0, 2)), seed=0)
+            first = int(acquisition(X).argmax())
+            before = float(acquisition(X)[first])
+            acquisition.add_pending(X[first].numpy())
+            assert float(acquisition(X)[first]) < before - 1
+
+    @pytest.mark.parametrize(
+        ("left", "explored"), [(None, [15, 23]), (100, [15, 23]), (12, [15])], ids=str
+    )
+    def test_every_eighth_proposal_explores_until_few_are_left(
+        self, monkeypatch: pytest.MonkeyPatch, left: int | None, explored: list[int]
+    ) -> None:
+        made: list[type] = []
+        best_of = BayesProposer._best_of
+
+        def watched(self: BayesProposer, make: type, *rest: Any) -> Any:
+            made.extend([make] * rest[1])
+            return best_of(self, make, *rest)
+
+        monkeypatch.setattr(BayesProposer, "_best_of", watched)
+        record = _fitted_record()
+        proposer = BayesProposer(BRANIN.space, 0)
+        first = len(record.trials)
+        for place in range(first, 26):
+            rest = None if left is None else left - (place - first)
+            proposer.tell(replace(record.snapshot(), left=rest))
+            (proposal,) = proposer.ask(1)
+            record.add(str(place), proposal.config)
+            record.report(str(place), 1, BRANIN.loss(proposal.config))
+            record.end(str(place), TrialState.COMPLETED)
+        found = [first + i for i, make in enumerate(made) if make is PureExploration]
+        assert found == explored
+
+    def test_a_batch_has_its_share(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[tuple[type, int]] = []
+        best_of = BayesProposer._best_of
+
+        def watched(self: BayesProposer, make: type, *rest: Any) -> Any:
+            made.append((make, rest[1]))
+            return best_of(self, make, *rest)
+
+        monkeypatch.setattr(BayesProposer, "_best_of", watched)
+        proposer = BayesProposer(BRANIN.space, 0)
+        proposer.tell(_fitted_record().snapshot())
+        assert len(proposer.ask(32)) == 32
+        assert made == [(LogExpectedImprovement, 28), (PureExploration, 4)]
