@@ -11,15 +11,33 @@ import click
 
 from benchmarks.features.table import as_section
 from benchmarks.micro import table as micro_table
-from benchmarks.race.figures import Summary, covering, grouped, summaries, time_to_reach
+from benchmarks.race.figures import (
+    Summary,
+    covering,
+    grouped,
+    mean_over_problems,
+    summaries,
+    time_to_reach,
+)
+from benchmarks.race.figures import regrets as regrets_at
 from benchmarks.race.methods import RACERS
 from benchmarks.race.plot import draw
 from benchmarks.race.runs import STARTS, Run, Store
-from benchmarks.race.table import as_markdown, markdown_table, regrets, starting, title_of
+from benchmarks.race.table import (
+    as_markdown,
+    figure,
+    markdown_table,
+    regrets,
+    starting,
+    title_of,
+)
 from benchmarks.yahpo import LCBENCH
 
 OURS = "ours"
 MICRO = "micro.json"
+CANDIDATES = ("ours+forecasts", "ours+asha", "ours", "random+ray-asha")
+DEFAULT_RACE = (8, 12.0)  # workers, and mean full trainings each
+DEFAULT_MARKS = (0.10, 0.20, 0.50, 1.00)
 PENDING = "pending"
 FEATURES = "features"
 REASONS = "not_run.json"
@@ -64,6 +82,15 @@ python -m benchmarks.race --methods ours,ours-pending-mean,ours-pending-ignored 
 ```
 """
 
+_ABOUT_DEFAULT = """\
+## The default of `max_t`
+
+What `raytuner.tune(..., max_t=...)` does without a scheduler is chosen by this table: the mean
+regrets of the best fully trained trial at 10, 20, 50 and 100 % of the budget, with 8 workers and 12
+mean full trainings each, over the problems of each family that all these methods have run.
+Freeze-thaw is no candidate, because it needs checkpoints. In brackets: runs.
+"""
+
 _ABOUT_STARTS = """\
 ## Costs of starting
 
@@ -98,13 +125,13 @@ def page(results: Path, plots: Path) -> str:
     Args:
         results: Folder of the runs; of what ``python -m benchmarks.micro`` kept in `MICRO`; of a
             folder `PENDING` of runs that compare ways to deal with pending trials; of a folder
-        `STARTS` of runs in which starts take time; of a folder
+            `STARTS` of runs in which starts take time; of a folder
             `FEATURES` of runs of ``python -m benchmarks.features``; and of `REASONS`, by hand:
             methods that were not run, and why.
         plots: Folder of the plots, beside which the page is to lie.
     """
     runs = Store(results).runs()
-    parts = [_HEAD, *(_section(race, plots) for race in _races(runs))]
+    parts = [_HEAD, *_default(runs), *(_section(race, plots) for race in _races(runs))]
     pending = Store(results / PENDING).runs()
     if pending:
         parts += [_ABOUT_PENDING, *(_compared(race) for race in _races(pending))]
@@ -121,6 +148,24 @@ def page(results: Path, plots: Path) -> str:
     parts.append(_absent(runs, json.loads(given.read_text("utf-8")) if given.is_file() else {}))
     parts.append(_origin([*runs, *features]))
     return "\n".join(parts)
+
+
+def _default(runs: Sequence[Run]) -> list[str]:
+    """The methods that could be the default, over all families."""
+    cells: dict[str, dict[str, str]] = {method: {} for method in CANDIDATES}
+    for race in _races(runs):
+        if (race[0].workers, race[0].budget) != DEFAULT_RACE:
+            continue
+        by_method = {m: mine for m, mine in grouped(race).items() if m in CANDIDATES}
+        shared = set.intersection(*({run.problem for run in mine} for mine in by_method.values()))
+        for method, mine in by_method.items():
+            here = [run for run in mine if run.problem in shared]
+            if here:
+                marks = mean_over_problems(here, regrets_at(here, marks=DEFAULT_MARKS))
+                cells[method][race[0].benchmark] = f"{' / '.join(map(figure, marks))} ({len(here)})"
+    families = sorted({family for found in cells.values() for family in found})
+    rows = [(title_of(m), *(cells[m].get(f, "-") for f in families)) for m in CANDIDATES]
+    return [_ABOUT_DEFAULT, *markdown_table(("method", *families), rows), ""]
 
 
 def _races(runs: Sequence[Run]) -> list[list[Run]]:

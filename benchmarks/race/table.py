@@ -39,7 +39,7 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
         "",
         *markdown_table(
             ("method", *_marks()),
-            ((title_of(s.method), *map(_figure, s.any)) for s in summaries),
+            ((title_of(s.method), *map(figure, s.any)) for s in summaries),
         ),
     ]
     left_out = list(left_out)
@@ -71,7 +71,7 @@ def starting(runs: Sequence[Run]) -> list[str]:
                     f"{start_s:g}",
                     title_of(method),
                     str(seeds),
-                    *map(_figure, figures.regrets(mine, marks=_START_MARKS).mean(axis=0)),
+                    *map(figure, figures.regrets(mine, marks=_START_MARKS).mean(axis=0)),
                     f"{sum(run.starts for run in mine) / max(sum(begun), 1):.2f}",
                     f"{sum(run.starting for run in mine) / seeds:.0%}",
                 )
@@ -104,7 +104,8 @@ def _ranks(summary: Summary) -> list[str]:
     return ["-" if np.isnan(rank) else f"{rank:.1f}" for rank in summary.rank]
 
 
-def _figure(regret: float) -> str:
+def figure(regret: float) -> str:
+    """A regret; a dash if runs were broken off before."""
     return "-" if np.isnan(regret) else f"{regret:.3f}"
 
 
@@ -116,7 +117,7 @@ def _with_intervals(summary: Summary) -> list[str]:
     cells = []
     for mean, low, high in zip(summary.final, summary.low, summary.high, strict=True):
         interval = f" ({low:.2f} to {high:.2f})" if low < high else ""  # one seed has none
-        cells.append(f"{_figure(mean)}{interval}")
+        cells.append(f"{figure(mean)}{interval}")
     return cells
 
 
