@@ -144,7 +144,7 @@ def test_a_time_budget_ends_a_study_without_a_number_of_samples(tmp_path: Path) 
         tmp_path,
         endless,
         num_samples=-1,
-        time_budget_s=6,
+        time_budget_s=15,  # time for a report on a busy machine, too
         reuse_actors=False,
         max_concurrent_trials=2,
     )
