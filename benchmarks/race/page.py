@@ -88,7 +88,7 @@ _ABOUT_DEFAULT = """\
 What `raytuner.tune(..., max_t=...)` does without a scheduler is chosen by this table: the mean
 regrets of the best fully trained trial at 10, 20, 50 and 100 % of the budget, with 8 workers and 12
 mean full trainings each, over the problems of each family that all these methods have run.
-Freeze-thaw is no candidate, because it needs checkpoints. In brackets: runs.
+Freeze-thaw is no candidate, because it needs checkpoints. In brackets: runs. A dash: not run yet.
 """
 
 _ABOUT_STARTS = """\
