@@ -12,14 +12,13 @@ import click
 from benchmarks.features.table import as_section
 from benchmarks.micro import table as micro_table
 from benchmarks.race.figures import (
+    MARKS,
     Summary,
     covering,
     grouped,
-    mean_over_problems,
     summaries,
     time_to_reach,
 )
-from benchmarks.race.figures import regrets as regrets_at
 from benchmarks.race.methods import RACERS
 from benchmarks.race.plot import draw
 from benchmarks.race.runs import STARTS, Run, Store
@@ -87,8 +86,9 @@ _ABOUT_DEFAULT = """\
 
 What `raytuner.tune(..., max_t=...)` does without a scheduler is chosen by this table: the mean
 regrets of the best fully trained trial at 10, 20, 50 and 100 % of the budget, with 8 workers and 12
-mean full trainings each, over the problems of each family that all these methods have run.
-Freeze-thaw is no candidate, because it needs checkpoints. In brackets: runs. A dash: not run yet.
+mean full trainings each. In each family the means are over the problems that all methods with a
+figure have run. Freeze-thaw is no candidate, because it needs checkpoints. In brackets: runs. A
+dash: not run yet.
 """
 
 _ABOUT_STARTS = """\
@@ -125,9 +125,9 @@ def page(results: Path, plots: Path) -> str:
     Args:
         results: Folder of the runs; of what ``python -m benchmarks.micro`` kept in `MICRO`; of a
             folder `PENDING` of runs that compare ways to deal with pending trials; of a folder
-            `STARTS` of runs in which starts take time; of a folder
-            `FEATURES` of runs of ``python -m benchmarks.features``; and of `REASONS`, by hand:
-            methods that were not run, and why.
+            `STARTS` of runs in which starts take time; of a folder `FEATURES` of runs of
+            ``python -m benchmarks.features``; and of `REASONS`, by hand: methods that were not run,
+            and why.
         plots: Folder of the plots, beside which the page is to lie.
     """
     runs = Store(results).runs()
@@ -156,14 +156,14 @@ def _default(runs: Sequence[Run]) -> list[str]:
     for race in _races(runs):
         if (race[0].workers, race[0].budget) != DEFAULT_RACE:
             continue
-        by_method = {m: mine for m, mine in grouped(race).items() if m in CANDIDATES}
-        shared = set.intersection(*({run.problem for run in mine} for mine in by_method.values()))
-        for method, mine in by_method.items():
-            here = [run for run in mine if run.problem in shared]
-            if here:
-                marks = mean_over_problems(here, regrets_at(here, marks=DEFAULT_MARKS))
-                cells[method][race[0].benchmark] = f"{' / '.join(map(figure, marks))} ({len(here)})"
+        mine = [run for run in race if run.method in CANDIDATES]
+        ran = [{run.problem for run in runs} for runs in grouped(mine).values()]
+        for one in summaries([run for run in mine if all(run.problem in p for p in ran)]):
+            marks = [figure(one.final[MARKS.index(mark)]) for mark in DEFAULT_MARKS]
+            cells[one.method][race[0].benchmark] = f"{' / '.join(marks)} ({one.runs})"
     families = sorted({family for found in cells.values() for family in found})
+    if not families:
+        return []
     rows = [(title_of(m), *(cells[m].get(f, "-") for f in families)) for m in CANDIDATES]
     return [_ABOUT_DEFAULT, *markdown_table(("method", *families), rows), ""]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -206,10 +205,9 @@ class BayesProposer:
 
     def _choose(self, fitted: Fitted, n: int) -> FloatArray:
         """Return up to `n` configurations to propose, `(n, d)`."""
-        left = math.inf if fitted.snapshot.left is None else fitted.snapshot.left
-        is_for_improvement = self._acquisition is LogExpectedImprovement
-        share = 0  # of a batch that explores: one after the other, the last places
-        if is_for_improvement and left >= _EXPLORES:
+        left = fitted.snapshot.left
+        share = 0  # how many of a batch explore: the last ones
+        if self._acquisition is LogExpectedImprovement and (left is None or left >= _EXPLORES):
             share = (self._place + n) // _EXPLORES - self._place // _EXPLORES
         chosen = self._asked[:0]
         if share < n:

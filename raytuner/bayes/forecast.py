@@ -135,7 +135,7 @@ class Forecaster:
                 np.maximum.at(reached, snapshot.trial, snapshot.t)
                 left[: len(rows)] = np.maximum(1 - reached[rows] / snapshot.max_t, _LEAST_LEFT)
             start = np.array([start_s * (i != in_slot) for i in trial_ids] + [start_s] * len(new))
-            cost = start + left * np.exp(self._log_cost(snapshot, points, seconds))
+            cost = start + left * self._costs(snapshot, points, seconds)
             rate = gain.numpy() - np.log(cost)
         return Outlook(
             chance=dict(zip(trial_ids, chance.tolist(), strict=False)),
@@ -167,20 +167,21 @@ class Forecaster:
         excluded = ExclusionList(self._space, snapshot.points)
         return unused_candidates(self._space, around, excluded, rng)
 
-    def _log_cost(
+    def _costs(
         self, snapshot: Snapshot, points: FloatArray, seconds: Mapping[str, float] | None
     ) -> FloatArray:
-        """`(k,)` logarithms of what full trainings cost; the median while little is known."""
+        """`(k,)` what full trainings cost: the median of the known ones while they are few."""
+        if not seconds:
+            return np.ones(len(points))
+        known = np.array([seconds.get(i, math.nan) for i in snapshot.trial_ids])
         log_cost = None
-        if seconds:
-            known = np.array([seconds.get(i, math.nan) for i in snapshot.trial_ids])
-            with suppress(*FIT_ERRORS), torch.enable_grad():
-                log_cost = fit_log_cost(
-                    replace(snapshot, cost=known), self._space.columns, self._cost_fit
-                )
+        with suppress(*FIT_ERRORS), torch.enable_grad():
+            log_cost = fit_log_cost(
+                replace(snapshot, cost=known), self._space.columns, self._cost_fit
+            )
         if log_cost is None:
-            return np.full(len(points), np.log(np.median([*(seconds or {"": 1.0}).values()])))
-        return np.asarray(log_cost(torch.as_tensor(points)).numpy())
+            return np.full(len(points), np.median(list(seconds.values())))
+        return np.exp(log_cost(torch.as_tensor(points)).numpy())
 
 
 def _lead(posterior: Posterior, points: FloatArray, rival: FloatArray) -> tuple[Tensor, Tensor]:

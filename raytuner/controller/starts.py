@@ -10,6 +10,8 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
+from raytuner.controller.trials import bare
+
 _RECENT = 101  # starts that the median is taken over
 
 
@@ -31,13 +33,12 @@ class StartTimer:
 
     def look(self, tune_controller: Any, pending: Iterable[Trial]) -> None:
         """Note which pending trials have a slot. Call this in each turn of Ray's loop."""
-        # Private: the wrapper that hooks get logs a warning of what is inside.
-        bare = getattr(tune_controller, "_tune_controller", tune_controller)
+        controller = bare(tune_controller)
         for trial in pending:
             # Private: a trial's status says nothing of its slot until its process has started.
-            actor, manager = bare._trial_to_actor.get(trial), bare._actor_manager
+            actor, manager = controller._trial_to_actor.get(trial), controller._actor_manager
             if actor is not None and manager.is_actor_started(actor):
-                self._slot_since.setdefault(trial.trial_id, _now(bare))
+                self._slot_since.setdefault(trial.trial_id, _now(controller))
             else:
                 self._slot_since.pop(trial.trial_id, None)  # of an attempt that failed
 
@@ -45,9 +46,7 @@ class StartTimer:
         """Take a report into account: a trial's first one since it got its slot ends its start."""
         since, trained = self._slot_since.pop(trial_id, None), result.get("time_since_restore")
         if since is not None and isinstance(trained, int | float):
-            # Private: as above.
-            bare = getattr(tune_controller, "_tune_controller", tune_controller)
-            self._recent.append(max(_now(bare) - since - trained, 0.0))
+            self._recent.append(max(_now(bare(tune_controller)) - since - trained, 0.0))
 
 
 def _now(controller: Any) -> float:

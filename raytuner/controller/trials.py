@@ -23,6 +23,12 @@ from ray.tune.search import BasicVariantGenerator
 from raytuner.controller.search_layers import max_concurrent_of
 
 
+def bare(tune_controller: Any) -> Any:
+    """Return the controller without the wrapper that hooks get."""
+    # Private: the wrapper logs a warning of public methods too.
+    return getattr(tune_controller, "_tune_controller", tune_controller)
+
+
 class ActiveTrials:
     """The trials that hold a slot or wait for one, in the order in which they should run."""
 
@@ -88,9 +94,7 @@ class ActiveTrials:
             free = max(free, self._most_running)  # the slots are unknown: double them
         if (cap := max(1, free)) != self._cap:
             self._cap = cap
-            # Private: the wrapper that hooks get logs a warning of this public method.
-            bare = getattr(tune_controller, "_tune_controller", tune_controller)
-            bare.update_max_pending_trials(cap)
+            bare(tune_controller).update_max_pending_trials(cap)
 
     def _drop_left(self) -> None:
         """Drop the trials that left their slot."""

@@ -29,7 +29,7 @@ from raytuner.study.tuning import prepare
 SEARCH_SPACE = "search_space"
 """Key of the record for the space that is searched, if it is smaller than the record's."""
 
-_REDUCTION_FACTOR = 3  # ASHA's default
+_TRIED_AGAIN = 3  # without a reduction factor, one complete trial in this many is tried again
 
 
 def extend(
@@ -51,7 +51,7 @@ def extend(
     except SpaceError:  # of objects that no file can hold, which the new space has
         opened = open_record(path, before, space)
     with closing(opened) as history:
-        max_t, factor = changes.get("max_t"), settings.reduction_factor or _REDUCTION_FACTOR
+        max_t, factor = changes.get("max_t"), settings.reduction_factor or _TRIED_AGAIN
         carried = carry_over(
             history, space, max_t, reduction_factor=factor, num_samples=num_samples
         )

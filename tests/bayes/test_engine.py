@@ -706,20 +706,25 @@ class TestPureExploration:
             acquisition.add_pending(X[first].numpy())
             assert float(acquisition(X)[first]) < before - 1
 
+    @pytest.fixture
+    def made(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[type, int]]:
+        """What each proposal maximises, and for how many configurations."""
+        found: list[tuple[type, int]] = []
+        best_of = BayesProposer._best_of
+
+        def watched(self: BayesProposer, make: type, *rest: Any) -> Any:
+            found.append((make, rest[1]))
+            return best_of(self, make, *rest)
+
+        monkeypatch.setattr(BayesProposer, "_best_of", watched)
+        return found
+
     @pytest.mark.parametrize(
         ("left", "explored"), [(None, [15, 23]), (100, [15, 23]), (12, [15])], ids=str
     )
     def test_every_eighth_proposal_explores_until_few_are_left(
-        self, monkeypatch: pytest.MonkeyPatch, left: int | None, explored: list[int]
+        self, made: list[tuple[type, int]], left: int | None, explored: list[int]
     ) -> None:
-        made: list[type] = []
-        best_of = BayesProposer._best_of
-
-        def watched(self: BayesProposer, make: type, *rest: Any) -> Any:
-            made.extend([make] * rest[1])
-            return best_of(self, make, *rest)
-
-        monkeypatch.setattr(BayesProposer, "_best_of", watched)
         record = _fitted_record()
         proposer = BayesProposer(BRANIN.space, 0)
         first = len(record.trials)
@@ -730,18 +735,10 @@ class TestPureExploration:
             record.add(str(place), proposal.config)
             record.report(str(place), 1, BRANIN.loss(proposal.config))
             record.end(str(place), TrialState.COMPLETED)
-        found = [first + i for i, make in enumerate(made) if make is PureExploration]
+        found = [first + i for i, one in enumerate(made) if one == (PureExploration, 1)]
         assert found == explored
 
-    def test_a_batch_has_its_share(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        made: list[tuple[type, int]] = []
-        best_of = BayesProposer._best_of
-
-        def watched(self: BayesProposer, make: type, *rest: Any) -> Any:
-            made.append((make, rest[1]))
-            return best_of(self, make, *rest)
-
-        monkeypatch.setattr(BayesProposer, "_best_of", watched)
+    def test_a_batch_has_its_share(self, made: list[tuple[type, int]]) -> None:
         proposer = BayesProposer(BRANIN.space, 0)
         proposer.tell(_fitted_record().snapshot())
         assert len(proposer.ask(32)) == 32

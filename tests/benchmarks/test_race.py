@@ -283,6 +283,23 @@ def test_page_is_made_of_what_is_kept(tmp_path: Path) -> None:
     assert "| HEBO | 1 | 1.000 | 0.150 | 0.150 | - | - | - | - |" in text
 
 
+def test_the_candidates_for_the_default_are_compared_on_the_problems_that_all_have_run(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("matplotlib")
+    store = Store(tmp_path)
+    store.add(a_run("hebo", [(0.1, 0.2)], problem="taskset/p"))  # a peer alone
+    assert "## The default" not in page(tmp_path, tmp_path)
+    store.add(a_run("ours", [(0.1, 0.2), (0.4, 0.1)]))
+    store.add(a_run("ours", [(0.1, 0.9)], problem="lcbench/q"))
+    store.add(replace(a_run("ours+asha", [(0.1, 0.3)]), until=0.5))
+    default = page(tmp_path, tmp_path).partition("## The default")[2].partition("\n## ")[0]
+    assert "| method | lcbench |" in default
+    assert "| raytuner | 0.200 / 0.200 / 0.100 / 0.100 (1) |" in default
+    assert "| raytuner + our ASHA | 0.300 / 0.300 / 0.300 / - (1) |" in default
+    assert "| raytuner + predictive termination | - |" in default
+
+
 def test_parameters_know_ray_s_bounds_and_choices() -> None:
     space = {
         "batch": tune.lograndint(16, 513),
