@@ -1,8 +1,8 @@
 """What it is worth to know something already: earlier studies, beliefs, and many hyperparameters.
 
-Earlier studies and beliefs are measured on the development instances of LCBench, each trial trained
-in full, four at a time. The figures are mean regrets of the incumbent after so many trials, 0 being
-the best value known and 1 the median of random configurations. Many hyperparameters are measured on
+Earlier studies and beliefs are measured on instances of LCBench, each trial trained in full, four at
+a time. The figures are mean regrets of the incumbent after so many trials, with standard errors: 0
+is the best value that a local search finds, and 1 the median of random configurations. Many hyperparameters are measured on
 functions with a known minimum, some of them with few columns that matter: the figure is how far the
 incumbent is from it.
 
@@ -143,18 +143,35 @@ def knowing(what: str, own: Task, others: Sequence[Task], space: Space) -> Mappi
 
 
 def on_lcbench(
-    data: Path, what: str, trials: int, seeds: int, studies: int = _EARLIER_TASKS
+    data: Path,
+    what: str,
+    trials: int,
+    seeds: int,
+    studies: int = _EARLIER_TASKS,
+    held_out: bool = False,
 ) -> dict[str, Losses]:
-    """Regrets by what is known, each ``(runs, trials)``; of so many earlier studies at a time."""
+    """Return the regrets by what is known, each `(runs, trials)`.
+
+    Args:
+        data: Folder of YAHPO's data.
+        what: "earlier" or "priors".
+        trials: How many trials a search has.
+        seeds: How many seeds, from 0.
+        studies: How many earlier studies a search knows; they are of development instances.
+        held_out: Whether to search on the instances of the race, not of development.
+    """
     surrogate = yahpo.load(data)
-    problems = {name: network(surrogate, name) for name in yahpo.LCBENCH.development}
+    earlier = {name: network(surrogate, name) for name in yahpo.LCBENCH.development}
+    problems = earlier
+    if held_out:
+        problems = {name: network(surrogate, name) for name in yahpo.LCBENCH.test}
     found: dict[str, list[Losses]] = {}
     for name, problem in problems.items():
         for seed in range(seeds):
             order = np.random.default_rng([7, seed, int(name)]).permutation(
-                [other for other in problems if other != name]
+                [other for other in earlier if other != name]
             )
-            others = [random_task(problems[o], o, seed) for o in order[:studies].tolist()]
+            others = [random_task(earlier[o], o, seed) for o in order[:studies].tolist()]
             own = random_task(problem, name, seed)
             for known, make in knowing(what, own, others, problem.space).items():
                 run = incumbents(problem, make(seed), trials, seed)
@@ -256,11 +273,16 @@ def on_functions(trials: int, seeds: int) -> dict[str, Losses]:
 
 
 def table(found: Mapping[str, Losses], places: Sequence[int]) -> str:
-    """Means after so many trials, as Markdown."""
+    """Return the means after so many trials, with standard errors, as Markdown."""
     lines = [f"| | {' | '.join(map(str, places))} |", f"|---|{'---|' * len(places)}"]
     for name, runs in found.items():
-        means = " | ".join(f"{runs[:, place - 1].mean():.3f}" for place in places)
-        lines.append(f"| {name} | {means} |")
+        errors = runs.std(axis=0, ddof=1) / math.sqrt(len(runs)) if len(runs) > 1 else None
+        cells = [
+            f"{runs[:, place - 1].mean():.3f}"
+            + ("" if errors is None else f" ± {errors[place - 1]:.3f}")
+            for place in places
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -281,12 +303,16 @@ def table(found: Mapping[str, Losses], places: Sequence[int]) -> str:
     help="Earlier studies.",
 )
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="From 0.")
-def main(what: str, data: Path, studies: int, seeds: int) -> None:
+@click.option(
+    "--held-out", is_flag=True, help="Search on the instances of the race, not of development."
+)
+def main(what: str, data: Path, studies: int, seeds: int, held_out: bool) -> None:
     """Measure searches that know something, and those of many hyperparameters."""
     if what == "many":
         click.echo(table(on_functions(100, seeds), (30, 50, 75, 100)))
     else:
-        click.echo(table(on_lcbench(data, what, 30, seeds, studies), (5, 8, 10, 15, 20, 30)))
+        found = on_lcbench(data, what, 30, seeds, studies, held_out)
+        click.echo(table(found, (5, 8, 10, 15, 20, 30)))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ class BayesProposer:
 
     The first `n_initial` configurations are quasi-random. After that each proposal maximises the
     log expected improvement jointly with everything pending (sequential greedy for a batch), and
-    every eighth explores instead (`PureExploration`), unless fewer than eight trials are left.
+    every eighth explores instead (`PureExploration`), unless fewer than eight trials are left or
+    earlier searches say where to look.
 
     - Outcome constraints: the improvement is over the best feasible value, times the probability of
       feasibility.
@@ -207,7 +208,11 @@ class BayesProposer:
         """Return up to `n` configurations to propose, `(n, d)`."""
         left = fitted.snapshot.left
         share = 0  # how many of a batch explore: the last ones
-        if self._acquisition is LogExpectedImprovement and (left is None or left >= _EXPLORES):
+        if (
+            self._acquisition is LogExpectedImprovement
+            and fitted.trend is None
+            and (left is None or left >= _EXPLORES)
+        ):
             share = (self._place + n) // _EXPLORES - self._place // _EXPLORES
         chosen = self._asked[:0]
         if share < n:

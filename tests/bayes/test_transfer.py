@@ -12,7 +12,7 @@ from problems import BRANIN, Problem, regret, search
 from proposer_conformance import Make, ProposerConformance
 
 from raytuner.bayes import BayesProposer, SobolProposer
-from raytuner.bayes.acquisition import LogExpectedImprovement
+from raytuner.bayes.acquisition import LogExpectedImprovement, PureExploration
 from raytuner.bayes.dataset import dataset
 from raytuner.bayes.surrogate import Posterior, WarmFit, fit, numerics
 from raytuner.bayes.transfer import Task, TaskModel, Transfer, _greedy, leave_one_out
@@ -92,6 +92,25 @@ def test_a_search_alike_saves_most_of_the_way() -> None:
 def test_a_wrong_one_only_delays() -> None:
     wrong = task(BRANIN, 0, sign=-1.0)
     assert np.median(_regrets([wrong], 36, range(3))) < 0.1
+
+
+def test_nothing_explores_while_earlier_searches_say_where_to_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[type] = []
+    best_of = BayesProposer._best_of
+
+    def watched(self: BayesProposer, make: type, *rest: Any) -> Any:
+        made.append(make)
+        return best_of(self, make, *rest)
+
+    monkeypatch.setattr(BayesProposer, "_best_of", watched)
+    for earlier, explored in ([task(SHIFTED, 0)], 0), ([], 1):
+        made.clear()
+        proposer = BayesProposer(BRANIN.space, 0, tasks=earlier)
+        search(BRANIN, lambda proposer=proposer: proposer, n=12, workers=1)  # type: ignore[misc]
+        assert made.count(PureExploration) == explored
+        assert made.count(LogExpectedImprovement) > 5
 
 
 def _rows(task: Task, points: np.ndarray) -> list[int]:

@@ -46,10 +46,11 @@ def test_the_incumbent_is_the_best_so_far_of_all_trials() -> None:
     assert (np.diff(losses) <= 0).all()
 
 
-def test_the_table_has_means() -> None:
+def test_the_table_has_means_and_standard_errors() -> None:
     runs = np.array([[3.0, 2.0, 1.0], [1.0, 1.0, 0.5]])
-    assert table({"random": runs}, (1, 3)).splitlines() == [
+    assert table({"random": runs, "one run": runs[:1]}, (1, 3)).splitlines() == [
         "| | 1 | 3 |",
         "|---|---|---|",
-        "| random | 2.000 | 0.750 |",
+        "| random | 2.000 ± 1.000 | 0.750 ± 0.250 |",
+        "| one run | 3.000 | 1.000 |",
     ]
