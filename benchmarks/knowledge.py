@@ -1,10 +1,10 @@
 """What it is worth to know something already: earlier studies, beliefs, and many hyperparameters.
 
-Earlier studies and beliefs are measured on instances of LCBench, each trial trained in full, four at
-a time. The figures are mean regrets of the incumbent after so many trials, with standard errors: 0
-is the best value that a local search finds, and 1 the median of random configurations. Many hyperparameters are measured on
-functions with a known minimum, some of them with few columns that matter: the figure is how far the
-incumbent is from it.
+Earlier studies and beliefs are measured on instances of LCBench, each trial trained in full, four
+at a time. The figures are mean regrets of the incumbent after so many trials, with standard errors:
+0 is the best value that a local search finds, and 1 the median of random configurations. Many
+hyperparameters are measured on functions with a known minimum, some of them with few columns that
+matter: the figure is how far the incumbent is from it.
 
 python -m benchmarks.knowledge earlier
 """
@@ -25,7 +25,7 @@ import torch
 from botorch.test_functions.synthetic import Hartmann
 from numpy.typing import NDArray
 
-from benchmarks import yahpo
+from benchmarks import transfer_peers, yahpo
 from raytuner.bayes import BayesProposer, Proposer, SobolProposer
 from raytuner.bayes.belief import Belief
 from raytuner.bayes.transfer import Task
@@ -149,6 +149,7 @@ def on_lcbench(
     seeds: int,
     studies: int = _EARLIER_TASKS,
     held_out: bool = False,
+    peers: bool = False,
 ) -> dict[str, Losses]:
     """Return the regrets by what is known, each `(runs, trials)`.
 
@@ -159,6 +160,7 @@ def on_lcbench(
         seeds: How many seeds, from 0.
         studies: How many earlier studies a search knows; they are of development instances.
         held_out: Whether to search on the instances of the race, not of development.
+        peers: Whether peers search too, that know the same earlier studies.
     """
     surrogate = yahpo.load(data)
     earlier = {name: network(surrogate, name) for name in yahpo.LCBENCH.development}
@@ -173,7 +175,11 @@ def on_lcbench(
             )
             others = [random_task(earlier[o], o, seed) for o in order[:studies].tolist()]
             own = random_task(problem, name, seed)
-            for known, make in knowing(what, own, others, problem.space).items():
+            makes = dict[str, Make](knowing(what, own, others, problem.space))
+            if peers:
+                full = surrogate.problem(name)
+                makes |= transfer_peers.searches(transfer_peers.PEERS, full, others)
+            for known, make in makes.items():
                 run = incumbents(problem, make(seed), trials, seed)
                 found.setdefault(known, []).append(run)
     return {known: np.array(runs) for known, runs in found.items()}
@@ -306,12 +312,13 @@ def table(found: Mapping[str, Losses], places: Sequence[int]) -> str:
 @click.option(
     "--held-out", is_flag=True, help="Search on the instances of the race, not of development."
 )
-def main(what: str, data: Path, studies: int, seeds: int, held_out: bool) -> None:
+@click.option("--peers", is_flag=True, help="Also search with peers that know earlier studies.")
+def main(what: str, data: Path, studies: int, seeds: int, held_out: bool, peers: bool) -> None:
     """Measure searches that know something, and those of many hyperparameters."""
     if what == "many":
         click.echo(table(on_functions(100, seeds), (30, 50, 75, 100)))
     else:
-        found = on_lcbench(data, what, 30, seeds, studies, held_out)
+        found = on_lcbench(data, what, 30, seeds, studies, held_out, peers)
         click.echo(table(found, (5, 8, 10, 15, 20, 30)))
 
 

@@ -88,12 +88,17 @@ def _baseline(name: str, contest: Contest, **arguments: Any) -> Any:
 
     problem = contest.problem
     return getattr(baselines, name)(
-        {p.name: _domain(p) for p in parameters(problem.space)},
+        domains(problem.space),
         metric=problem.metric,
         do_minimize=problem.mode == "min",
         random_seed=contest.seed,
         **arguments,
     )
+
+
+def domains(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a space as Syne Tune's."""
+    return {p.name: _domain(p) for p in parameters(space)}
 
 
 def _domain(hyperparameter: Range | Choice) -> Any:
