@@ -24,6 +24,7 @@ from raytuner.bayes.dataset import Dataset, chebyshev, dataset, least_trials
 from raytuner.bayes.fidelity import FidelityChooser
 from raytuner.bayes.maximise import maximise, unused_candidates
 from raytuner.bayes.proposer import Proposal, SobolProposer, proposals
+from raytuner.bayes.scale import Scale
 from raytuner.bayes.surrogate import (
     FIT_ERRORS,
     Models,
@@ -125,6 +126,7 @@ class BayesProposer:
         self._snapshot: Snapshot | None = None
         self._asked = np.empty((0, space.dim))  # since the last `tell`
         self._fits: defaultdict[str, WarmFit] = defaultdict(WarmFit)  # of each outcome, and others
+        self._scale = Scale()  # of the objective
 
     def tell(self, snapshot: Snapshot) -> None:
         """Learn from the record. Fast: the model is fitted in `ask`."""
@@ -144,15 +146,16 @@ class BayesProposer:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the seed, and the hyperparameters that the next fits start from."""
+        """Return the seed, the objective's scale and what the next fits start from."""
         fits = {name: asdict(fit) for name, fit in self._fits.items()}
-        return {"sobol": self._design.state_dict(), "fits": fits}
+        return {"sobol": self._design.state_dict(), "fits": fits, "scale": asdict(self._scale)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
         self._design.load_state_dict(state["sobol"])
         fits = {name: WarmFit(**fit) for name, fit in state["fits"].items()}
         self._fits = defaultdict(WarmFit, fits)
+        self._scale = Scale(**state.get("scale", {}))  # older states have none
 
     def _ask(self, n: int, view: Snapshot | None) -> list[Proposal]:
         """Propose `n` configurations by a record of one objective."""
@@ -191,9 +194,10 @@ class BayesProposer:
             return None
         if self._snapshot is not view:
             self._fits["0"] = WarmFit()  # with other weights, the objective is not the last one
-        seed = self._seed(self._place)
+        elif self._transfer is None:  # models of earlier searches are of values
+            data = self._scale(data, self._space.columns, self._fits["0"])
         models = fit_outcomes(view, data, self._space.columns, self._fits)
-        own = models.objective
+        own, seed = models.objective, self._seed(self._place)
         trend, log_prior, log_cost = None, None, None
         if self._transfer is not None:
             rest, trend = self._transfer.explain(own, data, seed, self._fits["transfer"])

@@ -50,6 +50,14 @@ class Dataset:
         noise = None if self.noise is None else self.noise[rows]
         return replace(self, X=self.X[rows], y=self.y[rows], raw=self.raw[rows], noise=noise)
 
+    def by_rank(self) -> Dataset:
+        """Return the rows with the normal quantiles of the objectives' ranks in place of values."""
+        y = standardise(norm.ppf(_rank_shares(self.y)))
+        if self.noise is None:
+            return replace(self, y=y)
+        slope, before = _slope(self.raw, y), _slope(self.raw, self.y)
+        return replace(self, y=y, noise=self.noise * (slope / before if before else 1.0) ** 2)
+
     def limited(self, n: int) -> Dataset:
         """Return at most `n` of the rows; see `most_informative`."""
         return self.take(most_informative(self.y, n))
@@ -143,14 +151,17 @@ def _noise(standard_error: FloatArray, raw: FloatArray, y: FloatArray) -> FloatA
     """`(n,)` variances of `y`; 0 for failed trials, which come last, and where none is reported."""
     error = np.zeros(len(raw))
     error[: len(standard_error)] = np.nan_to_num(np.abs(standard_error), posinf=0.0)
-    # The transform is affine in the better half: its slope there scales the errors.
+    with np.errstate(over="ignore"):
+        return np.asarray(np.minimum(_slope(raw, y) * error, _MAX_STANDARD_ERROR) ** 2)
+
+
+def _slope(raw: FloatArray, y: FloatArray) -> float:
+    """How fast `y` rises with `raw` in the better half, where the transform of values is affine."""
     best, middle = int(np.argmax(raw)), int(np.argsort(raw)[len(raw) // 2])
     if raw[best] == raw[middle]:
         middle = int(np.argmin(raw))
     rise = raw[best] - raw[middle]
-    slope = (y[best] - y[middle]) / rise if rise > 0 else 0.0
-    with np.errstate(over="ignore"):
-        return np.asarray(np.minimum(slope * error, _MAX_STANDARD_ERROR) ** 2)
+    return float((y[best] - y[middle]) / rise) if rise > 0 else 0.0
 
 
 def warp_worse_half(y: FloatArray) -> FloatArray:
@@ -173,12 +184,15 @@ def warp_worse_half(y: FloatArray) -> FloatArray:
     scale = float(np.sqrt(np.mean((y[~worse] - median) ** 2)))
     if scale == 0.0:  # the better half is all tied: any scale keeps the order
         scale = 1e-3 * abs(median) or 1.0
-    # Ranks among all n from the worst, as shares of n; ties have their mean.
-    _, inverse, count = np.unique(y, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - 0.5 * count)[inverse] / len(y)
     warped = y.copy()
-    warped[worse] = median + scale * norm.ppf(np.minimum(rank[worse], 0.5))
+    warped[worse] = median + scale * norm.ppf(np.minimum(_rank_shares(y)[worse], 0.5))
     return warped
+
+
+def _rank_shares(y: FloatArray) -> FloatArray:
+    """`(n,)` ranks from the worst, as shares of n, in (0, 1); ties have their mean."""
+    _, inverse, count = np.unique(y, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - 0.5 * count)[inverse] / len(y))
 
 
 def scale_slack(slack: FloatArray) -> FloatArray:

@@ -16,7 +16,14 @@ from torch import Tensor
 
 from raytuner.bayes.acquisition import Acquisition
 from raytuner.bayes.dataset import Dataset, chebyshev, dataset, most_informative
-from raytuner.bayes.surrogate import FIT_ERRORS, Posterior, WarmFit, fit, numerics
+from raytuner.bayes.surrogate import (
+    FIT_ERRORS,
+    Posterior,
+    WarmFit,
+    fit,
+    leave_one_out,
+    numerics,
+)
 from raytuner.history import Snapshot
 from raytuner.history.snapshot import BoolArray, FloatArray
 from raytuner.space import ABSENT, Column
@@ -260,22 +267,3 @@ class Ranking:
         below = self._y[:, None] < self._y[None, :]
         wrong = (samples[:, :, None] < others[:, None, :]) != below
         return (wrong & self._counts).sum(dim=(1, 2)).double()
-
-
-def leave_one_out(posterior: Posterior, trials: FloatArray) -> tuple[Tensor, Tensor]:
-    """`(n,)` means and standard deviations of each row's value given the rows of other trials.
-
-    Source: C. Rasmussen and C. Williams (2006), "Gaussian Processes for Machine Learning",
-    equations 5.10 to 5.12, for one row; here the rows of one of `(n, d)` `trials` are left out
-    together.
-    """
-    inverse = torch.cholesky_inverse(posterior.L)
-    weights = inverse @ posterior.y
-    mean, variance = posterior.y.clone(), torch.ones_like(posterior.y)
-    _, of_trial = np.unique(trials, axis=0, return_inverse=True)
-    for trial in range(of_trial.max() + 1):
-        own = torch.as_tensor(np.flatnonzero(of_trial == trial))
-        covariance = torch.linalg.inv(inverse[own[:, None], own])
-        mean[own] -= covariance @ weights[own]
-        variance[own] = covariance.diagonal()
-    return posterior.mean + mean, variance.sqrt()
