@@ -53,10 +53,8 @@ class Dataset:
     def by_rank(self) -> Dataset:
         """Return the rows with the normal quantiles of the objectives' ranks in place of values."""
         y = standardise(norm.ppf(_rank_shares(self.y)))
-        if self.noise is None:
-            return replace(self, y=y)
-        slope, before = _slope(self.raw, y), _slope(self.raw, self.y)
-        return replace(self, y=y, noise=self.noise * (slope / before if before else 1.0) ** 2)
+        noise = None if self.noise is None else self.noise * _slope(self.y, y) ** 2
+        return replace(self, y=y, noise=noise)
 
     def limited(self, n: int) -> Dataset:
         """Return at most `n` of the rows; see `most_informative`."""
