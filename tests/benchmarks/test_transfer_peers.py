@@ -7,12 +7,12 @@ from itertools import cycle
 from typing import Any
 
 import pytest
+from tiny import EPOCHS, tiny_problem
 
 from benchmarks.knowledge import Function, incumbents, random_task
 from benchmarks.race.method import Contest
 from benchmarks.transfer_peers import HUB_VARIABLE, PEERS, Studies, searches
 from raytuner.space import Float, Space
-from tests.benchmarks.tiny import EPOCHS, tiny_problem
 
 FUNCTION = Function(Space({"x": Float(0, 1)}), lambda config: (config["x"] - 0.3) ** 2)
 TASKS = [random_task(FUNCTION, name, 0) for name in ("0", "1")]
