@@ -77,7 +77,8 @@ class BayesProposer:
     The first `n_initial` configurations are quasi-random. After that each proposal maximises the
     log expected improvement jointly with everything pending (sequential greedy for a batch), and
     every eighth explores instead (`PureExploration`), unless fewer than eight trials are left or
-    earlier searches say where to look.
+    earlier searches say where to look. The process learns the objective's values, or only their
+    ranks where these forecast trials better (`Scale`).
 
     - Outcome constraints: the improvement is over the best feasible value, times the probability of
       feasibility.

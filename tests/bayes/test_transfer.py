@@ -14,8 +14,8 @@ from proposer_conformance import Make, ProposerConformance
 from raytuner.bayes import BayesProposer, SobolProposer
 from raytuner.bayes.acquisition import LogExpectedImprovement, PureExploration
 from raytuner.bayes.dataset import dataset
-from raytuner.bayes.surrogate import Posterior, WarmFit, fit, numerics
-from raytuner.bayes.transfer import Task, TaskModel, Transfer, _greedy, leave_one_out
+from raytuner.bayes.surrogate import Posterior, WarmFit, fit, leave_one_out, numerics
+from raytuner.bayes.transfer import Task, TaskModel, Transfer, _greedy
 from raytuner.history import History, Origin, TrialState
 from raytuner.space import Space
 
