@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 
-from raytuner.bayes import Proposer
+from raytuner.bayes import BayesProposer, Proposer
 from raytuner.history import History, TrialState
 from raytuner.space import Categorical, Config, Float, Integer, Space, when
 
@@ -140,6 +141,29 @@ def search(
     for trial_id in pending:
         finish(trial_id)
     return history
+
+
+def random_trials(problem: Problem, n: int, seed: int = 0, *, sign: float = 1.0) -> History:
+    """Return a record of random trials, each of which reported `sign` times the loss at t = 1."""
+    history = History(problem.space, metric="loss", mode="min")
+    for i, config in enumerate(problem.space.sample(np.random.default_rng(seed), n)):
+        history.add(str(i), config)
+        history.report(str(i), 1, sign * problem.loss(config))
+        history.end(str(i), TrialState.COMPLETED)
+    return history
+
+
+def watch_acquisitions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[type, int]]:
+    """Return a list that grows: what proposals maximise, and for how many configurations."""
+    found: list[tuple[type, int]] = []
+    best_of = BayesProposer._best_of
+
+    def watched(self: BayesProposer, make: type, *rest: Any) -> Any:
+        found.append((make, rest[1]))
+        return best_of(self, make, *rest)
+
+    monkeypatch.setattr(BayesProposer, "_best_of", watched)
+    return found
 
 
 def regret(problem: Problem, history: History) -> float:

@@ -17,7 +17,7 @@ from gpytorch.mlls import ExactMarginalLogLikelihood
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from problems import BRANIN, MIXED
+from problems import BRANIN, MIXED, random_trials, watch_acquisitions
 
 from raytuner.bayes import BayesProposer, SobolProposer, scale, surrogate
 from raytuner.bayes.acquisition import (
@@ -296,13 +296,7 @@ class TestSobolUnderConstraints:
 
 
 def _fitted_record(n: int = 14) -> History:
-    rng = np.random.default_rng(0)
-    history = History(BRANIN.space, metric="loss", mode="min")
-    for i, config in enumerate(BRANIN.space.sample(rng, n)):
-        history.add(str(i), config)
-        history.report(str(i), 1, BRANIN.loss(config))
-        history.end(str(i), TrialState.COMPLETED)
-    return history
+    return random_trials(BRANIN, n)
 
 
 def _stopped_record() -> History:
@@ -713,15 +707,7 @@ class TestPureExploration:
     @pytest.fixture
     def made(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[type, int]]:
         """What each proposal maximises, and for how many configurations."""
-        found: list[tuple[type, int]] = []
-        best_of = BayesProposer._best_of
-
-        def watched(self: BayesProposer, make: type, *rest: Any) -> Any:
-            found.append((make, rest[1]))
-            return best_of(self, make, *rest)
-
-        monkeypatch.setattr(BayesProposer, "_best_of", watched)
-        return found
+        return watch_acquisitions(monkeypatch)
 
     @pytest.mark.parametrize(
         ("left", "explored"), [(None, [15, 23]), (100, [15, 23]), (12, [15])], ids=str

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from problems import BRANIN, Problem, regret, search
+from problems import BRANIN, Problem, random_trials, regret, search, watch_acquisitions
 from proposer_conformance import Make, ProposerConformance
 
 from raytuner.bayes import BayesProposer, SobolProposer
@@ -22,12 +22,8 @@ from raytuner.space import Space
 
 def task(problem: Problem, seed: int, n: int = 40, *, sign: float = 1.0) -> Task:
     """Random trials of a problem."""
-    history = History(problem.space, metric="loss", mode="min")
-    for i, config in enumerate(problem.space.sample(np.random.default_rng(seed), n)):
-        history.add(str(i), config)
-        history.report(str(i), 1, sign * problem.loss(config))
-        history.end(str(i), TrialState.COMPLETED)
-    return Task(history.snapshot(), np.ones(problem.space.dim, dtype=bool))
+    snapshot = random_trials(problem, n, seed, sign=sign).snapshot()
+    return Task(snapshot, np.ones(problem.space.dim, dtype=bool))
 
 
 def _of(space: Space) -> Task:
@@ -97,20 +93,13 @@ def test_a_wrong_one_only_delays() -> None:
 def test_nothing_explores_while_earlier_searches_say_where_to_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made: list[type] = []
-    best_of = BayesProposer._best_of
-
-    def watched(self: BayesProposer, make: type, *rest: Any) -> Any:
-        made.append(make)
-        return best_of(self, make, *rest)
-
-    monkeypatch.setattr(BayesProposer, "_best_of", watched)
+    made = watch_acquisitions(monkeypatch)
     for earlier, explored in ([task(SHIFTED, 0)], 0), ([], 1):
         made.clear()
         proposer = BayesProposer(BRANIN.space, 0, tasks=earlier)
         search(BRANIN, lambda proposer=proposer: proposer, n=12, workers=1)  # type: ignore[misc]
-        assert made.count(PureExploration) == explored
-        assert made.count(LogExpectedImprovement) > 5
+        assert made.count((PureExploration, 1)) == explored
+        assert made.count((LogExpectedImprovement, 1)) > 5
 
 
 def _rows(task: Task, points: np.ndarray) -> list[int]:

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from problems import BRANIN, Problem
+from problems import BRANIN, Problem, random_trials
 from scipy.stats import norm
 
 from raytuner.bayes import BayesProposer, scale
@@ -27,7 +27,6 @@ from raytuner.bayes.surrogate import (
     numerics,
     set_hyperparameters,
 )
-from raytuner.history import History, TrialState
 from raytuner.space import Config, Float, Space
 
 
@@ -40,18 +39,8 @@ def _stairs(config: Config) -> float:
 STAIRS = Problem(Space({"x": Float(0, 1), "y": Float(0, 1)}), _stairs, optimum=-125.0)
 
 
-def _history(problem: Problem, n: int) -> History:
-    """Random trials."""
-    history = History(problem.space, metric="loss", mode="min")
-    for i, config in enumerate(problem.space.sample(np.random.default_rng(0), n)):
-        history.add(str(i), config)
-        history.report(str(i), 1, problem.loss(config))
-        history.end(str(i), TrialState.COMPLETED)
-    return history
-
-
 def _rows(problem: Problem, n: int) -> Dataset:
-    return dataset(_history(problem, n).snapshot())
+    return dataset(random_trials(problem, n).snapshot())
 
 
 finite = hnp.arrays(np.float64, st.integers(2, 40), elements=st.floats(-1e12, 1e12))
@@ -138,7 +127,7 @@ def test_the_model_of_choice_is_not_fitted_again(monkeypatch: pytest.MonkeyPatch
 
 def test_a_proposer_goes_on_with_its_choice() -> None:
     proposer = BayesProposer(STAIRS.space, 0)
-    proposer.tell(_history(STAIRS, 40).snapshot())
+    proposer.tell(random_trials(STAIRS, 40).snapshot())
     proposer.ask(1)
     state = json.loads(json.dumps(proposer.state_dict()))
     assert state["scale"] == {"by_rank": True, "known": 40}
