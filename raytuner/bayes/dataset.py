@@ -51,7 +51,7 @@ class Dataset:
         return replace(self, X=self.X[rows], y=self.y[rows], raw=self.raw[rows], noise=noise)
 
     def by_rank(self) -> Dataset:
-        """Return the rows with the normal quantiles of the objectives' ranks in place of values."""
+        """Return the same rows, where each `y` is the normal quantile of its rank."""
         y = standardise(norm.ppf(_rank_shares(self.y)))
         noise = None if self.noise is None else self.noise * _slope(self.y, y) ** 2
         return replace(self, y=y, noise=noise)
@@ -154,7 +154,7 @@ def _noise(standard_error: FloatArray, raw: FloatArray, y: FloatArray) -> FloatA
 
 
 def _slope(raw: FloatArray, y: FloatArray) -> float:
-    """How fast `y` rises with `raw` in the better half, where the transform of values is affine."""
+    """Return the slope of `y` over `raw`, from the median to the best; 0 if all are equal."""
     best, middle = int(np.argmax(raw)), int(np.argsort(raw)[len(raw) // 2])
     if raw[best] == raw[middle]:
         middle = int(np.argmin(raw))

@@ -33,8 +33,8 @@ class Scale:
     only around the best of them. By rank they stand out less, and a value that is found again and
     again stands out less each time.
 
-    Both models forecast each trial from all others. The model is used whose forecasts give what
-    came the higher mean log probability (`log_score`). On development problems (34 runs on LCBench
+    Both models forecast each trial from all others, and the one that forecasts better is used
+    (`log_score`). On development problems (34 runs on LCBench
     and TaskSet) the regret after half of the budget fell from 0.238 to 0.189 (standard error of the
     difference 0.022). Ranks alone lose on smooth functions, Hartmann's for example.
 
@@ -42,10 +42,10 @@ class Scale:
     """
 
     by_rank: bool = False
-    known: int = 0  # how many values the last choice was made by
+    known: int = 0  # number of values at the last choice
 
     def __call__(self, data: Dataset, columns: Sequence[Column], warm: WarmFit) -> Dataset:
-        """Return the rows on the scale of choice; `warm` then starts from the model of choice.
+        """Return the rows on the chosen scale; `warm` goes on from the model of that scale.
 
         Raises:
             ModelFittingError, NotPSDError, NanError: See `fit`.
@@ -65,9 +65,9 @@ class Scale:
 def log_score(posterior: Posterior, data: Dataset, d: int) -> float:
     """Return how well a model of `data`, of d columns, forecasts each trial from the others.
 
-    It is the mean over the rows of the log probability that the forecast gives to the gap around
-    the row's value: from halfway to the next lower value to halfway to the next higher one. So
-    scales that order the values alike can be compared.
+    The score is the mean over the rows of a log probability: that the forecast gives to the
+    interval around the row's value. The interval ends halfway to the next lower value and halfway
+    to the next higher one. So models on scales with the same order can be compared.
     """
     with torch.no_grad():
         mean, sd = (part.numpy() for part in leave_one_out(posterior, data.X[:, :d]))
