@@ -9,7 +9,6 @@ from benchmarks.race import schedulers
 from benchmarks.race.method import Contest, MakeSearcher, Method, Search
 from benchmarks.race.peers import ax, neps, of_ray, smac, syne_tune
 from benchmarks.race.peers.vizier import VizierSearcher
-from benchmarks.race.pending import ABLATION
 from benchmarks.race.topk import one_epoch_top_k
 from raytuner import BoTorchSearch
 
@@ -61,7 +60,7 @@ def _syne_stopping(name: str, title: str, baseline: str, *more: str) -> Method:
     return Method(name, f"Syne Tune {title}", make, (*_SYNE_TUNE, *more))
 
 
-RACERS: dict[str, Method] = {
+METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         *_with_schedulers(
@@ -96,6 +95,3 @@ RACERS: dict[str, Method] = {
         _syne_stopping("syne-bohb", "BOHB", "BOHB", "statsmodels"),
     )
 }
-
-# What `--methods` may name.
-METHODS: dict[str, Method] = {**RACERS, **{method.name: method for method in ABLATION}}

@@ -19,14 +19,13 @@ from benchmarks.race.figures import (
     summaries,
     time_to_reach,
 )
-from benchmarks.race.methods import RACERS
+from benchmarks.race.methods import METHODS
 from benchmarks.race.plot import draw
 from benchmarks.race.runs import STARTS, Run, Store
 from benchmarks.race.table import (
     as_markdown,
     figure,
     markdown_table,
-    regrets,
     starting,
     title_of,
 )
@@ -37,7 +36,6 @@ MICRO = "micro.json"
 CANDIDATES = ("ours+forecasts", "ours+asha", "ours", "random+ray-asha")
 DEFAULT_RACE = (8, 12.0)  # workers, and mean full trainings each
 DEFAULT_MARKS = (0.10, 0.20, 0.50, 1.00)
-PENDING = "pending"
 FEATURES = "features"
 REASONS = "not_run.json"
 
@@ -63,22 +61,10 @@ workers at once and waits until they all have ended; "unbatched" is told of more
 are, so that none waits.
 
 Elsewhere: whether slots wait for the searcher, and Ray's loop for its hooks, in [BUSY.md](BUSY.md);
-whether forecasts of trials come true, in [FORECASTS.md](FORECASTS.md); what is lost when something
+whether forecasts of trials come true, in [FORECASTS.md](FORECASTS.md); ways to take trials that
+still run into account, in [PENDING.md](PENDING.md); what is lost when something
 dies, in [FAULTS.md](FAULTS.md); the driver's memory and time over many trials, in
 [LOAD.md](LOAD.md).
-"""
-
-_ABOUT_PENDING = """\
-## Pending trials
-
-What a proposal makes of the trials that are not done yet: it may integrate over what they may come
-to (raytuner's default), count them as if they had come to what the model expects, or ignore them.
-On development instances:
-
-```sh
-python -m benchmarks.race --methods ours,ours-pending-mean,ours-pending-ignored \\
-    --instances development --workers 64 --results benchmarks/results/pending
-```
 """
 
 _ABOUT_DEFAULT = """\
@@ -124,17 +110,13 @@ def page(results: Path, plots: Path) -> str:
 
     Args:
         results: Folder of the runs; of what ``python -m benchmarks.micro`` kept in `MICRO`; of a
-            folder `PENDING` of runs that compare ways to deal with pending trials; of a folder
-            `STARTS` of runs in which starts take time; of a folder `FEATURES` of runs of
+            folder `STARTS` of runs in which starts take time; of a folder `FEATURES` of runs of
             ``python -m benchmarks.features``; and of `REASONS`, by hand: methods that were not run,
             and why.
         plots: Folder of the plots, beside which the page is to lie.
     """
     runs = Store(results).runs()
     parts = [_HEAD, *_default(runs), *(_section(race, plots) for race in _races(runs))]
-    pending = Store(results / PENDING).runs()
-    if pending:
-        parts += [_ABOUT_PENDING, *(_compared(race) for race in _races(pending))]
     starts = Store(results / STARTS).runs()
     if starts:
         parts += [_ABOUT_STARTS, *starting(starts), ""]
@@ -174,13 +156,6 @@ def _races(runs: Sequence[Run]) -> list[list[Run]]:
     for run in runs:
         races.setdefault((run.benchmark, run.workers, run.budget), []).append(run)
     return [races[name] for name in sorted(races)]
-
-
-def _compared(runs: Sequence[Run]) -> str:
-    """The regrets of a few methods, without more about them."""
-    first, problems = runs[0], sorted({run.problem.partition("/")[2] for run in runs})
-    title = f"{first.workers} workers, {first.budget:g} mean full trainings each"
-    return "\n".join([f"On {', '.join(problems)}; {title}:", "", *regrets(summaries(runs)), ""])
 
 
 def _section(runs: Sequence[Run], plots: Path) -> str:
@@ -252,10 +227,10 @@ def _absent(runs: Sequence[Run], reasons: Mapping[str, str]) -> str:
     have = {run.method for run in runs}
     lines = [
         f"- {method.title} (`{method.name}`): {reasons.get(method.name, 'not run yet')}"
-        for method in RACERS.values()
+        for method in METHODS.values()
         if method.name not in have
     ]
-    lines += [f"- `{name}`: {why}" for name, why in reasons.items() if name not in RACERS]
+    lines += [f"- `{name}`: {why}" for name, why in reasons.items() if name not in METHODS]
     return "\n".join(["## Not run", "", *(lines or ["Nothing: every method has runs."]), ""])
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.problem import Benchmark, Problem
 from benchmarks.race.method import Contest
-from benchmarks.race.methods import METHODS, RACERS
+from benchmarks.race.methods import METHODS
 from benchmarks.race.runs import Key, Run, race
 
 
@@ -103,4 +103,4 @@ QUICK = Plan(
     budget=3.0,
     seeds=2,
 )
-FULL = Plan(methods=tuple(RACERS), instances=("full",))
+FULL = Plan(methods=tuple(METHODS), instances=("full",))

@@ -20,14 +20,16 @@ from raytuner.bayes.acquisition import (
     PureExploration,
 )
 from raytuner.bayes.belief import Belief, Beliefs
-from raytuner.bayes.dataset import Dataset, chebyshev, dataset, least_trials
+from raytuner.bayes.dataset import MAX_ROWS, Dataset, chebyshev, dataset, least_trials
 from raytuner.bayes.fidelity import FidelityChooser
-from raytuner.bayes.maximise import maximise, unused_candidates
-from raytuner.bayes.proposer import Proposal, SobolProposer, proposals
+from raytuner.bayes.maximise import Box, maximise, maximise_each, unused_candidates
+from raytuner.bayes.paths import SamplePaths
+from raytuner.bayes.proposer import ExclusionList, Proposal, SobolProposer, proposals
 from raytuner.bayes.scale import Scale
 from raytuner.bayes.surrogate import (
     FIT_ERRORS,
     Models,
+    Posterior,
     WarmFit,
     fit_log_cost,
     fit_outcomes,
@@ -48,6 +50,10 @@ _AFTER_TRANSFER = 3
 # One proposal in this many explores: the regret after 100 trials fell from 0.079 to 0.044 (30 runs
 # on eight development instances of LCBench; standard error of the difference 0.016).
 _EXPLORES = 8
+# With so many trials pending, proposals are the best of functions drawn from the model.
+_FLEET = 64
+# With more trials than the model has rows, one proposal in so many is of a local model.
+_LOCAL = 2
 
 MakeAcquisition = Callable[..., PosteriorAcquisition]
 
@@ -62,6 +68,14 @@ class Fitted:
     trend: Acquisition | None  # of earlier searches; the objective's model is of the rest
     log_prior: Acquisition | None  # the user's beliefs
     log_cost: Acquisition | None
+
+    def feasibility(self, seed: int) -> Feasibility | None:
+        """Return the probability that the outcome constraints are satisfied; None: there are none.
+
+        `seed` is that of its samples.
+        """
+        constraints = self.models.constraints
+        return Feasibility(constraints, seed) if constraints else None
 
     def bonus(self, X: Tensor) -> Tensor:
         """Return what is added to an acquisition function: the log prior minus the log cost."""
@@ -109,6 +123,7 @@ class BayesProposer:
         *,
         n_initial: int | None = None,
         acquisition: MakeAcquisition = LogExpectedImprovement,
+        fleet: int = _FLEET,
         tasks: Sequence[Task] = (),
         beliefs: Sequence[Belief] = (),
     ) -> None:
@@ -120,6 +135,7 @@ class BayesProposer:
         self._n_alone = alone if n_initial is None else n_initial
         self._space = space
         self._acquisition = acquisition
+        self._fleet = fleet
         self._beliefs = Beliefs(space, beliefs) if beliefs else None
         self._transfer = Transfer(tasks, space.columns) if tasks else None
         tried = None if self._transfer is None else self._transfer.first
@@ -194,7 +210,8 @@ class BayesProposer:
         if len(data.evaluated) < 2:  # a slope needs two
             return None
         if self._snapshot is not view:
-            self._fits["0"] = WarmFit()  # with other weights, the objective is not the last one
+            # With other weights, the objective is not the last one.
+            self._fits["0"], self._fits["local"] = WarmFit(), WarmFit()
         elif self._transfer is None:  # models of earlier searches are of values
             data = self._scale(data, self._space.columns, self._fits["0"])
         models = fit_outcomes(view, data, self._space.columns, self._fits)
@@ -212,72 +229,115 @@ class BayesProposer:
     def _choose(self, fitted: Fitted, n: int) -> FloatArray:
         """Return up to `n` configurations to propose, `(n, d)`."""
         left = fitted.snapshot.left
-        share = 0  # how many of a batch explore: the last ones
-        if (
-            self._acquisition is LogExpectedImprovement
-            and fitted.trend is None
-            and (left is None or left >= _EXPLORES)
-        ):
-            share = (self._place + n) // _EXPLORES - self._place // _EXPLORES
+        by_default = self._acquisition is LogExpectedImprovement
+        n_pending = len(fitted.snapshot.pending)
+        can_draw = by_default and fitted.log_cost is None  # functions say nothing of costs
+        # How many of a batch are of the local model, and how many explore: the last ones.
+        local, explores = 0, 0
+        n_ended = len(fitted.snapshot.trial_ids) - n_pending
+        if can_draw and fitted.trend is None and n_ended > MAX_ROWS:
+            local = self._share(n, _LOCAL)
+        elif by_default and fitted.trend is None and (left is None or left >= _EXPLORES):
+            explores = self._share(n, _EXPLORES)
+        if can_draw and n_pending + len(self._asked) >= self._fleet:
+            return self._by_paths(fitted, n, local, self._asked)
         chosen = self._asked[:0]
-        if share < n:
-            chosen = self._best_of(self._acquisition, fitted, n - share, self._asked)
-        if share:
-            asked = np.vstack([self._asked, chosen])
-            chosen = np.vstack([chosen, self._best_of(PureExploration, fitted, share, asked)])
+        if n > local + explores:
+            rest = n - local - explores
+            chosen = self._best_of(self._acquisition, fitted, rest, self._asked)
+        asked = np.vstack([self._asked, chosen])
+        if explores:
+            chosen = np.vstack([chosen, self._best_of(PureExploration, fitted, explores, asked)])
+        if local:
+            chosen = np.vstack([chosen, self._by_paths(fitted, local, local, asked)])
         return chosen
 
     def _best_of(
         self, make: MakeAcquisition, fitted: Fitted, n: int, asked: FloatArray
     ) -> FloatArray:
         """Return up to `n` configurations at which an acquisition function is highest, `(n, d)`."""
-        space, view, data, models = self._space, fitted.snapshot, fitted.data, fitted.models
+        space, view = self._space, fitted.snapshot
         place = len(view.points) + len(asked)
         seed = self._seed(place)
-        feasibility = Feasibility(models.constraints, seed) if models.constraints else None
         has_bonus = fitted.log_prior is not None or fitted.log_cost is not None
         acquisition = make(
-            models.objective,
-            evaluated=data.evaluated,
+            fitted.models.objective,
+            evaluated=fitted.data.evaluated,
             pending=space.in_full(np.vstack([view.pending, asked])),
             seed=seed,
-            feasibility=feasibility,
+            feasibility=fitted.feasibility(seed),
             trend=fitted.trend,
             bonus=fitted.bonus if has_bonus else None,
         )
-        if view.is_plain and not space.fidelities:
+        best = self._best(fitted)
+        chosen = _Chosen(space, fitted, self._design.excluded, asked, seed)
+        for i in range(n):
+            rng = np.random.default_rng(self._seed(place + i))
+            if i == _CLIMBED:  # the rest of a large batch
+                candidates = unused_candidates(space, best, chosen.excluded, rng)
+                n_left = min(n - i, len(candidates))
+                for point in acquisition.choose(candidates, n_left) if n_left else candidates:
+                    chosen.add(point)
+                break
+            points = maximise(
+                acquisition, space, best, chosen.excluded, rng, local=acquisition.is_local
+            )
+            if not len(points):
+                break
+            point = chosen.add(points[0])
+            if i + 1 < n:
+                acquisition.add_pending(space.in_full(point[None])[0])
+        return chosen.points
+
+    def _by_paths(self, fitted: Fitted, n: int, local: int, asked: FloatArray) -> FloatArray:
+        """Return up to `n` configurations, `(n, d)`, each the best of a function of a model.
+
+        The last `local` functions are of the local model.
+        """
+        seed = self._seed(len(fitted.snapshot.points) + len(asked))
+        rng = np.random.default_rng(seed)
+        feasibility, at_full = fitted.feasibility(seed), fitted.models.objective.at_full
+
+        def extra(X: Tensor) -> Tensor:
+            total = fitted.bonus(X)
+            if fitted.trend is not None:
+                total = total + fitted.trend(at_full(X))
+            return total if feasibility is None else total + feasibility(at_full(X))
+
+        chosen = _Chosen(self._space, fitted, self._design.excluded, asked, seed)
+
+        def propose(model: Posterior, n: int, best: FloatArray, *box: Box) -> None:
+            paths = SamplePaths(model, n, rng, extra)
+            for point in maximise_each(paths, self._space, best, chosen.excluded, rng, *box):
+                chosen.add(point)
+
+        best = self._best(fitted)
+        if n > local:
+            propose(fitted.models.objective, n - local, best)
+        if local:
+            near = dataset(fitted.snapshot.of_outcome(0), near=best[0])
+            model = self._fits["local"](near, self._space.columns)
+            rows = near.X[np.argsort(-near.y, kind="stable"), : self._space.dim]
+            categorical = [c.kind == "categorical" for c in self._space.columns]
+            low = np.where(categorical, 0.0, rows.min(axis=0))
+            high = np.where(categorical, 1.0, rows.max(axis=0))
+            propose(model, local, rows[:_BEST], (low, high))
+        return chosen.points
+
+    def _best(self, fitted: Fitted) -> FloatArray:
+        """Return a few of the best configurations, around which candidates lie, `(e, d)`."""
+        space, data = self._space, fitted.data
+        if fitted.snapshot.is_plain and not space.fidelities:
             best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : space.dim]
         else:
-            best = data.evaluated[models.order(data.evaluated)[:_BEST]]
+            best = data.evaluated[fitted.models.order(data.evaluated)[:_BEST]]
         if self._beliefs is not None and fitted.log_prior is not None:
             best = np.vstack([best, self._beliefs.at_mode(best[:1])])
-        chooser = None
-        if space.fidelities:
-            chooser = FidelityChooser(
-                space, models, feasibility, fitted.log_cost, data.evaluated, view
-            )
-        excluded = self._design.excluded.with_added(asked)
-        chosen = np.empty((0, space.dim))
-        for i in range(n):
-            rng = np.random.default_rng(self._seed(place + len(chosen)))
-            if i == _CLIMBED:  # the rest of a large batch
-                candidates = unused_candidates(space, best, excluded, rng)
-                n_left = min(n - i, len(candidates))
-                points = acquisition.choose(candidates, n_left) if n_left else candidates
-            else:
-                points = maximise(
-                    acquisition, space, best, excluded, rng, local=acquisition.is_local
-                )
-            for point in points:
-                if chooser is not None:
-                    point = chooser.choose(point, np.vstack([asked, chosen]), excluded)
-                excluded.add(point[None])
-                chosen = np.vstack([chosen, point])
-            if i == _CLIMBED or not len(points):
-                break
-            if i + 1 < n:
-                acquisition.add_pending(space.in_full(chosen[-1:])[0])
-        return chosen
+        return best
+
+    def _share(self, n: int, every: int) -> int:
+        """Return how many of the next `n` proposals are the last of every so many."""
+        return (self._place + n) // every - self._place // every
 
     @property
     def _place(self) -> int:
@@ -287,3 +347,41 @@ class BayesProposer:
     def _seed(self, place: int) -> int:
         """The seed of the proposal at a place: restoring the record restores the randomness."""
         return int(np.random.SeedSequence([self._design.seed, place]).generate_state(1)[0] // 2)
+
+
+class _Chosen:
+    """The configurations of a batch so far, each at the fidelity at which it is to be tried.
+
+    Args:
+        space: The search space.
+        fitted: The models.
+        excluded: What must not be proposed, besides `asked`.
+        asked: `(k, d)` configurations that were asked for since the last `tell`.
+        seed: Seed of the samples of feasibility.
+    """
+
+    def __init__(
+        self, space: Space, fitted: Fitted, excluded: ExclusionList, asked: FloatArray, seed: int
+    ) -> None:
+        self.points = asked[:0]
+        self.excluded = excluded.with_added(asked)
+        self._asked = asked
+        self._chooser = None
+        if space.fidelities:
+            self._chooser = FidelityChooser(
+                space,
+                fitted.models,
+                fitted.feasibility(seed),
+                fitted.log_cost,
+                fitted.data.evaluated,
+                fitted.snapshot,
+            )
+
+    def add(self, point: FloatArray) -> FloatArray:
+        """Add a configuration, `(d,)`, and return it as it is to be tried."""
+        if self._chooser is not None:
+            known = np.vstack([self._asked, self.points])
+            point = self._chooser.choose(point, known, self.excluded)
+        self.excluded.add(point[None])
+        self.points = np.vstack([self.points, point])
+        return point

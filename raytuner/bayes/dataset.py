@@ -16,6 +16,7 @@ from raytuner.space import Space
 # epochs say nearly the same, and a Gaussian process costs the cube of its rows.
 _LEVELS = 0.5 ** np.arange(20)
 MAX_ROWS = 500
+LOCAL_ROWS = 200  # of a model of a small part of the space
 _MAX_STANDARD_ERROR = 1e3  # in standard deviations of all values; more makes no difference
 # Where d is large few columns matter, and the lengthscales' prior copes with few trials: waiting
 # for more cost much and gained nothing (benchmarks.knowledge).
@@ -37,7 +38,7 @@ class Dataset:
     X: FloatArray  # (n, d) configurations; with a fidelity, (n, d + 1), it is the last column
     y: FloatArray  # (n,) transformed objectives, larger is better
     raw: FloatArray  # (n,) as reported; of a failed trial, the worst reported
-    evaluated: FloatArray  # (e, d) the configurations that have a value
+    evaluated: FloatArray  # (e, d) the configurations of the rows that have a value
     has_fidelity: bool
     known: int  # how many rows there were before they were limited to `MAX_ROWS`
     noise: FloatArray | None = None  # (n,) variances of `y` from reported standard errors
@@ -61,7 +62,13 @@ class Dataset:
         return self.take(most_informative(self.y, n))
 
 
-def dataset(snapshot: Snapshot, *, curves: bool = False, slack: bool = False) -> Dataset:
+def dataset(
+    snapshot: Snapshot,
+    *,
+    curves: bool = False,
+    slack: bool = False,
+    near: FloatArray | None = None,
+) -> Dataset:
     """Choose and transform the training rows.
 
     If every trial ran to its end, the rows are the final values. If some were stopped early or are
@@ -74,6 +81,7 @@ def dataset(snapshot: Snapshot, *, curves: bool = False, slack: bool = False) ->
         snapshot: The record.
         curves: Use values along all learning curves even if no trial was stopped yet.
         slack: The outcome is the slack of a constraint: 0 stays 0.
+        near: Use the `LOCAL_ROWS` rows whose configurations are nearest to this one, `(d,)`.
     """
     failed = np.zeros(len(snapshot.trial_ids), dtype=bool)
     failed[snapshot.rows(TrialState.FAILED)] = True
@@ -94,11 +102,15 @@ def dataset(snapshot: Snapshot, *, curves: bool = False, slack: bool = False) ->
         rows = np.flatnonzero(usable & snapshot.final)
         s = np.ones(len(rows))
 
-    evaluated = snapshot.points[np.unique(snapshot.trial[rows])]
     n_failed = int(failed.sum())
     known = len(rows) + n_failed
-    kept = most_informative(snapshot.y[rows], MAX_ROWS)
+    if near is None:
+        kept = most_informative(snapshot.y[rows], MAX_ROWS)
+    else:
+        distance = np.square(snapshot.points[snapshot.trial[rows]] - near).sum(axis=1)
+        kept = np.sort(np.argsort(distance, kind="stable")[:LOCAL_ROWS])
     rows, s = rows[kept], s[kept]
+    evaluated = snapshot.points[np.unique(snapshot.trial[rows])]
     X, raw = snapshot.points[snapshot.trial[rows]], snapshot.y[rows]
     if len(rows) and n_failed:
         X = np.vstack([X, snapshot.infeasible])

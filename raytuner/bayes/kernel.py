@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from gpytorch.constraints import GreaterThan
 from gpytorch.kernels import Kernel
@@ -13,7 +14,7 @@ from gpytorch.priors import LogNormalPrior
 from torch import Tensor
 
 from raytuner.space import Column
-from raytuner.space.columns import Activity
+from raytuner.space.columns import SAME_LEVEL, Activity
 
 
 class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base class is untyped
@@ -59,6 +60,11 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
                 self._ordered.append(i)
         # Ordered columns that may be absent have a second coordinate, after the rest.
         self._arcs = [k for k, i in enumerate(self._ordered) if columns[i].requires]
+        absent = [-1.0]
+        self._levels = [
+            torch.tensor([*absent, *columns[i].domain.level_units()], dtype=torch.double)
+            for i in self._categorical
+        ]
         self._activity: Activity | None = None
         if any(column.requires for column in columns):
             self._activity = Activity(columns)
@@ -123,6 +129,69 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         shared = self.curve_variance * _matern_at(r / self.curve_lengthscale)
         return shared, self.effect_variance * _matern_at(r / self.effect_lengthscale)
 
+    def features(
+        self, n: int, rng: np.random.Generator
+    ) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+        """Draw random features, from which functions of the prior are made.
+
+        Such a function, of mean 0, is the sum of the features, each times its size and a standard
+        normal weight. Over many features, the products of two inputs' features average to their
+        covariance. A feature is a wave of random frequency and phase, which stands for the Matern
+        factors, times a random sign for each category.
+
+        Source: A. Rahimi and B. Recht (2007), "Random Features for Large-Scale Kernel Machines",
+        algorithm 1.
+
+        Args:
+            n: The number of features. With a fidelity a sixteenth more stand for the shape that
+                all learning curves share.
+            rng: Source of the frequencies, phases and signs.
+
+        Returns:
+            A function that maps `(..., d)` inputs to their `(..., f)` features, and the `(f,)`
+            sizes.
+        """
+        scales = self.lengthscales.detach() if self._ordered else torch.zeros(0)
+        if self._arcs:
+            scales = torch.cat([scales, scales[self._arcs]])
+        waves, sizes = [_frequencies(scales, n, rng)], self.variance.detach().expand(n) / n
+        if self._fidelities:
+            waves.append(_frequencies(self.fidelity_lengthscales.detach(), n, rng))
+        if self.has_fidelity:
+            waves.append(_frequencies(self.effect_lengthscale.detach(), n, rng))
+            shared = max(n // 16, 1)
+            slow = _frequencies(self.curve_lengthscale.detach(), shared, rng)
+            slow_phase = torch.as_tensor(rng.uniform(0, 2 * math.pi, shared))
+            effect, curve = self.effect_variance.detach(), self.curve_variance.detach()
+            sizes = torch.cat([effect.expand(n) / n, curve.expand(shared) / shared])
+        frequencies = torch.cat(waves)
+        phase = torch.as_tensor(rng.uniform(0, 2 * math.pi, n))
+        # In a share of the features all categories have the same sign: that is their covariance.
+        # In the others each has its own.
+        signs = []
+        for k, levels in enumerate(self._levels):
+            same = rng.random(n) < math.exp(-float(self.category_weight[k]))
+            drawn = rng.choice([-1.0, 1.0], (len(levels), n))
+            signs.append(torch.as_tensor(np.where(same, 1.0, drawn)))
+
+        def of(x: Tensor) -> Tensor:
+            ordered, categories = self._coordinates(x)
+            parts = [ordered]
+            if self._fidelities:
+                parts.append(x[..., self._fidelities])
+            if self.has_fidelity:
+                parts.append(x[..., self._d :])
+            found = torch.cos(torch.cat(parts, dim=-1) @ frequencies + phase)
+            for k, (levels, table) in enumerate(zip(self._levels, signs, strict=True)):
+                below = categories[..., k].contiguous() - SAME_LEVEL
+                found = found * table[torch.searchsorted(levels, below)]
+            if self.has_fidelity:
+                wave = torch.cos(x[..., self._d :] @ slow + slow_phase)
+                found = torch.cat([found, wave], dim=-1)
+            return found
+
+        return of, (2 * sizes).sqrt()
+
     def _coordinates(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The ordered columns, on arcs if they may be absent, and the categories (absent: -1)."""
         ordered = x[..., self._ordered]
@@ -139,6 +208,16 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
             plane[..., self._arcs] = torch.where(on, angle.cos(), 0.0)
             ordered = torch.cat([plane, torch.where(on, angle.sin(), 0.0)], dim=-1)
         return ordered, categories
+
+
+def _frequencies(scales: Tensor, n: int, rng: np.random.Generator) -> Tensor:
+    """`(d, n)` random frequencies of a Matern-5/2 kernel with `(d,)` lengthscales.
+
+    Its spectral density is a Student t distribution with 5 degrees of freedom.
+    """
+    spread = np.sqrt(5 / rng.chisquare(5, n))
+    drawn = torch.as_tensor(rng.normal(size=(len(scales), n)) * spread)
+    return drawn / scales[:, None]
 
 
 def _matern(x1: Tensor, x2: Tensor, lengthscale: Tensor) -> Tensor:

@@ -9,11 +9,14 @@ of all sizes then move along the border.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from scipy.stats import qmc
+from torch import Tensor
 
 from raytuner.bayes.acquisition import Acquisition
 from raytuner.bayes.proposer import ExclusionList
@@ -30,8 +33,27 @@ _CLIMB = {"maxiter": 60, "ftol": 1e-5, "gtol": 1e-3}
 _SPREAD = 0.08  # standard deviation of a nearby candidate, as a share of a column's range
 _HOPELESS = 20.0  # log values this far below the best are equally bad
 _STRIDES, _STRIDE_ROUNDS = 64, 12  # random steps per restart, and how often
+_FEW_STRIDES, _FEW_ROUNDS = 16, 4  # the same where each restart has a function of its own
 _LEAST_STRIDE = 1e-3  # standard deviation, as a share of a column's range
 _FEW_LEVELS = 24  # an ordered column of more levels is climbed
+
+
+Box = tuple[float | FloatArray, float | FloatArray]
+"""The least and the largest coordinates of a part of the space: numbers, or `(d,)`."""
+
+_WHOLE: Box = (0.0, 1.0)
+
+
+class Functions(Protocol):
+    """Several functions of a configuration, each to be maximised by itself."""
+
+    n: int
+
+    def everywhere(self, X: Tensor) -> Tensor:
+        """Return `(m, n)` values of all functions at `(m, d)` configurations."""
+
+    def own(self, X: Tensor) -> Tensor:
+        """Return `(n k,)` values at `(n k, d)` points: each function's at its own k in turn."""
 
 
 def maximise(
@@ -75,14 +97,10 @@ def maximise(
         starts = np.argsort(-keys, kind="stable")[:_RESTARTS]
         X, value = candidates[starts], values[starts]
 
-    smooth, stepped = [], []
-    for i, column in enumerate(space.columns):
-        if column.is_fidelity:
-            continue
-        if column.kind != "continuous":
-            stepped.append(i)
-        if column.kind != "categorical" and (column.n_levels or math.inf) > _FEW_LEVELS:
-            smooth.append(i)
+    smooth = _smooth(space)
+    stepped = [
+        i for i, c in enumerate(space.columns) if c.kind != "continuous" and not c.is_fidelity
+    ]
     for _ in range(_ROUNDS):
         before = value
         if smooth:
@@ -96,7 +114,8 @@ def maximise(
         keep = np.argsort(-value, kind="stable")[: max(2, len(value) // 2)]
         X, value = X[keep], value[keep]
     if space.constraints:
-        X, value = _stride(acquisition, space, X, value, rng)
+        for _ in range(_STRIDE_ROUNDS):
+            X, value = _stride(acquisition, space, X, value, rng, _STRIDES)
 
     # A climb may end on a used point; its starting candidate was unused.
     order = np.argsort(-np.concatenate([value, values]), kind="stable")
@@ -104,20 +123,68 @@ def maximise(
     return everything[excluded.new(everything)][:1]
 
 
+def maximise_each(
+    functions: Functions,
+    space: Space,
+    best: FloatArray,
+    excluded: ExclusionList,
+    rng: np.random.Generator,
+    box: Box = _WHOLE,
+) -> Iterator[FloatArray]:
+    """Find an unused configuration where each of n functions is high.
+
+    The functions share the candidates, and are climbed together, each from its own best candidate.
+    So one takes a few milliseconds.
+
+    Args:
+        functions: The functions.
+        space: The search space, d columns.
+        best: `(e, d)` the best configurations so far; some candidates lie around them.
+        excluded: Configurations that must not be returned.
+        rng: Source of the candidates.
+        box: The part of the space to search; a category may be any.
+
+    Yields:
+        `(d,)` the configuration of one function after another; fewer than n if all are used. Add
+        each to `excluded` before the next is asked for.
+    """
+    candidates = unused_candidates(space, best, excluded, rng, box)
+    if not len(candidates):
+        unused = space.in_full(excluded.unused(rng, functions.n))
+        yield from unused[excluded.new(unused)]
+        return
+    with torch.no_grad():
+        values = functions.everywhere(torch.as_tensor(candidates)).numpy()
+    first = values.argmax(axis=0)
+    X, value = candidates[first], values[first, np.arange(functions.n)]
+    smooth = _smooth(space)
+    if smooth:
+        X, value = _ascend(functions.own, space, X, value, smooth, box)
+    for _ in range(_FEW_ROUNDS):
+        X, value = _stride(functions.own, space, X, value, rng, _FEW_STRIDES, box)
+    for point, of_candidates in zip(X, values.T, strict=True):
+        if excluded.new(point[None])[0]:
+            yield point
+            continue
+        unused = candidates[excluded.new(candidates)]  # a climb may end on a used point
+        if not len(unused):
+            return
+        yield unused[of_candidates[excluded.new(candidates)].argmax()]
+
+
 def unused_candidates(
-    space: Space, best: FloatArray, excluded: ExclusionList, rng: np.random.Generator
+    space: Space,
+    best: FloatArray,
+    excluded: ExclusionList,
+    rng: np.random.Generator,
+    box: Box = _WHOLE,
 ) -> FloatArray:
-    """Draw `(c, d)` distinct configurations over the space and around the best; see `maximise`."""
-    drawn = qmc.Sobol(space.dim, scramble=True, rng=rng).random(_SCREENED)
+    """Draw `(c, d)` distinct configurations over a box and around the best; see `maximise`."""
+    low, high = box
+    drawn = low + (high - low) * qmc.Sobol(space.dim, scramble=True, rng=rng).random(_SCREENED)
     if len(best):
         near = best[rng.integers(len(best), size=_NEARBY)]
-        # Good configurations differ in few columns, so each candidate moves in some columns only.
-        moved = rng.random(near.shape) < rng.uniform(1.0 / space.dim, 1.0, size=(_NEARBY, 1))
-        moved[np.arange(_NEARBY), rng.integers(space.dim, size=_NEARBY)] = True
-        jump = near + rng.normal(scale=_SPREAD, size=near.shape)
-        categorical = np.flatnonzero([c.kind == "categorical" for c in space.columns])
-        jump[:, categorical] = rng.random((_NEARBY, len(categorical)))
-        drawn = np.vstack([drawn, np.where(moved, np.clip(jump, 0.0, 1.0), near)])
+        drawn = np.vstack([drawn, _moved(space, near, _SPREAD, rng, box)])
     candidates = space.in_full(space.snap(drawn))
     fresh = candidates[excluded.new(candidates)]
     if space.constraints and len(fresh) < _SHARE_ALLOWED * len(candidates):
@@ -137,11 +204,17 @@ def _evaluate(acquisition: Acquisition, X: FloatArray, space: Space | None = Non
 
 
 def _ascend(
-    acquisition: Acquisition, space: Space, X: FloatArray, value: FloatArray, smooth: list[int]
+    acquisition: Acquisition,
+    space: Space,
+    X: FloatArray,
+    value: FloatArray,
+    smooth: list[int],
+    box: Box = _WHOLE,
 ) -> tuple[FloatArray, FloatArray]:
     """Climb by L-BFGS-B in the columns `smooth`, all restarts as one problem (their sum)."""
     fixed = torch.as_tensor(X, dtype=torch.double)
     shape = len(X), len(smooth)
+    low, high = (np.broadcast_to(end, space.dim)[smooth] for end in box)
 
     def negative(flat: FloatArray) -> tuple[float, FloatArray]:
         free = torch.tensor(flat.reshape(shape), requires_grad=True)
@@ -156,11 +229,11 @@ def _ascend(
         X[:, smooth].ravel(),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(0.0, 1.0)] * (len(X) * len(smooth)),
+        bounds=list(zip(low, high, strict=True)) * len(X),
         options=_CLIMB,
     )
     climbed = X.copy()
-    climbed[:, smooth] = np.clip(result.x.reshape(shape), 0.0, 1.0)
+    climbed[:, smooth] = np.clip(result.x.reshape(shape), low, high)
     if space.constraints:
         climbed = space.pulled_back(X, climbed)
     climbed = space.snap(climbed)  # an endless grid (qrandn) is climbed as a line
@@ -211,19 +284,51 @@ def _stride(
     X: FloatArray,
     value: FloatArray,
     rng: np.random.Generator,
+    strides: int,
+    box: Box = _WHOLE,
 ) -> tuple[FloatArray, FloatArray]:
-    """Move each restart by random steps of all sizes, in some of the columns, to better points."""
+    """Move each restart to the best of random steps of all sizes, in some columns, if better."""
     n, d = X.shape
-    for _ in range(_STRIDE_ROUNDS):
-        size = np.exp(rng.uniform(np.log(_LEAST_STRIDE), np.log(0.5), size=(n, _STRIDES, 1)))
-        moved = rng.random((n, _STRIDES, d)) < rng.uniform(1.0 / d, 1.0, size=(n, _STRIDES, 1))
-        steps = np.where(moved, size * rng.normal(size=(n, _STRIDES, d)), 0.0)
-        around = space.in_full(space.snap(np.clip(X[:, None] + steps, 0.0, 1.0).reshape(-1, d)))
-        gains = _evaluate(acquisition, around, space).reshape(n, _STRIDES)
-        top = gains.argmax(axis=1)
-        best = around.reshape(n, _STRIDES, d)[np.arange(n), top]
-        X, value = _better(X, value, best, gains[np.arange(n), top])
-    return X, value
+    size = np.exp(rng.uniform(np.log(_LEAST_STRIDE), np.log(0.5), size=(n, strides, 1)))
+    around = _moved(space, np.repeat(X[:, None], strides, axis=1), size, rng, box)
+    around = space.in_full(space.snap(around.reshape(-1, d)))
+    gains = _evaluate(acquisition, around, space).reshape(n, strides)
+    top = gains.argmax(axis=1)
+    best = around.reshape(n, strides, d)[np.arange(n), top]
+    return _better(X, value, best, gains[np.arange(n), top])
+
+
+def _moved(
+    space: Space,
+    near: FloatArray,
+    size: float | FloatArray,
+    rng: np.random.Generator,
+    box: Box,
+) -> FloatArray:
+    """Move `(..., d)` points at random in some columns: good configurations differ in few.
+
+    `size` is the standard deviation of a move in an ordered column, as a share of the box; a
+    category is drawn anew.
+    """
+    low, high = box
+    d = space.dim
+    moved = rng.random(near.shape) < rng.uniform(1.0 / d, 1.0, size=(*near.shape[:-1], 1))
+    moved |= np.arange(d) == rng.integers(d, size=(*near.shape[:-1], 1))  # one at least
+    jump = np.clip(near + size * (high - low) * rng.normal(size=near.shape), low, high)
+    categorical = np.flatnonzero([c.kind == "categorical" for c in space.columns])
+    jump[..., categorical] = rng.random((*near.shape[:-1], len(categorical)))
+    return np.where(moved, jump, near)
+
+
+def _smooth(space: Space) -> list[int]:
+    """The columns that are climbed by gradients."""
+    return [
+        i
+        for i, column in enumerate(space.columns)
+        if column.kind != "categorical"
+        and not column.is_fidelity
+        and (column.n_levels or math.inf) > _FEW_LEVELS
+    ]
 
 
 def _better(

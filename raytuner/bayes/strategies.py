@@ -17,7 +17,6 @@ from raytuner.bayes.portfolio import (
     KnowledgeGradient,
     PosteriorMean,
     ProbabilityOfImprovement,
-    ThompsonSample,
     UpperConfidenceBound,
 )
 from raytuner.bayes.proposer import Proposer, RandomProposer, SobolProposer
@@ -85,17 +84,13 @@ def _by(acquisition: type[PosteriorAcquisition], *, costs: bool = False) -> Stra
     return Strategy(partial(BayesProposer, acquisition=acquisition), costs=costs)
 
 
-def _thompson(space: Space, seed: int | None = None, **settings: Any) -> BayesProposer:
-    return BayesProposer(space, seed, acquisition=partial(ThompsonSample, space), **settings)
-
-
 STRATEGIES: dict[str, Strategy] = {
     "bayes": Strategy(BayesProposer, costs=True),
     "hedge": Strategy(HedgeProposer),
     "pi": _by(ProbabilityOfImprovement, costs=True),
     "ucb": _by(UpperConfidenceBound),
     "kg": _by(KnowledgeGradient, costs=True),
-    "thompson": Strategy(_thompson),
+    "thompson": Strategy(partial(BayesProposer, fleet=0)),
     "gradient": _by(PosteriorMean),
     # Evolution selects by one ranking of one value.
     "evolution": Strategy(EvolutionProposer, has_model=False, goals=False),

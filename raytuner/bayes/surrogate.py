@@ -74,11 +74,11 @@ class Posterior:
         with torch.no_grad():
             self.X, y, reported = rows  # (n, d)
             self.y = y - mean  # (n,)
-            variances = reported + noise
-            self.noise = variances.median()  # the variance of one more observation
+            self.noises = reported + noise  # (n,) the variance of each observation
+            self.noise = self.noises.median()  # and of one more
             K = kernel.forward(self.X, self.X)
             # (n, n) the lower Cholesky factor of the covariance of y, (n, 1) its inverse times y
-            self.L = psd_safe_cholesky(K + variances.diag_embed())
+            self.L = psd_safe_cholesky(K + self.noises.diag_embed())
             self.white_y = torch.linalg.solve_triangular(self.L, self.y[:, None], upper=False)
 
     @classmethod

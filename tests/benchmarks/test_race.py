@@ -11,8 +11,8 @@ from tiny import EPOCHS, tiny_problem
 
 from benchmarks.race.figures import MARKS, intervals, mean_ranks, summaries, time_to_reach
 from benchmarks.race.method import Contest, Method, Search
-from benchmarks.race.methods import METHODS, RACERS
-from benchmarks.race.page import MICRO, PENDING, REASONS, page
+from benchmarks.race.methods import METHODS
+from benchmarks.race.page import MICRO, REASONS, page
 from benchmarks.race.peers.ask_tell import AskTell, Choice, Range, parameters
 from benchmarks.race.peers.staged import Pausing, Stage, StagedSearcher
 from benchmarks.race.plan import FULL, QUICK, Task
@@ -230,8 +230,8 @@ def test_progress_estimates_the_time_left() -> None:
 
 
 def test_plans() -> None:
-    assert set(QUICK.methods) < set(RACERS)
-    assert FULL.methods == tuple(RACERS)
+    assert set(QUICK.methods) < set(METHODS)
+    assert FULL.methods == tuple(METHODS)
     assert FULL.trainings == 12.0
     assert FULL.changed(workers=64).trainings == 3.0
     assert FULL.changed(workers=64, budget=5.0).trainings == 5.0
@@ -259,17 +259,10 @@ def test_page_is_made_of_what_is_kept(tmp_path: Path) -> None:
         ],
     }  # fmt: skip
     (tmp_path / MICRO).write_text(json.dumps(micro))
-    pending = Store(tmp_path / PENDING)
-    for method, final in (("ours", 0.1), ("ours-pending-ignored", 0.3)):
-        pending.add(a_run(method, [(0.1, final)]))
     Store(tmp_path / STARTS).add(replace(a_run("ours", [(0.1, 0.2)]), start_s=2.0))
     text = page(tmp_path, tmp_path)
     assert "| lcbench/p | 2 | raytuner | 1 | 0.200 |" in text.partition("## Costs of starting")[2]
     assert "| lcbench/p | 2 |" not in text.partition("## Costs of starting")[0]
-    compared = text.partition("## Pending trials")[2].partition("\n## ")[0]
-    assert "8 workers, 12 mean full trainings each" in compared
-    assert "| raytuner, pending ignored | 1 |" in compared
-    assert "| raytuner, pending ignored |" not in text.partition("## Pending trials")[0]
     assert "## lcbench, 8 workers, 12 mean full trainings each" in text
     assert "| random search | 10% |" in text  # when ours is as good as it at the end
     assert "| 1,000 | 8 | Optuna GPSampler | 1 | 0.5 | 2.50 | 0.9 | 0.001 | - |" in text

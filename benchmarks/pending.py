@@ -1,0 +1,240 @@
+"""Ways to take trials that still run into account, with 8 to 1,000 workers.
+
+Trials are trained in full. A trial that ends is replaced at once; with more than 64 workers, those
+of a sixteenth of the workers are replaced together. The figures are mean regrets of the incumbent
+after shares of the budget: 0 is the best attainable value, 1 the median of random configurations.
+
+python -m benchmarks.pending
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import click
+import numpy as np
+from torch import Tensor
+
+from benchmarks.families import FAMILIES, benchmark
+from benchmarks.problem import Problem
+from benchmarks.race.method import versions
+from benchmarks.race.runs import this_machine
+from benchmarks.race.table import markdown_table
+from raytuner.bayes import BayesProposer, Proposer
+from raytuner.bayes.acquisition import LogExpectedImprovement
+from raytuner.bayes.proposer import RandomProposer
+from raytuner.bayes.surrogate import Posterior
+from raytuner.history import History, TrialState
+from raytuner.history.snapshot import FloatArray
+from raytuner.search.tune_space import space_from_tune
+from raytuner.simulate import Curve
+
+MARKS = (0.2, 0.35, 0.5, 0.75, 1.0)
+RESULTS = Path("benchmarks/results/pending.jsonl")
+PAGE = Path("benchmarks/PENDING.md")
+
+
+class AtTheMean(LogExpectedImprovement):
+    """Expected improvement; a pending trial counts as if it had the value that is expected."""
+
+    def _draws(self, mean: Tensor, corner: Tensor) -> Tensor:
+        draws = super()._draws(mean, corner)
+        draws[:, len(self._contenders) :] = 0.0
+        return draws
+
+
+class Ignored(LogExpectedImprovement):
+    """Expected improvement without pending trials."""
+
+    def __init__(self, posterior: Posterior, *, pending: FloatArray, **known: Any) -> None:
+        super().__init__(posterior, pending=pending[:0], **known)
+
+    def add_pending(self, point: FloatArray) -> None:
+        """Do nothing."""
+
+
+_NEVER = 10**9
+WAYS: Mapping[str, Any] = {
+    "integrated": partial(BayesProposer, fleet=_NEVER),
+    "mean": partial(BayesProposer, fleet=_NEVER, acquisition=AtTheMean),
+    "ignored": partial(BayesProposer, fleet=_NEVER, acquisition=Ignored),
+    "functions": partial(BayesProposer, fleet=0),
+    "random": RandomProposer,
+}
+ABOUT = {
+    "integrated": "expected improvement, averaged over what pending trials may come to",
+    "mean": "expected improvement; pending trials count as what is expected of them",
+    "ignored": "expected improvement; pending trials play no part",
+    "functions": "the best of functions drawn from the model; pending trials play no part",
+    "random": "random search",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A search.
+
+    Attributes:
+        way: One of `WAYS`.
+        problem: Name of the problem.
+        workers: Trials at the same time.
+        seed: Seed of the search.
+        regrets: Regret of the incumbent at `MARKS`.
+        trials: How many were proposed.
+        proposals_s: Processor seconds of all proposals.
+        versions: Versions of raytuner and Ray.
+        machine: Where it ran.
+    """
+
+    way: str
+    problem: str
+    workers: int
+    seed: int
+    regrets: tuple[float, ...]
+    trials: int
+    proposals_s: float
+    versions: dict[str, str]
+    machine: str
+
+
+def search(way: str, problem: Problem, workers: int, budget: float, seed: int) -> Run:
+    """Search once, for a budget of mean full trainings a worker."""
+    space = space_from_tune(problem.space)
+    history = History(space, metric=problem.metric, mode=problem.mode, max_t=problem.max_t)
+    own = zlib.crc32(f"{problem.name} {seed}".encode())
+    proposer: Proposer = WAYS[way](space, own)
+    running: list[tuple[float, int, float]] = []  # when it ends, its number, its value
+    seconds, best, free, reached = 0.0, math.inf, workers, list[tuple[float, float]]()
+    together = max(1, workers // 16) if workers > 64 else 1
+    now, end = 0.0, budget * problem.training_s
+    while True:
+        if free >= together:
+            start = time.process_time()
+            proposer.tell(history.snapshot())
+            found = proposer.ask(free)
+            seconds += time.process_time() - start
+            for proposal in found:
+                trial = len(history)
+                curve = problem.objective(proposal.config)
+                assert isinstance(curve, Curve)
+                took = sum(curve.duration(t) for t in range(1, problem.max_t + 1))
+                last: Any = curve.report(problem.max_t)
+                history.add(str(trial), proposal.config, proposal.origin)
+                heapq.heappush(running, (now + took, trial, float(last[problem.metric])))
+            free = 0
+        if running[0][0] > end:
+            break
+        now, trial, value = heapq.heappop(running)
+        history.report(str(trial), problem.max_t, value)
+        history.end(str(trial), TrialState.COMPLETED)
+        if problem.regret(value) < best:
+            best = problem.regret(value)
+            reached.append((now / end, best))
+        free += 1
+    regrets = [min((r for share, r in reached if share <= mark), default=1.0) for mark in MARKS]
+    return Run(
+        way, problem.name, workers, seed, tuple(np.round(regrets, 5).tolist()), len(history),
+        round(seconds, 1), versions(()), this_machine(),
+    )  # fmt: skip
+
+
+def page(runs: Sequence[Run]) -> str:
+    """The page: one table for each number of workers, and paired differences."""
+    lines = [_HEAD]
+    for workers in sorted({run.workers for run in runs}):
+        own = [run for run in runs if run.workers == workers]
+        by_way = {
+            way: {(run.problem, run.seed): run for run in own if run.way == way} for way in WAYS
+        }
+        base = by_way["functions"]
+        rows = [
+            [
+                ABOUT[way],
+                str(len(found)),
+                *(f"{value:.3f}" for value in np.mean([r.regrets for r in found.values()], axis=0)),
+                _difference(found, base),
+                f"{1e3 * fmean(r.proposals_s / r.trials for r in found.values()):.1f}",
+            ]
+            for way, found in by_way.items()
+            if found
+        ]
+        marks = [f"{mark:.0%}" for mark in MARKS]
+        problems = sorted({run.problem for run in own})
+        lines += [f"## {workers} workers", "", f"On {', '.join(problems)}:", ""]
+        lines += markdown_table(["way", "runs", *marks, "100% less functions", "ms a trial"], rows)
+        lines.append("")
+    commits = sorted({run.versions["raytuner"] for run in runs})
+    machines = sorted({run.machine for run in runs})
+    return "\n".join([*lines, f"{'; '.join(machines)}; raytuner {', '.join(commits)}.", ""])
+
+
+def _difference(found: Mapping[Any, Run], base: Mapping[Any, Run]) -> str:
+    """The mean difference at the end over the same problems and seeds, and its standard error."""
+    pairs = [found[key].regrets[-1] - base[key].regrets[-1] for key in found if key in base]
+    if len(pairs) < 2 or found is base:
+        return "-"
+    return f"{np.mean(pairs):+.3f} ({np.std(pairs, ddof=1) / math.sqrt(len(pairs)):.3f})"
+
+
+_HEAD = """\
+# Trials that still run
+
+A proposal has to take trials into account that have no value yet. This page compares ways to do
+that, by the number of workers. Regret: 0 is the best attainable value, 1 the median of random
+configurations. Shares are of a budget of three mean full trainings a worker, or twelve with eight
+workers. In brackets: the standard error over pairs of the same problem and seed. With more than 64
+workers, the trials that end in turn on a sixteenth of the workers are replaced together.
+
+raytuner averages over what pending trials may come to, up to 64 of them. With more, each proposal
+is the best of a function drawn from the model.
+
+```sh
+python -m benchmarks.pending
+```
+"""
+
+
+def _load() -> dict[tuple[Any, ...], Run]:
+    if not RESULTS.exists():
+        return {}
+    rows = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+    runs = [Run(**{**row, "regrets": tuple(row["regrets"])}) for row in rows]
+    return {(run.way, run.problem, run.workers, run.seed): run for run in runs}
+
+
+@click.command()
+@click.option("--workers", multiple=True, type=int, default=(8, 64, 256, 1000), show_default=True)
+@click.option("--ways", default=",".join(WAYS), show_default=True, help="With commas between.")
+@click.option("--benchmark", "family", type=click.Choice(FAMILIES), default="lcbench")
+@click.option("--instances", default="development", show_default=True, help="With commas between.")
+@click.option("--seeds", default=1, show_default=True, help="Seeds, from 0.")
+def main(workers: Sequence[int], ways: str, family: str, instances: str, seeds: int) -> None:
+    """Run what the results lack, and write the page."""
+    problems = benchmark(family)
+    for seed in range(seeds):
+        for count in workers:
+            for instance in problems.chosen(instances.split(",")):
+                for way in ways.split(","):
+                    runs = _load()
+                    if (way, problems.name_of(instance), count, seed) in runs:
+                        continue
+                    budget = 3.0 if count >= 64 else 12.0
+                    run = search(way, problems.problem(instance), count, budget, seed)
+                    with RESULTS.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(asdict(run)) + "\n")
+                    PAGE.write_text(page([*runs.values(), run]), encoding="utf-8")
+    click.echo(page(list(_load().values())))
+
+
+if __name__ == "__main__":
+    main()

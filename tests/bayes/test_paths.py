@@ -1,0 +1,190 @@
+"""Functions drawn from the model, and proposals for large fleets."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from problems import BRANIN, regret, search
+from scipy.spatial.distance import pdist
+
+from raytuner.bayes import BayesProposer
+from raytuner.bayes.dataset import LOCAL_ROWS, MAX_ROWS, Dataset, dataset
+from raytuner.bayes.kernel import ConfigurationKernel
+from raytuner.bayes.maximise import maximise_each
+from raytuner.bayes.paths import SamplePaths
+from raytuner.bayes.proposer import ExclusionList
+from raytuner.bayes.surrogate import Posterior, fit, numerics
+from raytuner.history import History, Origin, TrialState
+from raytuner.space import Categorical, Fidelity, Float, Integer, Space, when
+
+PLAIN = Space({"x": Float(0, 1), "lr": Float(1e-4, 1, log=True)})
+MIXED = Space(
+    {
+        "x": Float(0, 1),
+        "n": Integer(1, 40),
+        "act": Categorical(["relu", "tanh", "gelu"]),
+        "depth": when(Integer(1, 9), act=["relu", "gelu"]),
+        "kind": when(Categorical(["a", "b", "c", "d"]), act="tanh"),
+    }
+)
+BY_FIDELITY = Space({"x": Float(0, 1), "data": Fidelity(Float(0.1, 1))})
+CHOICES = Space({"act": Categorical(["relu", "tanh", "gelu"])})
+
+
+def record(space: Space, n: int, *, stopped: bool = False, failed: int = 0) -> History:
+    """A record of n trials, some of which were stopped early or failed."""
+    history = History(space, metric="loss", mode="min", max_t=9)
+    rng = np.random.default_rng(0)
+    for i, config in enumerate(space.sample(rng, n)):
+        history.add(str(i), config)
+        point = history.points(i)[0]
+        ends = 9 if i % 2 or not stopped else 3
+        for t in range(1, ends + 1):
+            history.report(str(i), t, float(np.square(point - 0.3).sum() + 1 / t))
+        state = TrialState.COMPLETED if ends == 9 else TrialState.STOPPED_EARLY
+        history.end(str(i), TrialState.FAILED if i < failed else state)
+    return history
+
+
+@pytest.mark.parametrize("curves", [False, True])
+@pytest.mark.parametrize("space", [PLAIN, MIXED, BY_FIDELITY, CHOICES])
+def test_the_features_average_to_the_covariances(space: Space, curves: bool) -> None:
+    kernel = ConfigurationKernel(space.columns, has_fidelity=curves)
+    rng = np.random.default_rng(0)
+    inputs = space.encode(space.sample(rng, 12))
+    if curves:
+        inputs = np.column_stack([inputs, rng.random(12)])
+    Z = torch.as_tensor(inputs)
+    with torch.no_grad():
+        features, sizes = kernel.features(40_000, rng)
+        found = features(Z) * sizes
+        np.testing.assert_allclose(found @ found.mT, kernel.forward(Z, Z), atol=0.04)
+
+
+def drawn(history: History, n: int) -> tuple[Posterior, Dataset, SamplePaths]:
+    data = dataset(history.snapshot())
+    with numerics():
+        posterior = Posterior.of(fit(data, history.space.columns))
+        return posterior, data, SamplePaths(posterior, n, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"stopped": True}, {"failed": 3}, {"stopped": True, "failed": 3}]
+)
+@pytest.mark.parametrize("space", [PLAIN, MIXED])
+def test_the_functions_follow_the_posterior(space: Space, settings: dict[str, Any]) -> None:
+    """On average over the features, which the functions of one draw share."""
+    posterior, _, _ = drawn(record(space, 20, **settings), 1)
+    X = torch.as_tensor(space.encode(space.sample(np.random.default_rng(2), 10)))
+    rngs = map(np.random.default_rng, range(60))
+    with torch.no_grad():
+        found = torch.hstack([SamplePaths(posterior, 100, rng).everywhere(X) for rng in rngs])
+        mean, covariance, _ = posterior.joint(posterior.at_full(X))
+    sd = float(covariance.diagonal().max().sqrt())
+    np.testing.assert_allclose(found.mean(1), mean, atol=0.1 * sd)
+    np.testing.assert_allclose(torch.cov(found), covariance, atol=0.2 * sd**2)
+
+
+def test_each_function_is_the_same_alone_and_among_others() -> None:
+    _, _, paths = drawn(record(MIXED, 20, stopped=True), 6)
+    X = torch.as_tensor(MIXED.encode(MIXED.sample(np.random.default_rng(2), 6 * 5)))
+    with torch.no_grad():
+        own = paths.own(X).reshape(6, 5)
+        everywhere = paths.everywhere(X).reshape(6, 5, 6)
+    np.testing.assert_allclose(own, torch.stack([everywhere[i, :, i] for i in range(6)]))
+
+
+def test_the_best_of_a_hundred_functions_are_a_hundred_places() -> None:
+    """They are also higher than any of a thousand random places, each for its function."""
+    history = record(PLAIN, 20)
+    _, data, paths = drawn(history, 100)
+    excluded = ExclusionList(PLAIN, history.snapshot().points)
+    rng = np.random.default_rng(3)
+    found = []
+    for point in maximise_each(paths, PLAIN, data.X[:5], excluded, rng):
+        excluded.add(point[None])
+        found.append(point)
+    assert len(found) == 100
+    assert len(np.unique(np.round(found, 3), axis=0)) > 95
+    with torch.no_grad():
+        reached = paths.own(torch.as_tensor(np.array(found))).numpy()
+        at_random = paths.everywhere(torch.as_tensor(rng.random((1000, 2)))).max(dim=0).values
+    assert np.mean(reached >= at_random.numpy() - 1e-3) > 0.9
+
+
+def proposed(space: Space, history: History, n: int, **settings: Any) -> list[Any]:
+    proposer = BayesProposer(space, 0, n_initial=4, **settings)
+    proposer.tell(history.snapshot())
+    return proposer.ask(n)
+
+
+def test_a_large_fleet_gets_configurations_that_lie_apart() -> None:
+    """Though a hundred trials near the best are pending, which the functions do not know."""
+    history = record(PLAIN, 30)
+    for i, config in enumerate(PLAIN.sample(np.random.default_rng(5), 100)):
+        history.add(f"pending {i}", config)
+    found = proposed(PLAIN, history, 64)
+    assert {one.origin for one in found} == {Origin.BAYES}
+    points = PLAIN.encode([one.config for one in found])
+    assert np.median(pdist(points)) > 0.01
+    assert len(np.unique(points.round(4), axis=0)) == 64
+    assert [one.config for one in proposed(PLAIN, history, 64)] == [one.config for one in found]
+    few = proposed(PLAIN, record(PLAIN, 30), 3)
+    assert [one.config for one in few] == [
+        one.config for one in proposed(PLAIN, record(PLAIN, 30), 3, fleet=10**6)
+    ]
+
+
+def test_a_fleet_uses_up_a_small_space_and_proposes_nothing_twice() -> None:
+    space = Space({"n": Integer(1, 30), "act": Categorical(["relu", "tanh", "gelu"])})
+    history = record(space, 10)
+    found = proposed(space, history, 80, fleet=0)
+    configs = [trial.config for trial in history.trials] + [one.config for one in found]
+    assert len({str(config) for config in configs}) == len({str(c) for c in configs[:10]}) + 80
+
+
+def test_a_fleet_keeps_constraints_and_conditions() -> None:
+    space = Space(
+        {"x": Float(0, 1), "y": Float(0, 1), "on": Categorical(["no", "yes", "maybe"])},
+        ["x + y <= 0.7"],
+    )
+    found = proposed(space, record(space, 20), 70, fleet=0)
+    assert len(found) == 70
+    assert all(one.config["x"] + one.config["y"] <= 0.7 for one in found)
+    for one in proposed(MIXED, record(MIXED, 20), 70, fleet=0):
+        MIXED.validate(one.config)
+
+
+def test_fidelities_are_chosen_for_a_fleet_too() -> None:
+    found = proposed(BY_FIDELITY, record(BY_FIDELITY, 20), 20, fleet=0)
+    assert len(found) == 20
+    assert len({one.config["data"] for one in found}) > 1
+
+
+def test_after_many_trials_half_of_the_proposals_are_of_a_local_model() -> None:
+    """They lie among the nearest trials to the incumbent, and the others wherever they may."""
+    history = record(PLAIN, MAX_ROWS + 100)
+    best = history.best
+    assert best is not None
+    found = proposed(PLAIN, history, 40, fleet=0)
+    points = PLAIN.encode([one.config for one in found])
+    near = dataset(history.snapshot(), near=history.points(best.number)[0])
+    assert len(near) == LOCAL_ROWS
+    inside = ((points >= near.X.min(axis=0)) & (points <= near.X.max(axis=0))).all(axis=1)
+    assert inside[20:].all()
+    alone = proposed(PLAIN, history, 4)  # few slots: the others maximise expected improvement
+    assert len({str(one.config) for one in alone}) == 4
+
+
+def test_a_fleet_converges() -> None:
+    """By sampled functions alone, each trial finished long after it was proposed."""
+    found = []
+    for seed in range(3):
+        make = partial(BayesProposer, BRANIN.space, seed, fleet=0)
+        history = search(BRANIN, make, n=96, workers=16)
+        found.append(regret(BRANIN, history))
+    assert np.median(found) < 0.05
