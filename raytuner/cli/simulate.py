@@ -67,7 +67,7 @@ def simulate(
     """
     from rich.console import Console
 
-    from raytuner.report.text import clock
+    from raytuner.report.text import clock, printable
     from raytuner.simulate import FleetPrediction, Workload, advise, predict
     from raytuner.study.summary import table
 
@@ -105,7 +105,7 @@ def simulate(
         said = _sentences(advice, fleets[0], name, seeds)
         if advice.after is None and advice.chosen.workers < most:
             said += " More workers than in the table may pay, too."
-        console.print(said, highlight=False, markup=False)
+        console.print(printable(said), highlight=False, markup=False)
     elif len(fleets) > 1:
         console.print(
             "No number is recommended: within a time budget it depends on the best value, and not"

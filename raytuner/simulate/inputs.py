@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from numbers import Integral
 from typing import Any, Literal
 
 from raytuner.errors import SettingError, TrainableError
@@ -121,7 +122,11 @@ class Cluster:
     changes: Sequence[tuple[float, int]] = ()
 
     def __post_init__(self) -> None:
-        check_at_least("Cluster.workers", self.workers, 0 if self.changes else 1)
+        least = 0 if self.changes else 1
+        if not (_is_whole(self.workers) and self.workers >= least):
+            raise SettingError(
+                f"Cluster.workers is {self.workers!r}; it must be a whole number, at least {least}"
+            )
         check_at_least("Cluster.startup_s", self.startup_s, 0.0)
         time, left = 0.0, self.workers
         for n, change in enumerate(self.changes):
@@ -175,9 +180,13 @@ class Settings:
 def _is_change(change: Any, earliest: float) -> bool:
     try:
         second, workers = change
-        return bool(earliest <= second < math.inf and workers == int(workers))
-    except (TypeError, ValueError, OverflowError):
+        return bool(earliest <= second < math.inf) and _is_whole(workers)
+    except (TypeError, ValueError):
         return False
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, Integral)
 
 
 def check_at_least(name: str, value: float, least: float) -> None:

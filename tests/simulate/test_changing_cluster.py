@@ -36,7 +36,7 @@ def of(simulation: Simulation, kind: EventKind) -> list[tuple[float, int]]:
     return [(event.time, event.trial) for event in simulation.events if event.kind is kind]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(workers=st.integers(1, 12), data=st.data())
 def test_exactly_the_trials_on_lost_workers_are_retried(workers: int, data: st.DataObject) -> None:
     lost, left = data.draw(st.integers(1, workers)), data.draw(st.integers(0, 20))
@@ -158,6 +158,8 @@ def test_utilisation_holds_where_the_loop_is_late(charge: Any) -> None:
 @pytest.mark.parametrize(
     ("workers", "changes", "says"),
     [
+        (8, [(60.0, 10.0)], r"changes\[0\] is \(60.0, 10.0\)"),
+        (8.5, [(60.0, 1)], "Cluster.workers is 8.5; it must be a whole number, at least 0"),
         (8, [(60.0, 1.5)], r"changes\[0\] is \(60.0, 1.5\)"),
         (8, [(-1.0, 1)], "of at least 0 here"),
         (8, [(60.0, 1), (30.0, 1)], r"changes\[1\] is \(30.0, 1\).*of at least 60 here"),
@@ -170,7 +172,7 @@ def test_utilisation_holds_where_the_loop_is_late(charge: Any) -> None:
     ],
 )
 def test_changes_that_cannot_be_are_named(
-    workers: int, changes: Sequence[tuple[float, int]], says: str
+    workers: Any, changes: Sequence[tuple[float, int]], says: str
 ) -> None:
     with pytest.raises(SettingError, match=says):
         Cluster(workers, changes=changes)
