@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +15,13 @@ from raytuner.cli.common import given_settings, setting_options
 from raytuner.cli.loading import load_function
 from raytuner.errors import TrainableError
 from raytuner.folders import is_uri
+from raytuner.history import Goal
 
 if TYPE_CHECKING:
-    from raytuner.simulate import Workload
+    from raytuner.simulate import Advice, FleetPrediction, SearchPrediction, Workload
     from raytuner.study.study import Study
+
+_WORKERS = (8, 64, 256, 1000)
 
 
 @click.command()
@@ -24,70 +30,167 @@ if TYPE_CHECKING:
     "--workers",
     type=click.IntRange(min=1),
     multiple=True,
-    required=True,
-    help="Trials that run at the same time; give it again to compare.",
+    help="Trials that run at the same time; give it again to compare.  [default: 8, 64, 256, 1000,"
+    " and no more than there are trials]",
 )
 @click.option(
     "--price-per-hour", type=click.FloatRange(min=0), help="Price of one worker for an hour."
 )
 @setting_options(["num_samples", "time_budget_s", "max_concurrent_trials", "scheduler"])
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Searches on each number of workers, with the seeds from 0; means are shown.",
+)
 def simulate(
     study: str,
     workers: tuple[int, ...],
     price_per_hour: float | None,
-    seed: int,
+    seeds: int,
     **options: Any,
 ) -> None:
-    """Predict the time, cost and utilisation of STUDY on other workers.
+    """Predict time, cost and result of STUDY on other workers, and recommend how many.
 
     STUDY is a study's folder: the search runs again on a virtual clock, with the curves and
     durations that were recorded; nothing is trained. Or it is MODULE:FUNCTION, or
     MODULE:FUNCTION:ARGUMENT, of a function that gives a raytuner.simulate.Workload, such as a
     benchmark: then say how many trials, or for how long. Settings that are not given are those of
     the study, but for one trial proposed ahead.
+
+    More workers pay as long as the next number in the table shortens the time by a larger factor
+    than it raises the worker-hours, raises these by at most a half, and finds no worse value. If
+    the time budget ends the search, the fewest workers are recommended that find as good a value
+    as any in the table. A value is worse if the difference is above the standard deviation over
+    the seeds.
     """
     from rich.console import Console
 
-    from raytuner.report.text import clock
-    from raytuner.simulate import Workload, predict
+    from raytuner.report.text import clock, printable
+    from raytuner.simulate import FleetPrediction, Workload, advise, predict
     from raytuner.study.summary import table
 
     settings = given_settings(options)
     subject = _subject(study)
     if isinstance(subject, Workload):
-        metric, several = subject.metric, False
+        goal, gpus, trials = Goal.of(subject.metric, subject.mode), 0.0, -1
     else:
-        metric, several = subject.history.metric, subject.history.goal.n_objectives > 1
-    rows = []
-    for count in workers:
-        found = predict(subject, workers=count, seed=seed, **settings)
-        if several:
-            outcome = str(len(found.pareto))
-        else:  # of a weighted sum, the best trial's first metric
-            outcome = "-" if found.best is None else f"{found.best.value:.5g}"
-        run = found.simulation
-        hours = run.worker_hours()
-        cost = [f"{hours * price_per_hour:,.2f}"] if price_per_hour else []
-        used = f"{run.utilisation():.0%}"
-        rows.append([str(count), clock(run.end_s), f"{hours:,.2f}", *cost, used, outcome])
-    columns = ["workers", "time", "worker-hours", *(["cost"] if price_per_hour else [])]
-    columns += ["utilisation", "on the front" if several else f"best {metric}"]
-    console = Console()
+        history = subject.history
+        goal, gpus, trials = history.goal, _gpus(history.get_meta("settings")), len(history)
+    trials = settings.get("num_samples", trials)
+    most = trials if trials > 0 else math.inf
+    console, fleets, rows = Console(), [], []
+    for count in sorted(set(workers or (int(min(count, most)) for count in _WORKERS))):
+        found = []
+        for seed in range(seeds):
+            with console.status(f"{count} workers, seed {seed}"):
+                found.append(predict(subject, workers=count, seed=seed, **settings))
+        runs, values = [one.simulation for one in found], [_value(goal, one) for one in found]
+        fleets.append(fleet := FleetPrediction.of(count, runs, values))
+        if goal.n_objectives > 1:
+            outcome = f"{statistics.fmean(len(one.pareto) for one in found):.3g}"
+        else:
+            outcome = _outcome(fleet, seeds)
+        cost = [f"{fleet.hours * price_per_hour:,.2f}"] if price_per_hour else []
+        hours = f"{fleet.hours * (gpus or 1):,.2f}"
+        rows.append(
+            [str(count), clock(fleet.seconds), hours, *cost, f"{fleet.utilisation:.0%}", outcome]
+        )
+    name, mode = _name(goal)
+    hours = "GPU-hours" if gpus else "worker-hours"
+    columns = ["workers", "time", hours, *(["cost"] if price_per_hour else []), "utilisation", name]
     console.print(table(columns, rows, right=columns))
-    note = (
-        f"a trial's start was taken to need {found.startup_s:.1f} s, and trials were judged by"
+    if advice := advise(fleets, mode):
+        said = _sentences(advice, fleets[0], name, seeds)
+        if advice.after is None and advice.chosen.workers < most:
+            said += " More workers than in the table may pay, too."
+        console.print(printable(said), highlight=False, markup=False)
+    elif len(fleets) > 1:
+        console.print(
+            "No number is recommended: within a time budget it depends on the best value, and not"
+            " every search has one."
+        )
+    if max(workers or _WORKERS) > most:
+        console.print(f"There are {trials} trials: more workers than these are never all busy.")
+    console.print(_assumptions(found[-1], seeds), style="dim")
+
+
+def _sentences(advice: Advice, first: FleetPrediction, name: str, seeds: int) -> str:
+    """Return what to take and why, and where more workers stop paying."""
+    from raytuner.simulate.advice import DEAREST_STEP
+
+    chosen, after = advice.chosen, advice.after
+    said = f"Recommended: {chosen.workers} workers."
+    if advice.in_budget:
+        said += f" They are the fewest whose {name} is as good as any in the table"
+        said += ", but for what another seed changes." if seeds > 1 else "."
+    elif chosen is not first:
+        said += " Up to there, time falls by a larger factor than worker-hours rise."
+    if after is None:
+        return said
+    said += f" More stop paying there: {after.workers} workers"
+    hours = f"{_ratio(after.hours, chosen.hours):.2g} times the worker-hours"
+    if advice.reason == "cost":
+        hours += f", and {DEAREST_STEP:g} times are the most that pay"
+    if advice.reason != "value":
+        return f"{said} take {_ratio(after.seconds, chosen.seconds):.0%} of the time and {hours}."
+    said += f" find {_outcome(after, seeds)} instead of {_outcome(chosen, seeds)}"
+    return said + (f" for {hours}." if advice.in_budget else ".")
+
+
+def _assumptions(found: SearchPrediction, seeds: int) -> str:
+    from raytuner.report.text import clock, count
+
+    said = (
+        f"A trial's start was taken to need {found.startup_s:.1f} s, and trials were judged by"
         f" {found.scheduler}."
     )
-    if found.recorded_s is None:
-        note = note[0].upper() + note[1:]
-    else:
-        note = (
-            f"The recorded study took {clock(found.recorded_s)}; {note} In the last row"
-            f" {found.borrowed} of {len(run.trials)} trials had a new configuration, and"
-            " the curve of the nearest recorded one."
+    if seeds > 1:
+        said = f"Means over {seeds} seeds, and the standard deviation (±). {said}"
+    if found.recorded_s is not None:
+        said += (
+            f" The recorded study took {clock(found.recorded_s)}. In the last search"
+            f" {found.borrowed} of {count(len(found.simulation.trials), 'trial')} had a new"
+            " configuration, and the curve of the nearest recorded one."
         )
-    console.print(note, style="dim")
+    return said
+
+
+def _outcome(fleet: FleetPrediction, seeds: int) -> str:
+    """Return the mean of the best values, with their standard deviation if it is known."""
+    if fleet.value is None:
+        return "-"
+    return f"{fleet.value:.5g}" + (f" ± {fleet.spread:.2g}" if seeds > 1 else "")
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else 1.0
+
+
+def _name(goal: Goal) -> tuple[str, str]:
+    """Return what the last column is called, and the mode of its values."""
+    if goal.weights is not None:
+        return "best weighted sum", "max"
+    first = goal.objectives[0]
+    return "on the front" if goal.n_objectives > 1 else f"best {first.metric}", first.mode
+
+
+def _value(goal: Goal, found: SearchPrediction) -> float | None:
+    """Return the best value of a search; None if there is none, or several objectives."""
+    if found.best is None or goal.n_objectives > 1:
+        return None
+    return goal.outcomes(found.best.metrics)[0] if goal.weights is not None else found.best.value
+
+
+def _gpus(settings: Mapping[str, Any] | None) -> float:
+    """Return the GPUs of each trial of a study; 0 if the record has no number."""
+    from raytuner.placement.request import ResourceRequest
+
+    resources = (settings or {}).get("resources")
+    if not isinstance(resources, Mapping):
+        return 0.0
+    return sum(bundle.get("GPU", 0.0) for bundle in ResourceRequest.of(resources).all_bundles)
 
 
 def _subject(study: str) -> Study | Workload:

@@ -118,9 +118,10 @@ class ResilientTrial(Trial):
 
 def make_resilient(trial: Trial) -> None:
     """Turn a trial into a `ResilientTrial`; a trial of somebody else's subclass stays as it is."""
-    if type(trial) is Trial:
-        # Private: Ray constructs its trials and asks only them what to do after an error.
-        trial.__class__ = ResilientTrial
+    # A simulated trial names a class of its own.
+    own: type[Trial] = getattr(trial, "resilient_class", type(trial))
+    # Private: Ray constructs its trials and asks only them what to do after an error.
+    trial.__class__ = ResilientTrial if own is Trial else own
 
 
 def note_retry(trial: Trial, history: Table | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
+from ray.exceptions import RayActorError
 from ray.tune.result import RESULT_DUPLICATE
 
 from raytuner.simulate.clock import Clock, Order
@@ -24,6 +26,13 @@ COUNTED = frozenset(
 
 class SimulatedFailure(Exception):  # noqa: N818
     """A simulated training raised."""
+
+
+class WorkerLost(RayActorError):  # noqa: N818
+    """A worker is gone: the error of an actor whose node was lost."""
+
+    def __init__(self) -> None:
+        super().__init__(error_msg="The actor died because its node has died.")
 
 
 class Saved(NamedTuple):
@@ -59,6 +68,10 @@ class Actor:
         self.training = training
         self.on_start = on_start
         self.on_stop = on_stop
+        self.on_error = on_error
+        self.on_task_error: Any = None  # of its newest task
+        self.unit: int | None = None  # place of its newest unit of training among all
+        self.is_stopping = False
         self.epoch = 0  # events that were scheduled in an earlier one are void
         self.busy_until = 0.0  # virtual second at which its last task ends
         self._iteration = 0
@@ -149,15 +162,27 @@ class SimulatedActors:
     The methods without an underscore are those of Ray's `RayActorManager`.
     """
 
-    def __init__(self, cluster: Cluster, clock: Clock, wait_until: Callable[[], float]) -> None:
-        self._cluster = cluster
+    def __init__(
+        self, cluster: Cluster, clock: Clock, wait_until: Callable[[], float], seed: int
+    ) -> None:
+        self._startup_s = cluster.startup_s
         self._clock = clock
+        self._random = random.Random(seed)
+        # Virtual seconds, and the number of workers from then on.
+        self.capacity: list[tuple[float, int]] = [(0.0, cluster.workers)]
+        for time, change in cluster.changes:
+            clock.schedule(time, Order.CHANGED, partial(self._change, change))
         self._wait_until = wait_until
         self._requests: deque[Actor] = deque()
         self.live: dict[Actor, tuple[Actor]] = {}  # with a worker, each with its handle
         self.training: list[tuple[float, float]] = []  # start and end of every unit
         self.is_exhausted = False  # whether nothing will ever happen again
         self.num_actor_tasks = 0  # counts for buffered results only
+
+    @property
+    def workers(self) -> int:
+        """The number of workers now."""
+        return self.capacity[-1][1]
 
     @property
     def num_live_actors(self) -> int:
@@ -187,6 +212,7 @@ class SimulatedActors:
         if actor not in self.live:
             return False
         actor.epoch += 1
+        actor.is_stopping = True
         self._schedule(max(self._clock.now, actor.busy_until), Order.STOPPED, actor, self._stopped)
         return True
 
@@ -202,8 +228,10 @@ class SimulatedActors:
         task: Callable[[], Any] = partial(getattr(actor, method_name), *args)
         if method_name == "train":
             order, (seconds, task) = Order.TRAINED, task()
+            actor.unit = len(self.training)
             self.training.append((begin, begin + seconds))
         actor.busy_until = begin + seconds
+        actor.on_task_error = more["on_error"]
         end = partial(_end, task=task, on_result=more["on_result"], on_error=more["on_error"])
         self._schedule(actor.busy_until, order, actor, end)
         return end
@@ -230,16 +258,39 @@ class SimulatedActors:
         self._clock.schedule(time, order, partial(action, actor), actor)
 
     def _start_waiting(self) -> None:
-        while self._requests and len(self.live) < self._cluster.workers:
+        while self._requests and len(self.live) < self.workers:
             actor = self._requests.popleft()
             self.live[actor] = (actor,)
-            actor.busy_until = self._clock.now + self._cluster.startup_s
+            actor.busy_until = self._clock.now + self._startup_s
             self._schedule(actor.busy_until, Order.STARTED, actor, actor.on_start)
 
     def _stopped(self, actor: Actor) -> None:
         del self.live[actor]
         actor.epoch += 1
         actor.on_stop(actor)
+
+    def _change(self, change: int) -> None:
+        """Gain or lose workers. Busy and idle ones are equally likely to be lost."""
+        now, workers, busy = self._clock.now, self.workers, list(self.live)
+        self.capacity.append((now, workers + change))
+        for number in sorted(self._random.sample(range(workers), max(-change, 0))):
+            if number < len(busy):
+                self._lose(busy[number], now)
+
+    def _lose(self, actor: Actor, now: float) -> None:
+        if actor.unit is not None:
+            begin, end = self.training[actor.unit]
+            self.training[actor.unit] = (begin, min(end, now))
+        if actor.is_stopping:
+            self._stopped(actor)
+            return
+        del self.live[actor]
+        actor.epoch += 1
+        error = WorkerLost()
+        # The order of Ray's manager. An actor that starts has no task yet.
+        actor.on_error(actor, error)
+        if actor.on_task_error is not None:
+            actor.on_task_error(actor, error)
 
 
 def _end(actor: Actor, task: Callable[[], Any], on_result: Any, on_error: Any) -> None:

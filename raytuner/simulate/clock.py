@@ -20,7 +20,8 @@ class Order(IntEnum):
     STARTED = 1
     SAVED = 2  # or restored
     TRAINED = 3
-    WAKE_UP = 4
+    CHANGED = 4  # the number of workers
+    WAKE_UP = 5
 
 
 class Clock:

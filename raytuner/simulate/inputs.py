@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from numbers import Integral
 from typing import Any, Literal
 
 from raytuner.errors import SettingError, TrainableError
@@ -103,17 +104,44 @@ class Cluster:
     """The workers that trials run on. Each holds one trial at a time.
 
     Attributes:
-        workers: How many there are.
+        workers: How many there are at first.
         startup_s: Seconds from getting a worker to the start of training. Ray itself takes 1.8 to
             2.5 s a trial.
+        changes: Pairs of a virtual second and the workers gained (or lost, if negative) then, in
+            the order of time. An autoscaler is ``[(60, 10), (120, 10), (180, 10)]``; a tenth of
+            1,000 workers that is lost and comes back, ``[(300, -100), (600, 100)]``. The lost
+            workers are drawn at random, idle or not, and Ray notices at once. Their trials fail as
+            on a lost node; see `max_failures` of `simulate`.
+
+    Raises:
+        SettingError: A number is out of range, or no worker is left in the end.
     """
 
     workers: int = 8
     startup_s: float = 0.0
+    changes: Sequence[tuple[float, int]] = ()
 
     def __post_init__(self) -> None:
-        check_at_least("Cluster.workers", self.workers, 1)
+        least = 0 if self.changes else 1
+        if not (_is_whole(self.workers) and self.workers >= least):
+            raise SettingError(
+                f"Cluster.workers is {self.workers!r}; it must be a whole number, at least {least}"
+            )
         check_at_least("Cluster.startup_s", self.startup_s, 0.0)
+        time, left = 0.0, self.workers
+        for n, change in enumerate(self.changes):
+            if not _is_change(change, time):
+                raise SettingError(
+                    f"Cluster.changes[{n}] is {change!r}; it must be a pair of a virtual second, of"
+                    f" at least {time:g} here, and a whole number of workers gained or lost"
+                )
+            time, left = change[0], left + change[1]
+            is_last = n + 1 == len(self.changes)
+            if left < is_last:
+                raise SettingError(
+                    f"Cluster.changes leave {left} workers at {time:g} s; there must be"
+                    f" {'at least 1 in the end' if is_last else '0 or more'}"
+                )
 
 
 @dataclass(frozen=True)
@@ -147,6 +175,18 @@ class Settings:
             raise SettingError(
                 f"Settings.charge is {self.charge!r}; it must be 'none', 'inline' or 'background'"
             )
+
+
+def _is_change(change: Any, earliest: float) -> bool:
+    try:
+        second, workers = change
+        return bool(earliest <= second < math.inf) and _is_whole(workers)
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, Integral)
 
 
 def check_at_least(name: str, value: float, least: float) -> None:

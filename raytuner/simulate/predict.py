@@ -92,7 +92,8 @@ def predict(
         time_budget_s: Seconds after which the search ends; None: never.
         max_concurrent_trials: Trials at a time and proposed ahead; None: Ray's way, one ahead.
         startup_s: Seconds of a trial's start; None: as estimated from the record, or 2.
-        settings: None: the searcher's own seconds are charged inline.
+        settings: None: the searcher computes in a process beside Ray's loop, and its real seconds
+            are charged (`Settings.charge` is "background").
         seed: Seed of the default searcher and scheduler.
 
     Returns:
@@ -109,7 +110,7 @@ def predict(
     if isinstance(search, Workload):
         goal, objective, space = search, search.objective, search.space
         max_t, time_attr = search.max_t, TRAINING_ITERATION
-        searcher = searcher or BoTorchSearch(max_t=max_t, background=False, seed=seed)
+        searcher = searcher or BoTorchSearch(max_t=max_t, seed=seed)
         keeps = isinstance(searcher, BoTorchSearch)
         known = Goal.of(search.metric, search.mode) if keeps else None
         scheduler = scheduler or default_scheduler(known, max_t=max_t)
@@ -120,7 +121,7 @@ def predict(
         history = search if isinstance(search, History) else search.history
         study = history.get_meta("settings") or {}
         strategy = study.get("strategy", DEFAULT_STRATEGY)
-        goal = restarted(history, strategy=strategy, seed=seed)
+        goal = restarted(history, strategy=strategy, seed=seed, background=True)
         objective, space = (replay := Replay(history)), None
         recorded_s = history.last_event_at - history.trials[0].proposed_at
         max_t, time_attr = history.max_t, history.time_attr
@@ -154,7 +155,7 @@ def predict(
         time_budget_s=time_budget_s,
         max_t=max_t,
         max_concurrent_trials=max_concurrent_trials,
-        settings=settings or Settings(charge="inline"),
+        settings=settings or Settings(charge="background"),
         seed=seed,
     )
     record = searcher.history if isinstance(searcher, BoTorchSearch) else None
@@ -179,16 +180,18 @@ def _scheduler_of(history: History, settings: Mapping[str, Any]) -> str | TrialS
     return FIFOScheduler()  # type: ignore[no-untyped-call]
 
 
-def restarted(history: History, *, strategy: str, seed: int | None) -> BoTorchSearch:
+def restarted(
+    history: History, *, strategy: str, seed: int | None, background: bool = False
+) -> BoTorchSearch:
     """Return a searcher with the space, goal, priors and earlier studies of a record.
 
-    It has none of the trials, and proposes inside `suggest`.
+    It has none of the trials.
     """
     blank = History(
         history.space, goal=history.goal, time_attr=history.time_attr, max_t=history.max_t
     )
     for key in (EARLIER, PRIORS):
         blank.set_meta(key, history.get_meta(key))
-    searcher = BoTorchSearch(history.space, background=False, seed=seed, strategy=strategy)
+    searcher = BoTorchSearch(history.space, background=background, seed=seed, strategy=strategy)
     searcher.continue_from(blank)
     return searcher

@@ -34,6 +34,7 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 # Whether a space holds domains: Ray refuses it beside a searcher that has one.
 from ray.tune.search.variant_generator import _has_unresolved_values
 
+from raytuner.controller.retries import ResilientTrial
 from raytuner.errors import SettingError
 from raytuner.simulate.actors import Actor, SimulatedActors, Training
 from raytuner.simulate.clock import Clock, HookTimer, TimedHooks
@@ -69,17 +70,17 @@ class VirtualController(TuneController):
         time_attr: str,
         max_t: float | None,
         searcher: object,
+        seed: int,
     ) -> None:
         self._unwrapped = (search_alg, scheduler)
         self._objective = objective
         self._settings = settings
-        self._workers = cluster.workers
         self._deadline = math.inf if time_budget_s is None else time_budget_s
         self._is_unanswered = False
         self.clock = Clock()
         self.timer = HookTimer(self.clock, settings, searcher)
         self.recorder = EventRecorder(self.clock, metric, time_attr, max_t)
-        self.actors = SimulatedActors(cluster, self.clock, self._wait_until)
+        self.actors = SimulatedActors(cluster, self.clock, self._wait_until, seed)
         searching: Any = TimedHooks(search_alg, self.timer, "hooks", next_trial=self._next_trial)
         deciding: Any = TimedHooks(
             scheduler,
@@ -131,11 +132,11 @@ class VirtualController(TuneController):
 
     def slots(self) -> int:
         """Return how many trials could run now. A `BoTorchSearch` asks this, not the cluster."""
-        return self._workers
+        return self.actors.workers
 
     def update_max_pending_trials(self, max_pending_trials: int | None = None) -> None:
         """Change the cap on pending trials; None: Ray's own."""
-        cluster = SimpleNamespace(cluster_resources=lambda: {"CPU": self._workers})
+        cluster = SimpleNamespace(cluster_resources=lambda: {"CPU": self.actors.workers})
         own = _with_globals(_max_pending_of, ray=cluster)
         # The loop compares this with the number of pending trials.
         self._max_pending_trials = max_pending_trials or own(self.search_alg)
@@ -225,6 +226,7 @@ class VirtualTrial(Trial):
 
     training: Training
     on_status: Callable[[VirtualTrial, str], None]
+    resilient_class: type[ResilientTrial]  # what `make_resilient` turns it into
 
     def __init__(self, spec: Mapping[str, Any], parser: Any, **kwargs: Any) -> None:
         super().__init__(
@@ -269,6 +271,13 @@ class VirtualTrial(Trial):
         """Keep the newest report; Ray's own also keeps statistics of every metric."""
         result["experiment_tag"] = self.experiment_tag
         self.run_metadata.last_result = result
+
+
+class ResilientVirtualTrial(ResilientTrial, VirtualTrial):
+    """A virtual trial whose lost workers do not count as failures."""
+
+
+VirtualTrial.resilient_class = ResilientVirtualTrial
 
 
 class VirtualExperiment(Experiment):

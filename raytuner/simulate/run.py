@@ -60,10 +60,11 @@ def simulate(
         max_t: A trial's full resource in the scheduler's `time_attr`, to tell COMPLETED from
             STOPPED_EARLY: it stops nothing. None: the stop criterion's or the scheduler's. Where
             the searcher is a `raytuner.BoTorchSearch`, its record says how a trial ended.
-        max_failures: How often a trial is retried; -1: always.
+        max_failures: How often a trial is retried; -1: always. Ray counts a lost worker as a
+            failure, but not, up to ten for a trial, beside a scheduler of raytuner's.
         max_concurrent_trials: `max_concurrent_trials` of `tune.TuneConfig`.
         settings: How checkpoints are saved, and what the searcher's own time costs.
-        seed: Seed of the default searcher. A searcher has its own.
+        seed: Seed of the default searcher, and of which workers are lost. A searcher has its own.
 
     Returns:
         The simulation. Equal seeds (the searcher's and scheduler's too) give equal simulations,
@@ -124,6 +125,7 @@ def simulate(
         time_attr=time_attr,
         max_t=criteria.get(time_attr, full) if max_t is None else max_t,
         searcher=innermost,
+        seed=seed or 0,
     )
     ended = controller.run()
     recorder, end_s = controller.recorder, controller.clock.now
@@ -142,7 +144,7 @@ def simulate(
         trials=tuple(recorder.trainings),
         end_s=end_s,
         ended=ended,
-        workers=(cluster or Cluster()).workers,
+        capacity=tuple(controller.actors.capacity),
         searcher_seconds=controller.timer.seconds,
         _training=units[units[:, 0] < units[:, 1]],
     )

@@ -105,7 +105,7 @@ class Simulation:
         end_s: Virtual seconds when it ended.
         ended: Why: "finished"; "time_budget"; "stalled": nothing could happen any more, where Ray
             would wait for ever.
-        workers: How many there were.
+        capacity: Pairs of a virtual second and the number of workers from then on, from 0 s.
         searcher_seconds: The real seconds of each call: "suggest" has those that gave a
             configuration, "hooks" all others to the searcher, "scheduler" those to the scheduler.
     """
@@ -116,7 +116,7 @@ class Simulation:
     trials: tuple[SimulatedTrial, ...] = field(repr=False)
     end_s: float
     ended: Ended
-    workers: int
+    capacity: tuple[tuple[float, int], ...]
     searcher_seconds: Mapping[str, list[float]] = field(repr=False, compare=False)
     _training: FloatArray = field(repr=False, compare=False)
 
@@ -163,18 +163,29 @@ class Simulation:
         """Units of resource that all trials computed, repeated ones included."""
         return sum(event.kind is EventKind.REPORTED for event in self.events)
 
+    @property
+    def workers(self) -> int:
+        """The largest number of workers at one time."""
+        return max(workers for _, workers in self.capacity)
+
     def utilisation(self, end_s: float | None = None) -> float:
         """Return the share of the workers' time, from 0 to 1, that is training.
 
-        It counts from the first start of a trial until `end_s` (virtual seconds; None: the end).
+        It counts from the first start of a trial until `end_s` (virtual seconds; None: the end),
+        and for each worker only the time in which it existed.
         """
         starts = (trial.started_at for trial in self.trials if trial.started_at is not None)
         start = min(starts, default=self.end_s)
         end = self.end_s if end_s is None else end_s
         busy = float(np.diff(np.clip(self._training, start, max(start, end))).sum())
+        available = self._worker_seconds(start, end)
         # Sums in two orders may differ in the last digit.
-        return min(1.0, busy / (self.workers * (end - start))) if end > start else 0.0
+        return min(1.0, busy / available) if available > 0 else 0.0
 
     def worker_hours(self) -> float:
-        """Return the hours of all workers together, busy or not."""
-        return self.workers * self.end_s / 3600.0
+        """Return the hours that all workers together existed, busy or not."""
+        return self._worker_seconds(0.0, self.end_s) / 3600.0
+
+    def _worker_seconds(self, start: float, end: float) -> float:
+        times, workers = zip(*self.capacity, strict=True)
+        return float(np.diff(np.clip([*times, math.inf], start, max(start, end))) @ workers)

@@ -20,12 +20,16 @@ METRIC = "loss"
 
 @dataclass(frozen=True)
 class Plan:
-    """What one trial does: values by t, seconds of each, and where it raises in which attempts."""
+    """What one trial does: values by t, seconds of each, and where it raises in which attempts.
+
+    In Ray it may be killed instead: the error is that of an actor on a lost node.
+    """
 
     values: tuple[float, ...]
     seconds: float = 0.1
     raises_at: int | None = None
     attempts_that_raise: int | None = None
+    is_killed: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Study:
     stop: dict[str, Any] | None = None
     max_failures: int = 0
     checkpoints: bool = False
+    changes: tuple[tuple[float, int], ...] = ()  # of the simulated cluster
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,7 @@ def in_ray(study: Study, folder: Path) -> Journal:
 
     def train(config: dict[str, Any]) -> None:
         import os
+        import signal
         import tempfile
         import time
 
@@ -175,6 +181,8 @@ def in_ray(study: Study, folder: Path) -> Journal:
         for t in range(begin, len(plan["values"]) + 1):
             time.sleep(plan["seconds"])
             if t == plan["raises_at"] and raises:
+                if plan["is_killed"]:
+                    os.kill(os.getpid(), signal.SIGKILL)
                 raise RuntimeError("planned")
             report = {"loss": plan["values"][t - 1], "more": {"t": t}}
             if not checkpoints:
@@ -216,7 +224,7 @@ def on_the_clock(study: Study) -> Journal:
         return Curve(
             [{METRIC: value, "more": {"t": t}} for t, value in enumerate(plan.values, 1)],
             seconds=plan.seconds,
-            fails_at=plan.raises_at,
+            fails_at=None if plan.is_killed else plan.raises_at,
             failures=plan.attempts_that_raise,
         )
 
@@ -228,7 +236,7 @@ def on_the_clock(study: Study) -> Journal:
         metric=METRIC,
         mode="min",
         num_samples=len(study.plans),
-        cluster=Cluster(workers=2, startup_s=2.0),
+        cluster=Cluster(2, startup_s=2.0, changes=study.changes),
         stop=study.stop,
         max_failures=study.max_failures,
         settings=Settings(checkpoint_every=1 if study.checkpoints else None, saves_on_pause=False),

@@ -53,6 +53,17 @@ STUDIES = {
         stop={"training_iteration": 4},
         max_failures=1,
     ),
+    "a trial that is lost twice": Study(
+        plans=(Plan(FALLING, raises_at=3, attempts_that_raise=2, is_killed=True),),
+        max_failures=1,
+        changes=((2.25, -2), (2.25, 2), (4.5, -2), (4.5, 2)),
+    ),
+    "a lost trial with a checkpoint": Study(
+        plans=(Plan(FALLING, raises_at=3, attempts_that_raise=1, is_killed=True),),
+        max_failures=1,
+        checkpoints=True,
+        changes=((2.25, -2), (2.25, 2)),
+    ),
     "Ray's ASHA behind a ConcurrencyLimiter": Study(
         plans=(
             Plan((0.9, 0.5, 0.4, 0.3)),

@@ -55,7 +55,17 @@ def objective(config: dict[str, Any]) -> Curve:
     return Curve(values, [rng.choice([0.0, 0.5, 1.0, 7.0]) for _ in values], fails_at, 1)
 
 
-clusters = st.builds(Cluster, st.integers(1, 5), st.sampled_from([0.0, 2.0]))
+@st.composite
+def clusters(draw: st.DrawFn) -> Cluster:
+    """A cluster that mostly gains and loses workers, and may lose all for a while."""
+    workers = left = draw(st.integers(1, 5))
+    changes: list[tuple[float, int]] = []
+    for time in sorted(draw(st.lists(st.sampled_from([0.0, 1.0, 2.0, 2.5, 9.0, 20.0])))):
+        changes.append((time, draw(st.integers(-left, 3))))
+        left += changes[-1][1]
+    if left == 0:
+        changes.append((30.0, 1))
+    return Cluster(workers, draw(st.sampled_from([0.0, 2.0])), changes)
 
 
 def check(simulation: Simulation, n: int | None) -> None:
@@ -69,6 +79,8 @@ def check(simulation: Simulation, n: int | None) -> None:
     # The cut at 1 hides nothing: worker-seconds are counted once.
     available = simulation.worker_hours() * 3600
     assert (spans[:, 1] - spans[:, 0]).sum() <= available * (1 + 1e-9) + 1e-9
+    for begin, workers in dict(simulation.capacity).items():
+        assert ((spans[:, 0] <= begin) & (begin < spans[:, 1])).sum() <= workers
     ends = (EventKind.ENDED, EventKind.FAILED)
     for trial in simulation.trials:
         mine = [event for event in simulation.events if event.trial == trial.number]
@@ -83,7 +95,7 @@ def check(simulation: Simulation, n: int | None) -> None:
 
 @settings(max_examples=60)
 @given(
-    cluster=clusters,
+    cluster=clusters(),
     scheduler=st.sampled_from(sorted(set(SCHEDULERS) - {"hyperband"})),
     n=st.integers(1, 12),
     max_failures=st.sampled_from([0, 1, -1]),
@@ -123,7 +135,7 @@ def test_every_search_ends_and_loses_nothing(
 
 
 @settings(max_examples=20)
-@given(cluster=clusters, budget=st.floats(0.1, 100), seed=st.integers(0, 100))
+@given(cluster=clusters(), budget=st.floats(0.1, 100), seed=st.integers(0, 100))
 def test_a_time_budget_always_ends_the_search(cluster: Cluster, budget: float, seed: int) -> None:
     def never_done(config: dict[str, Any]) -> Curve:
         return Curve(1.0 / t for t in itertools.count(1))

@@ -260,7 +260,7 @@ def test_nothing_reported_is_nothing_to_predict_from(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     record(tmp_path / "raytuner-record.sqlite", COMPLETE)
-    arguments = ["--workers", "1", "--workers", "4", "--price-per-hour", "36"]
+    arguments = ["--workers", "1", "--workers", "4", "--price-per-hour", "36", "--seeds", "1"]
     result = CliRunner().invoke(main, ["simulate", str(tmp_path), *arguments])
     assert result.exit_code == 0, result.output
     head, one, four, *_ = result.output.splitlines()
@@ -272,7 +272,7 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_the_command_with_another_scheduler(tmp_path: Path) -> None:
     record(tmp_path / "raytuner-record.sqlite", COMPLETE)
-    arguments = ["--workers", "2", "--scheduler", "promotion"]
+    arguments = ["--workers", "2", "--scheduler", "promotion", "--seeds", "1"]
     result = CliRunner().invoke(main, ["simulate", str(tmp_path), *arguments])
     assert result.exit_code == 0, result.output
     assert "trials were judged by ASHAScheduler" in " ".join(result.output.split())
@@ -281,7 +281,7 @@ def test_the_command_with_another_scheduler(tmp_path: Path) -> None:
 def test_the_command_counts_the_front_of_several_objectives(tmp_path: Path) -> None:
     goal = Goal.of(["loss", "size"], ["min", "min"])
     several(tmp_path / "raytuner-record.sqlite", goal).close()
-    result = CliRunner().invoke(main, ["simulate", str(tmp_path), "--workers", "2"])
+    result = CliRunner().invoke(main, ["simulate", str(tmp_path), "--workers", "2", "--seeds", "1"])
     assert result.exit_code == 0, result.output
     head, row, *_ = result.output.splitlines()
     assert "on the front" in head
@@ -332,7 +332,7 @@ def test_a_workload_needs_an_end_and_a_mode() -> None:
 
 @pytest.mark.parametrize("name", ["made_up", "made_up:5"])
 def test_the_command_on_a_workload(name: str) -> None:
-    arguments = ["--workers", "2", "--num-samples", "5"]
+    arguments = ["--workers", "2", "--num-samples", "5", "--seeds", "1"]
     result = CliRunner().invoke(main, ["simulate", f"{__name__}:{name}", *arguments])
     assert result.exit_code == 0, result.output
     assert "best loss" in result.output.splitlines()[0]

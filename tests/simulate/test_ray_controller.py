@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from call_journal import Journal, JournalSearcher
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.tune.execution import tune_controller
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Experiment, Trial
@@ -28,6 +29,8 @@ from raytuner.simulate.ray_controller import (
 USES: list[tuple[Any, str, str]] = [
     (TuneController, "__init__", "self._actor_manager = RayActorManager("),
     (TuneController, "__init__", "self._checkpoint_manager = self._create_checkpoint_manager()"),
+    (RayActorManager, "_actor_task_failed", "tracked_actor._on_error(tracked_actor, exception)"),
+    (TuneController, "_actor_failed", "if trial in (self._pending_trials | self._paused_trials)"),
     (TuneController, "_actor_started", "self._actor_manager._live_actors_to_ray_actors_resources["),
     (TuneController, "step", "self._actor_manager.next(timeout=0.1)"),
     (TuneController, "step", "self._insufficient_resources_manager.on_no_available_trials("),
