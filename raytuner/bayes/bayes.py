@@ -101,6 +101,14 @@ class BayesProposer:
       (2012), "Practical Bayesian Optimization of Machine Learning Algorithms", section 3.2).
     - Hyperparameters that are fidelities: `FidelityChooser` then decides how cheaply to try this
       configuration, or one of the best so far.
+    - `fleet` or more pending trials: each proposal is the best of a function drawn from the model
+      (`SamplePaths`). It takes a few milliseconds, however many trials are pending.
+    - More than `MAX_ROWS` trials that have ended: every second proposal is the best of a function
+      of a local model, of the trials nearest to the incumbent, inside the box that holds them
+      (after D. Eriksson et al. (2019), "Scalable Global Optimization via Local Bayesian
+      Optimization", arXiv:1910.01739, section 3).
+
+    The last two are not for costs, nor for another `acquisition`.
 
     Args:
         space: The search space, d columns.
@@ -108,6 +116,7 @@ class BayesProposer:
         n_initial: Quasi-random configurations before the first model; None: `d + 1`, at least 5 and
             at most 20.
         acquisition: What a proposal maximises: a class of `PosteriorAcquisition`.
+        fleet: Pending trials from which on functions are drawn.
         tasks: Earlier searches. Some of their best configurations (`Transfer.first`) are tried
             before any quasi-random one, and by default `n_initial` is three.
         beliefs: Where the optimum is believed to be.
