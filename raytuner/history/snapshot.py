@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -112,7 +113,7 @@ class Snapshot:
 
 
 Block = dict[str, Any]
-"""The arrays of `_BLOCK` consecutive trials, by the name of the snapshot's attribute."""
+"""What `_BLOCK` consecutive trials have of each of the snapshot's attributes, by its name."""
 
 _BLOCK = 32
 
@@ -143,11 +144,11 @@ def build(
         rows = entries[number * _BLOCK : (number + 1) * _BLOCK]
         blocks[number : number + 1] = [_block(rows, goal, max_t, dim)]
     changed.clear()
-    heads = [entry.head for entry in entries]
+    parts = {name: [block[name] for block in blocks] for name in blocks[0]}
     return Snapshot(
-        trial_ids=tuple([head.trial_id for head in heads]),
-        states=tuple([head.state for head in heads]),
-        **{name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]},
+        trial_ids=tuple(chain.from_iterable(parts.pop("trial_ids"))),
+        states=tuple(chain.from_iterable(parts.pop("states"))),
+        **{name: np.concatenate(arrays) for name, arrays in parts.items()},
         max_t=max_t,
         n_objectives=goal.n_objectives,
         left=left,
@@ -166,6 +167,8 @@ def _block(entries: Sequence[Entry], goal: Goal, max_t: float | None, dim: int) 
     completed = [e for e in entries if e.values and e.head.state is TrialState.COMPLETED]
     ends = {entry.head.number: max(entry.values) for entry in completed}
     block: Block = {
+        "trial_ids": [entry.head.trial_id for entry in entries],
+        "states": [entry.head.state for entry in entries],
         "points": np.array([entry.point for entry in entries], dtype=np.float64).reshape(-1, dim),
         "trial": np.array([entry.head.number for entry, _ in reports], dtype=np.int64),
         "t": np.array([t for _, t in reports], dtype=np.float64),

@@ -238,6 +238,10 @@ class Table:
     def __getitem__(self, trial_id: str) -> Trial:
         return self._entries[trial_id].frozen(self.metric)
 
+    def head(self, trial_id: str) -> Trial:
+        """Return a trial without its values."""
+        return self._entries[trial_id].head
+
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, in the order of proposal."""

@@ -365,7 +365,8 @@ class Pace:
 
     def resize(self, slots: int) -> None:
         """Remember the last two trials of each slot."""
-        self._times = deque(self._times, maxlen=max(2 * slots, 16))
+        if (length := max(2 * slots, 16)) != self._times.maxlen:
+            self._times = deque(self._times, maxlen=length)
 
     def demand(self) -> int:
         """Return the most proposals handed out within the time of one request; at least 1.
