@@ -20,7 +20,13 @@ def non_dominated(Y: FloatArray) -> BoolArray:
         >>> non_dominated(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])).tolist()
         [True, True, False]
     """
-    found: BoolArray = ~np.any(_dominates(Y), axis=0)
+    Y = np.where(np.isnan(Y), -np.inf, Y)
+    found = np.zeros(len(Y), dtype=bool)
+    left = np.lexsort(-Y.T[::-1])  # no row is dominated by a later one
+    while len(left):
+        best, rest = Y[left[0]], Y[left]
+        found[left[(rest == best).all(axis=1)]] = True
+        left = left[(rest > best).any(axis=1)]
     return found
 
 
@@ -36,20 +42,11 @@ def fronts(Y: FloatArray) -> IntArray:
     Returns:
         `n`-dim.
     """
-    dominates = _dominates(Y)
-    found = np.full(len(Y), -1, dtype=np.int64)
-    front = 0
-    while np.any(left := found < 0):
-        found[left & ~np.any(dominates[left], axis=0)] = front
-        front += 1
+    found, left, front = np.zeros(len(Y), dtype=np.int64), np.arange(len(Y)), 0
+    while len(left):
+        found[left] = front
+        left, front = left[~non_dominated(Y[left])], front + 1
     return found
-
-
-def _dominates(Y: FloatArray) -> BoolArray:
-    """Return `n x n`-dim whether the row of the first index dominates that of the second."""
-    Y = np.where(np.isnan(Y), -np.inf, Y)
-    as_good: BoolArray = np.all(Y[:, None] >= Y[None], axis=-1)
-    return as_good & ~as_good.T
 
 
 def spread(Y: FloatArray) -> FloatArray:

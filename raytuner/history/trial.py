@@ -60,7 +60,7 @@ class Origin(StrEnum):
     SEARCHER = "searcher"  # a searcher that is not raytuner's
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One configuration and its reports, frozen.
 
@@ -126,7 +126,7 @@ class Trial:
         return self.metrics.get(metric, math.nan)
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
     """A trial in the table.
 
