@@ -17,6 +17,7 @@ import ray
 from ray import tune
 
 from raytuner import BoTorchSearch
+from raytuner.history import Origin, TrialState
 
 SPACE: dict[str, Any] = {
     **{f"x{i}": tune.uniform(0, 1) for i in range(6)},
@@ -46,7 +47,13 @@ def measure(
     hooks = ("suggest", "result", "complete")
     seconds: dict[str, list[float]] = {name: [] for name in hooks}
     computed: dict[str, list[float]] = {name: [] for name in hooks}
-    rng = random.Random(0)
+    rng, history = random.Random(0), search.history
+
+    def reports(trial_id: str) -> list[dict[str, float]]:
+        config = history.head(trial_id).config
+        value = sum(v for v in config.values() if not isinstance(v, str))
+        steps = range(1, _REPORTS + 1)
+        return [{"loss": value + rng.gauss(0, 0.1) / t, "training_iteration": t} for t in steps]
 
     def timed(hook: str, function: Callable[..., Any], *args: Any) -> Any:
         busy, start = time.thread_time(), time.perf_counter()
@@ -58,30 +65,32 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         search.keep_record_in(Path(folder) / "record.sqlite")
         live: deque[str] = deque()
-        for number in range(observations + slots + events):
-            if number == observations + slots:
-                while not search.proposal_counts["fresh"] > slots + 1:  # it is up
-                    search.suggest(f"warm-up {len(search.history)}")
-                    time.sleep(1.0)
-                for calls in (*seconds.values(), *computed.values()):
-                    calls.clear()
-                before = search.proposal_counts
-            if len(live) == slots:
+        configs = history.space.sample(np.random.default_rng(0), observations + slots)
+        for number, config in enumerate(configs):
+            history.add(f"before {number}", config, Origin.RANDOM)
+            live.append(f"before {number}")
+            if number < observations:
                 trial_id = live.popleft()
-                value = sum(v for v in search.history[trial_id].config.values() if v != str(v))
-                for t in range(1, _REPORTS + 1):
-                    result = {"loss": value + rng.gauss(0, 0.1) / t, "training_iteration": t}
-                    if t < _REPORTS:
-                        timed("result", search.on_trial_result, trial_id, result)
-                timed("complete", search.on_trial_complete, trial_id, result)
+                for result in reports(trial_id):
+                    history.report(trial_id, result["training_iteration"], result["loss"])
+                history.end(trial_id, TrialState.COMPLETED)
+        while all(head.origin is not Origin.BAYES for head in history.heads()):
+            search.suggest(f"warm-up {len(history)}")  # until the process is up
+            time.sleep(1.0)
+        before = search.proposal_counts
+        for number in range(events):
+            trial_id = live.popleft()
+            *others, last = reports(trial_id)
+            for result in others:
+                timed("result", search.on_trial_result, trial_id, result)
+            timed("complete", search.on_trial_complete, trial_id, last)
             trial_id = f"{number:08x}"
             timed("suggest", search.suggest, trial_id)
             live.append(trial_id)
-            if number >= observations:
-                time.sleep(pause_s)
+            time.sleep(pause_s)
         counts = {k: n - before[k] for k, n in search.proposal_counts.items()}
         search.close()
-        search.history.close()
+        history.close()
     print(f"proposals: {counts}")
     return (
         {hook: np.array(calls) for hook, calls in seconds.items()},
@@ -115,11 +124,12 @@ def draw(seconds: dict[str, np.ndarray], path: Path) -> None:
     figure.savefig(path)
 
 
-def main(events: int, picture: Path) -> None:
+def main(observations: int, slots: int, events: int, picture: Path | None) -> None:
     """Measure, print the table, draw the histogram."""
     ray.init(address="local", num_cpus=1, include_dashboard=False, logging_level=logging.ERROR)
-    seconds, computed = measure(observations=1000, slots=64, events=events, pause_s=0.25)
+    seconds, computed = measure(observations, slots, events, pause_s=0.25)
     print("By the clock:\n\n" + table(seconds))
     print("\nOf the processor's:\n\n" + table(computed))
-    draw(seconds, picture)
+    if picture is not None:
+        draw(seconds, picture)
     ray.shutdown()

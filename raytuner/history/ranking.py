@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from raytuner.history.snapshot import BoolArray, FloatArray, IntArray
+from raytuner.history.snapshot import BoolArray, FloatArray
 
 
 def non_dominated(Y: FloatArray) -> BoolArray:
@@ -27,25 +27,6 @@ def non_dominated(Y: FloatArray) -> BoolArray:
         best, rest = Y[left[0]], Y[left]
         found[left[(rest == best).all(axis=1)]] = True
         left = left[(rest > best).any(axis=1)]
-    return found
-
-
-def fronts(Y: FloatArray) -> IntArray:
-    """Return the front of each row: 0 if no row dominates it, 1 if only rows of front 0 do, ...
-
-    Source: K. Deb et al. (2002), "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II",
-    section III A.
-
-    Args:
-        Y: `n x m`-dim objectives; larger is better, and NaN is worst.
-
-    Returns:
-        `n`-dim.
-    """
-    found, left, front = np.zeros(len(Y), dtype=np.int64), np.arange(len(Y)), 0
-    while len(left):
-        found[left] = front
-        left, front = left[~non_dominated(Y[left])], front + 1
     return found
 
 

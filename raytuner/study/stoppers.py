@@ -98,7 +98,7 @@ class GpuHours(StudyStopper):
 
     def __getstate__(self) -> dict[str, Any]:
         # A restored study reads from the record what was used.
-        fresh = {"_used": None, "_checked_at": 0.0, "_running": {}, "why": ""}
+        fresh: dict[str, Any] = {"_used": None, "_checked_at": 0.0, "_running": {}, "why": ""}
         return {**self.__dict__, **fresh}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
