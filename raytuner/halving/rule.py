@@ -92,7 +92,7 @@ class Merits:
     def _enter(self, row: int) -> range:
         """Put a row on its front, and return the fronts that have changed."""
         Y, new = self._scores[:, :-1], self._scores[row, :-1]
-        dominates = (Y >= new).all(axis=1) & (Y > new).any(axis=1)
+        dominates = (new <= Y).all(axis=1) & (new < Y).any(axis=1)
         first = front = 1 + int(self._front[dominates].max(initial=-1))
         self._front[row], moved = front, np.array([row])
         while len(moved):
