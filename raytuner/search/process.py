@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as futures_wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -188,6 +190,7 @@ class ActorProcess:
             .remote(setup, state)
         )
         self._answer: Any = None
+        self._future: Future[Any] = Future()  # of the answer
         self._end = weakref.finalize(self, _kill, self._actor, self._job)
 
     def send(self, request: Request) -> None:
@@ -195,14 +198,14 @@ class ActorProcess:
         self._check()
         try:
             self._answer = self._actor.answer.remote(request)
+            self._future = self._answer.future()
         except RayError as error:
             raise ProcessDied(str(error)) from error
 
     def receive(self) -> Reply | None:
         """See `Process.receive`."""
         self._check()
-        ready, _ = ray.wait([self._answer], timeout=0)
-        if not ready:
+        if not self._future.done():  # asked at every turn of Ray's loop, for which ray.wait is slow
             return None
         try:
             reply: Reply = ray.get(self._answer)
@@ -215,7 +218,7 @@ class ActorProcess:
     def wait(self, seconds: float) -> None:
         """See `Process.wait`."""
         self._check()
-        ray.wait([self._answer], timeout=seconds)
+        futures_wait([self._future], timeout=seconds)
 
     def now(self) -> float:
         """Return real seconds."""
