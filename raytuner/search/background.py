@@ -65,7 +65,8 @@ _SLOW_START_S = 60.0  # without a first reply: somebody should know
 class _Ready:
     """A proposal in stock."""
 
-    proposal: Proposal
+    config: dict[str, Any]  # from `Space.dump`: to load 64 takes milliseconds of Ray's loop
+    origin: Origin
     point: FloatArray  # `1 x d`-dim encoded configuration
     ended_version: int  # of the record that it knew: up to where it knows how trials ended
     handed_out: int  # proposals handed out before it was asked for
@@ -188,9 +189,9 @@ class Background:
         if ready is not None:
             self._stock.popleft()
             self._due -= 1
-            if ready.proposal.origin is Origin.BAYES and not is_fresh:
-                return Proposal(ready.proposal.config, Origin.STALE)
-            return ready.proposal
+            is_stale = ready.origin is Origin.BAYES and not is_fresh
+            config = self._setup.space.load(ready.config)
+            return Proposal(config, Origin.STALE if is_stale else ready.origin)
         proposal = self._quasi_random(history, used)
         # Without a model there is nothing better.
         is_fallback = proposal.origin is Origin.SOBOL and self._has_model(history)
@@ -246,11 +247,10 @@ class Background:
             return
         self._pace.reply(now - sent.at, sent.handed_out)
         self._due = sent.wanted
-        space = self._setup.space
-        found = [Proposal(space.load(config), origin) for config, origin in reply.proposals]
-        points = space.encode([one.config for one in found])[:, None]
-        known = sent.ended_version, sent.handed_out
-        new = [_Ready(one, point, *known) for one, point in zip(found, points, strict=True)]
+        new = [
+            _Ready(config, origin, point[None], sent.ended_version, sent.handed_out)
+            for (config, origin), point in zip(reply.proposals, reply.points, strict=True)
+        ]
         fresh = [] if sent.replaces else [r for r in self._stock if self._is_current(r)]
         reserve = [r for r in self._stock if sent.replaces or not self._is_current(r)]
         self._stock = deque((fresh + new + reserve)[: max(self._pace.demand(), len(fresh + new))])

@@ -90,10 +90,12 @@ class Reply:
 
     Attributes:
         proposals: Configurations (from `Space.dump`), each with its origin.
+        points: `k x d`-dim encoded configurations.
         state: The proposer's `state_dict`.
     """
 
     proposals: tuple[tuple[dict[str, Any], Origin], ...]
+    points: FloatArray
     state: dict[str, Any]
 
 
@@ -119,9 +121,10 @@ class Mirror:
         if request.n:
             self._proposer.tell(_with_pending(self._record.snapshot(), request.promised))
             proposals = self._proposer.ask(request.n)
-        dump = self._record.space.dump
+        space = self._record.space
         return Reply(
-            tuple((dump(proposal.config), proposal.origin) for proposal in proposals),
+            tuple((space.dump(proposal.config), proposal.origin) for proposal in proposals),
+            space.encode([proposal.config for proposal in proposals]),
             self._proposer.state_dict(),
         )
 
