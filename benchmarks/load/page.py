@@ -46,9 +46,9 @@ So raytuner adds 14 to 18 % to all else in the same process.
 What grows: memory, by what is kept of each trial, and what Ray's own loop takes. Its ASHA takes a
 percentile of all values of a rung for each new one. In "virtual", `raytuner, random` puts together
 arrays of the whole record for each proposal, inside of `suggest`, and looks for used points there:
-0.2 ms for the arrays at 1,000 trials, 0.4 ms at 10,000. The model's proposals come from another process
-("real", "soak"), for which nothing in the driver grows. A search of 10,000 trials on a real Ray has
-not been run with this version.
+0.2 ms for the arrays at 1,000 trials, 0.4 ms at 10,000. The model's proposals come from another
+process ("real", "soak"), for which no part of raytuner's share was seen to grow. A search of 10,000
+trials on a real Ray has not been run with this version.
 
 ![Memory and time over trials](plots/load.svg)
 """
