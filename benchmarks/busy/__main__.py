@@ -50,16 +50,13 @@ def busy(
 
 
 @main.command("hooks")
+@click.option("--observations", default=1000, show_default=True, help="Trials that have ended.")
+@click.option("--slots", default=64, show_default=True, help="Trials that are live.")
 @click.option("--events", default=2000, show_default=True)
-@click.option(
-    "--picture",
-    default=Path(__file__).with_name("hooks.svg"),
-    type=click.Path(path_type=Path),
-    show_default=True,
-)
-def hold(events: int, picture: Path) -> None:
+@click.option("--picture", type=click.Path(path_type=Path), help="File of a histogram.")
+def hold(observations: int, slots: int, events: int, picture: Path | None) -> None:
     """Milliseconds for which each hook holds Ray's loop."""
-    hooks.main(events, picture)
+    hooks.main(observations, slots, events, picture)
 
 
 @main.command("virtual")

@@ -18,7 +18,7 @@ from benchmarks.load.virtual import MAX_T, SPACE
 
 SLOTS = 8
 SOAK_SLOTS, SOAK_SECONDS = 64, 20.0
-SEARCHES = ("raytuner", "Ray's random search + ASHA")
+SEARCHES = ("raytuner", "raytuner, random", "Ray's random search + ASHA")
 
 
 class Watch(Callback):
@@ -83,7 +83,7 @@ def run(
     watch = Watch(every)
     runnable = tune.with_parameters(train, seconds=seconds)
     with tempfile.TemporaryDirectory() as folder:
-        if search == SEARCHES[0]:
+        if search.startswith("raytuner"):
             raytuner.tune(
                 runnable,
                 SPACE,
@@ -93,6 +93,7 @@ def run(
                 time_budget_s=time_budget_s,
                 max_t=MAX_T,
                 scheduler="asha",
+                strategy="random" if search.endswith("random") else "bayes",
                 reuse_actors=True,
                 seed=0,
                 storage_path=folder,

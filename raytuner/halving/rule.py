@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
-from raytuner.history import Goal, History, Origin, Table, fronts, spread
-from raytuner.history.snapshot import FloatArray
+from raytuner.history import Goal, History, Origin, Table, spread
+from raytuner.history.snapshot import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +36,73 @@ def is_finite(value: Value) -> bool:
     return all(math.isfinite(one) for one in objectives)
 
 
-def merits(scores: Sequence[Score]) -> FloatArray:
-    """Return one number for each score among these; larger is better.
+class Merits:
+    """The merit of each score among those that came so far, a number; larger is better.
 
     Scores within their bounds come first, by their front (NSGA-II's non-dominated sorting), and
     within a front by how alone they are on it, so that what goes on is spread over the front. Then
     come the others, the smallest violation first. Scores that are not finite have minus infinity.
 
+    A new score moves few others to another front, and only their fronts are weighed again.
+
     Sources: R. Schmucker et al. (2021), "Multi-objective Asynchronous Successive Halving",
     arXiv:2106.12639, for non-dominated sorting at a rung; K. Deb et al. (2002), "NSGA-II", section
-    III, for the order within a front and for violations.
+    III, for the order within a front and for violations; K. Li et al. (2017), "Efficient
+    Nondomination Level Update Method for Steady-State Evolutionary Multiobjective Optimization",
+    IEEE Transactions on Cybernetics 47(9), for the update of fronts.
 
-    Args:
-        scores: n scores of equally many objectives.
-
-    Returns:
-        `(n,)`.
+    Attributes:
+        held: `n`-dim merits, in the order in which the scores came.
 
     Example:
-        >>> merits([Score((1.0, 0.0)), Score((0.0, -1.0)), Score((9.0, 9.0), 2.0)]).tolist()
+        >>> merits = Merits()
+        >>> for score in (Score((1.0, 0.0)), Score((0.0, -1.0)), Score((9.0, 9.0), 2.0)):
+        ...     _ = merits.add(score)
+        >>> merits.held.tolist()
         [0.0, -1.0, -2.0]
     """
-    found = np.full(len(scores), -math.inf)
-    finite = np.array([is_finite(score) for score in scores])
-    violation = np.array([score.violation for score in scores])
-    kept = np.flatnonzero(finite & (violation == 0))
-    Y = np.array([scores[int(i)].objectives for i in kept])
-    Y = Y.reshape(len(kept), -1) if len(kept) else np.empty((0, 1))
-    front = fronts(Y)
-    last = int(front.max(initial=-1))
-    for number in range(last + 1):
-        rows = np.flatnonzero(front == number)
-        found[kept[rows]] = -number - _ranks(-spread(Y[rows])) / len(rows)
-    broken = np.flatnonzero(finite & (violation > 0))
-    found[broken] = -(last + 1) - _ranks(violation[broken])
-    return found
+
+    def __init__(self) -> None:
+        self.held: FloatArray = np.empty(0)
+        self._scores: FloatArray = np.empty((0, 0))  # the objectives, and the violation
+        self._front: IntArray = np.empty(0, dtype=np.int64)  # -1: on none
+
+    def add(self, score: Score) -> list[int]:
+        """Add a score, and return the rows of `held` that are new or have changed."""
+        row, last = len(self.held), int(self._front.max(initial=-1))
+        values = np.array([*score.objectives, score.violation])
+        self._scores = np.vstack([self._scores.reshape(row, len(values)), values])
+        self.held, self._front = np.append(self.held, -math.inf), np.append(self._front, -1)
+        if not is_finite(score):
+            return [row]
+        changed = [row]
+        if score.violation == 0:
+            for front in self._enter(row):
+                rows = np.flatnonzero(self._front == front)
+                alone = spread(self._scores[rows, :-1])
+                self.held[rows] = -front - _ranks(-alone) / len(rows)
+                changed += rows.tolist()
+            if int(self._front.max()) == last:
+                return changed
+        is_finite_row = np.isfinite(self._scores[:, :-1]).all(axis=1)
+        broken = np.flatnonzero(is_finite_row & (self._scores[:, -1] > 0))
+        self.held[broken] = -(int(self._front.max()) + 1) - _ranks(self._scores[broken, -1])
+        return [*changed, *broken.tolist()]
+
+    def _enter(self, row: int) -> range:
+        """Put a row on its front, and return the fronts that have changed."""
+        Y, new = self._scores[:, :-1], self._scores[row, :-1]
+        dominates = (new <= Y).all(axis=1) & (new < Y).any(axis=1)
+        first = front = 1 + int(self._front[dominates].max(initial=-1))
+        self._front[row], moved = front, np.array([row])
+        while len(moved):
+            # Those that it dominates move to the next front, and push others off that.
+            others = np.setdiff1d(np.flatnonzero(self._front == front), moved)
+            better, worse = Y[moved][:, None], Y[others]
+            is_pushed = (better >= worse).all(axis=-1) & (better > worse).any(axis=-1)
+            moved, front = others[is_pushed.any(axis=0)], front + 1
+            self._front[moved] = front
+        return range(first, front)
 
 
 def _ranks(keys: FloatArray) -> FloatArray:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from numbers import Integral, Real
 
+import numpy as np
+
 from raytuner.errors import SettingError
-from raytuner.halving.rule import Action, Alive, Score, Value, Verdict, merits
+from raytuner.halving.rule import Action, Alive, Merits, Score, Value, Verdict
 
 
 def bracket_levels(
@@ -123,7 +125,8 @@ class Rung:
         self.level = level
         self.values: dict[str, float] = {}
         self.went_on: dict[str, None] = {}
-        self._scores: dict[str, Score] = {}
+        self._merits = Merits()  # of scores
+        self._trial_ids: list[str] = []  # of scores, in the order of recording
         self._ascending: list[float] = []
         self._place: dict[str, int] = {}
         # Trials that may go on later, `(value, -place, trial_id)` ascending: the next one is last;
@@ -134,19 +137,19 @@ class Rung:
         """Record a trial's value, and return it as it is held."""
         self._place[trial_id] = len(self._place)
         if isinstance(value, Score):
-            self._scores[trial_id] = value
-            self._weigh()
+            self._weigh(trial_id, value)
             return self.values[trial_id]
         held = float(value) if math.isfinite(value) else -math.inf
         self.values[trial_id] = held
         insort(self._ascending, held)
         return held
 
-    def _weigh(self) -> None:
+    def _weigh(self, trial_id: str, score: Score) -> None:
         """Hold the merit of each score among all of them."""
-        held = merits(list(self._scores.values())).tolist()
-        self.values = dict(zip(self._scores, held, strict=True))
-        self._ascending = sorted(held)
+        self._trial_ids.append(trial_id)
+        for row in self._merits.add(score):
+            self.values[self._trial_ids[row]] = float(self._merits.held[row])
+        self._ascending = np.sort(self._merits.held).tolist()
         self._waiting = sorted(
             (self.values[trial_id], place, trial_id) for _, place, trial_id in self._waiting
         )

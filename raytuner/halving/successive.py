@@ -124,7 +124,7 @@ class SuccessiveHalving(Rule):
             if t < self.max_t:
                 self._decide(table, trial_id, t, self._judge_by_rank)
         for trial_id in replayed:
-            if table.is_live(trial_id) and table[trial_id].state is not TrialState.PAUSED:
+            if table.is_live(trial_id) and table.head(trial_id).state is not TrialState.PAUSED:
                 self._go_on(trial_id)
 
     def _go_on(self, trial_id: str) -> None:

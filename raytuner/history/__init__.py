@@ -10,7 +10,7 @@ from raytuner.history.goal import Goal, Objective, OutcomeConstraint
 from raytuner.history.history import History
 from raytuner.history.lock import Writer, held, who_writes
 from raytuner.history.opaque import OpaqueValue
-from raytuner.history.ranking import fronts, non_dominated, spread
+from raytuner.history.ranking import non_dominated, spread
 from raytuner.history.recovery import salvaged
 from raytuner.history.snapshot import Snapshot
 from raytuner.history.sqlite import FORMAT_VERSION, Line
@@ -36,7 +36,6 @@ __all__ = [
     "always_failing",
     "cause",
     "causes",
-    "fronts",
     "held",
     "non_dominated",
     "proposal_counts",

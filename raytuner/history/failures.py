@@ -88,15 +88,16 @@ def always_failing(history: History, at_least: int, since: float, now: float) ->
         since: Trials that ended before this time, in Unix seconds, do not count.
         now: The time, in Unix seconds.
     """
-    ended = [
-        head
-        for head in history.heads()
-        if (head.ended_at or 0.0) >= since
-        and not head.state.is_live
-        and head.origin is not Origin.EVALUATED
-        and head.state is not TrialState.REMOVED
-    ]
-    if not ended or any(head.state is not TrialState.FAILED for head in ended):
+    ended = []
+    for head in history.heads():
+        if head.state.is_live or (head.ended_at or 0.0) < since:
+            continue
+        if head.origin is Origin.EVALUATED or head.state is TrialState.REMOVED:
+            continue
+        if head.state is not TrialState.FAILED:
+            return None  # most often one of the first: each failure asks anew
+        ended.append(head)
+    if not ended:
         return None
     found = causes(ended)[0]
     ends = [head.ended_at or now for head in ended]

@@ -97,12 +97,12 @@ class History(Table):
         for head in self.heads():
             space.validate(head.config)
         text, before = json.dumps(space.to_spec()), self.space
-        self.space = space
+        self._set_space(space)
         try:
             # As one event: the trials' rows depend on the space.
             self._write([("meta", ("space", text)), *map(self._line_of, self.heads())])
         except BaseException:
-            self.space = before
+            self._set_space(before)
             raise
         self._meta["space"] = text
         self._encode(0)
@@ -351,6 +351,11 @@ class History(Table):
     def _dump(self, config: Config) -> str:
         return json.dumps(self.space.dump(config))
 
+    def _set_space(self, space: Space) -> None:
+        self.space = space
+        for entry in self._rows:
+            entry.text = ""
+
     def _encode(self, first: int) -> None:
         """Encode the configurations of trials from this number on."""
         entries = self._rows[first:]
@@ -362,11 +367,11 @@ class History(Table):
         trial_id, _, config, state, reason, origin, proposed_at, started_at, ended_at = row
         times = proposed_at, started_at or 0.0, ended_at or 0.0
         self.last_event_at = max(self.last_event_at, *times)
-        known = trial_id in self
+        known = self.head(trial_id) if trial_id in self else None
         return Trial(
             trial_id=trial_id,
-            number=self._entries[trial_id].head.number if known else len(self),
-            config=self.space.load(json.loads(config)),
+            number=len(self) if known is None else known.number,
+            config=self.space.load(json.loads(config)) if known is None else known.config,
             state=TrialState(state),
             values=(),
             reason=reason,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from raytuner.history.snapshot import BoolArray, FloatArray, IntArray
+from raytuner.history.snapshot import BoolArray, FloatArray
 
 
 def non_dominated(Y: FloatArray) -> BoolArray:
@@ -20,36 +20,14 @@ def non_dominated(Y: FloatArray) -> BoolArray:
         >>> non_dominated(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])).tolist()
         [True, True, False]
     """
-    found: BoolArray = ~np.any(_dominates(Y), axis=0)
-    return found
-
-
-def fronts(Y: FloatArray) -> IntArray:
-    """Return the front of each row: 0 if no row dominates it, 1 if only rows of front 0 do, ...
-
-    Source: K. Deb et al. (2002), "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II",
-    section III A.
-
-    Args:
-        Y: `n x m`-dim objectives; larger is better, and NaN is worst.
-
-    Returns:
-        `n`-dim.
-    """
-    dominates = _dominates(Y)
-    found = np.full(len(Y), -1, dtype=np.int64)
-    front = 0
-    while np.any(left := found < 0):
-        found[left & ~np.any(dominates[left], axis=0)] = front
-        front += 1
-    return found
-
-
-def _dominates(Y: FloatArray) -> BoolArray:
-    """Return `n x n`-dim whether the row of the first index dominates that of the second."""
     Y = np.where(np.isnan(Y), -np.inf, Y)
-    as_good: BoolArray = np.all(Y[:, None] >= Y[None], axis=-1)
-    return as_good & ~as_good.T
+    found = np.zeros(len(Y), dtype=bool)
+    left = np.lexsort(-Y.T[::-1])  # no row is dominated by a later one
+    while len(left):
+        best, rest = Y[left[0]], Y[left]
+        found[left[(rest == best).all(axis=1)]] = True
+        left = left[(rest > best).any(axis=1)]
+    return found
 
 
 def spread(Y: FloatArray) -> FloatArray:

@@ -238,6 +238,10 @@ class Table:
     def __getitem__(self, trial_id: str) -> Trial:
         return self._entries[trial_id].frozen(self.metric)
 
+    def head(self, trial_id: str) -> Trial:
+        """Return a trial without its values."""
+        return self._entries[trial_id].head
+
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, in the order of proposal."""
@@ -330,10 +334,14 @@ class Table:
         self._log.append((entry.head.trial_id, t))
 
     def _line_of(self, head: Trial) -> Line:
+        entry = self._entries.get(head.trial_id)
+        text = entry.text if entry is not None and entry.text else self._dump(head.config)
+        if entry is not None:
+            entry.text = text
         return "trial", (
             head.trial_id,
             head.number,
-            self._dump(head.config),
+            text,
             head.state.value,
             head.reason,
             head.origin.value,

@@ -60,7 +60,7 @@ class Origin(StrEnum):
     SEARCHER = "searcher"  # a searcher that is not raytuner's
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One configuration and its reports, frozen.
 
@@ -126,7 +126,7 @@ class Trial:
         return self.metrics.get(metric, math.nan)
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
     """A trial in the table.
 
@@ -137,6 +137,7 @@ class Entry:
         others: Further metrics, by t and name.
         last: The last value of each number that is not a metric of the goal, by name.
         point: `d`-dim encoded configuration; None where there is no search space.
+        text: The configuration as the file has it; empty until it is written a second time.
     """
 
     head: Trial
@@ -145,6 +146,7 @@ class Entry:
     others: dict[float, dict[str, float]] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
     point: npt.NDArray[np.float64] | None = None
+    text: str = ""
 
     def frozen(self, metric: str) -> Trial:
         """Return the trial with its values."""

@@ -121,7 +121,7 @@ def bring_up_to_date(partner: SearchPartner | None, search_alg: Any, trial: Tria
         return False
     if last is not None:
         trial.update_last_result({**result, "done": True})  # type: ignore[no-untyped-call]
-    failed = table[trial_id].state is TrialState.FAILED
+    failed = table.head(trial_id).state is TrialState.FAILED
     trial.set_status(Trial.ERROR if failed else Trial.TERMINATED)  # type: ignore[no-untyped-call]
     count_out(search_alg, trial_id)
     return True

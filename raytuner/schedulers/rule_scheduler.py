@@ -237,7 +237,7 @@ class RuleScheduler(RestoringScheduler):
             return Action.STOP if trial_id in table else Action.CONTINUE
         if report.metrics is None or report.t is None:
             return Action.CONTINUE
-        if partner is not None and not partner.history.is_full(partner.history[trial_id]):
+        if partner is not None and not partner.history.is_full(table.head(trial_id)):
             return Action.CONTINUE  # it is cheaper, not comparable, and runs to its end
         verdict = self.rule.decide(table, trial_id, report.t)
         if verdict is None:

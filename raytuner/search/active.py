@@ -197,7 +197,7 @@ class ActiveSearch:
             self._controller.raise_cap(most)
             bound = min(bound, most)
         if live >= bound and live:
-            self.turn()
+            self._turn(live, free, slots)
             return None
         if self._lost is None:
             self._lost = self._controller.lost(counted(history), history)
@@ -280,7 +280,9 @@ class ActiveSearch:
         if self._controller.is_over:
             self.close()
             return
-        live, free, slots = self._room(more)
+        self._turn(*self._room(more))
+
+    def _turn(self, live: int, free: int, slots: int | None) -> None:
         self.source().turn(self._searched(), free=free, slots=slots or live + 1)
 
     def source(self) -> Proposals | Background:

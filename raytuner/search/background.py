@@ -30,9 +30,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from raytuner.bayes import SobolProposer
 from raytuner.bayes.proposer import ExclusionList, Proposal
 from raytuner.history import History, Origin
+from raytuner.history.snapshot import FloatArray
 from raytuner.search.process import Process, ProcessDied, ProposerFailed, Request, Setup
 
 logger = logging.getLogger(__name__)
@@ -62,7 +65,9 @@ _SLOW_START_S = 60.0  # without a first reply: somebody should know
 class _Ready:
     """A proposal in stock."""
 
-    proposal: Proposal
+    config: dict[str, Any]  # from `Space.dump`: to load 64 takes milliseconds of Ray's loop
+    origin: Origin
+    point: FloatArray  # `1 x d`-dim encoded configuration
     ended_version: int  # of the record that it knew: up to where it knows how trials ended
     handed_out: int  # proposals handed out before it was asked for
 
@@ -139,7 +144,7 @@ class Background:
             if self._error is not None:
                 error, self._error = self._error, None
                 raise error.__cause__ or error
-            ready = self._first(history, used)
+            ready = self._first(used)
             knows_all = ready is not None and ready.ended_version >= history.ended_version
             # A proposal computed inside `suggest` does not know what ended meanwhile either.
             is_fresh = knows_all or (ready is not None and free > 0 and self._due > 0)
@@ -171,10 +176,9 @@ class Background:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _first(self, history: History, used: ExclusionList) -> _Ready | None:
+    def _first(self, used: ExclusionList) -> _Ready | None:
         """Return the first proposal in stock, and drop those that are used by now."""
-        encode = history.space.encode
-        while self._stock and not used.new(encode([self._stock[0].proposal.config]))[0]:
+        while self._stock and not used.new(self._stock[0].point)[0]:
             self._stock.popleft()
         return self._stock[0] if self._stock else None
 
@@ -185,9 +189,9 @@ class Background:
         if ready is not None:
             self._stock.popleft()
             self._due -= 1
-            if ready.proposal.origin is Origin.BAYES and not is_fresh:
-                return Proposal(ready.proposal.config, Origin.STALE)
-            return ready.proposal
+            is_stale = ready.origin is Origin.BAYES and not is_fresh
+            config = self._setup.space.load(ready.config)
+            return Proposal(config, Origin.STALE if is_stale else ready.origin)
         proposal = self._quasi_random(history, used)
         # Without a model there is nothing better.
         is_fallback = proposal.origin is Origin.SOBOL and self._has_model(history)
@@ -243,9 +247,10 @@ class Background:
             return
         self._pace.reply(now - sent.at, sent.handed_out)
         self._due = sent.wanted
-        load = self._setup.space.load
-        found = [Proposal(load(config), origin) for config, origin in reply.proposals]
-        new = [_Ready(one, sent.ended_version, sent.handed_out) for one in found]
+        new = [
+            _Ready(config, origin, point[None], sent.ended_version, sent.handed_out)
+            for (config, origin), point in zip(reply.proposals, reply.points, strict=True)
+        ]
         fresh = [] if sent.replaces else [r for r in self._stock if self._is_current(r)]
         reserve = [r for r in self._stock if sent.replaces or not self._is_current(r)]
         self._stock = deque((fresh + new + reserve)[: max(self._pace.demand(), len(fresh + new))])
@@ -295,7 +300,7 @@ class Background:
         request = Request(
             changes=history.changes(self._sent_version),
             max_t=history.max_t,
-            promised=history.space.encode([ready.proposal.config for ready in promised]),
+            promised=np.vstack([history.points(0, 0), *(ready.point for ready in promised)]),
             n=n,
             left=history.left,
         )
@@ -365,7 +370,8 @@ class Pace:
 
     def resize(self, slots: int) -> None:
         """Remember the last two trials of each slot."""
-        self._times = deque(self._times, maxlen=max(2 * slots, 16))
+        if (length := max(2 * slots, 16)) != self._times.maxlen:
+            self._times = deque(self._times, maxlen=length)
 
     def demand(self) -> int:
         """Return the most proposals handed out within the time of one request; at least 1.

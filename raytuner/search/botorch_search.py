@@ -18,7 +18,7 @@ from raytuner.search.active import ActiveSearch, new_record
 from raytuner.search.background import StartProcess
 from raytuner.search.grids import grids, warn_of_too_few
 from raytuner.search.initial import Evaluated, record_evaluated
-from raytuner.search.recording_searcher import RecordingSearcher, correct
+from raytuner.search.recording_searcher import RecordingSearcher
 from raytuner.search.settings import DEFAULT_STRATEGY, SearchSettings, record_place
 from raytuner.search.tune_space import check_functions, has_domains, without_conditional
 from raytuner.space import Config, Rule, Space
@@ -284,7 +284,7 @@ class BoTorchSearch(RecordingSearcher):
         if history.path is None:
             self._place.settle(history)
         self._controller.find(self._end)
-        correct(history)
+        self._correct()
         config = search.next(trial_id)
         return _FINISHED if config is None and search.is_used_up else config
 

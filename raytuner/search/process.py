@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as futures_wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -88,10 +90,12 @@ class Reply:
 
     Attributes:
         proposals: Configurations (from `Space.dump`), each with its origin.
+        points: `k x d`-dim encoded configurations.
         state: The proposer's `state_dict`.
     """
 
     proposals: tuple[tuple[dict[str, Any], Origin], ...]
+    points: FloatArray
     state: dict[str, Any]
 
 
@@ -117,9 +121,10 @@ class Mirror:
         if request.n:
             self._proposer.tell(_with_pending(self._record.snapshot(), request.promised))
             proposals = self._proposer.ask(request.n)
-        dump = self._record.space.dump
+        space = self._record.space
         return Reply(
-            tuple((dump(proposal.config), proposal.origin) for proposal in proposals),
+            tuple((space.dump(proposal.config), proposal.origin) for proposal in proposals),
+            space.encode([proposal.config for proposal in proposals]),
             self._proposer.state_dict(),
         )
 
@@ -188,6 +193,7 @@ class ActorProcess:
             .remote(setup, state)
         )
         self._answer: Any = None
+        self._future: Future[Any] = Future()  # of the answer
         self._end = weakref.finalize(self, _kill, self._actor, self._job)
 
     def send(self, request: Request) -> None:
@@ -195,14 +201,14 @@ class ActorProcess:
         self._check()
         try:
             self._answer = self._actor.answer.remote(request)
+            self._future = self._answer.future()
         except RayError as error:
             raise ProcessDied(str(error)) from error
 
     def receive(self) -> Reply | None:
         """See `Process.receive`."""
         self._check()
-        ready, _ = ray.wait([self._answer], timeout=0)
-        if not ready:
+        if not self._future.done():  # asked at every turn of Ray's loop, for which ray.wait is slow
             return None
         try:
             reply: Reply = ray.get(self._answer)
@@ -215,7 +221,7 @@ class ActorProcess:
     def wait(self, seconds: float) -> None:
         """See `Process.wait`."""
         self._check()
-        ray.wait([self._answer], timeout=seconds)
+        futures_wait([self._future], timeout=seconds)
 
     def now(self) -> float:
         """Return real seconds."""

@@ -111,7 +111,7 @@ class Recorded(BoTorchSearch):
         super().on_trial_complete(trial_id, result, error)
         if trial_id not in self.history:
             return
-        failed = self.history[trial_id].state is TrialState.FAILED
+        failed = self.history.head(trial_id).state is TrialState.FAILED
         if failed or self.history.metric not in (result or {}):
             result = None
         self._theirs.searcher.on_trial_complete(trial_id, result=result, error=failed)

@@ -29,7 +29,7 @@ from raytuner.search.restore import UNKNOWN_TO_RAY, RecordPlace, reconciled
 from raytuner.search.settings import SearchSettings, names_alone, record_place
 from raytuner.space import Config, Space
 
-# The reason of a trial that `correct` may change.
+# The reason of a trial that `_correct` may change.
 _FURTHEST = "stopped where no trial had got further"
 
 
@@ -60,6 +60,7 @@ class RecordingSearcher(Searcher):
         self._heard_at: dict[str, float] = {}  # t of a trial's last report in this process
         self._ended: set[str] = set()  # trials that ended after Ray saved the experiment
         self._lost: set[str] = set()  # others that have ended and that Ray may run again
+        self._corrected_at = 0.0  # the record's largest t at the last correction
 
     def _search(self) -> ActiveSearch:
         """Return the search under way; a subclass begins it."""
@@ -113,7 +114,7 @@ class RecordingSearcher(Searcher):
             report = ahead[2]
         else:
             # HyperBandForBOHB says so before this report.
-            pauses = trial_id in history and history[trial_id].state is TrialState.PAUSED
+            pauses = trial_id in history and history.head(trial_id).state is TrialState.PAUSED
             try:
                 self._reopen(trial_id)
                 report = record_report(history, trial_id, result)
@@ -157,7 +158,7 @@ class RecordingSearcher(Searcher):
             self._record_end(trial_id, result or {}, error)
         self._invalid.pop(trial_id, None)
         self._heard_at.pop(trial_id, None)
-        correct(history)
+        self._correct()
         search.turn(more=-1)
 
     def on_pause(self, trial_id: str) -> None:
@@ -246,6 +247,7 @@ class RecordingSearcher(Searcher):
         """
         self._place.take_over(history)
         self.close()
+        self._corrected_at = 0.0
         self._metric = names_alone([one.metric for one in history.goal.objectives])
         self._mode = names_alone([one.mode for one in history.goal.objectives])
         self._settings = replace(
@@ -290,6 +292,23 @@ class RecordingSearcher(Searcher):
             if head.state is TrialState.FAILED and point.tobytes() == key:
                 history.add(trial_id, head.config, head.origin)
                 return
+
+    def _correct(self) -> None:
+        """Correct states that were found while `max_t` is unknown.
+
+        A trial that stopped further than all others counts as complete. Once another trial gets
+        further, a scheduler had stopped the first one early.
+        """
+        history = self.history
+        largest = history.largest_t
+        if history.max_t is not None or largest == self._corrected_at:
+            return
+        self._corrected_at = largest
+        for head in history.heads():
+            if head.state is TrialState.COMPLETED and head.reason == _FURTHEST:
+                last = history.last(head.trial_id)
+                if last is not None and last[0] < largest:
+                    history.end(head.trial_id, TrialState.STOPPED_EARLY, _stopped_at(last[0]))
 
     def _record_end(self, trial_id: str, result: Mapping[str, Any], error: bool) -> None:
         history = self.history
@@ -344,22 +363,6 @@ class RecordingSearcher(Searcher):
         if t < (history.largest_t if history.max_t is None else history.max_t):
             return TrialState.STOPPED_EARLY, _stopped_at(t), report
         return TrialState.COMPLETED, _FURTHEST if history.max_t is None else "", report
-
-
-def correct(history: History) -> None:
-    """Correct states that were found while `max_t` is unknown.
-
-    A trial that stopped further than all others counts as complete. Once another trial gets
-    further, a scheduler had stopped the first one early.
-    """
-    if history.max_t is not None:
-        return
-    largest = history.largest_t
-    for head in history.heads():
-        if head.state is TrialState.COMPLETED and head.reason == _FURTHEST:
-            last = history.last(head.trial_id)
-            if last is not None and last[0] < largest:
-                history.end(head.trial_id, TrialState.STOPPED_EARLY, _stopped_at(last[0]))
 
 
 def _stopped_at(t: float) -> str:

@@ -65,7 +65,8 @@ class RecordPlace:
         """Raise an InUseError if another process writes the record."""
         if self._refused is not None:
             raise self._refused
-        if self.asked is not None and (writer := held(self.asked)) is not None:
+        # A file is locked for as long as its process lives: nobody takes it over.
+        if isinstance(self.asked, RemoteFolder) and (writer := held(self.asked)) is not None:
             writer.check()
 
     def settle(self, history: History) -> None:

@@ -12,7 +12,15 @@ import numpy as np
 
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import spec as specs
-from raytuner.space.columns import SAME_LEVEL, Activity, Mask, Matrix, columns_and_guards, needs_of
+from raytuner.space.columns import (
+    SAME_LEVEL,
+    Activity,
+    Column,
+    Mask,
+    Matrix,
+    columns_and_guards,
+    needs_of,
+)
 from raytuner.space.constraints import Constraint, Rule, constraint
 from raytuner.space.lookalikes import nothing_varies
 from raytuner.space.template import (
@@ -316,8 +324,7 @@ class Space:
         X[missed] = ABSENT
         active = self._activity(X)
         if (wrong := missed & active).any():
-            column = self.columns[int(wrong.any(axis=0).argmax())]
-            raise ConfigError(f"{column.name}: missing, expected {column.domain.describe()}")
+            raise _missing(self.columns[int(wrong.any(axis=0).argmax())])
         X[~active] = ABSENT
         return X, active
 
@@ -341,12 +348,16 @@ class Space:
         Raises:
             ConfigError: A hyperparameter is missing or outside of its domain.
         """
-        config = self.unfolded(config)
-        (active,) = self._encoded([config])[1]
-        return {
-            column.name: column.domain.to_json(value_at(config, column.path))
-            for column in compress(self.columns, active)
-        }
+        config, columns = self.unfolded(config), self.columns
+        if self._guards:
+            columns = tuple(compress(columns, self._encoded([config])[1][0]))
+        found = {}
+        for column in columns:
+            if (value := value_at(config, column.path, MISSING)) is MISSING:
+                raise _missing(column)
+            with named(column.name):
+                found[column.name] = column.domain.to_json(value)
+        return found
 
     def load(self, data: Mapping[str, Any]) -> Config:
         """Return the full configuration of which `dump` wrote what varies.
@@ -363,7 +374,11 @@ class Space:
             if column.name in data:
                 with named(column.name):
                     flat[column.name] = column.domain.from_json(data[column.name])
-        (absent,) = self._absent(*self._encoded([flat], by_name=True))
+            elif not self._guards:
+                raise _missing(column)
+        absent: set[Path] = set()
+        if self._guards:
+            (absent,) = self._absent(*self._encoded([flat], by_name=True))
         values = (
             flat[c.name] if c.name in flat else c.domain.from_unit(ABSENT) for c in self.columns
         )
@@ -388,6 +403,10 @@ class Space:
             return cls(*specs.template_and_rules(spec))
         except RecursionError:
             raise SpaceError("the spec of a space is nested too deeply") from None
+
+
+def _missing(column: Column) -> ConfigError:
+    return ConfigError(f"{column.name}: missing, expected {column.domain.describe()}")
 
 
 def _rules(constraints: Any) -> list[Rule]:

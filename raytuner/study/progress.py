@@ -34,6 +34,8 @@ REFRESH_S = 0.25  # in a terminal
 CELL_S = 1.0  # in a notebook
 LINE_S = 10.0  # elsewhere, and for machines
 
+_REST = 50  # times as long as an update takes, at least: it looks at every trial
+
 _FAILURES = 3  # causes that are shown
 
 
@@ -90,7 +92,7 @@ class Progress(Callback):
         # Both as of a version of the record: why trials failed, and the size of the front.
         self._as_of: tuple[int, tuple[str, ...], int | None] = (-1, (), None)
         self._busy: int | None = None
-        self._starting = 0
+        self._starting, self._rest_s = 0, 0.0
         self._slots: int | None = None
         self._display = None if self.quiet else _open_display(self._standing())
 
@@ -103,7 +105,8 @@ class Progress(Callback):
         if not self._is_open:
             return
         now = time.monotonic()
-        is_shown = self._display is not None and now - self._shown_at >= self._display.pause_s
+        since = now - self._shown_at
+        is_shown = self._display is not None and since >= max(self._display.pause_s, self._rest_s)
         is_written = self.path is not None and now - self._written_at >= LINE_S
         if is_written or self._slots is None:  # also of a study that is over before its first line
             self._slots = room(trials)
@@ -132,6 +135,7 @@ class Progress(Callback):
                 self._display.close()
 
     def _update(self, is_shown: bool, is_written: bool) -> None:
+        began = time.monotonic()
         standing = self._standing()
         now = time.monotonic()
         # The times come first: after an error, the next try comes no sooner than usual.
@@ -141,6 +145,7 @@ class Progress(Callback):
         if is_shown and self._display is not None:
             self._shown_at = now
             self._display.show(standing)
+        self._rest_s = _REST * (time.monotonic() - began)
 
     def _write(self, standing: Standing) -> None:
         """Write the figures for machines. A full disk is logged once: no result needs them."""

@@ -94,10 +94,16 @@ class GpuHours(StudyStopper):
         self._used: float | None = None
         self._checked_at = 0.0
         self._noted_at = 0.0
+        self._running: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # A restored study reads from the record what was used.
-        return {**self.__dict__, "_used": None, "_checked_at": 0.0, "why": ""}
+        fresh: dict[str, Any] = {"_used": None, "_checked_at": 0.0, "_running": {}, "why": ""}
+        return {**self.__dict__, **fresh}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Count what a trial holds from now on."""
+        self._running[trial.trial_id] = trial
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Add what was held since the last step."""
@@ -105,7 +111,9 @@ class GpuHours(StudyStopper):
         if self._used is None:
             self._used = float(self._search.history.get_meta(GPU_HOURS_USED, 0.0))
         else:
-            requests = [t.placement_group_factory for t in trials if t.status == t.RUNNING]
+            running = {i: t for i, t in self._running.items() if t.status == t.RUNNING}
+            self._running = running
+            requests = [trial.placement_group_factory for trial in running.values()]
             gpus = sum(r.required_resources.get("GPU", 0.0) for r in requests if r is not None)
             self._used += gpus * (now - self._checked_at) / 3600
         self._checked_at = now

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from judged import SEVERAL, Judged
 
 from raytuner.halving import Action, Promotion, Score, Stopping
-from raytuner.halving.rule import merits
+from raytuner.halving.rule import Merits
 
 numbers = st.sampled_from([-1.0, 0.0, 0.5, 1.0, math.nan, math.inf])
 scores = st.builds(
@@ -19,8 +19,30 @@ scores = st.builds(
 
 
 @given(st.lists(scores, min_size=1, max_size=10))
+def test_fronts_follow_one_after_another(found: list[Score]) -> None:
+    merits, held = Merits(), dict[int, float]()
+    for score in found:
+        held |= {row: float(merits.held[row]) for row in merits.add(score)}
+    assert [*map(held.get, range(len(found)))] == merits.held.tolist()
+    front = np.floor(-merits.held)
+    kept = [
+        i for i, one in enumerate(found) if not one.violation and np.isfinite(one.objectives).all()
+    ]
+    for i in kept:
+        better = [
+            front[j]
+            for j in kept
+            if found[j] != found[i] and np.all(np.array(found[j].objectives) >= found[i].objectives)
+        ]
+        assert front[i] == 1 + max(better, default=-1)
+
+
+@given(st.lists(scores, min_size=1, max_size=10))
 def test_whoever_dominates_has_more_merit(found: list[Score]) -> None:
-    held = merits(found).tolist()
+    merits = Merits()
+    for score in found:
+        merits.add(score)
+    held = merits.held.tolist()
     for one, a in zip(found, held, strict=True):
         for two, b in zip(found, held, strict=True):
             if not np.isfinite(one.objectives).all():

@@ -43,7 +43,12 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def step(budget: GpuHours, now: list[float], hours: float, *trials: Any) -> None:
     now[0] += 3600 * hours
+    for number, one in enumerate(trials):
+        one.trial_id = str(number)
+        budget.on_trial_start(0, [], one)
     budget.on_step_end(0, list(trials))
+    for one in trials:
+        one.status = "TERMINATED"
 
 
 def test_what_running_trials_hold_is_counted(now: list[float]) -> None:
