@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from raytuner.errors import SpaceError
+from raytuner.errors import ConfigError, SpaceError
 from raytuner.space.domains import Categorical, Domain, Kind
 from raytuner.space.template import Fidelity, Path, When, is_leaf, known_names, path_name, varies
 
@@ -78,6 +78,10 @@ class Column:
     def n_levels(self) -> int | None:
         """The domain's number of levels; None if it is infinite."""
         return self.domain.n_levels
+
+    def missing(self) -> ConfigError:
+        """Return the error of a configuration that lacks this hyperparameter."""
+        return ConfigError(f"{self.name}: missing, expected {self.domain.describe()}")
 
 
 Guards = Mapping[Path, tuple[Requirement, ...]]

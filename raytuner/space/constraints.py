@@ -22,7 +22,7 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -178,3 +178,12 @@ def _value(node: ast.AST, values: Mapping[str, Any]) -> Any:
 
 def _plain(value: Any) -> Any:
     return float(value) if is_number(value) else value
+
+
+def rules_of(constraints: Any) -> list[Rule]:
+    """Return the rules of a list of constraints; a SpaceError if it is no list."""
+    if isinstance(constraints, str) or not isinstance(constraints, Sequence):
+        raise SpaceError(
+            f"constraints are a list of strings and functions, received {constraints!r}"
+        )
+    return [one.rule if isinstance(one, Constraint) else one for one in constraints]

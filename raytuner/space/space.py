@@ -12,16 +12,8 @@ import numpy as np
 
 from raytuner.errors import ConfigError, SpaceError
 from raytuner.space import spec as specs
-from raytuner.space.columns import (
-    SAME_LEVEL,
-    Activity,
-    Column,
-    Mask,
-    Matrix,
-    columns_and_guards,
-    needs_of,
-)
-from raytuner.space.constraints import Constraint, Rule, constraint
+from raytuner.space.columns import SAME_LEVEL, Activity, Mask, Matrix, columns_and_guards, needs_of
+from raytuner.space.constraints import Constraint, Rule, constraint, rules_of
 from raytuner.space.lookalikes import nothing_varies
 from raytuner.space.template import (
     MISSING,
@@ -108,7 +100,7 @@ class Space:
         counts = [c.domain.n_reachable or math.inf for c in self.columns]
         self._combinations = math.prod(map(float, counts))
         paths = {path_name(path): path for path in self._leaves}
-        self.constraints = tuple(constraint(rule, paths) for rule in _rules(constraints))
+        self.constraints = tuple(constraint(rule, paths) for rule in rules_of(constraints))
         self._named = {name: paths[name] for one in self.constraints for name in one.names}
         if self.constraints:
             self._witness = self._find_witness()
@@ -120,7 +112,7 @@ class Space:
     def constrained(self, constraints: Sequence[Rule | Constraint]) -> Space:
         """Return the space with more constraints; those that it has already count once."""
         rules = [one.rule for one in self.constraints]
-        for one in _rules(constraints):
+        for one in rules_of(constraints):
             if one not in rules:
                 rules.append(one)
         return Space(self.template, rules) if len(rules) > len(self.constraints) else self
@@ -324,7 +316,7 @@ class Space:
         X[missed] = ABSENT
         active = self._activity(X)
         if (wrong := missed & active).any():
-            raise _missing(self.columns[int(wrong.any(axis=0).argmax())])
+            raise self.columns[int(wrong.any(axis=0).argmax())].missing()
         X[~active] = ABSENT
         return X, active
 
@@ -354,7 +346,7 @@ class Space:
         found = {}
         for column in columns:
             if (value := value_at(config, column.path, MISSING)) is MISSING:
-                raise _missing(column)
+                raise column.missing()
             with named(column.name):
                 found[column.name] = column.domain.to_json(value)
         return found
@@ -375,7 +367,7 @@ class Space:
                 with named(column.name):
                     flat[column.name] = column.domain.from_json(data[column.name])
             elif not self._guards:
-                raise _missing(column)
+                raise column.missing()
         absent: set[Path] = set()
         if self._guards:
             (absent,) = self._absent(*self._encoded([flat], by_name=True))
@@ -403,15 +395,3 @@ class Space:
             return cls(*specs.template_and_rules(spec))
         except RecursionError:
             raise SpaceError("the spec of a space is nested too deeply") from None
-
-
-def _missing(column: Column) -> ConfigError:
-    return ConfigError(f"{column.name}: missing, expected {column.domain.describe()}")
-
-
-def _rules(constraints: Any) -> list[Rule]:
-    if isinstance(constraints, str) or not isinstance(constraints, Sequence):
-        raise SpaceError(
-            f"constraints are a list of strings and functions, received {constraints!r}"
-        )
-    return [one.rule if isinstance(one, Constraint) else one for one in constraints]
