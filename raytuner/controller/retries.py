@@ -119,9 +119,10 @@ class ResilientTrial(Trial):
 def make_resilient(trial: Trial) -> None:
     """Turn a trial into a `ResilientTrial`; a trial of somebody else's subclass stays as it is."""
     # A simulated trial names a class of its own.
-    own: type[Trial] = getattr(trial, "resilient_class", type(trial))
-    # Private: Ray constructs its trials and asks only them what to do after an error.
-    trial.__class__ = ResilientTrial if own is Trial else own
+    own = ResilientTrial if type(trial) is Trial else getattr(trial, "resilient_class", None)
+    if own is not None:
+        # Private: Ray constructs its trials and asks only them what to do after an error.
+        trial.__class__ = own
 
 
 def note_retry(trial: Trial, history: Table | None) -> None:
