@@ -195,8 +195,8 @@ configurations. Shares are of a budget of three mean full trainings a worker, or
 workers. In brackets: the standard error over pairs of the same problem and seed. With more than 64
 workers, the trials that end in turn on a sixteenth of the workers are replaced together.
 
-raytuner averages over what pending trials may come to, up to 64 of them. With more, each proposal
-is the best of a function drawn from the model.
+raytuner averages over what pending trials may come to, while there are fewer than 128. With more,
+each proposal is the best of a function drawn from the model.
 
 ```sh
 python -m benchmarks.pending

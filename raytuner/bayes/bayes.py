@@ -50,8 +50,10 @@ _AFTER_TRANSFER = 3
 # One proposal in this many explores: the regret after 100 trials fell from 0.079 to 0.044 (30 runs
 # on eight development instances of LCBench; standard error of the difference 0.016).
 _EXPLORES = 8
-# With so many trials pending, proposals are the best of functions drawn from the model.
-_FLEET = 64
+# With so many trials pending, proposals are the best of functions drawn from the model. Below, the
+# average over what pending trials may come to found better values (benchmarks.pending); it takes
+# half a second with 1,000 pending trials.
+_FLEET = 128
 # With more trials than the model has rows, one proposal in so many is of a local model.
 _LOCAL = 2
 

@@ -123,9 +123,9 @@ def proposed(space: Space, history: History, n: int, **settings: Any) -> list[An
 
 
 def test_a_large_fleet_gets_configurations_that_lie_apart() -> None:
-    """Though a hundred trials near the best are pending, which the functions do not know."""
+    """Though other trials are pending, which the functions do not know."""
     history = record(PLAIN, 30)
-    for i, config in enumerate(PLAIN.sample(np.random.default_rng(5), 100)):
+    for i, config in enumerate(PLAIN.sample(np.random.default_rng(5), 130)):
         history.add(f"pending {i}", config)
     found = proposed(PLAIN, history, 64)
     assert {one.origin for one in found} == {Origin.BAYES}
@@ -133,6 +133,8 @@ def test_a_large_fleet_gets_configurations_that_lie_apart() -> None:
     assert np.median(pdist(points)) > 0.01
     assert len(np.unique(points.round(4), axis=0)) == 64
     assert [one.config for one in proposed(PLAIN, history, 64)] == [one.config for one in found]
+    drawn = proposed(PLAIN, history, 64, fleet=0)
+    assert [one.config for one in drawn] == [one.config for one in found]
     few = proposed(PLAIN, record(PLAIN, 30), 3)
     assert [one.config for one in few] == [
         one.config for one in proposed(PLAIN, record(PLAIN, 30), 3, fleet=10**6)
