@@ -193,7 +193,8 @@ A proposal has to take trials into account that have no value yet. This page com
 that, by the number of workers. Regret: 0 is the best attainable value, 1 the median of random
 configurations. Shares are of a budget of three mean full trainings a worker, or twelve with eight
 workers. In brackets: the standard error over pairs of the same problem and seed. With more than 64
-workers, the trials that end in turn on a sixteenth of the workers are replaced together.
+workers, the trials that end in turn on a sixteenth of the workers are replaced together. Where ways
+have run different problems, only the difference compares them.
 
 raytuner averages over what pending trials may come to, while there are fewer than 128. With more,
 each proposal is the best of a function drawn from the model.
