@@ -41,6 +41,7 @@ search/test_random_spaces.py::test_hundreds_of_random_spaces
 """)
 
 SLOW = _those(r"""
+bayes/test_paths.py::test_(after_many|a_fleet_converges|the_best_of)
 bayes/test_(belief|proposers|transfer).py::Test\w+::\w+\[(?!conditional)
 bayes/test_strategies.py::TestStrategies::.*(constrained|STOPPED_EARLY|FAILED|REMOVED)
 bayes/test_strategies.py::TestStrategies::test_(same_seed|state_goes|a_batch)

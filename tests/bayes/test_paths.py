@@ -98,7 +98,6 @@ def test_each_function_is_the_same_alone_and_among_others() -> None:
     np.testing.assert_allclose(own, torch.stack([everywhere[i, :, i] for i in range(6)]))
 
 
-@pytest.mark.slow
 def test_the_best_of_a_hundred_functions_are_a_hundred_places() -> None:
     """They are also higher than any of a thousand random places, each for its function."""
     history = record(PLAIN, 20)
@@ -168,7 +167,6 @@ def test_fidelities_are_chosen_for_a_fleet_too() -> None:
     assert len({one.config["data"] for one in found}) > 1
 
 
-@pytest.mark.slow
 def test_after_many_trials_half_of_the_proposals_are_of_a_local_model() -> None:
     """They lie among the nearest trials to the incumbent, and the others wherever they may."""
     history = record(PLAIN, MAX_ROWS + 100)
@@ -184,7 +182,6 @@ def test_after_many_trials_half_of_the_proposals_are_of_a_local_model() -> None:
     assert len({str(one.config) for one in alone}) == 4
 
 
-@pytest.mark.slow
 def test_a_fleet_converges() -> None:
     """By sampled functions alone, each trial finished long after it was proposed."""
     found = []

@@ -9,8 +9,6 @@ from tiny import tiny_problem
 
 from benchmarks.pending import WAYS, page, search
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_searches_and_equal_seeds_give_equal_runs(way: str) -> None:
