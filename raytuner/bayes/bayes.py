@@ -21,10 +21,10 @@ from raytuner.bayes.acquisition import (
 )
 from raytuner.bayes.belief import Belief, Beliefs
 from raytuner.bayes.dataset import MAX_ROWS, Dataset, chebyshev, dataset, least_trials
-from raytuner.bayes.fidelity import FidelityChooser
-from raytuner.bayes.maximise import Box, maximise, maximise_each, unused_candidates
+from raytuner.bayes.fidelity import Batch, FidelityChooser
+from raytuner.bayes.maximise import WHOLE, Box, maximise, maximise_each, unused_candidates
 from raytuner.bayes.paths import SamplePaths
-from raytuner.bayes.proposer import ExclusionList, Proposal, SobolProposer, proposals
+from raytuner.bayes.proposer import Proposal, SobolProposer, proposals
 from raytuner.bayes.scale import Scale
 from raytuner.bayes.surrogate import (
     FIT_ERRORS,
@@ -50,9 +50,9 @@ _AFTER_TRANSFER = 3
 # One proposal in this many explores: the regret after 100 trials fell from 0.079 to 0.044 (30 runs
 # on eight development instances of LCBench; standard error of the difference 0.016).
 _EXPLORES = 8
-# With so many trials pending, proposals are the best of functions drawn from the model. Below, the
-# average over what pending trials may come to found better values (benchmarks.pending); it takes
-# half a second with 1,000 pending trials.
+# With so many trials pending, proposals are the best of functions drawn from the model. With 64
+# workers, to average over what pending trials may come to found values that were as good or better
+# (benchmarks.pending). With 1,000 it takes half a second.
 _FLEET = 128
 # With more trials than the model has rows, one proposal in so many is of a local model.
 _LOCAL = 2
@@ -104,7 +104,7 @@ class BayesProposer:
     - Hyperparameters that are fidelities: `FidelityChooser` then decides how cheaply to try this
       configuration, or one of the best so far.
     - `fleet` or more pending trials: each proposal is the best of a function drawn from the model
-      (`SamplePaths`). It takes a few milliseconds, however many trials are pending.
+      (`SamplePaths`). In a batch it takes a few milliseconds, however many trials are pending.
     - More than `MAX_ROWS` trials that have ended: every second proposal is the best of a function
       of a local model, of the trials nearest to the incumbent, inside the box that holds them
       (after D. Eriksson et al. (2019), "Scalable Global Optimization via Local Bayesian
@@ -220,6 +220,10 @@ class BayesProposer:
             data = replace(data, evaluated=in_full)
         if len(data.evaluated) < 2:  # a slope needs two
             return None
+        if len(data) < data.known and view.is_plain and not self._space.fidelities:
+            # The best are among the rows, unless constraints or fidelities say what is best.
+            rows = np.unique(data.X[:, : self._space.dim], axis=0)
+            data = replace(data, evaluated=rows)
         if self._snapshot is not view:
             # With other weights, the objective is not the last one.
             self._fits["0"], self._fits["local"] = WarmFit(), WarmFit()
@@ -270,18 +274,19 @@ class BayesProposer:
         space, view = self._space, fitted.snapshot
         place = len(view.points) + len(asked)
         seed = self._seed(place)
+        feasibility = fitted.feasibility(seed)
         has_bonus = fitted.log_prior is not None or fitted.log_cost is not None
         acquisition = make(
             fitted.models.objective,
             evaluated=fitted.data.evaluated,
             pending=space.in_full(np.vstack([view.pending, asked])),
             seed=seed,
-            feasibility=fitted.feasibility(seed),
+            feasibility=feasibility,
             trend=fitted.trend,
             bonus=fitted.bonus if has_bonus else None,
         )
         best = self._best(fitted)
-        chosen = _Chosen(space, fitted, self._design.excluded, asked, seed)
+        chosen = self._batch(fitted, asked, feasibility)
         for i in range(n):
             rng = np.random.default_rng(self._seed(place + i))
             if i == _CLIMBED:  # the rest of a large batch
@@ -315,25 +320,28 @@ class BayesProposer:
                 total = total + fitted.trend(at_full(X))
             return total if feasibility is None else total + feasibility(at_full(X))
 
-        chosen = _Chosen(self._space, fitted, self._design.excluded, asked, seed)
-
-        def propose(model: Posterior, n: int, best: FloatArray, *box: Box) -> None:
-            paths = SamplePaths(model, n, rng, extra)
-            for point in maximise_each(paths, self._space, best, chosen.excluded, rng, *box):
-                chosen.add(point)
-
         best = self._best(fitted)
+        parts: list[tuple[int, Posterior, FloatArray, Box]] = []
         if n > local:
-            propose(fitted.models.objective, n - local, best)
+            parts.append((n - local, fitted.models.objective, best, WHOLE))
         if local:
-            near = dataset(fitted.snapshot.of_outcome(0), near=best[0])
-            model = self._fits["local"](near, self._space.columns)
-            rows = near.X[np.argsort(-near.y, kind="stable"), : self._space.dim]
-            categorical = [c.kind == "categorical" for c in self._space.columns]
-            low = np.where(categorical, 0.0, rows.min(axis=0))
-            high = np.where(categorical, 1.0, rows.max(axis=0))
-            propose(model, local, rows[:_BEST], (low, high))
+            parts.append((local, *self._local(fitted, best[0])))
+        chosen = self._batch(fitted, asked, feasibility)
+        for share, model, good, box in parts:
+            paths = SamplePaths(model, share, rng, extra)
+            for point in maximise_each(paths, self._space, good, chosen.excluded, rng, box):
+                chosen.add(point)
         return chosen.points
+
+    def _local(self, fitted: Fitted, top: FloatArray) -> tuple[Posterior, FloatArray, Box]:
+        """Return the model of what is nearest to a configuration, its best ones, and their box."""
+        near = dataset(fitted.snapshot.of_outcome(0), near=top)
+        model = self._fits["local"](near, self._space.columns)
+        rows = near.X[np.argsort(-near.y, kind="stable"), : self._space.dim]
+        categorical = [c.kind == "categorical" for c in self._space.columns]
+        low = np.where(categorical, 0.0, rows.min(axis=0))
+        high = np.where(categorical, 1.0, rows.max(axis=0))
+        return model, rows[:_BEST], (low, high)
 
     def _best(self, fitted: Fitted) -> FloatArray:
         """Return a few of the best configurations, around which candidates lie, `(e, d)`."""
@@ -345,6 +353,16 @@ class BayesProposer:
         if self._beliefs is not None and fitted.log_prior is not None:
             best = np.vstack([best, self._beliefs.at_mode(best[:1])])
         return best
+
+    def _batch(self, fitted: Fitted, asked: FloatArray, feasibility: Feasibility | None) -> Batch:
+        """Return an empty batch, to propose beside what was asked for since the last `tell`."""
+        chooser = None
+        if self._space.fidelities:
+            evaluated = fitted.data.evaluated
+            chooser = FidelityChooser(
+                self._space, fitted.models, feasibility, fitted.log_cost, evaluated, fitted.snapshot
+            )
+        return Batch(self._design.excluded, asked, chooser)
 
     def _share(self, n: int, every: int) -> int:
         """Return how many of the next `n` proposals are the last of every so many."""
@@ -358,41 +376,3 @@ class BayesProposer:
     def _seed(self, place: int) -> int:
         """The seed of the proposal at a place: restoring the record restores the randomness."""
         return int(np.random.SeedSequence([self._design.seed, place]).generate_state(1)[0] // 2)
-
-
-class _Chosen:
-    """The configurations of a batch so far, each at the fidelity at which it is to be tried.
-
-    Args:
-        space: The search space.
-        fitted: The models.
-        excluded: What must not be proposed, besides `asked`.
-        asked: `(k, d)` configurations that were asked for since the last `tell`.
-        seed: Seed of the samples of feasibility.
-    """
-
-    def __init__(
-        self, space: Space, fitted: Fitted, excluded: ExclusionList, asked: FloatArray, seed: int
-    ) -> None:
-        self.points = asked[:0]
-        self.excluded = excluded.with_added(asked)
-        self._asked = asked
-        self._chooser = None
-        if space.fidelities:
-            self._chooser = FidelityChooser(
-                space,
-                fitted.models,
-                fitted.feasibility(seed),
-                fitted.log_cost,
-                fitted.data.evaluated,
-                fitted.snapshot,
-            )
-
-    def add(self, point: FloatArray) -> FloatArray:
-        """Add a configuration, `(d,)`, and return it as it is to be tried."""
-        if self._chooser is not None:
-            known = np.vstack([self._asked, self.points])
-            point = self._chooser.choose(point, known, self.excluded)
-        self.excluded.add(point[None])
-        self.points = np.vstack([self.points, point])
-        return point

@@ -38,7 +38,7 @@ class Dataset:
     X: FloatArray  # (n, d) configurations; with a fidelity, (n, d + 1), it is the last column
     y: FloatArray  # (n,) transformed objectives, larger is better
     raw: FloatArray  # (n,) as reported; of a failed trial, the worst reported
-    evaluated: FloatArray  # (e, d) the configurations of the rows that have a value
+    evaluated: FloatArray  # (e, d) the configurations that have a value
     has_fidelity: bool
     known: int  # how many rows there were before they were limited to `MAX_ROWS`
     noise: FloatArray | None = None  # (n,) variances of `y` from reported standard errors
@@ -81,7 +81,8 @@ def dataset(
         snapshot: The record.
         curves: Use values along all learning curves even if no trial was stopped yet.
         slack: The outcome is the slack of a constraint: 0 stays 0.
-        near: Use the `LOCAL_ROWS` rows whose configurations are nearest to this one, `(d,)`.
+        near: Use the `LOCAL_ROWS` values whose configurations are nearest to this one, `(d,)`, and
+            the failed trials that are as near.
     """
     failed = np.zeros(len(snapshot.trial_ids), dtype=bool)
     failed[snapshot.rows(TrialState.FAILED)] = True
@@ -102,20 +103,22 @@ def dataset(
         rows = np.flatnonzero(usable & snapshot.final)
         s = np.ones(len(rows))
 
-    n_failed = int(failed.sum())
-    known = len(rows) + n_failed
+    evaluated = snapshot.points[np.unique(snapshot.trial[rows])]
+    infeasible = snapshot.points[failed]
+    known = len(rows) + len(infeasible)
     if near is None:
         kept = most_informative(snapshot.y[rows], MAX_ROWS)
     else:
         distance = np.square(snapshot.points[snapshot.trial[rows]] - near).sum(axis=1)
         kept = np.sort(np.argsort(distance, kind="stable")[:LOCAL_ROWS])
+        is_near = np.square(infeasible - near).sum(axis=1) <= distance[kept].max(initial=0.0)
+        infeasible = infeasible[is_near]
     rows, s = rows[kept], s[kept]
-    evaluated = snapshot.points[np.unique(snapshot.trial[rows])]
     X, raw = snapshot.points[snapshot.trial[rows]], snapshot.y[rows]
-    if len(rows) and n_failed:
-        X = np.vstack([X, snapshot.infeasible])
-        raw = np.concatenate([raw, np.full(n_failed, raw.min())])
-        s = np.concatenate([s, np.ones(n_failed)])
+    if len(rows) and len(infeasible):
+        X = np.vstack([X, infeasible])
+        raw = np.concatenate([raw, np.full(len(infeasible), raw.min())])
+        s = np.concatenate([s, np.ones(len(infeasible))])
     # First scale to values whose squares are finite.
     scale = np.abs(raw).max(initial=0.0) or 1.0
     scaled, y, noise = raw / scale, raw, None

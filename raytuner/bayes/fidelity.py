@@ -1,4 +1,4 @@
-"""Choose the fidelity of the next trial: the one with the most information per cost."""
+"""Choose the fidelity of each proposal: the one with the most information per cost."""
 
 from __future__ import annotations
 
@@ -166,3 +166,34 @@ def expected_gains(means: Tensor, slopes: Tensor) -> Tensor:
     lead, drift = means - means[best], slopes - slopes[:, best, None]
     above = lead[:, None] + drift[..., None] * _NODES  # o x a x nodes
     return above.max(dim=1).values @ _WEIGHTS
+
+
+class Batch:
+    """The configurations of a batch so far, each at the fidelity at which it is to be tried.
+
+    Args:
+        excluded: What must not be proposed, besides `asked`.
+        asked: `(k, d)` what was proposed before and is not in the record yet.
+        chooser: Chooses the fidelities; None: the space has none.
+
+    Attributes:
+        points: `(n, d)` the configurations.
+        excluded: What must not be proposed any more.
+    """
+
+    def __init__(
+        self, excluded: ExclusionList, asked: FloatArray, chooser: FidelityChooser | None
+    ) -> None:
+        self.points = asked[:0]
+        self.excluded = excluded.with_added(asked)
+        self._asked = asked
+        self._chooser = chooser
+
+    def add(self, point: FloatArray) -> FloatArray:
+        """Add a configuration, `(d,)`, and return it as it is to be tried."""
+        if self._chooser is not None:
+            known = np.vstack([self._asked, self.points])
+            point = self._chooser.choose(point, known, self.excluded)
+        self.excluded.add(point[None])
+        self.points = np.vstack([self.points, point])
+        return point

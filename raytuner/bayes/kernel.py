@@ -111,10 +111,7 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
         ordered1, categories1 = self._coordinates(x1)
         ordered2, categories2 = self._coordinates(x2)
         if self._ordered:
-            scales = self.lengthscales
-            if self._arcs:
-                scales = torch.cat([scales, scales[self._arcs]])
-            k = _matern(ordered1, ordered2, scales)
+            k = _matern(ordered1, ordered2, self._scales())
         if self._categorical:
             differ = (categories1.unsqueeze(-2) != categories2.unsqueeze(-3)).to(x1)
             k = k * torch.exp(-(differ @ self.category_weight))
@@ -151,9 +148,7 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
             A function that maps `(..., d)` inputs to their `(..., f)` features, and the `(f,)`
             sizes.
         """
-        scales = self.lengthscales.detach() if self._ordered else torch.zeros(0)
-        if self._arcs:
-            scales = torch.cat([scales, scales[self._arcs]])
+        scales = self._scales().detach() if self._ordered else torch.zeros(0)
         waves, sizes = [_frequencies(scales, n, rng)], self.variance.detach().expand(n) / n
         if self._fidelities:
             waves.append(_frequencies(self.fidelity_lengthscales.detach(), n, rng))
@@ -191,6 +186,11 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
             return found
 
         return of, (2 * sizes).sqrt()
+
+    def _scales(self) -> Tensor:
+        """The lengthscale of each ordered coordinate of `_coordinates`."""
+        scales: Tensor = self.lengthscales
+        return torch.cat([scales, scales[self._arcs]]) if self._arcs else scales
 
     def _coordinates(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The ordered columns, on arcs if they may be absent, and the categories (absent: -1)."""

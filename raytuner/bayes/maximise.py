@@ -41,7 +41,7 @@ _FEW_LEVELS = 24  # an ordered column of more levels is climbed
 Box = tuple[float | FloatArray, float | FloatArray]
 """The least and the largest coordinates of a part of the space: numbers, or `(d,)`."""
 
-_WHOLE: Box = (0.0, 1.0)
+WHOLE: Box = (0.0, 1.0)
 
 
 class Functions(Protocol):
@@ -129,7 +129,7 @@ def maximise_each(
     best: FloatArray,
     excluded: ExclusionList,
     rng: np.random.Generator,
-    box: Box = _WHOLE,
+    box: Box = WHOLE,
 ) -> Iterator[FloatArray]:
     """Find an unused configuration where each of n functions is high.
 
@@ -177,7 +177,7 @@ def unused_candidates(
     best: FloatArray,
     excluded: ExclusionList,
     rng: np.random.Generator,
-    box: Box = _WHOLE,
+    box: Box = WHOLE,
 ) -> FloatArray:
     """Draw `(c, d)` distinct configurations over a box and around the best; see `maximise`."""
     low, high = box
@@ -209,7 +209,7 @@ def _ascend(
     X: FloatArray,
     value: FloatArray,
     smooth: list[int],
-    box: Box = _WHOLE,
+    box: Box = WHOLE,
 ) -> tuple[FloatArray, FloatArray]:
     """Climb by L-BFGS-B in the columns `smooth`, all restarts as one problem (their sum)."""
     fixed = torch.as_tensor(X, dtype=torch.double)
@@ -285,7 +285,7 @@ def _stride(
     value: FloatArray,
     rng: np.random.Generator,
     strides: int,
-    box: Box = _WHOLE,
+    box: Box = WHOLE,
 ) -> tuple[FloatArray, FloatArray]:
     """Move each restart to the best of random steps of all sizes, in some columns, if better."""
     n, d = X.shape

@@ -18,7 +18,7 @@ from raytuner.bayes.maximise import maximise_each
 from raytuner.bayes.paths import SamplePaths
 from raytuner.bayes.proposer import ExclusionList
 from raytuner.bayes.surrogate import Posterior, fit, numerics
-from raytuner.history import History, Origin, TrialState
+from raytuner.history import Goal, History, Origin, TrialState
 from raytuner.space import Categorical, Fidelity, Float, Integer, Space, when
 
 PLAIN = Space({"x": Float(0, 1), "lr": Float(1e-4, 1, log=True)})
@@ -180,6 +180,34 @@ def test_after_many_trials_half_of_the_proposals_are_of_a_local_model() -> None:
     assert inside[20:].all()
     alone = proposed(PLAIN, history, 4)  # few slots: the others maximise expected improvement
     assert len({str(one.config) for one in alone}) == 4
+
+
+def test_the_local_model_has_the_failed_trials_that_are_near_and_no_others() -> None:
+    snapshot = record(PLAIN, MAX_ROWS + 100, failed=200).snapshot()
+    top = np.array([0.3, 0.3])
+    near = dataset(snapshot, near=top)
+    distance = np.linalg.norm(near.X - top, axis=1)
+    of_failed = np.linalg.norm(snapshot.infeasible - top, axis=1)
+    n_near = (of_failed <= distance.max()).sum()
+    assert 0 < n_near < 200
+    assert len(near) == LOCAL_ROWS + n_near
+
+
+def test_among_many_trials_the_best_that_keeps_a_constraint_is_not_lost() -> None:
+    """Its objective is among the worst, so it may be in no row of the model."""
+    goal = Goal.of("loss", "min", outcome_constraints=["size <= 1"])
+    history = History(PLAIN, goal=goal)
+    for i, config in enumerate(PLAIN.sample(np.random.default_rng(0), MAX_ROWS + 300)):
+        history.add(str(i), config)
+        history.report(str(i), 1, float(i), {"size": 0.5 if i == 777 else 9.0})
+        history.end(str(i), TrialState.COMPLETED)
+    snapshot, kept = history.snapshot(), history.points(777, 778)[0]
+    assert not (kept == dataset(snapshot.of_outcome(0)).X).all(axis=1).any()
+    proposer = BayesProposer(PLAIN, 0)
+    proposer.tell(snapshot)
+    fitted = proposer._fitted(snapshot)
+    assert fitted is not None
+    assert (proposer._best(fitted) == kept).all(axis=1).any()
 
 
 def test_a_fleet_converges() -> None:
