@@ -9,11 +9,9 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +20,8 @@ import click
 from ray.tune.search import BasicVariantGenerator
 
 from benchmarks.busy.virtual import SPACE, objective
+from benchmarks.race.method import versions
+from benchmarks.race.runs import this_machine
 from raytuner import BoTorchSearch
 from raytuner.simulate import Cluster, EventKind, Settings, simulate
 
@@ -104,10 +104,10 @@ def row(search: str, cluster: str, found: Measured) -> str:
 
 def page(rows: Sequence[str], command: str) -> str:
     """Return the page of results."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("ray", "torch", "botorch"))
+    packages = ", ".join(f"{name} {one}" for name, one in versions(("torch", "botorch")).items())
     return f"""# Whole fleets
 
-Made by `{command}`, with Python {platform.python_version()}, {versions}.
+Made by `{command}`, on {this_machine()}, with {packages}.
 
 Trials of nine epochs, about 90 s together, on the virtual clock; 2 s for a trial's start, and the
 searcher's real seconds are charged, beside the loop ("background") or to it ("inline"). "Three

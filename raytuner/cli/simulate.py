@@ -98,8 +98,8 @@ def simulate(
             [str(count), clock(fleet.seconds), hours, *cost, f"{fleet.utilisation:.0%}", outcome]
         )
     name, mode = _name(goal)
-    hours = "GPU-hours" if gpus else "worker-hours"
-    columns = ["workers", "time", hours, *(["cost"] if price_per_hour else []), "utilisation", name]
+    unit = "GPU-hours" if gpus else "worker-hours"
+    columns = ["workers", "time", unit, *(["cost"] if price_per_hour else []), "utilisation", name]
     console.print(table(columns, rows, right=columns))
     if advice := advise(fleets, mode):
         said = _sentences(advice, fleets[0], name, seeds)

@@ -15,7 +15,7 @@ DEAREST_STEP = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class FleetPrediction:
-    """What a search takes and finds on a number of workers: means over seeds.
+    """A prediction for one number of workers: means over several seeds.
 
     Attributes:
         workers: The number of workers.

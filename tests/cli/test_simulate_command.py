@@ -1,4 +1,4 @@
-"""What `raytuner simulate` prints; a table of searches stands in for the simulator."""
+"""The table and the advice of `raytuner simulate`. A fake takes the simulator's place."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def workload() -> Workload:
 
 @pytest.fixture
 def searches(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """How long a search takes, and what it finds, by its workers and seed; and each call."""
+    """A fake simulator. It knows what each search takes and finds, and keeps all calls."""
     given: dict[str, Any] = {"calls": [], "ended": "finished"}
 
     def predict(search: Any, *, workers: int, seed: int, **settings: Any) -> SearchPrediction:

@@ -20,9 +20,9 @@ METRIC = "loss"
 
 @dataclass(frozen=True)
 class Plan:
-    """What one trial does: values by t, seconds of each, and where it raises in which attempts.
+    """A trial: its values by t, the seconds of each, and where it raises in which attempts.
 
-    In Ray it may be killed instead: the error is that of an actor on a lost node.
+    Where it would raise, Ray may kill its process instead: then the error is that of a lost node.
     """
 
     values: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Which number of workers is recommended, and why no larger one."""
+"""The recommended number of workers, and the reason why it is not larger."""
 
 from __future__ import annotations
 
