@@ -17,6 +17,7 @@ from raytuner.space import Space
 _LEVELS = 0.5 ** np.arange(20)
 MAX_ROWS = 500
 LOCAL_ROWS = 200  # of a model of a small part of the space
+_LEAST_WIDTH = 1e-6  # of that part, as a share of a column's range
 _MAX_STANDARD_ERROR = 1e3  # in standard deviations of all values; more makes no difference
 # Where d is large few columns matter, and the lengthscales' prior copes with few trials: waiting
 # for more cost much and gained nothing (benchmarks.knowledge).
@@ -42,6 +43,7 @@ class Dataset:
     has_fidelity: bool
     known: int  # how many rows there were before they were limited to `MAX_ROWS`
     noise: FloatArray | None = None  # (n,) variances of `y` from reported standard errors
+    widths: FloatArray | None = None  # (d,) of the box that holds the rows; None: the whole space
 
     def __len__(self) -> int:
         return len(self.y)
@@ -126,8 +128,11 @@ def dataset(
         y = scale_slack(scaled) if slack else standardise(warp_worse_half(scaled))
         if snapshot.standard_error is not None:
             noise = _noise(snapshot.standard_error[rows] / scale, scaled, y)
+    widths = None
+    if near is not None and len(X):
+        widths = np.maximum(np.ptp(X, axis=0), _LEAST_WIDTH)
     X = np.column_stack([X, s]) if has_fidelity else X
-    return Dataset(X, y, raw, evaluated, has_fidelity, known, noise)
+    return Dataset(X, y, raw, evaluated, has_fidelity, known, noise, widths)
 
 
 def most_informative(y: FloatArray, limit: int) -> IntArray:

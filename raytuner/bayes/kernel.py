@@ -13,6 +13,7 @@ from gpytorch.kernels import Kernel
 from gpytorch.priors import LogNormalPrior
 from torch import Tensor
 
+from raytuner.history.snapshot import FloatArray
 from raytuner.space import Column
 from raytuner.space.columns import SAME_LEVEL, Activity
 
@@ -44,7 +45,16 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
     "A Kernel for Hierarchical Parameter Spaces", arXiv:1310.5738, for the arc.
     """
 
-    def __init__(self, columns: Sequence[Column], has_fidelity: bool) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        has_fidelity: bool,
+        widths: FloatArray | None = None,
+    ) -> None:
+        """Make the kernel of a space, with hyperparameters at their priors' modes.
+
+        In a part of the space, lengthscales are in units of its `(d,)` `widths`.
+        """
         super().__init__()
         self.has_fidelity = has_fidelity
         self._d = len(columns)
@@ -60,6 +70,8 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
                 self._ordered.append(i)
         # Ordered columns that may be absent have a second coordinate, after the rest.
         self._arcs = [k for k, i in enumerate(self._ordered) if columns[i].requires]
+        units = np.ones(self._d) if widths is None else widths
+        self._units = torch.as_tensor(units[self._ordered])
         absent = [-1.0]
         self._levels = [
             torch.tensor([*absent, *columns[i].domain.level_units()], dtype=torch.double)
@@ -189,7 +201,7 @@ class ConfigurationKernel(Kernel):  # type: ignore[misc]  # GPyTorch's base clas
 
     def _scales(self) -> Tensor:
         """The lengthscale of each ordered coordinate of `_coordinates`."""
-        scales: Tensor = self.lengthscales
+        scales: Tensor = self.lengthscales * self._units
         return torch.cat([scales, scales[self._arcs]]) if self._arcs else scales
 
     def _coordinates(self, x: Tensor) -> tuple[Tensor, Tensor]:

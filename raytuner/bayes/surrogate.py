@@ -305,7 +305,7 @@ def make_model(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
     return SingleTaskGP(
         torch.as_tensor(data.X, dtype=torch.double),
         torch.as_tensor(data.y, dtype=torch.double).unsqueeze(-1),
-        covar_module=ConfigurationKernel(columns, data.has_fidelity),
+        covar_module=ConfigurationKernel(columns, data.has_fidelity, data.widths),
         likelihood=likelihood,
         outcome_transform=None,
     )

@@ -193,6 +193,30 @@ def test_the_local_model_has_the_failed_trials_that_are_near_and_no_others() -> 
     assert len(near) == LOCAL_ROWS + n_near
 
 
+def test_the_local_model_sees_a_small_box_as_the_model_sees_the_whole_space() -> None:
+    """So it still finds its way where the optimum is known to a thousandth of a range."""
+    space = Space({"x": Float(0, 1), "y": Float(0, 1)})
+    rng = np.random.default_rng(0)
+    corners = np.array([[0.0, 0.0], [1.0, 1.0]])
+    points = np.vstack([corners, rng.random((LOCAL_ROWS - 2, 2))])
+    small = 0.3 + points / 1000
+    means = []
+    for places in (points, small):
+        history = History(space, metric="loss", mode="min")
+        for i, (point, place) in enumerate(zip(points, places, strict=True)):
+            history.add(str(i), {"x": place[0], "y": place[1]})
+            history.report(str(i), 1, float(np.sin(6 * point).sum()))
+            history.end(str(i), TrialState.COMPLETED)
+        data = dataset(history.snapshot(), near=places[0])
+        with numerics():
+            posterior = Posterior.of(fit(data, space.columns))
+            means.append(posterior.means(torch.as_tensor(places))[0].detach())
+        assert data.widths is not None
+        np.testing.assert_allclose(data.widths, np.ptp(places, axis=0))
+    np.testing.assert_allclose(means[0], means[1], atol=1e-2)
+    assert float(means[0].std()) > 0.5
+
+
 def test_among_many_trials_the_best_that_keeps_a_constraint_is_not_lost() -> None:
     """Its objective is among the worst, so it may be in no row of the model."""
     goal = Goal.of("loss", "min", outcome_constraints=["size <= 1"])
