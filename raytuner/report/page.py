@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
+from base64 import b64encode
+from functools import cache
+from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.io.json import to_json_plotly
-from plotly.offline import get_plotlyjs
 
 from raytuner import __version__
 from raytuner.folders import Folder
@@ -43,8 +45,14 @@ def render(figures: Figures, folder: Folder) -> str:
 def page(content: Markup, folder: Folder, live: str | None = None) -> str:
     """Return the page with a body; `live` is its entity tag if the page is to ask for news."""
     template = _TEMPLATES.get_template("page.html")
-    plotly = Markup(get_plotlyjs())
-    return template.render(title=folder.name, body=content, plotly=plotly, live=live)
+    return template.render(title=folder.name, body=content, plotly=_plotly(), live=live)
+
+
+@cache
+def _plotly() -> str:
+    """Return the part of plotly.js that the page needs, compressed, in base64."""
+    packed = resources.files("raytuner.report").joinpath("template", "plotly.js.gz").read_bytes()
+    return b64encode(packed).decode()
 
 
 def body(figures: Figures, folder: Folder) -> Markup:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from made_up import RUNGS, SPACE, figures, html_of, study
 from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
 from raytuner.report.figures import Figures
-from raytuner.report.style import MANY, value_axis
+from raytuner.report.style import MANY, scatter, value_axis
 from raytuner.report.text import configuration_as_toml
 from raytuner.space import Categorical, Float, Normal, Space
 
@@ -217,3 +219,13 @@ def test_parallel_coordinates_of_floats_are_what_was_tried() -> None:
     (trace,) = Figures(history).parallel().data
     assert list(trace.dimensions[0]["values"]) == [0, 0.25, 0.5, 0.75]
     assert list(trace.line.color) == pytest.approx([1, 2 / 3, 1 / 3, 0])
+
+
+def test_the_page_is_small_and_has_the_code_of_all_its_plots() -> None:
+    """Of plotly.js, it has the kinds of traces that it draws, and little else."""
+    assert len(html_of(study(N)).encode()) < 1_500_000
+    packed = resources.files("raytuner.report").joinpath("template", "plotly.js.gz").read_bytes()
+    code = gzip.decompress(packed).decode()
+    there = set(re.findall(r'moduleType:"trace",name:"(\w+)"', code))
+    used = {trace.type for figure in figures(N).on_page().values() for trace in figure.data}
+    assert used | {scatter(x=[0.0] * (MANY + 1)).type} == there
