@@ -15,7 +15,9 @@ from raytuner.schedulers.named import SCHEDULERS
 GUIDES = DOCS / "guides"
 # test_trust_page.py runs the page on trust, which needs a damaged study.
 WITH_CODE = sorted(
-    page.stem for page in GUIDES.glob("*.md") if "```python" in page.read_text() and page.stem != "trust"
+    page.stem
+    for page in GUIDES.glob("*.md")
+    if "```python" in page.read_text() and page.stem != "trust"
 )
 
 
