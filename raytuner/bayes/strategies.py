@@ -99,7 +99,7 @@ STRATEGIES: dict[str, Strategy] = {
     # The grid's points in the order of a Sobol sequence.
     "grid": Strategy(SobolProposer, has_model=False, within=gridded),
 }
-"""By the name that `BoTorchSearch(strategy=...)` takes; `docs/search.md` says when to use which.
+"""By the name that `BoTorchSearch(strategy=...)` takes; see `docs/guides/strategies.md`.
 
 To add a strategy, from outside too: `STRATEGIES["mine"] = Strategy(MyProposer)`.
 """

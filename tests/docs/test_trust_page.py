@@ -11,7 +11,7 @@ from raytuner.history import History
 from raytuner.search.restore import RECORD_FILE
 from raytuner.space import Float, Space
 
-PAGE = Path(__file__).parents[2] / "docs" / "trust.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "trust.md"
 
 
 def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +23,7 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     history.report("a", 1, 2.0)
     history.close()
     monkeypatch.chdir(tmp_path)
-    found = run_page(PAGE, tmp_path, monkeypatch, examples=1)["found"]
+    found = run_page(PAGE, tmp_path, monkeypatch)["found"]
     assert (found.trials, found.values, found.lost) == (1, 1, ())
 
 

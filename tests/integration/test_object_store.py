@@ -131,7 +131,7 @@ def test_the_password_in_a_uri_is_not_written_or_shown(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Neither as it is nor as it stands in the URI. Ray's own files are Ray's (docs/trust.md)."""
+    """Neither as it is nor as it stands in the URI. Ray's own files are not masked."""
     escaped = quote(PASSWORD, safe="")
     storage = RemoteFolder(remote.uri.replace(":hidden@", f":{escaped}@")) / "secret"
     monkeypatch.chdir(tmp_path)

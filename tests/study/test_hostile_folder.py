@@ -1,6 +1,6 @@
 """Folders that an attacker wrote: reading one runs no code, and shows its text as text.
 
-docs/trust.md says how far to trust a folder.
+docs/guides/trust.md says how far to trust a folder.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ def test_what_no_study_keeps_is_one_clear_line(key: str, value: object, tmp_path
 
 
 def test_what_the_package_unpickles_and_listens_at() -> None:
-    """docs/trust.md names these places, with what each of them reads."""
+    """docs/guides/trust.md names these places, with what each of them reads."""
     runs, listens = set(), set()
     for path in PACKAGE.rglob("*.py"):
         file = path.relative_to(PACKAGE).as_posix()
