@@ -41,7 +41,7 @@ from raytuner.search.tune_space import space_from_tune
 from raytuner.simulate import Curve
 
 MARKS = (0.2, 0.35, 0.5, 0.75, 1.0)
-RESULTS = Path("benchmarks/results/pending.jsonl")
+RESULTS = Path("benchmarks/results/pending/searches.jsonl")
 PAGE = Path("benchmarks/PENDING.md")
 
 
