@@ -126,8 +126,8 @@ def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool 
     """
     if key not in result:
         raise MetricError(
-            f"the {role} {key!r} is not in the trial's report; it has {listed(own_keys(result))}. "
-            f"Report {key!r} each time, or name another {role}"
+            f"the {role} {key!r} is not in the trial's report, which has"
+            f" {listed(own_keys(result))}. Report {key!r} each time, or name another {role}"
         )
     number = _number(result[key])
     if number is None or (finite and not math.isfinite(number)):
@@ -286,13 +286,13 @@ def record_metrics(history: Table, trial_id: str, t: float, metrics: Mapping[str
         history.warned_of.add(name)
         if name in metrics:
             problem = (
-                f"reported the {what} {name!r} as {metrics[name]}; it must be a finite number of 0"
-                " or more. This value is ignored, and so are others like it"
+                f"reported the {what} {name!r} as {metrics[name]}; it must be finite and not"
+                " negative. Such values are ignored"
             )
         else:
             problem = (
-                f"reported no {what}: {name!r} is not in its report. Such a trial counts as if all"
-                f" had the same {what}"
+                f"reported no {what}: {name!r} is not in its report. It counts as if all trials had"
+                f" the same {what}"
             )
         warnings.warn(f"trial {trial_id} {problem}", RaytunerWarning, stacklevel=3)
     others = {name: value for name, value in metrics.items() if name != history.metric}

@@ -137,7 +137,7 @@ def note_retry(trial: Trial, history: Table | None) -> None:
         request: Any = trial.placement_group_factory
         trial.update_resources(with_whole_gpus(request))
     count = trial.retries[cause]
-    logger.info("Trial %s goes on: %s, %d so far.", trial.trial_id, cause, count)
+    logger.info("Trial %s continues: %s, %d so far.", trial.trial_id, cause, count)
     if history is not None:
         history.set_meta(cause, {**history.get_meta(cause, {}), trial.trial_id: count})
 

@@ -88,8 +88,7 @@ def check_same(spec: Any, space: Space, where: object) -> None:
     if changes := differences(recorded, now):
         raise SpaceError(
             f"{where} is the record of a search in another space ({'; '.join(changes)}). Give the"
-            " space that it was made in, or start a new search, which can learn from this one"
-            " (earlier=...)"
+            " original space, or start a new search that learns from this one (earlier=...)"
         )
 
 
