@@ -113,16 +113,16 @@ def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool 
     Args:
         result: The report, flattened, with the keys that Ray adds.
         key: The key to read.
-        role: What the key is to the caller, for the message: "metric" or "time_attr".
-        finite: Whether NaN and the infinities are refused. Defaults to False.
+        role: The role of the key, for the message: "metric" or "time_attr".
+        finite: Whether NaN and infinities are errors.
 
     Returns:
         The value of an int, a float, a NumPy scalar or anything with `ndim` 0 and an `item()`
         (a tensor).
 
     Raises:
-        MetricError: The key is missing or its value is not a number. A bool is not a number:
-            whoever reports `loss < best` did not mean to have 0 and 1 ranked.
+        MetricError: The key is missing or its value is not a number. A bool is not a number: a
+            report such as `loss < best` is probably a mistake.
     """
     if key not in result:
         raise MetricError(
@@ -263,7 +263,7 @@ def enter(
 
 
 def never_reported(names: Sequence[str], keys: Iterable[str], role: str = "metric") -> str:
-    """Say that a trial ended without a report of some metrics, but with others, the `keys`.
+    """Return a message that a trial never reported some metrics, but others, the `keys`.
 
     Example:
         >>> never_reported(["loss"], {"accuracy"})
@@ -325,7 +325,7 @@ def stop_early(history: Table, trial_id: str, reason: str) -> None:
 
 
 def not_finite(history: Table, metrics: Mapping[str, float]) -> str:
-    """Say which required metric is not finite at a trial's end; empty if all are finite."""
+    """Return which required metric is not finite at a trial's end; empty if all are finite."""
     for name in history.goal.required:
         if not math.isfinite(value := metrics.get(name, math.nan)):
             return f"{name} is {value} at its end"

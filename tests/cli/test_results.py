@@ -207,7 +207,7 @@ def test_a_folder_without_a_study_is_one_clear_line(command: str, tmp_path: Path
     more = ["--num-samples", "1"] if command == "extend" else []
     result = invoke(command, tmp_path, *more)
     assert result.exit_code == BAD_INPUT
-    assert "holds no study" in result.stderr
+    assert "is not a study" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

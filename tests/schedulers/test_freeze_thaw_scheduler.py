@@ -107,7 +107,7 @@ def test_several_objectives_are_not_forecast() -> None:
     searcher = BoTorchSearch(
         SPACE, metric=["loss", "size"], mode=["min", "min"], background=False, seed=0
     )
-    with pytest.raises(MetricError, match="FreezeThawScheduler forecasts one objective"):
+    with pytest.raises(MetricError, match="FreezeThawScheduler forecasts a single objective"):
         simulate(
             lambda config: Curve([{"loss": 1.0, "size": 2.0}] * MAX_T, seconds=1.0),
             searcher=searcher,

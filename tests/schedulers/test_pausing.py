@@ -315,7 +315,9 @@ class Whole(Half):
 def test_a_class_that_cannot_checkpoint_is_refused() -> None:
     controller = Controller(ASHAScheduler(metric="acc", mode="max", variant="promotion"))
     controller.add("whole", trainable=Whole)
-    message = "pauses trials .* but Half does not define load_checkpoint; define both, or use"
+    message = (
+        "pauses trials .* but Half does not define load_checkpoint; define both methods, or use"
+    )
     with pytest.raises(TrainableError, match=message):
         controller.add("half", trainable=Half)
     Controller(ASHAScheduler(metric="acc", mode="max")).add("half", trainable=Half)

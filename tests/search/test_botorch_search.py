@@ -250,7 +250,7 @@ BAD: dict[str, tuple[Callable[[], object], type[RaytunerError], list[str]]] = {
     "asked without a metric": (
         lambda: BoTorchSearch(PARAM_SPACE).suggest("a"),
         MetricError,
-        ["None", "in BoTorchSearch"],
+        ["None", "to BoTorchSearch"],
     ),
     "nothing saved": (
         lambda: BoTorchSearch().restore("no_such_file"),

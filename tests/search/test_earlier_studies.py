@@ -311,7 +311,7 @@ def test_another_metric_or_mode(metric: str, mode: str) -> None:
 
 
 def test_a_proposer_of_ones_own_learns_from_none() -> None:
-    with pytest.raises(SettingError, match="given with a proposer; only the strategy 'bayes'"):
+    with pytest.raises(SettingError, match="given with a proposer, but only the strategy 'bayes'"):
         BoTorchSearch(earlier=[record()], proposer=SobolProposer)
 
 

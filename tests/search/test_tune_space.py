@@ -247,14 +247,14 @@ def lograndint_from_zero() -> Any:
     return domain
 
 
-FUNCTION = "received tune.sample_from, .* inside the trainable"
+FUNCTION = "received tune.sample_from, .* in the training function"
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         (tune.sample_from(lambda: 3), FUNCTION),
-        (tune.choice([when(tune.uniform(0, 1), ok=1), 1]), "tune.choice; .* a key of a dict"),
+        (tune.choice([when(tune.uniform(0, 1), ok=1), 1]), "tune.choice; .* of a key in a dict"),
         (tune.grid_search([fidelity(tune.uniform(0, 1)), 1]), "a fidelity must exist in every"),
         (tune.choice([]), r"Categorical needs a list of one or more values, received \[\]"),
         (tune.choice([1, 1, 2]), "1 is listed twice; list each once"),
@@ -267,11 +267,14 @@ FUNCTION = "received tune.sample_from, .* inside the trainable"
         (with_sampler(sample.Float(0, 1), Mine()), "Float with the unknown sampler Mine"),
         (with_sampler(sample.Float(0, 1), sample.Integer._Uniform()), "with the unknown sampler"),
         (tune.quniform(0, 1, 0.1).quantized(0.5), "unknown sampler Quantized"),
-        (with_sampler(tune.choice([1, 2]), sample.Quantized(sample.Uniform(), 2)), "is unknown"),
+        (
+            with_sampler(tune.choice([1, 2]), sample.Quantized(sample.Uniform(), 2)),
+            "unknown sampler",
+        ),
         (MyDomain(0, 1), "received MyDomain with the unknown sampler Float._Uniform"),
         (sample.Domain.__new__(MyDomain), "MyDomain"),
         (tune.randint(5, 5), "integers from 5 up to 5 without 5 itself: there are none"),
-        (tune.qrandint(5, 5, 1), "integers from 5 to 5"),
+        (tune.qrandint(5, 5, 1), "integers from 5 up to 5"),
         (tune.randint(9, 5), "low=9, high=5.*must not be above"),
         (tune.randint(1, 5.5), "high must be a whole number, received 5.5"),
         (lograndint_from_zero(), "low=0.* low must be above 0, received 0"),
