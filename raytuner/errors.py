@@ -1,4 +1,4 @@
-"""The errors that raytuner raises, and the secrets that their text must not show.
+"""The errors that raytuner raises, and a function that hides secrets in their text.
 
 A message states what was received, where, and what is valid. Errors about a bad value are also
 `ValueError`, which users of Ray and scikit-learn catch.
@@ -17,7 +17,7 @@ class RaytunerError(Exception):
 
 
 class SpaceError(RaytunerError, ValueError):
-    """A search space that cannot be searched: empty, a bound below the other, a bad domain."""
+    """An invalid search space: empty, with bounds in the wrong order, or with a bad domain."""
 
 
 class ConfigError(RaytunerError, ValueError):
@@ -25,7 +25,7 @@ class ConfigError(RaytunerError, ValueError):
 
 
 class MetricError(RaytunerError, ValueError):
-    """A metric, mode or time attribute that is unknown, never reported or not a number."""
+    """A metric, mode or time attribute that is unknown, is never reported or is not a number."""
 
 
 class SettingError(RaytunerError, ValueError):
@@ -33,15 +33,15 @@ class SettingError(RaytunerError, ValueError):
 
 
 class PlacementError(RaytunerError):
-    """A request for resources that nothing in the cluster can ever satisfy."""
+    """A resource request that the cluster can never satisfy."""
 
 
 class HistoryError(RaytunerError):
-    """A record of a search that cannot be read, or an event that does not fit it."""
+    """A record of a search that cannot be read or written, or an event that does not fit it."""
 
 
 class InUseError(HistoryError):
-    """A record that another process, or another run in this process, is writing."""
+    """A record that another process, or another run in this process, is writing to."""
 
 
 class TrainableError(RaytunerError):
@@ -53,13 +53,13 @@ class NoResultError(RaytunerError):
 
 
 class RaytunerWarning(UserWarning):
-    """Something did not go as asked, and a documented fallback took its place."""
+    """Something did not work as requested, and raytuner used a documented fallback."""
 
 
 _WORDS = r"secret|passw|passphrase|pgpass|token(?!s|i)|credential"
 _KEYS = r"(?:api|access|private|account|shared|storage|encryption|signing|master)[_-]?key"
 _SECRET = rf"(?i:{_WORDS}|{_KEYS})"
-# A short word counts only at the end of a name, and not alone: PWD is the working directory.
+# A short word counts only at the end of a longer name: PWD is the working directory.
 _VARIABLE = re.compile(rf"{_SECRET}|(?i:_(?:key|pat|pwd|auth|sas|sig)|pass)$")
 _URI = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"<>]+")
 _VALUE = r"(?:(?i:bearer|basic|digest)\s+)?(?:\"[^\"]*\"|'[^']*'|\S+)"
@@ -69,22 +69,22 @@ _OPTION = re.compile(
 )
 _HEADER = re.compile(r"(?P<name>(?i:authorization|cookie)['\"]?\s*[=:]).*")
 _MASK = "***"
-_SHORTEST = 6  # characters of a secret: "1" or "true" in the environment is none
+_SHORTEST = 6  # characters of a secret: "1" or "true" in the environment is not one
 
 
 def without_secrets(words: str, environment: Mapping[str, str] | None = None) -> str:
-    """Return text without the secrets that a process knows.
+    """Return text with secrets replaced by a mask.
 
-    A mask replaces the user part and the query of a URI, and the value of an option or setting
-    whose name says that it is a secret, a token, a password, a key or a signature. It also
-    replaces, anywhere in the text, the value of an environment variable with such a name, and the
-    password in a URI that an environment variable holds.
+    These are masked: the user part and the query of a URI, and the value of an option or setting
+    with the name of a secret, token, password, key or signature. Also masked, anywhere in the text,
+    are the values of environment variables with such names, and passwords in URIs in environment
+    variables.
 
     Args:
         words: The text, such as the error of a training function.
-        environment: Variables by name; None: those of this process.
+        environment: Variables by name. None: those of this process.
 
-    Example:
+    Examples:
         >>> without_secrets("run.py --storage s3://key:hid/d@n@bucket/x?sig=abc --api-key abc", {})
         'run.py --storage s3://***@bucket/x?*** --api-key ***'
         >>> without_secrets("401 for hunter22", {"DB_PASSWORD": "hunter22"})
@@ -103,7 +103,7 @@ def without_secrets(words: str, environment: Mapping[str, str] | None = None) ->
 
 
 def _masked(uri: str) -> str:
-    """A URI with a mask for its user part, which may hold any sign, its query and fragment."""
+    """A URI with its user part (of any characters), query and fragment masked."""
     scheme, _, rest = uri.partition("://")
     user, at, rest = rest.rpartition("@")
     if "?" in user or "#" in user:  # the @ may stand in the query as well

@@ -1,4 +1,4 @@
-"""Folders of studies, on a file system or behind a URI."""
+"""Folders of studies, on a local file system or at a URI."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 from raytuner.errors import SettingError, without_secrets
 
 DEFAULT_STORAGE = Path("~/raytuner_results")
-"""The folder of studies whose `storage_path` is not given."""
+"""The default `storage_path`."""
 
 _OBJECT_STORES = ("s3", "gcs", "abfs")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -22,14 +22,14 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 @dataclass(frozen=True)
 class RemoteFolder:
-    """A folder of an object store, or of any other file system that has a URI.
+    """A folder in an object store or any other file system with a URI.
 
     pyarrow reads and writes it, as in Ray: `s3://bucket/runs`, `gs://bucket/runs`, `abfss://...`,
     `hdfs://...` and, with fsspec's file systems, `fsspec+NAME://...`. Options of a file system are
     in the query (`s3://bucket/runs?endpoint_override=minio:9000&scheme=http`).
 
-    Methods raise OSError if the folder is out of reach, and SettingError if the URI names no file
-    system.
+    Methods raise OSError if the folder cannot be reached, and SettingError if the file system of
+    the URI is unknown.
 
     Attributes:
         uri: The URI, with a user and password if it has them. `str` and `repr` mask them.
@@ -55,7 +55,7 @@ class RemoteFolder:
 
     @property
     def parent(self) -> RemoteFolder:
-        """The folder that this one is in.
+        """The parent folder.
 
         >>> RemoteFolder("s3://bucket/runs/first?scheme=http").parent.uri
         's3://bucket/runs?scheme=http'
@@ -64,7 +64,7 @@ class RemoteFolder:
         return RemoteFolder(scheme + path.rpartition("/")[0] + query)
 
     def __truediv__(self, name: str) -> RemoteFolder:
-        """Return the folder of this name in it.
+        """Return the subfolder of this name.
 
         >>> (RemoteFolder("s3://bucket?scheme=http") / "first").uri
         's3://bucket/first?scheme=http'
@@ -75,35 +75,35 @@ class RemoteFolder:
 
     @property
     def _is_unescaped(self) -> bool:
-        """Whether pyarrow takes all after the scheme as a path, without a query or escapes."""
+        """Whether pyarrow takes everything after the scheme as a path, without query or escapes."""
         return self.uri.startswith(("fsspec+", "hf://"))
 
     @property
     def _parts(self) -> tuple[str, str, str]:
-        """Scheme, bucket with path, and query; urllib knows too few schemes to join them again."""
+        """Scheme, bucket with path, and query. urllib cannot join them again for many schemes."""
         rest, mark, query = (self.uri, "", "") if self._is_unescaped else self.uri.partition("?")
         scheme, colon, path = rest.partition("://")
         return scheme + colon, path.rstrip("/"), mark + query
 
     def exists(self) -> bool:
-        """Return whether anything is in it."""
+        """Return whether the folder contains anything."""
         return bool(self._infos())
 
     def files(self) -> list[str]:
-        """Return the names of the files in it, sorted."""
+        """Return the names of the files in the folder, sorted."""
         return [info.base_name for info in self._infos() if info.is_file]
 
     def read(self, file: str) -> bytes:
-        """Return the content of a file; raise FileNotFoundError if there is none."""
+        """Return the content of a file; raises FileNotFoundError if it does not exist."""
         system, path = self._place
         with _as_oserror(), system.open_input_stream(f"{path}/{file}", compression=None) as stream:
             data: bytes = stream.read()
         return data
 
     def write(self, file: str, data: bytes) -> None:
-        """Write a file as a whole, in place of one of this name."""
+        """Write a whole file; an existing one is replaced."""
         system, path = self._place
-        # In an object store a file appears once it is whole. Elsewhere a reader could see a part.
+        # In an object store, a file appears when complete. Elsewhere a reader could see a part.
         is_whole = system.type_name in _OBJECT_STORES
         draft = f"{path}/{file}" if is_whole else f"{path}/.{file}.draft"
         with _as_oserror():
@@ -118,7 +118,7 @@ class RemoteFolder:
                 system.move(draft, f"{path}/{file}")
 
     def delete(self, file: str) -> None:
-        """Remove a file; raise FileNotFoundError if there is none."""
+        """Remove a file; raises FileNotFoundError if it does not exist."""
         system, path = self._place
         with _as_oserror():
             system.delete_file(f"{path}/{file}")
@@ -140,15 +140,15 @@ class RemoteFolder:
         except (ValueError, ImportError) as error:  # ArrowInvalid is a ValueError
             said = without_secrets(str(error))
             raise SettingError(
-                f"{str(self)!r} names no file system that can be used ({said}); write a folder, or"
-                " a URI that pyarrow knows, such as s3://bucket/runs"
+                f"the file system of {str(self)!r} cannot be used ({said}); give a folder, or a URI"
+                " that pyarrow supports, such as s3://bucket/runs"
             ) from error
         return system, path.rstrip("/")
 
 
 @contextmanager
 def _as_oserror() -> Iterator[None]:
-    """Raise what a file system raises as OSError: those of fsspec raise errors of their clients."""
+    """Turn the errors of a file system into OSError; those of fsspec may raise any type."""
     try:
         yield
     except OSError:
@@ -161,7 +161,7 @@ Folder = Path | RemoteFolder
 
 
 def is_uri(place: object) -> bool:
-    """Return whether text names a place by a URI, and not by a path.
+    """Return whether text is a URI and not a path.
 
     >>> is_uri("s3://bucket/runs"), is_uri("runs/first"), is_uri("module:function")
     (True, False, False)
@@ -179,12 +179,12 @@ def in_uri(name: str) -> str:
 
 
 def folder_of(place: str | Path | RemoteFolder) -> Folder:
-    """Return the folder that a path or URI names, without a look whether it exists.
+    """Return the folder that a path or URI names. It need not exist.
 
     Raises:
-        SettingError: It is a Path that was a URI.
+        SettingError: A Path was made from a URI.
 
-    Example:
+    Examples:
         >>> folder_of("file:///tmp/runs")
         PosixPath('/tmp/runs')
         >>> folder_of("s3://bucket/runs/").name
@@ -193,7 +193,7 @@ def folder_of(place: str | Path | RemoteFolder) -> Folder:
     if isinstance(place, RemoteFolder):
         return place
     if isinstance(place, Path) and place.parts and _SCHEME.fullmatch(place.parts[0]):
-        raise SettingError(f"{place!r} has lost a slash of its URI; give the URI as a string")
+        raise SettingError(f"{place!r} is a Path made from a URI; give the URI as a string")
     if isinstance(place, Path) or not is_uri(place):
         return Path(place).expanduser().resolve()
     if place.startswith("file://"):
@@ -202,7 +202,7 @@ def folder_of(place: str | Path | RemoteFolder) -> Folder:
 
 
 def folders_in(folder: Folder) -> list[Folder]:
-    """Return the folders in a folder, sorted; raise OSError if it cannot be reached."""
+    """Return the folders in a folder, sorted; raises OSError if it cannot be reached."""
     if isinstance(folder, RemoteFolder):
         return [folder / info.base_name for info in folder._infos() if not info.is_file]
     return list[Folder](sorted(path for path in folder.glob("*") if path.is_dir()))

@@ -65,8 +65,8 @@ def test_a_missing_key_names_what_there_is_without_rays_own() -> None:
     with pytest.raises(MetricError) as caught:
         read_number(report, "accuracy", role="metric")
     assert str(caught.value) == (
-        "the metric 'accuracy' is not in the trial's report; it has the metrics 'loss', 'val/acc'. "
-        "Report 'accuracy' each time, or name another metric"
+        "the metric 'accuracy' is not in the trial's report, which has the metrics 'loss',"
+        " 'val/acc'. Report 'accuracy' each time, or name another metric"
     )
-    with pytest.raises(MetricError, match=r"the time_attr 'epoch' .* it has no metrics at all"):
+    with pytest.raises(MetricError, match=r"the time_attr 'epoch' .* which has no metrics at all"):
         read_number({"pid": 1}, "epoch", role="time_attr")

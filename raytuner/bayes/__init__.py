@@ -1,4 +1,4 @@
-"""The Bayesian ask/tell engine: what to try next, given the record so far."""
+"""The Bayesian engine, with an ask/tell interface. It proposes configurations from the record."""
 
 from raytuner.bayes.bayes import BayesProposer
 from raytuner.bayes.forecast import Forecaster, Outlook, best_by_model

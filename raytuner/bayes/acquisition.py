@@ -20,13 +20,13 @@ from raytuner.history.snapshot import FloatArray
 # differentiable in X.
 Acquisition = Callable[[Tensor], Tensor]
 
-# A configuration is hardly the best if its mean plus this many standard deviations is below the
-# best mean.
+# A configuration is unlikely to be the best if its mean plus this many standard deviations is below
+# the best mean.
 _REACH = 3.0
 # Pure exploration: a configuration may be the best if its mean plus this many standard deviations
 # reaches the incumbent. Each unit below that (a standard deviation of all values) costs this much.
 _MAY_BE, _EDGE = 2.0, 5.0
-_JITTER = 1e-8  # variance, added where a known configuration may be asked about again
+_JITTER = 1e-8  # variance, added where a known configuration may occur again
 
 
 class Feasibility:
@@ -86,18 +86,18 @@ class PosteriorAcquisition(ABC):
 
     The unknown values are f(Z), where Z are the evaluated configurations that `_anchors` keeps and
     the pending ones. Given each sample of f(Z), the posterior at a configuration has a closed form.
-    So little is left to be gained near a pending configuration.
+    So the gain near a pending configuration is small.
 
     Args:
-        posterior: Of the surrogate of n rows. All values are those at full fidelity.
+        posterior: The posterior of the surrogate with n rows. All values are at full fidelity.
         evaluated: `(e, d)` configurations that have a value, e >= 1.
         pending: `(p, d)` configurations without a final value.
         seed: Seed of the quasi-random samples of f(Z).
         feasibility: The outcome constraints. A sample of f(Z) counts where it satisfies them, and
             a configuration's log probability to satisfy them is added to its value (Letham et al.
             2019, arXiv:1706.07094, section 3.4).
-        trend: What the objective is above the model's outputs, of its inputs; None: 0.
-        bonus: What is added to the value of `(..., d)` configurations; None: 0.
+        trend: A term to add to the model's outputs, as a function of its inputs; None: 0.
+        bonus: A term to add to the value of `(..., d)` configurations; None: 0.
     """
 
     is_local = False  # whether it is climbed from the best configurations only
@@ -266,10 +266,10 @@ class LogExpectedImprovement(PosteriorAcquisition):
 class PureExploration(PosteriorAcquisition):
     """Log standard deviation, among configurations that may be better than the incumbent.
 
-    A trial there says most about where else the optimum may be. A configuration may be better if
-    its mean plus two standard deviations reaches the best of the evaluated and the pending ones;
-    another loses the more, the further it is from that. Pending configurations reduce the standard
-    deviation.
+    A trial there gives most information about where else the optimum may be. A configuration may be
+    better if its mean plus two standard deviations reaches the best of the evaluated and pending
+    ones. Other configurations get a penalty that grows with the distance to that. Pending
+    configurations reduce the standard deviation.
 
     Source: E. Contal, D. Buffoni, A. Robicquet and N. Vayatis (2013), "Parallel Gaussian Process
     Optimization with Upper Confidence Bound and Pure Exploration", arXiv:1304.5350, section 3. The
@@ -287,7 +287,7 @@ def log_improvement(u: Tensor) -> Tensor:
 
     Source: Ament et al. (2023), equation 9, in terms of the scaled complementary error function.
 
-    Example:
+    Examples:
         >>> log_improvement(torch.tensor([0.0, -40.0, -1e9], dtype=torch.double)).tolist()
         [-0.9189385332046727, -808.2985683...
     """

@@ -42,19 +42,19 @@ from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
 
 _BEST = 5  # candidates lie around this many of the best configurations
-# This many of a batch are maximised. The others are the best of some hundred candidates, in a
-# hundredth of the time: batches are large where slots fall free faster than a climb takes.
+# This many of a batch are maximised. The others are the best of some hundred candidates, which
+# takes a hundredth of the time. Batches are large if slots become free faster than that.
 _CLIMBED = 4
-# Configurations before the first model, beside earlier searches; eight were worse on LCBench.
+# Configurations before the first model, with earlier searches; eight were worse on LCBench.
 _AFTER_TRANSFER = 3
 # One proposal in this many explores: the regret after 100 trials fell from 0.079 to 0.044 (30 runs
 # on eight development instances of LCBench; standard error of the difference 0.016).
 _EXPLORES = 8
-# With so many trials pending, proposals are the best of functions drawn from the model. With 64
-# workers, to average over what pending trials may come to found values that were as good or better
+# From this many pending trials on, proposals are the best of functions drawn from the model. With
+# 64 workers, averaging over the outcomes of pending trials found values that were not worse
 # (benchmarks.pending). With 1,000 it takes half a second.
 _FLEET = 128
-# With more trials than the model has rows, one proposal in so many is of a local model.
+# With more trials than the model has rows, one in this many proposals is from a local model.
 _LOCAL = 2
 
 MakeAcquisition = Callable[..., PosteriorAcquisition]
@@ -72,15 +72,15 @@ class Fitted:
     log_cost: Acquisition | None
 
     def feasibility(self, seed: int) -> Feasibility | None:
-        """Return the probability that the outcome constraints are satisfied; None: there are none.
+        """Return the probability that the outcome constraints are satisfied; None without any.
 
-        `seed` is that of its samples.
+        `seed` is the seed of its samples.
         """
         constraints = self.models.constraints
         return Feasibility(constraints, seed) if constraints else None
 
     def bonus(self, X: Tensor) -> Tensor:
-        """Return what is added to an acquisition function: the log prior minus the log cost."""
+        """Return the term to add to an acquisition function: the log prior minus the log cost."""
         total = X.new_zeros(X.shape[:-1])
         if self.log_prior is not None:
             total = total + self.log_prior(X)
@@ -88,40 +88,41 @@ class Fitted:
 
 
 class BayesProposer:
-    """Proposes where a Gaussian process expects the largest improvement at full resource.
+    """Proposes configurations by Bayesian optimisation with a Gaussian process.
 
-    The first `n_initial` configurations are quasi-random. After that each proposal maximises the
-    log expected improvement jointly with everything pending (sequential greedy for a batch), and
-    every eighth explores instead (`PureExploration`), unless fewer than eight trials are left or
-    earlier searches say where to look. The process learns the objective's values, or only their
-    ranks where these forecast trials better (`Scale`).
+    The first `n_initial` configurations are quasi-random. After that, each proposal maximises the
+    log expected improvement at full resource, jointly with all pending trials (sequential greedy
+    for a batch). Every eighth proposal explores instead (`PureExploration`), unless fewer than
+    eight trials are left or there are earlier searches. The model learns the objective's values, or
+    only their ranks if these forecast trials better (`Scale`).
 
-    - Outcome constraints: the improvement is over the best feasible value, times the probability of
+    - Outcome constraints: the improvement over the best feasible value, times the probability of
       feasibility.
-    - Several objectives: each proposal weights them anew (`chebyshev`).
+    - Several objectives: each proposal uses new random weights (`chebyshev`).
     - Costs in the record: the improvement per unit of cost (J. Snoek, H. Larochelle and R. P. Adams
       (2012), "Practical Bayesian Optimization of Machine Learning Algorithms", section 3.2).
-    - Hyperparameters that are fidelities: `FidelityChooser` then decides how cheaply to try this
-      configuration, or one of the best so far.
-    - `fleet` or more pending trials: each proposal is the best of a function drawn from the model
-      (`SamplePaths`). In a batch it takes a few milliseconds, however many trials are pending.
-    - More than `MAX_ROWS` trials that have ended: every second proposal is the best of a function
-      of a local model, of the trials nearest to the incumbent, inside the box that holds them
+    - Fidelities: `FidelityChooser` decides at which fidelity to try this configuration or one of
+      the best so far.
+    - `fleet` or more pending trials: each proposal is the maximum of a function drawn from the
+      model (`SamplePaths`). In a batch this takes a few milliseconds each, for any number of
+      pending trials.
+    - More than `MAX_ROWS` ended trials: every second proposal is the maximum of a function drawn
+      from a local model. It uses the trials nearest to the best one, inside their bounding box
       (after D. Eriksson et al. (2019), "Scalable Global Optimization via Local Bayesian
       Optimization", arXiv:1910.01739, section 3).
 
-    The last two are not for costs, nor for another `acquisition`.
+    The last two do not apply with costs or another `acquisition`.
 
     Args:
         space: The search space, d columns.
-        seed: Seed of everything random; None draws one.
-        n_initial: Quasi-random configurations before the first model; None: `d + 1`, at least 5 and
-            at most 20.
-        acquisition: What a proposal maximises: a class of `PosteriorAcquisition`.
-        fleet: Pending trials from which on functions are drawn.
+        seed: Seed of all random numbers; None draws one.
+        n_initial: Number of quasi-random configurations before the first model. None: `d + 1`, at
+            least 5 and at most 20.
+        acquisition: The acquisition function: a class of `PosteriorAcquisition`.
+        fleet: Number of pending trials from which on functions are drawn.
         tasks: Earlier searches. Some of their best configurations (`Transfer.first`) are tried
-            before any quasi-random one, and by default `n_initial` is three.
-        beliefs: Where the optimum is believed to be.
+            before the quasi-random ones, and the default of `n_initial` is three.
+        beliefs: Priors of the optimum.
 
     Raises:
         SettingError: `n_initial` is below 1.
@@ -163,7 +164,7 @@ class BayesProposer:
         self._design.tell(snapshot)
 
     def ask(self, n: int) -> list[Proposal]:
-        """Propose `n` configurations: quasi-random ones, with a warning, if a fit fails."""
+        """Propose `n` configurations; quasi-random ones, with a warning, if a fit fails."""
         if self._snapshot is None or self._snapshot.n_objectives == 1:
             return self._ask(n, self._snapshot)
         found = []
@@ -186,7 +187,7 @@ class BayesProposer:
         self._scale = Scale(**state.get("scale", {}))  # older states have none
 
     def _ask(self, n: int, view: Snapshot | None) -> list[Proposal]:
-        """Propose `n` configurations by a record of one objective."""
+        """Propose `n` configurations from a record with one objective."""
         chosen = np.empty((0, self._space.dim))
         with_first = True  # whether to try the best of earlier searches
         if view is not None and self._place >= self.n_initial:
@@ -201,7 +202,7 @@ class BayesProposer:
             except FIT_ERRORS as error:
                 warnings.warn(
                     f"the Gaussian process could not be fitted ({type(error).__name__}: {error});"
-                    " quasi-random configurations instead",
+                    " proposing quasi-random configurations instead",
                     RaytunerWarning,
                     stacklevel=2,
                 )
@@ -213,7 +214,7 @@ class BayesProposer:
         return proposals(self._space, chosen, origins)
 
     def _fitted(self, view: Snapshot) -> Fitted | None:
-        """Fit the models of a record of one objective; None if too little is known."""
+        """Fit the models to a record with one objective; None if there are too few values."""
         data = dataset(view.of_outcome(0))
         if self._space.fidelities:  # configurations are compared at full fidelity
             in_full = np.unique(self._space.in_full(data.evaluated), axis=0)
@@ -242,7 +243,7 @@ class BayesProposer:
         return Fitted(view, data, models, trend, log_prior, log_cost)
 
     def _choose(self, fitted: Fitted, n: int) -> FloatArray:
-        """Return up to `n` configurations to propose, `(n, d)`."""
+        """Return up to `n` configurations to propose, `n x d`-dim."""
         left = fitted.snapshot.left
         by_default = self._acquisition is LogExpectedImprovement
         n_pending = len(fitted.snapshot.pending)
@@ -270,7 +271,7 @@ class BayesProposer:
     def _best_of(
         self, make: MakeAcquisition, fitted: Fitted, n: int, asked: FloatArray
     ) -> FloatArray:
-        """Return up to `n` configurations at which an acquisition function is highest, `(n, d)`."""
+        """Return up to `n` configurations that maximise an acquisition function, `n x d`-dim."""
         space, view = self._space, fitted.snapshot
         place = len(view.points) + len(asked)
         seed = self._seed(place)
@@ -306,9 +307,9 @@ class BayesProposer:
         return chosen.points
 
     def _by_paths(self, fitted: Fitted, n: int, local: int, asked: FloatArray) -> FloatArray:
-        """Return up to `n` configurations, `(n, d)`, each the best of a function of a model.
+        """Return up to `n` configurations, `n x d`-dim, each the maximum of a drawn function.
 
-        The last `local` functions are of the local model.
+        The last `local` functions come from the local model.
         """
         seed = self._seed(len(fitted.snapshot.points) + len(asked))
         rng = np.random.default_rng(seed)
@@ -334,7 +335,7 @@ class BayesProposer:
         return chosen.points
 
     def _local(self, fitted: Fitted, top: FloatArray) -> tuple[Posterior, FloatArray, Box]:
-        """Return the model of what is nearest to a configuration, its best ones, and their box."""
+        """Return the model of the trials near a configuration, the best of them, and their box."""
         near = dataset(fitted.snapshot.of_outcome(0), near=top)
         model = self._fits["local"](near, self._space.columns)
         rows = near.X[np.argsort(-near.y, kind="stable"), : self._space.dim]
@@ -344,7 +345,7 @@ class BayesProposer:
         return model, rows[:_BEST], (low, high)
 
     def _best(self, fitted: Fitted) -> FloatArray:
-        """Return a few of the best configurations, around which candidates lie, `(e, d)`."""
+        """Return a few of the best configurations, as centres of candidates, `e x d`-dim."""
         space, data = self._space, fitted.data
         if fitted.snapshot.is_plain and not space.fidelities:
             best = data.X[np.argsort(-data.y, kind="stable")[:_BEST], : space.dim]
@@ -355,7 +356,7 @@ class BayesProposer:
         return best
 
     def _batch(self, fitted: Fitted, asked: FloatArray, feasibility: Feasibility | None) -> Batch:
-        """Return an empty batch, to propose beside what was asked for since the last `tell`."""
+        """Return an empty batch that takes proposals since the last `tell` into account."""
         chooser = None
         if self._space.fidelities:
             evaluated = fitted.data.evaluated
@@ -365,14 +366,14 @@ class BayesProposer:
         return Batch(self._design.excluded, asked, chooser)
 
     def _share(self, n: int, every: int) -> int:
-        """Return how many of the next `n` proposals are the last of every so many."""
+        """Return how many of the next `n` proposals are the last of a group of `every`."""
         return (self._place + n) // every - self._place // every
 
     @property
     def _place(self) -> int:
-        """The number of configurations before the next."""
+        """The number of configurations before the next one."""
         return len(self._asked) + (0 if self._snapshot is None else len(self._snapshot.points))
 
     def _seed(self, place: int) -> int:
-        """The seed of the proposal at a place: restoring the record restores the randomness."""
+        """The seed of the proposal at a place. So a restored record gives the same proposals."""
         return int(np.random.SeedSequence([self._design.seed, place]).generate_state(1)[0] // 2)

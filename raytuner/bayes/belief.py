@@ -60,11 +60,11 @@ class Beliefs:
     """Independent beliefs about one or more hyperparameters.
 
     The acquisition function is multiplied by their density to the power of `beta / n` with n known
-    values, so that the data have the last word (C. Hvarfner et al. (2022), "piBO: Augmenting
+    values, so that the data dominate in the end (C. Hvarfner et al. (2022), "piBO: Augmenting
     Acquisition Functions with User Beliefs for Bayesian Optimization", arXiv:2204.11051). Here the
     power is also multiplied by the probability that the density ranks the values better than the
-    model does (`Ranking`): without this factor, a belief that was wrong in some columns delayed the
-    search of LCBench for thirty trials (benchmarks.knowledge).
+    model (`Ranking`). Without this factor, a belief that was wrong in some columns delayed the
+    search on LCBench by thirty trials (benchmarks.knowledge).
     """
 
     def __init__(self, space: Space, beliefs: Sequence[Belief]) -> None:
@@ -93,9 +93,9 @@ class Beliefs:
         return total
 
     def bonus(self, posterior: Posterior, data: Dataset, seed: int) -> Acquisition | None:
-        """Return what to add to the logarithm of an acquisition function; None: nothing any more.
+        """Return the term to add to the logarithm of an acquisition function; None: no effect.
 
-        The belief is compared with `posterior`, of the model of `data`, by samples.
+        Samples compare the belief with `posterior`, the posterior of the model of `data`.
         """
         ranking = Ranking(posterior, data, self._space.dim, seed)
         loss = ranking.loss(self.log_density(ranking.X[:, : self._space.dim])[None])

@@ -19,8 +19,8 @@ MAX_ROWS = 500
 LOCAL_ROWS = 200  # of a model of a small part of the space
 _LEAST_WIDTH = 1e-6  # of that part, as a share of a column's range
 _MAX_STANDARD_ERROR = 1e3  # in standard deviations of all values; more makes no difference
-# Where d is large few columns matter, and the lengthscales' prior copes with few trials: waiting
-# for more cost much and gained nothing (benchmarks.knowledge).
+# With a large d, few columns matter, and the prior of the lengthscales needs few trials. Waiting
+# for more had a high cost and no benefit (benchmarks.knowledge).
 _MOST_INITIAL = 20
 # Weight of the sum beside the maximum: of configurations with equal worst objectives, those with
 # better other objectives win.
@@ -28,7 +28,7 @@ _SUM = 0.05
 
 
 def least_trials(space: Space) -> int:
-    """Return how many trials come before the first model: `d + 1`, from 5 to 20."""
+    """Return the number of trials before the first model: `d + 1`, at least 5 and at most 20."""
     return max(5, min(space.dim + 1, _MOST_INITIAL))
 
 
@@ -94,7 +94,7 @@ def dataset(
     )
     if has_fidelity:
         max_t = _full(snapshot)
-        # t = 0 has no place on a logarithmic scale.
+        # t = 0 has no logarithm.
         rows = thinned(snapshot, np.flatnonzero(usable & (snapshot.t > 0)))
         t = snapshot.t[rows]
         least, s = float(t.min(initial=max_t)), np.ones(len(rows))
@@ -136,7 +136,7 @@ def dataset(
 
 
 def most_informative(y: FloatArray, limit: int) -> IntArray:
-    """Return at most `limit` rows, ascending: the best third, and an even share of the rest."""
+    """Return at most `limit` rows, ascending: the best third, and an even sample of the rest."""
     if len(y) <= limit:
         return np.arange(len(y))
     best = np.argsort(-y, kind="stable")[: limit // 3]
@@ -151,7 +151,7 @@ def _full(snapshot: Snapshot) -> float:
 
 
 def thinned(snapshot: Snapshot, rows: IntArray) -> IntArray:
-    """Return, of some rows, each curve's last and those nearest to geometric levels of t."""
+    """Return the last row of each curve, and the rows nearest to geometric levels of t."""
     max_t = _full(snapshot)
     kept: list[int] = []
     for curve in np.split(rows, np.flatnonzero(np.diff(snapshot.trial[rows])) + 1):
@@ -185,13 +185,14 @@ def _slope(raw: FloatArray, y: FloatArray) -> float:
 def warp_worse_half(y: FloatArray) -> FloatArray:
     """Replace the worse half of the objectives by the normal quantiles of their ranks.
 
-    So a few awful values (a diverged loss) do not flatten the part of the space that matters. The
-    root mean square distance of the better half from the median sets the scale. Ties stay ties.
+    So a few very bad values (such as a diverged loss) do not flatten the important part of the
+    space. The root mean square distance of the better half from the median sets the scale. Ties
+    stay ties.
 
     Source: the half-rank warping of X. Song et al. (2024), "The Vizier Gaussian Process Bandit
     Algorithm", arXiv:2408.11527, appendix B.
 
-    Example:
+    Examples:
         >>> warp_worse_half(np.array([3.0, 2.0, 1.0, -1e9])).round(2).tolist()
         [3.0, 2.0, 1.14, 0.21]
     """
@@ -222,7 +223,7 @@ def scale_slack(slack: FloatArray) -> FloatArray:
     Source: D. Eriksson and M. Poloczek (2021), "Scalable Constrained Bayesian Optimization",
     arXiv:2002.08526, section 4.
 
-    Example:
+    Examples:
         >>> scale_slack(np.array([-1.0, 0.0, 1.0, 1e6])).round(2).tolist()
         [-0.1, 0.0, 0.1, 1.99]
     """
@@ -244,11 +245,11 @@ def standardise(y: FloatArray) -> FloatArray:
 def chebyshev(snapshot: Snapshot, seed: int) -> Snapshot:
     """Replace several objectives by one: a random augmented Chebyshev scalarisation.
 
-    Each objective's distance from its best value, in units of the Pareto front's range, is
-    weighted at random by this seed, and the largest is to be small. Every weighting has its optimum
-    on the front, also where the front is not convex, so proposals for many weightings spread over
-    it. On ZDT1 and DTLZ2 (`benchmarks.features`) this found a larger hypervolume than BoTorch's
-    `qLogNoisyExpectedHypervolumeImprovement`, in a quarter to a twentieth of the time.
+    Each objective's distance from its best value, in units of the Pareto front's range, gets a
+    random weight from this seed. The largest weighted distance is minimised. The optimum of every
+    weighting lies on the front, even if the front is not convex. So proposals for many weightings
+    spread over it. On ZDT1 and DTLZ2 (`benchmarks.features`) this found a larger hypervolume than
+    BoTorch's `qLogNoisyExpectedHypervolumeImprovement`, in a quarter to a twentieth of the time.
 
     Source: J. Knowles (2006), "ParEGO: A Hybrid Algorithm with On-Line Landscape Approximation for
     Expensive Multiobjective Optimization Problems", section III; BoTorch's `qLogNParEGO`.

@@ -16,7 +16,7 @@ from raytuner.space import Space
 if TYPE_CHECKING:
     from cmaes import CatCMAwM
 
-_MOST_LEVELS = 200  # of an ordered hyperparameter; more are too fine to matter
+_MOST_LEVELS = 200  # of an ordered hyperparameter; more levels make no difference
 # The first generation's standard deviation: half of the way from the middle to an end.
 _SIGMA = 3.0  # in units of a sixth of the library's own
 _TRIES = 50  # draws for one unused proposal

@@ -34,12 +34,12 @@ class FidelityChooser:
     """Chooses between cheap and expensive trials of a few configurations.
 
     The configurations are the one that an acquisition function would try at full fidelity, and the
-    best of those that were tried. A trial at any fidelity is worth the expected rise of the largest
-    posterior mean at full fidelity, per cost: the knowledge gradient.
+    best of those that were tried. The value of a trial at any fidelity is the expected rise of the
+    largest posterior mean at full fidelity, per cost: the knowledge gradient.
 
-    The best configuration gets its full trial as soon as more was spent on cheap trials than a full
-    one costs. If the number of trials is known, the last twentieth of them, and at least one, are
-    full: of the best configuration, and then of the most promising ones.
+    The best configuration gets its full trial when the cost of cheap trials exceeds the cost of a
+    full one. If the number of trials is known, the last twentieth of them, at least one, are full
+    trials: first of the best configuration, then of the most promising ones.
 
     Sources: P. Frazier, W. Powell and S. Dayanik (2009), "The Knowledge-Gradient Policy for
     Correlated Normal Beliefs"; M. Poloczek, J. Wang and P. Frazier (2017), "Multi-Information
@@ -47,8 +47,8 @@ class FidelityChooser:
     Bayesian Optimization for Hyperparameter Tuning", arXiv:1903.04703, for the gain at full
     fidelity per cost.
 
-    Without a `log_cost` all trials cost the same. `evaluated`, `(e, d)`, is what was tried at any
-    fidelity, moved to the full one.
+    Without a `log_cost`, all trials cost the same. `evaluated`, `(e, d)`, are the configurations
+    that were tried at any fidelity, moved to the full one.
     """
 
     def __init__(
@@ -119,14 +119,14 @@ class FidelityChooser:
         noise = self._posterior.noise
         a, o = len(full), len(options)
         if len(pending):
-            # Pending trials are information to come, and move no mean.
+            # Pending trials are future information, and change no mean.
             own = K[a + o :, a + o :] + (noise + 1e-8) * torch.eye(len(pending), dtype=K.dtype)
             K = K - K[:, a + o :] @ torch.linalg.solve(own, K[a + o :])
         variance = K.diagonal()[a : a + o].clamp_min(1e-12)
         slopes = K[a : a + o, :a] / (variance + noise).sqrt()[:, None]  # o x a
         means = mean[:a]
         if self._feasibility is not None:
-            # What hardly satisfies the constraints gains little by being good.
+            # A configuration that is probably infeasible gains little by a good value.
             chance = self._feasibility(self._lift(full)).exp()
             slopes, means = slopes * chance, means * chance + (1 - chance) * means.min()
         gains = expected_gains(means, slopes).clamp_min(_LEAST).log()
@@ -135,7 +135,7 @@ class FidelityChooser:
         return np.asarray(gains.numpy())
 
     def _is_due(self, tried: FloatArray) -> bool:
-        """Return whether the best waited long enough, by all `(k, d)` proposals in order."""
+        """Return whether the best has waited long enough, given all `(k, d)` proposals in order."""
         if self._log_cost is None:
             return False
         costs = self._log_cost(torch.as_tensor(tried)).exp().numpy()
@@ -156,7 +156,7 @@ def expected_gains(means: Tensor, slopes: Tensor) -> Tensor:
 
     `means` are `(a,)`-dim. `slopes`, `(o, a)`, say how far each moves per standard deviation.
 
-    Example:
+    Examples:
         >>> means, slopes = torch.zeros(2), torch.tensor([[0.0, 0.0], [0.0, 1.0]])
         >>> expected_gains(means.double(), slopes.double()).numpy().round(2).tolist()
         [0.0, 0.4]
@@ -169,16 +169,16 @@ def expected_gains(means: Tensor, slopes: Tensor) -> Tensor:
 
 
 class Batch:
-    """The configurations of a batch so far, each at the fidelity at which it is to be tried.
+    """The configurations of a batch so far, each at the fidelity for its trial.
 
     Args:
-        excluded: What must not be proposed, besides `asked`.
-        asked: `(k, d)` what was proposed before and is not in the record yet.
+        excluded: Configurations that must not be proposed, in addition to `asked`.
+        asked: `(k, d)` proposals that are not in the record yet.
         chooser: Chooses the fidelities; None: the space has none.
 
     Attributes:
         points: `(n, d)` the configurations.
-        excluded: What must not be proposed any more.
+        excluded: Configurations that must no longer be proposed.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class Batch:
         self._chooser = chooser
 
     def add(self, point: FloatArray) -> FloatArray:
-        """Add a configuration, `(d,)`, and return it as it is to be tried."""
+        """Add a configuration, `(d,)`, and return it at the fidelity for its trial."""
         if self._chooser is not None:
             known = np.vstack([self._asked, self.points])
             point = self._chooser.choose(point, known, self.excluded)

@@ -1,4 +1,4 @@
-"""What the model expects of trials at full resource, and which trial it recommends."""
+"""Forecast trials at full resource, and recommend a trial by the model."""
 
 from __future__ import annotations
 
@@ -29,22 +29,21 @@ from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
 
 _LEAST_VARIANCE = 1e-12
-_ROWS = 300  # that forecasts are made from; each model takes the cube of them
+_ROWS = 300  # rows of the models; their cost is cubic in it
 _MODELS = 4  # draws of the hyperparameters over which forecasts are averaged
-_BEST = 5  # candidates for a new trial lie around this many of the best
-_LEAST_LEFT = 1e-3  # share of a full training that a trial which is about to end still costs
+_BEST = 5  # candidates for a new trial lie around this many of the best trials
+_LEAST_LEFT = 1e-3  # least remaining cost of a trial, as a share of a full training
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """Forecasts at full resource for some trials, by their ids, and for a new one.
+    """Forecasts at full resource for some trials, by their ids, and for a new trial.
 
     Attributes:
-        chance: The posterior probability to be better than the incumbent.
-        rate: The logarithm of the expected improvement over the incumbent, per unit of cost that it
-            takes to get there.
-        newcomer: The same rate of a new trial; minus infinity if there can be none.
-        incumbent: The id of the trial that they are compared with.
+        chance: Posterior probability of being better than the incumbent.
+        rate: Logarithm of the expected improvement over the incumbent, per unit of remaining cost.
+        newcomer: The rate of a new trial; minus infinity if there can be none.
+        incumbent: Id of the trial with which they are compared.
     """
 
     chance: Mapping[str, float]
@@ -54,14 +53,15 @@ class Outlook:
 
 
 class Forecaster:
-    """Forecasts trials with the surrogate over (configuration, log t).
+    """Forecasts trials with a Gaussian process over configurations and log t.
+
+    Forecasts are averages over several draws of the model's hyperparameters (`Ensemble`), because a
+    single best fit is too certain.
 
     Source: T. Domhan et al. (2015), "Speeding Up Automatic Hyperparameter Optimization of Deep
-    Neural Networks by Extrapolation of Learning Curves", IJCAI, section 3.2, for the probability to
-    be better as the criterion. One Gaussian process over all trials extrapolates the curves, as in
-    K. Swersky et al. (2014), "Freeze-Thaw Bayesian Optimization", arXiv:1406.3896. Forecasts are
-    averages over several draws of its hyperparameters (`Ensemble`): a single best fit is too
-    certain.
+    Neural Networks by Extrapolation of Learning Curves", IJCAI, section 3.2, for the probability of
+    being better as the criterion. K. Swersky et al. (2014), "Freeze-Thaw Bayesian Optimization",
+    arXiv:1406.3896, for one Gaussian process over all trials that extrapolates the curves.
     """
 
     def __init__(self, space: Space) -> None:
@@ -82,20 +82,20 @@ class Forecaster:
         start_s: float = 0.0,
         in_slot: str | None = None,
     ) -> Outlook | None:
-        """Compare what trials promise with what a new one does.
+        """Compare the forecasts of trials with each other and with a new trial.
 
-        The incumbent has the best mean at full fidelity of the trials that have completed or
-        continue; it is one of `trial_ids` only if there is no other.
+        The incumbent is the trial with the best mean at full fidelity, among trials that have
+        completed or continue. It is one of `trial_ids` only if there is no other.
 
         Args:
             snapshot: The record.
             trial_ids: Trials that have reported.
-            newcomer: Id of the new trial that would have the slot. If it is not in the record, the
-                best of some hundred configurations stands for it.
-            is_last: There can be no new trial.
-            seconds: By id, what trials would cost in full, where known; default: all the same, 1.
-            start_s: What it costs to start or resume a trial, in the unit of `seconds`.
-            in_slot: Id of the trial that runs, and needs no start.
+            newcomer: Id of the new trial that would get the slot. If it is not in the record, it is
+                represented by the best of some hundred configurations.
+            is_last: Whether there can be no new trial.
+            seconds: Cost of a full training by trial id, if known. Default: 1 for all trials.
+            start_s: Cost of starting or resuming a trial, in the unit of `seconds`.
+            in_slot: Id of the running trial, which needs no start.
 
         Returns:
             The outlook; None if fewer than `least` trials have reported or no stable model fits.
@@ -145,7 +145,7 @@ class Forecaster:
         )
 
     def _posteriors(self, snapshot: Snapshot) -> list[Posterior] | None:
-        """The surrogates', cached for a record; None if too few trials have reported."""
+        """The posteriors of the models, cached for a record; None with too few reports."""
         if self._cached is None or self._cached[0] is not snapshot:
             if len(np.unique(snapshot.trial[np.isfinite(snapshot.y)])) < self.least:
                 return None
@@ -159,7 +159,7 @@ class Forecaster:
         return self._cached[1]
 
     def _candidates(self, snapshot: Snapshot) -> FloatArray:
-        """`(c, d)` configurations that a proposer might choose."""
+        """Configurations that a proposer might choose, `c x d`-dim."""
         finite = np.flatnonzero(np.isfinite(snapshot.y))
         best = finite[np.argsort(-snapshot.y[finite], kind="stable")[:_BEST]]
         around = snapshot.points[np.unique(snapshot.trial[best])]
@@ -170,7 +170,7 @@ class Forecaster:
     def _costs(
         self, snapshot: Snapshot, points: FloatArray, seconds: Mapping[str, float] | None
     ) -> FloatArray:
-        """`(k,)` what full trainings cost: the median of the known ones while they are few."""
+        """Costs of full trainings, `k`-dim; the median of the known ones while they are few."""
         if not seconds:
             return np.ones(len(points))
         known = np.array([seconds.get(i, math.nan) for i in snapshot.trial_ids])
@@ -185,7 +185,7 @@ class Forecaster:
 
 
 def _lead(posterior: Posterior, points: FloatArray, rival: FloatArray) -> tuple[Tensor, Tensor]:
-    """`(k,)` means and standard deviations of how far `(k, d)` trials end above a rival, `(d,)`."""
+    """Means and standard deviations, `k`-dim, of the lead of `k x d`-dim trials over a rival."""
     Z = posterior.at_full(torch.as_tensor(np.vstack([rival, points])))
     mean, cross = posterior.means(Z)
     shared = posterior.kernel.forward(Z[1:], Z[:1]).squeeze(-1) - cross[:, 1:].mT @ cross[:, 0]
@@ -197,16 +197,16 @@ def _lead(posterior: Posterior, points: FloatArray, rival: FloatArray) -> tuple[
 def best_by_model(space: Space, snapshot: Snapshot) -> str | None:
     """Return the COMPLETED trial with the largest posterior mean at full fidelity.
 
-    The best of noisy values is the best partly by luck; the model corrects for it by what similar
-    configurations reached. Trials whose means satisfy the outcome constraints come first. Of
-    several objectives the first counts, unless weights have made one of them.
+    With noisy values, the best value is partly luck. The model corrects for this, using the values
+    of similar configurations. Trials whose means satisfy the outcome constraints come first. With
+    several objectives and no weights, only the first objective counts.
 
     Source: W. Scott, P. Frazier and W. Powell (2011), "The Correlated Knowledge Gradient for
     Simulation Optimization of Continuous Parameters using Gaussian Process Regression".
 
     Returns:
-        The trial's id; None if fewer than two configurations have a value, none is complete, or no
-        stable model fits.
+        The trial's id. None if fewer than two configurations have a value, no trial has completed,
+        or the model cannot be fitted.
     """
     rows = snapshot.rows(TrialState.COMPLETED)
     rows = rows[space.is_full(snapshot.points[rows])]

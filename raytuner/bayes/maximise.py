@@ -1,9 +1,9 @@
 """Maximisation of an acquisition function over a mixed space.
 
-Many candidates are screened. The best are climbed by gradients in the columns that are continuous
-or nearly so, and by steps from level to level in others. All points compared are at full fidelity
-and allowed: a climb that leaves the allowed region is pulled back to its border, and random steps
-of all sizes then move along the border.
+Many candidates are screened. From the best of them, gradients climb in columns that are continuous
+or nearly continuous, and steps from level to level in other columns. All points compared are at
+full fidelity and allowed. A climb that leaves the allowed region is pulled back to its border.
+Random steps of all sizes then move along the border.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from raytuner.space import Space
 _SCREENED = 512  # candidates over the whole space
 _NEARBY = 256  # candidates around the best configurations so far
 _RESTARTS = 8
-_SHARE_ALLOWED = 0.3  # more candidates are drawn where a smaller share satisfies the constraints
+_SHARE_ALLOWED = 0.3  # more candidates are drawn if a smaller share satisfies the constraints
 _ROUNDS = 4  # alternations of gradient and level moves
 # Further digits of the logarithm of an improvement change no proposal.
 _CLIMB = {"maxiter": 60, "ftol": 1e-5, "gtol": 1e-3}
 _SPREAD = 0.08  # standard deviation of a nearby candidate, as a share of a column's range
 _HOPELESS = 20.0  # log values this far below the best are equally bad
 _STRIDES, _STRIDE_ROUNDS = 64, 12  # random steps per restart, and how often
-_FEW_STRIDES, _FEW_ROUNDS = 16, 4  # the same where each restart has a function of its own
+_FEW_STRIDES, _FEW_ROUNDS = 16, 4  # the same if each restart has its own function
 _LEAST_STRIDE = 1e-3  # standard deviation, as a share of a column's range
 _FEW_LEVELS = 24  # an ordered column of more levels is climbed
 
@@ -45,7 +45,7 @@ WHOLE: Box = (0.0, 1.0)
 
 
 class Functions(Protocol):
-    """Several functions of a configuration, each to be maximised by itself."""
+    """Several functions of a configuration, each to be maximised separately."""
 
     n: int
 
@@ -89,7 +89,7 @@ def maximise(
         X, value = best, _evaluate(acquisition, best)
     else:  # the best candidate, and others by their standing among the promising ones
         first = int(values.argmax())
-        # Where nothing is to be gained, log values run into the thousands below zero.
+        # If there is no gain, log values are far below zero, by thousands.
         promising = np.maximum(values - values[first], -_HOPELESS)
         # Gumbel's trick: the largest of log weight + noise are a draw without replacement.
         keys = promising / max(float(promising.std()), 1e-6) + rng.gumbel(size=len(values))
@@ -110,7 +110,7 @@ def maximise(
         X, value = _step(acquisition, space, X, value, stepped, smooth)
         if not smooth or np.all(value - before < 1e-4):
             break
-        # The worse half of the restarts will hardly overtake.
+        # The worse half of the restarts is unlikely to overtake.
         keep = np.argsort(-value, kind="stable")[: max(2, len(value) // 2)]
         X, value = X[keep], value[keep]
     if space.constraints:
@@ -134,7 +134,7 @@ def maximise_each(
     """Find an unused configuration where each of n functions is high.
 
     The functions share the candidates, and are climbed together, each from its own best candidate.
-    So one takes a few milliseconds.
+    This takes a few milliseconds for each.
 
     Args:
         functions: The functions.
@@ -145,8 +145,8 @@ def maximise_each(
         box: The part of the space to search; a category may be any.
 
     Yields:
-        `(d,)` the configuration of one function after another; fewer than n if all are used. Add
-        each to `excluded` before the next is asked for.
+        The configuration for each function in turn, `d`-dim; fewer than n if all are used. Add each
+        to `excluded` before asking for the next.
     """
     candidates = unused_candidates(space, best, excluded, rng, box)
     if not len(candidates):

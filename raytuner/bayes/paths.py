@@ -15,11 +15,11 @@ _FEATURES = 1024
 class SamplePaths:
     """Functions drawn from a posterior, each of which can be evaluated anywhere.
 
-    The best configuration of each is a proposal (Thompson sampling). A batch is diverse because
-    the functions differ, so nothing has to be known of what is pending.
+    The best configuration of each is a proposal (Thompson sampling). A batch is diverse because the
+    functions differ, so pending trials need not be known.
 
-    A function of the prior is a sum of random features. What it misses at the rows (their values,
-    less its own, less drawn noise) turns it into a function of the posterior.
+    A function of the prior is a sum of random features. A correction for its residuals at the rows
+    (minus drawn noise) turns it into a function of the posterior.
 
     Sources: W. R. Thompson (1933), "On the Likelihood that One Unknown Probability Exceeds Another
     in View of the Evidence of Two Samples"; K. Kandasamy et al. (2018), "Parallelised Bayesian
@@ -28,10 +28,10 @@ class SamplePaths:
     13, for the functions (Matheron's rule).
 
     Args:
-        posterior: Of the surrogate of m rows. All values are those at full fidelity.
-        n: How many functions.
+        posterior: The posterior of the surrogate with m rows. All values are at full fidelity.
+        n: Number of functions.
         rng: Source of the functions.
-        extra: What is added to all of them, at `(..., d)` configurations; None: 0.
+        extra: A term to add to all of them, at `(..., d)` configurations; None: 0.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Acquisition functions besides the expected improvement, and a bandit over some of them."""
+"""Further acquisition functions, and a bandit over some of them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from raytuner.bayes.surrogate import Posterior
 from raytuner.history.snapshot import FloatArray
 from raytuner.space import Space
 
-# An improvement, in standard deviations of all values: with 0 the probability would be highest
-# right beside the incumbent.
+# An improvement, in standard deviations of all values. With 0, the probability would be highest
+# very close to the incumbent.
 _MARGIN = 0.01
 # Quadrature over a trial's value: the middles of 32 equally likely parts.
 _NODES = torch.special.ndtri((torch.arange(32, dtype=torch.double) + 0.5) / 32)
 _LEAST = 1e-12  # a gain, before its logarithm is taken
-_REMEMBERED = 100  # nominations; older ones are of another model
+_REMEMBERED = 100  # nominations; older ones come from a very different model
 
 
 class ProbabilityOfImprovement(LogExpectedImprovement):
-    """Log probability to be better than the incumbent and everything pending by a small margin.
+    """Log probability of beating the incumbent and all pending trials by a small margin.
 
     Source: H. J. Kushner (1964), "A New Method of Locating the Maximum Point of an Arbitrary
     Multipeak Curve in the Presence of Noise".
@@ -60,7 +60,7 @@ class UpperConfidenceBound(PosteriorAcquisition):
 class PosteriorMean(PosteriorAcquisition):
     """The posterior mean, climbed from the best configurations so far: a local search.
 
-    It refines and explores nothing. Pending configurations count as if they had the mean of all
+    It refines but does not explore. Pending configurations count as if they had the mean of all
     values, so that the next climb ends elsewhere (a "constant liar").
 
     Source: D. Ginsbourger, R. Le Riche and L. Carraro (2010), "Kriging Is Well-Suited to
@@ -84,9 +84,9 @@ class KnowledgeGradient(PosteriorAcquisition):
 
     The value of a configuration x is `E[max over A of the mean, after a trial of x] - max over A
     of the mean`, where A are the evaluated configurations that may be the best, the pending ones,
-    and x. If values are noisy, a trial that says much about others is worth it, though its own
-    value may not be the best. Pending trials count as information to come. A trial moves all these
-    means along one standard normal variable, so there is no inner optimisation.
+    and x. If values are noisy, a trial that informs about others is useful even if its own value is
+    not the best. Pending trials count as future information. A trial moves all these means along
+    one standard normal variable, so there is no inner optimisation.
 
     Sources: P. Frazier, W. Powell and S. Dayanik (2009), "The Knowledge-Gradient Policy for
     Correlated Normal Beliefs", equations 10 to 13; W. Scott, P. Frazier and W. Powell (2011), "The
@@ -149,11 +149,11 @@ PORTFOLIO: Sequence[MakeAcquisition] = (
 
 
 class HedgeProposer(BayesProposer):
-    """Several acquisition functions nominate a configuration each, and one of these is proposed.
+    """Several acquisition functions nominate one configuration each, and one of them is proposed.
 
-    It is drawn with probabilities proportional to `exp(g)`, where g is the sum of what the model
-    now expects of a function's nominations, those not tried included, in standard deviations of all
-    values. Arguments are as for `BayesProposer`.
+    It is drawn with probabilities proportional to `exp(g)`. Here g is the sum of the current
+    posterior means at a function's nominations, including those that were not tried, in standard
+    deviations of all values. The arguments are those of `BayesProposer`.
 
     Source: M. Hoffman, E. Brochu and N. de Freitas (2011), "Portfolio Allocation for Bayesian
     Optimization", arXiv:1009.5419, algorithm 2 (GP-Hedge).
@@ -166,7 +166,7 @@ class HedgeProposer(BayesProposer):
         self._nominated = np.empty((0, len(PORTFOLIO), space.dim))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return that of `BayesProposer`, and the last nominations."""
+        """Return the state of `BayesProposer`, and the last nominations."""
         return {**super().state_dict(), "nominated": self._nominated.tolist()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

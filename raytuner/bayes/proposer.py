@@ -1,4 +1,4 @@
-"""Proposers: their interface, what they must not repeat, and those without a model."""
+"""The interface of proposers, the configurations to exclude, and proposers without a model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BELIEVED = 32
 
 @dataclass(frozen=True)
 class Proposal:
-    """A configuration to try, and who proposed it."""
+    """A configuration to try, and its origin."""
 
     config: Config
     origin: Origin
@@ -43,9 +43,9 @@ class Proposal:
 class Proposer(Protocol):
     """Proposes configurations, given the record of a search.
 
-    Each `tell` hands it the whole record, in which trials without a final value are pending. What
-    it was asked for since the last `tell` is pending too. The same seed, snapshots and calls give
-    the same proposals, also if the state was loaded into a new proposer in between.
+    Each `tell` passes the whole record, in which trials without a final value are pending.
+    Proposals since the last `tell` are pending too. The same seed, snapshots and calls give the
+    same proposals, even if the state is loaded into a new proposer in between.
     """
 
     def tell(self, snapshot: Snapshot) -> None:
@@ -54,18 +54,18 @@ class Proposer(Protocol):
     def ask(self, n: int) -> list[Proposal]:
         """Propose `n >= 1` configurations to evaluate at the same time.
 
-        None of them is in the record or was asked for already, unless the space has no others.
+        None of them is in the record or was proposed before, unless the space has no others.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the next proposals depend on besides the record, as JSON-able values."""
+        """Return the proposer's state besides the record, as values that JSON can hold."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
 
 
 class ExclusionList:
-    """A set of `(k, d)` encoded configurations, compared as what the space can represent."""
+    """A set of encoded configurations, `k x d`-dim, compared after snapping to the space."""
 
     def __init__(self, space: Space, points: FloatArray) -> None:
         self._space = space
@@ -79,11 +79,11 @@ class ExclusionList:
         return len(self._keys) + len(self._added) >= self._space.cardinality
 
     def add(self, points: FloatArray) -> None:
-        """Exclude `(n, d)` more points."""
+        """Exclude more points, `n x d`-dim."""
         self._added |= set(self._key(points)) - self._keys
 
     def with_added(self, points: FloatArray) -> ExclusionList:
-        """Return a list of its own that also excludes `(n, d)` more points."""
+        """Return a new list that also excludes more points, `n x d`-dim."""
         longer = copy.copy(self)
         longer._added = set(self._added)
         longer.add(points)
@@ -99,7 +99,7 @@ class ExclusionList:
         self._added = set()
 
     def new(self, points: FloatArray) -> BoolArray:
-        """`(n,)` mask of unused points that satisfy the constraints; the first of equal points."""
+        """Return which points are unused and allowed, `n`-dim; only the first of equal points."""
         fresh = np.zeros(len(points), dtype=bool)
         here: set[bytes] = set()
         for row, key in enumerate(self._key(points)):
@@ -110,7 +110,7 @@ class ExclusionList:
         return fresh
 
     def unused(self, rng: np.random.Generator, n: int) -> FloatArray:
-        """Draw up to `n` random unused points; none if no other is found."""
+        """Draw up to `n` random unused points; none if no unused point is found."""
         if self.exhausted:
             return np.empty((0, self._space.dim))
         if self._space.cardinality <= _LISTABLE:
@@ -121,7 +121,7 @@ class ExclusionList:
         return draws[self.new(draws)][:n]
 
     def use_random(self, rng: np.random.Generator) -> FloatArray:
-        """Draw and exclude an unused point, `(1, d)`; a used one if no other is found."""
+        """Draw and exclude an unused point, `1 x d`-dim; a used one if no other is found."""
         point = self.unused(rng, 1)
         if not len(point):
             point = self._space.snap(self._space.draw(rng, 1))
@@ -135,7 +135,7 @@ class ExclusionList:
 
 
 class PointwiseProposer(ABC):
-    """Proposes one point after another without a model; all depends on the seed and the record.
+    """Proposes one point after another without a model, from only the seed and the record.
 
     Args:
         space: The search space, d columns.
@@ -160,7 +160,7 @@ class PointwiseProposer(ABC):
         return proposals(self._space, *self.draw(n))
 
     def draw(self, n: int) -> tuple[FloatArray, list[Origin]]:
-        """Return the next `n` points, `(n, d)`, and the origin of each."""
+        """Return the next `n` points, `n x d`-dim, and the origin of each."""
         points = [self._draw() for _ in range(n)]
         return np.vstack([np.empty((0, self._space.dim)), *points]), [self.origin] * n
 
@@ -174,16 +174,16 @@ class PointwiseProposer(ABC):
 
     @abstractmethod
     def _draw(self) -> FloatArray:
-        """Return the next point, `(1, d)`, and exclude it."""
+        """Return the next point, `1 x d`-dim, and exclude it."""
 
 
 def proposals(space: Space, points: FloatArray, origins: Sequence[Origin]) -> list[Proposal]:
-    """Return `(n, d)` points as proposals."""
+    """Return points, `n x d`-dim, as proposals."""
     return list(map(Proposal, space.decode(points), origins))
 
 
 class RandomProposer(PointwiseProposer):
-    """Proposes independent draws from the space's distribution, none of them twice."""
+    """Proposes independent draws from the space's distribution, without repeats."""
 
     origin = Origin.RANDOM
 
@@ -194,10 +194,10 @@ class RandomProposer(PointwiseProposer):
 
 
 class SobolProposer(PointwiseProposer):
-    """Proposes points of a scrambled Sobol sequence: random search that leaves no holes.
+    """Proposes points of a scrambled Sobol sequence, which cover the space evenly.
 
-    A Sobol point has the same distribution as a random draw from the space. If hyperparameters are
-    fidelities, the first point is at full fidelity, so that there is a result whatever happens.
+    A Sobol point has the same distribution as a random draw from the space. With fidelities, the
+    first point is at full fidelity, so that there is always a result.
 
     Source: I. M. Sobol (1967), "On the distribution of points in a cube and the approximate
     evaluation of integrals"; A. B. Owen (1998), "Scrambling Sobol' and Niederreiter-Xing points".
@@ -205,10 +205,10 @@ class SobolProposer(PointwiseProposer):
     Args:
         space: The search space, d columns.
         seed: Seed of the scrambling; None draws one.
-        first: Returns `(k, d)` encoded configurations to try first, in this order; NaN leaves a
-            coordinate to the sequence. It is called once, for the first point.
-        beliefs: Where the optimum is believed to be. The first point of the sequence moves there,
-            and every other one of the next few is drawn from the beliefs.
+        first: Returns encoded configurations to try first, `k x d`-dim; the sequence replaces NaN.
+            It is called once, for the first point.
+        beliefs: Priors of the optimum. The first point of the sequence moves to the most likely
+            location, and every second of the next points is drawn from the priors.
     """
 
     origin = Origin.SOBOL
@@ -228,7 +228,7 @@ class SobolProposer(PointwiseProposer):
         self._sequence = np.empty((0, space.dim))  # its first points that satisfy the constraints
 
     def draw(self, n: int, *, with_first: bool = True) -> tuple[FloatArray, list[Origin]]:
-        """Return the next `n` unused points, `(n, d)`, and the origin of each."""
+        """Return the next `n` unused points, `n x d`-dim, and the origin of each."""
         first = np.empty((0, self._space.dim))
         if with_first and len(self._first):
             rest = np.full_like(self._first, 0.5)

@@ -35,13 +35,13 @@ _FAR = 20.0  # hyperparameters are below exp(20)
 
 @dataclass
 class Chain:
-    """A Markov chain whose states are hyperparameters: each step draws them anew.
+    """A Markov chain over hyperparameters: each step draws new ones.
 
-    With few trials, many hyperparameters explain the values equally well, and the single best fit
-    is too certain of one of them.
+    With few trials, many hyperparameters explain the values equally well, and a single best fit is
+    too certain of one of them.
 
-    The chain starts from the best fit. As rows are added it goes on from where it was. Its field is
-    its JSON-able state.
+    The chain starts from the best fit. When rows are added, it continues from its last state. Its
+    field is its state, which JSON can hold.
 
     Sources: I. Murray and R. Adams (2010), "Slice sampling covariance hyperparameters of latent
     Gaussian models"; J. Snoek, H. Larochelle and R. Adams (2012), "Practical Bayesian Optimization
@@ -68,9 +68,9 @@ class Chain:
 
 
 class Ensemble:
-    """Several chains. Each is drawn anew when the number of rows has changed by a tenth.
+    """Several chains. Each makes a new draw when the number of rows has changed by a tenth.
 
-    One call draws at most one of them anew, so that no call takes long but the first.
+    One call makes at most one new draw, so only the first call takes long.
 
     Args:
         n: The number of chains.
@@ -117,7 +117,7 @@ class Ensemble:
 class HyperparameterDensity:
     """The log posterior density of a model's p hyperparameters, up to a constant.
 
-    A position in it is the logarithms of the positive hyperparameters, and the mean as it is.
+    A position consists of the logarithms of the positive hyperparameters, and the mean itself.
     """
 
     def __init__(self, model: SingleTaskGP) -> None:

@@ -19,33 +19,33 @@ from raytuner.bayes.surrogate import (
 )
 from raytuner.space import Column
 
-_LEAST = 10  # rows; with fewer, the comparison says little
-_AGAIN = 1.25  # a choice is made again when so many times as many values are known
-_LEAST_CHANCE = 1e-6  # so that one surprise does not decide alone
+_LEAST = 10  # rows; with fewer, the comparison is too uncertain
+_AGAIN = 1.25  # the choice is made again when the number of values has grown by this factor
+_LEAST_CHANCE = 1e-6  # so that a single surprise does not decide alone
 
 
 @dataclass
 class Scale:
     """Chooses whether the surrogate learns the objective's values or only their ranks.
 
-    Values say more where the objective is smooth. Ranks say more where most of the space is a plain
-    and a few configurations are far better: by value, a Gaussian process expects an improvement
-    only around the best of them. By rank they stand out less, and a value that is found again and
-    again stands out less each time.
+    Values are better if the objective is smooth. Ranks are better if most of the space is flat and
+    a few configurations are much better. With values, a Gaussian process then expects an
+    improvement only around the best of them. With ranks they stand out less, and a value that is
+    found repeatedly stands out less each time.
 
-    Both models forecast each trial from all others, and the one that forecasts better is used
-    (`log_score`). On development problems (34 runs on LCBench
-    and TaskSet) the regret after half of the budget fell from 0.238 to 0.189 (standard error of the
-    difference 0.022). Ranks alone lose on smooth functions, Hartmann's for example.
+    Both models forecast each trial from all others, and the better one is used (`log_score`). On
+    development problems (34 runs on LCBench and TaskSet), the regret after half of the budget fell
+    from 0.238 to 0.189 (standard error of the difference 0.022). Ranks alone lose on smooth
+    functions such as Hartmann's.
 
-    The fields are the JSON-able state.
+    The fields are the state, which JSON can hold.
     """
 
     by_rank: bool = False
     known: int = 0  # number of values at the last choice
 
     def __call__(self, data: Dataset, columns: Sequence[Column], warm: WarmFit) -> Dataset:
-        """Return the rows on the chosen scale; `warm` goes on from the model of that scale.
+        """Return the rows on the chosen scale; `warm` continues from the model of that scale.
 
         Raises:
             ModelFittingError, NotPSDError, NanError: See `fit`.
@@ -65,9 +65,9 @@ class Scale:
 def log_score(posterior: Posterior, data: Dataset, d: int) -> float:
     """Return how well a model of `data`, of d columns, forecasts each trial from the others.
 
-    The score is the mean over the rows of a log probability: that the forecast gives to the
-    interval around the row's value. The interval ends halfway to the next lower value and halfway
-    to the next higher one. So models on scales with the same order can be compared.
+    The score is the mean over the rows of the log probability that the forecast gives to an
+    interval around the row's value. The interval ends halfway to the next lower and the next higher
+    value. So models on scales with the same order can be compared.
     """
     with torch.no_grad():
         mean, sd = (part.numpy() for part in leave_one_out(posterior, data.X[:, :d]))

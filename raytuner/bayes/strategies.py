@@ -1,4 +1,4 @@
-"""All strategies by name: ways to search behind one protocol (`raytuner.bayes.Proposer`)."""
+"""All search strategies by name, with one interface (`raytuner.bayes.Proposer`)."""
 
 from __future__ import annotations
 
@@ -26,18 +26,17 @@ from raytuner.space import Normal, Ordinal, Path, Space
 from raytuner.space.template import rebuilt
 
 GRID_POINTS = 5
-"""The number of values that a grid has of each numeric hyperparameter."""
+"""The number of values of each numeric hyperparameter in a grid."""
 
 
 def gridded(space: Space, points: int = GRID_POINTS) -> Space:
     """Return the space of all combinations of a few values of each hyperparameter.
 
-    Choices keep all their values, and so do hyperparameters that conditions depend on. Numbers have
-    `points` values (two or more) from one end to the other, evenly spaced on their own scale, or
-    all if there are no more. Of a normal distribution, the values are the middles of equally likely
-    parts.
+    Choices keep all their values, and so do hyperparameters on which conditions depend. Other
+    numbers keep at most `points` values (two or more), evenly spaced on their own scale, including
+    both ends. For a normal distribution, these are the midpoints of equally likely parts.
 
-    Example:
+    Examples:
         >>> from raytuner.space import Float, Integer
         >>> grid = gridded(Space({"lr": Float(0.01, 1, log=True), "n": Integer(1, 3)}), 3)
         >>> [round(value, 6) for value in grid.columns[0].domain.values], grid.cardinality
@@ -61,10 +60,10 @@ def gridded(space: Space, points: int = GRID_POINTS) -> Space:
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to search.
+    """A search strategy.
 
-    `proposer` makes the proposer from a space and a seed; with a model it also takes `n_initial`,
-    as `BayesProposer` does.
+    `proposer` makes the proposer from a space and a seed. With a model, it also takes `n_initial`,
+    like `BayesProposer`.
     """
 
     proposer: Callable[..., Proposer]
@@ -99,17 +98,17 @@ STRATEGIES: dict[str, Strategy] = {
     # The grid's points in the order of a Sobol sequence.
     "grid": Strategy(SobolProposer, has_model=False, within=gridded),
 }
-"""By the name that `BoTorchSearch(strategy=...)` takes; see `docs/guides/strategies.md`.
+"""The strategies by name, as in `BoTorchSearch(strategy=...)`; `docs/guides/strategies.md` compares them.
 
-To add a strategy, from outside too: `STRATEGIES["mine"] = Strategy(MyProposer)`.
+To add your own strategy: `STRATEGIES["mine"] = Strategy(MyProposer)`.
 """
 
 
 def strategy(name: object) -> Strategy:
-    """Return the strategy of that name.
+    """Return the strategy of this name.
 
     Raises:
-        SettingError: There is none.
+        SettingError: The name is unknown.
     """
     if not isinstance(name, str) or name not in STRATEGIES:
         raise SettingError(f"strategy is {name!r}; it must be one of {', '.join(STRATEGIES)}")
@@ -120,19 +119,19 @@ def check_goal(name: str, goal: Goal) -> None:
     """Check that a strategy supports a goal.
 
     Raises:
-        SettingError: It supports one objective only, or no cost, and the goal has more.
+        SettingError: The strategy does not support several objectives, constraints or a cost.
     """
     asked = strategy(name)
     if not asked.goals and (goal.n_objectives > 1 or goal.constraints):
         more = [o.metric for o in goal.objectives] + [str(c) for c in goal.constraints]
         raise SettingError(
-            f"strategy {name!r} takes one objective without outcome constraints, and there are"
-            f" {', '.join(more)}; use another, such as 'bayes', or weights, which make one"
-            " objective of several"
+            f"strategy {name!r} takes one objective without outcome constraints, but there are"
+            f" {', '.join(more)}; use another strategy such as 'bayes', or combine the objectives"
+            " with weights"
         )
     if goal.cost is not None and not asked.costs:
         able = [one for one, known in STRATEGIES.items() if known.costs]
         raise SettingError(
-            f"strategy {name!r} takes no cost, and it is {goal.cost!r}; use one of"
+            f"strategy {name!r} does not support a cost, but cost is {goal.cost!r}; use one of"
             f" {', '.join(able)}"
         )

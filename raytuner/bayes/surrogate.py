@@ -32,17 +32,17 @@ from raytuner.history import Snapshot
 from raytuner.history.snapshot import FloatArray, IntArray
 from raytuner.space import Column
 
-# What a fit raises when the data leave it no stable optimum.
+# The errors of a fit without a stable optimum.
 FIT_ERRORS = (ModelFittingError, NotPSDError, NanError)
 
 _LEAST_NOISE = 1e-6  # variance, of objectives with variance 1
 _MAX_STEPS_COLD = 100
 _MAX_STEPS_WARM = 30
 _ENOUGH = {"ftol": 1e-8, "gtol": 1e-5}  # of a loss per row; further digits change no proposal
-# A dozen hyperparameters are known well from a few hundred rows, and each step of a fit costs the
-# cube of their number. Predictions use all rows.
+# A few hundred rows determine a dozen hyperparameters well, and a fit's step costs the cube of
+# the number of rows. Predictions use all rows.
 _FIT_ROWS = 300
-# Up to this many values every new one leads to a new fit, after that a tenth more.
+# Up to this many values, every new value leads to a new fit. After that, a tenth more does.
 _FEW_ROWS = 50
 _LEAST_COSTS = 3  # trials whose cost must be known
 _MOST_COSTS = 300  # of more trials, this many from all along the search
@@ -154,7 +154,7 @@ class Models:
 
 @contextmanager
 def numerics() -> Iterator[None]:
-    """Compute on one thread (the cores belong to the trials), without numerical warnings.
+    """Compute on one thread, since the cores belong to the trials, and without numerical warnings.
 
     A little jitter on a covariance's diagonal is part of the method.
     """
@@ -171,7 +171,7 @@ def numerics() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _libraries() -> ThreadpoolController:
-    """The loaded BLAS libraries; to find them takes milliseconds."""
+    """The loaded BLAS libraries; finding them takes milliseconds."""
     return ThreadpoolController()
 
 
@@ -192,7 +192,7 @@ def fit(
     model = make_model(sample, columns)
     steps = _MAX_STEPS_WARM if set_hyperparameters(model, warm) else _MAX_STEPS_COLD
     with warnings.catch_warnings():
-        # Reaching the step limit is no failure: the next fit continues from here.
+        # Reaching the step limit is not a failure: the next fit continues from here.
         warnings.simplefilter("ignore")
         fit_gpytorch_mll(
             ExactMarginalLogLikelihood(model.likelihood, model),
@@ -209,11 +209,11 @@ def fit(
 
 @dataclass
 class WarmFit:
-    """Fits growing datasets, each from where the previous fit ended, as often as it pays.
+    """Fits growing datasets, each starting from the previous fit.
 
-    When much is known, one more value hardly moves the hyperparameters. They are fitted again when
-    the number of values has changed by a tenth; in between the model takes in new rows only. The
-    fields are its JSON-able state.
+    With many values, one more value hardly changes the hyperparameters. They are fitted again when
+    the number of values has changed by a tenth. In between, the model only adds rows. The fields
+    are its state, which JSON can hold.
     """
 
     known: int = 0  # how many values the last fit had to choose from
@@ -268,7 +268,7 @@ def fit_outcomes(
 def fit_log_cost(
     snapshot: Snapshot, columns: Sequence[Column], fit: WarmFit
 ) -> Callable[[Tensor], Tensor] | None:
-    """Fit a Gaussian process to the logarithm of what full trainings cost.
+    """Fit a Gaussian process to the logarithm of the cost of full trainings.
 
     Returns:
         A function that returns `(...)` logarithms at `(..., d)` configurations; None while fewer
@@ -289,9 +289,8 @@ def fit_log_cost(
 
 def make_model(data: Dataset, columns: Sequence[Column]) -> SingleTaskGP:
     """Return the model of `data`; its hyperparameters are at their priors' modes."""
-    # Noise of unknown size, next to nothing for noiseless objectives. Reported standard errors are
-    # added row by row: they say what a trial saw of its noise (over folds), not what it did not see
-    # (its own seed).
+    # Noise of unknown size, almost zero for noiseless objectives. Reported standard errors are
+    # added row by row. They cover only noise that a trial observes (over folds, not its own seed).
     prior = LogNormalPrior(-4.0, 1.0)
     unknown: dict[str, Any] = {
         "noise_prior": prior,

@@ -123,11 +123,11 @@ class TaskModel:
 class Transfer:
     """Earlier searches as the prior mean of this one's model.
 
-    Each has a Gaussian process of its own. Its weight is how often its sample ranks the values of
-    this search best, among samples of all these models and of this search's own (leave-one-out).
-    The weighted sum of the means is the prior mean here, and a Gaussian process of this search
-    learns the rest. With several objectives, the processes are fitted anew for the weights of each
-    proposal (`chebyshev`).
+    Each earlier search has its own Gaussian process. Its weight is how often its sample ranks the
+    values of this search best, among samples of all these models and of this search's own model
+    (leave-one-out). The weighted sum of the means is the prior mean here, and a Gaussian process of
+    this search learns the rest. With several objectives, the processes are fitted again for the
+    weights of each proposal (`chebyshev`).
 
     Sources: M. Feurer, B. Letham and E. Bakshy (2018), "Scalable Meta-Learning for Bayesian
     Optimization using Ranking-Weighted Gaussian Process Ensembles", arXiv:1802.02219, for the
@@ -147,11 +147,12 @@ class Transfer:
     def first(self) -> FloatArray:
         """Return `(k, d)` configurations to try first: a portfolio for all tasks together.
 
-        Candidates are the best of each task, in turn. One after the other, that is chosen which
-        most reduces the mean over the tasks of the regret of the best one chosen: how far a task's
-        model predicts it below the best value of the task, in standard deviations. When none
-        reduces it, the others follow in turn. So do all with several objectives, where a task has
-        no one value. NaN where the task of a candidate had no such hyperparameter.
+        Candidates are the best configurations of each task, in turn. A greedy choice minimises the
+        mean regret over the tasks. The regret of a task is the distance between its best value and
+        its model's prediction for the best candidate chosen so far, in standard deviations. When no
+        candidate reduces the mean, the others follow in turn. With several objectives, all
+        candidates follow in turn. Values are NaN if the candidate's task had no such
+        hyperparameter.
 
         Sources: M. Wistuba, N. Schilling and L. Schmidt-Thieme (2015), "Sequential Model-Free
         Hyperparameter Tuning"; F. Winkelmolen et al. (2020), "Practical and Sample Efficient

@@ -1,8 +1,8 @@
 """The command line.
 
-Only what parses a command line is imported here, so that `raytuner --help` is quick.
+This module imports only what parsing needs, so that `raytuner --help` is fast.
 
-Exit codes: 0 it worked; 1 it ran and nothing usable came of it; 2 bad input; 130 Ctrl-C.
+Exit codes: 0 success; 1 no usable result; 2 bad input; 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["BAD_INPUT", "INTERRUPTED", "NOTHING_USABLE", "main"]
 
 
 class _Group(click.Group):
-    """Commands whose errors are one line, and whose exit codes are those above."""
+    """Commands that print an error as one line and end with the exit codes above."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except RaytunerError as error:
-            from raytuner.report.text import printable  # it repeats what was received as it came
+            from raytuner.report.text import printable  # the message repeats input unchanged
 
             message = "\n".join(map(printable, str(error).splitlines()))
             click.echo(f"Error: {message}", err=True)
@@ -39,7 +39,7 @@ class _Group(click.Group):
             ctx.exit(INTERRUPTED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)  # in the order in which one needs them
+        return list(self.commands)  # in the order in which a user needs them
 
 
 _RUNNING = [demo, check, run, resume, extend, confirm]
@@ -54,5 +54,5 @@ _READING = [list_, show, best, report, export, recover, simulate]
 @click.version_option(__version__, prog_name="raytuner", message="%(prog)s %(version)s")
 def main() -> None:
     """Bayesian hyperparameter search with early stopping on Ray Tune."""
-    # Ray prints a traceback for each failure, which the summary counts.
+    # Ray would print a traceback for each failure. The summary counts them instead.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)

@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 
 class FolderType(click.Path):
-    """A folder of a file system, or one behind a URI."""
+    """A local folder or the URI of a folder."""
 
     def __init__(self, *, exists: bool) -> None:
         super().__init__(exists=exists, file_okay=False, path_type=Path)
@@ -38,11 +38,11 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def setting_options(
     names: Sequence[str], *, defaults: bool = False
 ) -> Callable[[_Command], _Command]:
-    """Give a command the options of settings of a study.
+    """Give a command options for settings of a study.
 
     Args:
-        names: The settings. Those without `Use.OPTION` have no option.
-        defaults: Show the settings' defaults.
+        names: The settings. A setting without `Use.OPTION` gets no option.
+        defaults: Show the defaults of the settings.
     """
 
     def decorate(command: _Command) -> _Command:
@@ -68,7 +68,7 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that the options of a command give.
 
     Raises:
-        SettingError: A text cannot be read.
+        SettingError: A value cannot be parsed.
     """
     return {
         name: parsed(name, value, f"--{name.replace('_', '-')}")

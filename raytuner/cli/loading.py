@@ -1,4 +1,4 @@
-"""Training functions, search spaces and whole studies from what a person types."""
+"""Load training functions, search spaces and studies that the command line names."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _KEYS = {
 def read_study(path: Path) -> dict[str, Any]:
     """Return the arguments of `raytuner.tune` that a study's TOML file gives.
 
-    A key has the name of the argument, but for `space`. `trainable` is the text `module:function`,
-    `param_space` a `Space`. A duration may be text such as "1h 30min".
+    The keys are the names of the arguments, except `space` for `param_space`. `trainable` is text
+    of the form `module:function`. A duration may be text such as "1h 30min".
 
     Raises:
         SettingError: The file is not TOML, a key is unknown or has the wrong type, or a value is
@@ -50,7 +50,7 @@ def read_study(path: Path) -> dict[str, Any]:
             from raytuner.space.template import known_names
 
             raise SettingError(
-                f"{path}: unknown key {key}; known above the first [table]:"
+                f"{path}: unknown key {key}; known keys above the first [table]:"
                 f" {known_names(key, _KEYS)}"
             )
         setting = SETTINGS[_KEYS[key]]
@@ -61,7 +61,7 @@ def read_study(path: Path) -> dict[str, Any]:
         if not (bool in types if isinstance(value, bool) else isinstance(value, types)):
             raise SettingError(f"{path}: {key} is {value!r}; it must be {words}")
         if key == "resources" and (misplaced := [name for name in value if name in _KEYS]):
-            raise SettingError(f"{path}: {misplaced[0]} is below [resources]: put it above")
+            raise SettingError(f"{path}: move {misplaced[0]} above [resources]")
         found[setting.name] = parsed(setting.name, value, f"{path}: {key}")
     return found
 
@@ -76,9 +76,9 @@ def _read_toml(path: Path, error: type[SettingError | SpaceError]) -> dict[str, 
 
 
 def load_space(path: Path) -> Space:
-    """Return the search space that a TOML file describes, in its table `space` or in all of it.
+    """Return the search space in a TOML file: its table `space`, or else the whole file.
 
-    A file with a table `space` may have `parameter_constraints` too, as a study's file.
+    A file with a table `space` may have `parameter_constraints` too, like a study's file.
 
     Raises:
         SpaceError: The file is not TOML, or describes no search space.
@@ -104,7 +104,7 @@ def search_here() -> None:
 
 
 def load_function(name: str) -> Callable[..., Any]:
-    """Return the function `module:function` of the current directory or of what is installed.
+    """Return the function `module:function` from the current directory or installed packages.
 
     Raises:
         TrainableError: It cannot be imported or called.

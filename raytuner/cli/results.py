@@ -20,7 +20,7 @@ _SHOWN = 10
 def list_(folder: Folder | None) -> None:
     """List the studies in a folder.
 
-    FOLDER is where studies have their own folders; ~/raytuner_results if none is given.
+    FOLDER contains the folders of the studies. Default: ~/raytuner_results.
     """
     from rich.console import Console
 
@@ -30,13 +30,13 @@ def list_(folder: Folder | None) -> None:
     try:
         folders = folders_in(place)
     except OSError as error:
-        raise SettingError(f"{place} is out of reach: {error}") from error
+        raise SettingError(f"cannot read {place}: {error}") from error
     found = []
     for path in folders:
         try:
             found.append(raytuner.load(path))
         except RaytunerError:
-            continue  # something else
+            continue  # not a study
     if not found:
         click.echo(f"There is no study in {place}.", err=True)
         raise SystemExit(NOTHING_USABLE)
@@ -53,14 +53,14 @@ def list_(folder: Folder | None) -> None:
                 time.strftime("%Y-%m-%d %H:%M", time.localtime(study.history.last_event_at)),
             ]
         )
-    columns = ["study", "trials", "failed", "best", "state", "last news"]
+    columns = ["study", "trials", "failed", "best", "state", "last event"]
     Console().print(table(columns, rows, right=["trials", "failed"]))
 
 
 @click.command()
 @click.argument("folder", type=FOLDER)
 def show(folder: Folder) -> None:
-    """Show how a study stands: its best configuration and trials."""
+    """Show a study: its state, best configuration and best trials."""
     from rich.console import Console
 
     from raytuner.report import text
@@ -94,10 +94,10 @@ def show(folder: Folder) -> None:
     type=click.Choice(["json", "toml"]),
     default="json",
     show_default=True,
-    help="How to write it.",
+    help="Output format.",
 )
 def best(folder: Folder, form: str) -> None:
-    """Print the best configuration, to pipe on."""
+    """Print the best configuration as JSON or TOML."""
     from raytuner.report import text
 
     config = raytuner.load(folder).best.config
@@ -114,12 +114,14 @@ def best(folder: Folder, form: str) -> None:
     help="File to write.  [default: report.html in FOLDER]",
 )
 @click.option("--live", is_flag=True, help="Serve a page that follows the study, until Ctrl-C.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port.  [default: any free]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port.  [default: a free one]"
+)
 def report(folder: Folder, output: Path | None, live: bool, port: int) -> None:
-    """Make a page that shows and explains a study.
+    """Write a report that shows and explains a study.
 
-    It is one HTML file that opens without a network. With --live it is served to this machine
-    instead, and follows the study while it runs.
+    The report is one HTML file that needs no network. With --live, this command serves the page
+    to this machine instead, and the page follows the running study.
     """
     study = raytuner.load(folder)
     if not live:
@@ -128,7 +130,7 @@ def report(folder: Folder, output: Path | None, live: bool, port: int) -> None:
     from raytuner.report.live import Server
 
     with Server(lambda: raytuner.load(folder).history, study.path, port=port) as server:
-        click.echo(f"{server.url}\nCtrl-C ends it.")
+        click.echo(f"{server.url}\nPress Ctrl-C to stop.")
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
@@ -141,19 +143,19 @@ def report(folder: Folder, output: Path | None, live: bool, port: int) -> None:
 def export(folder: Folder, output: Path) -> None:
     """Write the trials of a study to OUTPUT.
 
-    CSV (.csv) and Parquet (.parquet) have a row for each trial. An Optuna storage (.db) has
-    learning curves too, and `optuna-dashboard sqlite:///OUTPUT` opens it.
+    CSV (.csv) and Parquet (.parquet) have one row per trial. An Optuna storage (.db) also has the
+    learning curves; open it with `optuna-dashboard sqlite:///OUTPUT`.
     """
     from raytuner.study.export import write_storage, write_table
 
     form = output.suffix.lower()
     if form not in (".csv", ".parquet", ".db"):
         raise SettingError(
-            f"{output} does not say in which format to write: end it in .csv, .parquet or .db"
+            f"{output} has no known format; its name must end in .csv, .parquet or .db"
         )
     study = raytuner.load(folder)
     if not output.parent.is_dir():
-        raise SettingError(f"there is no folder {output.parent} to write {output.name} to")
+        raise SettingError(f"cannot write {output}: the folder {output.parent} does not exist")
     try:
         (write_storage if form == ".db" else write_table)(study, output)
     except OSError as error:
@@ -167,12 +169,13 @@ def export(folder: Folder, output: Path) -> None:
     "--to",
     type=click.Path(path_type=Path),
     metavar="NEW",
-    help="A new folder to write the record to.  [default: FOLDER; the damaged file is kept there]",
+    help="New folder for the recovered record.  [default: FOLDER, where the damaged file is kept]",
 )
 def recover(folder: Path, to: Path | None) -> None:
-    """Save what can be saved of a study whose record is damaged or gone.
+    """Recover a study with a damaged or missing record.
 
-    Copies in Ray's saved state complete what is left of the record. Stop a running study first.
+    Uses the readable parts of the record, and the copies in Ray's saved state. Stop a running study
+    first.
     """
     from raytuner.report import text
     from raytuner.study.recovery import recover

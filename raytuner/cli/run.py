@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def _function(
     ctx: click.Context, param: click.Parameter, name: str | None
 ) -> Callable[..., Any] | None:
-    search_here()  # also for the function that the record names
+    search_here()  # needed also for the function that the record names
     return None if name is None else load_function(name)
 
 
@@ -40,25 +40,25 @@ trainable_option = click.option(
     "--trainable",
     metavar="MODULE:FUNCTION",
     callback=_function,
-    help="The training function, if it moved.",
+    help="The training function, if it has moved.",
 )
 cpus_option = click.option("--cpus", type=float, help="CPUs of one trial.")
 gpus_option = click.option("--gpus", type=float, help="GPUs of one trial, such as 0.5.")
 
 
 @click.command()
-@click.option("--compare", is_flag=True, help="Give random search and Ray's ASHA the same time.")
+@click.option("--compare", is_flag=True, help="Compare with random search and Ray's ASHA.")
 @setting_options(["time_budget_s", "num_samples", "seed", "storage_path"])
 def demo(compare: bool, **options: Any) -> None:
     """Tune a network that reads handwritten digits, in about two minutes on two cores.
 
-    The search takes 90 seconds or 60 trials if no option says otherwise.
+    By default, the search ends after 90 seconds or 60 trials.
     """
     try:
         import sklearn  # noqa: F401
     except ImportError:
         raise SettingError(
-            "the demo needs scikit-learn, for its digits: pip install 'raytuner[demo]'"
+            "the demo needs scikit-learn for its data: pip install 'raytuner[demo]'"
         ) from None
     from rich.console import Console
 
@@ -75,16 +75,16 @@ def demo(compare: bool, **options: Any) -> None:
     "--cluster",
     "cluster_file",
     type=FILE,
-    help="The file that `ray up` starts the cluster from: what its workers could hold counts too.",
+    help="The cluster file of `ray up`. Nodes that the autoscaler could add then count too.",
 )
 def check(
     study: Path | None, cpus: float | None, gpus: float | None, cluster_file: Path | None
 ) -> None:
-    """See what the cluster has, and how many trials fit on it at once.
+    """Check how many trials fit on the cluster at once.
 
-    Of the cluster that RAY_ADDRESS names, or this machine. A trial's needs are those of STUDY.toml,
-    or --cpus and --gpus; one CPU if nothing says. The exit code is 2 if no node, not even one that
-    the autoscaler could add, can ever hold a trial.
+    Checks the cluster that RAY_ADDRESS names, or this machine. The resources of a trial come from
+    STUDY.toml or from --cpus and --gpus. Default: one CPU. The exit code is 2 if no node can ever
+    hold a trial, including nodes that the autoscaler could add.
     """
     from raytuner.placement import check
 
@@ -104,15 +104,15 @@ def check(
 def run(
     what: str, space_file: Path | None, cpus: float | None, gpus: float | None, **options: Any
 ) -> None:
-    """Tune a training function of your own.
+    """Tune your own training function.
 
-    STUDY.toml holds the whole study: training function, search space, metric, number of trials and
-    the rest, by the names of the options. Options take precedence.
+    STUDY.toml defines the study: training function, search space, metric, number of trials and
+    other settings, named like the options. Options take precedence.
 
-    MODULE:FUNCTION is imported from the current directory or from what is installed; train:fit is
-    the function fit in train.py. It takes a configuration, a dict, and calls
-    ray.tune.report({METRIC: ...}) after each unit of training. --space, --metric, --mode and a
-    budget are needed then.
+    MODULE:FUNCTION is imported from the current directory or from installed packages; train:fit is
+    the function fit in train.py. The function takes a configuration (a dict), and calls
+    ray.tune.report({METRIC: ...}) after each unit of training. This form needs --space, --metric,
+    --mode and a budget.
     """
     settings: dict[str, Any] = {"trainable": what}
     if what.endswith(".toml"):
@@ -126,14 +126,14 @@ def run(
     for name, key in (("param_space", "space"), ("metric", "metric"), ("mode", "mode")):
         if name not in settings:
             raise SettingError(
-                f"there is no {key}: give --{key}, or {key} in a study's file, above its first"
-                " [table]"
+                f"there is no {key}; give --{key}, or set {key} in the study's file, above its"
+                " first [table]"
             )
     if "num_samples" not in settings:
         if not {"time_budget_s", "gpu_hours"} & settings.keys():
             raise SettingError(
-                "there is no budget: give --num-samples, --time-budget-s or --gpu-hours, or one of"
-                " them in a study's file"
+                "there is no budget; give --num-samples, --time-budget-s or --gpu-hours, or set one"
+                " of them in the study's file"
             )
         settings["num_samples"] = -1
     settings["resources"] = resources_of(settings.get("resources"), cpus, gpus)
@@ -147,12 +147,12 @@ def run(
 def resume(folder: Folder, trainable: Callable[..., Any] | None) -> None:
     """Continue an interrupted study.
 
-    Trials that ran continue from their last checkpoints, and the remaining trials follow.
+    Unfinished trials continue from their last checkpoints. Then the remaining trials run.
     """
     study = raytuner.load(folder)
     if not (study.interrupted or study.running):
         raise SettingError(
-            f"{folder} ran to its end; `raytuner extend {folder} --num-samples N` adds trials"
+            f"{folder} has finished; `raytuner extend {folder} --num-samples N` adds trials"
         )
     conclude(study.resume(trainable))
 
@@ -165,39 +165,39 @@ def resume(folder: Folder, trainable: Callable[..., Any] | None) -> None:
 def extend(folder: Folder, space_file: Path | None, **options: Any) -> None:
     """Add trials or time to a study that has ended.
 
-    All trials so far are learned from, and early stopping compares with them. Settings that are not
-    given are as before.
+    The search learns from all earlier trials, and early stopping compares with them. Other settings
+    stay as they were.
 
-    With a larger --max-t, trials that had reached the old one count as stopped there. The best of
-    them, at most half of the new trials, are tried again from their start.
+    A larger --max-t turns the trials that reached the old one into trials that were stopped there.
+    The best of them are tried again from the start: at most half of the new trials.
 
-    --space has the same hyperparameters as the study's. Trials that lie outside of it stay in the
-    record, but new ones are proposed without them.
+    --space must have the same hyperparameters as the study's space. Trials outside it stay in the
+    record, but the search does not learn from them.
     """
     trainable = options.pop("trainable")
     settings = given_settings(options)
     if not {"num_samples", "time_budget_s", "gpu_hours"} & settings.keys():
-        raise SettingError("extend by what? Give --num-samples, --time-budget-s or --gpu-hours")
+        raise SettingError("give a budget: --num-samples, --time-budget-s or --gpu-hours")
     if space_file is not None:
         settings["param_space"] = load_space(space_file)
     from raytuner.study.run import can_resume
 
     study = raytuner.load(folder)
     if study.interrupted and can_resume(study.path):
-        raise SettingError(f"{folder} was interrupted; `raytuner resume {folder}` comes first")
+        raise SettingError(f"{folder} was interrupted; run `raytuner resume {folder}` first")
     conclude(study.extend(trainable=trainable, **settings))
 
 
 @click.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--top", "k", type=int, default=3, show_default=True, help="So many of the best.")
-@click.option("--repeats", type=int, default=3, show_default=True, help="Trainings of each.")
-@click.option("--seed-key", help="Key that the training takes its seed from.")
-@click.option("--seed", type=int, help="Seed of these seeds.")
+@click.option("--top", "k", type=int, default=3, show_default=True, help="Number of trials.")
+@click.option("--repeats", type=int, default=3, show_default=True, help="Trainings of each trial.")
+@click.option("--seed-key", help="Key in the configuration from which the training takes its seed.")
+@click.option("--seed", type=int, help="Seed for drawing these seeds.")
 @setting_options(["max_concurrent_trials"])
 @trainable_option
 def confirm(folder: Folder, **options: Any) -> None:
-    """Train the best few again, so that the winner is not the luckiest."""
+    """Train the best trials again, to find out which of them were only lucky."""
     study = raytuner.load(folder)
     study.confirm(**options)
     conclude(study)
@@ -206,7 +206,7 @@ def confirm(folder: Folder, **options: Any) -> None:
 def resources_of(
     known: dict[str, Any] | None, cpus: float | None, gpus: float | None
 ) -> dict[str, Any] | None:
-    """Return what a trial needs: what a study's file says, changed by the options.
+    """Return the resources of a trial: those of the study's file, changed by the options.
 
     Raises:
         SettingError: The file asks for several bundles, and options would change one.
@@ -216,14 +216,14 @@ def resources_of(
         return known
     if "bundles" in (known or {}):
         raise SettingError(
-            "the study's file asks for several bundles; --cpus and --gpus are for a single one:"
-            " change the file"
+            "the study's file asks for several bundles, so --cpus and --gpus cannot be used; change"
+            " the file"
         )
     return {"cpu": 1, **(known or {}), **given}
 
 
 def conclude(study: Study) -> None:
-    """Print how a study ended, and end with its exit code."""
+    """Print the summary of a study and exit with its exit code."""
     from rich.console import Console
 
     from raytuner.study.summary import summary
@@ -233,7 +233,7 @@ def conclude(study: Study) -> None:
 
 
 def exit_as(study: Study) -> None:
-    """End with the exit code of a study."""
+    """Exit with the exit code of a study."""
     if study.interrupted:
         raise SystemExit(INTERRUPTED)
     if study.history.best is None:

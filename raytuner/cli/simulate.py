@@ -1,4 +1,4 @@
-"""`raytuner simulate`: a recorded study, or a benchmark, on other numbers of workers."""
+"""`raytuner simulate`: predict a study or a benchmark on other numbers of workers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _WORKERS = (8, 64, 256, 1000)
     "--workers",
     type=click.IntRange(min=1),
     multiple=True,
-    help="Trials that run at the same time; give it again to compare.  [default: 8, 64, 256, 1000,"
-    " and no more than there are trials]",
+    help="Number of trials that run at the same time. Repeat the option to compare.  [default: 8,"
+    " 64, 256, 1000, at most the number of trials]",
 )
 @click.option(
     "--price-per-hour", type=click.FloatRange(min=0), help="Price of one worker for an hour."
@@ -42,7 +42,7 @@ _WORKERS = (8, 64, 256, 1000)
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Searches on each number of workers, with the seeds from 0; means are shown.",
+    help="Number of searches, with different seeds, for each number of workers. Shows means.",
 )
 def simulate(
     study: str,
@@ -51,19 +51,21 @@ def simulate(
     seeds: int,
     **options: Any,
 ) -> None:
-    """Predict time, cost and result of STUDY on other workers, and recommend how many.
+    """Predict time, cost and result of STUDY on other numbers of workers, and recommend one.
 
-    STUDY is a study's folder: the search runs again on a virtual clock, with the curves and
-    durations that were recorded; nothing is trained. Or it is MODULE:FUNCTION, or
-    MODULE:FUNCTION:ARGUMENT, of a function that gives a raytuner.simulate.Workload, such as a
-    benchmark: then say how many trials, or for how long. Settings that are not given are those of
-    the study, but for one trial proposed ahead.
+    STUDY is a study's folder. The search runs again on a virtual clock, with the recorded curves
+    and durations. Nothing is trained. Settings that are not given are those of the study, except
+    that one trial is proposed ahead.
 
-    More workers pay as long as the next number in the table shortens the time by a larger factor
-    than it raises the worker-hours, raises these by at most a half, and finds no worse value. If
-    the time budget ends the search, the fewest workers are recommended that find as good a value
-    as any in the table. A value is worse if the difference is above the standard deviation over
-    the seeds.
+    STUDY can also be MODULE:FUNCTION or MODULE:FUNCTION:ARGUMENT, a function that returns a
+    raytuner.simulate.Workload, such as a benchmark. Give the number of trials or a time budget
+    then.
+
+    The recommendation goes from one number of workers in the table to the next larger one if three
+    conditions hold: time falls by a larger factor than worker-hours rise, worker-hours rise by at
+    most a half, and the value is not worse. If the time budget ends the search, it is the smallest
+    number whose value is not worse than any in the table. A value is worse if the difference is
+    above the standard deviation over the seeds.
     """
     from rich.console import Console
 
@@ -104,35 +106,35 @@ def simulate(
     if advice := advise(fleets, mode):
         said = _sentences(advice, fleets[0], name, seeds)
         if advice.after is None and advice.chosen.workers < most:
-            said += " More workers than in the table may pay, too."
+            said += " Even more workers may be worthwhile."
         console.print(printable(said), highlight=False, markup=False)
     elif len(fleets) > 1:
         console.print(
-            "No number is recommended: within a time budget it depends on the best value, and not"
+            "There is no recommendation: with a time budget it depends on the best value, and not"
             " every search has one."
         )
     if max(workers or _WORKERS) > most:
-        console.print(f"There are {trials} trials: more workers than these are never all busy.")
+        console.print(f"With {trials} trials, at most {trials} workers are ever busy.")
     console.print(_assumptions(found[-1], seeds), style="dim")
 
 
 def _sentences(advice: Advice, first: FleetPrediction, name: str, seeds: int) -> str:
-    """Return what to take and why, and where more workers stop paying."""
+    """Return the recommendation, the reason, and why more workers are not worthwhile."""
     from raytuner.simulate.advice import DEAREST_STEP
 
     chosen, after = advice.chosen, advice.after
     said = f"Recommended: {chosen.workers} workers."
     if advice.in_budget:
-        said += f" They are the fewest whose {name} is as good as any in the table"
-        said += ", but for what another seed changes." if seeds > 1 else "."
+        said += f" It is the smallest number whose {name} is not worse than any other in the table"
+        said += ", apart from differences between seeds." if seeds > 1 else "."
     elif chosen is not first:
-        said += " Up to there, time falls by a larger factor than worker-hours rise."
+        said += " Up to this number, time falls by a larger factor than worker-hours rise."
     if after is None:
         return said
-    said += f" More stop paying there: {after.workers} workers"
+    said += f" More are not worthwhile: {after.workers} workers"
     hours = f"{_ratio(after.hours, chosen.hours):.2g} times the worker-hours"
     if advice.reason == "cost":
-        hours += f", and {DEAREST_STEP:g} times are the most that pay"
+        hours += f" (the limit is {DEAREST_STEP:g} times)"
     if advice.reason != "value":
         return f"{said} take {_ratio(after.seconds, chosen.seconds):.0%} of the time and {hours}."
     said += f" find {_outcome(after, seeds)} instead of {_outcome(chosen, seeds)}"
@@ -143,22 +145,22 @@ def _assumptions(found: SearchPrediction, seeds: int) -> str:
     from raytuner.report.text import clock, count
 
     said = (
-        f"A trial's start was taken to need {found.startup_s:.1f} s, and trials were judged by"
+        f"Assumptions: a trial takes {found.startup_s:.1f} s to start; the scheduler is"
         f" {found.scheduler}."
     )
     if seeds > 1:
-        said = f"Means over {seeds} seeds, and the standard deviation (±). {said}"
+        said = f"Means over {seeds} seeds; ± is the standard deviation. {said}"
     if found.recorded_s is not None:
         said += (
-            f" The recorded study took {clock(found.recorded_s)}. In the last search"
+            f" The recorded study took {clock(found.recorded_s)}. In the last search,"
             f" {found.borrowed} of {count(len(found.simulation.trials), 'trial')} had a new"
-            " configuration, and the curve of the nearest recorded one."
+            " configuration and used the curve of the nearest recorded one."
         )
     return said
 
 
 def _outcome(fleet: FleetPrediction, seeds: int) -> str:
-    """Return the mean of the best values, with their standard deviation if it is known."""
+    """Return the mean of the best values, with their standard deviation if known."""
     if fleet.value is None:
         return "-"
     return f"{fleet.value:.5g}" + (f" ± {fleet.spread:.2g}" if seeds > 1 else "")
@@ -169,7 +171,7 @@ def _ratio(one: float, other: float) -> float:
 
 
 def _name(goal: Goal) -> tuple[str, str]:
-    """Return what the last column is called, and the mode of its values."""
+    """Return the name of the last column and the mode of its values."""
     if goal.weights is not None:
         return "best weighted sum", "max"
     first = goal.objectives[0]
@@ -194,21 +196,21 @@ def _gpus(settings: Mapping[str, Any] | None) -> float:
 
 
 def _subject(study: str) -> Study | Workload:
-    """Return the study or workload of a name; a folder goes before a function."""
+    """Return the study or workload of a name; a folder takes precedence over a function."""
     from raytuner.simulate import Workload
 
     if is_uri(study) or Path(study).is_dir():
         return raytuner.load(study)
     if ":" not in study:
         raise click.UsageError(
-            f"there is no folder {study!r}; STUDY is a study's folder, or MODULE:FUNCTION of a"
-            " function that gives a raytuner.simulate.Workload"
+            f"there is no folder {study!r}; STUDY must be a study's folder, or the MODULE:FUNCTION"
+            " of a function that returns a raytuner.simulate.Workload"
         )
     module, function, *argument = study.split(":", 2)
     made = load_function(f"{module}:{function}")(*argument)
     if not isinstance(made, Workload):
         raise TrainableError(
-            f"{study!r} gave {made!r} ({type(made).__name__}); it must give a"
+            f"{study!r} returned {made!r} ({type(made).__name__}); it must return a"
             " raytuner.simulate.Workload"
         )
     return made

@@ -45,10 +45,10 @@ def capacity(
     """Return how many trials the live nodes hold, and how many with the nodes that may be added.
 
     Args:
-        bundles: What one trial asks for; each bundle lies on one node.
+        bundles: The bundles of one trial, each on one node.
         strategy: Ray's placement strategy for several bundles.
-        cluster: The cluster. Nobody else uses it.
-        max_new_nodes: How many nodes of a type are added at most.
+        cluster: The cluster, without other users.
+        max_new_nodes: Largest number of new nodes of a type.
 
     Returns:
         The second number is None if the autoscaler does not say what it may add.
@@ -81,12 +81,12 @@ def _left(kind: NodeType, cluster: ClusterState) -> float:
 
 
 class SlotCounter:
-    """Count how many trials of one search could run at the same time; looks at most once a second.
+    """Counts how many trials of one search could run at the same time, at most once a second.
 
-    These are as many requests like the latest trial's as fit on the live nodes, without what
-    others use there, and on the nodes that an autoscaler of version 2 may add. What others use
-    follows from what is free and from how many trials of this search hold resources. Ray does not
-    tell the two for the same moment, so the largest sum of the recent looks counts.
+    This is the number of requests like the latest trial's that fit on the live nodes, apart from
+    resources that others use, and on nodes that an autoscaler of version 2 may add. The resources
+    that others use follow from the free resources and the trials of this search that hold some. Ray
+    does not report the two for the same moment, so the largest recent sum counts.
     """
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ def fits(bundles: Sequence[Bundle], strategy: str, nodes: Sequence[Bundle]) -> i
         strategy: Ray's placement strategy. "SPREAD" counts as "PACK": Ray packs if it must.
         nodes: The resources of each node.
 
-    Example:
+    Examples:
         >>> fits([{"CPU": 2, "GPU": 0.6}], "PACK", [{"CPU": 16, "GPU": 1}, {"CPU": 16, "GPU": 1}])
         2
         >>> fits([{"GPU": 1}, {"GPU": 1}], "PACK", [{"GPU": 3}, {"GPU": 2}])

@@ -80,7 +80,7 @@ def connect() -> None:
         except OSError as error:
             origin, way = ("RAY_ADDRESS", "unset it") if given else (file, "delete that file")
             raise SettingError(
-                f"no Ray cluster answers at {address} ({error}); the address is from {origin}."
+                f"no Ray cluster answers at {address} ({error}). The address comes from {origin}."
                 f" Start the cluster, or {way} to start a local one"
             ) from error
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
@@ -168,7 +168,7 @@ def _worker_types(path: Path) -> tuple[tuple[NodeType, ...], float]:
         )
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise SettingError(
-            f"{path} cannot be read as a cluster file of Ray's: {type(error).__name__}: {error}"
+            f"{path} cannot be read as a Ray cluster file: {type(error).__name__}: {error}"
         ) from error
     return types, limit
 

@@ -1,10 +1,10 @@
 """A searcher's handle on the Ray Tune controller that asks it for trials.
 
-The controller asks a searcher for a trial while fewer trials are pending than its cap, which is 1
-for a searcher that is not Ray's own: 16 slots whose trials take 3 s to set up are full after a
-minute. With a higher cap alone it asks too early: each trial that starts makes room for one more,
-proposed with less knowledge. So the searcher raises the cap and returns None itself once every slot
-has its trial and a few more are ready.
+The controller asks a searcher for a trial while fewer trials are pending than its cap. The cap is 1
+for searchers outside Ray, so 16 slots are full only after a minute if a trial takes 3 s to set up.
+With a higher cap alone, the controller asks too early: each trial that starts makes room for
+another one, proposed with less knowledge. So the searcher raises the cap, and returns None once
+every slot has a trial and a few more are ready.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def ahead(slots: int) -> int:
     A ready trial starts in the turn of Ray's loop in which a slot becomes free; several may in one
     turn. Each is proposed that much earlier, with that much less knowledge.
 
-    Example:
+    Examples:
         >>> ahead(4), ahead(16), ahead(64)
         (1, 2, 8)
     """
@@ -52,8 +52,8 @@ class ControllerHandle:
     def find(self, on_end: Callable[[], None]) -> None:
         """Find the controller among the callers. Call this only in a method that Ray calls.
 
-        Ray gives a searcher no reference to its controller, and the scheduler, which gets one, may
-        be Ray's own. Only the call stack of `suggest` has it in every case.
+        Ray gives a searcher no reference to its controller. The scheduler gets one, but it may be
+        Ray's own. Only the call stack of `suggest` always has the controller.
 
         Args:
             on_end: Called when the controller is deleted, however its search ended.

@@ -70,7 +70,7 @@ def read_report(result: Mapping[str, Any], time_attr: str, goal: Goal) -> Report
         time_attr: The key of the resource.
         goal: What the search optimises. A report may lack its optional metrics.
 
-    Example:
+    Examples:
         >>> goal = Goal.of("loss", "min")
         >>> read_report({"loss": 0.5, "epoch": 3}, "epoch", goal)
         Report(t=3.0, metrics={'loss': 0.5}, error='')
@@ -113,21 +113,21 @@ def read_number(result: Mapping[str, Any], key: str, *, role: str, finite: bool 
     Args:
         result: The report, flattened, with the keys that Ray adds.
         key: The key to read.
-        role: What the key is to the caller, for the message: "metric" or "time_attr".
-        finite: Whether NaN and the infinities are refused. Defaults to False.
+        role: The role of the key, for the message: "metric" or "time_attr".
+        finite: Whether NaN and infinities are errors.
 
     Returns:
         The value of an int, a float, a NumPy scalar or anything with `ndim` 0 and an `item()`
         (a tensor).
 
     Raises:
-        MetricError: The key is missing or its value is not a number. A bool is not a number:
-            whoever reports `loss < best` did not mean to have 0 and 1 ranked.
+        MetricError: The key is missing or its value is not a number. A bool is not a number: a
+            report such as `loss < best` is probably a mistake.
     """
     if key not in result:
         raise MetricError(
-            f"the {role} {key!r} is not in the trial's report; it has {listed(own_keys(result))}. "
-            f"Report {key!r} each time, or name another {role}"
+            f"the {role} {key!r} is not in the trial's report, which has"
+            f" {listed(own_keys(result))}. Report {key!r} each time, or name another {role}"
         )
     number = _number(result[key])
     if number is None or (finite and not math.isfinite(number)):
@@ -152,7 +152,7 @@ def read_further(result: Mapping[str, Any], but: Iterable[str]) -> dict[str, flo
         result: The report, flattened, with the keys that Ray adds.
         but: Keys to leave out.
 
-    Example:
+    Examples:
         >>> read_further({"loss": 0.5, "accuracy": 0.9, "note": "best", "pid": 7}, but=["loss"])
         {'accuracy': 0.9}
     """
@@ -263,9 +263,9 @@ def enter(
 
 
 def never_reported(names: Sequence[str], keys: Iterable[str], role: str = "metric") -> str:
-    """Say that a trial ended without a report of some metrics, but with others, the `keys`.
+    """Return a message that a trial never reported some metrics, but others, the `keys`.
 
-    Example:
+    Examples:
         >>> never_reported(["loss"], {"accuracy"})
         "it never reported the metric 'loss'; it reported 'accuracy'. Report 'loss' at least \
 once in each trial, or name another metric"
@@ -286,13 +286,13 @@ def record_metrics(history: Table, trial_id: str, t: float, metrics: Mapping[str
         history.warned_of.add(name)
         if name in metrics:
             problem = (
-                f"reported the {what} {name!r} as {metrics[name]}; it must be a finite number of 0"
-                " or more. This value is ignored, and so are others like it"
+                f"reported the {what} {name!r} as {metrics[name]}; it must be finite and not"
+                " negative. Such values are ignored"
             )
         else:
             problem = (
-                f"reported no {what}: {name!r} is not in its report. Such a trial counts as if all"
-                f" had the same {what}"
+                f"reported no {what}: {name!r} is not in its report. It counts as if all trials had"
+                f" the same {what}"
             )
         warnings.warn(f"trial {trial_id} {problem}", RaytunerWarning, stacklevel=3)
     others = {name: value for name, value in metrics.items() if name != history.metric}
@@ -325,7 +325,7 @@ def stop_early(history: Table, trial_id: str, reason: str) -> None:
 
 
 def not_finite(history: Table, metrics: Mapping[str, float]) -> str:
-    """Say which required metric is not finite at a trial's end; empty if all are finite."""
+    """Return which required metric is not finite at a trial's end; empty if all are finite."""
     for name in history.goal.required:
         if not math.isfinite(value := metrics.get(name, math.nan)):
             return f"{name} is {value} at its end"

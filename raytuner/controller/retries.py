@@ -1,4 +1,4 @@
-"""Retry trials after errors that are not their own, without counting a failure.
+"""Retry trials after errors that they did not cause, without counting a failure.
 
 - Its node was lost: the trial continues elsewhere from its last checkpoint.
 - Its process was killed, by a signal or because the node's memory was full: it continues from its
@@ -49,10 +49,10 @@ _NO_GPU_MEMORY = re.compile(  # PyTorch, CUDA itself, JAX and TensorFlow
 
 
 class Retries(Callback):
-    """Make trials resilient when the scheduler does not: Ray's own schedulers do not.
+    """Makes trials resilient if the scheduler does not, as with Ray's own schedulers.
 
     Args:
-        search: The searcher, which has the record as `history`.
+        search: The searcher; its `history` is the record.
     """
 
     def __init__(self, search: Any) -> None:
@@ -68,7 +68,7 @@ class Retries(Callback):
 
 
 class ResilientTrial(Trial):
-    """A trial that does not count errors that are not its own as failures.
+    """A trial that counts only errors that it caused as failures.
 
     Attributes:
         retries: How often it had an error of each cause (`cause_of`, or "silences").
@@ -137,7 +137,7 @@ def note_retry(trial: Trial, history: Table | None) -> None:
         request: Any = trial.placement_group_factory
         trial.update_resources(with_whole_gpus(request))
     count = trial.retries[cause]
-    logger.info("Trial %s goes on: %s, %d so far.", trial.trial_id, cause, count)
+    logger.info("Trial %s continues: %s, %d so far.", trial.trial_id, cause, count)
     if history is not None:
         history.set_meta(cause, {**history.get_meta(cause, {}), trial.trial_id: count})
 

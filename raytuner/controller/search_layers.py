@@ -30,7 +30,7 @@ def count_out(search_alg: Any, trial_id: str) -> None:
 
 
 def count_in(search_alg: Any, trial_id: str) -> None:
-    """Let Ray's limiters count a trial again: it goes on, or its end is about to be reported."""
+    """Let Ray's limiters count a trial again: it continues, or its end will be reported."""
     for live in _counted_ids(search_alg):
         live.add(trial_id)
 

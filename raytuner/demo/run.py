@@ -1,4 +1,4 @@
-"""The demo from start to end: search, show the result, and compare if asked."""
+"""Run the demo: search, show the result, and compare if requested."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def run_demo(
     sizes = [len(split.digits) for split in (data.train, data.validation, data.test)]
     console.print(
         "Tuning a network that reads handwritten digits"
-        f" ({sizes[0]} to train on, {sizes[1]} to validate, {sizes[2]} to test).\nBoTorchSearch"
-        f" proposes, PredictiveTerminationScheduler stops bad trials early. A full training is"
-        f" {MAX_T} epochs.\n"
-        "Ctrl-C ends the search with the best so far. Starting Ray...\n",
+        f" ({sizes[0]} for training, {sizes[1]} for validation, {sizes[2]} for test).\n"
+        "BoTorchSearch proposes configurations, PredictiveTerminationScheduler stops bad trials"
+        f" early. A full training has {MAX_T} epochs.\n"
+        "Press Ctrl-C to end the search with the best result so far. Starting Ray...\n",
         highlight=False,
     )
     settings: dict[str, Any] = {
@@ -81,14 +81,14 @@ def run_demo(
     console.print(summary(study))
     ours = column(study.history)
     console.print(
-        f"\nTrained once more: {METRIC} {ours['validation accuracy']} on the validation split,"
+        f"\nTrained again: {METRIC} {ours['validation accuracy']} on the validation split,"
         f" {ours['test accuracy']} on the test split, which the search never saw.",
         highlight=False,
     )
     if not compare or study.interrupted:
         return study
     console.print(
-        f"\nNow random search and Ray's ASHAScheduler, {seconds:.0f} s as well...\n",
+        f"\nNow random search with Ray's ASHAScheduler, also for {seconds:.0f} s...\n",
         highlight=False,
     )
     random = tune(
@@ -108,5 +108,7 @@ def run_demo(
     names += ["random search + Ray's ASHAScheduler"]
     rows = [[title, ours[title], theirs[title]] for title in ours]
     console.print(table(names, rows, right=names[1:]))
-    console.print(f"The same {seconds:.0f} s each. One run: luck plays a part.", highlight=False)
+    console.print(
+        f"{seconds:.0f} s each. This is a single run, so chance plays a role.", highlight=False
+    )
     return study

@@ -1,7 +1,7 @@
-"""The rules by which schedulers let trials go on, pause them or stop them.
+"""Rules that decide which trials continue, pause or stop.
 
-A rule reads the table of trials, `raytuner.history.History`, and knows nothing of Ray. Larger
-values are better: the sign of a metric that is minimised is turned.
+A rule reads the table of trials, `raytuner.history.History`, and is independent of Ray. Larger
+values are better: metrics that are minimised are negated.
 """
 
 from raytuner.halving.by_forecast import FreezeThaw, PredictiveStopping, Prospects

@@ -1,4 +1,4 @@
-"""Rules that forecast what trials will reach, in place of their rank."""
+"""Rules that decide by forecasts of trials instead of by their rank."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from raytuner.halving.rule import Action, Alive, Value, Verdict, is_finite
 from raytuner.halving.rung import Rung
 from raytuner.halving.successive import SuccessiveHalving
 
-# A trial with a lower chance to be the best is ended, not paused. Of those that were forecast less,
-# one or two in a hundred would have won (benchmarks.forecasts).
+# A trial with a lower chance of becoming the best is ended, not paused. Of the trials with a lower
+# forecast, one or two in a hundred would have won (benchmarks.forecasts).
 _HOPELESS = 0.001
 
 
@@ -24,11 +24,11 @@ class Prospects(Protocol):
 
     @property
     def chance(self) -> Mapping[str, float]:
-        """Of each trial: the chance, in [0, 1], that at `max_t` it is better than the incumbent."""
+        """For each trial: the chance, in [0, 1], that it beats the best trial at `max_t`."""
 
     @property
     def rate(self) -> Mapping[str, float]:
-        """Of each trial: its expected gain per cost of training it to `max_t`, on any scale."""
+        """For each trial: its expected gain per cost of training it to `max_t`, on any scale."""
 
     @property
     def newcomer(self) -> float:
@@ -36,24 +36,24 @@ class Prospects(Protocol):
 
 
 Foresee = Callable[[Sequence[str]], Prospects | None]
-"""Returns the prospects of trials by their ids; None while too little is known."""
+"""Returns the prospects of trials by their ids; None while there are too few values."""
 
 
 class _ByForecast(SuccessiveHalving):
-    """Judges a trial whenever its resource has doubled.
+    """Decides about a trial each time its resource has doubled.
 
-    While too little is known to forecast, trials go on. Without forecasts, and by values that are
-    not finite, they are judged by rank.
+    While there are too few values for a forecast, trials continue. Without forecasts, and if a
+    value is not finite, trials are compared by rank.
 
     Args:
         foresee: See `Foresee`; None: there are no forecasts. May be set later.
-        least_chance: The least chance to be the best at `max_t` with which a trial goes on; in
-            [0, 1). Defaults to 0.05.
-        grace_period: Level of the first rung, in units of `t`. Defaults to 1.
-        max_t: A trial's full resource, in the same units. Defaults to 100.
+        least_chance: The least chance of becoming the best at `max_t` with which a trial continues;
+            in [0, 1).
+        grace_period: Level of the first rung, in units of `t`.
+        max_t: A trial's full resource, in units of `t`.
 
     Raises:
-        SettingError: An argument is out of its range.
+        SettingError: An argument is out of range.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class _ByForecast(SuccessiveHalving):
         super().__init__(grace_period, max_t, 2, seed=0)
         if not isinstance(least_chance, int | float) or not 0 <= least_chance < 1:
             raise SettingError(
-                f"least_chance={least_chance!r} is not a probability below 1 (0.05, say)"
+                f"least_chance is {least_chance!r}; it must be a probability below 1, such as 0.05"
             )
         self.foresee = foresee
         self._least_chance = float(least_chance)
 
 
 class PredictiveStopping(_ByForecast, Stopping):
-    """Stops a trial at a rung if its chance to be the best at `max_t` is below `least_chance`.
+    """Stops a trial at a rung if its chance of becoming the best is below `least_chance`.
 
-    A rung at which little can be told (networks after one epoch, say) stops little: the forecast is
-    uncertain there. By rank it judges as `Stopping` does.
+    If a rung is too early for good forecasts (such as networks after one epoch), few trials are
+    stopped there. Decisions by rank are those of `Stopping`.
 
     Source: the predictive termination criterion of T. Domhan et al. (2015), "Speeding Up Automatic
     Hyperparameter Optimization of Deep Neural Networks by Extrapolation of Learning Curves", IJCAI,
@@ -99,16 +99,16 @@ class PredictiveStopping(_ByForecast, Stopping):
 
 
 class FreezeThaw(_ByForecast, Promotion):
-    """Pauses trials at rungs, and gives a free slot to the trial that gains most for its cost.
+    """Pauses trials at rungs, and gives a free slot to the trial with the largest gain per cost.
 
-    That is the trial itself, one that was paused before, or a new one. A trial with hardly a chance
-    to be the best ends. Where no new trial will come, paused trials go on if their chance is at
-    least `least_chance`. By rank it judges as `Promotion` does.
+    This may be the trial itself, a paused trial or a new one. A trial with almost no chance of
+    becoming the best ends. When no new trial will come, paused trials continue if their chance is
+    at least `least_chance`. Decisions by rank are those of `Promotion`.
 
     Source: K. Swersky, J. Snoek and R. Adams (2014), "Freeze-Thaw Bayesian Optimization",
-    arXiv:1406.3896, for the choice between old and new trials by a model of learning curves. Theirs
-    is by information gained about the optimum; here by expected improvement per second (J. Snoek,
-    H. Larochelle and R. Adams 2012, arXiv:1206.2944, section 3.2).
+    arXiv:1406.3896, for the choice between old and new trials by a model of learning curves. They
+    choose by information gain about the optimum. This rule uses the expected improvement per second
+    (J. Snoek, H. Larochelle and R. Adams 2012, arXiv:1206.2944, section 3.2).
     """
 
     _chances: Mapping[str, float] = MappingProxyType({})  # when a slot was last given
@@ -128,14 +128,14 @@ class FreezeThaw(_ByForecast, Promotion):
         return replace(verdict, action=Action.STOP, chance=chance, least_chance=_HOPELESS)
 
     def promote(self, alive: Alive, *, closing: bool = False) -> str | None:
-        """Return the paused trial that should have a free slot; see `Rule.promote`."""
+        """Return the paused trial that should get a free slot; see `Rule.promote`."""
         waiting = [i for rung in self._from_the_highest() for i in rung.waiting(alive)]
         prospects = self.foresee(waiting) if self.foresee is not None and waiting else None
         if prospects is None:
             return super().promote(alive, closing=closing)
         self._chances = {**prospects.chance}
         able = waiting
-        if prospects.newcomer == -math.inf:  # then it need not be worth more than a new trial
+        if prospects.newcomer == -math.inf:  # no new trial to compare with
             able = [i for i in waiting if prospects.chance[i] >= self._least_chance]
         best = max(able, key=lambda trial_id: prospects.rate[trial_id], default=None)
         if best is None or prospects.rate[best] <= prospects.newcomer:
@@ -144,10 +144,10 @@ class FreezeThaw(_ByForecast, Promotion):
         return best
 
     def explain(self, trial_id: str) -> str:
-        """Return the chance of a paused trial, when a slot was last given."""
+        """Return the chance of a paused trial when a slot was last assigned."""
         if trial_id not in self._chances:
             return super().explain(trial_id)
         return (
-            f"a chance of {100 * self._chances[trial_id]:.1f} % to be the best in the end; others"
-            " promised more for what they cost"
+            f"chance of becoming the best: {100 * self._chances[trial_id]:.1f} %; others had a"
+            " larger expected gain per cost"
         )

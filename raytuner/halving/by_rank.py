@@ -1,4 +1,4 @@
-"""Asynchronous successive halving by rank: trials that are not among the best stop, or pause."""
+"""Asynchronous successive halving by rank: only the best trials at a rung continue."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from raytuner.halving.successive import SuccessiveHalving
 
 
 class Stopping(SuccessiveHalving):
-    """Stops a trial that is not among the best when it reaches a rung; nothing is paused.
+    """Stops trials that are not among the best when they reach a rung. Pauses none.
 
-    The rule: with n values recorded at a rung, the trial's own included, it goes on if fewer than
-    `max(1, n // reduction_factor)` of them are strictly better. So the best so far always goes on,
-    and so does one that ties with the last to go on. A value that is not finite goes on only while
-    the rung holds no finite one.
+    With n values recorded at a rung, including the trial's own, the trial continues if fewer than
+    `max(1, n // reduction_factor)` of them are strictly better. So the best trial so far always
+    continues, and so do ties with the last one to continue. A trial without a finite value
+    continues only while no value at the rung is finite.
 
-    Source: A. Klein et al. (2020), arXiv:2003.10865, which describes both variants.
+    `SuccessiveHalving` describes the arguments and the common rules of both variants.
 
-    See `SuccessiveHalving` for arguments, and for what holds in both variants.
+    Source: A. Klein et al. (2020), arXiv:2003.10865, for both variants.
 
-    Example:
+    Examples:
         >>> from raytuner.history import Goal, Table
         >>> rule = Stopping(max_t=27)
         >>> table = Table(Goal.of("accuracy", "max"), "training_iteration", max_t=27)
@@ -30,8 +30,8 @@ class Stopping(SuccessiveHalving):
         ...     table.report(trial_id, 1, accuracy)
         ...     verdict = rule.decide(table, trial_id, 1)
         ...     print(verdict.action.value, "-", verdict.reason)
-        continue - rank 1 of 1 at rung 1: only the best goes on
-        stop - rank 2 of 2 at rung 1: only the best goes on
+        continue - rank 1 of 1 at rung 1: only the best continues
+        stop - rank 2 of 2 at rung 1: only the best continues
     """
 
     def _judge_by_rank(self, rung: Rung, trial_id: str, value: Value) -> Verdict:
@@ -47,22 +47,23 @@ class Stopping(SuccessiveHalving):
 class Promotion(SuccessiveHalving):
     """Pauses every trial at its rung, and promotes the best one when a slot is free.
 
-    The rule: of n trials recorded at a rung, `n // reduction_factor` are promoted, the best that
-    wait then, from the highest rung that may promote one; if there is none, a new trial starts. The
-    paper's rule lets a trial go on that is now among the best `n // reduction_factor`, also when
-    that many went on before it that have since been overtaken; here their places are taken, so a
-    rung never promotes more than its share. A trial that ended or failed while it waited leaves its
-    place to the next best.
+    Of n trials recorded at a rung, `n // reduction_factor` are promoted. A free slot goes to the
+    best paused trial of the highest rung that may promote one. If there is none, a new trial
+    starts. If a trial ended or failed while it was paused, the next best takes its place.
 
-    When the search is closing, a rung's share is at least 1, as it is in `Stopping`: otherwise a
-    search of few trials would train none in full.
+    This differs from the paper in one point: a rung never promotes more than its share. In the
+    paper, a trial may continue if it is now among the best `n // reduction_factor`, even if as many
+    trials continued before it and are now worse.
 
-    A value that is not finite stops its trial, unless the rung holds no finite one yet.
+    When the search is closing, a rung's share is at least 1, as in `Stopping`. Otherwise a search
+    with few trials would train none in full.
+
+    A value that is not finite stops its trial, unless no value at the rung is finite yet.
+
+    `SuccessiveHalving` describes the arguments and the common rules of both variants.
 
     Source: L. Li et al. (2020), "A System for Massively Parallel Hyperparameter Tuning", MLSys,
     arXiv:1810.05934, Algorithm 2.
-
-    See `SuccessiveHalving` for arguments, and for what holds in both variants.
     """
 
     pauses = True
@@ -76,7 +77,7 @@ class Promotion(SuccessiveHalving):
         return rung.verdict(Action.PAUSE, held, share)
 
     def promote(self, alive: Alive, *, closing: bool = False) -> str | None:
-        """Return the paused trial that should have a free slot; see `Rule.promote`."""
+        """Return the paused trial that should get a free slot; see `Rule.promote`."""
         for rung in self._from_the_highest():
             share = max(int(closing), len(rung.values) // self._reduction_factor)
             if len(rung.went_on) < share and (trial_id := rung.best_waiting(alive)) is not None:
@@ -90,7 +91,7 @@ class Promotion(SuccessiveHalving):
         return tuple(level for level in levels if level < t)
 
     def give_up(self, alive: Alive) -> str | None:
-        """Return the worst trial that waits at the lowest rung; see `Rule.give_up`."""
+        """Return the worst paused trial at the lowest rung; see `Rule.give_up`."""
         for rung in reversed(self._from_the_highest()):
             if waiting := rung.waiting(alive):
                 rung.forget(waiting[0])
@@ -98,7 +99,7 @@ class Promotion(SuccessiveHalving):
         return None
 
     def explain(self, trial_id: str) -> str:
-        """Return the rank of a trial at the rung where it waits, as the rung stands now."""
+        """Return the current rank of a paused trial at its rung."""
         verdict = self._verdicts[trial_id]
         rung = self._rung_of(trial_id, verdict)
         share = len(rung.values) // self._reduction_factor

@@ -1,4 +1,4 @@
-"""The interface of a rule, which decides which trials go on, and the values that it compares."""
+"""The interface of a rule, which decides which trials continue, and the values to compare."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ def is_finite(value: Value) -> bool:
 class Merits:
     """The merit of each score among those that came so far, a number; larger is better.
 
-    Scores within their bounds come first, by their front (NSGA-II's non-dominated sorting), and
-    within a front by how alone they are on it, so that what goes on is spread over the front. Then
-    come the others, the smallest violation first. Scores that are not finite have minus infinity.
+    Scores within their bounds come first, by their front (NSGA-II's non-dominated sorting). Within
+    a front, scores with more distance to others come first, so that the trials that continue are
+    spread over the front. Then come the other scores, the smallest violation first. Scores that are
+    not finite get minus infinity.
 
-    A new score moves few others to another front, and only their fronts are weighed again.
+    A new score moves few others to another front. Only their fronts are computed again.
 
     Sources: R. Schmucker et al. (2021), "Multi-objective Asynchronous Successive Halving",
     arXiv:2106.12639, for non-dominated sorting at a rung; K. Deb et al. (2002), "NSGA-II", section
@@ -54,7 +55,7 @@ class Merits:
     Attributes:
         held: `n`-dim merits, in the order in which the scores came.
 
-    Example:
+    Examples:
         >>> merits = Merits()
         >>> for score in (Score((1.0, 0.0)), Score((0.0, -1.0)), Score((9.0, 9.0), 2.0)):
         ...     _ = merits.add(score)
@@ -111,7 +112,7 @@ def _ranks(keys: FloatArray) -> FloatArray:
 
 
 Alive = Callable[[str], bool]
-"""Whether a trial, by its id, can still go on: it has neither ended nor failed."""
+"""Returns whether a trial, by its id, can still continue: it has neither ended nor failed."""
 
 
 class Action(StrEnum):
@@ -127,17 +128,17 @@ class Verdict:
     """The decision about one trial at one rung.
 
     Attributes:
-        action: Whether the trial goes on.
+        action: The action on the trial.
         rung: The rung's level, in units of `t`.
-        rank: 1 + how many of the recorded values are strictly better. Values that tie share a rank.
-        recorded: How many values the rung held, this one included.
-        quota: How many of them go on.
-        chance: The forecast chance, where that decided and not the rank; else None.
-        least_chance: The chance that was required.
+        rank: 1 + the number of recorded values that are strictly better. Equal values share a rank.
+        recorded: Number of values at the rung, including this one.
+        quota: Number of trials at the rung that continue.
+        chance: The forecast probability of becoming the best, if it decided; otherwise None.
+        least_chance: The required probability.
 
-    Example:
+    Examples:
         >>> Verdict(Action.STOP, rung=3, rank=7, recorded=9, quota=3).reason
-        'rank 7 of 9 at rung 3: the best 3 go on'
+        'rank 7 of 9 at rung 3: the best 3 continue'
     """
 
     action: Action
@@ -150,22 +151,22 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """The decision in one short sentence."""
+        """The reason of the decision, as a short text."""
         if self.chance is not None and self.least_chance is not None:
             side = "below" if self.chance < self.least_chance else "at least"
             return (
-                f"a chance of {100 * self.chance:.1f} % to be the best in the end, told at rung"
-                f" {self.rung}: {side} {100 * self.least_chance:g} %"
+                f"chance of becoming the best: {100 * self.chance:.1f} % at rung"
+                f" {self.rung}, {side} {100 * self.least_chance:g} %"
             )
         if self.action is Action.STOP and (self.rank <= self.quota or self.quota == 0):
             return f"no finite value at rung {self.rung}, where another trial has one"
-        best = {0: "too few for one to go on", 1: "only the best goes on"}
-        rule = best.get(self.quota, f"the best {self.quota} go on")
+        best = {0: "too few for one to continue", 1: "only the best continues"}
+        rule = best.get(self.quota, f"the best {self.quota} continue")
         return f"rank {self.rank} of {self.recorded} at rung {self.rung}: {rule}"
 
 
 class Rule(ABC):
-    """Decides which trials go on. Larger values are better. Knows nothing of Ray.
+    """Decides which trials continue. Larger values are better. Independent of Ray.
 
     A rule that never pauses a trial defines `decide` and `summary` only.
 
@@ -174,7 +175,7 @@ class Rule(ABC):
 
     Attributes:
         pauses: Whether the rule pauses trials, which must then be able to save checkpoints.
-        goal: What trials are judged by; None, the default, is the table's goal.
+        goal: The goal by which trials are compared. None: the table's goal.
     """
 
     pauses = False
@@ -185,10 +186,10 @@ class Rule(ABC):
 
     @abstractmethod
     def decide(self, table: Table, trial_id: str, t: float) -> Verdict | None:
-        """Decide about a trial that has reported at `t`; None lets it go on.
+        """Decide about a trial that has reported at `t`; None lets it continue.
 
-        The report is in the table. Asked again at the same `t` (a retry repeats reports), the rule
-        decides the same. `promote` may choose a trial that was paused at once.
+        The report is in the table. If asked again at the same `t`, because a retry repeats reports,
+        the rule decides the same. `promote` may choose a paused trial at once.
         """
 
     @abstractmethod
@@ -196,46 +197,46 @@ class Rule(ABC):
         """Return the current state in one line."""
 
     def promote(self, alive: Alive, *, closing: bool = False) -> str | None:
-        """Return the paused trial that should have a free slot; None if a new trial should.
+        """Return the paused trial that should get a free slot; None for a new trial.
 
         Args:
             alive: See `Alive`.
-            closing: No new trial will come and nothing runs: what is not promoted now never will
-                be. Called until it returns None.
+            closing: No new trial will come and nothing runs. Trials that are not promoted now never
+                will be. The method is called until it returns None.
         """
         return None
 
     def give_up(self, alive: Alive) -> str | None:
-        """Return the least promising paused trial, which is about to be ended; None if none is."""
+        """Return the least promising paused trial, in order to end it; None if none is paused."""
         return None
 
     def waits(self, trial_id: str) -> bool:
-        """Return whether a trial is paused, by all decisions so far."""
+        """Return whether a trial is paused, according to the decisions so far."""
         return False
 
     def explain(self, trial_id: str) -> str:
-        """Return why a paused trial has not gone on, in one short sentence."""
+        """Return why a paused trial has not continued, as a short text."""
         return ""
 
     def passed(self, trial_id: str, t: float) -> tuple[float, ...]:
-        """Return the levels below `t` from which a trial that reports at `t` must have gone on.
+        """Return the levels below `t` at which a trial that reports at `t` must have continued.
 
-        If the last report is all that is known of a restored trial, its value counts there too.
+        If only the last report of a restored trial is known, its value counts there too.
         """
         return ()
 
     def replay(self, table: Table, reports: Iterable[tuple[str, float]]) -> None:
-        """Bring the rule to where the table is, after a crash.
+        """Bring the rule up to date with the table after a crash.
 
         Args:
             table: The table of trials.
-            reports: `(trial_id, t)` of reports in the table, in the order in which they came.
+            reports: `(trial_id, t)` of the reports in the table, in the order of their arrival.
         """
         for trial_id, t in reports:
             self.decide(table, trial_id, t)
 
     def value(self, table: Table, trial_id: str, t: float) -> Value:
-        """Return what a trial is judged by at `t`: a float for one plain objective."""
+        """Return the value for comparing a trial at `t`: a float for one plain objective."""
         goal, metrics = self.goal or table.goal, table.metrics_at(trial_id, t)
         objectives = goal.outcomes(metrics)[: goal.n_objectives]
         if len(objectives) == 1 and not goal.constraints:

@@ -17,7 +17,7 @@ from raytuner.halving.rule import Action, Alive, Merits, Score, Value, Verdict
 def bracket_levels(
     grace_period: float, max_t: float, reduction_factor: int, brackets: int | None = 1
 ) -> tuple[tuple[float, ...], ...]:
-    """Return the levels at which trials are judged, for each bracket, bracket 0 first.
+    """Return the levels at which trials are ranked, for each bracket, bracket 0 first.
 
     The levels of bracket b are `grace_period * reduction_factor ** (k + b)` for k = 0, 1, ...
     strictly below `max_t`: a trial that reaches `max_t` is complete.
@@ -33,7 +33,7 @@ def bracket_levels(
     Raises:
         SettingError: An argument is out of its range; the message names what is valid.
 
-    Example:
+    Examples:
         >>> bracket_levels(1, 10, 3, brackets=2)
         ((1, 3, 9), (3, 9))
         >>> bracket_levels(1, 10, 3, brackets=None)
@@ -44,8 +44,7 @@ def bracket_levels(
     reduction_factor = _whole("reduction_factor", reduction_factor, least=2)
     if max_t < grace_period:
         raise SettingError(
-            f"max_t={max_t} is below grace_period={grace_period}: no trial could be judged; "
-            f"max_t must be at least grace_period"
+            f"max_t={max_t} is below grace_period={grace_period}; it must be at least grace_period"
         )
     levels: list[float] = []
     exact = Fraction(grace_period)
@@ -77,7 +76,7 @@ def bracket_weights(levels: Sequence[Sequence[float]], reduction_factor: int) ->
         levels: Rung levels of each bracket, as from `bracket_levels`.
         reduction_factor: See `bracket_levels`.
 
-    Example:
+    Examples:
         >>> bracket_weights(((1, 3), (3,)), 3)
         (0.6666666666666666, 0.3333333333333333)
     """
@@ -117,7 +116,7 @@ class Rung:
         bracket: The bracket, from 0.
         level: The level, in units of `t`.
         values: The value of each trial, in the order of recording.
-        went_on: The trials that went on, in that order.
+        went_on: The trials that continued, in that order.
     """
 
     def __init__(self, bracket: int, level: float) -> None:
@@ -129,7 +128,7 @@ class Rung:
         self._trial_ids: list[str] = []  # of scores, in the order of recording
         self._ascending: list[float] = []
         self._place: dict[str, int] = {}
-        # Trials that may go on later, `(value, -place, trial_id)` ascending: the next one is last;
+        # Trials that may continue later, `(value, -place, trial_id)` ascending: the next is last;
         # of those that tie, the first that came.
         self._waiting: list[tuple[float, int, str]] = []
 
@@ -170,12 +169,12 @@ class Rung:
         insort(self._waiting, (self.values[trial_id], -self._place[trial_id], trial_id))
 
     def go_on(self, trial_id: str) -> None:
-        """Let a trial go on; it no longer waits."""
+        """Let a trial continue; it no longer waits."""
         self.went_on[trial_id] = None
         self.forget(trial_id)
 
     def forget(self, trial_id: str) -> None:
-        """Let a trial neither wait nor go on."""
+        """Let a trial neither wait nor continue."""
         for index in range(len(self._waiting) - 1, -1, -1):  # it is often among the best
             if self._waiting[index][2] == trial_id:
                 del self._waiting[index]

@@ -20,7 +20,7 @@ Judge = Callable[[Rung, str, Value], Verdict]
 
 
 class RungView(NamedTuple):
-    """The state of one rung: how many trials were judged there, and how many of them went on."""
+    """The state of one rung: how many trials were recorded, and how many of them continued."""
 
     bracket: int
     level: float
@@ -29,33 +29,31 @@ class RungView(NamedTuple):
 
 
 class SuccessiveHalving(Rule):
-    """Judges a trial at each rung of its bracket, by rank among the trials recorded there so far.
+    """Ranks a trial at each rung of its bracket among the trials recorded there so far.
 
-    No trial waits for a rung to fill. A value that is not finite (NaN, either infinity) ranks below
-    every finite one, and never goes on once the rung holds a finite one: training on from a
-    diverged state is not worth it once something else works.
+    No trial waits for a rung to fill. A value that is not finite (NaN or infinite) ranks below
+    every finite one, and its trial does not continue once the rung has a finite value: it is not
+    useful to train on from a diverged state.
 
-    A trial is judged once at a rung, and its verdict stands: reports repeated after a retry change
-    nothing.
+    A trial is ranked once at a rung, and the verdict is final. Reports repeated after a retry
+    change nothing.
 
-    Where `t` jumps over rungs, the value counts for the highest rung reached only. A value from
-    t = 9 recorded at rung 1 would raise the bar there for trials that had a ninth of the resource;
-    leaving a trial out of a rung because of when it reports says nothing about how good it is.
+    If `t` jumps over rungs, the value counts only for the highest rung reached. A value from t = 9
+    recorded at rung 1 would be unfair to trials with a ninth of the resource.
 
-    A trial's bracket follows from its id and the seed, so it is the same after a restore.
+    A trial's bracket depends only on its id and the seed, so it is the same after a restore.
 
     Args:
         grace_period: Level of the first rung, in units of `t`. Whole numbers give whole levels.
-            Defaults to 1.
-        max_t: A trial's full resource, in the same units, at least `grace_period`. Defaults to 100.
-        reduction_factor: About 1 in this many goes on, and the next rung is this many times
-            further. A whole number of at least 2; defaults to 3.
-        brackets: How many brackets; bracket b leaves out the b lowest rungs. Defaults to 1. None:
-            all of Hyperband's, the last of which has no rung: its trials are trained in full.
-        seed: Decides the brackets, with the trials' ids; None, the default, draws one.
+        max_t: A trial's full resource, in units of `t`, at least `grace_period`.
+        reduction_factor: About 1 in this many trials continues, and each rung has this many times
+            the resource of the one before. A whole number, at least 2.
+        brackets: Number of brackets. Bracket b leaves out the b lowest rungs. None: all brackets of
+            Hyperband. The last of them has no rung, so its trials are trained in full.
+        seed: Seed that assigns trials to brackets, together with their ids. None draws one.
 
     Raises:
-        SettingError: An argument is out of its range.
+        SettingError: An argument is out of range.
     """
 
     def __init__(
@@ -73,22 +71,22 @@ class SuccessiveHalving(Rule):
         self._upper = tuple(accumulate(bracket_weights(levels, self._reduction_factor)))
         self._seed = _seed(seed)
         self._rungs = [[Rung(b, level) for level in bracket] for b, bracket in enumerate(levels)]
-        # The latest verdict of each trial. It also says up to which level the trial was judged.
+        # The latest verdict of each trial. It also holds the level up to which it was ranked.
         self._verdicts: dict[str, Verdict] = {}
 
     def bracket_of(self, trial_id: str) -> int:
-        """Return a trial's bracket, from 0: drawn by the id, by the weights of the brackets."""
+        """Return a trial's bracket, from 0: drawn from its id with the brackets' weights."""
         digest = blake2b(f"{self._seed}/{trial_id}".encode(), digest_size=8).digest()
         drawn = int.from_bytes(digest) / 2**64
         return min(bisect_right(self._upper, drawn), len(self._upper) - 1)
 
     def decide(self, table: Table, trial_id: str, t: float) -> Verdict | None:
-        """Judge a trial that has reported at `t`; see `Rule.decide`.
+        """Rank a trial that has reported at `t`; see `Rule.decide`.
 
         Returns:
-            The verdict that stands for the trial: a new one if it reached a rung, else its latest.
-            None before its first rung, and while a paused trial that begins anew (a retry) is on
-            its way back to where it was paused.
+            A new verdict if the trial reached a rung, otherwise its latest one. None before its
+            first rung, and while a retry of a paused trial has not yet returned to the level at
+            which it was paused.
         """
         standing = self._verdicts.get(trial_id)
         if standing is not None and standing.action is Action.STOP:
@@ -111,10 +109,10 @@ class SuccessiveHalving(Rule):
 
     @abstractmethod
     def _judge_by_rank(self, rung: Rung, trial_id: str, value: Value) -> Verdict:
-        """Record a trial's value at a rung, and judge it by its rank there."""
+        """Record a trial's value at a rung and decide by its rank."""
 
     def replay(self, table: Table, reports: Iterable[tuple[str, float]]) -> None:
-        """Judge earlier reports by rank; a trial whose later reports or state say so went on."""
+        """Rank earlier reports. Later reports or the state show whether a trial continued."""
         replayed: dict[str, None] = {}
         for trial_id, t in reports:
             replayed[trial_id] = None
@@ -128,7 +126,7 @@ class SuccessiveHalving(Rule):
                 self._go_on(trial_id)
 
     def _go_on(self, trial_id: str) -> None:
-        """Let a trial go on from the rung where it was stopped or waits."""
+        """Let a trial continue from the rung where it was stopped or paused."""
         verdict = self._verdicts.get(trial_id)
         if verdict is None or verdict.action is Action.CONTINUE:
             return
@@ -147,7 +145,7 @@ class SuccessiveHalving(Rule):
         return verdict is not None and verdict.action is Action.PAUSE
 
     def verdict(self, trial_id: str) -> Verdict | None:
-        """Return the latest verdict of a trial; None if it was never judged."""
+        """Return the latest verdict of a trial; None if it was never ranked."""
         return self._verdicts.get(trial_id)
 
     @property
@@ -160,12 +158,12 @@ class SuccessiveHalving(Rule):
         )
 
     def summary(self) -> str:
-        """Return how many trials were stopped, and how many went on at each rung."""
+        """Return how many trials were stopped, and how many continued at each rung."""
         stopped = sum(verdict.action is Action.STOP for verdict in self._verdicts.values())
         many = len(self._rungs) > 1
         each = ", ".join(
             f"{f'bracket {rung.bracket} ' if many else ''}{rung.level}: "
-            f"{rung.went_on} of {rung.recorded} went on"
+            f"{rung.went_on} of {rung.recorded} continued"
             for rung in self.rungs
         )
         return f"{stopped} trials stopped early; rungs {each or 'none'}"
@@ -176,5 +174,5 @@ def _seed(seed: int | None) -> int:
     if seed is None:
         return int(np.random.default_rng().integers(2**63))
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise SettingError(f"seed={seed!r} is not None or a whole number of at least 0")
+        raise SettingError(f"seed is {seed!r}; it must be None or a whole number of at least 0")
     return int(seed)

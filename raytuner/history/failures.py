@@ -1,4 +1,4 @@
-"""Group failed trials by cause, and find out whether every trial fails for one cause."""
+"""Group failed trials by cause, and find out whether all trials fail for the same cause."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _RAISED = re.compile(r"(?P<type>[\w.]+)(: .*)? \((?P<place>[^()]+:\d+ in [^()]+)
 
 
 class Cause(NamedTuple):
-    """A cause for which trials failed.
+    """A cause of failures.
 
     Attributes:
-        trials: The number of these trials.
+        trials: The number of trials that failed for this cause.
         reason: The reason of the first of them.
     """
 
@@ -32,7 +32,7 @@ class Cause(NamedTuple):
 
 
 def cause(reason: str) -> str:
-    """Return the cause of a reason: the same text for all reasons of one cause.
+    """Return the cause of a reason: a text that is the same for similar failures.
 
     The cause of an exception is its type and the place where it was raised. The cause of any other
     reason is its first line without the numbers.
@@ -49,7 +49,7 @@ def cause(reason: str) -> str:
 
 
 def first_line(reason: str) -> str:
-    """Return the first line of a reason that is not blank; "unknown" if there is none.
+    """Return the first line of a reason that is not blank, or "unknown".
 
     >>> first_line("KeyError: 'lr'"), first_line("")
     ("KeyError: 'lr'", 'unknown')
@@ -58,7 +58,7 @@ def first_line(reason: str) -> str:
 
 
 def causes(trials: Iterable[Trial]) -> list[Cause]:
-    """Return the causes for which trials failed, the most frequent first."""
+    """Return the causes of failures, the most frequent first."""
     reasons: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for trial in trials:
@@ -78,9 +78,9 @@ def warn_of_failure(table: Table, trial_id: str, reason: str) -> None:
 def always_failing(history: History, at_least: int, since: float, now: float) -> Cause | None:
     """Return the cause for which every trial fails; None if a trial may still succeed.
 
-    A trial may still succeed if another one ended without failing. The same holds if a running
-    trial may have got past the failure: it began before the first failure, or it has run longer
-    than every trial that failed.
+    A trial may still succeed if another one ended without failing. It may also succeed if a running
+    trial may be past the failure, because it began before the first failure or has run longer than
+    every failed trial.
 
     Args:
         history: The record.
@@ -95,7 +95,7 @@ def always_failing(history: History, at_least: int, since: float, now: float) ->
         if head.origin is Origin.EVALUATED or head.state is TrialState.REMOVED:
             continue
         if head.state is not TrialState.FAILED:
-            return None  # most often one of the first: each failure asks anew
+            return None  # usually one of the first trials
         ended.append(head)
     if not ended:
         return None

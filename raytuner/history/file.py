@@ -28,8 +28,8 @@ class RecordFile:
     """A record's SQLite file, open for writing.
 
     Each event is one transaction: a killed process loses at most the event that it was writing.
-    Any SQLite client may read the file meanwhile. If the file is removed or another is moved to its
-    place, the record goes on in a new file there, and a warning says so.
+    Any SQLite client may read the file meanwhile. If the file is removed or replaced, the record
+    continues in a new file in its place, and a warning is logged.
 
     Args:
         path: The file. A file there that is not a record is set aside (`set_aside`).
@@ -109,11 +109,11 @@ class RecordFile:
             self._open(has_all=False)
         except (OSError, HistoryError) as error:
             raise HistoryError(
-                f"the record {self.path} was removed while the study ran, and no new one can be"
+                f"the record {self.path} was removed while the study ran, and a new one cannot be"
                 f" written in its folder: {error}"
             ) from error
         logger.warning(
-            "The record %s was removed while the study ran%s. A new file there has all of it.",
+            "The record %s was removed while the study ran%s. A new file there has all trials.",
             self.path,
             "" if other is None else f", and another file took its place, now {other}",
         )

@@ -53,7 +53,7 @@ class OutcomeConstraint:
         Raises:
             MetricError: The text is anything else.
 
-        Example:
+        Examples:
             >>> OutcomeConstraint.of("latency_ms <= 20").slack(15.0)
             5.0
         """
@@ -82,15 +82,15 @@ class Goal:
     """The goal of a search: objectives, constraints, and metrics for cost and noise.
 
     Attributes:
-        objectives: One or several. Several without weights are traded off in a Pareto front.
-        constraints: Bounds that a good trial keeps.
-        weights: A positive weight for each objective. The one objective is then the weighted sum
-            of the scores (`Objective.score`).
-        cost: Name of the metric that is the trial's cost so far, such as Ray's "time_total_s".
-            None: all trials cost the same.
-        standard_error: Name of the metric that is the objective's standard error. None: unknown.
+        objectives: One or several objectives. Several without weights have a Pareto front.
+        constraints: Bounds that a good trial satisfies.
+        weights: A positive weight for each objective. The objective is then the weighted sum of the
+            scores (`Objective.score`).
+        cost: Name of the metric for a trial's cost so far, such as Ray's "time_total_s". None: all
+            trials cost the same.
+        standard_error: Name of the metric for the objective's standard error. None: unknown.
 
-    Example:
+    Examples:
         >>> goal = Goal.of(["accuracy", "ms"], ["max", "min"], outcome_constraints=["ms <= 20"])
         >>> goal.metrics
         ('accuracy', 'ms')
@@ -131,8 +131,8 @@ class Goal:
         metrics, modes = names_of("metric", metric), names_of("mode", mode)
         if len(metrics) != len(modes):
             raise MetricError(
-                f"metric is {metric!r} and mode is {mode!r}: {len(metrics)} and {len(modes)}; give"
-                " one mode for each metric"
+                f"metric is {metric!r} and mode is {mode!r}, so there are {len(metrics)} metrics"
+                f" and {len(modes)} modes; give one mode for each metric"
             )
         if len(set(metrics)) < len(metrics):
             raise MetricError(f"metric is {metric!r}; name each metric once")
@@ -146,18 +146,18 @@ class Goal:
         constraints = tuple(map(OutcomeConstraint.of, outcome_constraints))
         if len({(one.metric, one.relation) for one in constraints}) < len(constraints):
             raise MetricError(
-                f"outcome_constraints is {list(outcome_constraints)!r}; give each metric and"
-                " relation one bound"
+                f"outcome_constraints is {list(outcome_constraints)!r}; give only one bound for"
+                " each metric and relation"
             )
         if standard_error is not None and len(metrics) > 1:
             raise MetricError(
-                f"standard_error is {standard_error!r} and metric is {metric!r}; it is that of one"
-                " metric: name one, or leave it out"
+                f"standard_error is {standard_error!r} and metric is {metric!r}; a standard error"
+                " works only with a single metric: name one, or leave it out"
             )
         for name, given in (("cost", cost), ("standard_error", standard_error)):
             if given is not None and not (given and isinstance(given, str)):
                 raise MetricError(
-                    f"{name} is {given!r}; it must be the name of one key of a report"
+                    f"{name} is {given!r}; it must be the name of a key in the report"
                 )
         objectives = tuple(Objective(*pair) for pair in zip(metrics, modes, strict=True))
         scale = None if weights is None else _weights(weights, metrics)
@@ -171,7 +171,7 @@ class Goal:
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """The required metrics, then those that a report may lack: the cost, the standard error."""
+        """The required metrics, then the optional ones: the cost and the standard error."""
         names = dict.fromkeys((*self.required, self.cost, self.standard_error))
         return tuple(filter(None, names))
 
@@ -198,11 +198,11 @@ class Goal:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether the goal is one metric and nothing else."""
+        """Whether the goal is a single metric and nothing else."""
         return self == Goal(self.objectives[:1], weights=self.weights)
 
     def outcomes(self, values: Mapping[str, float]) -> tuple[float, ...]:
-        """Return what should be large: the objectives, then the slack of each constraint.
+        """Return the values to maximise: the objectives, then the slack of each constraint.
 
         Args:
             values: The metrics by name. A missing one counts as NaN.
@@ -250,8 +250,8 @@ def names_of(what: Literal["metric", "mode"], given: object) -> list[Any]:
     names: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
     valid = ("min", "max") if what == "mode" else names
     if not names or not all(isinstance(name, str) and name in valid and name for name in names):
-        expected = "'min' or 'max'" if what == "mode" else "the name of one key of a report"
-        raise MetricError(f"{what} is {given!r}; it must be {expected}, or a list of such")
+        expected = "'min' or 'max'" if what == "mode" else "the name of a key in the report"
+        raise MetricError(f"{what} is {given!r}; it must be {expected}, or a list of these")
     return names
 
 

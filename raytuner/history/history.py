@@ -1,4 +1,4 @@
-"""The record of a search: the table of trials, its search space, and the file that mirrors it."""
+"""The record of a search: the table of trials, the search space, and the file."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ from raytuner.history.trial import Origin, Trial, TrialState
 from raytuner.history.upload import UploadedRecord
 from raytuner.space import Config, Space
 
-# What the content of a record can raise that nobody wrote through a History.
+# Errors that the content of a record can cause if it was not written by a History.
 _UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class History(Table):
-    """The record of a search, in memory and, once it has a file, on disk as things happen.
+    """The record of a search: all trials, in memory and in a file.
+
+    If it has a file, each event is written at once.
 
     Args:
-        space: The search space of the configurations.
+        space: The search space.
         metric: Name of the objective.
         mode: "min" or "max".
-        goal: The whole goal, in place of `metric` and `mode`.
+        goal: The goal, in place of `metric` and `mode`.
         time_attr: Name of the resource t.
         max_t: A trial's full resource, if known.
         path: A new file to write to. None keeps the record in memory.
@@ -45,7 +47,7 @@ class History(Table):
         MetricError: There is neither a goal nor a valid metric and mode.
         HistoryError: `path` exists already (see `open`).
 
-    Example:
+    Examples:
         >>> from raytuner.space import Float, Space
         >>> history = History(Space({"lr": Float(0.0, 1.0)}), metric="loss", mode="min")
         >>> history.add("a", {"lr": 0.25})
@@ -77,22 +79,22 @@ class History(Table):
         self.set_meta("max_t", max_t)
         if path is not None:
             if path.exists():
-                raise HistoryError(f"{path} exists already; History.open goes on with a record")
+                raise HistoryError(f"{path} exists already; use History.open to continue a record")
             self._attach(path)
 
     # -- events -----------------------------------------------------------------------------------
 
     def add(self, trial_id: str, config: Config, origin: Origin = Origin.SOBOL) -> None:
-        """Add a configuration as `Table.add` does; raise ConfigError if it is not in the space."""
+        """Add a trial, see `Table.add`; raises ConfigError if the configuration does not fit."""
         self.space.validate(config)
         super().add(trial_id, config, origin)
         self._encode(len(self) - 1)
 
     def widen(self, space: Space) -> None:
-        """Replace the search space by another one that has every configuration.
+        """Replace the search space by one that contains all configurations.
 
         Raises:
-            ConfigError: A configuration does not fit the space. Nothing has changed then.
+            ConfigError: A configuration does not fit the new space. Nothing changes in this case.
         """
         for head in self.heads():
             space.validate(head.config)
@@ -109,7 +111,7 @@ class History(Table):
         self._changed.update(range(len(self)))
 
     def changes(self, since: int) -> list[Line]:
-        """Return what happened after version `since`, as rows that `apply` takes."""
+        """Return the events after version `since`, as rows for `apply`."""
         touched: dict[str, set[float]] = {}
         for trial_id, t in self._log[since:]:
             steps = touched.setdefault(trial_id, set())
@@ -121,8 +123,7 @@ class History(Table):
     def apply(self, lines: Iterable[Line]) -> None:
         """Take over rows of the file's tables from another record. They are not written.
 
-        With the `changes` of a record since its last version that this one had, this one says the
-        same of every trial.
+        This brings a copy up to date, given the `changes` of the original since the last call.
         """
         first = len(self)
         for table, row in lines:
@@ -148,7 +149,7 @@ class History(Table):
         return np.array(points, dtype=np.float64).reshape(len(points), self.space.dim)
 
     def snapshot(self) -> Snapshot:
-        """Return the record as frozen arrays: the same object until something changes."""
+        """Return the record as read-only arrays: the same object until something changes."""
         last = self._snapshot
         if last is None or self._changed or (last.left, last.max_t) != (self.left, self.max_t):
             last = self._snapshot = build(
@@ -163,36 +164,40 @@ class History(Table):
         return last
 
     def is_full(self, trial: Trial) -> bool:
-        """Whether the trial is at full fidelity. Each is if no hyperparameter is a fidelity."""
+        """Return whether the trial is at full fidelity; always true without fidelities."""
         if not self.space.fidelities:
             return True
         return bool(self.space.is_full(self.points(trial.number, trial.number + 1))[0])
 
     def is_feasible(self, trial: Trial) -> bool:
-        """Whether the trial's last values keep all outcome constraints."""
+        """Return whether the trial's last values satisfy all outcome constraints."""
         return self.goal.violation(trial.metrics) == 0.0
 
     @property
     def best(self) -> Trial | None:
-        """The incumbent: the COMPLETED trial with the best final value.
+        """The best trial so far: the COMPLETED trial with the best final value.
 
-        While no trial is completed, that is the trial whose last value is best. A FAILED trial is
-        never the incumbent, nor is one whose value is not finite. With fidelities, only trials at
-        full fidelity count. With outcome constraints, the trial is the best that keeps them or,
-        while none does, the one that breaks them least. With several objectives the weighted sum
-        counts or, without weights, the first (see `pareto`). None: there is no such trial yet.
+        - While no trial has completed, it is the trial with the best last value.
+        - FAILED trials and trials without a finite value do not count.
+        - With fidelities, only trials at full fidelity count.
+        - With outcome constraints, it is the best trial that satisfies them. While there is none,
+          it is the trial with the smallest violation.
+        - With several objectives, trials are compared by the weighted sum, or without weights by
+          the first objective (see `pareto`).
+
+        None if there is no such trial yet.
         """
         merits = self._merits()
         return self[max(merits, key=merits.__getitem__)] if merits else None
 
     @property
     def ranked(self) -> tuple[Trial, ...]:
-        """The trials that could be the incumbent, the best first (see `best`)."""
+        """The trials that could be the best one, the best first (see `best`)."""
         merits = self._merits()
         return tuple(self[i] for i in sorted(merits, key=merits.__getitem__, reverse=True))
 
     def _merits(self) -> dict[str, tuple[bool, float, float]]:
-        """Return what makes one trial better than another, by trial id; larger is better."""
+        """Return a key to compare trials with, by trial id; larger is better."""
         found = {}
         for head in self.heads():
             last = self.last(head.trial_id)
@@ -206,11 +211,11 @@ class History(Table):
 
     @property
     def pareto(self) -> tuple[Trial, ...]:
-        """The Pareto front: the COMPLETED trials that no other dominates, by number.
+        """The Pareto front: the COMPLETED trials that no other trial dominates, by number.
 
-        Only trials count that keep all outcome constraints and whose values are finite. While no
-        trial is completed, all count that have values and did not fail. With one objective, the
-        front is the best trial and those that tie with it.
+        Only trials that satisfy all outcome constraints and have finite values count. While no
+        trial has completed, all trials with values that did not fail count. With one objective, the
+        front is the best trial and any that tie with it.
         """
         m, found = self.goal.n_objectives, []
         for trial in self.trials:
@@ -230,9 +235,9 @@ class History(Table):
         return None if self._file is None else self._file.path
 
     def move_to(self, path: Folder) -> None:
-        """Write the whole record to `path`, a file or one behind a URI, and later events too.
+        """Write the whole record to `path`, a file or its URI, and all later events too.
 
-        A file there is replaced as a whole, or not at all if the process is killed meanwhile.
+        An existing file is replaced completely, or not at all if the process is killed meanwhile.
         """
         old = self._file
         self._attach(path)
@@ -249,7 +254,10 @@ class History(Table):
             write_file(path, db)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until all events are where a killed process leaves them. Return whether they are."""
+        """Wait until all events are saved, and return whether they are.
+
+        Saved events survive a kill of this process.
+        """
         return self._file is None or self._file.flush(timeout_s)
 
     def close(self) -> None:
@@ -265,34 +273,33 @@ class History(Table):
         """Read a record and continue to write to it.
 
         Args:
-            path: The file, or the file behind a URI.
-            space: The search space. None rebuilds it from the record, which is possible unless a
-                choice is an object that JSON cannot hold.
-            search_id: The id of the search that it is to be the record of. None: any.
+            path: The file or its URI.
+            space: The search space. None rebuilds it from the record. This does not work if a
+                choice has objects that JSON cannot hold.
+            search_id: The id that the search must have. None: any.
 
         Raises:
-            HistoryError: There is no record, it is that of another search, it is damaged, or it
-                cannot be written to.
-            SpaceError: The space cannot be rebuilt, or another space was given.
+            HistoryError: There is no record, it is from another search, it is damaged, or it cannot
+                be written to.
+            SpaceError: The space cannot be rebuilt, or a different space was given.
         """
         history = cls.read(path, space)
         if search_id not in (None, history.get_meta("search_id")):
             raise HistoryError(
-                f"{path} holds the record of another search: put the study's own back, and load the"
-                " study again"
+                f"{path} is the record of another search; restore the study's own record and load"
+                " the study again"
             )
         history._attach(path, has_all=True)
         return history
 
     @classmethod
     def read(cls, path: Folder, space: Space | None = None, *, opaque: bool = False) -> History:
-        """Read a record into memory. It may be written to at the same time.
+        """Read a record into memory. Another process may write to it at the same time.
 
         Args:
             path: As for `open`, which raises the same errors.
             space: As for `open`.
-            opaque: Where the space is rebuilt, put an `OpaqueValue` in place of each object that
-                JSON cannot hold.
+            opaque: Rebuild the space with an `OpaqueValue` for each object that JSON cannot hold.
         """
         return cls.of_lines(read_lines(path), space, source=path, opaque=opaque)
 
@@ -305,9 +312,9 @@ class History(Table):
         source: Folder | None = None,
         opaque: bool = False,
     ) -> History:
-        """Return the record that has these rows, the trials' before those of their values.
+        """Return the record with these rows. The rows of trials come before those of their values.
 
-        Raises as `open`.
+        It raises the same errors as `open`.
         """
         rows = list(lines)
         meta = {row[0]: row[1] for table, row in rows if table == "meta" and row[0] != "format"}
@@ -332,13 +339,13 @@ class History(Table):
         return history
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy lives in memory: a database connection cannot be pickled.
+        # A copy is in memory only: a database connection cannot be pickled.
         return History.of_lines, (list(self._all_lines()), self.space), {"left": self.left}
 
     # -- inside -----------------------------------------------------------------------------------
 
     def _attach(self, path: Folder, *, has_all: bool = False) -> None:
-        """Write to a file from now on, and what happened before unless it `has_all`."""
+        """Write to a file from now on. Earlier events are written too, unless it `has_all`."""
         if isinstance(path, RemoteFolder):
             self._file = UploadedRecord(path, self._all_lines())
         else:

@@ -1,8 +1,8 @@
-"""The lock of a record: one process at a time writes it.
+"""The lock of a record: only one process at a time may write to it.
 
-A file next to the record names the process. On a disk, the operating system locks that file, until
-the process ends. An object store has no locks: there, the process renews the file every few
-seconds. Another one that finds it watches whether it is renewed, and takes over if not.
+A file next to the record names the process. On a disk, the operating system locks that file until
+the process ends. An object store has no locks. There, the process renews the file every few
+seconds. Another process that finds the file takes over if it is not renewed.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Writer:
         """Raise InUseError if another process has taken over."""
         if (successor := self._lock.successor) is not None:
             raise InUseError(
-                f"{_name(successor)} has taken over {self._record}, and this process may no longer"
-                " write to it. This run ends; what it had written is kept"
+                f"{_name(successor)} has taken over {self._record}, so this process can no longer"
+                " write to it. This run ends. Everything that it has written is kept"
             )
 
     def close(self) -> None:
@@ -110,8 +110,8 @@ class _FileLock:
                 raise InUseError(_in_use(record, owner)) from None
             except OSError as error:
                 logger.warning(
-                    "The file system of %s has no locks (%s): make sure that no other process"
-                    " writes to this record.",
+                    "The file system of %s does not support locks (%s). Make sure that no other"
+                    " process writes to this record.",
                     record,
                     error,
                 )
@@ -184,7 +184,7 @@ def held(record: Folder) -> Writer | None:
 
 
 def who_writes(record: Folder) -> str | None:
-    """Say which process writes to a record now and how to take over; None if none is known."""
+    """Return which process writes to a record now and how to take over; None if unknown."""
     if held(record) is not None:
         return _in_use(record, {"pid": os.getpid()})
     if isinstance(record, RemoteFolder):
@@ -258,7 +258,7 @@ def _is_alive(record: RemoteFolder, owner: _Process) -> bool:
         return runs
     seconds = 3 * RENEWAL_S
     logger.warning(
-        "%s wrote to %s last. Waiting up to %g s to see if it still runs.",
+        "%s was the last to write to %s. Waiting up to %g s to see if it is still running.",
         _name(owner),
         record,
         seconds,
@@ -299,7 +299,7 @@ def _in_use(record: Folder, owner: _Process) -> str:
     else:
         how = f"end that process first (Ctrl-C, or `kill {pid}` there)" if pid else "end it first"
     return (
-        f"{_name(owner)} writes to {record} now. One process at a time may run a study. To take"
-        f" over, {how}, then try again; to look at the study meanwhile, use raytuner.load or"
+        f"{_name(owner)} is writing to {record}. Only one process at a time can run a study. To"
+        f" take over, {how}, then try again. To look at the study meanwhile, use raytuner.load or"
         " `raytuner show`"
     )

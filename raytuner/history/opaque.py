@@ -23,7 +23,7 @@ class OpaqueValue:
     Args:
         text: The `repr` of the object.
 
-    Example:
+    Examples:
         >>> OpaqueValue("<class 'torch.nn.ReLU'>")
         <class 'torch.nn.ReLU'>
     """
@@ -88,8 +88,7 @@ def check_same(spec: Any, space: Space, where: object) -> None:
     if changes := differences(recorded, now):
         raise SpaceError(
             f"{where} is the record of a search in another space ({'; '.join(changes)}). Give the"
-            " space that it was made in, or start a new search, which can learn from this one"
-            " (earlier=...)"
+            " original space, or start a new search that learns from this one (earlier=...)"
         )
 
 

@@ -16,7 +16,7 @@ def non_dominated(Y: FloatArray) -> BoolArray:
     Returns:
         `n`-dim. Equal rows do not dominate each other.
 
-    Example:
+    Examples:
         >>> non_dominated(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])).tolist()
         [True, True, False]
     """

@@ -1,4 +1,4 @@
-"""Recovery of damaged records: every row counts that SQLite can read and whose check is right."""
+"""Recover damaged records: keep every row that SQLite can read and whose check is right."""
 
 from __future__ import annotations
 

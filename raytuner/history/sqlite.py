@@ -126,8 +126,8 @@ def read_lines(path: Folder) -> list[Line]:
     This neither disturbs nor waits for a process that writes to the file.
 
     Raises:
-        HistoryError: There is no file, it has another format, it is damaged or no record, or it is
-            out of reach.
+        HistoryError: There is no file, it has another format, it is damaged or not a record, or it
+            cannot be read.
     """
     with _opened(path) as db:
         require_record(db, path)
@@ -154,7 +154,7 @@ def _opened(path: Folder) -> Iterator[sqlite3.Connection]:
     except FileNotFoundError:
         raise HistoryError(missing) from None
     except OSError as error:
-        raise HistoryError(f"the record at {path} is out of reach: {error}") from error
+        raise HistoryError(f"the record at {path} cannot be read: {error}") from error
     if not data:
         raise damaged(path, "it is empty")
     with closing(connect(":memory:", path)) as db:
@@ -188,11 +188,11 @@ def require_record(db: sqlite3.Connection, name: Folder) -> None:
         db.execute("PRAGMA cell_size_check = ON")
         found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
         if found.get("meta") != SCHEMA["meta"]:
-            raise damaged(name, "it has no table of raytuner's")
+            raise damaged(name, "it has no table of a record")
         (version,) = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() or ("",)
         if version.isdigit() and int(version) != FORMAT_VERSION:
             raise HistoryError(
-                f"{name} is a record of format {version}; this raytuner reads format"
+                f"{name} has the record format {version}; this version of raytuner reads format"
                 f" {FORMAT_VERSION}"
             )
         if not version.isdigit() or found != SCHEMA:
@@ -203,7 +203,7 @@ def require_record(db: sqlite3.Connection, name: Folder) -> None:
 
 def damaged(path: Folder | None, what: object) -> HistoryError:
     """Return the error for a record that is damaged."""
-    how = "copy the study to a local folder, and `raytuner recover`"
+    how = "copy the study to a local folder, then `raytuner recover`"
     if isinstance(path, Path):
         how = f"`raytuner recover {_folder(path)}`"
     place = path or "in memory"
@@ -235,8 +235,8 @@ def writable(path: Folder) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise HistoryError(
-            f"cannot write to the record {path}: {error}. What was written before is kept: remove"
-            f" the cause, and go on with `raytuner resume {_folder(path)}` or Tuner.restore"
+            f"cannot write to the record {path}: {error}. Everything written before is kept. Remove"
+            f" the cause, then continue with `raytuner resume {_folder(path)}` or Tuner.restore"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The table of trials: what every trial of a search was, did and reported, in memory."""
+"""The table of trials: all trials of a search and their reports, in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Entries(dict[str, Entry]):
 
 
 class Table:
-    """All trials of a search, keyed by trial id: the only mutable store.
+    """All trials of a search, by trial id.
 
     Every event goes to `_write` before it changes the table. A subclass overrides that method to
     keep the events in a file.
@@ -39,11 +39,11 @@ class Table:
         metric: Name of the objective; with several, of the first.
         mode: Mode of the objective: "min" or "max"; with several, of the first.
         left: How many more trials will be proposed, if known. It is not kept in the file.
-        warned_of: Metrics and causes of failures that this process has warned of.
+        warned_of: Metrics and causes of failures about which this process has warned.
         has_values: Whether any trial of this search has reported. Evaluated points do not count.
         largest_t: The largest resource that any trial has reached; 0 before the first report.
         ended_version: The version at which a trial last ended or was paused.
-        last_event_at: When the record last grew, in Unix seconds; 0 if it is empty.
+        last_event_at: When the record last changed, in Unix seconds; 0 if it is empty.
     """
 
     def __init__(self, goal: Goal, time_attr: str, max_t: float | None) -> None:
@@ -57,7 +57,7 @@ class Table:
         self.ended_version = 0
         self.last_event_at = 0.0
         self._time_attr, self._max_t = time_attr, max_t
-        self._meta: dict[str, str] = {}  # JSON by key: whoever reads a value gets one of its own
+        self._meta: dict[str, str] = {}  # JSON by key: each reader gets its own copy of a value
         self._entries = _Entries()
         self._rows: list[Entry] = []
         self._ids: dict[TrialState, set[str]] = {state: set() for state in TrialState}
@@ -68,10 +68,10 @@ class Table:
     # -- events -----------------------------------------------------------------------------------
 
     def add(self, trial_id: str, config: Config, origin: Origin = Origin.SOBOL) -> None:
-        """Add a configuration that was handed out. It is pending from now on.
+        """Add a trial for a configuration. It is pending from now on.
 
         Raises:
-            HistoryError: The id is taken.
+            HistoryError: The id exists already.
         """
         if trial_id in self._entries:
             raise HistoryError(f"trial {trial_id!r} is in the record already")
@@ -96,14 +96,14 @@ class Table:
     ) -> None:
         """Record that a trial reported `value` at resource `t`. The trial is then running.
 
-        A second report at the same t (a retry repeats iterations) replaces the first. A report of
-        a trial that has ended changes nothing: call `reopen` first if the trial runs again.
+        A second report at the same t replaces the first, since a retry repeats iterations. A report
+        of a trial that has ended is ignored: call `reopen` first if the trial runs again.
 
         Args:
             trial_id: The trial.
             t: The resource, in units of `time_attr`.
-            value: The metric; with several objectives, that of the first.
-            others: The further metrics of the goal, by name.
+            value: The metric; with several objectives, the first one.
+            others: The other metrics of the goal, by name.
 
         Raises:
             HistoryError: `t` is not a finite number, or the trial is unknown.
@@ -118,7 +118,7 @@ class Table:
         is_new = entry.values.get(t) != value or not rest.items() <= entry.others.get(t, {}).items()
         lines: list[Line] = []
         if is_new:
-            # The clock may be set back. The order of reports must not change with it.
+            # The clock may be set back. This must not change the order of reports.
             at = max(self._now(), math.nextafter(self._reported_at, math.inf))
             lines.append(("value", (trial_id, t, value, at)))
             lines += _other_lines(trial_id, t, rest)
@@ -137,7 +137,7 @@ class Table:
     def keep(self, trial_id: str, t: float, metrics: Mapping[str, float]) -> None:
         """Keep the last values of numbers that are not metrics of the goal.
 
-        A metric that is named in `curves` keeps its value at every t.
+        Metrics that are named in `curves` keep their value at every t.
 
         Raises:
             HistoryError: The trial is unknown.
@@ -153,7 +153,7 @@ class Table:
                 entry.others.setdefault(t, {}).update(curves)
 
     def start(self, trial_id: str) -> None:
-        """Record that a trial's process began to run. A later start of a retry changes nothing."""
+        """Record that a trial's process began to run. Later starts, of retries, are ignored."""
         head = self._entries[trial_id].head
         changes: dict[str, Any] = {}
         if head.started_at is None:
@@ -164,14 +164,14 @@ class Table:
             self._change(trial_id, **changes)
 
     def pause(self, trial_id: str) -> None:
-        """Record that the trial waits for its scheduler. Nothing changes if it has ended."""
+        """Record that the scheduler paused the trial. Ignored if the trial has ended."""
         if self._entries[trial_id].head.state.is_live:
             self._change(trial_id, state=TrialState.PAUSED, reason="", ended_at=None)
 
     def end(self, trial_id: str, state: TrialState, reason: str = "") -> None:
         """Record that the trial ended in `state`, for `reason`.
 
-        For a trial that has ended already, correct the state and keep the time.
+        If the trial has ended already, this corrects the state and keeps the time.
 
         Raises:
             HistoryError: `state` is a live state.
@@ -182,7 +182,7 @@ class Table:
         self._change(trial_id, state=state, reason=reason, ended_at=ended_at)
 
     def reopen(self, trial_id: str) -> None:
-        """Record that Ray runs the trial again. It is pending then."""
+        """Record that Ray runs the trial again. It is then pending."""
         self._change(trial_id, state=TrialState.PENDING, reason="", ended_at=None)
 
     # -- settings and metadata ------------------------------------------------------------------
@@ -210,7 +210,7 @@ class Table:
 
     @property
     def curves(self) -> tuple[str, ...]:
-        """Names of the metrics, other than the goal's, whose value at every t is kept."""
+        """Names of further metrics whose value is kept at every t."""
         return tuple(self.get_meta("curves") or ())
 
     @curves.setter
@@ -244,11 +244,11 @@ class Table:
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """Every trial, in the order of proposal."""
+        """All trials, in the order in which they were proposed."""
         return tuple(entry.frozen(self.metric) for entry in self._rows)
 
     def heads(self) -> Iterator[Trial]:
-        """Return every trial without its values, in the order of proposal."""
+        """Return all trials without their values, in the order in which they were proposed."""
         return map(attrgetter("head"), self._rows)
 
     @property
@@ -275,7 +275,7 @@ class Table:
         return max(values.items()) if values else None
 
     def metrics_at(self, trial_id: str, t: float) -> dict[str, float]:
-        """Return every metric of the goal at a t at which the trial has reported."""
+        """Return all metrics of the goal at a t for which the trial has a report."""
         entry = self._entries[trial_id]
         return {**entry.others.get(float(t), {}), self.metric: entry.values[float(t)]}
 
@@ -307,7 +307,7 @@ class Table:
         self._place(head)
 
     def _place(self, head: Trial) -> None:
-        """Enter a trial, or what it is now."""
+        """Enter a trial or its new state."""
         entry, state = self._entries.get(head.trial_id), head.state
         before = None
         if entry is None:
@@ -351,7 +351,7 @@ class Table:
         )
 
     def _lines_of(self, entry: Entry, steps: Iterable[float] | None = None) -> Iterator[Line]:
-        """Return the rows of a trial, or those of its state and of its reports at some t."""
+        """Return the rows of a trial; with `steps`, only its state and the reports at these t."""
         trial_id = entry.head.trial_id
         yield self._line_of(entry.head)
         for t in entry.values if steps is None else steps:

@@ -18,16 +18,16 @@ from raytuner.space import Config
 class TrialState(StrEnum):
     """The state of a trial.
 
-    ::
+    ```text
+    PENDING -> RUNNING <-> PAUSED
+                  |
+                  +-> COMPLETED      it reached max_t, or its training finished
+                  +-> STOPPED_EARLY  the scheduler stopped it: its last value is at t < max_t
+                  +-> FAILED         an error, a NaN or infinite objective, or no metric at all
+                  +-> REMOVED        it was dropped before its first report
+    ```
 
-        PENDING -> RUNNING <-> PAUSED
-                      |
-                      +-> COMPLETED      it reached max_t or finished by itself
-                      +-> STOPPED_EARLY  the scheduler stopped it: its last value is at t < max_t
-                      +-> FAILED         an error, a NaN or infinite objective, no metric at all
-                      +-> REMOVED        it was dropped before its first report
-
-    A trial that Ray runs again (a retry, a restored experiment) goes back to PENDING.
+    A trial that Ray runs again (a retry, a restored experiment) returns to PENDING.
     """
 
     PENDING = "PENDING"
@@ -40,7 +40,7 @@ class TrialState(StrEnum):
 
     @property
     def is_live(self) -> bool:
-        """Whether a final value may still come."""
+        """Whether the trial may still report values."""
         return self in (TrialState.PENDING, TrialState.RUNNING, TrialState.PAUSED)
 
 
@@ -48,40 +48,39 @@ class Origin(StrEnum):
     """The source of a trial's configuration."""
 
     INITIAL = "initial"  # the user's points_to_evaluate
-    SOBOL = "sobol"  # quasi-random: the initial design, or where no model could be fitted
+    SOBOL = "sobol"  # quasi-random: the initial design, or no model could be fitted
     RANDOM = "random"  # drawn from the distribution of the space
     EVOLUTION = "evolution"  # drawn by an evolution strategy
     EARLIER = "earlier"  # among the best of an earlier study
     BAYES = "bayes"  # a maximum of the acquisition function
     STALE = "stale"  # a maximum of an older model that lacks the latest results
-    FALLBACK = "fallback"  # quasi-random, since no other proposal was ready
+    FALLBACK = "fallback"  # quasi-random, because no other proposal was ready
     AGAIN = "again"  # one of the best of a study, run again for a larger max_t
     EVALUATED = "evaluated"  # evaluated elsewhere, never run here
-    SEARCHER = "searcher"  # a searcher that is not raytuner's
+    SEARCHER = "searcher"  # proposed by another library's searcher
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One configuration and its reports, frozen.
+    """One configuration and its reports. Immutable.
 
     Attributes:
         trial_id: Ray's id of the trial.
-        number: Its place in the order of proposals, from 0. Every text and table that names a
-            trial uses this number. It is also the trial's row in `study.results`.
-        config: The full configuration, constants included.
-        state: See `TrialState`.
-        values: Pairs `(t, value)` in ascending t. The value is the metric as reported; with several
-            objectives, that of the first.
-        reported_at: When it reported each of the values, in Unix seconds. No two times of a search
-            are equal.
-        reason: Why it failed or was stopped; empty if the state says it all.
-        origin: What proposed it.
-        proposed_at: Unix seconds.
-        ended_at: Unix seconds; None while it is live.
-        others: The same pairs for each further metric whose curve is kept, by name: the metrics of
-            the goal, and those named in `curves`.
-        metrics: The last value of each number that it reported, by name; NaN if not finite.
-        started_at: When its process began to run first, in Unix seconds; None if unknown.
+        number: Number of the trial in the order of proposals, from 0. Texts and tables use this
+            number. It is also the trial's row in `study.results`.
+        config: The full configuration, including constants.
+        state: The state; see `TrialState`.
+        values: The learning curve: pairs `(t, value)` in ascending t. The value is the metric as
+            reported; with several objectives, the first one.
+        reported_at: The time of each of the values, in Unix seconds. All times of a search differ.
+        reason: Why the trial failed or was stopped; may be empty.
+        origin: The source of the configuration; see `Origin`.
+        proposed_at: When it was proposed, in Unix seconds.
+        ended_at: When it ended, in Unix seconds; None while it is live.
+        others: The curves of further metrics, by name: other metrics of the goal, and those named
+            in `curves`.
+        metrics: The last value of each number that the trial reported, by name; NaN if not finite.
+        started_at: When its process first began to run, in Unix seconds; None if unknown.
     """
 
     trial_id: str
@@ -105,11 +104,11 @@ class Trial:
 
     @property
     def value(self) -> float:
-        """The metric at the largest t reported; NaN before the first report."""
+        """The metric at the largest reported t; NaN before the first report."""
         return self.values[-1][1] if self.values else math.nan
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
+        """Return the HTML for a notebook."""
         rows: dict[str, object] = {
             "trial": self.number,
             "state": self.state.value,
@@ -122,7 +121,7 @@ class Trial:
         return table([(name, item) for name, item in rows.items() if item not in ({}, "")])
 
     def value_of(self, metric: str) -> float:
-        """Return the last reported value of a further metric; NaN if it was never reported."""
+        """Return the last value of a metric; NaN if it was never reported."""
         return self.metrics.get(metric, math.nan)
 
 
@@ -136,8 +135,8 @@ class Entry:
         times: When the trial reported at each t, in Unix seconds.
         others: Further metrics, by t and name.
         last: The last value of each number that is not a metric of the goal, by name.
-        point: `d`-dim encoded configuration; None where there is no search space.
-        text: The configuration as the file has it; empty until it is written a second time.
+        point: `d`-dim encoded configuration; None without a search space.
+        text: The configuration as written in the file; empty until it is written a second time.
     """
 
     head: Trial
@@ -167,7 +166,7 @@ class Entry:
 
 
 def proposal_counts(trials: Iterable[Trial]) -> dict[str, int]:
-    """Return how many proposals were fresh, stale and fallback.
+    """Return the numbers of fresh, stale and fallback proposals.
 
     See `raytuner.BoTorchSearch.proposal_counts`.
     """

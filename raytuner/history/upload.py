@@ -96,8 +96,8 @@ class UploadedRecord:
         copy = Path(mkdtemp(prefix="raytuner-")) / "record.sqlite"
         self.copy_to(copy)
         raise HistoryError(
-            f"the last of the record could not be written to {self.path}:"
-            f" {self._error or f'it takes longer than {_END_S:g} s'}. The whole record is kept as"
+            f"the end of the record could not be written to {self.path}:"
+            f" {self._error or f'it takes longer than {_END_S:g} s'}. The whole record was saved as"
             f" {copy}"
         )
 
@@ -106,7 +106,7 @@ class UploadedRecord:
         try:
             self.close()
         except HistoryError as error:
-            logger.error("At the end of the process, %s.", error)
+            logger.error("At the end of the process: %s.", error)
 
     # -- the thread -----------------------------------------------------------------------------
 
@@ -136,8 +136,8 @@ class UploadedRecord:
             except OSError as error:
                 if not failures:
                     logger.warning(
-                        "The record cannot be written to %s now (%s). It stays in memory, and the"
-                        " upload is tried again.",
+                        "Cannot write the record to %s now (%s). It stays in memory, and the upload"
+                        " will be tried again.",
                         self.path,
                         error,
                     )
@@ -163,11 +163,11 @@ def record_exists(file: Folder) -> bool:
     """Whether there is a file at a path or behind a URI.
 
     Raises:
-        HistoryError: It is out of reach.
+        HistoryError: It cannot be read.
     """
     if isinstance(file, Path):
         return file.exists()
     try:
         return file.name in file.parent.files()
     except OSError as error:
-        raise HistoryError(f"{file} is out of reach: {error}") from error
+        raise HistoryError(f"{file} cannot be read: {error}") from error

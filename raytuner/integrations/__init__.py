@@ -1,4 +1,4 @@
-"""Adapters for other libraries' searches, spaces and training loops, one module for each library.
+"""Adapters for other libraries' searches, spaces and training loops, one module per library.
 
-A library is needed only when its module is imported.
+Each module needs only its own library.
 """

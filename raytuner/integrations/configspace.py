@@ -1,4 +1,4 @@
-"""ConfigSpace's spaces as a search space of ours."""
+"""Translate ConfigSpace's spaces to a search space."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ from raytuner.errors import SpaceError
 from raytuner.integrations.translated import Decoder, Translated
 from raytuner.space import Categorical, Config, Domain, Float, Integer, Space, when
 
-_MOST_VALUES = 1000  # of an integer that others depend on
+_MOST_VALUES = 1000  # values of an integer on which others depend
 
 
 def space_from_configspace(given: ConfigurationSpace) -> Translated:
-    """Return the search space of a `ConfigurationSpace`.
+    """Translate a `ConfigurationSpace` to a search space.
 
-    Its `params` returns the dict of a `Configuration`. Conditions become conditions of ours
-    (`raytuner.when`). A condition on a float, or one that holds for either of two hyperparameters,
-    has no counterpart: what depends on it is always part of our configuration, and `params` leaves
-    it out where ConfigSpace does. Forbidden clauses become parameter constraints. Normal and beta
-    distributions and the weights of a choice are ignored, their values are kept.
+    Conditions become `raytuner.when`. A condition on a float, or on either of two hyperparameters,
+    has no equivalent. The dependent hyperparameter is then always in the configuration, and
+    `params` removes it if ConfigSpace would. Forbidden clauses become parameter constraints. Of
+    normal and beta distributions and of weighted choices, only the values are kept.
+
+    Args:
+        given: The `ConfigurationSpace`.
+
+    Returns:
+        The translated space. Its `params` returns the dict of a `Configuration`.
 
     Raises:
-        SpaceError: A hyperparameter is of an unknown kind, or everything is forbidden.
+        SpaceError: A hyperparameter has an unknown kind, or everything is forbidden.
 
-    Example:
+    Examples:
         >>> ours = space_from_configspace(ConfigurationSpace({"lr": (0.1, 1.0), "k": ["a", "b"]}))
         >>> ours.params({"lr": 0.5, "k": "b"})
         {'k': 'b', 'lr': 0.5}
@@ -66,12 +71,12 @@ def _domain(parameter: Any) -> Domain:
         case kinds.OrdinalHyperparameter():  # the positions: only the order of the values counts
             return Integer(0, len(parameter.sequence) - 1)
     raise SpaceError(
-        f"{parameter.name}: received {parameter!r}, a kind of hyperparameter that is unknown here"
+        f"{parameter.name}: received {parameter!r}, a kind of hyperparameter that is not supported"
     )
 
 
 def _conditions(given: Iterable[Any]) -> dict[str, list[Any]]:
-    """Return by parent the values, in our space, for which all conditions on it alone hold."""
+    """Return, for each parent, its values for which all conditions on it alone hold."""
     needs: dict[str, list[Any]] = {}
     todo = list(given)
     for condition in todo:
@@ -93,7 +98,7 @@ def _conditions(given: Iterable[Any]) -> dict[str, list[Any]]:
 
 
 def _values(parent: Any) -> dict[Any, Any]:
-    """Return ConfigSpace's value for each value in our space; none if there are too many."""
+    """Return ConfigSpace's value for each value in the search space; empty if too many."""
     if isinstance(parent, kinds.CategoricalHyperparameter):
         return {value: value for value in parent.choices}
     if isinstance(parent, kinds.OrdinalHyperparameter):

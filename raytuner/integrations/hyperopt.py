@@ -1,4 +1,4 @@
-"""Hyperopt's spaces as a search space of ours."""
+"""Translate Hyperopt's spaces to a search space."""
 
 from __future__ import annotations
 
@@ -20,16 +20,21 @@ _Branches = dict[str, frozenset[int]]
 
 
 def space_from_hyperopt(space: Any) -> Translated:
-    """Return the search space of a Hyperopt expression.
+    """Translate a Hyperopt expression to a search space.
 
-    Its `params` returns what `hyperopt.space_eval` returns: the expression with its values filled
-    in, including `hp.choice` of spaces, `scope.int` and arithmetic. The branches of a choice become
-    conditions (`raytuner.when`) on the number of the branch. A hyperparameter that occurs in
-    several places has only the conditions that all of them share, and is unused in the others.
+    The branches of a choice become conditions (`raytuner.when`) on the number of the branch. If a
+    hyperparameter occurs in several places, only the conditions of all places are kept.
+
+    Args:
+        space: The expression.
+
+    Returns:
+        The translated space. Its `params` returns the same as `hyperopt.space_eval`: the expression
+        with its values filled in, including `hp.choice` of spaces, `scope.int` and arithmetic.
 
     Raises:
-        SpaceError: A hyperparameter has an unknown distribution, or one with hyperparameters among
-            its parameters. The message names its label.
+        SpaceError: A hyperparameter has an unknown distribution, or a parameter of its distribution
+            is a hyperparameter. The message names its label.
 
     >>> from hyperopt import hp
     >>> space_from_hyperopt(
@@ -61,14 +66,14 @@ def _hyperparameters(expression: Any) -> Iterator[tuple[str, str, list[Any]]]:
             inputs = inputs[0].pos_args
         if not all(isinstance(value, Literal) for value in inputs):
             raise SpaceError(
-                f"{label}: the parameters of {law.name} are not plain numbers; make what varies in"
-                " them a hyperparameter of its own"
+                f"{label}: the parameters of {law.name} are not plain numbers; make each of them"
+                " that varies a separate hyperparameter"
             )
         yield label, law.name, [value.obj for value in inputs]
 
 
 def _conditions(expression: Any) -> dict[str, _Branches]:
-    """Return by label the choices on every path to it, and the branches of each that lead to it."""
+    """Return by label the choices on every path to it, and their branches that lead to it."""
     found: dict[str, _Branches] = {}
 
     def visit(node: Any, taken: _Branches) -> None:
@@ -111,4 +116,4 @@ def _domain(label: str, law: str, args: list[Any]) -> tuple[Domain, Decoder | No
             return Normal(a, b), rounded
         case "lognormal":
             return Normal(a, b), lambda v: rounded(math.exp(v)) if rounded else math.exp(v)
-    raise SpaceError(f"{label}: received hp.{law}, which is unknown here")
+    raise SpaceError(f"{label}: received hp.{law}, which is not supported")

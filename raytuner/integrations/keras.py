@@ -1,4 +1,4 @@
-"""Keras 3, on any of its backends, inside a trial."""
+"""Keras 3 inside a trial, with any backend."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _FILE = "model.keras"
 
 
 class ReportCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types here
-    """Report each epoch's metrics with a checkpoint, and continue from one.
+    """A Keras callback that reports each epoch's metrics and saves a checkpoint.
 
-    Ray's own callback for Keras needs TensorFlow; this one works with any backend. A trial that was
-    paused at a rung, or whose process died, continues with the epoch, weights and optimizer of its
-    last checkpoint.
+    Ray's own callback for Keras needs TensorFlow. This one works with any backend. If a trial was
+    paused or its process died, it continues with the epoch, weights and optimizer of its last
+    checkpoint.
 
     Args:
-        checkpoint: Whether to save a checkpoint after each epoch. A scheduler that only stops
-            trials needs none.
+        checkpoint: Whether to save a checkpoint after each epoch. Schedulers that only stop trials
+            need no checkpoints.
 
-    Example:
-        .. code-block:: python
-
-            def train(config):
-                model = build(config)  # compiled
-                report = ReportCheckpoint()
-                model.fit(x, y, epochs=27, initial_epoch=report.initial_epoch(), callbacks=[report])
+    Examples:
+        ```python
+        def train(config):
+            model = build(config)  # compiled
+            report = ReportCheckpoint()
+            model.fit(x, y, epochs=27, initial_epoch=report.initial_epoch(), callbacks=[report])
+        ```
     """
 
     def __init__(self, *, checkpoint: bool = True) -> None:
@@ -38,7 +38,7 @@ class ReportCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._checkpoint = checkpoint
 
     def initial_epoch(self) -> int:
-        """Return the epoch that `fit` is to begin with: 0, or the next after the checkpoint."""
+        """Return the first epoch for `fit`: 0, or the one after the checkpoint."""
         checkpoint = tune.get_checkpoint()
         return 0 if checkpoint is None else int(checkpoint.get_metadata()["epoch"])
 
@@ -57,7 +57,7 @@ class ReportCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             variable.assign(value)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Report."""
+        """Report the metrics of the epoch."""
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         if not self._checkpoint:
             tune.report(metrics)

@@ -1,4 +1,4 @@
-"""Optuna's distributions as a search space of ours."""
+"""Translate Optuna's distributions to a search space."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from raytuner.space.template import named
 
 
 def space_from_optuna(distributions: Mapping[str, Any]) -> Space:
-    """Return the search space with the same values as Optuna's distributions.
+    """Translate Optuna's distributions to a search space with the same values.
 
-    A range with a step becomes a list of its values if it holds floats, or integers that are no
-    multiples of the step: all of them are equally likely.
+    A range with a step becomes a list of its values, all equally likely, if it has floats, or
+    integers that are not multiples of the step.
 
     Args:
         distributions: Optuna's distributions by name, such as `trial.distributions`.
 
+    Returns:
+        The search space.
+
     Raises:
-        SpaceError: A parameter is no distribution of Optuna's, or has too many steps to list. The
+        SpaceError: A parameter is not an Optuna distribution, or has too many steps to list. The
             message names it.
 
-    Example:
+    Examples:
         >>> from optuna.distributions import FloatDistribution, IntDistribution
         >>> space_from_optuna(
         ...     {"lr": FloatDistribution(1e-4, 0.1, log=True), "n": IntDistribution(1, 7, step=3)}
@@ -54,7 +57,7 @@ def domain_from_optuna(given: Any) -> Domain:
         case FloatDistribution() | IntDistribution():
             count = round((given.high - given.low) / given.step) + 1
             if count > LISTABLE_LEVELS:
-                raise SpaceError(f"{given!r} has {count} steps, at most {LISTABLE_LEVELS} can be")
+                raise SpaceError(f"{given!r} has {count} steps; the limit is {LISTABLE_LEVELS}")
             # Rounding must not pass the upper bound.
             values = [min(given.low + k * given.step, given.high) for k in range(count)]
             return Ordinal(values) if count > 1 else Categorical(values)

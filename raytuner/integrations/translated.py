@@ -1,4 +1,4 @@
-"""A search space that was another library's."""
+"""A search space that was translated from another library."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from typing import Any
 from raytuner.space import Config, Space
 
 Decoder = Callable[[Any], Any]
-"""Returns the other library's value for a value of ours."""
+"""A function that returns the other library's value for a value of the search space."""
 
 
 @dataclass(frozen=True)
 class Translated:
-    """A search space of ours, and the way back from its configurations.
+    """A search space translated from another library, and the way back for configurations.
 
     Give `space` to `raytuner.tune` or `raytuner.BoTorchSearch`, and call `params(config)` in the
     training function.
 
-    A hyperparameter without one of the `decoders` has the same values in both libraries. `build`
-    returns what the other library hands out, given its values by hyperparameter.
+    Attributes:
+        space: The search space.
+        decoders: Functions that return the other library's value, by hyperparameter. Other
+            hyperparameters have the same values in both libraries.
+        build: Returns the other library's parameters, given its values by hyperparameter.
     """
 
     space: Space
@@ -28,7 +31,7 @@ class Translated:
     build: Callable[[dict[str, Any]], Any] = dict
 
     def params(self, config: Config) -> Any:
-        """Return what the other library would hand out for a configuration of ours."""
+        """Return the other library's parameters for a configuration."""
         return self.build(
             {
                 name: self.decoders[name](value) if name in self.decoders else value

@@ -1,4 +1,4 @@
-"""Find out how many trials share a GPU, from the memory that one trial takes."""
+"""Find out how many trials fit on a GPU, from the memory of one trial."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Probe:
         peak: Bytes, with the CUDA context and all libraries.
         total: Bytes that the GPU has.
 
-    Example:
+    Examples:
         >>> Probe(peak=5e9, total=24e9).trials, Probe(peak=5e9, total=24e9).share
         (4, 0.25)
         >>> Probe(peak=9e9, total=10e9).share
@@ -60,7 +60,7 @@ class Probe:
 
 
 def wants_fit(resources: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Return whether the share of a GPU is to be found out."""
+    """Return whether the share of a GPU has to be measured."""
     return isinstance(resources, Mapping) and FIT in (resources.get("gpu"), resources.get("GPU"))
 
 
@@ -103,14 +103,14 @@ def probe(trainable: Any, config: Mapping[str, Any], resources: Mapping[str, Any
     if result.error is not None:
         raised = str(result.error).strip().splitlines()[-1]  # the rest is a traceback
         raise PlacementError(
-            f"the short run that is to show a trial's GPU memory failed with {dict(config)!r}:"
-            f" {raised}. Give gpu a number, or a configuration that works first in"
+            f"the short run to measure a trial's GPU memory failed with {dict(config)!r}:"
+            f" {raised}. Set gpu to a number, or put a configuration that works first in"
             " points_to_evaluate"
         )
     if total <= 0:
         raise PlacementError(
-            f"the GPU's memory cannot be read ({error or 'the run was too short'}); give gpu a"
-            " number in the place of 'fit'"
+            f"the GPU's memory cannot be read ({error or 'the run was too short'}); set gpu to a"
+            " number instead of 'fit'"
         )
     return Probe(used, total)
 

@@ -28,13 +28,12 @@ class Preflight:
     """The number of trials that a cluster can hold.
 
     Attributes:
-        request: What one trial asks for.
+        request: The resource request of one trial.
         cluster: The cluster.
-        slots: How many trials the live nodes hold at once, if nobody else uses them.
-        most: The same with all nodes that the autoscaler may add; None if it does not say what it
-            may add.
-        lacks: Why the nearest node or type of node is not enough; empty if the live nodes hold a
-            trial.
+        slots: Number of trials that fit on the live nodes at once, if nothing else uses them.
+        most: The same, including all nodes that the autoscaler may add; None if these are unknown.
+        lacks: Why the closest node or type of node is not sufficient; empty if a trial fits on the
+            live nodes.
     """
 
     request: ResourceRequest
@@ -47,30 +46,30 @@ class Preflight:
         """Check that the cluster can hold a trial, now or later.
 
         Raises:
-            PlacementError: It never can.
+            PlacementError: It never will.
         """
         if self.most == 0:
             raise PlacementError(
-                f"no node can ever hold a trial's request ({self.request}): {self.lacks}. Ask for"
-                " less in resources, or add such a node"
+                f"no node can ever hold a trial's request ({self.request}): {self.lacks}. Request"
+                " fewer resources, or add a suitable node"
             )
 
     def lines(self) -> list[str]:
-        """Return the cluster and what it can hold as lines of text."""
+        """Return the result as lines of text."""
         nodes, types = self.cluster.nodes, self.cluster.node_types
         total = describe(summed(node.total for node in nodes))
         lines = [f"The cluster has {total} on {_count(len(nodes), 'node')}"]
         lines += [f"  {_named(node)}" for node in nodes]
         lines.append(f"A trial asks for {self.request}")
         if types is None:
-            lines.append("An autoscaler runs; from here it is not known what it could add")
+            lines.append("An autoscaler is running; the nodes that it could add are unknown")
         for kind in types or ():
             limit = "any number" if math.isinf(kind.max_count) else f"up to {kind.max_count:g}"
             lines.append(f"The autoscaler could add {limit} of {_named(kind)}")
-        now = f"At once there is room for {_count(self.slots, 'trial')}"
+        now = f"Room for {_count(self.slots, 'trial')} at once"
         if self.most is not None and self.most > self.slots:
             most = f"{self.most}" if self.most < MAX_NEW_NODES else f"{MAX_NEW_NODES} or more"
-            now += f", with the nodes that could be added for {most}"
+            now += f", {most} with the nodes that could be added"
         lines.append(now)
         if self.lacks:
             lines.append(f"No node holds one: {self.lacks}")
@@ -80,21 +79,24 @@ class Preflight:
 def check(
     resources: Resources | None = None, *, cluster_file: str | Path | None = None
 ) -> Preflight:
-    """Check whether the cluster can hold trials, and how many. Runs nothing on it.
+    """Check how many trials fit on the cluster. Runs nothing on it.
 
-    Connects to Ray as a study does, and starts a local cluster if there is none.
+    Connects to Ray like a study, and starts a local cluster if there is none.
 
     Args:
-        resources: What one trial needs (`ResourceRequest.of`); None: one CPU.
-        cluster_file: The file that `ray up` starts the cluster from: its worker types count as
-            nodes that may be added.
+        resources: The resources of one trial (see `ResourceRequest.of`). None: one CPU.
+        cluster_file: The cluster file of `ray up`. Its worker types count as nodes that may be
+            added.
+
+    Returns:
+        The result. `require()` raises an error if the cluster can never hold a trial.
 
     Raises:
-        SettingError: An argument is wrong, or the resources depend on the configuration.
+        SettingError: An argument is invalid, or the resources depend on the configuration.
     """
     if callable(resources) and not isinstance(resources, PlacementGroupFactory):
         raise SettingError(
-            "resources are a function of the configuration; check what it returns for one"
+            "resources is a function of the configuration; check its result for a configuration"
         )
     if wants_fit(resources):
         resources = with_gpus(resources, 1)  # the share is known only after a short run

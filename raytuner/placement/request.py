@@ -21,9 +21,9 @@ Resources = (
     | PlacementGroupFactory
     | Callable[[dict[str, Any]], Any]
 )
-"""The forms of a request that a user may give.
+"""The forms in which a user may give a request.
 
-A function gets the configuration and returns one of the other forms.
+A function takes the configuration and returns one of the other forms.
 """
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
@@ -40,15 +40,15 @@ class ResourceRequest:
     """The resources that one trial requests.
 
     Args:
-        bundles: Each lies on one node. The trial's own process runs in the first, which may be
-            empty if others are not. No amount is 0.
+        bundles: The bundles, each on one node. The trial's own process runs in the first, which may
+            be empty if there are others. No amount is 0.
         strategy: How Ray places several bundles: "PACK", "SPREAD", "STRICT_PACK" or
             "STRICT_SPREAD".
-        trainer: A bundle for each worker of a Ray Train trainer that the training function makes.
-            The trainer reserves them itself once the trial runs. They count when trials are
-            placed, so that no trial holds what another trial's workers wait for.
+        trainer: A bundle for each worker of a Ray Train trainer in the training function. The
+            trainer reserves them itself once the trial runs. They count when trials are placed, so
+            that trials do not use up the resources of other trials' workers.
 
-    Example:
+    Examples:
         >>> print(ResourceRequest.of({"cpu": 2, "gpu": 0.5, "accelerator_type": "A100"}))
         2 CPU, 0.5 GPU A100
         >>> print(ResourceRequest.of([{"cpu": 1}, {"gpu": 1}, {"gpu": 1}]))
@@ -67,18 +67,19 @@ class ResourceRequest:
 
     @classmethod
     def of(cls, resources: Resources, where: str = "resources") -> ResourceRequest:
-        """Return the request that a user has written.
+        """Return the request for a user's resources.
 
         Args:
             resources: A dict of amounts by name: `cpu`, `gpu`, `memory` (bytes, or text such as
-                "8GiB"), `accelerator_type` (Ray's name of one, such as "A100") and custom
-                resources. `trainer` is a dict of `workers`, their number, and what each of them
-                needs. Several bundles are a list of such dicts, or
-                `{"bundles": [...], "strategy": "SPREAD"}`. Or Ray's `PlacementGroupFactory`.
-            where: What errors call the resources.
+                "8GiB"), `accelerator_type` (Ray's name, such as "A100") and custom resources.
+                `trainer` is a dict with the number of `workers` and the resources of each worker.
+                Several bundles are a list of such dicts, or
+                `{"bundles": [...], "strategy": "SPREAD"}`. Ray's `PlacementGroupFactory` also
+                works.
+            where: The name of the resources in errors.
 
         Raises:
-            SettingError: The resources cannot be read, or Ray could not place them.
+            SettingError: The resources are invalid, or Ray could not place them.
         """
         if isinstance(resources, PlacementGroupFactory):
             head: list[dict[str, float]] = [{}] if resources.head_bundle_is_empty else []
@@ -98,7 +99,7 @@ class ResourceRequest:
             return cls(_bundles([own], where), trainer=trainer)
         if unknown := sorted(resources.keys() - {"bundles", "strategy"}):
             raise SettingError(
-                f"{where} has {unknown} beside 'bundles'; put it into the bundle that is to have it"
+                f"{where} has {unknown} next to 'bundles'; move it into the bundle that needs it"
             )
         strategy = _strategy(resources.get("strategy", "PACK"), where)
         return cls(_bundles(resources["bundles"], where), strategy)
@@ -198,9 +199,8 @@ def _of_configuration(
     request = ResourceRequest.of(found, where)
     if request.trainer:
         raise SettingError(
-            f"{where} have a trainer; give the same for all configurations, since it bounds how"
-            " many trials run at a time, or leave it out and set"
-            " max_concurrent_trials"
+            f"{where} have a trainer, which limits how many trials run at the same time; give the"
+            " same trainer for all configurations, or leave it out and set max_concurrent_trials"
         )
     return found if isinstance(found, PlacementGroupFactory) else request.to_ray()
 
@@ -223,12 +223,12 @@ def _bundles(written: Any, where: str) -> tuple[Bundle, ...]:
     bundles = tuple(_bundle(each, name) for each, name in zip(written, names, strict=True))
     if not any(bundles):
         raise SettingError(
-            f"{where} asks for nothing, of which a cluster holds any number of trials; name an"
+            f"{where} requests nothing, so any number of trials would fit on a cluster; give an"
             " amount, such as {'cpu': 1}"
         )
     if not all(bundles[1:]):
         empty = names[bundles.index({}, 1)]
-        raise SettingError(f"{empty} asks for nothing; only the first bundle may be empty")
+        raise SettingError(f"{empty} requests nothing; only the first bundle may be empty")
     return bundles
 
 
@@ -260,7 +260,7 @@ def _bundle(written: Mapping[str, Any], where: str) -> dict[str, float]:
 def _bytes(written: str, place: str) -> float:
     found = _SIZE.fullmatch(written.strip())
     if found is None:
-        raise SettingError(f"{place} is {written!r}; write bytes, or such as '8GiB' or '500MB'")
+        raise SettingError(f"{place} is {written!r}; write bytes, or text like '8GiB' or '500MB'")
     return float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].lower()]
 
 
@@ -270,10 +270,10 @@ def _workers(written: Any, where: str) -> tuple[Bundle, ...]:
     count = written.get("workers") if isinstance(written, Mapping) else None
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise SettingError(
-            f"{place} is {written!r}; it must say how many workers there are and what each needs,"
+            f"{place} is {written!r}; it must have the number of workers and the resources of each,"
             " such as {'workers': 2, 'gpu': 1}"
         )
     each = _bundle({key: n for key, n in written.items() if key != "workers"}, place)
     if not each:
-        raise SettingError(f"{place} asks for nothing for its workers; name an amount")
+        raise SettingError(f"{place} requests nothing for its workers; give an amount")
     return (each,) * count

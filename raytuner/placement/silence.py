@@ -21,17 +21,17 @@ _CHECK_EVERY_S = 1.0
 # Ray's loop turns at least this often unless the driver itself was stopped (Ctrl-Z) or waits for
 # something. Reports wait then, so that time does not count.
 _MAX_TURN_S = 2.0
-# Without a limit of the user's, a trial is silent after so many times the longest report so far.
+# Without a limit of the user's, a trial is silent after this multiple of the longest wait so far.
 _USUAL = 10.0
 _LEAST_S = 600.0
 
 
 class Silence(Callback):
-    """Watch how long ago each running trial has reported.
+    """Watches how long ago each running trial reported.
 
-    Ray waits forever for a trial that hangs, and so does its slot. A trial is silent if it has not
-    reported for `max_s` since its process started. Time in which the driver was stopped does not
-    count.
+    Ray waits for ever for a trial that hangs, and its slot stays occupied. A trial is silent after
+    `max_s` without a report, counted from its last report or the start of its process. Time in
+    which the driver was stopped does not count.
 
     Args:
         max_s: Seconds. None: ten times as long as any report has taken so far, and at least ten
@@ -112,11 +112,11 @@ class Silence(Callback):
         retry = self._rule == "retry" and is_first
         if self._rule == "warn":
             self._silent.add(trial.trial_id)
-            what = "its slot is not free. A bound, max_silence_s, would end it"
+            what = "its slot stays occupied. Set max_silence_s to end silent trials"
         else:
             del self._heard[trial.trial_id]
             kill(trial, reason, retry=retry)
             what = (
-                f"it is killed, and {'goes on from its last checkpoint' if retry else 'has failed'}"
+                f"it is killed, and {'continues from its last checkpoint' if retry else 'failed'}"
             )
         logger.warning("Trial %s: %s; %s.", trial.trial_id, reason, what)

@@ -21,8 +21,8 @@ class Event:
     trial: Trial  # as the record has it now
     t: float
     value: float
-    final: bool  # whether it is the last of a COMPLETED trial
-    eligible: bool  # whether its trial may be the best: at full fidelity, within the constraints
+    final: bool  # whether this is the last report of a COMPLETED trial
+    eligible: bool  # whether its trial may be the best: full fidelity, constraints satisfied
 
 
 def events(history: History) -> tuple[Event, ...]:
@@ -37,7 +37,7 @@ def events(history: History) -> tuple[Event, ...]:
 
 
 def rung_of(trial: Trial) -> float | None:
-    """Return the rung at which a trial was stopped, as its reason says; None: at none."""
+    """Return the rung at which a trial was stopped, read from its reason; None if there is none."""
     match = re.search(r"at rung ([0-9.]+(?:e[+-]?[0-9]+)?)", trial.reason)
     return float(match[1]) if match and trial.state is TrialState.STOPPED_EARLY else None
 
@@ -58,7 +58,7 @@ def improvements(happened: Sequence[Event], minimise: bool, *, final: bool) -> t
 
 
 def snapshot_at(history: History, at: float) -> Snapshot:
-    """Return the record as it was at a time: with what was proposed and reported before it."""
+    """Return the record as it was at a time, in Unix seconds."""
     now, everything = history.snapshot(), history.trials
     trials = tuple(takewhile(lambda trial: trial.proposed_at < at, everything))
     ended = [trial.ended_at is not None and trial.ended_at < at for trial in trials]
@@ -85,17 +85,17 @@ class Stay:
     """A trial in a slot. Times are Unix seconds."""
 
     trial: Trial
-    slot: int  # its number, from 0
-    begin: float  # when the slot was free and the trial proposed
-    runs: float  # when its process ran; if that is not recorded, its first report or its end
-    end: float  # the present if it runs
+    slot: int  # number of the slot, from 0
+    begin: float  # when the trial was proposed and the slot was free
+    runs: float  # when its process began to run; its first report or its end if not recorded
+    end: float  # the present for a running trial
 
 
 def stays(history: History, now: float) -> tuple[Stay, ...]:
-    """Return which trial was in which slot when, as far as the record can say.
+    """Return which trial was in which slot when, as far as the record shows it.
 
-    The record has no slots. Trials are laid into as few slots as hold them from their start to
-    their end, each into the one that was free last.
+    The record has no slots. This function uses as few slots as possible, and puts each trial into
+    the free slot that was used last.
     """
     ran: list[tuple[float, float, Trial]] = []
     for trial in history.trials:
@@ -122,10 +122,10 @@ def stays(history: History, now: float) -> tuple[Stay, ...]:
 class SlotUse:
     """The time that the slots spent in each way, in slot-seconds."""
 
-    slots: int  # how many there are
+    slots: int  # number of slots
     running: float
-    starting: float  # a slot was free and a trial proposed that did not run yet
-    idle: float  # there was no trial for the slot
+    starting: float  # a trial was proposed and had a slot, but did not run yet
+    idle: float  # the slot had no trial
 
     @property
     def total(self) -> float:
@@ -136,8 +136,10 @@ class SlotUse:
 def use(found: Sequence[Stay], begins: Sequence[float] = ()) -> SlotUse:
     """Return how the slots spent their time, from the first trial's start to the last one's end.
 
-    The time from the end of a run to the next of `begins`, when runs of the study began, does not
-    count.
+    Args:
+        found: The trials in their slots.
+        begins: When each run of the study began, in Unix seconds. The time between two runs does
+            not count.
     """
     if not found:
         return SlotUse(0, 0.0, 0.0, 0.0)

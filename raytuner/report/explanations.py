@@ -16,56 +16,59 @@ from raytuner.report.model import Surrogate, fitted
 
 _BY_MODEL = (Origin.BAYES, Origin.STALE)
 _ORIGINS = {
-    Origin.INITIAL: "It was given at the start, among the points to evaluate.",
-    Origin.SOBOL: "It is quasi-random: part of the initial design, or a fall-back for the model.",
+    Origin.INITIAL: "You listed it in points_to_evaluate.",
+    Origin.SOBOL: "It is quasi-random: part of the initial design, or used because no model could"
+    " be fitted.",
     Origin.RANDOM: "It is a random draw from the search space.",
-    Origin.EVOLUTION: "An evolution strategy drew it around the better trials before it.",
-    Origin.EARLIER: "It was among the best of an earlier study.",
-    Origin.FALLBACK: "It is quasi-random: the model had no proposal ready when a slot was free.",
-    Origin.BAYES: "The model proposed it: it promised most, with what was running at the time taken"
-    " into account.",
-    Origin.STALE: "The model proposed it shortly before the latest trials ended: it promised most"
-    " then.",
-    Origin.AGAIN: "Its configuration was among the best before max_t was raised, and was tried"
-    " again to see what more training makes of it.",
-    Origin.EVALUATED: "It was evaluated elsewhere and told to the search; it did not run here.",
-    Origin.SEARCHER: "The study's searcher, which is not raytuner's, proposed it.",
+    Origin.EVOLUTION: "An evolution strategy drew it near better trials.",
+    Origin.EARLIER: "It was one of the best of an earlier study.",
+    Origin.FALLBACK: "It is quasi-random: a slot was free and the model had no proposal ready.",
+    Origin.BAYES: "The model proposed it as the most promising configuration, given all results and"
+    " the running trials.",
+    Origin.STALE: "The model proposed it as the most promising configuration, before the latest"
+    " results were in.",
+    Origin.AGAIN: "It was one of the best when max_t was raised. It ran again, for longer.",
+    Origin.EVALUATED: "It was evaluated elsewhere and added to the search. It did not run here.",
+    Origin.SEARCHER: "Another library's searcher proposed it.",
 }
 
 
 def summary(history: History, surrogate: Surrogate | None, seconds: float) -> list[str]:
-    """Return a few sentences on what was found in so many seconds."""
+    """Return a few sentences on the results of a study that took so many seconds."""
     counts, best = history.counts, history.best
     said = [f"{text.count(len(history), 'trial')} in {text.clock(seconds)}: {text.states(counts)}."]
     if best is None:
         where = " at full fidelity" if history.space.fidelities else ""
         return [*said, f"No trial has reported a usable {history.metric}{where} yet."]
     word = "lowest" if history.mode == "min" else "highest"
-    end = "" if best.state is TrialState.COMPLETED else ", though it was not trained to its end"
+    end = "" if best.state is TrialState.COMPLETED else " The trial was not trained to its end."
     bounds = " and ".join(map(str, history.goal.constraints))
-    of_those = f"Of the trials that keep {bounds}, the" if bounds else "The"
+    of_those = f"Among the trials with {bounds}, the" if bounds else "The"
     if bounds and not history.is_feasible(best):
-        of_those = f"No trial keeps {bounds}; of those that come nearest, the"
+        of_those = f"No trial satisfies {bounds}. Among the trials that come closest, the"
     said.append(
-        f"{of_those} {word} {history.metric} is {best.value:.5g}, of trial {best.number} at"
-        f" {history.time_attr} {best.t:g}{end}."
+        f"{of_those} {word} {history.metric} is {best.value:.5g}: trial {best.number} at"
+        f" {history.time_attr} {best.t:g}.{end}"
     )
     if surrogate is not None:
         mean, sd = surrogate.predict_config(best.config)
         said.append(
-            f"Knowing all trials, the model expects {mean:.4g} ± {1.96 * sd:.2g} of that"
-            " configuration in full (95\u00a0%)."
+            "Fitted to all trials, the model predicts that a full training of this configuration"
+            f" reaches {mean:.4g} ± {1.96 * sd:.2g} (95\u00a0% interval)."
         )
     if history.max_t is not None and counts[TrialState.STOPPED_EARLY]:
         share = sum(trial.t for trial in history.trials) / (history.max_t * len(history))
-        said.append(f"Early stopping ran {share:.0%} of what all trials would have taken in full.")
+        said.append(
+            f"With early stopping, the trials used {share:.0%} of what training all of them in full"
+            " would have taken."
+        )
     if proposed := text.proposals(history):
         said.append(f"Proposals: {proposed}.")
     return said
 
 
 def why_proposed(history: History, trial: Trial) -> list[str]:
-    """Return why a trial's configuration was tried, from what was known at the time."""
+    """Return why a trial's configuration was tried, given what was known at the time."""
     said = [_ORIGINS[trial.origin]]
     if trial.origin is Origin.EVALUATED:
         return said
@@ -74,9 +77,9 @@ def why_proposed(history: History, trial: Trial) -> list[str]:
     running = sum(state.is_live for state in before.states)
     finals = int(before.final.sum())
     said.append(
-        f"It was proposed as trial {trial.number}, when {text.count(finals, 'final value')} and"
-        f" {text.count(len(before.y) - finals, 'value')} of trials on their way were known and"
-        f" {text.count(running, 'other trial')} ran."
+        f"It was proposed as trial {trial.number}. At that time the study had"
+        f" {text.count(finals, 'final value')}, {text.count(len(before.y) - finals, 'other value')}"
+        f" and {text.count(running, 'unfinished trial')}."
     )
     known = [event for event in events(history) if event.at < trial.proposed_at]
     steps = improvements(known, minimise, final=True) or improvements(known, minimise, final=False)
@@ -84,8 +87,8 @@ def why_proposed(history: History, trial: Trial) -> list[str]:
         return said
     best = steps[-1]
     said.append(
-        f"The best then was trial {best.trial.number} with {best.value:.5g};"
-        f" this one differs from it in {_difference(history, best.trial, trial)}."
+        f"The best trial was then trial {best.trial.number} with {best.value:.5g}."
+        f" This one differs from it in {_difference(history, best.trial, trial)}."
     )
     model = fitted(history.space, before, minimise) if trial.origin in _BY_MODEL else None
     if model is not None:
@@ -93,12 +96,18 @@ def why_proposed(history: History, trial: Trial) -> list[str]:
         gain = (best.value - mean) * (1 if minimise else -1)
         chance = norm.cdf(gain / sd) if sd > 0 else float(gain > 0)
         said.append(
-            f"A model of what was known then expects {mean:.4g} ± {1.96 * sd:.2g} of it in full"
-            f" (95\u00a0%), and a chance of {chance:.0%} to beat that best."
+            f"A model fitted to the values known then predicts {mean:.4g} ± {1.96 * sd:.2g} for a"
+            f" full training (95\u00a0% interval). Its chance of beating the best: {chance:.0%}."
         )
     if math.isfinite(trial.value):
-        said.append(f"It came to {trial.value:.5g}.")
+        said.append(f"The trial reached {trial.value:.5g}.")
     return said
+
+
+def origins(history: History) -> dict[str, str]:
+    """Return a sentence on each origin that a trial of the record has, by the origin's name."""
+    found = {trial.origin for trial in history.trials}
+    return {origin.value: said for origin, said in _ORIGINS.items() if origin in found}
 
 
 def _difference(history: History, old: Trial, new: Trial) -> str:
@@ -114,7 +123,7 @@ def _difference(history: History, old: Trial, new: Trial) -> str:
 
 
 def stops(history: History) -> dict[str, list[Trial]]:
-    """Return the STOPPED_EARLY trials by where they were stopped, the lowest rung first."""
+    """Return the STOPPED_EARLY trials, grouped by rung, the lowest rung first."""
 
     def where(trial: Trial) -> str:
         rung = rung_of(trial)
@@ -125,7 +134,7 @@ def stops(history: History) -> dict[str, list[Trial]]:
 
 
 def failures(history: History) -> dict[str, list[Trial]]:
-    """Return the FAILED trials by cause, the most frequent first."""
+    """Return the FAILED trials, grouped by cause, the most frequent first."""
     found = _grouped(history, TrialState.FAILED, lambda trial: cause(trial.reason))
     return dict(sorted(found.items(), key=lambda group: -len(group[1])))
 

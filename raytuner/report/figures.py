@@ -21,13 +21,14 @@ _CURVE_POINTS = 40  # of a longer curve, evenly chosen ones are drawn
 
 
 class Figures(SpaceFigures):
-    """Plots of a record, each a `plotly.graph_objects.Figure`.
+    """The plots of a study; `Study.figures` returns them.
 
-    The first of them that needs the model fits it.
+    Each method returns a `plotly.graph_objects.Figure`. The first plot that needs the model fits
+    it. The plots do not follow a running study.
 
     Args:
-        history: The record; read once, not followed.
-        now: The time, in Unix seconds, up to which live trials have run. None: the present.
+        history: The record of the study.
+        now: The time until which live trials have run, in Unix seconds. None: the present.
     """
 
     def __init__(self, history: History, now: float | None = None) -> None:
@@ -42,8 +43,8 @@ class Figures(SpaceFigures):
     def incumbent(self) -> go.Figure:
         """Return the best value so far over time.
 
-        With it come each trial's last value and what the model, knowing all trials, expects of
-        each incumbent in full.
+        The plot also shows each trial's last value, and the model's prediction for a full training
+        of each best trial so far.
         """
         history, happened = self.history, events(self.history)
         if not happened:
@@ -83,7 +84,7 @@ class Figures(SpaceFigures):
         )
 
     def curves(self) -> go.Figure:
-        """Return every learning curve, the rungs, and where and why trials ended."""
+        """Return the learning curves of all trials, with the rungs and where and why each ended."""
         history = self.history
         trials = [trial for trial in history.trials if trial.values]
         if not trials:
@@ -102,7 +103,7 @@ class Figures(SpaceFigures):
         best = history.best
         if best is not None:
             x, y = zip(*best.values, strict=True)
-            line = style.line(x, y, f"the best, trial {best.number}", style.PINK)
+            line = style.line(x, y, f"best trial ({best.number})", style.PINK)
             figure.add_trace(line.update(mode="lines+markers", line_width=3))
         for level in {rung_of(trial) for trial in trials} - {None}:
             figure.add_vline(x=level, line={"dash": "dash", "width": 1, "color": style.GREY})
@@ -116,7 +117,7 @@ class Figures(SpaceFigures):
         )
 
     def timeline(self) -> go.Figure:
-        """Return which trial was in which slot when."""
+        """Return a timeline: which trial ran in which slot when."""
         if not self.stays:
             return style.blank("No trial has run yet.")
         began = min(stay.begin for stay in self.stays)
@@ -156,10 +157,10 @@ class Figures(SpaceFigures):
         )
 
     def pareto(self) -> go.Figure:
-        """Return the trials by their first two objectives, and the Pareto front.
+        """Return the trials by their first two objectives, with the Pareto front.
 
         Raises:
-            SettingError: There is one objective.
+            SettingError: The study has only one objective.
         """
         self._require_several()
         history = self.history
@@ -170,14 +171,14 @@ class Figures(SpaceFigures):
 
         def group(trial: Trial) -> str:
             if not history.is_feasible(trial):
-                return "break a constraint"
+                return "constraint not satisfied"
             return "Pareto front" if trial.trial_id in front else "others"
 
         first, second = history.goal.objectives[:2]
         figure = style.Plot()
         for name, colour, symbol in (
             ("others", style.GREY, "circle-open"),
-            ("break a constraint", style.RED, "x"),
+            ("constraint not satisfied", style.RED, "x"),
             ("Pareto front", style.BLUE, "circle"),
         ):
             ours = [trial for trial in trials if group(trial) == name]
@@ -201,7 +202,11 @@ class Figures(SpaceFigures):
         )
 
     def hypervolume(self) -> go.Figure:
-        """Return how the Pareto front's hypervolume grew; raises as `pareto`."""
+        """Return the hypervolume of the Pareto front over time.
+
+        Raises:
+            SettingError: The study has only one objective.
+        """
         self._require_several()
         grown = hypervolumes(self.history)
         if grown.empty:
@@ -220,11 +225,12 @@ class Figures(SpaceFigures):
         objectives = self.history.goal.objectives
         if len(objectives) == 1:
             raise SettingError(
-                f"a Pareto front needs two objectives or more; there is {objectives[0].metric}"
+                f"a Pareto front needs two or more objectives; this study has only"
+                f" {objectives[0].metric}"
             )
 
     def on_page(self) -> dict[str, go.Figure]:
-        """Return every figure of the page by its id there."""
+        """Return every figure of the report page, by its id on the page."""
         made = {
             "incumbent": self.incumbent(),
             "curves": self.curves(),

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def hypervolumes(history: History, reference: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Return the volume that the front dominated after each trial; see `Study.hypervolume`.
+    """Return the hypervolume of the front after each completed trial; see `Study.hypervolume`.
 
     Source: E. Zitzler and L. Thiele (1998), "Multiobjective Optimization Using Evolutionary
-    Algorithms", for the measure; the reference point as in BoTorch's `infer_reference_point`.
+    Algorithms". The default reference point is BoTorch's `infer_reference_point`.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""The report of a study that runs: a page on this machine that follows the record."""
+"""The live report: a local web page that follows a running study."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ _HOST = "127.0.0.1"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a study's page, of what `read` returns, to this machine until it is shut down.
+    """Serves the report of a study to this machine until it is shut down.
 
-    Port 0 is any that is free; a `SettingError` is raised where it cannot listen.
+    Args:
+        read: Reads the record.
+        folder: The study's folder.
+        port: The port; 0 takes a free one.
+
+    Raises:
+        SettingError: It cannot listen on the port.
     """
 
     daemon_threads = True
@@ -38,7 +44,7 @@ class Server(ThreadingHTTPServer):
             super().__init__((_HOST, port), _Handler)
         except OSError as error:
             raise SettingError(
-                f"cannot serve at port {port}: {error.strerror}; choose another with --port"
+                f"cannot serve on port {port}: {error.strerror}; choose another one with --port"
             ) from error
 
     @property
@@ -49,8 +55,8 @@ class Server(ThreadingHTTPServer):
     def content(self, path: str) -> tuple[str, bytes]:
         """Return an entity tag and the page or its body, made again if the record has changed.
 
-        Making a page takes seconds of one core, mostly to fit the model, and the study needs that
-        core. So the server spends at most a tenth of the time on it.
+        Making a page takes seconds on one core, mostly to fit the model. The study needs that core
+        too, so the server spends at most a tenth of the time on it.
         """
         with self._lock:
             begun = time.monotonic()
@@ -79,9 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        """Answer with the page or, for a page that is open, with its body if that has changed."""
-        # A page from elsewhere could have its own name resolve to this address and read along (DNS
-        # rebinding).
+        """Send the page, or for an open page its body if that has changed."""
+        # DNS rebinding: a foreign page could let its own name resolve to this address.
         if self.headers.get("Host", "").split(":")[0] not in (_HOST, "localhost"):
             self.send_error(HTTPStatus.FORBIDDEN, f"Open it as {_HOST} or localhost")
             return

@@ -1,4 +1,4 @@
-"""The model of a whole record, in the metric's own units, and the importance that follows."""
+"""The model of a whole study, in the metric's own units, and the importance computed from it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,24 @@ _DRAWS = 100
 
 
 class Prediction(NamedTuple):
-    """The prediction for a configuration at full resource, in the metric's own units."""
+    """The prediction for a configuration at full resource, in units of the metric.
+
+    Attributes:
+        mean: The predicted mean.
+        sd: Standard deviation of the mean, without the noise of a single run.
+    """
 
     mean: float
-    sd: float  # of the metric's expected value, without the noise of a single run
+    sd: float
 
 
 class Surrogate:
     """A Gaussian process fitted to a record; see `fitted`.
 
-    It learns transformed values (`raytuner.bayes.dataset`). The transform is affine in the better
-    half and monotone everywhere, so its inverse gives back the metric: the mean is the median of
-    the metric, and the standard deviation half the distance between one deviation up and down.
+    The model learns transformed values (`raytuner.bayes.dataset`). The transform is affine in the
+    better half and monotone everywhere, so it can be inverted. Transformed back, the mean is the
+    median of the metric. The standard deviation is half the distance between the points one
+    deviation above and below.
     """
 
     def __init__(self, space: Space, data: Dataset, minimise: bool) -> None:
@@ -46,7 +52,7 @@ class Surrogate:
         self._sign = -1.0 if minimise else 1.0
         self._z, first = np.unique(data.y, return_index=True)
         self._raw = data.raw[first]
-        # The better half was only shifted and scaled: beyond the best the line goes on.
+        # The better half was only shifted and scaled: beyond the best, extrapolate linearly.
         middle = len(self._z) // 2
         rise, run = self._raw[-1] - self._raw[middle], self._z[-1] - self._z[middle]
         self._slope = rise / run if run > 0 else float(np.abs(self._raw).max() or 1.0)
@@ -54,7 +60,7 @@ class Surrogate:
             self._model: SingleTaskGP = fit(data, space.columns)
 
     def predict(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return mean and standard deviation at full resource, `(k,)`-dim, of `(k, d)` points."""
+        """Return mean and standard deviation at full resource of `k x d`-dim points, `k`-dim."""
         with torch.no_grad(), numerics():
             law = self._law(points)
             mean, sd = law.mean.numpy(), law.variance.clamp_min(0).sqrt().numpy()
@@ -62,15 +68,15 @@ class Surrogate:
         return self._to_metric(mean), np.abs(up - down) / 2
 
     def predict_config(self, config: Config) -> Prediction:
-        """Return the prediction for one configuration, which may leave out constants."""
+        """Return the prediction for one configuration; constants may be left out."""
         self.space.validate(config)
         mean, sd = self.predict(self.space.encode([config]))
         return Prediction(float(mean[0]), float(sd[0]))
 
     def draws(self, points: FloatArray, n: int, seed: int) -> FloatArray:
-        """Return joint draws from the posterior, `(n, k)`, on the model's own scale.
+        """Return joint `n x k`-dim draws from the posterior, on the model's transformed scale.
 
-        On it larger is better, and a few awful values do not outweigh all others.
+        On this scale larger is better, and a few very bad values do not dominate.
         """
         with torch.no_grad(), numerics():
             law = self._law(points)
@@ -92,7 +98,7 @@ class Surrogate:
 
 
 def fitted(space: Space, snapshot: Snapshot, minimise: bool) -> Surrogate | None:
-    """Return the model; None with fewer than two evaluated configurations or no stable fit."""
+    """Return the model; None if fewer than two configurations have a value or the fit fails."""
     data = dataset(snapshot)
     if len(data.evaluated) < 2:
         return None
@@ -103,21 +109,22 @@ def fitted(space: Space, snapshot: Snapshot, minimise: bool) -> Surrogate | None
 
 
 def importance(surrogate: Surrogate, seed: int = 0) -> pd.DataFrame:
-    """Return Sobol indices of the objective over the search space, the most important first.
+    """Return the Sobol indices of the hyperparameters, the most important first.
 
-    `main` is the share of the objective's variance that a hyperparameter explains alone, `total`
-    its share with all its interactions. The variance is over the search space's own distribution,
-    of the objective as the model sees it (its worse half warped), at full resource.
+    `main` is the share of the objective's variance that a hyperparameter explains alone. `total`
+    includes all its interactions. The variance is over the search space's distribution, at full
+    resource, on the model's transformed scale.
 
-    Each draw of the objective from the posterior has a bootstrap sample of the points. So the
-    intervals contain both what the model does not know and the error of the integration (L. Le
-    Gratiet, C. Cannamela, B. Iooss (2014), "A Bayesian approach
-    for global sensitivity analysis of (multifidelity) computer codes", SIAM/ASA JUQ 2, 336-363).
-    The estimators are SciPy's (A. Saltelli et al. 2010).
+    The 90 % intervals cover both the uncertainty of the model and the error of the integration:
+    each posterior draw uses its own bootstrap sample of the points.
+
+    Source: L. Le Gratiet, C. Cannamela, B. Iooss (2014), "A Bayesian approach for global
+    sensitivity analysis of (multifidelity) computer codes", SIAM/ASA JUQ 2, 336-363. The estimators
+    are SciPy's (A. Saltelli et al. 2010).
 
     Returns:
-        One row for each hyperparameter, indexed by its name, with the medians `main` and `total`,
-        and the ends of their 90 % intervals, `main_low`, `main_high`, `total_low`, `total_high`.
+        A row for each hyperparameter, indexed by name. Columns: the medians `main` and `total`, and
+        the ends of their intervals `main_low`, `main_high`, `total_low`, `total_high`.
     """
     import pandas as pd
 

@@ -38,12 +38,12 @@ _TEMPLATES.filters["date"] = lambda at: time.strftime("%Y-%m-%d %H:%M:%S", time.
 
 
 def render(figures: Figures, folder: Folder) -> str:
-    """Return the page, whose title is the folder's name."""
+    """Return the page. Its title is the folder's name."""
     return page(body(figures, folder), folder)
 
 
 def page(content: Markup, folder: Folder, live: str | None = None) -> str:
-    """Return the page with a body; `live` is its entity tag if the page is to ask for news."""
+    """Return the page with a body; `live` is its entity tag if the page follows the study."""
     template = _TEMPLATES.get_template("page.html")
     return template.render(title=folder.name, body=content, plotly=_plotly(), live=live)
 
@@ -56,7 +56,7 @@ def _plotly() -> str:
 
 
 def body(figures: Figures, folder: Folder) -> Markup:
-    """Return what changes while a study runs: the sections, and the data that the script draws."""
+    """Return the sections of the page and the data for its script."""
     history = figures.history
     runs = history.get_meta("runs", [])
     searched = history.get_meta("search_space") or history.space.to_spec()
@@ -90,7 +90,7 @@ def body(figures: Figures, folder: Folder) -> Markup:
 
 
 def _table(history: History, now: float) -> dict[str, Any]:
-    """The trials as columns; the page's script knows which are the first three and the last two."""
+    """The trials as columns. The page's script relies on the first three and the last two."""
     trials = history.trials
     rows = [dict(text.flat(trial.config)) for trial in trials]
     others = (*history.goal.metrics[1:], *history.further_metrics())[:_MOST_METRICS]

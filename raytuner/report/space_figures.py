@@ -22,17 +22,17 @@ from raytuner.space.choices import is_number
 if TYPE_CHECKING:
     import pandas as pd
 
-_PAIRED = 4  # of so many of the most important hyperparameters, the page shows the pairs
-_SHOWN = 500  # trials in a slice: the best, and an even share of the others
+_PAIRED = 4  # most important hyperparameters whose pairs the page shows
+_SHOWN = 500  # trials in a slice: the best, and an even sample of the others
 _FEW_LEVELS = 60
 _LINE_POINTS = 81
 _GRID_POINTS = 31  # of each hyperparameter of an interaction
 _TICKS = 6  # of an axis of parallel coordinates
-_NO_MODEL = "Too few values for a model yet."
+_NO_MODEL = "There are too few values for a model yet."
 
 
 class SpaceFigures:
-    """The plots of a record that have hyperparameters for axes."""
+    """The plots of a study that have hyperparameters as axes."""
 
     def __init__(self, history: History) -> None:
         self.history = history
@@ -40,12 +40,12 @@ class SpaceFigures:
 
     @cached_property
     def surrogate(self) -> Surrogate | None:
-        """The model of the record; None if the record says too little for one."""
+        """The model of the study; None if there are too few values or the fit fails."""
         return fitted(self.history.space, self.history.snapshot(), self._minimise)
 
     @cached_property
     def importances(self) -> pd.DataFrame | None:
-        """See `raytuner.report.model.importance`; None without a model."""
+        """The Sobol indices (see `raytuner.report.model.importance`); None without a model."""
         return None if self.surrogate is None else importance(self.surrogate)
 
     @cached_property
@@ -63,7 +63,7 @@ class SpaceFigures:
         return trials, self.history.space.encode([trial.config for trial in trials])
 
     def parallel(self) -> go.Figure:
-        """Return parallel coordinates of all trials that have a value, coloured by rank."""
+        """Return parallel coordinates of all trials with a value, coloured by rank."""
         trials, history = self._ranked, self.history
         if not trials:
             return style.blank(style.NO_VALUE)
@@ -104,9 +104,15 @@ class SpaceFigures:
         return figure.update_layout(margin={"l": 60, "r": 30, "t": 56, "b": 24})
 
     def slice(self, name: str) -> go.Figure:
-        """Return the metric against the hyperparameter `name`: trials, and the model.
+        """Return the metric against one hyperparameter: the trials and the model.
 
-        All other hyperparameters of the model are as in the best trial.
+        The model's line keeps all other hyperparameters as in the best trial.
+
+        Args:
+            name: The hyperparameter.
+
+        Raises:
+            SettingError: No hyperparameter of this name varies.
         """
         (trials, encoded), best = self._shown, self.history.best
         j, axis = self._axis(name)
@@ -142,9 +148,17 @@ class SpaceFigures:
     def interaction(
         self, first: str, second: str, what: Literal["mean", "sd"] = "mean"
     ) -> go.Figure:
-        """Return the model's mean or standard deviation over two hyperparameters, and the trials.
+        """Return the model over two hyperparameters, with the trials.
 
         All other hyperparameters are as in the best trial.
+
+        Args:
+            first: The hyperparameter on the x axis.
+            second: The hyperparameter on the y axis.
+            what: The colour shows the model's "mean" or its standard deviation, "sd".
+
+        Raises:
+            SettingError: A name is not that of a hyperparameter that varies.
         """
         (i, across), (j, up) = self._axis(first), self._axis(second)
         best, surrogate = self.history.best, self.surrogate
@@ -156,7 +170,7 @@ class SpaceFigures:
         points[:, i], points[:, j] = np.tile(u, len(v)), np.repeat(v, len(u))
         is_mean = what == "mean"
         z = surrogate.predict(points)[0 if is_mean else 1].reshape(len(v), len(u))
-        # The worst tenth has one colour, so that a cliff does not take all of them.
+        # The worst tenth has one colour: a cliff would use up all the others.
         good_low = self._minimise or not is_mean
         low, high = np.quantile(z, [0, 0.9] if good_low else [0.1, 1])
         title = style.plain(self.history.metric, 12) if is_mean else "deviation"
@@ -185,7 +199,7 @@ class SpaceFigures:
         )
 
     def importance(self) -> go.Figure:
-        """Return the Sobol indices with their intervals, the most important on top."""
+        """Return the Sobol indices with their 90 % intervals, the most important on top."""
         if self.importances is None:
             return style.blank(_NO_MODEL)
         shown = self.importances.iloc[::-1]
@@ -218,7 +232,7 @@ class SpaceFigures:
         )
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return the pairs of the most important hyperparameters."""
+        """Return the pairs of the most important hyperparameters, by name."""
         found = self.importances
         names = [c.name for c in self.history.space.columns] if found is None else list(found.index)
         return list(itertools.combinations(names[:_PAIRED], 2))
@@ -228,9 +242,7 @@ class SpaceFigures:
         columns = self.history.space.columns
         names = [column.name for column in columns]
         if name not in names:
-            raise SettingError(
-                f"{name!r} is no hyperparameter that varies; there are: {', '.join(names)}"
-            )
+            raise SettingError(f"no hyperparameter {name!r} varies; these do: {', '.join(names)}")
         number = names.index(name)
         return number, _Axis(columns[number])
 

@@ -24,8 +24,8 @@ class Mark(NamedTuple):
     symbol: str
 
 
-# M. Okabe, K. Ito (2008), "Color universal design": distinct for any colour vision. Their blue is
-# made lighter, to be seen on a dark page too.
+# M. Okabe, K. Ito (2008), "Color universal design": distinct for any colour vision. The blue is
+# lighter than theirs, for dark pages.
 BLUE, ORANGE, GREEN, RED = "#1F82C8", "#E69F00", "#009E73", "#D55E00"
 SKY, PINK, GREY = "#56B4E9", "#CC79A7", "#8c8c8c"
 MARKS = {
@@ -40,11 +40,11 @@ MARKS = {
 SCALE = "Viridis"
 NO_VALUE = "No trial has reported a value yet."
 MANY = 1000
-"""Traces with more points than this are drawn by WebGL."""
+"""WebGL draws traces with more points than this."""
 
 
 class Plot(go.Figure):  # type: ignore[misc]  # Plotly has no types
-    """A figure that every notebook can show, and every page exported from a notebook."""
+    """A figure that every notebook, and every page exported from one, can show."""
 
     def _ipython_display_(self) -> None:
         # Plotly's default in a kernel is a format that only some notebooks can read.
@@ -58,7 +58,7 @@ class Plot(go.Figure):  # type: ignore[misc]  # Plotly has no types
 
 
 def scatter(**how: Any) -> Any:
-    """Return a scatter trace, drawn as SVG or, if its points are many, by WebGL."""
+    """Return a scatter trace, drawn as SVG, or by WebGL if it has many points."""
     return go.Scattergl(**how) if len(how["x"]) > MANY else go.Scatter(**how)
 
 
@@ -110,7 +110,7 @@ def model_line(
         y=low.tolist(),
         fill="tonexty",
         fillcolor="rgba(204, 121, 167, 0.25)",
-        name="95 % of the model",
+        name="95 % interval",
         legendgroup="model",
         **how,
     )
@@ -118,7 +118,7 @@ def model_line(
 
 
 def blank(says: str) -> go.Figure:
-    """Return a figure that says why it has nothing to show."""
+    """Return an empty figure with a text that explains why."""
     figure = Plot()
     figure.add_annotation(text=says, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
     return styled(figure, height=160, xaxis_visible=False, yaxis_visible=False)
@@ -140,13 +140,13 @@ def styled(figure: go.Figure, *, height: int = 420, **layout: Any) -> go.Figure:
 
 
 def plain(item: object, most: int = 200) -> str:
-    """Return at most `most` signs of text, with the HTML that Plotly would read escaped."""
+    """Return text of at most `most` characters, with HTML escaped that Plotly would read."""
     words = shown(item, str)
     return html.escape(words if len(words) <= most else words[: most - 1] + "…", quote=False)
 
 
 def is_log(values: Sequence[float] | FloatArray) -> bool:
-    """Whether an axis of these values is logarithmic.
+    """Return whether an axis of these values is logarithmic.
 
     >>> is_log([1.0, 5000.0]), is_log([-1.0, 5000.0])
     (True, False)
@@ -156,15 +156,15 @@ def is_log(values: Sequence[float] | FloatArray) -> bool:
 
 
 def floor(values: Sequence[float] | FloatArray) -> float:
-    """Return the value at which a model's lower values are drawn: a log axis has no negatives."""
+    """Return the least value to draw for a model: a log axis has no negative values."""
     return min(v for v in values if math.isfinite(v)) / 10 if is_log(values) else -math.inf
 
 
 def value_axis(values: Sequence[float] | FloatArray, minimise: bool, title: str) -> dict[str, Any]:
-    """Return an axis for the metric on which a few awful values do not flatten the others.
+    """Return an axis for the metric on which a few very bad values do not flatten the others.
 
-    It shows all values from the best to the worst tenth, and the worst if it is not far off. A
-    double click shows everything.
+    It shows the best nine tenths of the values, and the rest if it is not far off. A double click
+    shows everything.
     """
     array = np.asarray([v for v in values if math.isfinite(v)], dtype=float)
     axis = {"title": {"text": plain(title)}, "type": "log" if is_log(array) else "linear"}

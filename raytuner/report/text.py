@@ -22,7 +22,7 @@ WORDS = {
     TrialState.REMOVED: "dropped",
 }
 
-_MANY = 0.1  # share of quasi-random proposals after the initial design that is worth a hint
+_MANY = 0.1  # share of fallback proposals from which on a hint is shown
 
 
 def clock(seconds: float) -> str:
@@ -46,7 +46,7 @@ def count(n: float, noun: str) -> str:
 
 
 def printable(words: str) -> str:
-    """Return text in which signs that would control a terminal are escaped.
+    """Return text with terminal control characters escaped.
 
     >>> printable(chr(27) + "[31m") == chr(92) + "x1b[31m"
     True
@@ -55,7 +55,7 @@ def printable(words: str) -> str:
 
 
 def value(item: Any) -> str:
-    """Return a hyperparameter's value, floats to four digits.
+    """Return a hyperparameter's value; floats have four significant digits.
 
     >>> value(0.000123456), value("adam"), value(None)
     ('0.0001235', 'adam', 'None')
@@ -64,7 +64,7 @@ def value(item: Any) -> str:
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the pairs of a nested configuration, keys joined by a slash.
+    """Yield the keys and values of a nested configuration, with keys joined by a slash.
 
     >>> dict(flat({"net": {"width": 8}, "lr": 0.1}))
     {'net/width': 8, 'lr': 0.1}
@@ -77,7 +77,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def one_line(config: Mapping[str, Any]) -> str:
-    """Return a configuration in one line.
+    """Return a configuration on one line.
 
     >>> one_line({"lr": 0.001, "optimizer": "adam"})
     'lr=0.001 optimizer=adam'
@@ -86,7 +86,7 @@ def one_line(config: Mapping[str, Any]) -> str:
 
 
 def configuration_as_json(config: Mapping[str, Any]) -> str:
-    """Return a configuration as JSON. A value that JSON does not have becomes text."""
+    """Return a configuration as JSON. Values that JSON cannot hold become text."""
     return json.dumps(config, indent=2, default=lambda item: shown(item, str))
 
 
@@ -97,7 +97,7 @@ def configuration_as_toml(config: Mapping[str, Any]) -> str:
     """
     missing = [key for key, value in flat(config) if value is None]
     names = map(printable, missing)
-    note = "".join(f"# {name} is None, which TOML does not have\n" for name in names)
+    note = "".join(f"# {name} is None (TOML has no null)\n" for name in names)
     return note + tomli_w.dumps(_for_toml(config))
 
 
@@ -110,7 +110,7 @@ def _for_toml(value: Any) -> Any:
 
 
 def states(counts: Mapping[TrialState, int]) -> str:
-    """Return the number of trials in each state that has any.
+    """Return the number of trials in each state; states without trials are left out.
 
     >>> states({TrialState.STOPPED_EARLY: 7, TrialState.RUNNING: 2, TrialState.FAILED: 0})
     '2 running, 7 stopped early'
@@ -120,7 +120,7 @@ def states(counts: Mapping[TrialState, int]) -> str:
 
 
 def no_value(history: History) -> str:
-    """Return that a study has no best trial."""
+    """Return a text that says that the study has no best trial."""
     where = " at full fidelity" if history.space.fidelities else ""
     return f"no trial reported a usable {history.metric}{where}"
 
@@ -134,19 +134,22 @@ def why_no_best(history: History) -> str:
 
 
 def proposals(history: History) -> str | None:
-    """Return how many proposals were not fresh, and what helps; None if all were fresh."""
+    """Return how many proposals were fresh, stale or fallback; None if all were fresh.
+
+    If many were fallback, the text says how to change that.
+    """
     counts = proposal_counts(history.heads())
     stale, random = counts["stale"], counts["fallback"]
     if not stale + random:
         return None
     share = random / (counts["fresh"] + stale + random)
     said = (
-        f"{counts['fresh']} from all results so far, {stale} from fewer,"
-        f" {random} ({share:.0%}) quasi-random because no other was ready"
+        f"{counts['fresh']} fresh (based on all results), {stale} stale (without the latest"
+        f" results), {random} ({share:.0%}) fallback (quasi-random, no other was ready)"
     )
     if share < _MANY:
         return said
     return (
-        f"{said}. The trials were too fast for the model: with a lower max_concurrent_trials, or"
-        " with BoTorchSearch(background=False), each gets a proposal of its own"
+        f"{said}. Trials ended faster than the model could propose. To avoid fallback proposals,"
+        " lower max_concurrent_trials or use BoTorchSearch(background=False)"
     )

@@ -10,55 +10,54 @@ _VARIANTS: dict[str, type[SuccessiveHalving]] = {"stopping": Stopping, "promotio
 
 
 class ASHAScheduler(RuleScheduler):
-    """Stops or pauses trials that are not among the best at a rung (ASHA).
+    """Asynchronous successive halving (ASHA): only the best trials continue at each rung.
 
-    Replaces `ray.tune.schedulers.ASHAScheduler`. Beside a raytuner searcher it records which trials
-    were stopped early and why, and which are paused; it works with any other searcher too.
+    Replaces `ray.tune.schedulers.ASHAScheduler`, and works with any searcher. With a raytuner
+    searcher, it also records which trials were paused or stopped early, and why.
 
-    - `variant="stopping"` judges a trial when it reaches a rung, and stops it or lets it go on
+    - `variant="stopping"` decides when a trial reaches a rung whether to stop or continue it
       (`raytuner.halving.Stopping`).
-    - `variant="promotion"` pauses it there, which frees its GPU, and resumes the best from their
-      checkpoints (`raytuner.halving.Promotion`). When a slot is free, a new trial starts only if no
-      rung has a trial to promote. A trial that is the next to go on when it reaches a rung does so
-      without a pause. Trials that still wait when no new one will come and nothing runs are ended.
-      A class must define `save_checkpoint` and `load_checkpoint`; a function must pass a checkpoint
-      to `tune.report` at each rung, and begin from `tune.get_checkpoint()`.
+    - `variant="promotion"` pauses each trial at a rung, which frees its GPU, and resumes the best
+      trials from their checkpoints (`raytuner.halving.Promotion`). A new trial starts only if no
+      rung has a trial to promote. A trial that would be the next to resume continues without a
+      pause. When nothing runs and no new trial will come, the remaining paused trials are ended.
+      A class must define `save_checkpoint` and `load_checkpoint`. A function must pass a checkpoint
+      to `tune.report` at each rung, and start from `tune.get_checkpoint()`.
 
-    A restored experiment (`Tuner.restore`) goes on with the rungs as they were: from the record
-    that a raytuner searcher keeps, or, with another searcher, from each trial's last report. That
-    is all that promotion needs; the stopping variant then knows no values at the rungs that a
-    trial has passed.
+    A restored experiment (`Tuner.restore`) continues with its rungs. They come from the record of a
+    raytuner searcher, or with another searcher from each trial's last report. This is sufficient
+    for promotion. The stopping variant then lacks the values at rungs that trials have passed.
 
     Args:
-        time_attr: Key of a report that says how much resource `t` the trial has spent; it must
-            grow. Defaults to `training_iteration`, which Ray counts; `time_total_s` (seconds) is
-            there too, or report your own.
-        metric: Key of the objective, or a list of several: then trials are ranked by the front that
-            they are on (`raytuner.halving.rule`). Defaults to the Tuner's, or to the searcher's.
-        mode: `"min"` or `"max"`; of several, a list. Defaults likewise.
-        max_t: A trial's full resource, in units of `time_attr`. A trial that reaches it is
-            complete and ends. Defaults to 100.
-        grace_period: No trial is stopped before this much resource; the first rung. Same units.
-            Defaults to 1.
-        reduction_factor: About 1 in this many trials goes on at each rung, and the next rung is
-            this many times further. A whole number of at least 2; defaults to 3.
-        brackets: How many brackets; bracket b leaves out the b lowest rungs. Defaults to 1. None:
-            all of Hyperband's (`HyperBandScheduler`).
-        variant: `"stopping"`, the default, or `"promotion"`.
-        seed: Decides the brackets, with the trials' ids; None, the default, draws one.
+        time_attr: Key in the report for the resource `t` that the trial has spent. It must
+            increase. Ray reports `training_iteration` and `time_total_s` (seconds).
+        metric: Key of the objective, or a list of keys; trials are then ranked by non-dominated
+            fronts (`raytuner.halving.rule`). None: the Tuner's, or else the searcher's.
+        mode: `"min"` or `"max"`, or a list for several metrics. None: the Tuner's, or else the
+            searcher's.
+        max_t: A trial's full resource, in units of `time_attr`. A trial that reaches it is complete
+            and ends.
+        grace_period: Resource of the first rung, in units of `time_attr`. No trial is stopped
+            before.
+        reduction_factor: About 1 in this many trials continues at each rung, and each rung has this
+            many times the resource of the one before. A whole number, at least 2.
+        brackets: Number of brackets. Bracket b leaves out the b lowest rungs. None: all brackets of
+            Hyperband (`HyperBandScheduler`).
+        variant: `"stopping"` or `"promotion"`.
+        seed: Seed that assigns trials to brackets, together with their ids. None draws one.
 
     Raises:
-        SettingError: A number or `variant` is out of its range.
-        MetricError: metric, mode or time_attr cannot be one.
+        SettingError: A number or `variant` is out of range.
+        MetricError: `metric`, `mode` or `time_attr` is invalid.
 
     Note:
-        A report without the metric is skipped, so a trial may validate every few epochs only. Ray
+        Reports without the metric are skipped, so a trial may validate only every few epochs. Ray
         itself aborts the whole experiment at such a report, unless the environment variable
-        `TUNE_DISABLE_STRICT_METRIC_CHECKING` is 1 (`raytuner.tune` sets it).
+        `TUNE_DISABLE_STRICT_METRIC_CHECKING` is 1. `raytuner.tune` sets it.
 
-    Example:
+    Examples:
         >>> ASHAScheduler(metric="loss", mode="min", max_t=9).debug_string()
-        'ASHA (stopping): 0 trials stopped early; rungs 1: 0 of 0 went on, 3: 0 of 0 went on'
+        'ASHA (stopping): 0 trials stopped early; rungs 1: 0 of 0 continued, 3: 0 of 0 continued'
     """
 
     rule: SuccessiveHalving
@@ -87,24 +86,27 @@ class ASHAScheduler(RuleScheduler):
 
 
 class HyperBandScheduler(ASHAScheduler):
-    """Hyperband, asynchronously: every bracket, and each of them successive halving on its own.
+    """Asynchronous Hyperband: successive halving in several brackets.
 
-    Replaces `ray.tune.schedulers.HyperBandScheduler`, which waits for each rung to fill, and
-    forever when the last trial of a rung fails.
+    Replaces `ray.tune.schedulers.HyperBandScheduler`. That scheduler waits until a rung is full,
+    and waits for ever if the last trial of a rung fails.
 
-    Hyperband (Li et al. 2018, JMLR 18(185)) hedges against rungs that judge too early: bracket b
-    leaves out the b lowest rungs, and the last has none, so that its trials are trained in full.
-    Each trial is put into one bracket and ranked among its own. The brackets are drawn with the
-    chances of Hyperband's numbers of configurations, so that each costs about the same: with max_t
-    81 and factor 3, they get 81, 34, 15, 8 and 5 of 143 trials. Within a bracket everything is as
-    in `ASHAScheduler`.
+    Hyperband protects against rungs that compare trials too early. Bracket b leaves out the b
+    lowest rungs. The last bracket has no rungs, so its trials are trained in full. Each trial
+    belongs to one bracket and is compared only within it. Brackets are drawn in proportion to
+    Hyperband's numbers of configurations, so each bracket costs about the same. With `max_t=81` and
+    factor 3, the brackets get 81, 34, 15, 8 and 5 of 143 trials. Within a bracket, trials are
+    treated as in `ASHAScheduler`.
 
-    See `ASHAScheduler` for arguments, defaults and errors. There is no `brackets`, and
-    `grace_period` is the lowest rung of all.
+    The arguments, defaults and errors are those of `ASHAScheduler`, without `brackets`.
+    `grace_period` is the lowest rung of all brackets.
 
-    Example:
+    Source: L. Li et al. (2018), "Hyperband: A Novel Bandit-Based Approach to Hyperparameter
+    Optimization", JMLR 18(185).
+
+    Examples:
         >>> HyperBandScheduler(max_t=9).debug_string()  # doctest: +ELLIPSIS
-        'HyperBand (stopping): 0 trials stopped early; rungs bracket 0 1: 0 of 0 went on, ...'
+        'HyperBand (stopping): 0 trials stopped early; rungs bracket 0 1: 0 of 0 continued, ...'
     """
 
     _method = "HyperBand"

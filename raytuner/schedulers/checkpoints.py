@@ -1,4 +1,4 @@
-"""Check that trials can be paused, which takes a checkpoint to resume from."""
+"""Check that trials have checkpoints, so that they can be paused and resumed."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ def check_class(trial: Trial, scheduler: str) -> None:
         raise TrainableError(
             f"{scheduler} pauses trials and resumes them from their checkpoints, but"
             f" {trainable.__name__} does not define {' and '.join(missing)};"
-            " define both, or use ASHAScheduler(variant='stopping')"
+            " define both methods, or use ASHAScheduler(variant='stopping')"
         )
 
 
 def has_checkpoint(trial: Trial, result: Mapping[str, Any], at: str, *, or_fail: bool) -> bool:
-    """Return whether a trial that is to be paused `at` a resource has a checkpoint to resume from.
+    """Return whether a trial that will be paused `at` a resource has a checkpoint.
 
-    If it has none, a warning says so.
+    Logs a warning if it has none.
 
     Raises:
         TrainableError: It has none, and `or_fail` is set.
     """
     trainable: Any = trial.get_trainable_cls()  # type: ignore[no-untyped-call]
-    # Ray makes a class of a function, and saves any other class when it is paused.
+    # Ray wraps a function in a class. It saves any other class when it is paused.
     is_function = trainable is not None and issubclass(trainable, FunctionTrainable)
     if not is_function or result.get(SHOULD_CHECKPOINT) or trial.checkpoint is not None:
         return True
     what = (
-        f"trial {trial.trial_id} is to be paused at {at} and its training function has reported no"
-        " checkpoint"
+        f"trial {trial.trial_id} should be paused at {at}, but its training function has reported"
+        " no checkpoint"
     )
     if or_fail:
         raise TrainableError(
             f"{what}; pass one to tune.report(..., checkpoint=...) at least where a trial can be"
-            " paused, and begin from tune.get_checkpoint(), or use"
+            " paused, and start from tune.get_checkpoint(), or use"
             " ASHAScheduler(variant='stopping')"
         )
-    logger.warning("If it is resumed it begins anew: %s.", what)
+    logger.warning("If it is resumed, it will start from the beginning: %s.", what)
     return False

@@ -22,17 +22,17 @@ _SECONDS = "time_total_s"  # in every report, by Ray
 
 
 def can_forecast(goal: Goal) -> bool:
-    """Return whether forecasts can judge trials by a goal: one objective without constraints."""
+    """Return whether trials can be forecast for a goal: one objective without constraints."""
     return goal.n_objectives == 1 and not goal.constraints
 
 
 class _ForecastingScheduler(RuleScheduler):
-    """Decides by forecasts from the searcher's table; by rank if the searcher has none."""
+    """Decides by forecasts from the searcher's table, or by rank if the searcher has none."""
 
     rule: PredictiveStopping | FreezeThaw
     _rule: type[PredictiveStopping] | type[FreezeThaw]
     _name: str
-    _by_rank: str  # what happens to trials without forecasts
+    _by_rank: str  # the action without forecasts, for a message
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class _ForecastingScheduler(RuleScheduler):
         goal, scheduler = self.rule.goal, type(self).__name__
         if goal is not None and not can_forecast(goal):
             raise MetricError(
-                f"{scheduler} forecasts one objective without constraints, and the search is after"
-                f" {', '.join(goal.metrics)}; ASHAScheduler takes several"
+                f"{scheduler} forecasts a single objective without constraints, but this search has"
+                f" {', '.join(goal.metrics)}; use ASHAScheduler instead"
             )
         if self._partner is not None:
             history = self._partner.history
@@ -64,7 +64,7 @@ class _ForecastingScheduler(RuleScheduler):
             return
         self.rule.foresee = None
         logger.warning(
-            "%s %s trials by rank: %s keeps no record to forecast from; BoTorchSearch does.",
+            "%s %s trials by rank: %s keeps no record to forecast from. BoTorchSearch does.",
             scheduler,
             self._by_rank,
             type(self._searcher).__name__,
@@ -78,41 +78,41 @@ class _ForecastingScheduler(RuleScheduler):
 
 
 class PredictiveTerminationScheduler(_ForecastingScheduler):
-    """Stops a trial when it will hardly be the best at `max_t`, by its curve and the others'.
+    """Stops trials that will probably not become the best, by forecasting their learning curves.
 
-    Whenever a trial's resource has doubled, a Gaussian process over configurations and learning
-    curves forecasts its value at `max_t` with its uncertainty (`raytuner.bayes.Forecaster`). A
-    trial whose chance to beat the best of the others is below `least_chance` ends. Where an early
-    value says little about the final one, the forecast is uncertain and few trials are stopped,
-    while successive halving stops its share at every rung.
+    Each time a trial's resource has doubled, a Gaussian process over configurations and learning
+    curves forecasts its value at `max_t`, with uncertainty (`raytuner.bayes.Forecaster`). The trial
+    ends if its probability of beating the best of the other trials is below `least_chance`. If
+    early values say little about the final value, forecasts are uncertain and few trials are
+    stopped. Successive halving, in contrast, stops a fixed share at every rung.
 
-    Beside `BoTorchSearch` it forecasts from the searcher's record, and stops no trial until
-    `d + 1` trials (at least 5) have reported. Beside a searcher without a record it stops by rank,
-    the worse half at each doubling, and logs a warning.
+    With `BoTorchSearch`, it forecasts from the searcher's record, and stops no trial until `d + 1`
+    trials (at least 5) have reported. With a searcher that keeps no record, it stops the worse half
+    of the trials at each doubling, and logs a warning.
 
-    The criterion is that of T. Domhan et al. (2015), "Speeding Up Automatic Hyperparameter
-    Optimization of Deep Neural Networks by Extrapolation of Learning Curves", IJCAI.
+    Source: T. Domhan et al. (2015), "Speeding Up Automatic Hyperparameter Optimization of Deep
+    Neural Networks by Extrapolation of Learning Curves", IJCAI, for the criterion.
 
     Args:
         time_attr: See `ASHAScheduler`.
-        metric: Key of the objective. Defaults to the Tuner's, or to the searcher's.
-        mode: `"min"` or `"max"`. Defaults likewise.
-        max_t: A trial's full resource, in units of `time_attr`. Defaults to 100.
-        grace_period: No trial is stopped before this much resource. Same units. Defaults to 1.
-        least_chance: A trial with a lower chance to be the best is stopped; in [0, 1). Defaults
-            to 0.05.
+        metric: Key of the objective. None: the Tuner's, or else the searcher's.
+        mode: `"min"` or `"max"`. None: the Tuner's, or else the searcher's.
+        max_t: A trial's full resource, in units of `time_attr`.
+        grace_period: Resource before which no trial is stopped, in units of `time_attr`.
+        least_chance: A trial with a lower probability of becoming the best is stopped; in [0, 1).
 
     Raises:
-        SettingError: A number is out of its range.
-        MetricError: metric, mode or time_attr cannot be one.
+        SettingError: A number is out of range.
+        MetricError: `metric`, `mode` or `time_attr` is invalid.
 
     Note:
-        A forecast is computed on Ray's event loop: some hundredths of a second each, and longer
-        when hyperparameters are drawn: a tenth of a second, and up to a second for the first.
+        Forecasts are computed in Ray's event loop and take some hundredths of a second each. If
+        the hyperparameters of the process are drawn, this takes a tenth of a second, and up to a
+        second the first time.
 
-    Example:
+    Examples:
         >>> PredictiveTerminationScheduler(max_t=4).debug_string()  # doctest: +ELLIPSIS
-        'Predictive termination: 0 trials stopped early; rungs 1: 0 of 0 went on, 2: 0 of 0 ...'
+        'Predictive termination: 0 trials stopped early; rungs 1: 0 of 0 continued, 2: 0 of 0 ...'
     """
 
     _rule = PredictiveStopping
@@ -121,45 +121,45 @@ class PredictiveTerminationScheduler(_ForecastingScheduler):
 
 
 class FreezeThawScheduler(_ForecastingScheduler):
-    """Gives each free slot to the trial, old or new, that gains most per second.
+    """Pauses trials, and resumes those with the largest expected improvement per second.
 
-    Whenever a trial's resource has doubled it is paused, unless it is itself the one that should
-    have its slot. A Gaussian process over configurations and learning curves forecasts the value of
-    every paused trial at `max_t` (`raytuner.bayes.Forecaster`). The gain is the expected
-    improvement over the best trial that has completed or runs, divided by the seconds that the
-    trial still needs. These include a start (the median of the recent ones, as measured), except
-    for the trial that holds the slot: where starts take long, it pauses less often. The next new
-    configuration is compared by the same measure, so one more epoch of an old trial is weighed
-    against a new one. A trial with hardly a chance (0.1 %) ends. When no new configuration will
-    come, paused trials go on while their chance to be the best is at least `least_chance`.
+    Each time a trial's resource has doubled, the scheduler decides who gets its slot: this trial, a
+    paused trial, or a new one. A Gaussian process over configurations and learning curves forecasts
+    the value of every paused trial at `max_t` (`raytuner.bayes.Forecaster`). The score of a trial
+    is its expected improvement over the best completed or running trial, divided by the seconds
+    that it still needs. These include the measured time of a start (the median of recent ones),
+    except for the trial that holds the slot. So trials pause less often if starts take long. The
+    next new configuration is scored in the same way. A trial with almost no chance (0.1 %) of
+    becoming the best ends. When no new configuration will come, paused trials continue as long as
+    this chance is at least `least_chance`.
 
-    Beside `BoTorchSearch` it forecasts from the searcher's record, and lets all trials go on until
-    `d + 1` of them (at least 5) have reported. Beside a searcher without a record it promotes by
-    rank, the better half at each doubling, as `ASHAScheduler(variant="promotion")` does, and logs a
-    warning.
+    With `BoTorchSearch`, it forecasts from the searcher's record, and pauses no trial until `d + 1`
+    of them (at least 5) have reported. With a searcher that keeps no record, it promotes
+    the better half at each doubling, like `ASHAScheduler(variant="promotion")`, and logs a warning.
 
-    Trials must be able to continue where they were: a class must define `save_checkpoint` and
-    `load_checkpoint`; a function must pass a checkpoint to `tune.report` at each doubling, and
-    begin from `tune.get_checkpoint()`.
+    Trials must be able to resume. A class must define `save_checkpoint` and `load_checkpoint`. A
+    function must pass a checkpoint to `tune.report` at each doubling, and start from
+    `tune.get_checkpoint()`.
 
-    Source: K. Swersky, J. Snoek and R. Adams (2014), "Freeze-Thaw Bayesian Optimization",
-    arXiv:1406.3896; see `raytuner.halving.FreezeThaw` for what is different here.
-
-    See `PredictiveTerminationScheduler` for arguments and their defaults. No trial is paused before
+    The arguments are those of `PredictiveTerminationScheduler`. No trial is paused before
     `grace_period`.
 
+    Source: K. Swersky, J. Snoek and R. Adams (2014), "Freeze-Thaw Bayesian Optimization",
+    arXiv:1406.3896. `raytuner.halving.FreezeThaw` lists the differences.
+
     Raises:
-        SettingError: A number is out of its range.
-        MetricError: metric, mode or time_attr cannot be one.
-        TrainableError: A trial is to be paused and cannot save checkpoints.
+        SettingError: A number is out of range.
+        MetricError: `metric`, `mode` or `time_attr` is invalid.
+        TrainableError: A trial has to be paused but cannot save checkpoints.
 
     Note:
-        A forecast is computed on Ray's event loop: some hundredths of a second each, and longer
-        when hyperparameters are drawn: a tenth of a second, and up to a second for the first.
+        Forecasts are computed in Ray's event loop and take some hundredths of a second each. If
+        the hyperparameters of the process are drawn, this takes a tenth of a second, and up to a
+        second the first time.
 
-    Example:
+    Examples:
         >>> FreezeThawScheduler(max_t=4).debug_string()  # doctest: +ELLIPSIS
-        'Freeze-thaw: 0 trials paused, 0 trials stopped early; rungs 1: 0 of 0 went on, 2: ...'
+        'Freeze-thaw: 0 trials paused, 0 trials stopped early; rungs 1: 0 of 0 continued, 2: ...'
     """
 
     _rule = FreezeThaw
@@ -168,11 +168,11 @@ class FreezeThawScheduler(_ForecastingScheduler):
 
     @property
     def start_s(self) -> float:
-        """The seconds of a start of a trial: the median of the recent ones; 0 at first."""
+        """Seconds to start a trial: the median of the recent starts; 0 at first."""
         return self._starts.median_s
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        """Decide whether a trial goes on; see `RuleScheduler.on_trial_result`."""
+        """Decide whether a trial continues; see `RuleScheduler.on_trial_result`."""
         seconds, t = result.get(_SECONDS), result.get(self.time_attr)
         if isinstance(seconds, int | float) and isinstance(t, int | float) and min(seconds, t) > 0:
             self._seconds[trial.trial_id] = seconds / t * self.max_t

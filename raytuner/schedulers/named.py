@@ -1,4 +1,4 @@
-"""The schedulers by the names that a study's file and the command line have for them."""
+"""The schedulers by their names in study files and on the command line."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ SCHEDULERS: dict[str, Callable[..., RuleScheduler]] = {
 def default_scheduler(
     goal: Goal | None, *, max_t: float | None, reduction_factor: int | None = None
 ) -> str | None:
-    """Return the name of the scheduler for a search that names none.
+    """Return the name of the default scheduler.
 
-    Predictive termination where it can forecast: at an equal budget its best trials are better
-    (`benchmarks/RESULTS.md`). ASHA elsewhere.
+    This is predictive termination if it can forecast: with the same budget, its best trials are
+    better (`benchmarks/RESULTS.md`). Otherwise it is ASHA.
 
     Args:
-        goal: The goal of the searcher's record; None: the searcher keeps no record.
-        max_t: A trial's full resource; None: trials are not stopped early.
-        reduction_factor: As the user gives it; only ASHA has one. None: not given.
+        goal: The goal of the searcher's record; None if the searcher keeps no record.
+        max_t: A trial's full resource; None if trials are not stopped early.
+        reduction_factor: The user's factor, which only ASHA uses; None if not given.
 
     Returns:
         A key of `SCHEDULERS`; None if there is no `max_t`.
@@ -53,9 +53,9 @@ def default_scheduler(
 
 
 def recorded_scheduler(settings: Mapping[str, Any]) -> str | None:
-    """Return the scheduler of the settings in a record: a name, or a class; None for none.
+    """Return the scheduler in the settings of a record: a name or a class; None if none.
 
-    Earlier records do not name their default, which was ASHA.
+    Older records do not name their default, ASHA.
     """
     unnamed = None if settings.get("max_t") is None else ASHA
     return settings.get("scheduler") or unnamed
@@ -65,8 +65,8 @@ def check_reduction_factor(name: str, reduction_factor: int | None) -> None:
     """Raise a SettingError if the factor was given and the scheduler has none."""
     if reduction_factor is not None and name in SCHEDULERS and not _takes(name, "reduction_factor"):
         raise SettingError(
-            f"reduction_factor is {reduction_factor!r}, and scheduler={name!r} has none; leave it"
-            f" out, or give scheduler={ASHA!r} too"
+            f"reduction_factor is {reduction_factor!r}, but scheduler={name!r} does not use it;"
+            f" leave it out, or give scheduler={ASHA!r} too"
         )
 
 
@@ -75,19 +75,21 @@ def _takes(name: str, setting: str) -> bool:
 
 
 def make_scheduler(name: str, *, max_t: float | None, **settings: Any) -> RuleScheduler:
-    """Make the scheduler of a name, with those of these settings that its constructor takes.
+    """Make a scheduler by its name.
 
     Args:
         name: Key of `SCHEDULERS`.
         max_t: A trial's full resource.
-        settings: Others of `ASHAScheduler`'s; None for the scheduler's own default.
+        settings: Further arguments of `ASHAScheduler`. Those that the scheduler does not take are
+            ignored. None: the scheduler's own default.
 
     Raises:
-        SettingError: There is no such scheduler, there is no `max_t`, or a number is out of its
-            range.
+        SettingError: The name is unknown, there is no `max_t`, or a number is out of range.
     """
     if name not in SCHEDULERS:
-        raise SettingError(f"scheduler={name!r} is none of {known_names(name, SCHEDULERS)}")
+        raise SettingError(
+            f"scheduler={name!r} is unknown; it must be one of {known_names(name, SCHEDULERS)}"
+        )
     if max_t is None:
         raise SettingError(f"scheduler={name!r} needs max_t, a trial's full resource")
     taken = {key: v for key, v in settings.items() if v is not None and _takes(name, key)}

@@ -1,7 +1,7 @@
-"""The searcher beside a scheduler, and what its table knows of restored trials.
+"""Restore trials from the table that a scheduler shares with the searcher.
 
-Ray saves an experiment every ten seconds or less often. A restored trial begins again from its
-state at that time, even if it has ended since. The table of a raytuner searcher knows more.
+Ray saves an experiment every ten seconds or less often. A restored trial continues from its saved
+state, even if it ended after that. The table of a raytuner searcher is more recent.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from raytuner.history import History, TrialState
 class SearchPartner(Protocol):
     """A searcher that shares its table of trials with the scheduler.
 
-    The scheduler calls `record` for each report before it decides, and enters pauses, resumed
-    trials, stops and failures itself. The searcher's own hooks, which Ray calls later, find that
-    done.
+    The scheduler calls `record` for each report before it decides. It enters pauses, resumed
+    trials, stops and failures itself. Ray calls the searcher's own hooks later, when all this is
+    already recorded.
     """
 
     @property
@@ -33,13 +33,13 @@ class SearchPartner(Protocol):
         """The table of trials."""
 
     def join_schedule(self, *, time_attr: str, max_t: float) -> None:
-        """A scheduler judges trials by `time_attr` and ends them at `max_t`."""
+        """Note that a scheduler measures trials by `time_attr` and ends them at `max_t`."""
 
     def record(self, trial_id: str, result: Mapping[str, Any]) -> Report:
         """Enter a report into the table; see `raytuner.controller.report.record_report`."""
 
     def had_ended(self, trial_id: str) -> bool:
-        """Return whether a trial had ended that Ray, killed before it saved that, runs again."""
+        """Return whether Ray runs a trial again that had ended, since Ray had not saved the end."""
 
     def remove_lost(self, known: Container[str]) -> None:
         """End the live trials that Ray does not know; `known` are the ids of Ray's trials."""
@@ -52,11 +52,11 @@ def find_partner(tune_controller: Any) -> SearchPartner | None:
 
 
 class RestoringScheduler(FIFOScheduler):
-    """Runs all trials in full, in the order in which they come, and none of them twice.
+    """Runs all trials in full, in their order, and none of them twice.
 
-    Ray's default scheduler, with two additions: restored trials continue where they were, and
-    errors that are not a trial's own do not count. Its pace does not depend on how many trials
-    there were. Nothing is paused.
+    This is Ray's default scheduler with two additions. Restored trials continue where they were.
+    Failures that a trial did not cause, such as a lost node, do not count. Its speed does not
+    depend on the number of trials. It pauses no trial.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class RestoringScheduler(FIFOScheduler):
         self._has_begun = False
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Bring a restored trial to where it was. A retry comes here again."""
+        """Bring a restored trial up to date. Ray also calls this for a retry."""
         partner = find_partner(tune_controller)
         self._let_retry(partner, trial)
         is_over = bring_up_to_date(partner, tune_controller.search_alg, trial)
@@ -74,20 +74,20 @@ class RestoringScheduler(FIFOScheduler):
             self._slots.enter(trial)
 
     def _let_retry(self, partner: SearchPartner | None, trial: Trial) -> None:
-        """Let an added trial go on after errors that are not its own; note if it just has."""
+        """Let an added trial continue after failures that it did not cause; note if it just did."""
         make_resilient(trial)
         note_retry(trial, None if partner is None else partner.history)
         self._trials[trial.trial_id] = trial
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Return the first trial that is pending."""
+        """Return the first pending trial."""
         self._call_roll(tune_controller)
         return self._slots.first_pending()
 
     def _call_roll(self, tune_controller: Any) -> None:
-        """Tell the searcher, before the first trial runs, which trials Ray has.
+        """Tell the searcher which trials Ray has, before the first trial runs.
 
-        Ray saves an experiment in several files. If a machine was lost between two of them, the
+        Ray saves an experiment in several files. If a machine is lost between two of them, the
         searcher may know trials that Ray does not, and Ray's count of trials may be wrong.
         """
         if self._has_begun:
@@ -99,10 +99,10 @@ class RestoringScheduler(FIFOScheduler):
 
 
 def bring_up_to_date(partner: SearchPartner | None, search_alg: Any, trial: Trial) -> bool:
-    """Bring a restored trial to where the searcher's table says it was.
+    """Bring a restored trial up to date with the searcher's table.
 
-    It goes on from its last checkpoint; or it is over, with its last result. Call this only in
-    `on_trial_add`, before Ray has entered the trial anywhere.
+    The trial continues from its last checkpoint, or it is over and has its last result. Call this
+    only in `on_trial_add`, before Ray registers the trial.
 
     Returns:
         Whether the trial is over.

@@ -1,4 +1,4 @@
-"""Ray's hooks around a rule that knows nothing of Ray."""
+"""Ray's hooks around a rule that is independent of Ray."""
 
 from __future__ import annotations
 
@@ -26,39 +26,40 @@ Metric = str | Sequence[str]
 
 
 class RuleScheduler(RestoringScheduler):
-    """Continues, pauses, resumes and stops Ray's trials as a rule decides.
+    """Continues, pauses, resumes and stops Ray's trials according to a rule.
 
-    A new scheduler inherits this class, makes its rule in its constructor, and has one line in
+    A new scheduler inherits this class, makes its rule in its constructor, and adds one line to
     `raytuner.schedulers.named`.
 
-    Where the searcher has fidelities, the rule judges trials at the full one; a cheaper trial runs
-    to its end.
+    If the searcher has fidelities, the rule compares only trials at full fidelity. Cheaper trials
+    run until they finish.
 
-    Whenever a trial gives up its slot, the rule is asked at once for a paused trial to have it.
-    Paused trials hold no slot: Ray ends their processes. Every paused trial is in the end resumed,
-    or ended with a reason: when no other will come and nothing runs, and one by one if nothing else
-    lets the search go on (a searcher that gives no trial while others are paused).
+    When a trial gives up its slot, the rule is asked at once for a paused trial to resume. Paused
+    trials hold no slot: Ray ends their processes. In the end, every paused trial is either resumed
+    or ended with a reason. This happens when nothing runs and no new trial will come. If the
+    searcher gives no new trial while others are paused, they are ended one by one.
 
     Args:
         rule: The rule.
         name: The name of the method in `debug_string`.
-        time_attr: Key of a report that says how much resource `t` the trial has spent.
-        metric: Key of the objective, or several. None: the Tuner's, or else the searcher's.
-        mode: `"min"` or `"max"`, one for each. None: the Tuner's, or else the searcher's.
+        time_attr: Key in the report for the resource `t` that the trial has spent.
+        metric: Key of the objective, or a list of keys. None: the Tuner's, or else the searcher's.
+        mode: `"min"` or `"max"`, or a list with one for each metric. None: the Tuner's, or else the
+            searcher's.
 
     Raises:
-        MetricError: metric, mode or time_attr cannot be one.
+        MetricError: `metric`, `mode` or `time_attr` is invalid.
 
     Attributes:
-        rule: The rule, to read. With mode `"min"` its values are negated.
-        time_attr: Key of the resource in a report.
+        rule: The rule, read-only. With mode `"min"` its values are negated.
+        time_attr: Key in the report for the resource.
     """
 
-    _table: Table  # the searcher's; else one of our own, of which Ray restores the last reports
+    _table: Table  # the searcher's, or else our own; Ray restores the last reports of the latter
     _searcher: Any
     _partner: SearchPartner | None  # the searcher, if it shares its table
 
-    # A buffered trial would run on past a rung before anyone has decided.
+    # With buffered reports, a trial would run past a rung before the decision.
     _supports_buffered_results = False
 
     def __init__(
@@ -75,8 +76,8 @@ class RuleScheduler(RestoringScheduler):
         self._mode: Any = _checked("mode", mode)
         self._has_joined = False  # a search, from the first trial on
         self._search_alg: Any = None
-        self._promoted: dict[str, None] = {}  # to be resumed, in this order
-        self._handed: Trial | None = None  # the last one that Ray was given to resume
+        self._promoted: dict[str, None] = {}  # trials to resume, in this order
+        self._handed: Trial | None = None  # the last trial that Ray was given to resume
         self._nothing_new = False  # the searcher had no new trial when the rule was last asked
         self._has_paused = False  # a trial with a checkpoint
 
@@ -89,10 +90,10 @@ class RuleScheduler(RestoringScheduler):
         """Take metric and mode from the Tuner.
 
         Returns:
-            False if one of them is given both here and to the scheduler: Ray then raises.
+            False if one of them is given both here and to the scheduler; Ray then raises an error.
 
         Raises:
-            MetricError: One of them cannot be one, or there is a metric and no mode.
+            MetricError: One of them is invalid, or there is a metric but no mode.
         """
         if (self._metric and metric) or (self._mode and mode):
             return False
@@ -116,11 +117,11 @@ class RuleScheduler(RestoringScheduler):
     # -- Ray's hooks ------------------------------------------------------------------------------
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Add a trial: a new one, one that is retried, or one of a restored experiment.
+        """Add a trial: a new or retried trial, or a trial of a restored experiment.
 
         Raises:
-            MetricError: There is no metric or no mode by now, or the searcher lacks one.
-            TrainableError: The rule pauses trials, and this one's class cannot save checkpoints.
+            MetricError: The metric or mode is still missing, or the searcher lacks one.
+            TrainableError: The rule pauses trials, and the trial's class cannot save checkpoints.
         """
         search_alg, trial_id = tune_controller.search_alg, trial.trial_id
         if not self._has_joined or self._search_alg is not search_alg:
@@ -136,8 +137,8 @@ class RuleScheduler(RestoringScheduler):
             if bring_up_to_date(self._partner, search_alg, trial):
                 return
             if trial.status == Trial.PENDING and self.rule.waits(trial_id):
-                # Ray lets all restored trials run. Only here, before it enters the trial anywhere,
-                # can that be changed.
+                # Ray lets all restored trials run. This can only be changed here, before Ray
+                # registers the trial.
                 trial.set_status(Trial.PAUSED)  # type: ignore[no-untyped-call]
                 self._pause(trial_id)
         elif self.rule.pauses:
@@ -148,7 +149,7 @@ class RuleScheduler(RestoringScheduler):
                 self._slots.set_cap(tune_controller, len(self._promoted))
 
     def _begin(self, search_alg: Any) -> None:
-        """Join the searcher's table, or begin one, and bring the rule to where it is.
+        """Join the searcher's table or begin an own one, and bring the rule up to date.
 
         Raises:
             MetricError: There is no goal, or the searcher's table lacks one of its metrics.
@@ -164,15 +165,15 @@ class RuleScheduler(RestoringScheduler):
         goal = self._goal() if self._metric or self._mode else history.goal
         if missing := [name for name in goal.required if name not in history.goal.metrics]:
             raise MetricError(
-                f"the scheduler judges by {' and '.join(map(repr, missing))}, and the searcher"
-                f" knows {', '.join(history.goal.metrics)} only; name the same metrics in both"
+                f"the scheduler uses {' and '.join(map(repr, missing))}, but the searcher knows"
+                f" only {', '.join(history.goal.metrics)}; name the same metrics in both"
             )
         rule.goal = history.goal if goal.objectives == history.goal.objectives else goal
         self._partner.join_schedule(time_attr=self.time_attr, max_t=rule.max_t)
         rule.replay(history, reports_in_order(history))
 
     def _add(self, trial: Trial) -> None:
-        """Take a new or restored trial into a table of our own."""
+        """Add a new or restored trial to our own table."""
         self._table.add(trial.trial_id, {}, Origin.SEARCHER)
         report = read_report(trial.last_result, self._table.time_attr, self._table.goal)
         if report.metrics is None or report.t is None:
@@ -187,20 +188,20 @@ class RuleScheduler(RestoringScheduler):
         self.rule.replay(self._table, [(trial.trial_id, t) for t in steps])
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        """Decide whether a trial goes on.
+        """Decide whether a trial continues.
 
-        A report without the metric is skipped: a function may validate every few epochs only.
+        Reports without the metric are skipped: a function may validate only every few epochs.
 
         Returns:
-            `CONTINUE`, `PAUSE` or `STOP`. `STOP` at `max_t`, by the rule, for an invalid report,
-            and for a trial that has ended.
+            `CONTINUE`, `PAUSE` or `STOP`. `STOP` is returned at `max_t`, if the rule decides so,
+            for an invalid report, and for a trial that has ended.
 
         Raises:
             MetricError: The report is invalid, and no report was valid so far.
-            TrainableError: The trial is to be paused, and no trial so far had a checkpoint.
+            TrainableError: The trial has to be paused, and no trial so far had a checkpoint.
         """
         if trial.status in (Trial.TERMINATED, Trial.ERROR):
-            return self.STOP  # the trial ended while the report was on its way
+            return self.STOP  # the trial ended before the report arrived
         action = self._judge(trial.trial_id, result)
         if action is Action.STOP:
             return self.STOP
@@ -217,9 +218,9 @@ class RuleScheduler(RestoringScheduler):
         return self.CONTINUE
 
     def _judge(self, trial_id: str, result: Mapping[str, Any]) -> Action:
-        """Enter a report into the table, and decide whether its trial goes on.
+        """Enter a report into the table, and decide whether its trial continues.
 
-        A stop, and the failure of a trial whose report is invalid, are entered too.
+        Also enters a stop, or the failure of a trial with an invalid report.
         """
         table, partner = self._table, self._partner
         if partner is not None:
@@ -233,12 +234,12 @@ class RuleScheduler(RestoringScheduler):
             return Action.STOP
         if report.t is not None and report.t >= self.max_t:
             return Action.STOP
-        if not is_live:  # what the table has not heard of runs on
+        if not is_live:  # a trial that is not in the table continues
             return Action.STOP if trial_id in table else Action.CONTINUE
         if report.metrics is None or report.t is None:
             return Action.CONTINUE
         if partner is not None and not partner.history.is_full(table.head(trial_id)):
-            return Action.CONTINUE  # it is cheaper, not comparable, and runs to its end
+            return Action.CONTINUE  # a cheaper trial: not comparable, runs until it finishes
         verdict = self.rule.decide(table, trial_id, report.t)
         if verdict is None:
             return Action.CONTINUE
@@ -249,9 +250,9 @@ class RuleScheduler(RestoringScheduler):
     def on_trial_complete(
         self, tune_controller: Any, trial: Trial, result: Mapping[str, Any] | None
     ) -> None:
-        """Give the slot of a running trial that has ended to another."""
+        """Give the slot of a trial that has ended to another trial."""
         self._promoted.pop(trial.trial_id, None)
-        if self._has_joined and trial.status != Trial.ERROR:  # then, Ray retries it
+        if self._has_joined and trial.status != Trial.ERROR:  # Ray retries a trial with ERROR
             chosen = self._ask_rule(lambda other: other != trial.trial_id and self._alive(other))
             if chosen is not None:
                 self._promote(chosen)
@@ -261,13 +262,13 @@ class RuleScheduler(RestoringScheduler):
         self.on_trial_complete(tune_controller, trial, None)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
-        """Forget a paused or pending trial that is ended."""
+        """Forget a paused or pending trial that Ray ends."""
         self._promoted.pop(trial.trial_id, None)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Return the trial to run next: a promoted one, else the first that is pending.
+        """Return the trial to run next: a promoted one, or else the first pending one.
 
-        Ray calls this at every turn, so paused trials are ended here too when the search is over.
+        Ray calls this in every turn. So this also ends paused trials when the search is over.
         """
         if not self._has_joined:
             return None
@@ -278,14 +279,14 @@ class RuleScheduler(RestoringScheduler):
         return chosen
 
     def debug_string(self) -> str:
-        """Return how many trials are paused and were stopped, and how many went on, in one line."""
+        """Return one line with the numbers of paused, stopped and continued trials."""
         paused_text = f"{len(list(self._paused()))} trials paused, " if self.rule.pauses else ""
         return f"{self._name}: {paused_text}{self.rule.summary()}"
 
     # -- the next trial ---------------------------------------------------------------------------
 
     def _next(self, tune_controller: Any) -> Trial | None:
-        """Return the trial to run next; end paused trials where the search must go on or end."""
+        """Return the trial to run next; end paused trials if the search is blocked or over."""
         self._nothing_new = True  # the searcher was asked just now, unless a trial is pending
         for next_one in (self._next_promoted, self._slots.first_pending, self._paused_by_another):
             if (trial := next_one()) is not None:
@@ -308,21 +309,21 @@ class RuleScheduler(RestoringScheduler):
         return None
 
     def _next_promoted(self) -> Trial | None:
-        """Return the promoted trial that Ray should resume; the same until Ray has."""
+        """Return the promoted trial that Ray should resume; the same one until Ray has done so."""
         if self._handed is not None and self._handed.status == Trial.PAUSED:
             return self._handed
         self._handed = None
         for trial_id in self._promoted:
             trial = self._trials[trial_id]
-            if trial.status == Trial.PAUSED:  # else its checkpoint is still being saved
+            if trial.status == Trial.PAUSED:  # otherwise its checkpoint is still being saved
                 del self._promoted[trial_id]
                 return self._hand(trial)
         return None
 
     def _paused_by_another(self) -> Trial | None:
-        """Return a trial that the rule did not pause.
+        """Return a paused trial that the rule did not pause.
 
-        Ray's `ResourceChangingScheduler` around this scheduler pauses trials to give them other
+        If Ray's `ResourceChangingScheduler` wraps this scheduler, it pauses trials to change their
         resources, and relies on this scheduler to resume them.
         """
         for trial in self._slots.paused():
@@ -336,7 +337,7 @@ class RuleScheduler(RestoringScheduler):
         return trial
 
     def _close(self, tune_controller: Any) -> Trial | None:
-        """End what cannot go on now that nothing runs and no new trial will come."""
+        """End trials that cannot continue when nothing runs and no new trial will come."""
         chosen = self.rule.promote(self._alive, closing=True)
         if chosen is not None:
             self._promote(chosen)

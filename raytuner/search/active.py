@@ -38,32 +38,33 @@ logger = logging.getLogger(__name__)
 class Proposals:
     """A source of proposals. It reads the searcher's record in each call.
 
-    In its methods, `free` is the number of slots that Ray will ask trials for at once, of `slots`.
+    In its methods, `slots` is the number of slots, and `free` the number of these for which Ray
+    will ask for trials at once.
     """
 
     def turn(self, history: History, *, free: int, slots: int) -> None:
-        """Do what takes no time, since something happened or time passed."""
+        """Do quick work after an event, or after time has passed."""
 
     def take(
         self, history: History, used: ExclusionList, *, free: int, slots: int, alone: bool
     ) -> Proposal | None:
-        """Return a proposal to hand out now; None if a better one is worth waiting for.
+        """Return a proposal to hand out now; None to wait for a better one.
 
         Args:
             history: The record.
             used: Configurations that are used. The space has others.
-            free: 0: the trial is for the next slot that becomes free.
-            slots: The number of slots.
-            alone: Whether nobody asks again after None. The method then waits itself.
+            free: Number of free slots. 0: the trial is for the next slot that becomes free.
+            slots: Number of slots.
+            alone: Whether nobody asks again after None. In that case the method waits itself.
         """
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return what the next proposals depend on besides the record; None if nothing."""
+        """Return the state of the source besides the record; None if it has none."""
         return None
 
     def close(self) -> None:
-        """Release processes and other resources. The next call begins again."""
+        """Release processes and other resources. The next call starts them again."""
 
 
 class InsideSuggest(Proposals):
@@ -75,7 +76,7 @@ class InsideSuggest(Proposals):
     def take(
         self, history: History, used: ExclusionList, *, free: int, slots: int, alone: bool
     ) -> Proposal:
-        """Return the best configuration for the record as it is now."""
+        """Return the best configuration for the current record."""
         self._proposer.tell(history.snapshot())
         (proposal,) = self._proposer.ask(1)
         return proposal
@@ -91,8 +92,8 @@ def new_record(
     """Return the record that a search begins with.
 
     Args:
-        settings: What the user asked for, with a space and a goal.
-        grids: Names of hyperparameters whose every value is to be tried.
+        settings: The user's settings, with a space and a goal.
+        grids: Names of hyperparameters of which every value has to be tried.
         evaluated: Points that were evaluated elsewhere.
 
     Raises:
@@ -115,7 +116,7 @@ def new_record(
     if settings.priors:
         beliefs = read_priors(settings.priors, space)
         history.set_meta(PRIORS, {space.columns[b.column].name: b.mass for b in beliefs})
-    # Made here to see whether it can be. Its seed is the search's from now on.
+    # Made here to check that it can be made. Its seed becomes the seed of the search.
     proposer = setup_of(settings, history, space).proposer(None)
     history.set_meta("proposer", proposer.state_dict())
     known = () if rewards is None else map(Evaluated, points, rewards)
@@ -125,7 +126,7 @@ def new_record(
 
 
 def setup_of(settings: SearchSettings, history: History, space: Space) -> Setup:
-    """Return what a proposer is made of; `space` is the record's, or one within it."""
+    """Return the setup of a proposer; `space` is the record's space or one within it."""
     goal = history.goal
     if settings.proposer is not None:
         return Setup(space, goal, settings.proposer, settings.seed)
@@ -159,8 +160,8 @@ class ActiveSearch:
     Attributes:
         settings: May be replaced before the first proposal.
         history: The record.
-        is_used_up: Whether the search has ended: each configuration was tried, or the trials that
-            were asked for have all ended.
+        is_used_up: Whether the search has ended: every configuration was tried, or all requested
+            trials have ended.
     """
 
     def __init__(
@@ -185,9 +186,9 @@ class ActiveSearch:
     # -- configurations ---------------------------------------------------------------------------
 
     def next(self, trial_id: str) -> Config | None:
-        """Return the configuration of a new trial.
+        """Return the configuration of a new trial; None if there is none now.
 
-        None: there is to be none now, or (`is_used_up`) never again.
+        With `is_used_up`, there will never be one again.
         """
         history = self.history
         live, free, slots = self._room()
@@ -219,7 +220,7 @@ class ActiveSearch:
         return found[0]
 
     def _queued(self) -> tuple[Config, Origin] | None:
-        """Return the next initial point, or the next configuration to be tried again."""
+        """Return the next initial point, or the next configuration to try again."""
         settings, history = self.settings, self.history
         if self._queue is None:
             points = settings.points_to_evaluate if settings.evaluated_rewards is None else None
@@ -246,7 +247,7 @@ class ActiveSearch:
         if proposal is None:
             assert self._seen is not None
             if self._seen.exhausted:
-                logger.info("All %g configurations are used.", self._searched().space.cardinality)
+                logger.info("All %g configurations were tried.", self._searched().space.cardinality)
                 self.history.set_meta("finished", True)
                 self.is_used_up = True
                 self.close()
@@ -258,7 +259,7 @@ class ActiveSearch:
         return config or proposal.config, proposal.origin
 
     def _take(self, *, free: int, slots: int, alone: bool) -> Proposal | None:
-        """Return a proposal; None: every configuration is used, or see `Proposals.take`."""
+        """Return a proposal; None if every configuration is used, or as in `Proposals.take`."""
         searched = self._searched()
         if self._seen is None:
             self._seen = ExclusionList(searched.space, searched.points())
@@ -272,10 +273,10 @@ class ActiveSearch:
     # -- proposals --------------------------------------------------------------------------------
 
     def turn(self, *, more: int = 0) -> None:
-        """Tell the source of proposals that something happened, or close it if the search is over.
+        """Notify the source of proposals of an event, or close it if the search is over.
 
         Args:
-            more: Trials that Ray will soon count as live, minus those that it no longer will.
+            more: Trials that Ray will soon count as live, minus those that it soon will not.
         """
         if self._controller.is_over:
             self.close()
@@ -286,7 +287,7 @@ class ActiveSearch:
         self.source().turn(self._searched(), free=free, slots=slots or live + 1)
 
     def source(self) -> Proposals | Background:
-        """Return where proposals come from."""
+        """Return the source of proposals."""
         if self._proposals is None:
             setup = setup_of(self.settings, self.history, self._searched().space)
             state, start = self.history.get_meta("proposer"), self.settings.start_process
@@ -304,7 +305,7 @@ class ActiveSearch:
             self._proposals.close()
 
     def _searched(self) -> History:
-        """Return the record, as far as it lies in the space that is searched now, to read."""
+        """Return the trials in the current search space, as a record to read."""
         history = self.history
         if self._narrowed is None:
             strategy = find_strategy(self.settings.strategy)
@@ -330,10 +331,10 @@ class ActiveSearch:
         return copy
 
     def _room(self, more: int = 0) -> tuple[int, int, int | None]:
-        """Return how many trials are pending or running, and how many slots are free, and exist.
+        """Return the number of pending or running trials, of free slots, and of all slots.
 
-        Ray asks for trials for the free slots at once; one if their number is unknown. The
-        controller is asked if there is one: it ends some trials without a word.
+        Ray asks for trials for all free slots at once; this is one if their number is unknown. The
+        numbers come from the controller if there is one, since it ends some trials silently.
 
         Args:
             more: See `turn`.

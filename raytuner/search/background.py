@@ -1,23 +1,22 @@
-"""Proposals that another process keeps ready.
+"""Keep proposals ready that a separate process computes.
 
-1. A trial ends. The proposals in stock are *stale* now: the process did not know how that trial
-   went. A request is sent at once, with what happened since the last one and the number of
-   proposals that are wanted.
-2. Until the reply comes, a free slot waits if that is worth it (see below). Otherwise it gets the
-   next stale proposal, or a quasi-random one if there is none. A trial that Ray asks for before a
-   slot is free waits, unless slots become free faster than replies come.
-3. The reply brings *fresh* proposals, which go first. Older ones stay behind them as a reserve.
-4. Where slots do not wait, the stock is filled up to the largest number of slots that became free
-   during one request: equal trials end together.
+1. A trial ends. The proposals in stock become *stale*: they do not take its result into account.
+   The process gets a request at once, with all changes and the number of proposals to compute.
+2. Until the reply arrives, a free slot may wait (see below). Otherwise it gets the next stale
+   proposal, or a *fallback* if there is none: a quasi-random proposal. If Ray asks for a trial
+   before a slot is free, the trial waits, unless slots become free faster than replies arrive.
+3. The reply brings *fresh* proposals. They are used first. Older ones remain as a reserve.
+4. If slots do not wait, the stock is filled up to the largest number of slots that became free
+   during one request, because similar trials end together.
 
-A slot waits for a tenth of a trial, or for `_STALE_S` if that is longer. If it would otherwise get
-a quasi-random proposal, or one that is older than a round of trials, it waits for at least
-`_NONE_S`, and for at least `_START_S` while the process starts. A slot waits once for each reply.
-It does not wait if the reply is likely to take longer, if there is no model yet, or if the ready
-proposal misses only a few of the trials that run at the same time.
+A slot waits at most a tenth of a trial's duration, or `_STALE_S` if that is longer. The limit is at
+least `_NONE_S` if the slot would otherwise get a quasi-random proposal or one older than a round of
+trials, and at least `_START_S` while the process starts. A slot waits once for each reply. It does
+not wait if the reply will probably take longer, if there is no model yet, or if the ready proposal
+misses only a few of the trials that run at the same time.
 
-One request is under way at a time. It includes the proposals that are likely to be handed out
-before its reply comes, so that the new ones keep away from them as from pending trials.
+Only one request is active at a time. It includes the proposals that will probably be used before
+its reply arrives, so that new proposals keep their distance, as from pending trials.
 """
 
 from __future__ import annotations
@@ -42,54 +41,54 @@ logger = logging.getLogger(__name__)
 
 StartProcess = Callable[[Setup, dict[str, Any] | None], Process]
 
-# Reports of trials that go on are reason enough for a request if the record has grown by so much
-# since the last, and if the process has rested for so many times as long as a request takes.
+# Reports of running trials cause a request once the record has grown by this share since the last
+# one and the process has rested for this multiple of a request's duration.
 _GROWTH = 0.05
 _REST = 3.0
 
-_MOST = 64  # proposals a request: what ends meanwhile is known to none of them
-_MOST_AWAITED = 4  # the same where slots wait: later ones then know how these first trials ended
+_MOST = 64  # proposals per request: none of them knows trials that end meanwhile
+_MOST_AWAITED = 4  # the same if slots wait: later proposals then know how these first trials ended
 
-# The least that a slot waits for a fresh proposal, in seconds: if a stale one is ready, if none is,
-# and if none is while the process starts.
+# Least limit of the wait for a fresh proposal, in seconds: if a stale one is ready, if none is
+# ready, and while the process starts.
 _STALE_S, _NONE_S, _START_S = 0.25, 2.5, 20.0
-_SHARE = 0.1  # of a trial's time: the longest wait of a slot, if that is above the least one
-_FEW = 1 / 8  # of the slots: a proposal that misses at most so many trials is fresh enough
-_HOLD_S = 5.0  # longest wait inside of `take`: Ray's loop stands still, and checks no time budget
+_SHARE = 0.1  # longest wait of a slot as a share of a trial's duration, unless below the least one
+_FEW = 1 / 8  # share of the slots: a proposal that misses at most so many trials is fresh enough
+_HOLD_S = 5.0  # longest wait inside `take`: Ray's loop is blocked and checks no time budget
 
-_LONGEST_BREAK_S = 60.0  # before a process that keeps dying is started once more
-_SLOW_START_S = 60.0  # without a first reply: somebody should know
+_LONGEST_BREAK_S = 60.0  # before restarting a process that keeps dying
+_SLOW_START_S = 60.0  # without a first reply, after which a warning is logged
 
 
 @dataclass(frozen=True)
 class _Ready:
     """A proposal in stock."""
 
-    config: dict[str, Any]  # from `Space.dump`: to load 64 takes milliseconds of Ray's loop
+    config: dict[str, Any]  # from `Space.dump`: loading 64 takes milliseconds of Ray's loop
     origin: Origin
     point: FloatArray  # `1 x d`-dim encoded configuration
-    ended_version: int  # of the record that it knew: up to where it knows how trials ended
-    handed_out: int  # proposals handed out before it was asked for
+    ended_version: int  # version of the record up to which it knows how trials ended
+    handed_out: int  # number of proposals handed out before its request
 
 
 @dataclass(frozen=True)
 class _Sent:
-    """A request under way."""
+    """An active request."""
 
     ended_version: int
-    replaces: bool  # whether what is in stock gives way to its reply
-    wanted: int  # slots that were free when it was sent
+    replaces: bool  # whether its reply replaces the stock
+    wanted: int  # number of free slots when it was sent
     at: float
-    handed_out: int  # so many had been when it was sent
+    handed_out: int  # number of proposals handed out before it was sent
 
 
 class Background:
     """Keeps a stock of proposals that a `Process` computes.
 
     Args:
-        setup: What the proposer needs.
-        state: What the proposer goes on from. None begins anew.
-        start: Starts a process: when one is first needed, and again after one has died.
+        setup: The setup of the proposer.
+        state: The state from which the proposer continues. None: a new proposer.
+        start: Starts a process: on first use, and again after a process has died.
     """
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None, start: StartProcess) -> None:
@@ -97,7 +96,7 @@ class Background:
         self._begin()
 
     def _begin(self) -> None:
-        """Begin without a process and with nothing in stock."""
+        """Start without a process and with an empty stock."""
         self._sobol: SobolProposer | None = None
         self._process: Process | None = None
         self._sent: _Sent | None = None
@@ -123,7 +122,7 @@ class Background:
     # -- what the searcher calls ----------------------------------------------------------------
 
     def turn(self, history: History, *, free: int, slots: int) -> None:
-        """Take in a reply if one has come, and send the next request if one is due."""
+        """Receive a reply if there is one, and send the next request if one is due."""
         try:
             self._receive()
             if self._sent is None and self._error is None:
@@ -134,9 +133,9 @@ class Background:
     def take(
         self, history: History, used: ExclusionList, *, free: int, slots: int, alone: bool
     ) -> Proposal | None:
-        """Return the newest proposal in stock, else a quasi-random one; see `Proposals`.
+        """Return the newest proposal in stock, or else a quasi-random one; see `Proposals`.
 
-        It raises what the proposer raised in its process.
+        An error of the proposer in its process is raised here.
         """
         until = None
         while True:
@@ -146,7 +145,7 @@ class Background:
                 raise error.__cause__ or error
             ready = self._first(used)
             knows_all = ready is not None and ready.ended_version >= history.ended_version
-            # A proposal computed inside `suggest` does not know what ended meanwhile either.
+            # A proposal computed inside `suggest` would not know trials that end meanwhile either.
             is_fresh = knows_all or (ready is not None and free > 0 and self._due > 0)
             seconds = 0.0 if is_fresh else self._worth_waiting(history, ready, free, slots)
             if self._process is not None and seconds > 0:
@@ -169,7 +168,7 @@ class Background:
         return self._state
 
     def close(self) -> None:
-        """End the process, and drop what is in stock."""
+        """End the process and drop the stock."""
         if self._process is not None:
             self._process.close()
         self._begin()
@@ -177,7 +176,7 @@ class Background:
     # -- inside ---------------------------------------------------------------------------------
 
     def _first(self, used: ExclusionList) -> _Ready | None:
-        """Return the first proposal in stock, and drop those that are used by now."""
+        """Return the first proposal in stock; drop proposals that have been used."""
         while self._stock and not used.new(self._stock[0].point)[0]:
             self._stock.popleft()
         return self._stock[0] if self._stock else None
@@ -198,7 +197,7 @@ class Background:
         return Proposal(proposal.config, Origin.FALLBACK) if is_fallback else proposal
 
     def _has_model(self, history: History) -> bool:
-        """Whether the proposer has a model, not only its design."""
+        """Return whether the proposer has a model, not only an initial design."""
         if self._n_initial is None:
             self._n_initial = getattr(self._setup.proposer(None), "n_initial", 0)
         return _knows(history) and len(history) >= self._n_initial
@@ -206,10 +205,10 @@ class Background:
     def _worth_waiting(
         self, history: History, ready: _Ready | None, free: int, slots: int
     ) -> float:
-        """Return for how many seconds to wait for a reply; 0 or less: do not wait."""
+        """Return how many seconds to wait for a reply; 0 or less: do not wait."""
         if self._process is None or self._sent is None or not self._has_model(history):
             return 0.0
-        if not free and self._pace.during_last <= 1:  # the next slot that falls free asks again
+        if not free and self._pace.during_last <= 1:  # the next free slot asks again
             return math.inf
         missed = math.inf if ready is None else self._pace.handed_out - ready.handed_out + 1
         if missed <= _FEW * slots:
@@ -235,8 +234,9 @@ class Background:
             if not self._heard and not self._warned and waited >= _SLOW_START_S:
                 self._warned = True
                 logger.warning(
-                    "The process that computes proposals has not answered for %.0f s; trials get"
-                    " quasi-random configurations until it does. Can Ray start it on this node?",
+                    "The process that computes proposals has not answered for %.0f s. Until it"
+                    " does, trials get quasi-random configurations. Check that Ray can start actors"
+                    " on this node.",
                     waited,
                 )
             return
@@ -275,11 +275,11 @@ class Background:
             return
         current = [ready for ready in self._stock if self._is_current(ready)]
         wanted = self._pace.demand()
-        # Where slots wait for fresh proposals, those left over would never be used.
+        # If slots wait for fresh proposals, leftover proposals would never be used.
         longest = self._pace.longest_wait(slots, self._process.now(), _STALE_S)
         waits = wanted > _FEW * slots and self._pace.seconds <= longest
         wanted = free if waits else wanted
-        # A half more than last time: what is left over is the reserve of an unlucky next time.
+        # Half as many again as last time, as a reserve.
         most = _MOST_AWAITED if waits else _MOST
         pace = min(max(1, free, self._pace.during_last * 3 // 2), most)
         rested = self._process.now() - self._replied_at > _REST * self._pace.seconds
@@ -310,7 +310,7 @@ class Background:
         self._sent = _Sent(history.ended_version, replaces, wanted, now, self._pace.handed_out)
 
     def _bury(self, death: ProcessDied) -> None:
-        """Forget a process that is gone. The next one gets the whole record."""
+        """Forget a dead process. The next one gets the whole record."""
         if self._process is not None:
             self._process.close()
         self._process, self._sent = None, None
@@ -319,14 +319,14 @@ class Background:
         self._retry_at = time.monotonic() + wait
         reason = (str(death).strip().splitlines() or ["no reason given"])[-1]
         logger.warning(
-            "The process that computes proposals is gone (%s); another is started%s. Until it has"
-            " caught up, trials get older proposals or quasi-random ones.",
+            "The process that computes proposals has died (%s). A new one starts%s. Until it"
+            " has caught up, trials get older proposals or quasi-random ones.",
             reason.split(". ")[0],
-            f" in {wait:g} s" if wait else "",
+            f" in {wait:g} s" if wait else " now",
         )
 
     def _quasi_random(self, history: History, used: ExclusionList) -> Proposal:
-        # To read the record takes time, so that is done only if it cannot be avoided.
+        # Reading the record takes time, so it is done only if necessary.
         if self._sobol is not None:
             (proposal,) = self._sobol.ask(1)
             if used.new(history.space.encode([proposal.config]))[0]:
@@ -338,17 +338,17 @@ class Background:
 
 
 def _knows(history: History) -> bool:
-    """Return whether there is anything to learn from."""
+    """Return whether the record has values to learn from."""
     return history.has_values or history.ended_version > 0
 
 
 class Pace:
-    """The pace at which proposals are used, and the seconds that a request for new ones takes.
+    """Measures how fast proposals are used, and how long a request for new ones takes.
 
     Attributes:
-        handed_out: The number of proposals handed out so far.
-        seconds: The seconds that a request takes; 0 before the first reply.
-        during_last: The number of proposals that were handed out during the last request.
+        handed_out: Number of proposals handed out so far.
+        seconds: Duration of a request; 0 before the first reply.
+        during_last: Number of proposals handed out during the last request.
     """
 
     def __init__(self) -> None:
@@ -374,9 +374,9 @@ class Pace:
             self._times = deque(self._times, maxlen=length)
 
     def demand(self) -> int:
-        """Return the most proposals handed out within the time of one request; at least 1.
+        """Return the most proposals that were handed out during one request; at least 1.
 
-        The start counts, when all slots were filled at once, as long as it is remembered: it may
+        The start, when all slots were filled at once, counts as long as it is remembered: this may
         happen again.
         """
         most, first = 1, 0
@@ -388,7 +388,7 @@ class Pace:
         return most
 
     def longest_wait(self, slots: int, now: float, least: float) -> float:
-        """Return the longest wait of a slot in seconds: a share of a trial's time, or `least`."""
+        """Return the longest wait of a slot in seconds: a share of a trial, or `least`."""
         if not self._times:
             return least
         seconds_a_trial = slots * (now - self._times[0]) / len(self._times)

@@ -29,79 +29,79 @@ _FINISHED: str = Searcher.FINISHED
 
 
 class BoTorchSearch(RecordingSearcher):
-    """Proposes configurations by Bayesian optimisation with BoTorch.
+    """A Ray Tune searcher for Bayesian optimisation, with models from BoTorch.
 
-    Takes metric, mode and search space from the Tuner, as every Ray searcher does, and accepts all
-    of Ray Tune's domains. After a quasi-random start, each configuration maximises the log expected
-    improvement of a Gaussian process, jointly with the trials that are still running. The model
-    learns from the value of a stopped trial as a value at that trial's resource, not as a final
-    one. A process next to the trials fits the model and computes proposals, so that Ray's loop
-    never waits for it (`raytuner.search.background`).
+    Like every Ray searcher, it takes metric, mode and search space from the Tuner. It accepts all
+    of Ray Tune's domains.
 
-    With several objectives (a list of metrics and one of modes), each proposal weighs them anew,
-    and the result is a Pareto front (`history.pareto`). With fidelities (`raytuner.fidelity`),
-    most trials are cheap ones, and the best is the best at full fidelity. Configurations are unique
-    as long as the space has others. A finite space that is used up ends the search.
+    After a quasi-random start, each proposal maximises the log expected improvement of a Gaussian
+    process, taking running trials into account. The model treats the value of a stopped trial as a
+    value at the trial's resource, not as a final value. A separate process fits the model and
+    computes proposals, so Ray's loop does not wait for it (`raytuner.search.background`).
+
+    With several objectives, each proposal weighs them at random, and the result is a Pareto front
+    (`history.pareto`). With fidelities (`raytuner.fidelity`), most trials are cheap, and the best
+    trial is the best at full fidelity. Configurations are not repeated as long as the space has
+    others. The search ends when a finite space is used up.
 
     Args:
-        space: The search space: a `param_space` of Ray Tune domains or a `Space`. None takes the
+        space: The search space: a `param_space` of Ray Tune domains or a `Space`. None: the
             Tuner's.
-        metric: Name of the objective in a report, or a list of several. None takes the Tuner's,
-            which can hold one only. Without one there either, it is the one number that a training
+        metric: Name of the objective in the reports, or a list of several names. None: the Tuner's
+            metric, which is a single one. If that is also None, the single number that the training
             function returns.
-        mode: "min" or "max", or a list with one for each metric. None takes the Tuner's.
-        outcome_constraints: Bounds on metrics, such as `"latency_ms <= 20"`. A report without
-            these metrics is skipped too.
-        weights: One number above 0 for each of several metrics. The objective is the sum of the
-            metrics, each times its weight, and negated where its mode is "min".
-        cost: Key of a report for what the trial has cost so far, such as Ray's "time_total_s".
-            Proposals then promise the largest improvement per unit of cost, which is learned from
+        mode: "min" or "max", or a list with one mode for each metric. None: the Tuner's.
+        outcome_constraints: Bounds on metrics, such as `"latency_ms <= 20"`. Reports without these
+            metrics are skipped.
+        weights: A number above 0 for each of several metrics. The objective is their weighted sum,
+            in which metrics with mode "min" are negated.
+        cost: Key in the report for a trial's cost so far, such as Ray's "time_total_s". Proposals
+            then maximise the expected improvement per unit of cost. A model learns the cost from
             the trials. None: all trials cost the same; with fidelities, "time_total_s".
-        standard_error: Key of a report for the metric's standard error (of a mean over folds, say).
-            A report may lack it. None: all values are equally certain.
-        points_to_evaluate: Configurations to try first. What a configuration leaves out is
-            proposed.
-        evaluated_rewards: The value of the metric for each of `points_to_evaluate`, if they were
-            evaluated already (of several metrics, a dict by name). They are not tried again.
-        parameter_constraints: What every configuration must keep, in addition to the space's own
-            constraints: strings such as `"layers * units <= 1024"`, or functions of the
-            configuration that return a bool (`raytuner.space.constraints`).
-        time_attr: Key of a report for the resource that a trial has spent.
-        max_t: A trial's full resource in units of `time_attr`. None takes it from a raytuner
+        standard_error: Key in the report for the metric's standard error, for example of a mean
+            over folds. Reports may lack it. None: all values are equally certain.
+        points_to_evaluate: Configurations to try first. The search proposes values for missing
+            hyperparameters.
+        evaluated_rewards: The metric's value for each of `points_to_evaluate`, if they were
+            evaluated before. For several metrics, a dict by name. These points do not run again.
+        parameter_constraints: Constraints on every configuration, in addition to those of the
+            space: strings such as `"layers * units <= 1024"`, or functions of the configuration
+            that return a bool (`raytuner.space.constraints`).
+        time_attr: Key in the report for the resource that a trial has spent.
+        max_t: A trial's full resource in units of `time_attr`. None: taken from a raytuner
             scheduler or from the experiment's stop criterion, if there is one.
-        background: True computes proposals in a process of its own, on the driver's node, which
-            takes no CPU slot from the trials. False computes them inside `suggest`, while Ray's
-            loop stands still: the same seed and results then give the same proposals. That is also
-            done where no Ray is connected.
-        seed: Seed of everything random. None draws one.
+        background: True computes proposals in a separate process on the driver's node, which takes
+            no CPU slot from the trials. False computes them inside `suggest`, which blocks Ray's
+            loop. The same seed and results then give the same proposals. Without a Ray connection,
+            proposals are always computed inside `suggest`.
+        seed: Seed of all random numbers. None draws one.
         n_initial: Number of quasi-random configurations before the first model. None: `d + 1`, at
             least 5 and at most 20.
-        record: File to keep the record of the search in (`raytuner.history.sqlite`), or its URI.
-            None keeps it next to Ray's own state of the experiment.
-        strategy: Name of the search strategy (`raytuner.bayes.strategies.STRATEGIES`): "bayes", or
-            "hedge", "pi", "ucb", "kg", "thompson", "gradient" (with a model), "evolution",
-            "sobol", "random", "grid" (without).
-        proposer: Makes a proposer of your own from a space and a seed.
-        earlier: Earlier studies to start from: folders of studies, studies, or tables (pandas) of
-            hyperparameters by name, nested ones joined by "/", with or without the prefix
-            `config/`, and a column for each metric. A folder with studies in it, up to three levels
-            deep, stands for those that are of use to this search. One folder needs no list. Their
-            space may differ from this one (`raytuner.search.transfer.within`). A few of their best
-            configurations are tried first, and their models are this search's prior mean as long
-            as they rank its values well.
-        priors: Where the optimum is believed to be, by name of a hyperparameter (nested ones joined
-            by "/"): `raytuner.near(value)`, weights by value of a choice (a dict), or a frozen
-            SciPy distribution. The first configuration is the likeliest, and half of the others of
-            the initial design are drawn from it. Its weight fades as values come.
-        curves: Names of further metrics whose value at each report is kept, in
-            `trial.others[name]`. Of every other number that a trial reports, the last value is
-            kept, in `trial.metrics`.
+        record: File for the record of the search (`raytuner.history.sqlite`), or its URI. None:
+            next to Ray's own state of the experiment.
+        strategy: Name of the search strategy (`raytuner.bayes.strategies.STRATEGIES`). With a
+            model: "bayes", "hedge", "pi", "ucb", "kg", "thompson", "gradient". Without one:
+            "evolution", "sobol", "random", "grid".
+        proposer: A function that makes your own proposer from a space and a seed.
+        earlier: Earlier studies to learn from: a folder, or a list of studies, folders and pandas
+            tables. A folder that is not a study means all usable studies in it, up to three levels
+            deep. A table has a column for each metric and for each hyperparameter. Names of nested
+            hyperparameters are joined by "/"; the prefix `config/` is optional. Their space may
+            differ from this one (`raytuner.search.transfer.within`). A few of their best
+            configurations are tried first. Their models serve as prior mean as long as they rank
+            the values of this search well.
+        priors: Where you expect the optimum, by hyperparameter (names of nested ones are joined by
+            "/"): `raytuner.near(value)`, a dict of weights by value of a choice, or a frozen SciPy
+            distribution. The first configuration is the most likely one, and half of the rest of
+            the initial design is drawn from the priors. Their weight fades as values arrive.
+        curves: Names of further metrics to keep at every report, in `trial.others[name]`. Of all
+            other numbers, `trial.metrics` has the last value.
 
     Raises:
-        SpaceError, ConfigError, MetricError, SettingError: A value is invalid, or is given twice
-            and differs. Raised here or when the Tuner starts, before any trial.
+        SpaceError, ConfigError, MetricError, SettingError: A value is invalid, or two values
+            contradict each other. Raised here or when the Tuner starts, before any trial.
 
-    Example:
+    Examples:
         >>> from ray import tune
         >>> search = BoTorchSearch({"lr": tune.loguniform(1e-4, 1e-1)}, "loss", "min", seed=0)
         >>> config = search.suggest("trial_1")
@@ -161,7 +161,7 @@ class BoTorchSearch(RecordingSearcher):
             settings = settings.with_space(space)
         super().__init__(settings)
         self._evaluated: list[Evaluated] = []  # until the search begins
-        self._grids: list[str] = []  # hyperparameters whose every value is to be tried
+        self._grids: list[str] = []  # hyperparameters of which every value has to be tried
         self._has_warned = False  # of constants that should perhaps vary
         if space is not None:
             self._inspect(space)
@@ -177,11 +177,11 @@ class BoTorchSearch(RecordingSearcher):
         config: dict[str, Any] | Space,
         **spec: Any,
     ) -> bool:
-        """Take metric, mode and search space from the Tuner, or from a study.
+        """Take metric, mode and search space from the Tuner or a study.
 
         Returns:
-            False if there is a search space already and `config` has domains too (Ray then raises
-            an error); True otherwise.
+            False if the searcher already has a search space and `config` has domains too; Ray then
+            raises an error. Otherwise True.
 
         Raises:
             RaytunerError: As for the constructor.
@@ -193,7 +193,7 @@ class BoTorchSearch(RecordingSearcher):
             settings = settings.with_space(config)
             self._inspect(config)
             if not isinstance(config, Space):
-                # Ray lays each proposal over this dict: what is left in it reaches every trial.
+                # Ray merges each proposal into this dict: what remains in it reaches every trial.
                 always = without_conditional(config)
                 config.clear()
                 config.update(always)
@@ -207,20 +207,20 @@ class BoTorchSearch(RecordingSearcher):
         return True
 
     def keep_record_in(self, path: str | Folder) -> None:
-        """Keep the record in the file `path` from the first suggestion on (as `record=`)."""
+        """Keep the record in the file `path` from the first suggestion on, like `record=`."""
         self._place.asked = record_place(path)
 
     def compute_in(self, start: StartProcess | None) -> None:
-        """Compute proposals in the process that `start` starts; None: inside `suggest`."""
+        """Compute proposals in a process that `start` starts; None: inside `suggest`."""
         background = start is not None
         self._change(replace(self._settings, background=background, start_process=start))
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Bound the number of trials that run at the same time (from a ConcurrencyLimiter).
+        """Limit the number of trials that run at the same time (from a ConcurrencyLimiter).
 
-        Paused trials do not count: they hold no resources, and counting them would wait for them
-        for ever. A limiter's `batch=True` has no effect: proposals take pending trials into
-        account, so waiting for a whole batch gains nothing.
+        Paused trials do not count: they use no resources, and the search would wait for them for
+        ever. A limiter's `batch=True` has no effect: proposals take pending trials into account, so
+        waiting for a whole batch has no benefit.
         """
         self._change(replace(self._settings, max_concurrent=max_concurrent))
         return True
@@ -235,19 +235,20 @@ class BoTorchSearch(RecordingSearcher):
     ) -> None:
         """Learn from a configuration that was evaluated elsewhere.
 
+        If the search has no space or goal yet, errors are raised once it has.
+
         Args:
-            parameters: The configuration (constants may be left out).
-            value: Its metric; with several metrics, all of them by name.
-            error: It failed; the value is not used.
-            pruned: It was stopped early: the value is not a final one.
-            intermediate_values: The metric after 1, 2, ... units of resource; of one metric only.
+            parameters: The configuration. Constants may be left out.
+            value: The metric. With several metrics, a dict by name.
+            error: Whether the evaluation failed. The value is then not used.
+            pruned: Whether the evaluation was stopped early. The value is then not final.
+            intermediate_values: The metric after 1, 2, ... units of resource. Only for a single
+                metric.
 
         Raises:
             ConfigError: The configuration does not fit the space.
             MetricError: A value is not a number.
-            SettingError: `pruned` without `intermediate_values`: the resource is unknown then.
-
-        Where the search has no space or goal yet, the errors come once it has.
+            SettingError: `pruned` was given without `intermediate_values`.
         """
         point = Evaluated(parameters, value, error, pruned, intermediate_values or ())
         if self._active is None:
@@ -261,12 +262,12 @@ class BoTorchSearch(RecordingSearcher):
         """Return a configuration for a new trial.
 
         Returns:
-            The full configuration; None while no more trials may run, or a better proposal is
-            worth waiting for; `Searcher.FINISHED` once a finite space is used up.
+            The full configuration. None while no more trials may run, or to wait for a better
+            proposal. `Searcher.FINISHED` when a finite space is used up.
 
         Raises:
-            SpaceError, MetricError: There is no search space or no metric; or the first few trials
-                all ended without the metric.
+            SpaceError, MetricError: There is no search space or metric, or the first few trials all
+                ended without the metric.
             SettingError: Ray's `Repeater` wraps this searcher.
         """
         search = self._search()
@@ -276,9 +277,9 @@ class BoTorchSearch(RecordingSearcher):
             raise MetricError(f"the first {few} trials failed: {self._unreported[-1]}")
         if not self._controller.is_known and asked_through(Repeater):
             raise SettingError(
-                "Ray's Repeater does not pass on what its trials report; leave it out, repeat the"
-                " training inside the training function, and report the means, or repeat the best"
-                " trials afterwards with study.confirm()"
+                "Ray's Repeater does not pass on the reports of its trials, so it cannot be used."
+                " Repeat the training inside the training function and report the means, or repeat"
+                " the best trials afterwards with study.confirm()"
             )
         self._place.check()
         if history.path is None:
@@ -295,7 +296,7 @@ class BoTorchSearch(RecordingSearcher):
 
     @property
     def background(self) -> bool:
-        """Whether proposals are computed in a process of their own."""
+        """Whether a separate process computes proposals."""
         return self._settings.background
 
     # -- inside ---------------------------------------------------------------------------------
@@ -311,28 +312,28 @@ class BoTorchSearch(RecordingSearcher):
         return self.__dict__.copy()
 
     def _search(self) -> ActiveSearch:
-        """Return the search under way, and begin it first if all that it needs is known.
+        """Return the active search. The first call starts it.
 
         Raises:
-            SpaceError, MetricError: It is not.
+            SpaceError, MetricError: The search space, the metric or the mode is unknown.
         """
         if self._active is not None:
             return self._active
         if self._settings.space is None:
             raise SpaceError(
-                "BoTorchSearch has no search space: param_space of the Tuner is empty, and"
-                " no space was given; name at least one hyperparameter"
+                "BoTorchSearch has no search space: the Tuner's param_space is empty, and no space"
+                " was given; add at least one hyperparameter"
             )
         if self._settings.metric is None and isinstance(self._settings.mode, str):
-            # Ray's name for the one number that a function returns
+            # Ray's name for the single number that a function returns
             self._settings = replace(self._settings, metric=DEFAULT_METRIC)
         self._metric, self._mode = self._settings.metric, self._settings.mode
         if self._settings.goal is None:
             raise MetricError(
-                f"metric is {self._metric!r} and mode is {self._mode!r}; name both, in TuneConfig"
-                " or, where the Tuner has no param_space, in BoTorchSearch: the metric that is"
-                " reported, and mode 'min' or 'max' (a function that returns one number needs the"
-                " mode only)"
+                f"metric is {self._metric!r} and mode is {self._mode!r}; give the name of the"
+                " reported metric, and mode 'min' or 'max', to TuneConfig, or to BoTorchSearch if"
+                " the Tuner has no param_space. A function that returns a single number needs only"
+                " the mode"
             )
         active = self.continue_from(new_record(self._settings, self._grids, self._evaluated))
         self._evaluated.clear()
@@ -344,7 +345,7 @@ class BoTorchSearch(RecordingSearcher):
             self._active.settings = settings
 
     def _inspect(self, space: Mapping[str, Any] | Space) -> None:
-        """Note the grids of a space, and warn once of constants that should perhaps vary."""
+        """Note the grids of a space, and warn once about constants that perhaps should vary."""
         space = space.template if isinstance(space, Space) else space
         if self.strategy != "grid":  # which tries every combination
             self._grids = grids(space)

@@ -34,19 +34,19 @@ def warn_of_too_few(history: History, names: Sequence[str], num_samples: object)
         levels = column.n_levels or 0
         if column.name in names and levels > num_samples:
             warnings.warn(
-                f"{column.name}: tune.grid_search has {levels} values, and num_samples is"
-                f" {num_samples}: some are not tried; set num_samples to {levels} or more, or"
-                " write tune.choice",
+                f"{column.name}: tune.grid_search has {levels} values, but num_samples is only"
+                f" {num_samples}, so some values will not be tried; set num_samples to at least"
+                f" {levels}, or use tune.choice",
                 RaytunerWarning,
                 stacklevel=4,
             )
 
 
 def with_untried(history: History, names: Sequence[str], config: Config) -> Config | None:
-    """Return a proposal with untried values of grids in place of tried ones.
+    """Return a proposal with tried values of grids replaced by untried ones.
 
     `names` are the hyperparameters that are grids. Values are replaced where the space allows it.
-    None: every value was tried.
+    Returns None if every value was tried.
     """
     space, points = history.space, history.points()
     active = space.active(points)

@@ -1,4 +1,4 @@
-"""Configurations that the user gives: to try first, or evaluated elsewhere."""
+"""Configurations from the user: to try first, or evaluated elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_points(points: Sequence[Config], space: Space, *, evaluated: bool) -> 
     """Check that each of `points_to_evaluate` fits the space.
 
     Raises:
-        ConfigError: A point does not fit, or was evaluated and leaves out a hyperparameter.
+        ConfigError: A point does not fit, or an evaluated point lacks a hyperparameter.
     """
     rng = np.random.default_rng(0)
     for number, point in enumerate(points):
@@ -38,10 +38,10 @@ def check_points(points: Sequence[Config], space: Space, *, evaluated: bool) -> 
 def untried(
     points: Sequence[Config], history: History, origins: Container[Origin], since: int = 0
 ) -> list[Config]:
-    """Return the points of which the record has no trial, in order.
+    """Return the points that have no trial in the record, in order.
 
-    A point that is listed twice is tried twice. One whose trial was dropped before it reported (its
-    driver died, say) is tried again.
+    A point that is listed twice is tried twice. A point is tried again if its trial was dropped
+    before it reported (because its driver died, for example).
 
     Args:
         points: The points.
@@ -78,7 +78,7 @@ def filled(
 ) -> Config:
     """Return a point completed from a proposal, or with values drawn at random.
 
-    `propose` returns a proposal, or None. It is called only if the point leaves something out.
+    `propose` returns a proposal or None. It is called only if the point is incomplete.
 
     Raises:
         ConfigError: The point does not fit the space.
@@ -104,11 +104,11 @@ def filled(
     except ConfigError as error:
         if first is not None:
             raise
-        raise ConfigError(f"{error}; {_DRAWS} values were tried for what it leaves out") from None
+        raise ConfigError(f"{error}; tried {_DRAWS} values for the missing keys") from None
 
 
 def _encoded(space: Space, point: Mapping[str, Any]) -> np.ndarray:
-    """Return `(d,)` unit coordinates of a point; NaN for what is missing or wrong in it."""
+    """Return the unit coordinates of a point, `d`-dim; NaN for missing and wrong values."""
     x = np.full(space.dim, np.nan)
     try:
         flat = space.unfolded(point)
@@ -122,7 +122,7 @@ def _encoded(space: Space, point: Mapping[str, Any]) -> np.ndarray:
 
 
 def _over(base: Any, point: Any) -> Any:
-    """Return a configuration with the values of a point in place of its own."""
+    """Return a configuration with its values replaced by those of a point."""
     if isinstance(base, Mapping) and isinstance(point, Mapping):
         return {**base, **{k: _over(base[k], v) if k in base else v for k, v in point.items()}}
     are_lists = isinstance(base, list | tuple) and isinstance(point, list | tuple)
@@ -135,7 +135,7 @@ def completed(space: Space, config: Mapping[str, Any]) -> Config:
     """Return the configuration with the space's constants filled in.
 
     Raises:
-        ConfigError: It does not fit the space.
+        ConfigError: The configuration does not fit the space.
     """
     space.validate(config)
     return space.load(space.dump(config))
@@ -157,14 +157,14 @@ def record_evaluated(history: History, point: Evaluated) -> None:
 
     Raises:
         ConfigError: Its configuration does not fit the space.
-        MetricError: It lacks a metric of the search, or a value is not a number.
-        SettingError: It was pruned, and has no curve.
+        MetricError: A metric of the search is missing, or a value is not a number.
+        SettingError: It was pruned and has no curve.
     """
     goal = history.goal
     if point.pruned and not point.curve:
         raise SettingError(
-            "add_evaluated_point got pruned=True without intermediate_values; a stopped value"
-            " counts at its resource only: pass the metric after 1, 2, ... units"
+            "add_evaluated_point got pruned=True without intermediate_values; the resource of the"
+            " value is unknown then: pass the metric after 1, 2, ... units"
         )
     is_named = isinstance(point.value, Mapping)
     if len(goal.required) > 1 and not point.error and (point.curve or not is_named):

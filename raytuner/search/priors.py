@@ -1,4 +1,4 @@
-"""Read the user's priors of the optimum into the unit cube."""
+"""Translate the user's priors of the optimum into the unit cube."""
 
 from __future__ import annotations
 
@@ -26,24 +26,27 @@ _LEAST_MASS = 1e-3
 
 @dataclass(frozen=True)
 class Near:
-    """A belief that the optimum lies near a value; see `near`."""
+    """A prior that the optimum lies near a value; see `near`."""
 
     value: Any
     spread: float = 0.1
 
 
 def near(value: Any, spread: float = 0.1) -> Near:
-    """Return a belief that the best value of a hyperparameter lies near `value`.
+    """Return a prior for a hyperparameter: its best value probably lies near `value`.
 
     Args:
         value: A value of the hyperparameter.
-        spread: The standard deviation, as a share of the hyperparameter's whole range on the scale
-            that it is sampled on (the logarithm of a `loguniform`). Defaults to 0.1.
+        spread: Standard deviation of the prior, as a share of the hyperparameter's range on its
+            sampling scale (the logarithm for `loguniform`).
+
+    Returns:
+        The prior, for the argument `priors` of `raytuner.tune` or `raytuner.BoTorchSearch`.
 
     Raises:
         SettingError: `spread` is not above 0.
 
-    Example:
+    Examples:
         >>> near(1e-3, spread=0.05)
         Near(value=0.001, spread=0.05)
     """
@@ -55,16 +58,16 @@ def near(value: Any, spread: float = 0.1) -> Near:
 
 
 def read_priors(priors: Mapping[str, Any], space: Space) -> tuple[Belief, ...]:
-    """Read beliefs about the hyperparameters of a space.
+    """Translate priors for the hyperparameters of a space.
 
     Args:
-        priors: By name, nested ones joined by "/": `near`, weights by value (a dict), or a frozen
-            SciPy distribution over the hyperparameter's values.
+        priors: Priors by hyperparameter (names of nested ones are joined by "/"): `near`, a dict
+            of weights by value, or a frozen SciPy distribution.
         space: The search space.
 
     Raises:
-        SettingError: A name is unknown, a value or a weight is invalid, or the belief has almost
-            no mass within the hyperparameter's range.
+        SettingError: A name is unknown, a value or a weight is invalid, or the prior has almost no
+            mass within the hyperparameter's range.
     """
     if not isinstance(priors, Mapping):
         raise SettingError(
@@ -76,7 +79,7 @@ def read_priors(priors: Mapping[str, Any], space: Space) -> tuple[Belief, ...]:
     for name, prior in priors.items():
         if name not in positions:
             raise SettingError(
-                f"priors[{name!r}]: nothing of this name varies; known here:"
+                f"priors[{name!r}]: no hyperparameter of this name varies; known names:"
                 f" {known_names(name, positions)}"
             )
         column = space.columns[positions[name]]
@@ -85,9 +88,9 @@ def read_priors(priors: Mapping[str, Any], space: Space) -> tuple[Belief, ...]:
 
 
 def beliefs_of(history: History, space: Space) -> tuple[Belief, ...]:
-    """Return the beliefs that a record keeps, for its space or one within it.
+    """Return the priors in a record, for its space or one within it.
 
-    A belief is dropped if its hyperparameter varies in another way there.
+    A prior is dropped if its hyperparameter has changed.
     """
     masses = history.get_meta(PRIORS) or {}
     before = {column.name: column.domain for column in history.space.columns}
@@ -103,7 +106,7 @@ def _belief(position: int, column: Column, prior: Any, where: str) -> Belief:
     units, widths = _knots(domain)
     if isinstance(prior, Near):
         if column.kind == "categorical":
-            raise SettingError(f"{where}: a choice has no values nearby; give weights by value")
+            raise SettingError(f"{where}: a choice has no order; give weights by value instead")
         if not domain.contains(prior.value):
             raise SettingError(
                 f"{where}: received near({prior.value!r}), expected {domain.describe()}"
@@ -127,7 +130,7 @@ def _is_listed(domain: Domain) -> bool:
 
 
 def _knots(domain: Domain) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return knots in the unit interval, and the share that each stands for."""
+    """Return knots in the unit interval, and the share that each represents."""
     if not _is_listed(domain):
         return tuple((k + 0.5) / _CELLS for k in range(_CELLS)), (1 / _CELLS,) * _CELLS
     units, widths = domain.level_units().tolist(), []
@@ -141,8 +144,8 @@ def _knots(domain: Domain) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def _weighted(domain: Domain, weights: Mapping[Any, Any], where: str) -> np.ndarray:
     if not _is_listed(domain):
         raise SettingError(
-            f"{where}: weights are for a choice or a few levels, and this is {domain.describe()};"
-            " give raytuner.near(value) or a distribution"
+            f"{where}: weights work only for a choice or a few levels, but this is"
+            f" {domain.describe()}; give raytuner.near(value) or a distribution"
         )
     levels = domain.level_units()
     mass = np.zeros(len(levels))
@@ -166,8 +169,8 @@ def _masses(domain: Domain, law: Any, where: str) -> np.ndarray:
         values = smooth.from_units(np.linspace(0.0, 1.0, _CELLS + 1))
     if not all(is_number(value) for value in values):
         raise SettingError(
-            f"{where}: a distribution is for numbers, and this is {domain.describe()}; give weights"
-            " by value"
+            f"{where}: a distribution works only for numbers, but this is {domain.describe()}; give"
+            " weights by value"
         )
     edges = np.array(values, dtype=np.float64)
     if _is_listed(domain):
@@ -178,8 +181,8 @@ def _masses(domain: Domain, law: Any, where: str) -> np.ndarray:
     total = float(np.nansum(mass))
     if not total > _LEAST_MASS or not np.isfinite(mass).all():
         raise SettingError(
-            f"{where}: a share of {total:.2g} of this distribution (median"
-            f" {float(law.median()):g}) lies where the hyperparameter may be,"
-            f" {domain.describe()}; move one of the two"
+            f"{where}: only a share of {total:.2g} of this distribution (median"
+            f" {float(law.median()):g}) lies in the hyperparameter's range ({domain.describe()});"
+            " change the distribution or the range"
         )
     return mass

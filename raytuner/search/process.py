@@ -28,15 +28,15 @@ MakeProposer = Callable[[Space, int | None], Proposer]
 
 @dataclass(frozen=True)
 class Setup:
-    """The parts that a proposer is made of. It can be pickled.
+    """The parts for making a proposer. It can be pickled.
 
     Attributes:
         space: The search space.
         goal: What the search optimises.
         make_proposer: Makes the proposer from a space and a seed.
         seed: Seed of the proposer.
-        make_design: Makes the proposer of quasi-random configurations, for when no proposal of
-            the other is ready.
+        make_design: Makes the proposer of quasi-random configurations, which are used when no
+            other proposal is ready.
     """
 
     space: Space
@@ -46,7 +46,7 @@ class Setup:
     make_design: Callable[[Space, int | None], SobolProposer] = SobolProposer
 
     def proposer(self, state: dict[str, Any] | None) -> Proposer:
-        """Return a new proposer, which continues from `state` if there is one.
+        """Return a new proposer. It continues from `state` if there is one.
 
         Raises:
             HistoryError: The state belongs to another kind of proposer.
@@ -59,22 +59,22 @@ class Setup:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise HistoryError(
-                f"the proposer's state in the record cannot be read ({error!r}); it must be what"
-                " state_dict() gave"
+                f"the proposer's state in the record cannot be read ({error!r}); it must be the"
+                " result of state_dict()"
             ) from error
         return proposer
 
 
 @dataclass(frozen=True)
 class Request:
-    """Changes of the record, and the number of proposals that are wanted.
+    """A request for proposals, with the changes of the record.
 
     Attributes:
-        changes: What happened since the request before (`History.changes`).
+        changes: The changes since the previous request (`History.changes`).
         max_t: A trial's full resource, if known.
-        promised: `k x d`-dim encoded configurations that will be handed out before the reply.
+        promised: Encoded configurations that will be handed out before the reply, `k x d`-dim.
         n: The number of proposals; 0 only applies the changes.
-        left: The number of trials that are still to be proposed, if known.
+        left: The number of trials that remain to be proposed, if known.
     """
 
     changes: Sequence[Line]
@@ -103,8 +103,8 @@ class Mirror:
     """Mirrors the record from the changes in each request, and computes proposals.
 
     Args:
-        setup: What the proposer is made of.
-        state: The proposer's state in the last reply of an earlier mirror. None begins anew.
+        setup: The setup of the proposer.
+        state: The proposer's state in the last reply of an earlier mirror. None: a new proposer.
     """
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None = None) -> None:
@@ -130,7 +130,7 @@ class Mirror:
 
 
 def _with_pending(snapshot: Snapshot, points: FloatArray) -> Snapshot:
-    """Return the snapshot with `(k, d)` more pending configurations."""
+    """Return the snapshot with more pending configurations, `k x d`-dim."""
     return replace(
         snapshot,
         trial_ids=snapshot.trial_ids + tuple(f"promised_{i}" for i in range(len(points))),
@@ -141,7 +141,7 @@ def _with_pending(snapshot: Snapshot, points: FloatArray) -> Snapshot:
 
 
 class ProcessDied(Exception):  # noqa: N818  # what happened, not what was done wrong
-    """The process has ended; the text says why."""
+    """The process has ended. The text says why."""
 
 
 class ProposerFailed(Exception):  # noqa: N818
@@ -149,9 +149,9 @@ class ProposerFailed(Exception):  # noqa: N818
 
 
 class Process(Protocol):
-    """A process with a `Mirror`, which answers one request at a time.
+    """A process with a `Mirror`. It answers one request at a time.
 
-    All methods but `now` and `close` raise `ProcessDied` if the process has ended.
+    If the process has ended, all methods except `now` and `close` raise `ProcessDied`.
     """
 
     def send(self, request: Request) -> None:
@@ -164,20 +164,20 @@ class Process(Protocol):
         """Wait for the reply, at most this many seconds."""
 
     def now(self) -> float:
-        """Return the time in seconds, by the clock that replies take time on."""
+        """Return the time in seconds, on the clock that measures replies."""
 
     def close(self) -> None:
         """End the process now."""
 
 
 class ActorProcess:
-    """A Ray actor on the driver's node that takes no CPU slot from the trials.
+    """A Ray actor on the driver's node. It takes no CPU slot from the trials.
 
     It ends when it is closed, when this object is deleted, and when the driver ends.
 
     Args:
-        setup: What the proposer is made of.
-        state: The proposer's state. None begins anew.
+        setup: The setup of the proposer.
+        state: The proposer's state. None: a new proposer.
     """
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None) -> None:
@@ -208,7 +208,7 @@ class ActorProcess:
     def receive(self) -> Reply | None:
         """See `Process.receive`."""
         self._check()
-        if not self._future.done():  # asked at every turn of Ray's loop, for which ray.wait is slow
+        if not self._future.done():  # called in every turn of Ray's loop: ray.wait is too slow
             return None
         try:
             reply: Reply = ray.get(self._answer)
@@ -237,7 +237,7 @@ class ActorProcess:
 
 
 class RaytunerProposer(Mirror):
-    """The actor's class. Ray's tools and `ps` show its name."""
+    """The actor's class. Ray's tools and `ps` show this name."""
 
     def __init__(self, setup: Setup, state: dict[str, Any] | None) -> None:
         threadpool_limits(1)  # the cores belong to the trials

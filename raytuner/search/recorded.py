@@ -1,4 +1,4 @@
-"""Keep raytuner's record of a search by another Ray searcher."""
+"""Keep a record of a search by another Ray searcher."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from raytuner.search.initial import completed
 from raytuner.search.tune_space import has_domains, without_conditional
 from raytuner.space import Config, Space
 
-_STATE = "searcher_state"  # metadata: what the searcher saved
+_STATE = "searcher_state"  # metadata: the searcher's saved state
 _FINISHED: str = Searcher.FINISHED
 
 
 class Recorded(BoTorchSearch):
     """Takes proposals from another Ray searcher and keeps raytuner's record.
 
-    The other searcher gets the calls that Ray would make, with two exceptions: it gets no report
-    without the metric, and a trial without a finite value at its end counts as an error.
+    The other searcher gets the calls that Ray would make, with two exceptions. It gets no reports
+    without the metric. A trial that ends without a finite value counts as an error.
 
     Args:
         searcher: Any Ray searcher, such as `OptunaSearch()`.
@@ -50,8 +50,8 @@ class Recorded(BoTorchSearch):
         is_ours = isinstance(getattr(searcher, "searcher", None), BoTorchSearch)
         if isinstance(searcher, Repeater) or is_ours:
             raise SettingError(
-                f"searcher is a {name}; give the searcher in it. A bound is max_concurrent_trials,"
-                " and study.confirm() repeats the best trials afterwards"
+                f"searcher is a {name}; give the searcher that it wraps. To limit concurrency use"
+                " max_concurrent_trials, and to repeat the best trials study.confirm()"
             )
         super().__init__(strategy="random", background=False, time_attr=time_attr, max_t=max_t)
         self._theirs = self._proposals = _Theirs(searcher)
@@ -75,7 +75,7 @@ class Recorded(BoTorchSearch):
             if not isinstance(metric, str):
                 raise SettingError(f"{self.name} takes one metric; received {metric!r}")
             if without_conditional(config) != config:
-                raise SettingError(f"{self.name} does not know raytuner.when; leave it out")
+                raise SettingError(f"{self.name} does not support raytuner.when; leave it out")
             pass_on = self._theirs.searcher.set_search_properties
             try:
                 is_taken = pass_on(metric, mode, dict(config), **spec)
@@ -85,11 +85,11 @@ class Recorded(BoTorchSearch):
                 ) from error
             if not is_taken:
                 raise SettingError(
-                    f"{self.name} has a search space of its own; give it as param_space only"
+                    f"{self.name} already has a search space; give it only as param_space"
                 )
         is_new = super().set_search_properties(metric, mode, config, **spec)
         if self.history.space.fidelities:
-            raise SettingError(f"{self.name} does not know raytuner.fidelity; leave it out")
+            raise SettingError(f"{self.name} does not support raytuner.fidelity; leave it out")
         return is_new
 
     def suggest(self, trial_id: str) -> Config | str | None:  # type: ignore[override]  # FINISHED
@@ -99,7 +99,7 @@ class Recorded(BoTorchSearch):
         return _FINISHED if found is None and self._theirs.is_finished else found
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Record what a running trial reported, and pass it on."""
+        """Record a report of a running trial and pass it on."""
         super().on_trial_result(trial_id, result)
         if self.history.metric in result:
             self._theirs.searcher.on_trial_result(trial_id, result)
@@ -107,7 +107,7 @@ class Recorded(BoTorchSearch):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Record how a trial ended, and pass it on."""
+        """Record the end of a trial and pass it on."""
         super().on_trial_complete(trial_id, result, error)
         if trial_id not in self.history:
             return
@@ -117,7 +117,7 @@ class Recorded(BoTorchSearch):
         self._theirs.searcher.on_trial_complete(trial_id, result=result, error=failed)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the record, with what the other searcher saves in it."""
+        """Write the record, including the state of the other searcher."""
         with TemporaryDirectory() as place, suppress(NotImplementedError):
             file = Path(place) / "state"
             self._theirs.searcher.save(str(file))
@@ -125,7 +125,7 @@ class Recorded(BoTorchSearch):
         super().save(checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Continue from what `save` wrote."""
+        """Continue from the file that `save` wrote."""
         super().restore(checkpoint_path)
         state = self.history.get_meta(_STATE)
         if state is not None:
@@ -146,13 +146,13 @@ class _Theirs(Proposals):
     def take(
         self, history: History, used: ExclusionList, *, free: int, slots: int, alone: bool
     ) -> Proposal | None:
-        """Ask the other searcher; None if it has no proposal now, or has finished."""
+        """Ask the other searcher; None if it has no proposal now or has finished."""
         found: Any = self.searcher.suggest(self.trial_id)
         self.is_finished = found == _FINISHED
         if self.is_finished or found is None:
             return None
         try:
             config = completed(history.space, found)
-        except ConfigError:  # a value that no level of the space equals becomes the nearest
+        except ConfigError:  # a value between two levels becomes the nearest level
             (config,) = history.space.decode(history.space.encode([found]))
         return Proposal(config, Origin.SEARCHER)

@@ -34,12 +34,12 @@ _FURTHEST = "stopped where no trial had got further"
 
 
 class RecordingSearcher(Searcher):
-    """Records what Ray and a scheduler say of trials, and restores the record.
+    """Records the trials from the calls of Ray and the scheduler, and restores the record.
 
     A subclass proposes configurations.
 
     Args:
-        settings: What the user asked for.
+        settings: The user's settings.
     """
 
     _proposals: Proposals | None = None  # a source of the subclass's own
@@ -47,15 +47,16 @@ class RecordingSearcher(Searcher):
     def __init__(self, settings: SearchSettings) -> None:
         super().__init__(metric=settings.metric, mode=settings.mode)
         self._settings = settings
-        # The search ends once this many trials never reported the metric and none did; 0: never.
+        # The search ends once this many trials ended without the metric and none reported it. 0:
+        # never.
         self.stop_unreported_after = 3
         self._unreported: list[str] = []  # why such trials failed
         self._active: ActiveSearch | None = None
         self._controller = ControllerHandle()
         self._place = RecordPlace(record_place(settings.record))
-        # The report that a scheduler of ours had recorded before Ray passed it on, and its dict.
+        # The report that a raytuner scheduler recorded before Ray passed it on, and its dict.
         self._ahead: tuple[str, Mapping[str, Any], Report] | None = None
-        self._has_scheduler = False  # one of ours: it records which trials it stops
+        self._has_scheduler = False  # a raytuner scheduler, which records the trials that it stops
         self._invalid: dict[str, str] = {}  # why a trial's report cannot be used
         self._heard_at: dict[str, float] = {}  # t of a trial's last report in this process
         self._ended: set[str] = set()  # trials that ended after Ray saved the experiment
@@ -63,7 +64,7 @@ class RecordingSearcher(Searcher):
         self._corrected_at = 0.0  # the record's largest t at the last correction
 
     def _search(self) -> ActiveSearch:
-        """Return the search under way; a subclass begins it."""
+        """Return the active search; a subclass starts it."""
         raise NotImplementedError
 
     @property
@@ -71,24 +72,25 @@ class RecordingSearcher(Searcher):
         """The record of the search.
 
         Raises:
-            SpaceError, MetricError: The search has no space, metric or mode yet.
+            SpaceError, MetricError: The search space, the metric or the mode is not known yet.
         """
         return self._search().history
 
     @property
     def proposal_counts(self) -> dict[str, int]:
-        """The number of configurations that were proposed in each way.
+        """The number of proposals of each kind, by name.
 
-        `fresh`: from all trials that had ended when their slot asked. `stale`: from fewer.
-        `fallback`: quasi-random, since no other proposal was ready.
+        - `fresh`: based on all trials that had ended when the proposal was needed.
+        - `stale`: computed before the latest results were in.
+        - `fallback`: quasi-random, because no other proposal was ready.
         """
         return proposal_counts(self.history.heads())
 
     def close(self) -> None:
         """End the process that computes proposals, if there is one.
 
-        It ends by itself with the search. Asked for another configuration, the searcher starts one
-        again.
+        The process also ends with the search. If another configuration is needed, the searcher
+        starts it again.
         """
         if self._active is not None:
             self._active.close()
@@ -96,16 +98,16 @@ class RecordingSearcher(Searcher):
     # -- Ray's hooks ------------------------------------------------------------------------------
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Record what a running trial reported.
+        """Record a report of a running trial.
 
-        A report without the metric is skipped: a function may validate every few epochs only. So is
-        a report of a trial that has ended. Once any trial has reported the metric, a report without
-        `time_attr` is skipped too, and one in which the metric is not a number fails its own trial
-        only.
+        Reports without the metric are skipped, since a function may validate only every few epochs.
+        So are reports of trials that have ended. Once a trial has reported the metric, reports
+        without `time_attr` are skipped too, and a metric that is not a number fails only its own
+        trial.
 
         Raises:
-            MetricError: The report has a metric that is no number, or no `time_attr`, and no
-                trial of this search has sent a valid report so far.
+            MetricError: The metric in the report is not a number, or there is no `time_attr`, and
+                no trial of this search has sent a valid report so far.
         """
         search = self._search()
         history = search.history
@@ -136,18 +138,17 @@ class RecordingSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Record how a trial ended.
+        """Record the end of a trial.
 
-        Ray says neither whether a scheduler stopped the trial nor whether its training ended by
-        itself. If a scheduler or a criterion stops a trial at a result, `on_trial_result` has not
-        received that result. If the training returns, it has received the last one. The states:
+        Ray does not tell whether a scheduler stopped the trial or its training finished. If a
+        scheduler or criterion stops a trial at a result, `on_trial_result` has not received that
+        result. If the training returns, it has received the last result. The states:
 
-        - FAILED: an error, a report that cannot be used, no report with the metric, NaN or an
-          infinity at the end (except in a cost or a standard error, which are then unknown).
+        - FAILED: an error, an unusable report, no report with the metric, or NaN or an infinity at
+          the end (except in a cost or a standard error, which are then unknown).
         - STOPPED_EARLY: there is no raytuner scheduler, the result is new, and its t is below
-          `max_t` (or, if that is unknown, below the largest t of any trial). Also a trial that
-          reported and was stopped while paused or pending. A raytuner scheduler records its own
-          stops.
+          `max_t` (if unknown, below the largest t of any trial). Also a trial with reports that was
+          stopped while paused or pending. A raytuner scheduler records its own stops.
         - REMOVED: stopped before its first report.
         - COMPLETED: all others.
         """
@@ -162,18 +163,18 @@ class RecordingSearcher(Searcher):
         search.turn(more=-1)
 
     def on_pause(self, trial_id: str) -> None:
-        """Record that a trial will wait (from Ray's HyperBandForBOHB)."""
+        """Record that a trial will be paused (from Ray's HyperBandForBOHB)."""
         self.history.pause(trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
-        """Record that a paused trial is about to go on (from Ray's HyperBandForBOHB)."""
+        """Record that a paused trial will continue (from Ray's HyperBandForBOHB)."""
         if self.history.is_live(trial_id):
             self.history.reopen(trial_id)
 
     # -- what a raytuner scheduler needs (raytuner.schedulers.restored) ----------------------------
 
     def join_schedule(self, *, time_attr: str, max_t: float) -> None:
-        """Judge trials by `time_attr`, and complete them at `max_t`."""
+        """Measure trials by `time_attr`, and complete them at `max_t`."""
         history = self.history
         self._has_scheduler = True
         history.time_attr = time_attr
@@ -191,9 +192,10 @@ class RecordingSearcher(Searcher):
         return report
 
     def had_ended(self, trial_id: str) -> bool:
-        """Whether a trial had ended that Ray, killed before it saved that, is about to run again.
+        """Return whether Ray is about to run a trial again that had ended.
 
-        Asked once: the trial is over then.
+        This happens if Ray was killed before it saved the end. The answer is given once: after that
+        the trial is over.
         """
         has_ended = trial_id in self._ended
         self._ended.discard(trial_id)
@@ -210,10 +212,10 @@ class RecordingSearcher(Searcher):
     # -- save and restore -----------------------------------------------------------------------
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the record, and the proposer's state within it, to one SQLite file.
+        """Write the record with the proposer's state to one SQLite file.
 
-        Ray calls this with a file in its staging folder of the experiment. If no file was asked for
-        to keep the record in as things happen, it is kept in the experiment's folder from then on.
+        Ray calls this with a file in its staging folder of the experiment. Unless the user named a
+        file for the live record, it is kept in the experiment's folder from then on.
         """
         search = self._search()
         self._place.check()
@@ -224,10 +226,10 @@ class RecordingSearcher(Searcher):
             self._end()
 
     def restore(self, checkpoint_path: str) -> None:
-        """Continue from what `save` wrote, and from what was recorded after it.
+        """Continue from the file that `save` wrote, and from later events of the live record.
 
-        If the record that was being written at the time still exists (the process died, the machine
-        did not), nothing is lost: see `raytuner.search.restore.reconciled`.
+        Nothing is lost if the live record still exists, as after the death of the process but not
+        of the machine. See `raytuner.search.restore.reconciled`.
         """
         self._controller.find(self._end)
         live = self._place.expected(self._controller.folder)
@@ -242,8 +244,8 @@ class RecordingSearcher(Searcher):
 
         Args:
             history: The record.
-            within: A space within the record's to propose from. None: the record's.
-            again: Configurations to hand out first, though the record has trials of them.
+            within: A space within the record's space to propose from. None: the record's space.
+            again: Configurations to try first, even if the record has trials with them.
         """
         self._place.take_over(history)
         self.close()
@@ -264,12 +266,12 @@ class RecordingSearcher(Searcher):
     # -- inside ---------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        """End the search, and let other processes go on with it."""
+        """End the search, and let other processes continue it."""
         self.close()
         self._place.release()
 
     def _reopen(self, trial_id: str) -> None:
-        """Reopen a trial that had ended in an earlier process, if Ray runs it again."""
+        """Reopen a trial that ended in an earlier process if Ray runs it again."""
         history = self.history
         if trial_id not in history:
             self._add_restarted(history, trial_id)
@@ -294,10 +296,10 @@ class RecordingSearcher(Searcher):
                 return
 
     def _correct(self) -> None:
-        """Correct states that were found while `max_t` is unknown.
+        """Correct states that were recorded while `max_t` is unknown.
 
-        A trial that stopped further than all others counts as complete. Once another trial gets
-        further, a scheduler had stopped the first one early.
+        The trial that stopped at the largest t counts as complete. Once another trial gets further,
+        this shows that a scheduler had stopped the first one early.
         """
         history = self.history
         largest = history.largest_t
@@ -340,7 +342,7 @@ class RecordingSearcher(Searcher):
         heard_at = self._heard_at.get(trial_id)
         if lacking(result, [time_attr]):
             t = heard_at if heard_at is not None else last and last[0]
-            if t is None and TRAINING_ITERATION not in result:  # it is told by hand
+            if t is None and TRAINING_ITERATION not in result:  # a direct call, not from Ray
                 t = history.max_t or history.largest_t or 1.0
             if t is None:
                 reason = never_reported([time_attr], own_keys(result), role="time_attr")

@@ -25,14 +25,14 @@ logger = logging.getLogger(__name__)
 RECORD_FILE = "raytuner-record.sqlite"
 
 UNKNOWN_TO_RAY = "its driver died before Ray saved it"
-"""The reason of a trial that is REMOVED since Ray lost it."""
+"""The reason of a trial that is REMOVED because Ray lost it."""
 
 FIRST = "first_of_run"
 """Metadata: the number of the first trial of the last `num_samples`."""
 
 _SAVED = "searcher-state-*.pkl"
 
-_LEVELS = 3  # of folders between a folder of studies and a study, that one included
+_LEVELS = 3  # deepest level of a study below a folder of studies
 
 # Name of the folder in which Ray gathers an experiment's state before it uploads it.
 _STAGING = "driver_artifacts"
@@ -47,17 +47,17 @@ def record_at(folder: Folder) -> Folder:
 
 
 class RecordPlace:
-    """The file that a search writes its record to, and this process's right to write it.
+    """The file of a search's record, and this process's right to write to it.
 
     Args:
-        asked: The file that the user asked for. None: one in the experiment's folder, from Ray's
+        asked: The file that the user asked for. None: a file in the experiment's folder, from Ray's
             first save on.
     """
 
     def __init__(self, asked: Folder | None) -> None:
         self.asked = asked
         self._live: Path | None = None  # if no file was asked for
-        self._settled: Folder | None = None  # where the record was put; it may have moved since
+        self._settled: Folder | None = None  # where the record was first; it may have moved since
         self._claims: list[Writer | None] = []  # rights to write; None in a copy
         self._refused: InUseError | None = None  # another process has that right
 
@@ -65,7 +65,7 @@ class RecordPlace:
         """Raise an InUseError if another process writes the record."""
         if self._refused is not None:
             raise self._refused
-        # A file is locked for as long as its process lives: nobody takes it over.
+        # A file stays locked while its process lives: no other process takes it over.
         if isinstance(self.asked, RemoteFolder) and (writer := held(self.asked)) is not None:
             writer.check()
 
@@ -74,7 +74,7 @@ class RecordPlace:
 
         Raises:
             InUseError: Another process writes there.
-            SettingError: The file that was asked for has the record of another search.
+            SettingError: The user's file has the record of another search.
         """
         path = self.asked or self._live
         if path is None:
@@ -85,12 +85,12 @@ class RecordPlace:
             if other.get_meta("search_id") != history.get_meta("search_id"):
                 if self.asked is not None or isinstance(path, RemoteFolder):
                     raise SettingError(
-                        f"{path} holds the record of another search ({len(other)} trials); name"
-                        " another file, or remove it"
+                        f"{path} already has the record of another search ({len(other)} trials);"
+                        " name another file, or remove this one"
                     )
-                # Ray also begins a second experiment in a folder that has one.
+                # Ray starts a second experiment even in a folder that already has one.
                 kept = set_aside(path, "other")
-                logger.warning("The record of an earlier search in this folder is now %s", kept)
+                logger.warning("Moved the record of an earlier search in this folder to %s", kept)
         history.move_to(path)
         self._settled = path
 
@@ -99,32 +99,32 @@ class RecordPlace:
 
         Args:
             history: The record.
-            path: A file in the folder in which Ray gathers the experiment's state.
-            folder: The experiment's folder; None: it is behind a URI, or unknown.
+            path: A file in the folder where Ray gathers the experiment's state.
+            folder: The experiment's folder; None if it is at a URI or unknown.
         """
         if self.asked is None and path.parent.name == _STAGING:
-            # Behind a URI: next to Ray's folder, not in it. Ray uploads what is in it file by file,
-            # and a database that is being written would arrive torn.
+            # At a URI: next to Ray's folder, not in it. Ray uploads that folder file by file, and a
+            # database that is being written would arrive damaged.
             self._live = (folder or path.parent.parent) / RECORD_FILE
         if history.path is None or self._settled != (self.asked or self._live):
             self.settle(history)
         live = history.path
         history.set_meta("live", str(live.resolve()) if isinstance(live, Path) else None)
-        # The copy must not know more than the file: a machine may be lost in between.
+        # The copy must not be newer than the file: the machine may be lost in between.
         history.flush(_FLUSH_S)
         history.copy_to(path)
 
     def expected(self, folder: Path | None) -> Folder | None:
-        """Return where the live record of a saved search is, given the experiment's folder.
+        """Return the location of a saved search's live record, given the experiment's folder.
 
-        None: only the saved copy may know.
+        None if only the saved copy may know it.
         """
         if isinstance(self.asked, RemoteFolder):
             return self.asked
         return folder / RECORD_FILE if folder and (folder / RECORD_FILE).is_file() else None
 
     def take_over(self, history: History) -> None:
-        """Claim the file of a restored record. A refusal is raised later, by `check`."""
+        """Claim the file of a restored record. `check` raises a refusal later."""
         live = history.get_meta("live")
         self._refused = None
         try:
@@ -133,7 +133,7 @@ class RecordPlace:
         except InUseError as error:  # raised now, it would let Ray begin the experiment again
             self._refused = error
         except HistoryError as error:
-            logger.debug("The record that was written last cannot be locked: %s", error)
+            logger.debug("The last written record cannot be locked: %s", error)
 
     def release(self) -> None:
         """Let other processes write."""
@@ -153,11 +153,11 @@ def open_record(folder: Folder, known: History, space: Space | None = None) -> H
 
     Args:
         folder: The study's folder.
-        known: The record as this process has it. The file must be of the same search.
+        known: This process's copy of the record. The file must be from the same search.
         space: As for `History.open`.
 
     Raises:
-        HistoryError: There is no record, or only one of another search.
+        HistoryError: There is no record, or it is from another search.
     """
     return History.open(record_at(folder), space, search_id=known.get_meta("search_id"))
 
@@ -170,22 +170,22 @@ def reconciled(
     Ray saves the experiment from time to time, and the record is written at each event. After a
     kill, the record is ahead of Ray:
 
-    - A trial that is live for Ray continues if it has not ended. It keeps its values, and the
-      iterations that it repeats are recorded once.
-    - A trial that has ended since stays so, unless Ray runs it again.
-    - A trial that Ray does not have is lost to Ray. It keeps its values, and becomes REMOVED if it
-      has not ended.
+    - A trial that is live for Ray continues if it has not ended. It keeps its values. Repeated
+      iterations are recorded once.
+    - A trial that has ended since then stays ended, unless Ray runs it again.
+    - A trial that Ray does not know is lost to Ray. It keeps its values. If it has not ended, it
+      becomes REMOVED.
 
     Args:
         saved_path: The copy of the record that belongs to Ray's state.
         space: The search space. None rebuilds it from the record.
-        live: The file of the live record; None: the one that the saved copy names.
+        live: The file of the live record. None: the file that the saved copy names.
 
     Returns:
-        The live record if it is found, else the saved copy, in memory; the ids of the trials that
-        ended after Ray saved the experiment; and those of trials that failed, or that began after
-        that. Ray may have some of the latter: it saves several files, and a machine may be lost
-        between two of them. `Tuner.restore` may run failed trials again.
+        The live record if it is found, otherwise the saved copy, in memory. Then the ids of the
+        trials that ended after Ray saved the experiment. Then the ids of trials that failed or
+        began after that. Ray may know some of these: it saves several files, and a machine may be
+        lost between two of them. `Tuner.restore` may run failed trials again.
     """
     saved = History.read(saved_path, space)
     history = _live_record(saved, space, at=live) or saved
@@ -207,8 +207,8 @@ def reconciled(
 def counted(history: History) -> list[str]:
     """Return the ids of the ended trials that count among the last `num_samples`.
 
-    Trials that Ray lost after their end count. Trials of an earlier run, points that the user
-    evaluated, and trials that were lost while they ran do not.
+    Trials that Ray lost after their end count. These do not count: trials of an earlier run, points
+    that the user evaluated, and trials that were lost while they ran.
     """
     first = history.get_meta(FIRST, 0)
     return [
@@ -228,16 +228,16 @@ def _live_record(
     at: Folder | None = None,
     opaque: bool = False,
 ) -> History | None:
-    """Return the live record, which is at least as new as `saved`; None if it is not found."""
+    """Return the live record, at least as new as `saved`; None if it is not found."""
     path = at or Path(saved.get_meta("live") or "")
     if isinstance(path, Path) and not path.is_file():
         return None
     try:
         live = History.read(path, space, opaque=opaque)
     except HistoryError as error:
-        logger.warning("The record at %s cannot be read (%s); Ray's copy is used.", path, error)
+        logger.warning("Cannot read the record %s (%s). Using Ray's copy instead.", path, error)
         return None
-    # Another search may have taken the file since.
+    # Another search may use the file by now.
     return live if live.get_meta("search_id") == saved.get_meta("search_id") else None
 
 
@@ -250,12 +250,13 @@ def saved_copies(folder: Path) -> list[Path]:
 
 
 def studies_in(folder: Folder) -> list[Folder]:
-    """Return the folders of studies in a folder, sorted: itself alone if it is one.
+    """Return the folders of studies in a folder, sorted; only itself if it is a study.
 
-    They lie at most three levels deep. Links are not followed: their studies would count twice.
+    Studies may lie up to three levels deep. Links are not followed: their studies would count
+    twice.
 
     Raises:
-        HistoryError: A folder is out of reach.
+        HistoryError: A folder cannot be read.
     """
     found, level = list[Folder](), [folder]
     try:
@@ -265,7 +266,7 @@ def studies_in(folder: Folder) -> list[Folder]:
             inner = [f for place in level if place not in studies for f in folders_in(place)]
             level = [f for f in inner if not (isinstance(f, Path) and f.is_symlink())]
     except OSError as error:
-        raise HistoryError(f"{folder} is out of reach: {error}") from error
+        raise HistoryError(f"{folder} cannot be read: {error}") from error
     return sorted(found, key=str)
 
 
@@ -276,10 +277,10 @@ def _holds_study(folder: Folder) -> bool:
 
 
 def record_in(folder: Folder) -> History:
-    """Return the record of the study in a folder, in memory: its file, or the copy that Ray saved.
+    """Return the record of the study in a folder, in memory: from its file or Ray's copy.
 
     Raises:
-        HistoryError: There is none.
+        HistoryError: The folder has no record.
     """
     try:
         if record_exists(record_at(folder)):
@@ -292,8 +293,8 @@ def record_in(folder: Folder) -> History:
             history = History.read(copies[-1], opaque=True)
             return _live_record(history, opaque=True) or history
     except OSError as error:
-        raise HistoryError(f"{folder} is out of reach: {error}") from error
+        raise HistoryError(f"{folder} cannot be read: {error}") from error
     raise HistoryError(
-        f"{folder} holds no study: there is neither {record_at(folder).name} nor a searcher state"
-        " of Ray's"
+        f"{folder} is not a study: it has neither {record_at(folder).name} nor a searcher state"
+        " saved by Ray"
     )

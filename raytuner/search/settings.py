@@ -1,4 +1,4 @@
-"""The settings of a search, checked when they are given."""
+"""The settings of a search, checked on creation."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _RAYS_COST = "time_total_s"
 class SearchSettings:
     """All settings of a search.
 
-    Each field is described where it is an argument of `raytuner.BoTorchSearch`. The last ones come
-    later: from Ray or from a study.
+    `raytuner.BoTorchSearch` describes the fields that are its arguments. The last fields are set
+    later, by Ray or a study.
 
     Raises:
         MetricError, SettingError: A value is invalid, or two contradict each other.
 
     Attributes:
         start_process: Starts the process that computes proposals. None: a Ray actor.
-        max_concurrent: Bound on the trials that run at the same time; None: no bound.
-        within: A space within the record's to propose from; None: the record's.
-        again: Configurations to try first although the record has trials of them, and the number of
-            trials that it had before.
+        max_concurrent: Largest number of trials that run at the same time; None: no bound.
+        within: A space within the record's space to propose from; None: the record's space.
+        again: Configurations to try first although the record has trials with them, and the number
+            of trials that the record had before.
     """
 
     space: Space | None = None
@@ -97,14 +97,13 @@ class SearchSettings:
         strategy, is_default = find_strategy(self.strategy), self.strategy == DEFAULT_STRATEGY
         if self.proposer is not None and not is_default:
             raise SettingError(
-                f"a proposer and strategy={self.strategy!r} were given; give one of them"
+                f"both a proposer and strategy={self.strategy!r} were given; give only one of them"
             )
         if (len(self.earlier) or self.priors) and (self.proposer is not None or not is_default):
             name = "earlier" if len(self.earlier) else "priors"
             what = f"strategy={self.strategy!r}" if self.proposer is None else "a proposer"
             raise SettingError(
-                f"{name} was given with {what}; only the strategy {DEFAULT_STRATEGY!r} learns from"
-                " it"
+                f"{name} was given with {what}, but only the strategy {DEFAULT_STRATEGY!r} uses it"
             )
         if not strategy.has_model:  # it takes no time
             self._set("background", False)
@@ -129,7 +128,7 @@ class SearchSettings:
         return goal.with_cost(_RAYS_COST) if is_cheaper else goal
 
     def with_space(self, space: Mapping[str, Any] | Space) -> SearchSettings:
-        """Return the settings with a search space: one of ours, or a Tuner's `param_space`."""
+        """Return the settings with a search space: a `Space` or a Tuner's `param_space`."""
         space = space if isinstance(space, Space) else space_from_tune(space)
         return replace(self, space=space.constrained(self.parameter_constraints))
 
@@ -157,9 +156,9 @@ class SearchSettings:
         able = ", ".join(name for name, known in STRATEGIES.items() if known.costs)
         for is_so, problem in (
             (goal.n_objectives > 1, "there are several objectives; give one, or weights"),
-            (not costs, f"strategy {self.strategy!r} cannot choose it; use one of {able}"),
-            (len(self.earlier), "values of earlier studies are of one fidelity; leave them out"),
-            ({*names} & {*(self.priors or ())}, "a prior is for the other hyperparameters"),
+            (not costs, f"the strategy {self.strategy!r} cannot choose it; use one of {able}"),
+            (len(self.earlier), "earlier studies cannot be combined with it; leave them out"),
+            ({*names} & {*(self.priors or ())}, "a fidelity cannot have a prior"),
         ):
             if names and is_so:
                 raise SettingError(f"{', '.join(names)} is a raytuner.fidelity, and {problem}")
@@ -167,14 +166,14 @@ class SearchSettings:
 
 
 def record_place(record: str | Folder | None) -> Folder | None:
-    """Return where a record is kept: a path as it is, or the file behind a URI."""
+    """Return the location of a record: a path unchanged, or the file at a URI."""
     if record is None:
         return None
     return folder_of(record) if isinstance(record, RemoteFolder) or is_uri(record) else Path(record)
 
 
 def names_alone(names: Sequence[str]) -> Any:
-    """Return one name as it is, several as a list, as Ray keeps a searcher's metric and mode."""
+    """Return a single name as text, several as a list, as Ray keeps metric and mode."""
     return names[0] if len(names) == 1 else list(names)
 
 

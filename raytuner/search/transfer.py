@@ -1,4 +1,4 @@
-"""Earlier studies: read them, and bring them into the space of this search."""
+"""Read earlier studies and translate them into the space of this search."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EARLIER = "earlier"
 """Metadata: the trials of earlier studies that this search uses."""
 
 _PREFIX = "config/"
-_TRIALS = 200  # of each study at most this many are kept: its model has no more rows
+_TRIALS = 200  # most trials kept of each study: its model uses no more
 # Why a study in a folder is left out. The log says which hyperparameters, trials or metrics.
 _REASONS: Mapping[type[RaytunerError], str] = {
     MetricError: "optimised other metrics, or the other way",
@@ -60,7 +60,7 @@ class SourceStudy:
 
     Attributes:
         name: The name for messages.
-        modes: The metrics, each with "min" or "max"; None: it was only bounded, or is unknown.
+        modes: "min" or "max" for each metric; None if a metric was only bounded or is unknown.
         max_t: A trial's full resource, if known.
         trials: The trials.
     """
@@ -79,19 +79,19 @@ class SourceStudy:
 def read_earlier(
     items: Sequence[Any], space: Space, goal: Goal, own: Folder | None
 ) -> list[dict[str, Any]]:
-    """Return what a search can use of earlier studies, for the record.
+    """Return the usable parts of earlier studies, for the record.
 
-    A folder that is no study stands for all studies in it (`studies_in`), of which those of no use
-    to this search are left out with a line in the log.
+    A folder that is not a study means all studies in it (`studies_in`). Studies that this search
+    cannot use are then left out, with a log line.
 
     Args:
         items: The studies, or folders of studies (see `raytuner.BoTorchSearch`).
-        space: This search's space.
-        goal: This search's goal.
-        own: The file of this search's own record, which is not an earlier one; None: unknown.
+        space: The space of this search.
+        goal: The goal of this search.
+        own: The file of this search's own record, which is skipped; None if unknown.
 
     Raises:
-        SettingError: An item is neither a study nor a folder, or no study in a folder is of use.
+        SettingError: An item is neither a study nor a folder, or no study in a folder can be used.
         HistoryError, MetricError, ConfigError: See `read_source` and `within`.
     """
     metrics, used = [one.metric for one in goal.objectives], list[dict[str, Any]]()
@@ -110,7 +110,7 @@ def read_earlier(
 def _usable(
     folders: Sequence[Folder], space: Space, goal: Goal, where: str
 ) -> list[dict[str, Any]]:
-    """Return what a search can use of the studies in a folder, at least one."""
+    """Return the usable parts of the studies in a folder; at least one must be usable."""
     used, reasons = list[dict[str, Any]](), Counter[str]()
     for folder in folders:
         try:
@@ -122,8 +122,8 @@ def _usable(
         why = "; ".join(f"{n} {reason}" for reason, n in reasons.most_common())
         why = why or "the only one is its own"
         raise SettingError(
-            f"{where} holds studies, and none is of use to this search: {why}; name"
-            " another folder, or leave it out"
+            f"this search can use none of the studies in {where}: {why}; name another folder, or"
+            " leave it out"
         )
     return used
 
@@ -133,13 +133,13 @@ def read_source(item: Any, metrics: Sequence[str], where: str) -> SourceStudy:
 
     Args:
         item: The study.
-        metrics: The metrics that this search optimises: the columns of a table.
+        metrics: The metrics that this search optimises. A table needs a column for each.
         where: The study's name in messages.
 
     Raises:
-        SettingError: It is not a study.
-        HistoryError: The folder holds no study.
-        MetricError: A table lacks a column of a metric, or it holds no numbers.
+        SettingError: The item is not a study.
+        HistoryError: The folder is not a study.
+        MetricError: A table has no column for a metric, or the column does not contain numbers.
     """
     import pandas as pd
 
@@ -205,44 +205,44 @@ def _number(cell: Any, metric: str, name: str) -> float:
 
 
 def _is_blank(value: Any) -> bool:
-    """Whether a cell of a table is empty. None may be a choice like any other."""
+    """Return whether a cell of a table is empty. None is not: it may be a choice."""
     import pandas as pd
 
     return value is not None and bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
 def within(study: SourceStudy, space: Space, goal: Goal) -> dict[str, Any]:
-    """Return what a search can use of an earlier study, for the record.
+    """Return the usable part of an earlier study, for the record.
 
-    Trials with a missing value, or with one that the space does not allow, are dropped. Of the rest
-    the most informative 200 are kept, and of their curves the values that a model would use.
+    Trials with a missing value or a value outside the space are dropped. Of the rest, the 200 most
+    informative are kept, with the values of their curves that a model would use.
 
     Raises:
-        MetricError: The study lacks a metric of the goal, or optimised it the other way.
-        ConfigError: It shares no hyperparameter with the space, or too few of its trials lie in it.
+        MetricError: The study lacks a metric of the goal, or optimised it in the other direction.
+        ConfigError: The study shares no hyperparameter with the space, or too few of its trials lie
+            in the space.
     """
     for one in goal.objectives:
         if study.modes.get(one.metric, "lacking") not in (None, one.mode):
             had = ", ".join(f"{m!r} with mode {mode!r}" for m, mode in study.modes.items())
             wants = ", ".join(f"{o.metric!r} with mode {o.mode!r}" for o in goal.objectives)
             raise MetricError(
-                f"{study.name} optimised {had}, and this search {wants}; give studies of the same"
-                " metrics and modes, or a table with a column of each"
+                f"{study.name} optimised {had}, but this search optimises {wants}; give studies"
+                " with the same metrics and modes, or a table with a column for each metric"
             )
     task, kept, reasons = _fitting(study, space, goal)
     if not task.shared.any():
         raise ConfigError(
-            f"{study.name} has values of {', '.join(study.names) or 'nothing'}, and this search"
-            f" varies {', '.join(c.name for c in space.columns)}; they share no hyperparameter:"
-            " rename those that are the same"
+            f"{study.name} has values of {', '.join(study.names) or 'nothing'}, but this search"
+            f" varies {', '.join(c.name for c in space.columns)}; they share no hyperparameter. If"
+            " some have the same meaning, give them the same names"
         )
     if not _is_usable(task):
         why = "; ".join(f"{n} left out: {reason}" for reason, n in reasons.most_common(3))
         names = " and ".join(repr(one.metric) for one in goal.objectives)
         raise ConfigError(
             f"{study.name}: of {len(study.trials)} trials, fewer than two lie in this search space"
-            f" and ended with a value of {names}{f' ({why})' if why else ''}; give a study that"
-            " has some, or leave it out"
+            f" and ended with a value of {names}{f' ({why})' if why else ''}; leave the study out"
         )
     parts = [f"{len(kept)} of {len(study.trials)} trials used"]
     parts += [f"{n} left out because {reason}" for reason, n in reasons.most_common()]
@@ -272,11 +272,11 @@ def within(study: SourceStudy, space: Space, goal: Goal) -> dict[str, Any]:
 
 
 def tasks_of(history: History, space: Space) -> tuple[Task, ...]:
-    """Return the earlier studies that a record keeps, as tasks for a proposer.
+    """Return the earlier studies in a record as tasks for a proposer.
 
     Args:
         history: The record.
-        space: The space to propose from: the record's, or one within it. Studies with too few
+        space: The space to propose from: the record's space or one within it. Studies with too few
             trials in it are left out.
     """
     domains = {column.name: column.domain for column in history.space.columns}
@@ -300,7 +300,7 @@ def tasks_of(history: History, space: Space) -> tuple[Task, ...]:
 
 
 def _shared(space: Space, study: SourceStudy) -> np.ndarray:
-    """Return `(d,)` which columns have values, and depend only on columns that have them."""
+    """Return which columns have values and depend only on columns with values, `d`-dim."""
     names = set(study.names)
     shared = np.array([column.name in names for column in space.columns])
     for _ in space.columns:  # conditions may depend on one another
@@ -310,7 +310,7 @@ def _shared(space: Space, study: SourceStudy) -> np.ndarray:
 
 
 def _encoded(space: Space, values: Mapping[str, Any], shared: np.ndarray) -> np.ndarray | str:
-    """Return the `(d,)` unit coordinates of a trial, or why it has none."""
+    """Return the unit coordinates of a trial, `d`-dim, or why it has none."""
     for path, leaf in space.leaves().items():
         name = path_name(path)
         if isinstance(leaf, Domain) or name not in values or is_number(leaf):
@@ -326,7 +326,7 @@ def _encoded(space: Space, values: Mapping[str, Any], shared: np.ndarray) -> np.
         elif domain.contains(values[name]):
             point[j] = domain.to_unit(values[name])
         else:
-            wrong[j] = f"{name} lies outside of {domain.describe()}"
+            wrong[j] = f"{name} is not {domain.describe()}"
     there = space.active(point[None])[0]
     if reason := next((reason for j, reason in wrong.items() if there[j]), None):
         return reason
@@ -336,7 +336,7 @@ def _encoded(space: Space, values: Mapping[str, Any], shared: np.ndarray) -> np.
 def _fitting(
     study: SourceStudy, space: Space, goal: Goal
 ) -> tuple[Task, list[SourceTrial], Counter[str]]:
-    """Return the trials that lie in the space, and why the others do not, with counts."""
+    """Return the trials in the space, and the reasons why others are not, with counts."""
     shared = _shared(space, study)
     kept: list[SourceTrial] = []
     entries, reasons = [], Counter[str]()
@@ -362,9 +362,9 @@ def _fitting(
 
 
 def _informative(task: Task) -> dict[int, set[float]]:
-    """Return the trials of a task to keep, ascending, and at which t each of their values.
+    """Return the trials of a task to keep, ascending, and the t of the values to keep of each.
 
-    A record with dozens of earlier studies stays small: their models have no more rows.
+    This keeps a record with dozens of earlier studies small. Their models use no more rows.
     """
     snapshot = task.snapshot
     y = chebyshev(snapshot, 0).y if task.is_weighted else snapshot.y
@@ -383,5 +383,5 @@ def _informative(task: Task) -> dict[int, set[float]]:
 
 
 def _is_usable(task: Task) -> bool:
-    """Whether there are values for a model and a best configuration."""
+    """Return whether a task has enough values for a model and a best configuration."""
     return len(dataset(task.snapshot).evaluated) >= 2 and len(task.best()) > 0

@@ -1,11 +1,11 @@
-"""Translate Ray Tune's search spaces to ours, with the same support and law of each domain.
+"""Translate Ray Tune's search spaces to raytuner's, with the same values and distributions.
 
-What Tune does (ray/tune/search/sample.py in ray 2.60), beyond what the names say:
+Details of Tune's domains (ray/tune/search/sample.py in ray 2.60):
 
 * `randint`, `lograndint`: the upper bound is excluded.
-* `qrandint`, `qlograndint`: the draw is over the indices k of the multiples `k * q` that lie
-  within the bounds, both included, except that with `q == 1` the upper bound is excluded.
-* `quniform`, `qloguniform`, `qrandn`: a continuous draw is rounded to the nearest multiple, so the
+* `qrandint`, `qlograndint`: the draw is over the indices k of the multiples `k * q` within the
+  bounds. Both bounds are included, but with `q == 1` the upper bound is excluded.
+* `quniform`, `qloguniform`, `qrandn`: a continuous draw is rounded to the nearest multiple. So the
   two ends of a bounded range are drawn half as often as their neighbours.
 """
 
@@ -23,26 +23,29 @@ from raytuner.space.domains import choice
 from raytuner.space.template import Marked, like, named, path_name, walk
 
 # Inside a Tuner, Ray replaces each `sample_from` by the tuple (this token, a hash) before a
-# searcher sees the space. Private to Ray (ray/tune/impl/placeholder.py); a test watches it.
+# searcher sees the space. This is private to Ray (ray/tune/impl/placeholder.py); a test checks it.
 _FUNCTION_TOKEN = "__fn_ph"
 
 
 def space_from_tune(param_space: Mapping[str, Any]) -> Space:
-    """Return the `Space` with the support and the law of a Ray Tune `param_space`.
+    """Translate a Ray Tune `param_space` to a `Space` with the same values and distributions.
+
+    `choice` and `grid_search` become `Ordinal` if their values are at least three numbers that
+    strictly increase or decrease, such as 16, 32, 64: a model can use the order. Otherwise they
+    become `Categorical`. Choices between values that contain domains become `Options`. A searcher
+    tries each value of a grid search at least once if there are enough trials, but not every
+    combination of two grids.
 
     Args:
         param_space: Nested dicts, lists and tuples of Tune's domains, `{"grid_search": [...]}`,
             raytuner's own domains, `raytuner.when`, `raytuner.fidelity` and constants.
 
-    `choice` and `grid_search` become `Ordinal` when their values are at least three numbers that
-    strictly increase or decrease, since a model can learn from the order that the user wrote
-    (16, 32, 64); otherwise `Categorical`. Their law is the same. Values that hold domains become
-    `Options`. A searcher tries each value of a grid search at least once if there are enough
-    trials, but not every combination of two grids.
+    Returns:
+        The search space.
 
     Raises:
-        SpaceError: The space has a `sample_from`, a domain or sampler of unknown law, or bounds
-            that Tune could not draw from (the error names the key); or nothing varies.
+        SpaceError: The space has a `sample_from`, an unknown domain or sampler, or bounds that Tune
+            could not draw from; the message names the key. Or nothing varies.
 
     >>> from ray import tune
     >>> space_from_tune({"layers": tune.randint(1, 5), "opt": tune.choice(["sgd", "adam"])})
@@ -56,19 +59,19 @@ def template_from_tune(param_space: Mapping[str, Any]) -> dict[str, Any]:
     """Return a `param_space` with each of Tune's domains replaced by raytuner's.
 
     Raises:
-        SpaceError: As for `space_from_tune`, but it is no error if nothing varies.
+        SpaceError: As for `space_from_tune`, except that something must vary there.
     """
     if not isinstance(param_space, Mapping):
-        raise SpaceError(f"a param_space is a dict, received {param_space!r}")
+        raise SpaceError(f"a param_space must be a dict, received {param_space!r}")
     check_functions(param_space)
     template: dict[str, Any] = _translated(param_space, ())
     return template
 
 
 class Disguised(sample.Domain, Marked):
-    """A `When` or `Fidelity` of raytuner's, disguised as a domain of Tune.
+    """A `When` or `Fidelity`, disguised as a domain of Tune.
 
-    Ray passes its own domains to a searcher as they are, and replaces other objects by a token.
+    Ray passes its own domains to a searcher unchanged, but replaces other objects by a token.
     """
 
     def __init__(self, node: When | Fidelity) -> None:
@@ -78,18 +81,27 @@ class Disguised(sample.Domain, Marked):
         return repr(self.node)
 
     def sample(self, *args: Any, **settings: Any) -> Any:
-        """Raise a SpaceError: Ray draws by itself only without a searcher."""
+        """Raise a SpaceError: Ray calls this only without a searcher."""
         what = "conditions" if isinstance(self.node, When) else "fidelities"
         raise SpaceError(
-            f"Ray's own random search knows no {what}, received {self!r}; set search_alg to"
-            " raytuner.BoTorchSearch()"
+            f"Ray's own random search does not support {what}, received {self!r}; set search_alg"
+            " to raytuner.BoTorchSearch()"
         )
 
 
 def when(node: Any, /, **conditions: Any) -> Disguised:
-    """Return a part of a `param_space` that exists only if others have certain values.
+    """Make a part of a `param_space` conditional on the values of other hyperparameters.
 
-    This is the form of `raytuner.space.when` that passes through Ray's Tuner.
+    If a condition does not hold, the key is left out of the trial's configuration. The arguments
+    are those of `raytuner.space.when`; this form also works in Ray's Tuner.
+
+    Args:
+        node: A domain, a group of domains (a dict), or a constant.
+        conditions: By the name of another hyperparameter, the value that it must have, or a list
+            of allowed values.
+
+    Raises:
+        SpaceError: There is no condition, or one allows no value.
 
     >>> from ray import tune
     >>> space_from_tune(
@@ -104,9 +116,15 @@ def when(node: Any, /, **conditions: Any) -> Disguised:
 
 
 def fidelity(domain: Any, /) -> Disguised:
-    """Return a hyperparameter that says how close a trial is to the real training.
+    """Mark a hyperparameter of a `param_space` as a fidelity, such as the size of a network.
 
-    This is the form of `raytuner.space.Fidelity` that passes through Ray's Tuner.
+    Trials with small values are cheap. The search learns from them, and looks for the best
+    configuration at the full value: the upper end of a range or the last value of a choice. This is
+    the form of `raytuner.space.Fidelity` that also works in Ray's Tuner.
+
+    Args:
+        domain: A range, or values from cheap to expensive: a choice between numbers that increase
+            or decrease, or a `raytuner.space.Ordinal`.
 
     >>> from ray import tune
     >>> space_from_tune(
@@ -122,7 +140,7 @@ def _plain(node: Any) -> Any:
 
 
 def without_conditional(param_space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a `param_space` without the parts under conditions, at any depth of dicts."""
+    """Return a `param_space` without its conditional parts, at any depth of dicts."""
     return {
         key: without_conditional(value) if isinstance(value, Mapping) else value
         for key, value in param_space.items()
@@ -131,7 +149,7 @@ def without_conditional(param_space: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def has_domains(node: Any) -> bool:
-    """Whether a part of a `param_space` holds a domain, a condition or a function.
+    """Return whether a part of a `param_space` contains a domain, a condition or a function.
 
     >>> from ray import tune
     >>> has_domains({"a": [1, tune.uniform(0, 1)]}), has_domains({"a": [1, 2]})
@@ -146,7 +164,7 @@ def has_domains(node: Any) -> bool:
 
 
 def is_function(node: Any) -> bool:
-    """Whether Ray would compute the value: `tune.sample_from`, or `{"eval": "..."}`."""
+    """Return whether Ray would compute the value: `tune.sample_from` or `{"eval": "..."}`."""
     if isinstance(node, tuple) and len(node) == 2 and isinstance(node[0], str):
         return node[0] == _FUNCTION_TOKEN
     if isinstance(node, Mapping) and len(node) == 1 and isinstance(node.get("eval"), str):
@@ -158,22 +176,22 @@ def check_functions(node: Any, path: Path = ()) -> None:
     """Check that Ray computes no value of a `param_space`.
 
     Raises:
-        SpaceError: It computes one; the error names its key.
+        SpaceError: Ray computes a value; the message names its key.
     """
     for place, part in walk(node, path):
         if is_function(part):
             what = f"the expression {part!r}" if isinstance(part, Mapping) else "tune.sample_from"
             raise SpaceError(
-                f"{path_name(place)}: received {what}, whose values no model can know; give a"
-                " domain such as tune.uniform or tune.choice instead and compute the value from the"
-                " config inside the trainable"
+                f"{path_name(place)}: received {what}, which a model cannot learn from; use a"
+                " domain such as tune.uniform or tune.choice instead, and compute the value from"
+                " the config in the training function"
             )
         if isinstance(part, sample.Categorical):
             check_functions(list(part.categories), place)
 
 
 def is_grid_search(node: Any) -> bool:
-    """Whether a part of a `param_space` comes from `tune.grid_search`."""
+    """Return whether a part of a `param_space` comes from `tune.grid_search`."""
     return isinstance(node, Mapping) and len(node) == 1 and "grid_search" in node
 
 
@@ -204,7 +222,7 @@ def _translated(node: Any, path: Path) -> Any:
 
 
 def _domain(domain: Any) -> Domain | list[Any]:
-    """Return the domain, or a list of values if some hold domains."""
+    """Return the domain, or a list of values if some contain domains."""
     if is_grid_search(domain):
         return _choice(domain["grid_search"], "tune.grid_search")
     step: Any = None
@@ -218,9 +236,9 @@ def _domain(domain: Any) -> Domain | list[Any]:
         return Normal(sampler.mean, sampler.sd, step=step)
     if kind not in (sample.Float, sample.Integer) or law not in (kind._Uniform, kind._LogUniform):
         raise SpaceError(
-            f"received {kind.__qualname__} with sampler {law.__qualname__}, whose law is unknown;"
-            " use one of tune's uniform, quniform, loguniform, qloguniform, randn, qrandn, randint,"
-            " qrandint, lograndint, qlograndint, choice, grid_search"
+            f"received {kind.__qualname__} with the unknown sampler {law.__qualname__}; use one of"
+            " tune's uniform, quniform, loguniform, qloguniform, randn, qrandn, randint, qrandint,"
+            " lograndint, qlograndint, choice, grid_search"
         )
     low, high, log = domain.lower, domain.upper, law is kind._LogUniform
     if kind is sample.Float:
@@ -229,10 +247,10 @@ def _domain(domain: Any) -> Domain | list[Any]:
         return Integer(low, high, log=log, step=step)
     if low == high:
         raise SpaceError(
-            f"received integers from {low} to {high}, the upper bound excluded: there are none;"
-            f" make the upper bound {high + 1} for the one value {low}"
+            f"received integers from {low} up to {high} without {high} itself: there are none; for"
+            f" the single value {low}, use the upper bound {high + 1}"
         )
-    # Checked with the user's own bounds first, so that a complaint shows what was received.
+    # Checked first with the user's own bounds, so that messages show them.
     inclusive = Integer(low, high, log=log)
     return Integer(inclusive.low, inclusive.high - 1, log=log)
 
@@ -246,7 +264,7 @@ def _choice(values: Any, source: str) -> Domain | list[Any]:
     for value in values:
         if isinstance(value, Marked):
             raise SpaceError(
-                f"received {value!r} among the values of {source}; put what is under a condition"
-                " at a key of a dict, and a fidelity where every configuration has it"
+                f"received {value!r} among the values of {source}; a conditional part must be the"
+                " value of a key in a dict, and a fidelity must exist in every configuration"
             )
     return values

@@ -1,12 +1,14 @@
-"""Run a search on a virtual clock: how would it behave on 64 workers, before they are rented?
+"""Run a search on a virtual clock, for example to see how it would behave on 64 workers.
 
-Ray's own controller drives any Ray Tune searcher and scheduler; its actors, time and storage are
-simulated. `simulate` takes an objective that says what training would report and how long it would
-take, `predict` a recorded study or a `Workload`. `advise` recommends one of several numbers of
-workers.
+Ray's own controller drives any Ray Tune searcher and scheduler. Actors, time and storage are
+simulated.
 
-What differs from a real study: each worker holds one trial, actors are not reused, and of events at
-the same virtual time the one that was scheduled first comes first, where Ray draws lots.
+- `simulate` takes an objective: a function that returns the reports and the duration of a training.
+- `predict` takes a recorded study or a `Workload`.
+- `advise` recommends one of several numbers of workers.
+
+Differences from a real study: each worker holds one trial, and actors are not reused. Events at the
+same virtual time happen in the order in which they were scheduled; in Ray the order is random.
 """
 
 from raytuner.simulate.advice import Advice, FleetPrediction, advise

@@ -10,7 +10,7 @@ from typing import Literal
 from raytuner.simulate.simulation import Simulation
 
 DEAREST_STEP = 1.5
-"""A step to more workers pays only if it raises the worker-hours by at most this factor."""
+"""A step to more workers is worthwhile only if worker-hours rise by at most this factor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +20,11 @@ class FleetPrediction:
     Attributes:
         workers: The number of workers.
         seconds: Seconds until the search ends.
-        hours: Worker-hours, idle ones included.
-        utilisation: Share of these hours, from 0 to 1, in which trials train.
-        value: The best value; None if a seed found none, or if no one value is the goal.
-        spread: Standard deviation of the best value over the seeds; 0 if there is one seed.
-        is_cut: Whether the time budget ended the search with some seed.
+        hours: Worker-hours, including idle time.
+        utilisation: Share of these hours in which trials train, from 0 to 1.
+        value: The best value; None if a seed found none, or with several objectives.
+        spread: Standard deviation of the best value over the seeds; 0 with one seed.
+        is_cut: Whether the time budget ended the search for some seed.
     """
 
     workers: int
@@ -58,11 +58,11 @@ class Advice:
 
     Attributes:
         chosen: The recommended number.
-        after: The next larger number, which does not pay; None: there is none in the table.
-        reason: Why `after` does not pay. "time": it raises the worker-hours by at least the factor
-            by which it shortens the time. "cost": it raises the worker-hours by more than a half.
-            "value": the best value is worse or, within a time budget, not better.
-        in_budget: Whether a time budget ends the search, so that more workers find more instead of
+        after: The next larger number, which is not worthwhile; None if the table has none.
+        reason: Why `after` is not worthwhile. "time": worker-hours rise by at least the factor by
+            which time falls. "cost": worker-hours rise by more than a half. "value": the best
+            value is worse, or not better if there is a time budget.
+        in_budget: Whether a time budget ends the search. More workers then find more instead of
             taking less time.
     """
 
@@ -75,26 +75,26 @@ class Advice:
 def advise(fleets: Sequence[FleetPrediction], mode: str) -> Advice | None:
     """Recommend one of several numbers of workers.
 
-    A search that runs all its trials trades time against worker-hours. From the smallest number on,
-    a step to the next one pays if it
+    If the search runs all its trials, the advice balances time and worker-hours. From the smallest
+    number on, a step to the next larger one is worthwhile if
 
-    - shortens the time by a larger factor than it raises the worker-hours,
-    - raises these by at most a half, and
-    - does not make the best value worse by more than the spread: the standard deviation over the
-      seeds, the larger one of the two numbers.
+    - time falls by a larger factor than worker-hours rise,
+    - worker-hours rise by at most a half, and
+    - the best value does not become worse by more than the spread: the larger one of the two
+      standard deviations over the seeds.
 
-    The advice is the last number before the first step that does not pay.
+    The advice is the last number before the first step that is not worthwhile.
 
-    A search that its time budget ends trades the best value against worker-hours. The advice is
-    the smallest number whose best value is at most the spread worse than the best in the table.
+    If a time budget ends the search, the advice balances the best value and worker-hours. It is the
+    smallest number whose best value is within the spread of the best in the table.
 
     Args:
         fleets: Predictions for different numbers of workers, in any order.
-        mode: Whether a good value is small ("min") or large ("max").
+        mode: "min" if small values are good, "max" if large ones are.
 
     Returns:
         The advice. None if there is nothing to compare: fewer than two numbers, or a time budget
-        and no values.
+        but no values.
     """
     fleets = sorted(fleets, key=lambda fleet: fleet.workers)
     sign = 1.0 if mode == "max" else -1.0

@@ -1,4 +1,4 @@
-"""Virtual time: the clock, and the seconds of searcher and scheduler that pass on it."""
+"""Virtual time: the clock, and the time that searcher and scheduler take on it."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class VirtualProcess:
         self._reply = self._mirror.answer(request)
         self._computed.append(self._timer() - begin)
         self._ready_at = self._clock.now + self._computed[-1]
-        # Ray asks a searcher that waits every 0.1 s; here it is asked when it is worth it.
+        # Ray asks a waiting searcher every 0.1 s; here it is asked when the reply is due.
         self._clock.schedule(self._ready_at, Order.WAKE_UP, lambda: None)
 
     def receive(self) -> Reply | None:

@@ -20,15 +20,16 @@ class Curve:
     """The learning curve of one configuration.
 
     Attributes:
-        reports: The report after each unit of resource, the first that of t = 1. An iterator, such
-            as a generator that trains, is advanced no further than the trial gets. A report is a
-            dict of metrics, or a bare number: the metric.
-        seconds: Seconds of training for each unit: one number, or a sequence.
-        fails_at: Training raises in the unit that would end at this t; None: never.
-        failures: How many attempts fail so; None: all. A retry resumes from the last checkpoint.
+        reports: The report after each unit of resource, from t = 1. A report is a dict of metrics
+            or a single number, the metric. An iterator, such as a generator that trains, is only
+            advanced as far as the trial gets.
+        seconds: Seconds of training for each unit: one number or a sequence.
+        fails_at: Training raises in the unit that would end at this t. None: never.
+        failures: Number of attempts that fail in this way. None: all. A retry resumes from the last
+            checkpoint.
 
     Raises:
-        TrainableError: `reports` are no reports.
+        TrainableError: `reports` is not a sequence of reports.
     """
 
     reports: Iterable[Report]
@@ -40,13 +41,13 @@ class Curve:
         if not isinstance(self.reports, Iterable) or isinstance(self.reports, str | Mapping):
             raise TrainableError(
                 f"the reports of a learning curve are {self.reports!r}; an objective must return a"
-                " raytuner.simulate.Curve, or the reports of one training, one after another"
+                " raytuner.simulate.Curve, or a sequence of the reports of one training"
             )
         self._further = iter(self.reports)
         self._known: list[Report] = []
 
     def report(self, t: int) -> Report | None:
-        """Return the report after `t` units; None if training ends before."""
+        """Return the report after `t` units; None if training ends earlier."""
         known = self._known  # a retry goes back
         known.extend(islice(self._further, max(0, t - len(known))))
         return known[t - 1] if t <= len(known) else None
@@ -55,7 +56,7 @@ class Curve:
         """Return the seconds of the unit that ends at `t`.
 
         Raises:
-            TrainableError: They are negative or no number.
+            TrainableError: They are negative or not a number.
         """
         seconds = self.seconds
         if isinstance(seconds, Sequence):
@@ -68,7 +69,7 @@ class Curve:
 
     @property
     def length(self) -> int | None:
-        """Reports of a full training, if that is known beforehand."""
+        """Number of reports of a full training, if known in advance."""
         return len(self.reports) if isinstance(self.reports, Sequence) else None
 
     def fails(self, t: int, attempt: int) -> bool:
@@ -77,17 +78,17 @@ class Curve:
 
 
 Objective = Callable[[dict[str, Any]], Curve | Iterable[Report]]
-"""Returns a configuration's `Curve`, or just its reports (one second each)."""
+"""A function that returns a configuration's `Curve`, or only its reports (one second each)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """A search that was never run: a benchmark, or a guess of your own.
+    """A search without a recorded study: a benchmark, or your own estimate.
 
     Attributes:
         space: A `param_space` of Ray Tune.
-        objective: Returns a configuration's learning curve.
-        metric: Name of the metric in its reports.
+        objective: Returns the learning curve of a configuration.
+        metric: Name of the metric in the reports.
         mode: "min" or "max".
         max_t: Units of a full training.
     """
@@ -104,17 +105,17 @@ class Cluster:
     """The workers that trials run on. Each holds one trial at a time.
 
     Attributes:
-        workers: How many there are at first.
+        workers: Number of workers at the start.
         startup_s: Seconds from getting a worker to the start of training. Ray itself takes 1.8 to
-            2.5 s a trial.
-        changes: Pairs of a virtual second and the workers gained (or lost, if negative) then, in
-            the order of time. An autoscaler is ``[(60, 10), (120, 10), (180, 10)]``; a tenth of
-            1,000 workers that is lost and comes back, ``[(300, -100), (600, 100)]``. The lost
-            workers are drawn at random, idle or not, and Ray notices at once. Their trials fail as
-            on a lost node; see `max_failures` of `simulate`.
+            2.5 s per trial.
+        changes: Pairs of a virtual second and the number of workers gained (or lost, if negative)
+            at that time, in ascending order. `[(60, 10), (120, 10), (180, 10)]` is an autoscaler.
+            With 1,000 workers, `[(300, -100), (600, 100)]` loses a tenth, which later returns. Lost
+            workers are drawn at random, idle or busy, and Ray notices at once. Their trials fail,
+            as on a lost node; see `max_failures` of `simulate`.
 
     Raises:
-        SettingError: A number is out of range, or no worker is left in the end.
+        SettingError: A number is out of range, or no worker is left at the end.
     """
 
     workers: int = 8
@@ -146,21 +147,21 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings for checkpoints, and the time that the searcher itself takes.
+    """Settings for checkpoints, and for the time that searcher and scheduler take.
 
     Attributes:
-        charge: Whether the real seconds of searcher and scheduler pass on the virtual clock.
-            "none": they cost nothing, and equal seeds give equal simulations. "inline": the loop
-            stands still for so long, as Ray's does, and every report waits. "background": the same,
-            except that a `BoTorchSearch(background=True)` computes in a process of its own: its
-            replies are there when as many virtual seconds have passed as they took, no trial waits
-            for them, and proposals grow stale as they would. Otherwise it computes in `suggest`.
-        checkpoint_every: Iterations between checkpoints; None: no trial saves one by itself. A
-            retried trial resumes from its last checkpoint, or from scratch.
-        saves_on_pause: Whether a pause saves a checkpoint (a `Trainable` class does; a function
-            resumes from what it reported itself, see `checkpoint_every`).
-        poll_s: Seconds until a searcher that proposed nothing is asked again though nothing has
-            happened; None: only after the next event. Ray asks every 0.1 s.
+        charge: Whether real seconds of searcher and scheduler count on the virtual clock. "none":
+            they do not count, and equal seeds give equal simulations. "inline": they block the
+            loop, as in Ray, so every report waits. "background": the same, except that a
+            `BoTorchSearch(background=True)` computes as if in a separate process. Its replies
+            arrive after the virtual seconds that they took in reality. No trial waits for them, and
+            proposals become stale as in a real study. In the other modes it computes in `suggest`.
+        checkpoint_every: Iterations between checkpoints. None: no regular checkpoints. A retried
+            trial resumes from its last checkpoint, or from scratch.
+        saves_on_pause: Whether a pause saves a checkpoint. A `Trainable` class does this. A
+            function resumes from a checkpoint that it reported; see `checkpoint_every`.
+        poll_s: Seconds until a searcher without a proposal is asked again if there was no event.
+            None: only after the next event. Ray asks every 0.1 s.
         timer: Returns the real time in seconds.
     """
 

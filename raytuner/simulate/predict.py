@@ -42,13 +42,14 @@ class SearchPrediction:
 
     Attributes:
         simulation: The simulated search: its time, worker-hours and utilisation.
-        startup_s: Seconds of a trial's start that were assumed.
-        scheduler: Class of the scheduler.
-        recorded_s: Seconds that the recorded study took; None: there is no record.
-        best: The best trial of the search as its searcher knows it, by its whole goal; None if
-            there is none, or the searcher is not raytuner's.
-        pareto: The trials that no other dominates; see `raytuner.history.History.pareto`.
-        borrowed: Trials whose configuration is not in the record: they got the nearest one's curve.
+        startup_s: Assumed seconds to start a trial.
+        scheduler: Class name of the scheduler.
+        recorded_s: Seconds that the recorded study took; None without a record.
+        best: The best trial by the searcher's whole goal; None if there is none, or if the searcher
+            is not a raytuner searcher.
+        pareto: The Pareto front; see `raytuner.history.History.pareto`.
+        borrowed: Number of trials with a configuration that is not in the record. They got the
+            curve of the nearest recorded one.
     """
 
     simulation: Simulation
@@ -73,35 +74,36 @@ def predict(
     settings: Settings | None = None,
     seed: int | None = 0,
 ) -> SearchPrediction:
-    """Predict a search's time and utilisation on a number of workers.
+    """Predict the time, utilisation and result of a search on a number of workers.
 
-    A recorded study runs again on a virtual clock, with its whole goal, strategy and scheduler.
-    Other workers mean other proposals, since each is made from what has been reported by then. See
-    `Replay` for what a trial does.
+    A recorded study runs again on a virtual clock, with its goal, strategy and scheduler. With
+    another number of workers, the search makes other proposals. `Replay` describes the trials.
 
     Args:
-        search: A study, its folder, or its record; or a `Workload`.
-        workers: Trials that run at the same time.
-        searcher: A new searcher that has its space; None: a `BoTorchSearch` with the search's goal
+        search: A study, its folder or its record, or a `Workload`.
+        workers: Number of trials that run at the same time.
+        searcher: A new searcher with a search space. None: a `BoTorchSearch` with the search's goal
             and no trials.
-        scheduler: A new scheduler that has no metric or mode yet, or the name of one, such as
-            "freeze-thaw" (`raytuner.tune` has the list). None: that of the study, as it was set; an
-            `ASHAScheduler` stands for one of the user's own, which no record can hold, and for what
-            stopped trials in a record that `raytuner.tune` did not make.
-        num_samples: Trials; None: as many as were recorded, or as the time budget allows.
-        time_budget_s: Seconds after which the search ends; None: never.
-        max_concurrent_trials: Trials at a time and proposed ahead; None: Ray's way, one ahead.
-        startup_s: Seconds of a trial's start; None: as estimated from the record, or 2.
-        settings: None: the searcher computes in a process beside Ray's loop, and its real seconds
-            are charged (`Settings.charge` is "background").
+        scheduler: A new scheduler without metric and mode, or the name of one, such as
+            "freeze-thaw" (see `raytuner.tune`). None: the scheduler of the study. An
+            `ASHAScheduler` replaces a user's own scheduler, which a record cannot hold. It also
+            replaces the unknown scheduler of a record with stopped trials that `raytuner.tune` did
+            not make.
+        num_samples: Number of trials. None: as many as were recorded, or as the time budget allows.
+        time_budget_s: Seconds after which the search ends. None: no limit.
+        max_concurrent_trials: Largest number of trials that run or are proposed ahead. None: as in
+            Ray, one is proposed ahead.
+        startup_s: Seconds to start a trial. None: estimated from the record, or 2.
+        settings: Settings of the simulation. None: the searcher computes in a separate process, and
+            its real seconds count (`Settings.charge` is "background").
         seed: Seed of the default searcher and scheduler.
 
     Returns:
         The prediction.
 
     Raises:
-        HistoryError: There is no record, or nothing was reported in it.
-        SettingError: Nothing would end the search on a workload, or there is no such scheduler.
+        HistoryError: There is no record, or it has no reports.
+        SettingError: Nothing would end the search on a workload, or the scheduler is unknown.
     """
     replay, recorded_s = None, None
     study: Mapping[str, Any] = {}
@@ -130,7 +132,7 @@ def predict(
         num_samples = num_samples or len(history)
     if num_samples is None and time_budget_s is None:
         raise SettingError(
-            "nothing would end this search: give num_samples or time_budget_s with a workload"
+            "nothing would end this search; give num_samples or time_budget_s with a workload"
         )
     if startup_s is None:
         startup_s = _STARTUP_S if replay is None else replay.startup_s

@@ -1,7 +1,7 @@
 """Ray's own `TuneController` on the virtual clock.
 
-The only module of the simulator that uses names that Ray does not promise to keep. A comment says
-why at each; `tests/simulate/test_ray_controller.py` fails when Ray changes it.
+This is the only module of the simulator that uses private names of Ray. A comment explains each
+use. `tests/simulate/test_ray_controller.py` fails when Ray changes one.
 """
 
 from __future__ import annotations
@@ -304,12 +304,12 @@ def prepare(
     is_taken = not config or search_alg.set_search_properties(metric, mode, config, **public)
     if not is_taken and _has_unresolved_values(config):
         raise SettingError(
-            "param_space holds domains, but the searcher has a search space of its own (or does not"
-            " take one): give the space in one place"
+            "param_space has domains, but the searcher already has a search space or does not take"
+            " one; give the space in only one place"
         )
     if not _set_scheduler_properties(scheduler.set_search_properties, metric, mode, **public):
         raise SettingError(
-            "metric or mode is given both to simulate() and to the scheduler: give them once"
+            "metric or mode is given both to simulate() and to the scheduler; give them only once"
         )
     search_alg.add_configurations([experiment])
     make: dict[str, Any] = {"_create_trial_from_spec": VirtualTrial}  # Ray's own parses the spec

@@ -30,29 +30,30 @@ class _Recorded(NamedTuple):
 
 
 class Replay:
-    """An objective that returns what a record holds.
+    """An objective that replays a record.
 
-    A recorded configuration gets its own trial's curve and durations. Any other gets those of the
-    recorded trial that is nearest in the encoded space (Euclidean distance in the unit cube),
-    failures included. Where a trial was stopped early and is not stopped now, its curve continues
-    as that of the nearest recorded trial that completed, shifted to meet it and no better than that
-    one (or stays level, if none did), at its own median seconds. All metrics of the search's goal
+    A recorded configuration gets the curve and durations of its own trial. Any other configuration
+    gets those of the nearest recorded trial, including failures. Distances are Euclidean, in the
+    unit cube.
+
+    If a trial was stopped early but is not stopped now, its curve continues like the curve of the
+    nearest completed trial, shifted to match and no better than that curve. Its units take their
+    median duration. If no trial completed, its curve stays level. All metrics of the search's goal
     are replayed, except the seconds that Ray counts itself.
 
     Attributes:
-        startup_s: Seconds from getting a worker to the start of training, as estimated.
-        borrowed: How many trials got the record of another.
+        startup_s: Estimated seconds from getting a worker to the start of training.
+        borrowed: Number of trials that got the curve of another trial.
 
     Raises:
-        HistoryError: Nothing was ever reported.
+        HistoryError: The record has no reports.
     """
 
     def __init__(self, history: History) -> None:
         trials = [trial for trial in history.trials if trial.values]
         if not trials:
             raise HistoryError(
-                "the record holds no report at all: there is nothing to predict from; run at least"
-                " a few trials first"
+                "the record has no reports to predict from; run at least a few trials first"
             )
         self.history = history
         self.borrowed = 0

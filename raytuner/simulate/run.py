@@ -38,37 +38,37 @@ def simulate(
     settings: Settings | None = None,
     seed: int | None = None,
 ) -> Simulation:
-    """Run a search on a virtual clock, with any Ray Tune searcher and scheduler, unchanged.
+    """Simulate a search on a virtual clock, with any Ray Tune searcher and scheduler.
 
-    Both hold the state of the search afterwards: make new ones for each call. No Ray cluster is
-    needed or started.
+    No Ray cluster is needed or started. Searcher and scheduler hold the state of the search
+    afterwards, so make new ones for each call.
 
     Args:
-        objective: Returns what training with a configuration would report, and how long it would
-            take; see `Curve`.
-        param_space: The Tuner's: Ray Tune domains and constants. None or empty: the searcher has a
-            space of its own.
-        searcher: Any Ray Tune searcher; None: Ray's random search.
-        scheduler: Any Ray Tune scheduler; None: FIFO.
-        metric: The Tuner's: name of the objective in the reports. Of several, the simulation has
-            the values of the first.
-        mode: The Tuner's: "min" or "max", or a list.
-        num_samples: Trials; -1 for as many as `time_budget_s` allows.
-        cluster: The workers; None: eight.
+        objective: Returns the reports and the duration of a training with a configuration; see
+            `Curve`.
+        param_space: Ray Tune domains and constants, as for the Tuner. None or empty: the searcher
+            has its own space.
+        searcher: Any Ray Tune searcher. None: Ray's random search.
+        scheduler: Any Ray Tune scheduler. None: FIFO.
+        metric: Name of the objective in the reports, as for the Tuner. With several, the simulation
+            has the values of the first.
+        mode: "min" or "max", or a list, as for the Tuner.
+        num_samples: Number of trials; -1 for as many as `time_budget_s` allows.
+        cluster: The workers. None: eight.
         time_budget_s: Virtual seconds after which the search ends.
         stop: The stop criterion of `tune.RunConfig`: a dict of thresholds.
-        max_t: A trial's full resource in the scheduler's `time_attr`, to tell COMPLETED from
-            STOPPED_EARLY: it stops nothing. None: the stop criterion's or the scheduler's. Where
-            the searcher is a `raytuner.BoTorchSearch`, its record says how a trial ended.
-        max_failures: How often a trial is retried; -1: always. Ray counts a lost worker as a
-            failure, but not, up to ten for a trial, beside a scheduler of raytuner's.
+        max_t: A trial's full resource in units of the scheduler's `time_attr`. It stops nothing,
+            and only distinguishes COMPLETED from STOPPED_EARLY. None: taken from the stop criterion
+            or the scheduler. For a `raytuner.BoTorchSearch`, its record tells how a trial ended.
+        max_failures: How often a trial is retried; -1: always. In Ray, a lost worker counts as a
+            failure. With a raytuner scheduler, up to ten lost workers per trial do not count.
         max_concurrent_trials: `max_concurrent_trials` of `tune.TuneConfig`.
-        settings: How checkpoints are saved, and what the searcher's own time costs.
-        seed: Seed of the default searcher, and of which workers are lost. A searcher has its own.
+        settings: Settings for checkpoints and for the time of the searcher.
+        seed: Seed of the default searcher and of the lost workers. Other searchers have their own.
 
     Returns:
-        The simulation. Equal seeds (the searcher's and scheduler's too) give equal simulations,
-        unless `settings.charge` lets real time in.
+        The simulation. Equal seeds (also of searcher and scheduler) give equal simulations, unless
+        `settings.charge` includes real time.
 
     Raises:
         SettingError: A number is out of range, or two arguments contradict each other.
@@ -76,7 +76,7 @@ def simulate(
         TrainableError: The objective returned no learning curve.
         ray.tune.TuneError: A hook raised, as it would in Ray.
 
-    Example:
+    Examples:
         >>> from ray import tune
         >>> from raytuner.simulate import Cluster, Curve, simulate
         >>> def objective(config):
@@ -91,7 +91,7 @@ def simulate(
     if num_samples != -1:
         check_at_least("num_samples", num_samples, 1)
     elif time_budget_s is None:
-        raise SettingError("num_samples=-1 needs a time_budget_s: nothing else ends the search")
+        raise SettingError("num_samples is -1, so nothing ends the search; give time_budget_s too")
     if time_budget_s is not None and not time_budget_s > 0:
         raise SettingError(f"time_budget_s is {time_budget_s!r}; it must be above 0 seconds")
     if _first(mode) not in (None, "min", "max"):
@@ -153,7 +153,7 @@ def simulate(
 def _search_algorithm(
     searcher: Searcher | SearchAlgorithm | None, max_concurrent_trials: int | None, seed: int | None
 ) -> SearchAlgorithm:
-    """Return what the Tuner makes of a searcher."""
+    """Return the search algorithm that the Tuner makes from a searcher."""
     if max_concurrent_trials is not None:
         check_at_least("max_concurrent_trials", max_concurrent_trials, 1)
     if searcher is None:
@@ -173,5 +173,5 @@ def _search_algorithm(
 
 
 def _first(names: Any) -> Any:
-    """Return one name as it is; of several, the first."""
+    """Return a single name, or the first of several."""
     return names[0] if isinstance(names, list | tuple) and names else names

@@ -44,20 +44,20 @@ class SimulatedTrial:
     """One trial.
 
     Attributes:
-        number: Its place in the order of proposals, from 0.
+        number: Number of the trial in the order of proposals, from 0.
         trial_id: Ray's id.
-        config: Its configuration.
-        proposed_at: Virtual seconds.
+        config: The configuration.
+        proposed_at: When it was proposed, in virtual seconds.
         state: COMPLETED: it reached the full resource, met a stop criterion or returned.
-            STOPPED_EARLY: the scheduler ended it before. FAILED: it raised, or its last value is no
-            finite number. REMOVED: it was ended before it reported. A live state: the end of the
-            search cut it off.
+            STOPPED_EARLY: the scheduler ended it before. FAILED: it raised, or its last value is
+            not finite. REMOVED: it was ended before its first report. A live state: the search
+            ended while it ran.
         reports: The metric by `training_iteration`.
-        iteration: Its newest `training_iteration`.
-        attempts: How many actors were requested for it.
-        started_at: Virtual seconds of its first start; None: never.
-        ended_at: Virtual seconds; None while it is live.
-        is_full: Whether it is at full fidelity, by a searcher that knows of fidelities.
+        iteration: The latest `training_iteration`.
+        attempts: Number of actors that were requested for it.
+        started_at: First start in virtual seconds; None if it never started.
+        ended_at: End in virtual seconds; None while it is live.
+        is_full: Whether it is at full fidelity, according to a searcher with fidelities.
     """
 
     number: int
@@ -84,30 +84,36 @@ class SimulatedTrial:
 
 
 class Step(NamedTuple):
-    """A new incumbent."""
+    """A new best trial.
 
-    time: float  # virtual seconds
-    value: float  # its metric
-    trial: int  # its number
+    Attributes:
+        time: Virtual seconds.
+        value: The metric.
+        trial: Number of the trial.
+    """
+
+    time: float
+    value: float
+    trial: int
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """A search on a virtual clock.
+    """A simulated search.
 
-    Two simulations are equal if the same happened; real seconds are left out.
+    Two simulations are equal if they have the same events; real seconds are not compared.
 
     Attributes:
-        metric: Name of the objective; None: none was named.
+        metric: Name of the objective; None if there was none.
         mode: "min" or "max".
         events: All events, in the order in which the loop handled them.
-        trials: All trials in the order of proposal.
-        end_s: Virtual seconds when it ended.
-        ended: Why: "finished"; "time_budget"; "stalled": nothing could happen any more, where Ray
-            would wait for ever.
+        trials: All trials, in the order of proposal.
+        end_s: End of the search in virtual seconds.
+        ended: Why it ended: "finished", "time_budget", or "stalled" if nothing more could happen
+            (Ray would wait for ever).
         capacity: Pairs of a virtual second and the number of workers from then on, from 0 s.
-        searcher_seconds: The real seconds of each call: "suggest" has those that gave a
-            configuration, "hooks" all others to the searcher, "scheduler" those to the scheduler.
+        searcher_seconds: Real seconds of each call: "suggest" for calls that returned a
+            configuration, "hooks" for all other calls of the searcher, and "scheduler".
     """
 
     metric: str | None
@@ -121,13 +127,13 @@ class Simulation:
     _training: FloatArray = field(repr=False, compare=False)
 
     def incumbent(self, *, final: bool = True) -> tuple[Step, ...]:
-        """Return the best value so far of trials at full fidelity, each time it improved.
+        """Return the improvements of the best value, among trials at full fidelity.
 
         Args:
-            final: Only last values of COMPLETED trials count; False: every value ever reported.
+            final: Whether only last values of COMPLETED trials count. False: all reported values.
 
         Returns:
-            Steps `(time, value, trial)` in ascending time (virtual seconds).
+            Steps `(time, value, trial)`, in ascending time.
         """
         points = [Step(e.time, e.value, e.trial) for e in self.events if e.value is not None]
         if final:
@@ -149,7 +155,7 @@ class Simulation:
 
     @property
     def best(self) -> SimulatedTrial | None:
-        """The last incumbent by final values, or by any value if no trial completed."""
+        """The best trial by final values, or by any value if no trial completed."""
         steps = self.incumbent() or self.incumbent(final=False)
         return self.trials[steps[-1].trial] if steps else None
 
@@ -160,7 +166,7 @@ class Simulation:
 
     @property
     def resource_spent(self) -> int:
-        """Units of resource that all trials computed, repeated ones included."""
+        """Units of resource that all trials computed, including repeated ones."""
         return sum(event.kind is EventKind.REPORTED for event in self.events)
 
     @property
@@ -169,10 +175,12 @@ class Simulation:
         return max(workers for _, workers in self.capacity)
 
     def utilisation(self, end_s: float | None = None) -> float:
-        """Return the share of the workers' time, from 0 to 1, that is training.
+        """Return the share of the workers' time that is spent on training, from 0 to 1.
 
-        It counts from the first start of a trial until `end_s` (virtual seconds; None: the end),
-        and for each worker only the time in which it existed.
+        The time counts from the first start of a trial, for each worker only while it existed.
+
+        Args:
+            end_s: End of the period in virtual seconds; None: the end of the search.
         """
         starts = (trial.started_at for trial in self.trials if trial.started_at is not None)
         start = min(starts, default=self.end_s)
@@ -183,7 +191,7 @@ class Simulation:
         return min(1.0, busy / available) if available > 0 else 0.0
 
     def worker_hours(self) -> float:
-        """Return the hours that all workers together existed, busy or not."""
+        """Return the total hours of all workers, busy or idle."""
         return self._worker_seconds(0.0, self.end_s) / 3600.0
 
     def _worker_seconds(self, start: float, end: float) -> float:

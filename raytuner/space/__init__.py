@@ -1,9 +1,9 @@
-"""Search spaces: typed hyperparameters, and the one encoder between configurations and [0, 1]^d.
+"""Search spaces: typed hyperparameters, and the encoder between configurations and [0, 1]^d.
 
-Describe what varies with `Float`, `Integer`, `Normal`, `Categorical` and `Ordinal`, say with `when`
-what exists only beside certain values of others and with `Fidelity` what a cheap trial has less of,
-put it in a `Space` with the constraints that every configuration keeps, and `encode` and `decode`
-between configurations and points of the unit cube.
+Build a `Space` from a dict of domains: `Float`, `Integer`, `Normal`, `Categorical` and `Ordinal`.
+`when` makes a hyperparameter depend on values of others. `Fidelity` marks a hyperparameter that is
+smaller in cheap trials. A space can have constraints that every configuration satisfies.
+`Space.encode` and `Space.decode` translate between configurations and points of the unit cube.
 """
 
 from raytuner.space.columns import Column

@@ -1,4 +1,4 @@
-"""Comparison of values of any kind, whose `==` may return an array or raise."""
+"""Compare values of any kind, even if their `==` returns an array or raises."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PRIMITIVES = (str, int, float, bool, type(None))
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a real number that a float can hold; True and False are not."""
+    """Return whether a value is a real number that a float can hold; booleans are not."""
     if isinstance(value, int):
         return not isinstance(value, bool) and value.bit_length() < _MAX_BITS
     return isinstance(value, Real)
 
 
 def is_primitive(value: Any) -> bool:
-    """Whether a value is exactly a str, int, float, bool or None."""
+    """Return whether a value is exactly a str, int, float, bool or None."""
     return type(value) in _PRIMITIVES
 
 
@@ -40,7 +40,7 @@ def shown(value: Any, to: Callable[[Any], str] = repr) -> str:
 
 
 def key(value: Any) -> bytes | None:
-    """Return what a value shares with its copies alone; None if it cannot be pickled.
+    """Return a key that only copies of a value share; None if it cannot be pickled.
 
     >>> key([1]) == key([1]), key(1) == key(1.0), key(np.ones(2)) == key(np.ones(2))
     (True, False, True)
@@ -52,12 +52,12 @@ def key(value: Any) -> bytes | None:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two objects are one, or copies of each other."""
+    """Return whether two objects are identical or copies of each other."""
     return a is b or (type(a) is type(b) and None is not key(a) == key(b))
 
 
 def loosely(value: Any) -> Any:
-    """Return a value that equals that of an alike one: 1 and 1.0, a list and a tuple.
+    """Return a value that is equal for similar values: 1 and 1.0, a list and a tuple.
 
     >>> loosely([1, np.float64(2)]) == loosely((1.0, 2)), loosely(True) == loosely(1)
     (True, False)
@@ -71,7 +71,7 @@ def loosely(value: Any) -> Any:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Whether two values are the same, or equal but for their types as in `loosely`."""
+    """Return whether two values are the same, or equal up to types as in `loosely`."""
     try:
         return same(a, b) or (loosely(a) == loosely(b)) is True
     except Exception:  # whatever an object's own code may raise

@@ -1,4 +1,4 @@
-"""The columns of a search space: the hyperparameters that vary, and when each of them exists."""
+"""The columns of a search space: the hyperparameters that vary, and when each exists."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Requirement:
     units: tuple[float, ...]
 
     def holds(self, X: Matrix, active: Mask) -> Mask:
-        """Return whether it holds, `...`-dim, at `... x d`-dim coordinates of what is active."""
+        """Return whether it holds, `...`-dim, at `... x d`-dim coordinates."""
         off = np.abs(X[..., self.column, None] - np.array(self.units))
         found: Mask = (off <= SAME_LEVEL).any(axis=-1) & active[..., self.column]
         return found
 
 
 class Activity:
-    """Computes which hyperparameters, of d columns, exist at points of the unit cube.
+    """Computes which of d hyperparameters exist at points of the unit cube.
 
     Raises:
-        SpaceError: Conditions in a circle.
+        SpaceError: Conditions depend on each other in a circle.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
@@ -48,7 +48,7 @@ class Activity:
             order = list(TopologicalSorter(graph).static_order())
         except CycleError as error:
             circle = " needs ".join(columns[j].name for j in reversed(error.args[1]))
-            raise SpaceError(f"conditions in a circle: {circle}") from None
+            raise SpaceError(f"conditions depend on each other: {circle}") from None
         self._requires = [(j, requirement) for j in order for requirement in columns[j].requires]
 
     def __call__(self, X: Matrix) -> Mask:
@@ -85,11 +85,11 @@ class Column:
 
 
 Guards = Mapping[Path, tuple[Requirement, ...]]
-"""The requirements of each part of a template that is under conditions, without its parents'."""
+"""The requirements of each conditional part of a template, without those of its parents."""
 
 
 def columns_and_guards(parts: Sequence[tuple[Path, Any]]) -> tuple[tuple[Column, ...], Guards]:
-    """Return the columns and guards of a template of these parts; a SpaceError if it is wrong."""
+    """Return the columns and guards of a template; raises a SpaceError if it is invalid."""
     domains = {path: node for path, node in parts if varies(node)}
     names = list(map(path_name, domains))
     for name in names:
@@ -106,18 +106,18 @@ def columns_and_guards(parts: Sequence[tuple[Path, Any]]) -> tuple[tuple[Column,
     for column in columns:
         if column.is_fidelity and column.requires:
             raise SpaceError(
-                f"{column.name}: a fidelity must be there in every configuration; leave out its"
+                f"{column.name}: a fidelity must exist in every configuration; remove its"
                 " conditions"
             )
     if all(column.is_fidelity for column in columns):
         raise SpaceError(
-            f"all that varies are fidelities ({', '.join(names)}): there is nothing to search"
+            f"only fidelities vary ({', '.join(names)}), so there is nothing to search"
         )
     return columns, guards
 
 
 def needs_of(path: Path, guards: Guards) -> tuple[Requirement, ...]:
-    """Return the requirements of what lies at a path, its own and those of what holds it."""
+    """Return the requirements of the part at a path, including those of its parents."""
     above = (path[: i + 1] for i in range(len(path)))
     return tuple(need for part in above for need in guards.get(part, ()))
 
@@ -125,9 +125,9 @@ def needs_of(path: Path, guards: Guards) -> tuple[Requirement, ...]:
 def _requirements(
     path: Path, node: When, leaves: Mapping[str, Any], columns: Sequence[str]
 ) -> tuple[Requirement, ...]:
-    """Return the requirements of a part, without those on constants, which always hold."""
+    """Return the requirements of a part, without those on constants: they always hold."""
     if isinstance(path[-1], int):
-        raise SpaceError(f"{path_name(path)}: an item of a list cannot be under conditions")
+        raise SpaceError(f"{path_name(path)}: an item of a list cannot have conditions")
     where, found = f"{path_name(path)}: it depends on ", []
     for name, values in node.conditions:
         # A name belongs to the part's own group, or else to the next one around it.
@@ -135,18 +135,18 @@ def _requirements(
         full = next((one for one in names if one in leaves), None)
         if full is None:
             hint = known_names(name, leaves)
-            raise SpaceError(f"{where}{name!r}, which is not known here: {hint}")
+            raise SpaceError(f"{where}{name!r}, which is unknown: {hint}")
         leaf = leaves[full]
         domain = leaf if isinstance(leaf, Domain) else Categorical([leaf])
         if domain.kind == "continuous":
             raise SpaceError(
-                f"{where}{full}, which is {domain.describe()}; a condition needs a choice, whole"
-                " numbers or a step"
+                f"{where}{full}, which is {domain.describe()}; a condition needs a choice, an"
+                " integer or a number with a step"
             )
         never = [value for value in values if not domain.contains(value)]
         if never and (full in columns or len(never) == len(values)):
             raise SpaceError(
-                f"{where}{full} being {never[0]!r}, which is never so: {full} is"
+                f"{where}{full} being {never[0]!r}, which never happens: {full} is"
                 f" {domain.describe()}"
             )
         if full in columns:

@@ -1,4 +1,4 @@
-"""Constraints: what every configuration must keep, beyond the range of each hyperparameter.
+"""Constraints on configurations, beyond the range of each hyperparameter.
 
 A constraint is a function of the full configuration, or a string such as
 
@@ -6,14 +6,14 @@ A constraint is a function of the full configuration, or a string such as
     0 < low < high and (optimizer != "sgd" or lr <= 0.1)
     net/depth + 2 * max(net/width, 8) <= 64
 
-A string holds names of hyperparameters and constants, numbers, strings (to compare choices with),
-`+ - * / **`, `min`, `max`, `abs`, comparisons and chains of them, `and`, `or`, `not` and
+A string may contain names of hyperparameters and constants, numbers, strings (to compare choices
+with), `+ - * / **`, `min`, `max`, `abs`, comparisons and chains of them, `and`, `or`, `not` and
 parentheses. It is parsed and never run as Python.
 
-A nested hyperparameter is written as its column is called, `net/depth`, without spaces. A quotient
-of two is written with spaces, `net / depth`. If a hyperparameter that a string names does not exist
-(see `raytuner.space.when`), the constraint holds. If the string has no value (a division by zero),
-it does not hold. Numbers are equal within a relative 1e-9: `0.1 + 0.2 <= 0.3` holds.
+Write a nested hyperparameter without spaces, `net/depth`. Write a quotient with spaces,
+`net / depth`. If a string names a hyperparameter that does not exist in a configuration (see
+`raytuner.space.when`), the constraint holds. If the string has no value (a division by zero), it
+does not hold. Numbers are compared with a relative tolerance of 1e-9: `0.1 + 0.2 <= 0.3` holds.
 """
 
 from __future__ import annotations
@@ -66,9 +66,14 @@ class Constraint:
     _tree: ast.expr | None = field(compare=False, repr=False, default=None)
 
     def holds(self, config: dict[str, Any], values: Mapping[str, Any]) -> bool:
-        """Return whether a full configuration keeps the constraint; a SpaceError if that raises.
+        """Return whether a full configuration satisfies the constraint.
 
-        `values` are what exists in it of what a string names.
+        Args:
+            config: The full configuration.
+            values: The values, by name, that exist in it among the names of a string.
+
+        Raises:
+            SpaceError: The constraint raised an error.
         """
         try:
             if callable(self.rule):
@@ -86,10 +91,10 @@ class Constraint:
 
 
 def constraint(rule: Any, known: Collection[str]) -> Constraint:
-    """Return the constraint of a string or function, in a space with some known names.
+    """Return the constraint for a string or function, in a space with these names.
 
     Raises:
-        SpaceError: It is neither, or the string cannot be read.
+        SpaceError: It is neither, or the string cannot be parsed.
 
     >>> found = constraint("layers * units <= 64", ["layers", "units"])
     >>> [found.holds({}, {"layers": n, "units": 32}) for n in (2, 3)]
@@ -107,7 +112,7 @@ def constraint(rule: Any, known: Collection[str]) -> Constraint:
         tree = ast.parse(text.strip(), mode="eval").body
         nodes = list(ast.walk(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise SpaceError(f"the constraint {rule[:200]!r} cannot be read: {error}") from None
+        raise SpaceError(f"the constraint {rule[:200]!r} cannot be parsed: {error}") from None
     functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     names: dict[str, None] = {}
     for node in nodes:
@@ -116,16 +121,16 @@ def constraint(rule: Any, known: Collection[str]) -> Constraint:
             is_function and not (isinstance(node, ast.Name) and node.id in _FUNCTIONS)
         ):
             raise SpaceError(
-                f"the constraint {rule!r} cannot be read: it may hold names, numbers, strings,"
-                " + - * / **, min, max, abs, comparisons, and, or, not and parentheses; a function"
-                " can say more"
+                f"the constraint {rule!r} cannot be parsed: it may contain names, numbers, strings,"
+                " + - * / **, min, max, abs, comparisons, and, or, not and parentheses; use a"
+                " function for anything else"
             )
         if isinstance(node, ast.Name) and not is_function:
             node.id = identifiers.get(node.id, node.id)
             names[node.id] = None
             if node.id not in known:
                 raise SpaceError(
-                    f"the constraint {rule!r} names {node.id!r}, which is unknown; known here:"
+                    f"the constraint {rule!r} names {node.id!r}, which is unknown; known names:"
                     f" {', '.join(known)}"
                 )
     return Constraint(rule, rule, tuple(names), tree)
@@ -146,7 +151,7 @@ def _with_identifiers(rule: str, known: Collection[str]) -> tuple[str, dict[str,
 def _truth(node: ast.expr, values: Mapping[str, Any]) -> bool:
     found = _value(node, values)
     if not isinstance(found, bool):
-        raise TypeError(f"{ast.unparse(node)} compares nothing; write such as a + b <= 1")
+        raise TypeError(f"{ast.unparse(node)} is not a comparison; write one such as a + b <= 1")
     return found
 
 
@@ -181,9 +186,9 @@ def _plain(value: Any) -> Any:
 
 
 def rules_of(constraints: Any) -> list[Rule]:
-    """Return the rules of a list of constraints; a SpaceError if it is no list."""
+    """Return the rules of a list of constraints; raises a SpaceError if it is not a list."""
     if isinstance(constraints, str) or not isinstance(constraints, Sequence):
         raise SpaceError(
-            f"constraints are a list of strings and functions, received {constraints!r}"
+            f"constraints must be a list of strings and functions, received {constraints!r}"
         )
     return [one.rule if isinstance(one, Constraint) else one for one in constraints]

@@ -1,9 +1,9 @@
-"""Domains: the values that one hyperparameter may have, and their places on the unit interval.
+"""Domains: the values of one hyperparameter, and their coordinates in the unit interval.
 
-The unit coordinate `u` of a value is the cumulative distribution function of Ray Tune's sampling
-law; of a level, it is the midpoint of its step. So uniform points of the unit cube, decoded, follow
-exactly Tune's law. A `position` is the index of a level, from 0, or in a continuous domain the
-number itself.
+The unit coordinate `u` of a value is its cumulative probability under Ray Tune's sampling
+distribution. For a level, it is the midpoint of its step. So uniform points of the unit cube,
+decoded, follow exactly Tune's distribution. A `position` is the index of a level, from 0. In a
+continuous domain it is the number itself.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from raytuner.space.choices import is_number, is_primitive, key, loosely, same
 Kind = Literal["continuous", "discrete", "categorical"]
 Vector = npt.NDArray[np.float64]
 
-_LEAST_ORDERED = 3  # fewer numbers have no order that a model could use
+_LEAST_ORDERED = 3  # a model cannot use the order of fewer numbers
 LISTABLE_LEVELS = 1_000_000
 """`Domain.level_units` lists at most this many levels."""
 
 
 class Domain(ABC):
-    """The values of one hyperparameter and their law; immutable, checked when made."""
+    """The values of one hyperparameter and their distribution. Immutable."""
 
     kind: Kind  # "discrete": ordered levels; "categorical": levels without an order
     n_levels: int | None  # the number of different values; None if it is infinite
-    # Whether a continuous draw is rounded to the nearest level, so that the two ends own half as
-    # much as the others. Otherwise it is rounded down.
+    # Whether a continuous draw is rounded to the nearest level; the two ends then have half the
+    # probability of the others. Otherwise it is rounded down.
     _rounded: ClassVar[bool] = False
 
     def _set(self, **values: Any) -> None:
@@ -47,11 +47,11 @@ class Domain(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """Return what a value must be, to end a sentence such as "received 3, expected ..."."""
+        """Return what a value must be, for a message such as "received 3, expected ..."."""
 
     @abstractmethod
     def _find(self, value: Any) -> float | None:
-        """Return the position of a value, None if the domain does not contain it."""
+        """Return the position of a value; None if the domain does not contain it."""
 
     @abstractmethod
     def _value(self, position: float) -> Any:
@@ -59,7 +59,7 @@ class Domain(ABC):
 
     @abstractmethod
     def _cdf(self, position: Vector) -> Vector:
-        """Return the chance that the continuous draw lies below a position."""
+        """Return the probability that the continuous draw lies below a position."""
 
     @abstractmethod
     def _quantile(self, u: Vector) -> Vector:
@@ -87,7 +87,7 @@ class Domain(ABC):
         return (self._cdf(low) + self._cdf(high)) / 2
 
     def _position(self, u: Vector) -> Vector:
-        """Return the positions that coordinates decode to; those outside [0, 1] are moved to it."""
+        """Return the positions that coordinates decode to, after clipping them to [0, 1]."""
         n, u = self.n_levels, u.clip(0, 1)
         if n == 1:
             return np.zeros_like(u)
@@ -97,18 +97,26 @@ class Domain(ABC):
         return position if n is None else position.clip(0, n - 1)
 
     def contains(self, value: Any) -> bool:
-        """Whether a value has the right type, lies within the bounds and on the step (rel 1e-9).
+        """Return whether a value has the right type, lies in the bounds and on the step (rel 1e-9).
 
-        Whole floats count as integers, booleans and strings never as numbers.
+        Whole floats count as integers. Booleans and strings never count as numbers.
         """
         return self._find(value) is not None
 
     def cast(self, value: Any) -> Any:
-        """Return a value as this domain's plain type; a ConfigError if it does not contain it."""
+        """Return a value in this domain's plain type.
+
+        Raises:
+            ConfigError: The domain does not contain the value.
+        """
         return self._value(self._place(value))
 
     def to_units(self, values: Sequence[Any]) -> Vector:
-        """Return the unit coordinates, `n`-dim, of `n` values; a ConfigError as for `cast`."""
+        """Return the unit coordinates of `n` values, `n`-dim.
+
+        Raises:
+            ConfigError: The domain does not contain a value.
+        """
         return self._unit(np.array(list(map(self._place, values)), dtype=np.float64))
 
     def to_unit(self, value: Any) -> float:
@@ -116,7 +124,7 @@ class Domain(ABC):
         return float(self.to_units([value])[0])
 
     def from_units(self, u: Vector) -> list[Any]:
-        """Return the values at unit coordinates, `n`-dim; those outside [0, 1] are moved to it."""
+        """Return the values at unit coordinates, `n`-dim, after clipping them to [0, 1]."""
         return list(map(self._value, self._position(u).tolist()))
 
     def from_unit(self, u: float) -> Any:
@@ -124,7 +132,7 @@ class Domain(ABC):
         return self.from_units(np.array([u], dtype=np.float64))[0]
 
     def snap(self, u: Vector) -> Vector:
-        """Return the coordinates of the values that `u` decodes to, in the shape of `u`."""
+        """Return the coordinates of the values that `u` decodes to, with the shape of `u`."""
         u = np.asarray(u, dtype=np.float64)
         return u.clip(0, 1) if self.kind == "continuous" else self._unit(self._position(u))
 
@@ -141,16 +149,20 @@ class Domain(ABC):
 
     @property
     def n_reachable(self) -> int | None:
-        """The number of values that decoding gives; None if there is no end to them."""
+        """The number of values that decoding can give; None if infinite."""
         return self.n_levels
 
     def level_units(self) -> Vector:
-        """Return the unit coordinates of all levels, ascending, up to `LISTABLE_LEVELS` of them."""
+        """Return the unit coordinates of all levels, ascending.
+
+        Raises:
+            SpaceError: There are more than `LISTABLE_LEVELS`.
+        """
         n = self.n_levels
         if n is None or n > LISTABLE_LEVELS:
             raise SpaceError(
-                f"{self!r} has {'no end of' if n is None else n} levels; level_units() lists at "
-                f"most {LISTABLE_LEVELS}: use snap() instead"
+                f"{self!r} has {'infinitely many' if n is None else n} levels; level_units() lists"
+                f" at most {LISTABLE_LEVELS}: use snap() instead"
             )
         return self._unit(np.arange(n, dtype=np.float64))
 
@@ -159,13 +171,17 @@ class Domain(ABC):
         return self.cast(value)
 
     def from_json(self, data: Any) -> Any:
-        """Return the value that `to_json` wrote; a ConfigError if it is not of this domain."""
+        """Return the value that `to_json` wrote.
+
+        Raises:
+            ConfigError: The data is not a value of this domain.
+        """
         return self.cast(data)
 
 
 @dataclass(frozen=True, eq=False)
 class Listed(Domain):
-    """A domain whose values are listed; all are equally likely."""
+    """A domain with a list of values, all equally likely."""
 
     values: Sequence[Any]
 
@@ -175,9 +191,7 @@ class Listed(Domain):
         is_list = isinstance(received, Iterable) and not isinstance(received, str | bytes | Mapping)
         values = tuple(received) if is_list else ()
         if not values:
-            raise SpaceError(
-                f"{name} must have a list of one or more values, received {received!r}"
-            )
+            raise SpaceError(f"{name} needs a list of one or more values, received {received!r}")
         self._set(values=values, n_levels=len(values))
         seen: set[Any] = set()
         for one in values:
@@ -269,13 +283,16 @@ class Categorical(Listed):
 
 
 class Ordinal(Listed):
-    """One of several values in order, spaced by rank: neighbours are alike, ends differ most.
+    """A choice between ordered values. The model treats neighbours as similar.
+
+    The values are spaced by rank.
 
     Args:
-        values: Numbers, strictly increasing or decreasing, or other objects in the order meant.
+        values: Numbers, strictly increasing or decreasing, or other objects in their order.
 
     Raises:
-        SpaceError: No values, twice the same, numbers out of order, or a domain among them.
+        SpaceError: There are no values, a value is listed twice, numbers are not in order, or a
+            value is a domain.
 
     >>> Ordinal([16, 64, 512]).to_unit(64)
     0.5
@@ -290,13 +307,13 @@ class Ordinal(Listed):
         super().__post_init__()
         if all(map(is_number, self.values)) and not is_ordered(self.values):
             raise SpaceError(
-                f"{self!r}: numbers must be strictly increasing or decreasing; use Categorical "
-                "for values without an order"
+                f"{self!r}: numbers must be strictly increasing or decreasing; use Categorical for"
+                " values without an order"
             )
 
 
 def choice(values: Sequence[Any]) -> Listed:
-    """Return an `Ordinal` for three or more numbers in order, else a `Categorical`.
+    """Return an `Ordinal` for three or more ordered numbers, otherwise a `Categorical`.
 
     >>> choice([16, 32, 64]), choice([0.1, 0.2])
     (Ordinal(values=(16, 32, 64)), Categorical(values=(0.1, 0.2)))
@@ -306,7 +323,7 @@ def choice(values: Sequence[Any]) -> Listed:
 
 
 def is_ordered(values: Sequence[Any]) -> bool:
-    """Whether values are numbers that strictly increase or strictly decrease.
+    """Return whether values are numbers that strictly increase or strictly decrease.
 
     >>> is_ordered([1, 2.5, 4]), is_ordered([3, 2, 2]), is_ordered(["a", "b"])
     (True, False, False)

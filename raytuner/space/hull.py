@@ -1,4 +1,4 @@
-"""The smallest space that holds two others, and what differs between them."""
+"""The smallest space that contains two others, and the differences between them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from raytuner.space.template import Fidelity, Path, When, is_leaf, like, named, 
 
 
 def hull(first: Space, second: Space) -> Space:
-    """Return the space of all configurations of two spaces that have the same hyperparameters.
+    """Return the smallest space that contains two spaces with the same hyperparameters.
 
-    Ranges reach from the lower of the low ends to the higher of the high ones. Choices are those of
-    the first and then the others of the second. A constant is one more value; two different
-    constants are a choice. Of the constraints, those that both have are kept.
+    Ranges and choices are merged. A constant counts as a value; two different constants become a
+    choice. Only constraints of both spaces are kept.
 
     Raises:
-        SpaceError: One has a hyperparameter that the other has not, or they differ in kind
-            (a number and a choice, a logarithmic range and a linear one) or in conditions.
+        SpaceError: Only one space has some hyperparameter, or they differ in kind (a number and a
+            choice, a logarithmic range and a linear one) or in conditions.
 
     >>> hull(Space({"lr": Float(0.1, 0.2), "n": 3}), Space({"lr": Float(0.15, 0.4), "n": 5}))
     Space({'lr': Float(low=0.1, high=0.4, log=False, step=None), 'n': Categorical(values=(3, 5))})
@@ -33,7 +32,7 @@ def hull(first: Space, second: Space) -> Space:
 
 
 def differences(first: Space, second: Space) -> list[str]:
-    """Return what differs between two spaces, a line each.
+    """Return the differences between two spaces, one line each.
 
     >>> differences(Space({"lr": Float(0.1, 0.2), "n": 3}), Space({"lr": Float(0.1, 0.2), "n": 5}))
     ['n: 3, now 5']
@@ -47,7 +46,7 @@ def differences(first: Space, second: Space) -> list[str]:
 
 
 def _texts(space: Space) -> dict[str, str]:
-    """Return all that a space says of each leaf, and its constraints, as text by name."""
+    """Return the leaves and constraints of a space as text, by name."""
     marked = {space.columns[j].path for j in space.fidelities}
     texts = {}
     for path, leaf in space.leaves().items():
@@ -61,7 +60,7 @@ def _hull(a: Any, b: Any, path: Path) -> Any:
     name = path_name(path)
     if isinstance(a, When) or isinstance(b, When):
         if not (isinstance(a, When) and isinstance(b, When) and a.conditions == b.conditions):
-            raise SpaceError(f"{name}: the two spaces differ in when it is there")
+            raise SpaceError(f"{name}: its conditions differ between the two spaces")
         return When(_hull(a.node, b.node, path), a.conditions)
     if isinstance(a, Fidelity) or isinstance(b, Fidelity):
         if isinstance(a, Domain) or isinstance(b, Domain):
@@ -82,12 +81,12 @@ def _hull(a: Any, b: Any, path: Path) -> Any:
     with named(name):
         found = _both(a, b) if is_leaf(a) and is_leaf(b) else None
         if found is None:
-            raise SpaceError(f"{a!r} and {b!r} are of different kinds; no space holds both")
+            raise SpaceError(f"{a!r} and {b!r} are of different kinds; no space contains both")
     return found
 
 
 def _both(a: Any, b: Any) -> Domain | None:
-    """Return a domain that holds what two different leaves hold, if there is one."""
+    """Return a domain that contains two different leaves, if there is one."""
     if isinstance(a, Float | Integer | Normal) or isinstance(b, Float | Integer | Normal):
         return _range(
             [one for one in (a, b) if isinstance(one, Domain)],
@@ -104,7 +103,7 @@ def _both(a: Any, b: Any) -> Domain | None:
 
 
 def _range(domains: list[Any], numbers: list[Any]) -> Domain | None:
-    """Return the range, or normal law, that holds some ranges and constants, if there is one."""
+    """Return the range or normal domain that contains ranges and constants, if there is one."""
     kinds = {(type(one), getattr(one, "log", None)) for one in domains}
     whole = isinstance(domains[0], Integer)
     if len(kinds) > 1 or not all(is_number(n) and not (whole and n % 1) for n in numbers):

@@ -1,4 +1,4 @@
-"""Constants of a search space that look as if they were meant to be searched."""
+"""Find constants of a search space that look like hyperparameters."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from raytuner.space.choices import is_number, is_primitive
 from raytuner.space.template import path_name, walk
 
 _LONGEST = 50  # longer lists are data
-_MOST = 100  # a space with more entries is a library's own configuration, such as RLlib's
+_MOST = 100  # a space with more entries is some library's configuration, such as RLlib's
 
 
 def lookalikes(template: Any) -> str:
-    """Return advice about lists of values, ranges and other libraries' distributions; "" for none.
+    """Return advice about lists, ranges and other libraries' distributions; "" if there are none.
 
     >>> lookalikes({"batch": [16, 32], "net": {"act": "relu"}}).split(";")[0]
     'some constants look like hyperparameters: batch is [16, 32]'
@@ -35,7 +35,7 @@ def lookalikes(template: Any) -> str:
 
 
 def warn_of_lookalikes(template: Any) -> bool:
-    """Warn if a space that a person wrote has `lookalikes`; return whether it does."""
+    """Warn if a user's space has `lookalikes`, and return whether it does."""
     is_written = sum(1 for _ in walk(template)) <= _MOST
     advice = lookalikes(template) if is_written else ""
     if advice:
@@ -48,7 +48,7 @@ def nothing_varies(template: Mapping[str, Any]) -> str:
     advice = lookalikes(template)
     return (
         f"nothing varies in {dict(template)!r}: a space needs at least one hyperparameter with two"
-        f" values or more{advice and '; '}{advice}"
+        f" or more values{advice and '; '}{advice}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Numeric domains: a range of real or whole numbers, and a normal law."""
+"""Numeric domains: ranges of real or whole numbers, and the normal distribution."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raytuner.errors import SpaceError
 from raytuner.space.choices import is_number
 from raytuner.space.domains import LISTABLE_LEVELS, Domain, Vector
 
-_REL_TOL = 1e-9  # within which a float counts as a multiple of the step, as for Ray Tune
+_REL_TOL = 1e-9  # tolerance for a float to count as a multiple of the step, as in Ray Tune
 _MOST_LEVELS = 2**53  # up to here a float holds every whole number
 # Beyond these the normal quantile is infinite; 2**-53 is also the smallest gap of floats below 1.
 _TAIL = 2.0**-53
@@ -50,7 +50,7 @@ class _Number(Domain):
 
     @cached_property
     def _ratio(self) -> tuple[int, int]:
-        """The step as a fraction, by the decimal digits that Python shows of it."""
+        """The step as a fraction, from its decimal digits in Python."""
         return Fraction(repr(self.step or 1)).as_integer_ratio()
 
     def _multiple(self, k: int) -> Any:
@@ -59,7 +59,7 @@ class _Number(Domain):
         return k * numerator if self._type is int else k * numerator / denominator
 
     def _multiple_of(self, value: Any) -> int | None:
-        """Return the k for which a value is k times the step, None if there is none."""
+        """Return the k for which a value is k times the step; None if there is none."""
         step = self.step or 1
         if not math.isfinite(value / step):
             return None
@@ -102,8 +102,8 @@ class _Range(_Number):
         )
         self._require(
             last - first <= _MOST_LEVELS,
-            f"{last - first + 1:,} values are more than a search can tell apart (2**53); give a"
-            " narrower range or a larger step",
+            f"{last - first + 1:,} values are too many (the limit is 2**53); give a narrower range"
+            " or a larger step",
         )
         self._set(kind="discrete", n_levels=last - first + 1, _first=first)
 
@@ -148,7 +148,7 @@ class _Range(_Number):
         if self.n_levels is None:
             width = self.high - self.low
             values = self.low * (self.high / self.low) ** u if self.log else self.low + u * width
-            # Rounding must neither miss the upper bound nor pass it.
+            # After rounding, the upper bound must be reached but not passed.
             return np.where(u == 1, self.high, values).clip(self.low, self.high)
         length = self.n_levels - self._rounded
         if self.log:
@@ -162,14 +162,14 @@ class Float(_Range):
     Args:
         low: Lower bound; above 0 if `log`.
         high: Upper bound, at least `low`.
-        log: Whether the logarithm is uniform rather than the number.
-        step: The number is a multiple of this (so 0.5, not `low + 0.5`). A uniform draw between
-            the outermost multiples is rounded to the nearest, so that the two ends are drawn half
-            as often as the others. None for no step.
+        log: Whether the logarithm is uniform instead of the number.
+        step: The number is a multiple of this (0.5, not `low + 0.5`). A uniform draw is rounded to
+            the nearest multiple, so the two outermost multiples are drawn half as often. None: no
+            step.
 
     Raises:
-        SpaceError: A bound or the step is not such a number, or no multiple of the step lies
-            between the bounds, or more than 2**53 do.
+        SpaceError: A bound or the step is invalid, or the range has no multiple of the step or more
+            than 2**53.
 
     >>> round(Float(1e-4, 1e-2, log=True).to_unit(1e-3), 6)
     0.5
@@ -186,8 +186,9 @@ class Integer(_Range):
     Args:
         low: Lower bound; above 0 if `log`.
         high: Upper bound, at least `low`.
-        log: Small numbers are likelier: k is drawn with chance proportional to log((k + 1) / k).
-        step: The number is a multiple of this; `log` then counts in steps. None for no step.
+        log: Whether small numbers are likelier: the probability of k is proportional to
+            log((k + 1) / k).
+        step: The number is a multiple of this; `log` then counts in steps. None: no step.
 
     Raises:
         SpaceError: As for `Float`.
@@ -203,18 +204,18 @@ class Integer(_Range):
 
 @dataclass(frozen=True)
 class Normal(_Number):
-    """A real number with a normal law, without bounds.
+    """A real number with a normal distribution, without bounds.
+
+    Decoding reaches 8.21 `sd` on either side of the mean. Up to 5 `sd` from the mean, encoding is
+    accurate to 1e-9 `sd`. Farther out, coordinates close to 1 lose digits.
 
     Args:
         mean: Mean.
         sd: Standard deviation, above 0.
-        step: The draw is rounded to the nearest multiple of this. None for no step.
-
-    Decoding reaches 8.21 sd either side of the mean. Values are encoded to rel 1e-9 of `sd` up to
-    5 sd from the mean. Farther out, coordinates crowd against 1 and lose digits.
+        step: The draw is rounded to the nearest multiple of this. None: no step.
 
     Raises:
-        SpaceError: An argument is not such a number.
+        SpaceError: An argument is invalid.
 
     >>> Normal(10, 2).from_unit(0.5)
     10.0
@@ -238,7 +239,7 @@ class Normal(_Number):
 
     @property
     def n_reachable(self) -> int | None:
-        """See `Domain.n_reachable`. With a step, decoding reaches so many multiples of it."""
+        """See `Domain.n_reachable`. With a step, decoding reaches finitely many multiples."""
         return len(self.level_units()) if self._has_few() else None
 
     def level_units(self) -> Vector:

@@ -1,4 +1,4 @@
-"""A search space: the one encoder between configurations and the unit cube."""
+"""A search space: the encoder between configurations and the unit cube."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Config = dict[str, Any]
 ABSENT = 0.5
 """The coordinate of a hyperparameter that does not exist in a configuration."""
 
-# Spaces with up to so many combinations of values are searched whole for those that are allowed.
+# Spaces with at most this many combinations of values are checked completely for allowed ones.
 _LISTABLE = 20_000
 # Points that are drawn, so many at a time, before what is allowed counts as not to be found.
 _DRAWS, _AT_ONCE = 100_000, 100
@@ -47,28 +47,30 @@ _HALVINGS = 12  # a point is pulled back to within this many halvings of the bou
 
 
 class Space:
-    """All configurations that a search may try.
+    """A search space: all configurations that a search may try.
 
     Args:
-        template: A configuration with domains in the place of what varies. Dicts, lists and
-            tuples may be nested; every other value is a constant. A domain with one value is a
-            constant too. A part under conditions (see `when`) is left out of configurations in
-            which they do not hold; its coordinate is then `ABSENT`. A fidelity (see `Fidelity`)
+        template: A configuration with domains in place of the hyperparameters. Dicts, lists and
+            tuples may be nested. Every other value is a constant, and so is a domain with one
+            value. A conditional part (see `when`) is left out of configurations in which its
+            conditions do not hold; its coordinate is then `ABSENT`. A fidelity (see `Fidelity`)
             says how close a trial is to the real training.
-        constraints: What every configuration must keep: strings such as `"layers * units <= 1024"`
-            or functions of the full configuration (see `raytuner.space.constraints`).
+        constraints: Constraints on every configuration: strings such as
+            `"layers * units <= 1024"`, or functions of the full configuration (see
+            `raytuner.space.constraints`).
 
     Raises:
-        SpaceError: Nothing varies, or only fidelities do; two hyperparameters have the same name;
-            a value cannot be used; a condition is on something unknown, on itself or never true; a
-            fidelity has no order or is under conditions; a constraint cannot be read; or no
-            configuration keeps all constraints: none of a finite space, or none of 100,000 draws.
+        SpaceError: Nothing but fidelities varies. Two hyperparameters have the same name. A value
+            cannot be used. A condition depends on an unknown name, on itself, or never holds. A
+            fidelity has no order or has conditions. A constraint cannot be parsed. No configuration
+            (of a finite space, or of 100,000 draws) satisfies all constraints.
 
     Attributes:
-        columns: What varies, in the order of definition; the d dimensions of the unit cube.
-        constraints: What every configuration keeps.
+        columns: The hyperparameters that vary, in the order of definition: the d dimensions of the
+            unit cube.
+        constraints: The constraints on every configuration.
         fidelities: Positions of the columns that are fidelities.
-        template: What the space was made from; not to be changed.
+        template: The template; do not change it.
 
     >>> from raytuner.space import Categorical, Float
     >>> space = Space({"lr": Float(0.1, 1), "net": {"act": Categorical(["relu", "tanh"]), "n": 3}})
@@ -84,7 +86,7 @@ class Space:
         self, template: Mapping[str, Any], constraints: Sequence[Rule | Constraint] = ()
     ) -> None:
         if not isinstance(template, Mapping):
-            raise SpaceError(f"a space is made from a dict, received {template!r}")
+            raise SpaceError(f"a space needs a dict, received {template!r}")
         self.template: Mapping[str, Any] = rebuilt(template, checked_leaf)
         parts = list(walk(self.template))
         self._has_options = any(isinstance(node, Options) for _, node in parts)
@@ -110,7 +112,7 @@ class Space:
         return f"Space({self.template!r}{rules})"
 
     def constrained(self, constraints: Sequence[Rule | Constraint]) -> Space:
-        """Return the space with more constraints; those that it has already count once."""
+        """Return the space with more constraints; duplicates are ignored."""
         rules = [one.rule for one in self.constraints]
         for one in rules_of(constraints):
             if one not in rules:
@@ -118,11 +120,11 @@ class Space:
         return Space(self.template, rules) if len(rules) > len(self.constraints) else self
 
     def leaves(self) -> dict[Path, Any]:
-        """Return every domain and constant by its path, in order."""
+        """Return every domain and constant by path, in order."""
         return self._leaves
 
     def conditions(self, path: Path) -> str:
-        """Return the conditions of what lies at a path, as text."""
+        """Return the conditions of the part at a path, as text."""
         words = []
         for need in needs_of(path, self._guards):
             column = self.columns[need.column]
@@ -144,13 +146,13 @@ class Space:
         return found
 
     def snap(self, X: Matrix) -> Matrix:
-        """Return the coordinates of the configurations that `X`, `n x d`-dim, decodes to."""
+        """Return the coordinates, `n x d`-dim, of the configurations that `X` decodes to."""
         snapped = self._levels(X, range(self.dim))
         snapped[~self._activity(snapped)] = ABSENT
         return snapped
 
     def _levels(self, X: Matrix, columns: Iterable[int]) -> Matrix:
-        """Return `X`, moved to the cube, with the coordinates of some columns at their levels."""
+        """Return `X`, clipped to the cube, with the coordinates of some columns at their levels."""
         X = np.asarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != self.dim:
             raise ConfigError(f"received coordinates of shape {X.shape}, expected (n, {self.dim})")
@@ -162,7 +164,7 @@ class Space:
         return X
 
     def in_full(self, X: Matrix) -> Matrix:
-        """Return `X`, `n x d`-dim, with every fidelity at the full one."""
+        """Return `X`, `n x d`-dim, with every fidelity at its full value."""
         if not self.fidelities:
             return X
         full = np.array(X, dtype=np.float64)
@@ -170,17 +172,17 @@ class Space:
         return full
 
     def is_full(self, X: Matrix) -> Mask:
-        """Return whether points, `n x d`-dim, are at full fidelity; without one, all are."""
+        """Return whether points, `n x d`-dim, are at full fidelity; always true without one."""
         off = self._levels(X, self.fidelities)[:, self.fidelities] - self._full
         found: Mask = (np.abs(off) < SAME_LEVEL).all(axis=1)
         return found
 
     @cached_property
     def cardinality(self) -> float:
-        """Number of different configurations; `math.inf` if there is no end to them.
+        """Number of different configurations; `math.inf` if infinite.
 
-        With more than 20,000 combinations of values, those count too that break a constraint, or
-        differ only in what does not exist.
+        Above 20,000 combinations of values, this is the number of combinations. It then includes
+        combinations that violate a constraint or differ only in parts that do not exist.
         """
         if self._combinations > _LISTABLE or not (self.constraints or self._guards):
             return self._combinations
@@ -194,13 +196,13 @@ class Space:
         return every[self.allowed(every)]
 
     def allowed(self, X: Matrix) -> Mask:
-        """Return whether the configurations at coordinates, `n x d`-dim, keep all constraints."""
+        """Return whether the configurations at `n x d`-dim coordinates satisfy all constraints."""
         if not self.constraints:
             return np.ones(len(X), dtype=bool)
         return np.array([self._broken(config) is None for config in self.decode(X)], dtype=bool)
 
     def _broken(self, config: Config) -> str | None:
-        """Return the error about the first constraint that a full configuration breaks."""
+        """Return the error about the first constraint that a full configuration violates."""
         flat = self.unfolded(config)
         found = {name: value_at(flat, path, MISSING) for name, path in self._named.items()}
         values = {name: value for name, value in found.items() if value is not MISSING}
@@ -208,11 +210,11 @@ class Space:
             if not one.holds(config, values):
                 received = {name: values[name] for name in one.names} or config
                 text = ", ".join(f"{name}={value!r}" for name, value in received.items())
-                return f"received {text}, expected to keep the constraint {one.name}"
+                return f"received {text}, which violates the constraint {one.name}"
         return None
 
     def _find_witness(self) -> Matrix:
-        """Return a point at full fidelity, `1 x d`-dim, that keeps the constraints."""
+        """Return a point at full fidelity, `1 x d`-dim, that satisfies the constraints."""
         rng, few = np.random.default_rng(0), self._combinations <= _LISTABLE
         for attempt in range(2 if few else _DRAWS // _AT_ONCE):
             whole = few and attempt
@@ -223,15 +225,15 @@ class Space:
         names = ", ".join(self.columns[j].name for j in self.fidelities)
         raise SpaceError(
             f"none of {'its configurations' if few else f'{_DRAWS} draws'}"
-            f"{names and f' at full fidelity ({names})'} keeps"
-            f" {'the constraint' if len(self.constraints) == 1 else 'all of the constraints'}"
+            f"{names and f' at full fidelity ({names})'} satisfies"
+            f" {'the constraint' if len(self.constraints) == 1 else 'all constraints'}"
             f" {', '.join(one.name for one in self.constraints)}; widen a range, or loosen it"
         )
 
     def pulled_back(self, start: Matrix, X: Matrix) -> Matrix:
-        """Return points, `n x d`-dim, on the way from `start` to `X` that keep the constraints.
+        """Return points, `n x d`-dim, between `start` and `X` that satisfy the constraints.
 
-        They are found by bisection, as near to `X` as possible. `start` must be allowed.
+        Bisection finds points close to `X`. `start` must be allowed.
         """
         found = np.array(X, dtype=np.float64)
         rows = np.flatnonzero(~self.allowed(found))
@@ -245,9 +247,9 @@ class Space:
         return found
 
     def draw(self, rng: np.random.Generator, n: int, most: int = _DRAWS) -> Matrix:
-        """Return `n` random points, `n x d`-dim, that keep the constraints.
+        """Return `n` random points, `n x d`-dim, that satisfy the constraints.
 
-        If `most` draws give too few, the rest are draws that are moved towards those found.
+        If `most` draws give too few, further draws are moved towards the points found.
         """
         X, drawn = rng.random((n, self.dim)), n
         found = X[self.allowed(X)]
@@ -262,49 +264,49 @@ class Space:
         return found[:n]
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Config]:
-        """Return `n` independent full configurations with Ray Tune's own law; see `draw`."""
+        """Return `n` independent full configurations from Ray Tune's distribution; see `draw`."""
         return self.decode(self.draw(rng, n))
 
     def validate(self, config: Mapping[str, Any]) -> None:
         """Check a configuration.
 
-        Constants may be left out. One that is there and a plain number or string must be right.
+        Constants may be left out. If given, a plain number or string must be right.
 
         Raises:
-            ConfigError: Naming the key, what was received and what would be right: a key missing
-                or unknown, a value of the wrong type or outside of its domain, or one that does
-                not exist for the others; or the constraint that the values break.
+            ConfigError: A key is missing or unknown, a value has the wrong type or is outside its
+                domain, a conditional value should not exist, or a constraint is violated. The
+                message names the key, the value, and what is valid.
         """
         flat = self.unfolded(config)
         check(self.template, flat)
         for path in self._absent(*self._encoded([flat]))[0] if self._guards else ():
             if (value := value_at(flat, path, MISSING)) is not MISSING:
                 raise ConfigError(
-                    f"{path_name(path)}: received {value!r}, expected no such key, since it is"
-                    f" there only when {self.conditions(path)}"
+                    f"{path_name(path)}: received {value!r}, but this key exists only when"
+                    f" {self.conditions(path)}"
                 )
         if self.constraints and (broken := self._broken(self.load(self.dump(config)))):
             raise ConfigError(broken)
 
     def unfolded(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a configuration in which each value lies at its column's path, as in `Options`."""
+        """Return a configuration with each value at its column's path, as in `Options`."""
         if not self._has_options:
             return config
         found: Config = unfolded(self.template, config)
         return found
 
     def encode(self, configs: Sequence[Mapping[str, Any]]) -> Matrix:
-        """Return the `n x d`-dim coordinates, float64, of configurations; `ABSENT` for no value.
+        """Return the coordinates of configurations, `n x d`-dim float64; `ABSENT` for no value.
 
         Raises:
-            ConfigError: A hyperparameter is missing or outside of its domain.
+            ConfigError: A hyperparameter is missing or outside its domain.
         """
         return self._encoded(list(map(self.unfolded, configs)))[0]
 
     def _encoded(
         self, configs: Sequence[Mapping[str, Any]], *, by_name: bool = False
     ) -> tuple[Matrix, Mask]:
-        """Return the coordinates of configurations, unfolded or flat, and what exists in them."""
+        """Return the coordinates of configurations, unfolded or flat, and which values exist."""
         X = np.full((len(configs), self.dim), np.nan)
         for j, column in enumerate(self.columns):
             path = (column.name,) if by_name else column.path
@@ -321,10 +323,10 @@ class Space:
         return X, active
 
     def decode(self, X: Matrix) -> list[Config]:
-        """Return full configurations at unit coordinates.
+        """Return the full configurations at unit coordinates, `n x d`-dim.
 
-        Coordinates, `n x d`-dim, outside of [0, 1] are moved to it. Values are plain Python values
-        and the choice objects themselves, containers and constants are copies.
+        Coordinates are clipped to [0, 1]. Values are plain Python values or the objects of a choice
+        themselves. Containers and constants are copies.
         """
         X = self._levels(X, self._parents)
         values = [c.domain.from_units(X[:, j]) for j, c in enumerate(self.columns)]
@@ -333,12 +335,12 @@ class Space:
         return [filled(self.template, iter(row), absent) for row, absent in pairs]
 
     def dump(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what exists and varies in a configuration, as JSON, by column name.
+        """Return the hyperparameters that exist in a configuration as JSON, by column name.
 
-        A choice that JSON does not have is written as `{"choice": its position}`.
+        A choice that JSON cannot hold is written as `{"choice": its position}`.
 
         Raises:
-            ConfigError: A hyperparameter is missing or outside of its domain.
+            ConfigError: A hyperparameter is missing or outside its domain.
         """
         config, columns = self.unfolded(config), self.columns
         if self._guards:
@@ -352,10 +354,10 @@ class Space:
         return found
 
     def load(self, data: Mapping[str, Any]) -> Config:
-        """Return the full configuration of which `dump` wrote what varies.
+        """Return the full configuration from the output of `dump`.
 
         Raises:
-            ConfigError: A name is missing or unknown, or a value is outside of its domain.
+            ConfigError: A name is missing or unknown, or a value is outside its domain.
         """
         names = [column.name for column in self.columns]
         for name in data:
@@ -386,7 +388,7 @@ class Space:
         """Return the space that a spec describes.
 
         Raises:
-            SpaceError: Naming the key path of what is wrong and what is allowed.
+            SpaceError: The spec is invalid. The message names the key and what is allowed.
 
         >>> Space.from_spec({"lr": {"type": "float", "low": 0, "high": 1}, "epochs": 3})
         Space({'lr': Float(low=0.0, high=1.0, log=False, step=None), 'epochs': 3})

@@ -1,4 +1,4 @@
-"""A search space as plain data, for a TOML file or a JSON record, both ways.
+"""Read and write a search space as plain data, for a TOML file or a JSON record.
 
 A table with a string `type` is a hyperparameter:
 
@@ -8,25 +8,25 @@ A table with a string `type` is a hyperparameter:
     opt      = { type = "choice", values = ["sgd", "adam"] }
     batch    = { type = "ordinal", values = [32, 64, 256] }
 
-Any other table is a group, any other value a constant, and a list may hold all of these. A
-fidelity, conditions (of a hyperparameter, a group or a constant), and a choice between parts that
-hold hyperparameters of their own:
+Any other table is a group, and any other value is a constant. A list may hold all of these.
+Fidelities, conditions (of a hyperparameter, a group or a constant), and choices between parts with
+their own hyperparameters:
 
     width    = { type = "int", low = 16, high = 256, fidelity = true }
     momentum = { type = "float", low = 0, high = 1, when = { opt = "sgd" } }
     adam     = { type = "when", of = { beta = { ... } }, when = { opt = ["adam", "adamw"] } }
     dropout  = { type = "options", of = [0, { type = "float", low = 0.1, high = 0.5 }] }
 
-What TOML and JSON cannot say otherwise:
+Values that TOML or JSON cannot express directly:
 
-    { type = "constant", value = ... }    as it stands; for a string under the key "type"
+    { type = "constant", value = ... }    unchanged; for a string under the key "type"
     { type = "literal", value = "None" }  a Python literal: None, bytes, a set; inf and nan too
     { type = "tuple", values = [...] }    a tuple; its items are as in a list
     { type = "group", keys = [...], values = [...] }    a group whose keys are not all strings
-    { type = "object", repr = "..." }     an object that only Python has: written, never read back
+    { type = "object", repr = "..." }     a Python object: written, but never read back
 
-Values of a choice are taken as they stand, except for literals and objects. With constraints (see
-`raytuner.space.constraints`; a function is an object that only Python has):
+Values of a choice are taken unchanged, except for literals and objects. With constraints (see
+`raytuner.space.constraints`; a function is written as a Python object):
 
     { type = "space", of = { lr = { ... } }, constraints = ["a + b <= 1"] }
 """
@@ -86,7 +86,7 @@ def to_spec(node: Any) -> Any:
         (kind,) = (kind for kind, make in _DOMAINS.items() if type(node) is make)
         if isinstance(node, Listed):
             return {"type": kind, "values": list(map(_value_spec, node.values))}
-        # Neither format needs what is off, and TOML has no null.
+        # Options that are off are left out, and TOML has no null.
         given = {one.name: getattr(node, one.name) for one in fields(_DOMAINS[kind])}
         return {
             "type": kind,
@@ -110,7 +110,7 @@ def to_spec(node: Any) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether TOML and JSON give back exactly this value, and a spec does not misread it."""
+    """Return whether TOML and JSON keep this value exactly and a spec does not misread it."""
     if type(value) is list:
         return all(map(_is_plain, value))
     if type(value) is dict:
@@ -141,9 +141,9 @@ def space_spec(template: Mapping[str, Any], rules: Sequence[Any]) -> dict[str, A
 
 
 def template_and_rules(spec: Any) -> tuple[Any, list[Any]]:
-    """Return the template and the rules of constraints of a space that a spec describes."""
+    """Return the template and the constraints' rules of the space that a spec describes."""
     if not isinstance(spec, Mapping):
-        raise SpaceError(f"a spec is a table, received {spec!r}")
+        raise SpaceError(f"a spec must be a table, received {spec!r}")
     if spec.get("type") != "space":
         return from_spec(spec), []
     _check_fields(spec, "the space", "of constraints?")
@@ -156,8 +156,8 @@ def from_spec(spec: Any, path: Path = ()) -> Any:
     """Return the template that a spec, or the part of it at `path`, describes.
 
     Raises:
-        SpaceError: A type or field is unknown or missing, or a domain cannot be made of a value;
-            the error names the path.
+        SpaceError: A type or field is unknown or missing, or a value is invalid. The message names
+            the path.
     """
     if isinstance(spec, list):
         return [from_spec(item, (*path, i)) for i, item in enumerate(spec)]
@@ -225,13 +225,13 @@ def _value(spec: Any, where: str) -> Any:
     kind = spec.get("type") if isinstance(spec, Mapping) else None
     if kind == "object":
         raise SpaceError(
-            f"{where}: {spec.get('repr')} is an object that only Python has and cannot be read "
-            "from a spec; give the space itself, or strings or numbers in the objects' place"
+            f"{where}: {spec.get('repr')} is a Python object, which cannot be read from a spec;"
+            " pass the space itself, or use strings or numbers in place of objects"
         )
     if kind in _DOMAINS:
         raise SpaceError(
-            f"{where}: {dict(spec)!r} is a hyperparameter among the values of a choice; write "
-            '{ type = "options", of = [...] } for a choice between parts with hyperparameters'
+            f"{where}: {dict(spec)!r} is a hyperparameter among the values of a choice; for a"
+            ' choice between hyperparameters, write { type = "options", of = [...] }'
         )
     if kind != "literal":
         return spec

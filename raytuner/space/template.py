@@ -1,6 +1,6 @@
 """Templates: nested dicts, lists and tuples that hold domains and constants.
 
-A template also holds parts under conditions (`When`), fidelities (`Fidelity`) and choices between
+A template may also have conditional parts (`When`), fidelities (`Fidelity`) and choices between
 parts (`Options`).
 """
 
@@ -28,7 +28,7 @@ OPTION = "option"
 
 
 def path_name(path: Path) -> str:
-    """Return a path's keys joined as Ray joins them.
+    """Return a path's keys joined by slashes, as Ray joins them.
 
     >>> path_name(("model", "layers", 0))
     'model/layers/0'
@@ -37,33 +37,37 @@ def path_name(path: Path) -> str:
 
 
 class Marked:
-    """A part of a template, the `node`, that is a fidelity or under conditions."""
+    """A part of a template, the `node`, that is conditional or a fidelity."""
 
     node: Any
 
 
 @dataclass(frozen=True)
 class When(Marked):
-    """A part of a search space, the `node`, under conditions; see `when`."""
+    """A conditional part of a search space, the `node`; see `when`."""
 
     node: Any
     conditions: tuple[tuple[str, tuple[Any, ...]], ...]  # names, each with the allowed values
 
 
 def when(node: Any, /, **conditions: Any) -> When:
-    """Return a part of a search space that exists only if others have certain values.
+    """Make a part of a search space conditional on the values of other hyperparameters.
 
-    Where a condition does not hold, the key is left out of the trial's configuration.
+    If a condition does not hold, the key is left out of the trial's configuration.
 
     Args:
-        node: A domain, a group of such (a dict), or a constant; the value of a key in a dict.
-        conditions: By name of another hyperparameter with levels (a choice, whole numbers, a step),
-            the value that it must have, or a list or set of values of which it must have one. All
-            must hold; one on what does not exist does not. A name is looked up in the key's own
-            group, then in those around it. A path such as `"net/act"` is given with `**`.
+        node: The value of a key in a dict: a domain, a group of domains (a dict), or a constant.
+        conditions: For each condition, the name of another hyperparameter with levels (a choice, an
+            integer or a number with a step), and the value that it must have. A list or set
+            allows several values. All conditions must hold. A condition on a hyperparameter that
+            does not exist does not hold. Names are looked up in the key's own group first, then in
+            the groups around it. Pass a path such as `"net/act"` with `**`.
+
+    Returns:
+        The conditional part, for use in a search space.
 
     Raises:
-        SpaceError: No condition, or one that allows no value. `Space` checks names and values.
+        SpaceError: There is no condition, or one allows no value. `Space` checks names and values.
 
     >>> from raytuner.space import Categorical, Float, Space
     >>> space = Space({"opt": Categorical(["sgd", "adam"]), "m": when(Float(0, 1), opt="sgd")})
@@ -77,8 +81,8 @@ def when(node: Any, /, **conditions: Any) -> When:
     ]
     if not allowed or not all(values for _, values in allowed):
         raise SpaceError(
-            f"when({node!r}, ...) needs one condition or more by name, each with a value or a list"
-            " of values, such as optimizer='sgd'"
+            f"when({node!r}, ...) needs at least one condition such as optimizer='sgd': a name with"
+            " a value or a list of values"
         )
     return When(node, (*outer, *allowed))
 
@@ -87,13 +91,13 @@ def when(node: Any, /, **conditions: Any) -> When:
 class Fidelity(Marked):
     """A hyperparameter that says how close a trial is to the real training.
 
-    It stands for a smaller network, fewer tokens or a part of the data. Cheap trials inform about
-    expensive ones, and the search looks for its answer at full fidelity: at the upper end of a
-    range, or at the last of the values of a choice. Every configuration has it.
+    Examples are the size of a network, the number of tokens or the share of the data. The search
+    learns from cheap trials, and looks for the best configuration at full fidelity: at the upper
+    end of a range, or at the last value of a choice. Every configuration has it.
 
     Args:
-        node: A range (`Float`, `Integer`), or a list of values from cheap to expensive: an
-            `Ordinal`, or numbers that increase or decrease. `Space` checks it.
+        node: A range (`Float`, `Integer`), or values from cheap to expensive: an `Ordinal`, or a
+            list of numbers that increase or decrease. `Space` checks it.
 
     >>> from raytuner.space import Float, Integer, Space
     >>> space = Space({"dropout": Float(0, 1), "width": Fidelity(Integer(16, 256))})
@@ -105,10 +109,10 @@ class Fidelity(Marked):
 
 
 class Options(dict[str, Any]):
-    """A choice between parts, each a domain, a group, a list or a constant.
+    """A choice between parts: domains, groups, lists or constants.
 
-    In a space it is a group: the number of the chosen part, and each part under the condition that
-    it is chosen. A configuration holds only the chosen part itself.
+    In a space it is a group: the number of the chosen part, and the parts, each on condition that
+    it is chosen. A configuration has only the chosen part.
 
     >>> from raytuner.space import Float, Space
     >>> space = Space({"dropout": Options.of([None, Float(0.1, 0.5)])})
@@ -122,7 +126,7 @@ class Options(dict[str, Any]):
 
     @classmethod
     def of(cls, parts: Iterable[Any]) -> Options:
-        """Return the choice between some parts."""
+        """Return a choice between parts."""
         group = {str(i): When(part, ((OPTION, (i,)),)) for i, part in enumerate(parts)}
         return cls({OPTION: Categorical(range(len(group))), **group})
 
@@ -136,7 +140,7 @@ class Options(dict[str, Any]):
 
 
 def like(node: Any, items: Any) -> Any:
-    """Return items in a container of the same kind as a node, a dict, list or tuple."""
+    """Return items in the same kind of container as a node: a dict, list or tuple."""
     if isinstance(node, Mapping):
         return Options(items) if isinstance(node, Options) else items
     if isinstance(node, list):
@@ -145,7 +149,7 @@ def like(node: Any, items: Any) -> Any:
 
 
 def walk(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield the paths and parts of a template in order, each before the parts that it holds."""
+    """Yield the paths and parts of a template in order, parents before children."""
     yield path, node
     if isinstance(node, Marked):
         yield from walk(node.node, path)
@@ -170,7 +174,7 @@ def rebuilt(node: Any, leaf: Callable[[Any, Path], Any], path: Path = ()) -> Any
 
 
 def checked_leaf(node: Any, path: Path) -> Any:
-    """Return a copy of a leaf or fidelity of a template; a SpaceError if it cannot be used."""
+    """Return a copy of a leaf or fidelity of a template; raises a SpaceError if it is invalid."""
     if isinstance(node, Domain):
         return node
     name = path_name(path)
@@ -192,25 +196,25 @@ def checked_leaf(node: Any, path: Path) -> Any:
         return copy.deepcopy(node)
     except Exception as error:  # whatever an object's own code may raise
         raise SpaceError(
-            f"{name}: the constant cannot be copied ({error}); hand it to the trainable, for"
-            " instance with tune.with_parameters"
+            f"{name}: the constant cannot be copied ({error}); pass it to the trainable instead,"
+            " for example with tune.with_parameters"
         ) from None
 
 
 def is_leaf(node: Any) -> bool:
-    """Whether a part of a template is a domain or a constant, not a container or a mark."""
+    """Return whether a part of a template is a domain or a constant."""
     return not isinstance(node, Marked | Mapping | list | tuple)
 
 
 def varies(leaf: Any) -> bool:
-    """Whether a leaf of a template is a domain with more than one value."""
+    """Return whether a leaf of a template is a domain with more than one value."""
     return isinstance(leaf, Domain) and leaf.n_levels != 1
 
 
 def filled(node: Any, values: Iterator[Any], absent: Collection[Path], path: Path = ()) -> Any:
     """Return a configuration: a template with the next of `values` in place of each varying leaf.
 
-    The parts at the paths in `absent` are left out; they use up their values all the same.
+    The parts at the paths in `absent` are left out, but still use up their values.
     """
     if isinstance(node, Marked):
         return filled(node.node, values, absent, path)
@@ -227,7 +231,7 @@ def filled(node: Any, values: Iterator[Any], absent: Collection[Path], path: Pat
 
 
 def value_at(config: Any, path: Path, default: Any = None) -> Any:
-    """Return what lies at a path of a configuration, `default` if nothing does."""
+    """Return the value at a path of a configuration, or `default` if there is none."""
     for key in path:
         try:
             config = config[key]
@@ -237,9 +241,10 @@ def value_at(config: Any, path: Path, default: Any = None) -> Any:
 
 
 def unfolded(node: Any, config: Any, path: Path = ()) -> Any:
-    """Return a configuration in which chosen options have the form of a group, as in the template.
+    """Return a configuration with chosen options in the form of a group, as in the template.
 
-    A value is the first option that it is the whole of, else a part of; a ConfigError if none.
+    A value is taken for the first option that it fits completely, or else partly. If it fits none,
+    a ConfigError is raised.
     """
     if isinstance(node, When):
         return unfolded(node.node, config, path)
@@ -262,7 +267,7 @@ def unfolded(node: Any, config: Any, path: Path = ()) -> Any:
 
 
 def _fit(node: Any, value: Any) -> int:
-    """Return 2 if a value is the whole of a part, 1 if it lacks some, and 0 if it is another."""
+    """Return 2 if a value fits a part completely, 1 if some of it is missing, otherwise 0."""
     if isinstance(node, Marked):
         return _fit(node.node, value)
     if isinstance(node, Domain):
@@ -293,7 +298,7 @@ def _described(node: Any) -> str:
 
 
 def check(node: Any, value: Any, path: Path = ()) -> None:
-    """Raise a ConfigError if what lies at a path of a configuration does not fit its template."""
+    """Raise a ConfigError if the value at a path of a configuration does not fit its template."""
     name = path_name(path) or "the configuration"
     if isinstance(node, Marked):
         check(node.node, value, path)
@@ -325,11 +330,11 @@ def check(node: Any, value: Any, path: Path = ()) -> None:
 
 def unknown(name: str, key: Any, value: Any, known: Iterable[Any]) -> str:
     """Return the message of the error about a key that a template does not have."""
-    return f"{name}: unknown key (received {value!r}); known here: {known_names(key, known)}"
+    return f"{name}: unknown key (received {value!r}); known keys: {known_names(key, known)}"
 
 
 def known_names(name: Any, known: Iterable[Any]) -> str:
-    """Return a list of known names, with a hint if one of them is close to another name."""
+    """Return a list of known names, with a hint if one is close to `name`."""
     by_lower = {str(one).lower(): one for one in known}
     close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
     hint = f"; did you mean {by_lower[close[0]]!r}?" if close else ""
@@ -338,7 +343,7 @@ def known_names(name: Any, known: Iterable[Any]) -> str:
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """Put the name of a hyperparameter in front of an error about it."""
+    """Put the name of a hyperparameter in front of errors about it."""
     try:
         yield
     except (ConfigError, SpaceError) as error:

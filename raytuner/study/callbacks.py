@@ -1,4 +1,4 @@
-"""Callbacks whose errors are logged once and do not end a study."""
+"""Guards around callbacks: an error is logged once and does not end the study."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from raytuner.errors import RaytunerError, SettingError
 logger = logging.getLogger(__name__)
 
 RAYS_CHOICE = {"RAY_TUNE_CALLBACKS": "", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
-"""Environment in which Ray adds no callbacks: `guarded` has added them already."""
+"""Environment variables that keep Ray from adding callbacks; `guarded` adds them."""
 
 
 def guarded(callbacks: Sequence[Any] = ()) -> list[Callback]:
-    """Return the user's callbacks and those that Ray would add, each guarded.
+    """Return the user's callbacks and Ray's default ones, each guarded.
 
-    Call it before `RAYS_CHOICE` is set.
+    Call it before setting `RAYS_CHOICE`.
     """
     for number, callback in enumerate(callbacks):
         if not isinstance(callback, Callback):
             raise SettingError(
-                f"callbacks[{number}] is {callback!r}; it must be an object of a class that"
-                " inherits from ray.tune.Callback"
+                f"callbacks[{number}] is {callback!r}; it must be an instance of a subclass of"
+                " ray.tune.Callback"
             )
     given = [*callbacks, *callbacks_from_environment()]
     loggers: list[Callback] = []
@@ -72,8 +72,8 @@ class Guarded(Callback):
             if (kind := (hook, type(error))) not in self._logged:
                 self._logged.add(kind)
                 logger.error(
-                    "The callback %s failed in %s; the study goes on%s. Further failures of this"
-                    " kind are not logged.",
+                    "The callback %s failed in %s. The study continues%s. Further failures of this"
+                    " kind will not be logged.",
                     type(self.callback).__name__,
                     hook,
                     " without it" if self._is_off else "",
@@ -88,9 +88,9 @@ for _hook in ("setup", "get_state", "set_state", *vars(Callback)):
 
 
 class Plain(Callback):
-    """Turns reports into ones that the loggers after it and Ray itself can show and save.
+    """Makes reports plain, so that Ray and the loggers that follow can show and save them.
 
-    Ray lets callbacks change a report in place. Searcher and scheduler have received it before.
+    Ray lets callbacks change a report in place. The searcher and the scheduler see it before.
     """
 
     def on_trial_result(  # type: ignore[override]  # Ray names each argument
@@ -103,11 +103,11 @@ class Plain(Callback):
 
 
 def plain(value: Any) -> Any:
-    """Return a value of a report as one that JSON, CSV and TensorBoard can hold.
+    """Return a value of a report in a form that JSON, CSV and TensorBoard can hold.
 
-    Keys become texts, and so do numbers that are not real or beyond 64 bits.
+    Keys become text, and so do complex numbers and integers beyond 64 bits.
 
-    Example:
+    Examples:
         >>> plain({"loss": 0.5, "confusion": {(0, 1): 3}, "root": [1j]})
         {'loss': 0.5, 'confusion': {'(0, 1)': 3}, 'root': ['1j']}
     """

@@ -1,4 +1,4 @@
-"""Train the best few trials of a study again, to tell a good one from a lucky one."""
+"""Train the best few trials of a study again, to find out which of them were only lucky."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def confirm(
     resources: Resources | None,
     max_concurrent_trials: int | None,
 ) -> None:
-    """Train a study's best few again and record the values; see `Study.confirm`."""
+    """Train the best few trials of a study again and record the values; see `Study.confirm`."""
     trials = chosen(history, k, repeats, seed_key)
     runnable = with_resources(trainable, kept_resources(history, resources, "study.confirm"))
     seeds = np.random.default_rng(seed).integers(2**31, size=repeats).tolist()
@@ -64,7 +64,7 @@ def confirm(
                 callbacks=callbacks,
             ),
         ).fit()
-    # The results are in the order in which the trials were made, which is that of `configs`.
+    # The results have the order of `configs`.
     known = history.get_meta(CONFIRMED, {})
     for number in range(len(configs)):
         result = results[number]
@@ -85,8 +85,8 @@ def chosen(history: History, k: int, repeats: int, seed_key: str | None) -> list
             raise SettingError(f"{name} is {number!r}; it must be a whole number of at least 1")
     if seed_key in {column.path[0] for column in history.space.columns}:
         raise SettingError(
-            f"seed_key is {seed_key!r}, which is a hyperparameter that is searched; name the key"
-            " that the training function takes its seed from"
+            f"seed_key is {seed_key!r}, a hyperparameter of the search; name the key from which the"
+            " training function takes its seed"
         )
     found = [
         trial
@@ -94,7 +94,7 @@ def chosen(history: History, k: int, repeats: int, seed_key: str | None) -> list
         if trial.state is TrialState.COMPLETED and history.is_feasible(trial)
     ]
     if not found:
-        raise HistoryError("the study has no trial that completed: there is none to confirm")
+        raise HistoryError("the study has no completed trial to confirm")
     return found[:k]
 
 
@@ -114,7 +114,7 @@ class ListedConfigs(Searcher):
         """Learn nothing."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Save nothing: what is cut short is begun again."""
+        """Save nothing: an interrupted confirmation starts again."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing."""

@@ -20,36 +20,37 @@ Evaluate = Callable[[dict[str, Any], int], Mapping[str, Any]]
 
 
 def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]], None]]:
-    """Make a training function out of one that trains and scores on a single fold.
+    """Turn a function that trains and scores on one fold into a training function.
 
-    A trial trains on fold after fold. After each it reports the mean of every metric so far and the
-    standard error of that mean (`loss`, `loss_se`; None after the first). With `max_t=folds`, a
-    hopeless configuration is stopped after a fold; with `standard_error="loss_se"`, the model knows
-    how sure a mean is. A trial that is paused, or dies, continues with the next fold.
+    A trial trains on one fold after another. After each fold it reports the mean of every metric so
+    far and its standard error (`loss` and `loss_se`; the latter is None after the first fold). With
+    `max_t=folds`, early stopping ends bad trials after a few folds. With
+    `standard_error="loss_se"`, the model takes the noise of the means into account. A trial that is
+    paused or dies continues with the next fold.
 
     Args:
         folds: Number of folds, at least 2.
 
     Returns:
-        A decorator for a function of a configuration and the number of a fold, from 0, which
-        returns the metrics on that fold by name.
+        A decorator. The decorated function takes a configuration and the number of a fold, from 0.
+        It returns the metrics on that fold by name.
 
     Raises:
         SettingError: `folds` is not a whole number of at least 2.
-        TrainableError: In the trial: the function returned no metrics, or others than on the fold
-            before.
+        TrainableError: In the trial: the function returned no metrics, or other metrics than on the
+            previous fold.
 
-    Example:
-        .. code-block:: python
+    Examples:
+        ```python
+        @raytuner.cross_validate(folds=5)
+        def train(config, fold):
+            fitting, validating = splits[fold]
+            ...
+            return {"loss": loss}
 
-            @raytuner.cross_validate(folds=5)
-            def train(config, fold):
-                fitting, validating = splits[fold]
-                ...
-                return {"loss": loss}
-
-            raytuner.tune(train, space, metric="loss", mode="min", standard_error="loss_se",
-                          num_samples=50, max_t=5)
+        raytuner.tune(train, space, metric="loss", mode="min", standard_error="loss_se",
+                      num_samples=50, max_t=5)
+        ```
     """
     if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
         raise SettingError(f"folds is {folds!r}; it must be a whole number of at least 2")
@@ -62,13 +63,13 @@ def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]]
                 names = scores[0].keys() if scores else None
                 if not isinstance(given, Mapping) or not given or names not in (None, given.keys()):
                     raise TrainableError(
-                        f"on fold {fold} the function returned {given!r}; it must return the same"
-                        f" metrics by name on each fold: {sorted(names or ['loss'])}"
+                        f"on fold {fold} the function returned {given!r}; it must return a dict"
+                        f" with the same metrics on each fold: {sorted(names or ['loss'])}"
                     )
                 scores.append({name: read_number(given, name, role="metric") for name in given})
                 report_with_state(means(scores), json.dumps(scores).encode())
 
-        # Its name, by which a study imports it again; not its signature, which differs.
+        # Copies the name, so that a study can import it again, but not the signature.
         functools.update_wrapper(train, evaluate)
         del train.__wrapped__  # type: ignore[attr-defined]
         return train
@@ -77,14 +78,14 @@ def cross_validate(folds: int) -> Callable[[Evaluate], Callable[[dict[str, Any]]
 
 
 def report_with_state(metrics: Mapping[str, Any], state: bytes) -> None:
-    """Report from inside a trial, with a checkpoint of this state."""
+    """Report from inside a trial, with a checkpoint that holds this state."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "state").write_bytes(state)
         tune.report(dict(metrics), checkpoint=tune.Checkpoint.from_directory(folder))
 
 
 def checkpoint_state() -> bytes | None:
-    """Return the state of the checkpoint that this trial continues from; None at its start."""
+    """Return the state in the checkpoint that this trial continues from; None if it starts."""
     checkpoint = tune.get_checkpoint()
     if checkpoint is None:
         return None
@@ -93,18 +94,18 @@ def checkpoint_state() -> bytes | None:
 
 
 def means(scores: list[dict[str, float]]) -> dict[str, float | None]:
-    """Return the mean of each metric over the folds, and as `..._se` the mean's standard error.
+    """Return the mean of each metric over the folds, and its standard error as `NAME_se`.
 
-    None stands for a standard error that is not known.
+    The standard error is None if it is unknown.
 
-    Example:
+    Examples:
         >>> means([{"loss": 1.0}, {"loss": 3.0}])
         {'loss': 2.0, 'loss_se': 1.0}
     """
     report: dict[str, float | None] = {}
     for name in scores[0]:
         values = [score[name] for score in scores]
-        report[name] = sum(values) / len(values)  # NaN and the infinities as such
+        report[name] = sum(values) / len(values)  # keeps NaN and infinities
         report[f"{name}_se"] = None
         if len(values) > 1 and all(map(math.isfinite, values)):
             report[f"{name}_se"] = statistics.stdev(values) / math.sqrt(len(values))

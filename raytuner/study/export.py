@@ -1,4 +1,4 @@
-"""The trials of a study for other tools: pandas, CSV, Parquet and Optuna."""
+"""Export the trials of a study to other tools: pandas, CSV, Parquet and Optuna."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ _FORMULA = ("=", "+", "-", "@", "\N{MINUS SIGN}")  # how a spreadsheet's formula
 
 
 def results(history: History) -> pd.DataFrame:
-    """Return the trials as a table, one row for each.
+    """Return a table with one row per trial.
 
-    Columns: `trial_id`, `number`, `state`, the metric (its value at the largest t), the further
-    metrics of the goal, the last value of each other number that trials reported (as `metrics/NAME`
-    if `NAME` is a column of its own), `t`, the hyperparameters as `config/...`, `origin`, `reason`,
-    `proposed_at` and `ended_at` (Unix seconds).
+    Columns, in this order:
+
+    - `trial_id`, `number` and `state`.
+    - The metric, at the largest resource that the trial reported, and further metrics of the goal.
+    - The last value of each other number that trials reported. The column is named
+      `metrics/NAME` if the table has another column `NAME`.
+    - `t`, the resource spent.
+    - `config/NAME` for each hyperparameter.
+    - `origin`, `reason`, `proposed_at` and `ended_at` (both in Unix seconds).
     """
     import pandas as pd
 
@@ -50,11 +55,10 @@ def results(history: History) -> pd.DataFrame:
 
 
 def write_table(study: Study, path: Path) -> None:
-    """Write `Study.results` to a file.
+    """Write `Study.results` to a Parquet file (`.parquet`) or else a CSV file.
 
-    Values that neither format has (lists, objects) are written as text, and so is a column that
-    mixes text and numbers. In CSV, text that a spreadsheet would run as a formula gets a ' before
-    it. The file is replaced; it is Parquet if its name ends so, else CSV.
+    An existing file is replaced. Lists and objects become text, and so does a column that mixes
+    text and numbers. In CSV, a ' is put before text that a spreadsheet would run as a formula.
     """
     from pandas.api.types import infer_dtype
 
@@ -64,14 +68,14 @@ def write_table(study: Study, path: Path) -> None:
             frame[name] = frame[name].map(lambda item: None if item is None else shown(item, str))
     if path.suffix.lower() != ".parquet":
         frame = frame.map(_no_formula).rename(columns=_no_formula)
-        # As RFC 4180 ends lines; cells with either of these characters are quoted.
+        # The line ends of RFC 4180. Cells with one of these characters are quoted.
         frame.to_csv(path, index=False, lineterminator="\r\n")
     else:
         frame.to_parquet(path, index=False)
 
 
 def _no_formula(cell: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula (OWASP, "CSV injection")."""
+    """Return a cell that a spreadsheet does not run as a formula (OWASP, "CSV injection")."""
     if not isinstance(cell, str):
         return cell
     text = unicodedata.normalize("NFKC", cell).lstrip()  # spreadsheets read full-width signs, too
@@ -79,19 +83,19 @@ def _no_formula(cell: Any) -> Any:
 
 
 def write_storage(study: Study, path: Path) -> None:
-    """Write a study to a new SQLite file that Optuna reads as a storage.
+    """Write a study to a SQLite file that Optuna can open as a storage.
 
-    The Optuna study has the folder's name. Learning curves become intermediate values, which need
-    whole numbers as steps: those of fractional resources are numbered. STOPPED_EARLY trials are
-    pruned ones. Values that Optuna has no distribution for (those of a normal distribution, lists,
-    objects) are written as they are or as text, in the widest range that occurred. The file is
-    replaced.
+    An existing file is replaced. The Optuna study has the folder's name. Learning curves become
+    intermediate values. Their steps must be whole numbers, so fractional resources are replaced by
+    the number of the report. STOPPED_EARLY trials become pruned trials. Optuna has no distribution
+    for some values (of a normal distribution, lists, objects). Numbers among them keep their value,
+    in the range that occurred. The rest become text.
     """
     try:
         import optuna
     except ImportError:
         raise SettingError(
-            "an Optuna storage is written by Optuna: pip install 'raytuner[export]'"
+            "writing an Optuna storage needs Optuna: pip install 'raytuner[export]'"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     columns = study.history.space.columns
@@ -128,7 +132,7 @@ def write_storage(study: Study, path: Path) -> None:
         )
         for i, trial in enumerate(study.trials)
     ]
-    # Written to another file first, so that a storage that is half done replaces nothing.
+    # Written to a temporary file first: an incomplete storage must not replace anything.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / "storage.db"
         storage = optuna.storages.RDBStorage(f"sqlite:///{draft}")

@@ -1,4 +1,4 @@
-"""Continuing a study after its end: with more trials, a larger `max_t` or another search space."""
+"""Continue a study that has ended: with more trials, a larger `max_t` or another search space."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from raytuner.study.trainable import Trainable
 from raytuner.study.tuning import prepare
 
 SEARCH_SPACE = "search_space"
-"""Key of the record for the space that is searched, if it is smaller than the record's."""
+"""Key in the record for the space to search, if it is smaller than the record's space."""
 
-_TRIED_AGAIN = 3  # without a reduction factor, one complete trial in this many is tried again
+_TRIED_AGAIN = 3  # without a reduction factor, one in this many complete trials is tried again
 
 
 def extend(
     path: Folder, before: History, trainable: Trainable, num_samples: int, **changes: Any
 ) -> History:
-    """Continue a study that has ended, and return its record afterwards; see `Study.extend`."""
+    """Continue a study that has ended and return its record; see `Study.extend`."""
     settings = StudySettings.kept(before, trainable, num_samples, **changes)
     if changes.get("scheduler") is None and settings.scheduler not in (None, *SCHEDULERS):
         raise SettingError(
-            f"the study was run with a {settings.scheduler} of your own; pass one again:"
+            f"the study was run with your own scheduler, {settings.scheduler}; pass it again:"
             " study.extend(n, scheduler=...)"
         )
     runnable = with_resources(trainable, settings.resources)
@@ -58,7 +58,7 @@ def extend(
         now = {"max_t": settings.max_t, "scheduler": settings.scheduler_name}
         history.set_meta("settings", {**history.get_meta("settings"), **now})
         for trial_id in history.live():
-            cut_short(history, trial_id, "its run was interrupted, and not resumed")
+            cut_short(history, trial_id, "its run was interrupted and not resumed")
         note_run(history, "extended", carried.changes)
     known = settings.some("time_attr", "seed", "strategy")
     searcher = BoTorchSearch(history.space, max_t=history.max_t, record=record_at(path), **known)
@@ -79,7 +79,7 @@ class CarriedOver(NamedTuple):
     again: list[Config]
     """Configurations to try again, the best first."""
     changes: list[str]
-    """What is different now, in words."""
+    """The changes, as text."""
 
 
 def carry_over(
@@ -92,10 +92,10 @@ def carry_over(
 ) -> CarriedOver:
     """Change a record to a new search space and a new `max_t`; None keeps the old one.
 
-    The record's space grows to hold both what was searched and what will be, so every trial keeps
-    its place. Trials that were complete because they had reached the old `max_t` become stopped
-    there. One in `reduction_factor` of them, as in successive halving, is tried again, but no more
-    than half of the new trials (`num_samples`; -1 for no limit).
+    The record's space grows to hold both the old and the new search space, so every trial keeps its
+    place. Trials that had completed by reaching the old `max_t` become STOPPED_EARLY at that
+    resource. The best of them are tried again: one in `reduction_factor`, as in successive halving,
+    but at most half of the new trials (`num_samples`; -1 for no limit).
     """
     searched = searched_space(history)
     within = searched if space is None else space
@@ -104,7 +104,7 @@ def carry_over(
         try:
             whole = hull(history.space, space)
         except SpaceError as error:
-            raise SpaceError(f"the study cannot go on in this search space: {error}") from error
+            raise SpaceError(f"the study cannot continue in this search space: {error}") from error
         _check_fidelities(whole, space)
     changes = differences(searched, within)
     former = history.max_t
@@ -112,10 +112,9 @@ def carry_over(
         raise SettingError(f"max_t is {max_t!r}; it must be above 0, in {history.time_attr}")
     if max_t is not None and former is not None and max_t < former:
         raise SettingError(
-            f"max_t is {max_t:g}, and the study was run with {former:g}: it can only become larger,"
-            " for trials were trained that far"
+            f"max_t is {max_t:g}, but the study was run with {former:g}; it can only become larger"
         )
-    # All is checked: from here on the record changes.
+    # All checks are done. From here on the record changes.
     if changes:
         history.widen(whole)
         is_less = bool(differences(whole, within))
@@ -129,7 +128,7 @@ def carry_over(
             t for t in history.trials if t.state is TrialState.COMPLETED and t.t == former
         ]  # the others had ended by themselves
         for trial in reopened:
-            reason = f"it reached max_t, which was {former:g} and became {max_t:g}"
+            reason = f"it reached max_t = {former:g}, later raised to {max_t:g}"
             history.end(trial.trial_id, TrialState.STOPPED_EARLY, reason)
         ended = {trial.trial_id for trial in reopened}
         reopened = [trial for trial in history.ranked if trial.trial_id in ended]
@@ -148,13 +147,13 @@ def _check_fidelities(whole: Space, within: Space) -> None:
         found, top = value_at(within.unfolded(full), column.path), column.domain.from_unit(1.0)
         if found != top:
             raise SpaceError(
-                f"{column.name}: the full fidelity would be {found!r}, and is {top!r} for the"
-                " trials there are; it can only become larger"
+                f"{column.name}: the full fidelity of the existing trials is {top!r}, but it would"
+                f" be {found!r} now; it can only become larger"
             )
 
 
 def searched_space(history: History) -> Space:
-    """Return the space that a study searches: its record's, or a smaller one."""
+    """Return the space that a study searches: the record's space or a smaller one."""
     spec = history.get_meta(SEARCH_SPACE)
     return history.space if spec is None else Space.from_spec(spec)
 
@@ -162,7 +161,7 @@ def searched_space(history: History) -> Space:
 def _moved(searched: Space, within: Space, trials: Sequence[Trial]) -> list[Config]:
     """Return the trials' configurations in another space, without those that lie outside.
 
-    What was a constant before may change: a number of epochs, say, that grows with `max_t`.
+    A former constant may change, such as a number of epochs that grows with `max_t`.
     """
     varied = {column.path for column in searched.columns}
     fixed = [
@@ -186,9 +185,9 @@ def _next_space(
     param_space: Mapping[str, Any] | Space | None,
     rules: Sequence[Rule] | None,
 ) -> Space | None:
-    """Return the space to continue in, None for that of the study.
+    """Return the space to continue in; None for the study's own.
 
-    The study's constraints still hold, unless others are given.
+    The study's constraints remain unless others are given.
     """
     if param_space is None and rules is None:
         return None

@@ -1,4 +1,4 @@
-"""Record starts and ends of trials that Ray passes to callbacks and not to the searcher."""
+"""Record the starts and ends of trials that Ray reports to callbacks but not to the searcher."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Lifecycle(Callback):
     """Completes the record of how trials began and ended, and logs failures.
 
     Args:
-        search: The searcher, which has the record as `history`.
-        stoppers: What may end the study, and then says `why`.
+        search: The searcher; its `history` is the record.
+        stoppers: The stoppers of the study. The one that ends it says so in `why`.
     """
 
     def __init__(self, search: Any, stoppers: Sequence[StudyStopper] = ()) -> None:
@@ -33,15 +33,15 @@ class Lifecycle(Callback):
         self._known = TrialTracker()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record when a trial begins to run; before, it waits for its slot and its process."""
+        """Record when a trial begins to run. Until then it waits for a slot and its process."""
         history: History = self._search.history
         if trial.trial_id in history:
             history.start(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record what a trial raised, and log the first failure of each cause.
+        """Record the error of a trial, and log the first failure of each cause.
 
-        The searcher has recorded the end before. Ray's own log of failures is off.
+        The searcher has recorded the end already. Ray's own log of failures is off.
         """
         history: History = self._search.history
         if trial.trial_id not in history:
@@ -59,8 +59,7 @@ class Lifecycle(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Record the ends of trials that Ray ended without telling the searcher.
 
-        These are the trials that ran when a budget ended, and one whose process could not be used
-        again (`reuse_actors`).
+        These trials ran when a budget ended, or their process could not be reused (`reuse_actors`).
         """
         history: History = self._search.history
         self._known.new(trials)
@@ -80,14 +79,14 @@ class Lifecycle(Callback):
 
 
 def cut_short(history: History, trial_id: str, reason: str) -> None:
-    """Record that a live trial ended before it was done."""
+    """Record that a live trial ended before it finished."""
     reported = history.last(trial_id) is not None
     history.end(trial_id, TrialState.STOPPED_EARLY if reported else TrialState.REMOVED, reason)
 
 
 def _failure_of(trial: Any) -> str:
-    """Return why a trial has failed; empty if nothing is known."""
-    # Of a process that was killed, Ray knows only that.
+    """Return why a trial failed; empty if unknown."""
+    # If a process was killed, Ray's own text does not say why.
     return without_secrets(getattr(trial, "killed_for", None) or reason_of(_error_of(trial)))
 
 
@@ -112,7 +111,7 @@ _OURS = str(Path(__file__).parents[1])  # the package
 def reason_of(raised: str) -> str:
     """Return one line of a traceback: what was raised and, if known, where in the user's code.
 
-    Example:
+    Examples:
         >>> reason_of('File "/home/ann/train.py", line 7, in fit' + chr(10) + "KeyError: 'lr'")
         "KeyError: 'lr' (train.py:7 in fit)"
         >>> reason_of("The actor died."), reason_of("")
@@ -120,7 +119,7 @@ def reason_of(raised: str) -> str:
     """
     frames = [*_FRAME.finditer(raised)]
     rest = raised[frames[-1].end() :] if frames else raised
-    # Below a frame stand lines of code, indented; the exception's own text may have lines, too.
+    # Indented lines of code follow a frame. The exception's own text may have several lines.
     said = next((line.strip() for line in rest.splitlines() if line.strip() and line[0] != " "), "")
     place = ""
     if users := _users_frames(raised):

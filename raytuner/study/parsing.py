@@ -1,4 +1,4 @@
-"""Settings as a TOML file or the command line writes them."""
+"""Parse settings from a TOML file or the command line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def seconds(value: float | str) -> float:
         found = math.nan
     if not 0 <= found < math.inf:
         raise SettingError(
-            f"{value!r} is no duration; write seconds, or such as '45s' or '1h 30min'"
+            f"{value!r} is not a duration; write a number of seconds, or text like '1h 30min'"
         )
     return found
 
@@ -45,7 +45,7 @@ def space(value: Mapping[str, Any]) -> Space:
 
 
 def resources(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a trial needs, checked."""
+    """Return the resources of a trial after checking them."""
     from raytuner.placement.gpu_memory import wants_fit, with_gpus
     from raytuner.placement.request import ResourceRequest
 
@@ -68,8 +68,8 @@ def priors(value: Mapping[str, Any]) -> dict[str, Near | Mapping[str, float]]:
                 found[name] = prior
             case _:
                 raise SettingError(
-                    f"{name} is {prior!r}; write {{ near = 0.1, spread = 0.2 }}, or weights by"
-                    " value"
+                    f"{name} is {prior!r}; write {{ near = 0.1, spread = 0.2 }}, or a table with a"
+                    " weight for each choice"
                 )
     return found
 

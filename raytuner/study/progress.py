@@ -1,4 +1,4 @@
-"""Shows how a study stands while it runs, to people and to machines."""
+"""Show the progress of a running study to people and to machines."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ from raytuner.study.summary import Standing, broken, failures
 logger = logging.getLogger(__name__)
 
 FIGURES_FILE = "raytuner-progress.jsonl"
-"""Name of the file, in the study's folder, that has the same figures for machines."""
+"""Name of the progress file for machines, in the study's folder."""
 
 # Seconds between two updates:
 REFRESH_S = 0.25  # in a terminal
 CELL_S = 1.0  # in a notebook
 LINE_S = 10.0  # elsewhere, and for machines
 
-_REST = 50  # times as long as an update takes, at least: it looks at every trial
+_REST = 50  # least pause after an update, in multiples of its duration: it visits every trial
 
-_FAILURES = 3  # causes that are shown
+_FAILURES = 3  # number of causes to show
 
 
 class Screen(Console):
-    """A console that shows nothing once its output is closed; rich would end the process."""
+    """A console that goes quiet when its output is closed; rich would end the process."""
 
     def on_broken_pipe(self) -> None:
-        """Show nothing from now on."""
+        """Go quiet."""
         self.quiet = True
 
 
 @dataclass(eq=False)
 class Progress(Callback):
-    """Shows how a study stands: live in a terminal or notebook, a line now and then elsewhere.
+    """Shows the progress of a study: live in a terminal or notebook, elsewhere as a log line.
 
     Writes to standard error, so that results can be piped. Owns the terminal from the first step
     until `close`.
 
     Attributes:
-        search: The searcher, which has the record as `history`.
+        search: The searcher; its `history` is the record.
         num_samples: Number of trials; -1 for no limit.
         time_budget_s: Seconds the study may take; None for no limit.
-        path: The study's folder. Its name is the study's in Ray's metrics (`RayMetrics`). If it is
-            not behind a URI, `FIGURES_FILE` in it gets a line of JSON every ten seconds
-            (`Standing.figures`). None: no figures for machines.
+        path: The study's folder. Ray's metrics (`RayMetrics`) show its name. In a local folder,
+            `FIGURES_FILE` gets a line of JSON every ten seconds (`Standing.figures`). None: no
+            figures for machines.
         quiet: Show nothing.
     """
 
@@ -72,11 +72,11 @@ class Progress(Callback):
     _is_open = False
 
     def __getstate__(self) -> dict[str, Any]:
-        # What the fields hold: a terminal cannot be pickled.
+        # Only the fields: a terminal cannot be pickled.
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def setup(self, *args: Any, **info: Any) -> None:
-        """Show that something happens: Ray is about to start."""
+        """Open the display before Ray starts."""
         if self._is_open:
             return
         self._is_open = True
@@ -89,7 +89,7 @@ class Progress(Callback):
         self._done_before = len(history) - len(history.live())
         self._best: tuple[str, float] | None = None
         self._improved: float | None = None
-        # Both as of a version of the record: why trials failed, and the size of the front.
+        # A version of the record, and of that version: the causes of failures, the front's size.
         self._as_of: tuple[int, tuple[str, ...], int | None] = (-1, (), None)
         self._busy: int | None = None
         self._starting, self._rest_s = 0, 0.0
@@ -97,24 +97,24 @@ class Progress(Callback):
         self._display = None if self.quiet else _open_display(self._standing())
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Open the display if it is not open yet, as in a resumed study."""
+        """Open the display if it is not open yet (in a resumed study)."""
         self.setup()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Show what changed, if it is time."""
+        """Update the display and the files if it is time."""
         if not self._is_open:
             return
         now = time.monotonic()
         since = now - self._shown_at
         is_shown = self._display is not None and since >= max(self._display.pause_s, self._rest_s)
         is_written = self.path is not None and now - self._written_at >= LINE_S
-        if is_written or self._slots is None:  # also of a study that is over before its first line
+        if is_written or self._slots is None:  # a short study ends before its first line
             self._slots = room(trials)
         if not (is_shown or is_written):
             return
         status = Counter(trial.status for trial in trials)
         self._busy = status["RUNNING"]
-        # A trial is PENDING for Ray while it waits for a slot and while its process starts in it.
+        # In Ray, a trial is PENDING while it waits for a slot and while its process starts.
         self._starting = max(0, min(status["PENDING"], (self._slots or 0) - self._busy))
         self._update(is_shown, is_written)
 
@@ -124,7 +124,7 @@ class Progress(Callback):
         self.close()
 
     def close(self) -> None:
-        """Show how the study stands at last and release the terminal. May be called again."""
+        """Show the final state and release the terminal. May be called again."""
         if not self._is_open:
             return
         self._is_open = False
@@ -138,7 +138,7 @@ class Progress(Callback):
         began = time.monotonic()
         standing = self._standing()
         now = time.monotonic()
-        # The times come first: after an error, the next try comes no sooner than usual.
+        # Set the times first, so that an error does not cause an early retry.
         if is_written:
             self._written_at = now
             self._write(standing)
@@ -148,7 +148,7 @@ class Progress(Callback):
         self._rest_s = _REST * (time.monotonic() - began)
 
     def _write(self, standing: Standing) -> None:
-        """Write the figures for machines. A full disk is logged once: no result needs them."""
+        """Write the figures for machines. A failure to write is logged once."""
         if self._metrics is not None:
             self._metrics.record(standing)
         if not isinstance(self.path, Path):
@@ -160,14 +160,14 @@ class Progress(Callback):
                 file.write(json.dumps(figures, default=str) + "\n")
         except OSError as error:
             if not self._has_warned:
-                logger.warning("The figures cannot be written to %s: %s", self.path, error)
+                logger.warning("Cannot write progress to %s: %s", self.path / FIGURES_FILE, error)
             self._has_warned = True
 
     def _standing(self) -> Standing:
         history: History = self.search.history
         best, now = history.best, time.monotonic()
         if best is not None and (key := (best.trial_id, best.value)) != self._best:
-            # What was best at the start has not improved in this run.
+            # The best trial at the start is not an improvement of this run.
             self._improved = None if self._best is None and self._done_before else now
             self._best = key
         if history.version != self._as_of[0]:
@@ -214,7 +214,7 @@ def _open_display(standing: Standing) -> _Display:
 
 
 def room(trials: list[Any]) -> int | None:
-    """Return how many trials like the latest the nodes have room for; None if unknown."""
+    """Return how many trials with the latest request fit on the nodes; None if unknown."""
     request = trials[-1].placement_group_factory if trials else None
     if request is None or not ray.is_initialized():
         return None
@@ -224,14 +224,14 @@ def room(trials: list[Any]) -> int | None:
 class RayMetrics:
     """Gauges of a study for Ray's dashboard, Prometheus and Grafana.
 
-    They have the names of `Standing.figures`; `best` is the best value. Ray exports them as
-    `ray_raytuner_...` from the node of the study's driver, if `ray[default]` is installed. The tag
+    They have the names of `Standing.figures`; `best` is the best value. If `ray[default]` is
+    installed, Ray exports them as `ray_raytuner_...` from the node of the study's driver. The tag
     `study` is the study's name, percent-encoded if it is not ASCII. `ray_raytuner_trials` counts
     the trials in each `state`.
 
     Args:
         study: Name of the study.
-        gauge: Makes a gauge; Ray's.
+        gauge: Makes a gauge.
     """
 
     def __init__(self, study: str, gauge: Callable[..., Any] = Gauge) -> None:
@@ -240,12 +240,12 @@ class RayMetrics:
         self._gauge = cache(lambda name, *tags: gauge(name, tag_keys=("study", *tags)))
 
     def record(self, standing: Standing) -> None:
-        """Record how the study stands; what is not known is not recorded."""
+        """Record the progress, without unknown figures."""
         best = None if standing.best is None else standing.best.value
         known = {**standing.figures(), "best": best, "busy": standing.busy or 0}
         for name, figure in known.items():
             if isinstance(figure, int | float):
                 self._gauge(f"raytuner_{name}").set(figure, tags={"study": self._study})
-        for state in TrialState:  # also those that no trial is in any more
+        for state in TrialState:  # also empty ones, which may have had trials before
             tags = {"study": self._study, "state": state.value}
             self._gauge("raytuner_trials", "state").set(standing.counts.get(state, 0), tags=tags)

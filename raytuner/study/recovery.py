@@ -1,4 +1,4 @@
-"""Recovery of a study whose record is damaged or gone."""
+"""Recover a study with a damaged or missing record."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from raytuner.search.restore import RECORD_FILE, saved_copies
 
 @dataclass(frozen=True)
 class Recovered:
-    """The result of a recovery.
+    """The result of `raytuner.recover`.
 
     Attributes:
-        path: The whole record.
+        path: The recovered record.
         trials: Number of trials in it.
-        values: Number of values that they reported.
-        lost: What is known to be missing, a line each. The last events before the damage may be
-            missing without a trace.
-        from_copies: Number of rows that only the copies in Ray's state had.
-        kept: The damaged file under its new name; None if there was none, or nothing was changed.
+        values: Number of values that the trials reported.
+        lost: Descriptions of known losses, one line each. The last events before the damage may be
+            missing without being listed.
+        from_copies: Number of rows that were found only in the copies in Ray's state.
+        kept: The damaged file under its new name; None if there was no damaged file or nothing was
+            changed.
     """
 
     path: Path
@@ -36,45 +37,45 @@ class Recovered:
     kept: Path | None
 
     def lines(self) -> Iterator[str]:
-        """Yield the same in words."""
+        """Yield the result as sentences."""
         trials, values = text.count(self.trials, "trial"), text.count(self.values, "value")
         yield f"{self.path} has {trials} and {values}."
         if self.from_copies:
             rows = text.count(self.from_copies, "row")
-            yield f"{rows} of them came from a copy in Ray's saved state."
+            yield f"{rows} came from a copy in Ray's saved state."
         for line in self.lost:
             yield f"lost: {line}"
         if self.kept is not None:
-            yield f"The damaged record is kept as {self.kept}."
+            yield f"The damaged record was kept as {self.kept}."
 
 
 def recover(folder: str | Folder, to: str | Path | None = None) -> Recovered:
-    """Make a study's record whole again: what can be read of it, and of its copies in Ray's state.
+    """Recover a damaged record from its readable parts and from its copies in Ray's state.
 
-    Nothing is guessed, and nothing of Ray's is unpickled. Stop a running study first.
+    It guesses nothing, and unpickles none of Ray's files. Stop a running study first.
 
     Args:
         folder: The study's folder.
-        to: A new folder to write the whole record to. None: in place of the damaged record, which
-            is kept under another name. A record that is whole stays as it is.
+        to: A new folder for the recovered record. None replaces the damaged record and keeps it
+            under another name. An intact record is not changed.
 
     Returns:
         What was found, and what was lost.
 
     Raises:
-        HistoryError: Too little is left of the study: its search space or its goal is lost.
+        HistoryError: The search space or the goal of the study is lost.
         InUseError: Another process runs the study, and its record would be replaced.
-        SettingError: `to` has something in it, or cannot be written to.
+        SettingError: `to` is not empty or cannot be written to.
 
-    Example:
-        .. code-block:: python
-
-            for line in raytuner.recover("results/first").lines():
-                print(line)
+    Examples:
+        ```python
+        for line in raytuner.recover("results/first").lines():
+            print(line)
+        ```
     """
     place = folder_of(folder)
     if isinstance(place, RemoteFolder):
-        raise SettingError(f"{place} is behind a URI; copy it to a folder, and recover that")
+        raise SettingError(f"{place} is not a local folder; copy it to one and recover that")
     record = place / RECORD_FILE
     target = record if to is None else _new_folder(Path(to).expanduser().resolve()) / RECORD_FILE
     from_copies, lost, kept = 0, tuple[str, ...](), None
@@ -99,5 +100,5 @@ def recover(folder: str | Folder, to: str | Path | None = None) -> Recovered:
 
 def _new_folder(folder: Path) -> Path:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise SettingError(f"{folder} has something in it already; name a new folder")
+        raise SettingError(f"{folder} is not empty; name a new folder")
     return folder

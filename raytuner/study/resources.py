@@ -1,4 +1,4 @@
-"""Check the resources of a study's trials before any trial waits for them."""
+"""Check the resources of a study's trials before a trial waits for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from raytuner.study.trainable import Trainable
 
 
 def with_resources(trainable: Trainable, resources: Resources | None) -> Any:
-    """Return the trainable with its request for resources, or as it is if there is none."""
+    """Return the trainable with its resource request; unchanged if `resources` is None."""
     if resources is None:
         return trainable
     if isinstance(trainable, str):
@@ -32,7 +32,7 @@ def with_resources(trainable: Trainable, resources: Resources | None) -> Any:
         )
     request = for_ray(resources)
     if not isinstance(trainable, type):
-        # Ray writes the request onto the function, where the next study would find it.
+        # Ray stores the request on the function, where the next study would find it.
         trainable = functools.update_wrapper(functools.partial(trainable), trainable)
     return ray_tune.with_resources(trainable, request)
 
@@ -40,9 +40,9 @@ def with_resources(trainable: Trainable, resources: Resources | None) -> Any:
 def first_config(
     space: Space, points_to_evaluate: Sequence[Config] | None, seed: int | None
 ) -> Config:
-    """Return the configuration to measure a trial's memory with: the first point, or any.
+    """Return a configuration to measure a trial's memory with: the first point, or a random one.
 
-    It is at full fidelity, which takes the most memory.
+    It has full fidelity, which takes the most memory.
     """
     rng = np.random.default_rng(seed)
     if points_to_evaluate:
@@ -51,11 +51,11 @@ def first_config(
 
 
 def fitted(trainable: Trainable, resources: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """Return the resources with a number in place of `"gpu": "fit"`, from a short run."""
+    """Return the resources with `"gpu": "fit"` replaced by a number, measured in a short run."""
     if isinstance(trainable, str | type):
         raise SettingError(
-            "resources['gpu'] is 'fit', which runs a training function for a short time to see its"
-            f" memory; of {trainable!r} it cannot: give gpu a number"
+            "resources['gpu'] is 'fit', which measures the memory of a training function in a short"
+            f" run; this does not work for {trainable!r}: give gpu a number"
         )
     require_room(with_gpus(resources, 1))
     return with_gpus(resources, probe(trainable, config, resources).share)
@@ -67,44 +67,44 @@ def trials_at_once(
     *,
     gpu_hours: float | None = None,
 ) -> int | None:
-    """Return the most trials at a time, which trainers of Ray Train in the trials may lower.
+    """Return the largest number of concurrent trials.
 
-    A trainer reserves room for its workers once its trial runs. Trials that filled the cluster
-    would wait for that room for ever.
+    It is lower for trials that start a trainer of Ray Train. The trainer reserves resources for its
+    workers once its trial runs. If trials filled the cluster, the trainers would wait for ever.
 
     Raises:
         PlacementError: No trial can be placed together with its trainer's workers.
-        SettingError: Nothing says how many can, or there is a budget of GPU-hours.
+        SettingError: The number is unknown, or there is a budget of GPU-hours.
     """
     request = ResourceRequest.of(resources) if isinstance(resources, Mapping) else None
     if request is None or not request.trainer:
         return max_concurrent_trials
     if gpu_hours is not None:
         raise SettingError(
-            "gpu_hours counts what trials request themselves, not what their trainers' workers"
-            " hold; bound the study by time_budget_s or num_samples"
+            "gpu_hours does not count the GPUs of the trainers' workers; limit the study by"
+            " time_budget_s or num_samples instead"
         )
     found = preflight(request, read_cluster())
     found.require()
     if found.most is None and max_concurrent_trials is None:
         raise SettingError(
-            "it is not known what nodes the autoscaler may add, nor how many trials then fit"
-            " together with their trainers' workers; set max_concurrent_trials"
+            "the nodes that the autoscaler may add are unknown, so raytuner cannot tell how many"
+            " trials fit together with their trainers' workers; set max_concurrent_trials"
         )
     return min(n for n in (found.most, max_concurrent_trials) if n is not None)
 
 
 def require_room(request: Resources) -> None:
-    """Raise a PlacementError if no node, present or addable by the autoscaler, can hold a trial."""
+    """Raise a PlacementError if no node can hold a trial, including nodes of the autoscaler."""
     preflight(ResourceRequest.of(request), read_cluster()).require()
 
 
 class RequireRoom(Callback):
-    """Checks each new request of a trial once.
+    """Checks each new resource request of a trial once.
 
-    Only then is every request known: those of a function of the configuration, a class of the
-    user's, a registered trainable. A request that could be placed once is not checked again: its
-    trials wait for lost nodes to return.
+    Some requests are only known when a trial exists: those of a function of the configuration, a
+    trainable class or a registered trainable. A request that could be placed once is not checked
+    again: if nodes are lost, its trials wait for them to return.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Running trials in an experiment of Ray's own in a study's folder."""
+"""Run the trials of a study as a Ray Tune experiment in the study's folder."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ _PACKAGES = ("raytuner", "ray", "torch", "botorch", "gpytorch", "numpy")
 
 # While a study runs:
 _ENVIRONMENT = {
-    # Ray's check aborts the experiment at the first report without the metric, with its own error.
-    # The searcher and scheduler here check themselves: one trial may fail, the others go on.
+    # Ray's check aborts the experiment at the first report without the metric. The searcher and
+    # scheduler here check reports themselves, so that one trial fails and the others continue.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # Ray's newer console output prints a banner even at verbose=0; the older one does not.
+    # Ray's newer console output prints a banner even with verbose=0; the older one does not.
     "RAY_AIR_NEW_OUTPUT": "0",
     **RAYS_CHOICE,
-    # Ray logs the traceback of every trial that fails; Lifecycle logs one for each cause.
+    # Ray logs the traceback of every failed trial; Lifecycle logs one for each cause.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 
 
 def with_scheduler(settings: StudySettings, goal: Goal) -> StudySettings:
-    """Return the settings with the name of the default scheduler if they have none."""
+    """Return the settings, with the default scheduler's name if they have no scheduler."""
     if settings.scheduler is not None:
         return settings
     name = default_scheduler(goal, **settings.some("max_t", "reduction_factor"))
@@ -76,8 +76,8 @@ def scheduler_of(settings: StudySettings, *, reduction_factor: int | None) -> An
     """Return the scheduler that the settings name or hold; None for none.
 
     Args:
-        settings: The settings; those from a record may have a factor that the scheduler ignores.
-        reduction_factor: The factor that the user gives now; None: not given.
+        settings: The settings. If they come from a record, the scheduler may ignore their factor.
+        reduction_factor: The factor that the user gave now; None if not given.
     """
     given = settings.scheduler
     if not isinstance(given, str):
@@ -94,7 +94,7 @@ def run(
     scheduler: Any,
     settings: StudySettings,
 ) -> History:
-    """Run trials as an experiment of Ray's in the study's folder; return the record after them."""
+    """Run trials as a Ray Tune experiment in the study's folder, and return the record."""
     history = searcher.history
     before = len(history)
     history.set_meta("num_samples", settings.num_samples)
@@ -110,8 +110,8 @@ def run(
         *stoppers,
         RequireRoom(),
         Silence(settings.max_silence_s, settings.on_silence),
-        Retries(searcher),  # a scheduler of ours needs none
-        Lifecycle(searcher, stoppers),  # it closes the record at the end, so it comes last
+        Retries(searcher),  # raytuner's schedulers do not need it
+        Lifecycle(searcher, stoppers),  # last, since it closes the record at the end
     ]
     progress = Guarded(
         Progress(
@@ -129,10 +129,9 @@ def run(
             require_room(request)  # before anything is written
         tuner = ray_tune.Tuner(
             runnable,
-            # The searcher has the space: Ray would replace the objects in a param_space by
-            # placeholders.
+            # The searcher has the space: Ray would replace objects in a param_space.
             tune_config=ray_tune.TuneConfig(
-                # Ray takes one metric at most; searcher and scheduler know the others.
+                # Ray takes at most one metric; searcher and scheduler know the others.
                 metric=history.metric if history.goal.is_plain else None,
                 mode=history.mode if history.goal.is_plain else None,
                 num_samples=settings.num_samples,
@@ -157,19 +156,20 @@ def run(
 
 
 def can_resume(path: Folder) -> bool:
-    """Return whether Ray has saved what `resume` continues from."""
+    """Return whether Ray has saved a state from which `resume` can continue."""
     return bool(ray_tune.Tuner.can_restore(location(path)))
 
 
 def resume(
     path: Folder, history: History, trainable: Trainable, resources: Resources | None = None
 ) -> History:
-    """Continue an interrupted study, and return its record afterwards; see `Study.resume`."""
+    """Continue an interrupted study and return its record; see `Study.resume`."""
     runnable = with_resources(trainable, kept_resources(history, resources, "study.resume"))
     with ray_session():
         if not can_resume(path):
             raise HistoryError(
-                f"{path} holds no state of Ray's to go on from, only the record: start a new study"
+                f"cannot resume {path}: Ray has saved no state there, only the record exists. Start"
+                " a new study, or continue with study.extend()"
             )
         with closing(open_record(path, history, history.space)) as live:
             note_run(live, "resumed")
@@ -178,7 +178,7 @@ def resume(
 
 
 def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
-    """Add a run to the record's list: "run", "resumed" or "extended", and what differs in words."""
+    """Add a run to the record's list: "run", "resumed" or "extended", and its changes as text."""
     history.set_meta(FAILED_FOR, None)
     versions = {"Python": platform.python_version()}
     for package in _PACKAGES:
@@ -201,7 +201,7 @@ def note_run(history: History, what: str, changes: Sequence[str] = ()) -> None:
 def _settled(path: Folder, known: History) -> History:
     """Return the record of the study in a folder after a run.
 
-    The study is finished if all trials that were asked for have ended, or a stopper ended it.
+    The study is finished if all requested trials have ended or a stopper ended it.
     """
     history = open_record(path, known, known.space)
     if len(counted(history)) >= history.get_meta("num_samples", -1) > 0:
@@ -215,7 +215,7 @@ def _settled(path: Folder, known: History) -> History:
 def ray_session() -> Iterator[None]:
     """Connect to Ray with the settings of a study, and restore the caller's Ctrl-C handler.
 
-    Errors of raytuner that Ray wrapped are raised as they were; a full disk raises a HistoryError.
+    If Ray wrapped an error of raytuner, the original is raised. A full disk raises a HistoryError.
     """
     connect()
     before = {key: os.environ.get(key) for key in _ENVIRONMENT}
@@ -249,7 +249,7 @@ def _own_error(error: BaseException) -> BaseException:
     for one in chain:
         if isinstance(one, OSError) and NO_SPACE.search(str(one)):
             return HistoryError(
-                f"the disk is full: {one}. The record has all that was reported until then: make"
-                " room, and go on with `raytuner resume` or study.resume()"
+                f"the disk is full: {one}. The record has all reports so far. Make room, then"
+                " continue with `raytuner resume` or study.resume()"
             )
     return error

@@ -1,7 +1,8 @@
 """The settings of a study, each defined once.
 
-`raytuner.tune`, the TOML file, the options of the command line, what the record keeps, and what
-`Study.extend` may change all derive from the fields of `StudySettings`.
+The fields of `StudySettings` define the arguments of `raytuner.tune`, the keys of the TOML file,
+the command line options, the settings in the record, and the settings that `Study.extend` may
+change.
 """
 
 # ruff: noqa: RUF009  `_set` returns a field
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
 
 
 class Use(Flag):
-    """The uses of a setting, besides the run that it is given to."""
+    """The uses of a setting beyond the run that it is given to."""
 
     NONE = 0
-    SEARCH = auto()  # an argument of BoTorchSearch: not together with a searcher
+    SEARCH = auto()  # an argument of BoTorchSearch: not allowed together with a searcher
     KEEP = auto()  # the record keeps it
     CHANGE = auto()  # `Study.extend` may change it
     RUN = KEEP | CHANGE
@@ -48,77 +49,82 @@ class Use(Flag):
 def _set(
     default: Any = MISSING, use: Use = Use.NONE, parse: Callable[[Any], Any] | None = None
 ) -> Any:
-    """Return a field; `parse` makes its value from what TOML or the command line has."""
+    """Return a field; `parse` converts the value from TOML or the command line."""
     return field(default=default, metadata={"use": use, "parse": parse})
 
 
 @dataclass(frozen=True)
 class StudySettings:
-    """Everything that a study is asked to do; `raytuner.tune` takes the fields as arguments.
+    """All settings of a study; `raytuner.tune` takes the fields as arguments.
 
     Args:
         trainable: A function `f(config)` that calls `ray.tune.report({metric: ...})` after each
-            unit of training, a `ray.tune.Trainable` class, or the name of a registered one.
-        param_space: The search space: Ray Tune domains and constants, nested as you like, or a
+            unit of training, a `ray.tune.Trainable` class, or the name of a registered trainable.
+        param_space: The search space: a nested dict of Ray Tune domains and constants, or a
             `raytuner.space.Space`. A constant that looks like a hyperparameter causes a warning.
-        metric: Name of the objective in the reports, or a list of several; the study then has a
-            Pareto front (`Study.pareto`). None: the one number that the training function returns.
-        mode: "min" or "max", or a list with one for each metric.
+        metric: Name of the objective in the reports. With a list of several names, the study has a
+            Pareto front (`Study.pareto`). None: the single number that the training function
+            returns.
+        mode: "min" or "max", or a list with one mode for each metric.
         num_samples: Number of trials; -1 for as many as a budget allows.
         max_t: Full resource of a trial, in units of `time_attr`. A trial that reaches it is
-            complete; the scheduler stops bad trials before. None runs every trial to its own end.
-        grace_period: No trial is stopped before it has spent this much resource.
+            complete. The scheduler stops bad trials before. None runs every trial until it
+            finishes.
+        grace_period: Resource that a trial spends before it can be stopped.
         reduction_factor: About one in this many trials continues at each rung of "asha",
             "promotion" and "hyperband". None: 3.
         scheduler: Stops or pauses trials early: "predictive-termination", "freeze-thaw", "asha",
-            "promotion", "hyperband", or any Ray Tune scheduler. None, with a `max_t`:
-            "predictive-termination"; "asha" for several metrics without `weights`, with
-            `outcome_constraints` or with a `reduction_factor`.
-        strategy: How to search: "bayes", "hedge", "evolution", "random", "grid" and others; see
+            "promotion", "hyperband", or any Ray Tune scheduler. None, with a `max_t`: "asha" with a
+            `reduction_factor`, with `outcome_constraints` or for several metrics without
+            `weights`; otherwise "predictive-termination".
+        strategy: Search strategy: "bayes", "hedge", "evolution", "random", "grid" and others; see
             `BoTorchSearch`.
-        time_budget_s: Seconds after which the study ends; in a file or an option also "1h 30min".
-        gpu_hours: The study ends when its trials have held GPUs for this many hours, by what they
-            request in `resources`.
-        stop_after_failures: The study stops with an error once this many trials have failed for one
-            cause and none has succeeded. 0 runs all trials.
-        max_silence_s: Seconds without a report after which `on_silence` ends a trial. None only
-            warns, after ten times the longest wait so far and at least ten minutes.
-        on_silence: "retry" kills a silent trial's process and continues from its last checkpoint,
-            once; "fail" ends the trial as failed; "warn" only warns.
-        curves: Further metrics whose value at each report is kept, in `trial.others[name]`. Of all
-            other numbers that a trial reports, `trial.metrics` has the last value.
-        resources: What one trial needs, such as `{"cpu": 2, "gpu": 0.5}` (see
+        time_budget_s: Seconds after which the study ends. Files and options also accept text such
+            as "1h 30min".
+        gpu_hours: GPU-hours after which the study ends. A running trial uses the GPUs that it
+            requests in `resources`.
+        stop_after_failures: The study stops with an error once this many trials have failed for the
+            same cause and none has succeeded. 0 runs all trials.
+        max_silence_s: Seconds without a report after which `on_silence` applies. None only warns,
+            after ten times the longest wait so far and at least ten minutes.
+        on_silence: "retry" kills the process of a silent trial and continues once from its last
+            checkpoint. "fail" ends the trial as failed. "warn" only warns.
+        curves: Names of further metrics to keep at every report, in `trial.others[name]`. Of all
+            other numbers, `trial.metrics` has the last value.
+        resources: Resources of one trial, such as `{"cpu": 2, "gpu": 0.5}` (see
             `raytuner.placement.ResourceRequest.of`), or a function of the configuration that
-            returns it. `{"gpu": "fit"}` measures how many trials fit into a GPU's memory. None:
-            what the trainable itself requests, or one CPU.
-        max_concurrent_trials: The most trials at a time; None: as many as the cluster holds.
-        storage_path: Folder that the study's own folder is made in, or its URI, such as
-            `s3://bucket/runs`; default `~/raytuner_results`.
-        name: Name of the study's own folder; default: the function's name and the time.
-        seed: Makes proposals repeatable for the same order of results.
-        points_to_evaluate: Configurations to try first. The search proposes what they leave out.
-        evaluated_rewards: The metric's value for each of `points_to_evaluate`, if they have been
-            evaluated already (of several metrics, a dict by name). They are not tried again.
-        parameter_constraints: What every configuration must satisfy, such as
+            returns them. `{"gpu": "fit"}` measures how many trials fit into a GPU's memory. None:
+            the request of the trainable, or one CPU.
+        max_concurrent_trials: Largest number of trials that run at the same time. None: as many as
+            fit into the cluster.
+        storage_path: Folder for the study's own folder, or its URI, such as `s3://bucket/runs`.
+            Default `~/raytuner_results`.
+        name: Name of the study's own folder. Default: the function's name and the time.
+        seed: Makes proposals reproducible if results arrive in the same order.
+        points_to_evaluate: Configurations to try first. The search proposes values for missing
+            hyperparameters.
+        evaluated_rewards: The metric's value for each of `points_to_evaluate`, if they were
+            evaluated before. For several metrics, a dict by name. These points do not run again.
+        parameter_constraints: Constraints on every configuration, such as
             `"layers * units <= 1024"`; see `BoTorchSearch`.
-        outcome_constraints: Bounds on metrics, such as `"latency_ms <= 20"`: the best trial is the
+        outcome_constraints: Bounds on metrics, such as `"latency_ms <= 20"`. The best trial is the
             best that satisfies them.
-        weights: One number above 0 for each of several metrics, whose weighted sum is then the one
-            objective; see `BoTorchSearch`.
-        cost: Key of a report that says what a trial has cost so far ("time_total_s"): proposals
-            then promise the largest improvement per cost.
-        standard_error: Key of a report that says the metric's standard error; see `BoTorchSearch`.
+        weights: A number above 0 for each of several metrics. The objective is then their weighted
+            sum; see `BoTorchSearch`.
+        cost: Key in the report for a trial's cost so far, such as "time_total_s". Proposals then
+            maximise the expected improvement per cost.
+        standard_error: Key in the report for the metric's standard error; see `BoTorchSearch`.
         earlier: Earlier studies to learn from: studies, tables, folders of studies, or one folder
-            that has many; see `BoTorchSearch`.
+            with many studies; see `BoTorchSearch`.
         priors: Where you expect the optimum, by hyperparameter; see `BoTorchSearch`.
-        searcher: A `BoTorchSearch` with settings of its own, or another Ray searcher, such as
-            `OptunaSearch()`, that takes its space from `param_space`. None makes a BoTorchSearch.
-            `Study.extend` continues with a BoTorchSearch in any case.
-        time_attr: Key of a report that says what resource a trial has spent.
-        reuse_actors: Keep a trial's process for the next trial. Saves seconds for each trial; the
-            training function must then return promptly when stopped and keep no state in globals.
-        callbacks: Ray Tune callbacks, such as loggers. An error that one raises is logged once and
-            does not end the study; KeyboardInterrupt, SystemExit and a RaytunerError do.
+        searcher: A `BoTorchSearch`, or another Ray searcher without a search space, such as
+            `OptunaSearch()`. None creates a BoTorchSearch. `Study.extend` always continues with a
+            BoTorchSearch.
+        time_attr: Key in the report for the resource that a trial has spent.
+        reuse_actors: Reuse a trial's process for the next trial. This saves seconds per trial. The
+            training function must then return promptly when stopped and keep no global state.
+        callbacks: Ray Tune callbacks, such as loggers. Errors of a callback are logged once and do
+            not end the study, except KeyboardInterrupt, SystemExit and RaytunerError.
         progress: Show progress while the study runs.
 
     Raises:
@@ -185,8 +191,8 @@ class StudySettings:
                 raise SettingError(f"{name} is {value!r}; it must be {valid}")
         if self.num_samples == -1 and self.time_budget_s is None and self.gpu_hours is None:
             raise SettingError(
-                "num_samples is -1 (no limit) and there is no time_budget_s or gpu_hours to end the"
-                " study"
+                "num_samples is -1 (no limit), so nothing ends the study; give time_budget_s or"
+                " gpu_hours too"
             )
         Silence(self.max_silence_s, self.on_silence)  # checks both
         for name in names(Use.SEARCH):
@@ -201,14 +207,14 @@ class StudySettings:
 
     @property
     def scheduler_name(self) -> str | None:
-        """The scheduler's name; the class of one that was given as an object."""
+        """The scheduler's name; for a scheduler object, the name of its class."""
         given = self.scheduler
         return given if isinstance(given, str | None) else type(given).__name__
 
     def keep(self, history: History, **known: Any) -> None:
-        """Write the settings to the record, with `known` in place of some.
+        """Write the settings to the record; `known` replaces some of them.
 
-        Values that JSON cannot hold are kept as text.
+        Values that JSON cannot hold become text.
         """
         from raytuner.placement.request import recorded
 
@@ -220,14 +226,14 @@ class StudySettings:
     def kept(
         cls, history: History, trainable: Trainable, num_samples: int, **changes: Any
     ) -> StudySettings:
-        """Return the settings of a study's next run: what the record keeps, and the changes.
+        """Return the settings of a study's next run: the recorded ones with the changes.
 
-        A change that is None leaves a setting as it was.
+        A change of None keeps the recorded value.
 
         Raises:
-            HistoryError: The record keeps no settings.
+            HistoryError: The record has no settings.
             SettingError: A setting has to be given again, or a value is not valid.
-            TypeError: `extend` does not change such a setting.
+            TypeError: `extend` cannot change a setting of this name.
         """
         from raytuner.schedulers.named import recorded_scheduler
 
@@ -236,9 +242,8 @@ class StudySettings:
         known = history.get_meta("settings")
         if known is None:
             raise HistoryError(
-                "the study was not run by raytuner.tune: its record does not keep the settings to"
-                " continue with. Run a new Tuner, and give this study to its BoTorchSearch as"
-                " `earlier`"
+                "the study was not run by raytuner.tune, so its record has no settings to continue"
+                " with. Run a new Tuner, and give this study to its BoTorchSearch as `earlier`"
             )
         once = ("num_samples", "time_budget_s", "gpu_hours", *changes)
         known = {**known, "scheduler": recorded_scheduler(known)}
@@ -257,16 +262,16 @@ TEXTS = {
     name: " ".join(text.split())
     for name, text in re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", _ARGS, re.MULTILINE)
 }
-"""The text on each setting, by name."""
+"""The description of each setting, by name."""
 
 
 def names(use: Use) -> list[str]:
-    """Return the names of the settings with a use."""
+    """Return the names of the settings that have a use."""
     return [name for name, setting in SETTINGS.items() if use in setting.metadata["use"]]
 
 
 def parsed(name: str, value: Any, where: str) -> Any:
-    """Return a setting from what TOML or the command line has for it."""
+    """Return the value of a setting, given its value in TOML or on the command line."""
     parse = SETTINGS[name].metadata["parse"]
     try:
         return value if parse is None else parse(value)
@@ -275,7 +280,7 @@ def parsed(name: str, value: Any, where: str) -> Any:
 
 
 def check_names(function: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Check the names of arguments."""
+    """Raise a TypeError if an argument's name is unknown."""
     from raytuner.space.template import known_names
 
     known = list(known)
@@ -287,12 +292,12 @@ def check_names(function: str, given: Iterable[str], known: Iterable[str]) -> No
 
 
 def kept_resources(history: History, given: Resources | None, call: str) -> Resources | None:
-    """Return what a trial needs: what is given or, without that, what the record says."""
+    """Return the resources of a trial: the given ones or else the recorded ones."""
     kept = (history.get_meta("settings") or {}).get("resources")
     if given is None and isinstance(kept, str):
         raise SettingError(
-            f"the study was run with resources={kept}, which the record cannot hold; pass them"
-            f" again: {call}(resources=...)"
+            f"the study was run with resources={kept}, which cannot be saved in the record; pass"
+            f" them again: {call}(resources=...)"
         )
     return kept if given is None else given
 

@@ -1,4 +1,4 @@
-"""Stoppers that end a whole study: its budgets, and training functions that always fail."""
+"""Stoppers that end a whole study: when a budget is used up, or when every trial fails."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from raytuner.history import History, TrialState, always_failing
 from raytuner.report import text
 
 GPU_HOURS_USED = "gpu_hours_used"
-"""Key of the record for the GPU-hours that were used so far."""
+"""Key in the record for the GPU-hours used so far."""
 
 FAILED_FOR = "failed_for"
-"""Key of the record for the cause that the last run failed for, as `AlwaysFailing` notes it."""
+"""Key in the record for the cause that ended the last run, as `AlwaysFailing` notes it."""
 
 _NOTE_S = 5.0
 
 
 class StudyStopper(Callback, Stopper):
-    """Ends a study as a whole, and no single trial. Give it to Ray as callback and stopper.
+    """Ends a whole study, never a single trial. Give it to Ray both as callback and stopper.
 
     Args:
-        search: The searcher, which has the record as `history`.
+        search: The searcher; its `history` is the record.
 
     Attributes:
         why: Why the study ends; empty until it does.
@@ -36,7 +36,7 @@ class StudyStopper(Callback, Stopper):
         self.why = ""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Stop no single trial."""
+        """Return False: this stops no single trial."""
         return False
 
     def stop_all(self) -> bool:
@@ -51,11 +51,11 @@ class StudyStopper(Callback, Stopper):
 class TimeBudget(StudyStopper):
     """Ends a study after some seconds of a monotonic clock.
 
-    Ray's own time budget uses the time of day, so setting the clock can end a study.
+    Ray's own time budget uses the time of day, so a change of the clock can end a study.
 
     Args:
         search: As for `StudyStopper`.
-        seconds: The budget, above 0. A study that is resumed has all of it again.
+        seconds: The budget, above 0. A resumed study gets the full budget again.
     """
 
     def __init__(self, search: Any, seconds: float) -> None:
@@ -78,10 +78,10 @@ class TimeBudget(StudyStopper):
 
 
 class GpuHours(StudyStopper):
-    """Ends a study when its trials have held GPUs for some GPU-hours.
+    """Ends a study when its trials have used some GPU-hours.
 
-    A running trial holds what it requested. The record keeps the amount used, so a resumed study
-    has only the rest.
+    A running trial uses the GPUs that it requested. The record keeps the amount used, so a resumed
+    study gets only the rest.
 
     Args:
         search: As for `StudyStopper`.
@@ -97,16 +97,16 @@ class GpuHours(StudyStopper):
         self._running: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # A restored study reads from the record what was used.
+        # A restored study reads the used amount from the record.
         fresh: dict[str, Any] = {"_used": None, "_checked_at": 0.0, "_running": {}, "why": ""}
         return {**self.__dict__, **fresh}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Count what a trial holds from now on."""
+        """Count the GPUs of a trial from now on."""
         self._running[trial.trial_id] = trial
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Add what was held since the last step."""
+        """Add the GPU-hours since the last step."""
         now = time.monotonic()
         if self._used is None:
             self._used = float(self._search.history.get_meta(GPU_HOURS_USED, 0.0))
@@ -130,7 +130,7 @@ class GpuHours(StudyStopper):
 
 
 class AlwaysFailing(StudyStopper):
-    """Ends a study once some trials have failed for one cause and none has succeeded.
+    """Ends a study once some trials have failed for the same cause and none has succeeded.
 
     See `raytuner.history.always_failing`. The record keeps the cause, for `require_success`.
 
@@ -160,20 +160,20 @@ class AlwaysFailing(StudyStopper):
         return bool(self.why)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Decide by the last trials, too."""
+        """Decide once more, with the last trials."""
         self._failed = 0
         self.stop_all()
 
 
 def require_success(history: History, path: Folder) -> None:
-    """Raise a NoResultError if `AlwaysFailing` ended the last run; the message names the cause."""
+    """Raise a NoResultError that names the cause if `AlwaysFailing` ended the last run."""
     if (known := history.get_meta(FAILED_FOR)) is None:
         return
     trials, reason, at_least = known
     failed = text.count(history.counts[TrialState.FAILED], "trial")
     raise NoResultError(
-        f"the training function fails: {trials} of {failed} that failed have the same cause,"
-        f" and none succeeded. The first: {text.first_line(reason).rstrip('.')}. Correct it and"
-        f" start a new study, or set stop_after_failures (now {at_least}; 0: never). See each"
-        f" trial's error.txt in {path}"
+        f"the training function fails: {trials} of {failed} failed for the same cause, and no trial"
+        f" succeeded. First error: {text.first_line(reason).rstrip('.')}. Fix it and start a new"
+        f" study, or change stop_after_failures (now {at_least}; 0 turns it off). The error.txt of"
+        f" each trial is in {path}"
     )

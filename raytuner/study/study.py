@@ -1,4 +1,4 @@
-"""A study: what was asked, what happened, and where it is kept."""
+"""A study: its settings, its record, and its folder."""
 
 from __future__ import annotations
 
@@ -27,22 +27,24 @@ if TYPE_CHECKING:
 
 
 CONFIRMED = "confirmed"
-"""Key of the record for the values of repeats, by trial id."""
+"""Key in the record for the values of repeats, by trial id."""
 
 
 class Study:
-    """A search that ran, runs or was interrupted; `raytuner.tune` and `raytuner.load` return it.
+    """A hyperparameter search with its results. `raytuner.tune` and `raytuner.load` return it.
+
+    A study may be finished, running or interrupted.
 
     Attributes:
-        path: The folder of the results: the record, and Ray's own files. For a URI, a
+        path: The study's folder, with the record and Ray's own files. For a URI, a
             `raytuner.folders.RemoteFolder`.
-        history: The record.
+        history: The record: all trials and what they reported.
     """
 
     def __init__(self, path: Folder, history: History, trainable: Trainable | None = None) -> None:
         self.path = path
         self.history = history
-        # Kept, since a function of a script or notebook cannot be imported.
+        # Kept, because a function of a script or notebook cannot be imported again.
         self._trainable = trainable
 
     def __repr__(self) -> str:
@@ -54,28 +56,28 @@ class Study:
 
     @property
     def metric(self) -> str:
-        """Name of the objective; of several, the first."""
+        """Name of the objective; with several objectives, of the first."""
         return self.history.metric
 
     @property
     def mode(self) -> str:
-        """Whether the metric is to be small or large: "min" or "max"."""
+        """Either "min" or "max": whether a small or a large metric is better."""
         return self.history.mode
 
     @property
     def running(self) -> bool:
-        """Whether a process runs the study now."""
+        """Whether a process is running the study now."""
         return is_running(self.path, self.history)
 
     @property
     def interrupted(self) -> bool:
-        """Whether the run ended before it was done (Ctrl-C, a kill); `resume` continues it."""
+        """Whether the run was cut short, by Ctrl-C or a kill; `resume` continues it."""
         is_done = not self.history.live() and self.history.get_meta("finished") is not False
         return not is_done and not self.running
 
     @property
     def trials(self) -> Trials:
-        """Every trial, in the order of proposal."""
+        """All trials, in the order in which they were proposed."""
         return Trials(self.history.trials)
 
     @property
@@ -85,10 +87,10 @@ class Study:
 
     @property
     def best(self) -> Trial:
-        """The incumbent (see `History.best`).
+        """The best trial so far (see `History.best`).
 
         Raises:
-            NoResultError: No trial has a usable value; `history.best` returns None then.
+            NoResultError: No trial has a usable value. In that case `history.best` is None.
         """
         best = self.history.best
         if best is None:
@@ -97,22 +99,22 @@ class Study:
 
     @property
     def ranked(self) -> Trials:
-        """The trials with a full value that did not fail, the best first; see `History.ranked`."""
+        """The trials that did not fail and have a full value, best first; see `History.ranked`."""
         return Trials(self.history.ranked)
 
     @property
     def pareto(self) -> Trials:
-        """The Pareto front: trials that no other dominates; see `History.pareto`."""
+        """The Pareto front: the trials that no other trial dominates; see `History.pareto`."""
         return Trials(self.history.pareto)
 
     @property
     def failures(self) -> Trials:
-        """The FAILED trials; each says why in `reason`."""
+        """The FAILED trials. The `reason` of each says why it failed."""
         return Trials(t for t in self.history.trials if t.state is TrialState.FAILED)
 
     @property
     def confirmed(self) -> tuple[Confirmed, ...]:
-        """The trials that `confirm` trained again, the best mean first."""
+        """The trials that `confirm` trained again, by their mean, the best first."""
         sign = 1.0 if self.mode == "min" else -1.0
         known: Mapping[str, list[float]] = self.history.get_meta(CONFIRMED, {})
         found = [Confirmed(self.history[i], tuple(values)) for i, values in known.items()]
@@ -120,7 +122,7 @@ class Study:
 
     @property
     def results(self) -> pd.DataFrame:
-        """A table with one row for each trial; see `raytuner.study.export.results`."""
+        """A table with one row per trial; see `raytuner.study.export.results`."""
         from raytuner.study.export import results
 
         return results(self.history)
@@ -129,16 +131,20 @@ class Study:
     def figures(self) -> Figures:
         """The plots of the report as Plotly figures, such as `study.figures.curves()`.
 
-        They show a running study as it was when it was loaded.
+        For a running study, they show its state when it was loaded.
         """
         from raytuner.report.figures import Figures
 
         return Figures(self.history)
 
     def best_by_model(self) -> Trial | None:
-        """Return the trial of which a model expects most, to recommend where values are noisy.
+        """Return the trial with the best prediction of the model.
 
-        None while too little is known for a model. `confirm` shows how good the trial is.
+        With noisy values, this is a better choice than `best`. `confirm` shows how good the trial
+        is.
+
+        Returns:
+            The trial; None if there are too few values for a model.
         """
         from raytuner.bayes import best_by_model
 
@@ -146,65 +152,70 @@ class Study:
         return None if trial_id is None else self.history[trial_id]
 
     def hypervolume(self, reference: Mapping[str, float] | None = None) -> pd.DataFrame:
-        """Return how the volume that the Pareto front dominates grew; see `raytuner.report.front`.
+        """Return the hypervolume over time: the volume that the Pareto front dominates.
 
         Args:
-            reference: A value of each objective, by name, up to which the volume reaches. None: a
-                tenth of the last front's range beyond its worst values.
+            reference: The reference point: a value for each objective, by name. None: beyond the
+                worst values of the last front by a tenth of its range.
 
         Returns:
-            A row for each trial that completed, by the time it ended: `trial_id`, `ended_at` (Unix
-            seconds) and `hypervolume`, in the product of the metrics' units.
+            A row for each completed trial that satisfies the outcome constraints, in the order in
+            which they ended. Columns: `trial_id`, `ended_at` (Unix seconds) and `hypervolume` (in
+            the product of the metrics' units).
 
         Raises:
-            SettingError: `reference` lacks an objective or has another.
+            SettingError: `reference` does not have a finite number for each objective.
         """
         from raytuner.report.front import hypervolumes
 
         return hypervolumes(self.history, reference)
 
     def predict(self, config: Config) -> Prediction:
-        """Return the mean and standard deviation that a model expects of `config` in full.
+        """Predict the metric of a configuration at full resource.
 
-        Both are in units of the metric. Constants of the configuration may be left out.
+        Args:
+            config: The configuration. Constants may be left out.
+
+        Returns:
+            The mean and its standard deviation, in units of the metric.
 
         Raises:
-            ConfigError: It does not fit the search space.
-            HistoryError: Fewer than two configurations have a value.
+            ConfigError: The configuration does not fit the search space.
+            HistoryError: There are too few values for a model.
         """
         return self._surrogate().predict_config(config)
 
     def importance(self) -> pd.DataFrame:
-        """Return how much each hyperparameter matters, the most important first.
+        """Return the importance of each hyperparameter (Sobol indices), the largest first.
 
-        See `raytuner.report.model.importance`.
+        See `raytuner.report.model.importance` for the columns.
 
         Raises:
-            HistoryError: Fewer than two configurations have a value.
+            HistoryError: There are too few values for a model.
         """
         self._surrogate()
-        return cast("pd.DataFrame", self.figures.importances)  # there is a model
+        return cast("pd.DataFrame", self.figures.importances)  # not None: there is a model
 
     def _surrogate(self) -> Surrogate:
         if (model := self.figures.surrogate) is not None:
             return model
         raise HistoryError(
-            f"{self.path} says too little for a model: it takes values of two configurations"
-            " or more"
+            f"{self.path} has too few values for a model, which needs at least two configurations"
+            " with a value"
         )
 
     def report(self, path: str | Path | None = None) -> Path:
-        """Write the report, one HTML page that opens without a network.
+        """Write the report: one HTML page that needs no network.
 
         Args:
-            path: The file; default `report.html` in the study's folder, or, for a study behind a
+            path: The file to write. Default: `report.html` in the study's folder. For a study at a
                 URI, `NAME-report.html` in the current folder.
 
         Returns:
             The file.
 
         Raises:
-            SettingError: It cannot be written.
+            SettingError: The file cannot be written.
         """
         from raytuner.report.page import render
 
@@ -231,24 +242,26 @@ class Study:
         resources: Resources | None = None,
         max_concurrent_trials: int | None = None,
     ) -> tuple[Confirmed, ...]:
-        """Train the best few again, so that the winner is not just the luckiest.
+        """Train the best trials again, to find out which of them were only lucky.
 
-        The best of many noisy values is partly the best by its noise. The record adds the repeats
-        to those of earlier calls (`confirmed`). The search does not learn from them.
+        With noisy values, the best of many trials owes part of its value to luck. The repeats are
+        added to those of earlier calls (`confirmed`). The search does not learn from them.
 
         Args:
-            k: Number of the best completed trials that satisfy the outcome constraints.
-            repeats: How often each is trained, in full.
+            k: How many trials to train again: the best completed ones that satisfy the outcome
+                constraints.
+            repeats: Number of full trainings of each configuration.
             trainable: As for `resume`.
-            seed_key: Key of a configuration from which the training function takes its seed. Each
-                repeat gets another seed, the same for all configurations. None: the training draws
-                its own.
-            seed: Seed of these seeds; None draws one.
+            seed_key: Key in the configuration from which the training function takes its seed. Each
+                repeat uses a different seed, and all configurations use the same seeds. None: the
+                configuration is not changed.
+            seed: Seed for drawing these seeds; None draws one.
             resources: As for `resume`.
-            max_concurrent_trials: The most trainings at a time; None: as many as fit.
+            max_concurrent_trials: Largest number of trainings at the same time; None: as many as
+                fit.
 
         Returns:
-            The trials with their repeats, the best mean first.
+            The trials with their repeats, by their mean, the best first.
 
         Raises:
             SettingError, TrainableError: Bad input.
@@ -275,21 +288,22 @@ class Study:
     def resume(
         self, trainable: Trainable | None = None, *, resources: Resources | None = None
     ) -> Study:
-        """Continue an interrupted run: live trials continue from their last checkpoints.
+        """Continue an interrupted study. Unfinished trials continue from their last checkpoints.
 
         Args:
-            trainable: The same training function or class. None takes the one that this process ran
-                the study with, or imports it, which works for none of a script or notebook.
-            resources: What one trial needs, if that was a function of the configuration. None: as
-                before.
+            trainable: The training function or class of the study. None: the one that this process
+                used before, or the one that the record names, which is then imported. A function
+                from a script or notebook cannot be imported.
+            resources: The resources of one trial. Needed again if they were a function of the
+                configuration. None: as before.
 
         Returns:
-            The study, after it has run.
+            The study after the run.
 
         Raises:
             TrainableError: The training function cannot be imported; pass it.
             SettingError: `resources` have to be given again.
-            HistoryError: Ray was killed before it saved anything to continue from.
+            HistoryError: Ray saved no state to continue from.
             InUseError: Another process runs the study.
         """
         from raytuner.study.run import resume
@@ -302,35 +316,37 @@ class Study:
     def extend(
         self, num_samples: int = -1, trainable: Trainable | None = None, **settings: Any
     ) -> Study:
-        """Continue a study that has ended: more trials, learned from all there are.
+        """Add trials to a study that has ended. The search learns from all earlier trials.
 
-        It continues in the same folder and record, as a new experiment of Ray's, with its former
-        settings. Trials that an interrupted run left live are ended; `resume` continues them.
+        The study continues in the same folder and record, as a new Ray Tune experiment, with its
+        former settings. Unfinished trials of an interrupted run are ended; call `resume` first to
+        finish them.
+
+        A larger `max_t` turns the trials that reached the old one into trials that were stopped
+        there. The best of them are tried again from the start: at most half of the new trials.
+
+        A new `param_space` must have the same hyperparameters. Ranges may be wider or narrower,
+        choices may have more or fewer values, and a hyperparameter may become a constant or the
+        reverse. Trials outside the new space stay in the record, but the search does not learn from
+        them. The constraints of the study remain unless `parameter_constraints` is given. A space
+        with objects or functions has to be passed again.
 
         Args:
             num_samples: Number of new trials; -1 for as many as a budget allows.
             trainable: As for `resume`.
-            **settings: Settings of this run, as for `raytuner.tune`: budgets (`time_budget_s`,
-                `gpu_hours`; none carries over), `max_t`, `param_space`, `parameter_constraints`,
-                `resources`, `scheduler`, `max_concurrent_trials` and others.
-
-        With a larger `max_t`, trials that had reached the old one count as stopped there. The best
-        of them, at most half of the new trials, are tried again from their start.
-
-        Another `param_space` has the same hyperparameters: ranges may be wider or narrower, choices
-        have more or fewer values, a hyperparameter become a constant or the reverse. Trials outside
-        stay in the record, but are not learned from. Constraints still hold, unless
-        `parameter_constraints` are given. A space with objects or functions has to be passed again.
+            **settings: Settings of this run, as for `raytuner.tune`: `max_t`, `param_space`,
+                `parameter_constraints`, `resources`, `scheduler`, `max_concurrent_trials` and
+                others. The budgets `time_budget_s` and `gpu_hours` have to be given for each run.
 
         Returns:
-            The study, after it has run.
+            The study after the run.
 
         Raises:
             TrainableError: The training function cannot be imported; pass it.
-            HistoryError: The record does not keep the settings.
+            HistoryError: The record has no settings.
             InUseError: Another process runs the study.
-            SettingError: Bad input, or a setting that the record cannot hold is not given again.
-            SpaceError: No space holds the study's and `param_space`.
+            SettingError: Bad input, or a setting that the record cannot hold was not given again.
+            SpaceError: `param_space` cannot be combined with the study's space.
         """
         from raytuner.study.extend import extend
 
@@ -340,7 +356,7 @@ class Study:
         return Study(self.path, history, trainable)
 
     def _training(self, given: Trainable | None) -> Trainable:
-        """Return the training function that is given, kept or importable."""
+        """Return the training function: the given one, the kept one, or the imported one."""
         if (known := self._trainable if given is None else given) is not None:
             check_trainable(known)
             return known
@@ -348,26 +364,29 @@ class Study:
         path = self.history.get_meta("trainable")
         if path is None:
             raise TrainableError(
-                "the training function of this study was defined in a script, a notebook or another"
-                f" function, so that it cannot be imported; {hint}"
+                "the training function of this study cannot be imported, because it was defined in"
+                f" a script, a notebook or another function; {hint}"
             )
         try:
             return imported(path)
         except TrainableError as error:
             runs = self.history.get_meta("runs", [])
-            place = f"; the study was run from {runs[-1]['folder']}: go there" if runs else ""
+            place = f"; change to {runs[-1]['folder']}, where the study was run" if runs else ""
             raise TrainableError(f"{error}{place}, or {hint}") from error
 
 
 def load(path: str | Folder) -> Study:
-    """Read a study as it is now from its folder, also a running one or one that was killed.
+    """Load a study from its folder. The study may be finished, running or interrupted.
 
     Args:
-        path: The folder, or its URI; also that of any Ray Tune experiment that used
-            `raytuner.BoTorchSearch`.
+        path: The study's folder or its URI. The folder of a Ray Tune experiment that used
+            `raytuner.BoTorchSearch` works too.
+
+    Returns:
+        The study as it is now. It does not follow a running study.
 
     Raises:
-        HistoryError: There is no record in it.
+        HistoryError: The folder has no record that can be read.
     """
     folder = folder_of(path)
     return Study(folder, record_in(folder))

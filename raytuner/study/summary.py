@@ -1,4 +1,4 @@
-"""A study for a person to read: how it stands while it runs, its summary and its trials."""
+"""A study as text and tables: its progress, its summary and its trials."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from raytuner.search.restore import record_at
 if TYPE_CHECKING:
     from raytuner.study.study import Study
 
-_FEW_TRIALS = 3  # fewer say nothing about how long the others take
-_SILENT_S = 300.0  # without news, after which a lock behind a URI no longer counts
-_METRICS = 8  # further metrics of the best trial that are shown
-_ON_FRONT = 12  # trials of a front that are shown
-_BEST = 10  # trials that a notebook shows of a study
-_MANY = 60  # a notebook cuts more trials short, as pandas does
+_FEW_TRIALS = 3  # least number of ended trials for an estimate of the time left
+_SILENT_S = 300.0  # without an event, after which a lock at a URI no longer counts
+_METRICS = 8  # further metrics of the best trial to show
+_ON_FRONT = 12  # trials of a front to show
+_BEST = 10  # trials of a study that a notebook shows
+_MANY = 60  # largest number of trials in a notebook's table, as in pandas
 
-_RUNNING = "Running: this is the best so far."
-_INTERRUPTED = "Interrupted: this is the best so far."
+_RUNNING = "The study is running. Best so far:"
+_INTERRUPTED = "The study was interrupted. Best so far:"
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,21 +42,21 @@ class Standing:
     Attributes:
         counts: Number of trials in each state.
         num_samples: Number of trials of the study; -1 for no limit.
-        elapsed_s: Seconds since the study began.
+        elapsed_s: Seconds since the run began.
         time_budget_s: Seconds it may take; None for no limit.
         metric: Name of the objective.
         best: The best trial so far.
         front: Number of trials on the Pareto front; None with one objective.
-        broken: The outcome constraints that the best breaks, in words.
+        broken: The outcome constraints that the best trial violates, as text.
         max_t: A trial's full resource.
-        done_before: Trials that had ended before this run began (of a study that is continued).
-        since_improved_s: Seconds since the best improved in this run; None before.
-        busy: Trials that run in a slot; None if that is not known.
-        starting: Trials whose process is starting in a free slot.
-        slots: Number of trials that the cluster has room for; None if that is not known.
+        done_before: Number of trials that had ended before this run began.
+        since_improved_s: Seconds since the best improved in this run; None if it did not.
+        busy: Number of running trials; None if unknown.
+        starting: Number of trials whose process is starting in a free slot.
+        slots: Number of trials that fit on the cluster; None if unknown.
         failures: Why trials failed, the most frequent cause first.
 
-    Example:
+    Examples:
         >>> Standing({TrialState.RUNNING: 2}, num_samples=9, elapsed_s=61)
         1:01 | 0 of 9 done: 2 running | best: no value yet
     """
@@ -79,12 +79,12 @@ class Standing:
 
     @property
     def done(self) -> int:
-        """Number of trials that ended."""
+        """Number of trials that have ended."""
         return sum(n for state, n in self.counts.items() if not state.is_live)
 
     @property
     def share(self) -> float | None:
-        """The share of the study that is over, in [0, 1]; None if it has no end."""
+        """The share of the study that is done, in [0, 1]; None without a limit."""
         shares = []
         if self.num_samples > 0:
             shares.append(self.done / self.num_samples)
@@ -94,7 +94,7 @@ class Standing:
 
     @property
     def left_s(self) -> float | None:
-        """About how many seconds are left, at the pace so far; None if unknown."""
+        """Estimated seconds left, at the pace so far; None if unknown."""
         left = []
         if self.num_samples > 0:
             ended = self.done - self.done_before
@@ -106,7 +106,7 @@ class Standing:
         return max(min(left), 0.0) if left else None
 
     def lines(self) -> dict[str, str]:
-        """Return what a person reads, by title."""
+        """Return the lines for a person, by title."""
         budget = self.time_budget_s
         of_budget = "" if budget is None else f" of {text.clock(budget)}"
         of_samples = f" of {self.num_samples}" if self.num_samples > 0 else ""
@@ -125,19 +125,19 @@ class Standing:
             of_max = "" if self.max_t is None else f" of {self.max_t:g}"
             since = self.since_improved_s
             ago = "" if since is None else f", {text.clock(since)} ago"
-            broken = f", which breaks {' and '.join(self.broken)}" if self.broken else ""
+            broken = f", violates {' and '.join(self.broken)}" if self.broken else ""
             lines["best"] = (
                 f"{self.metric} {best.value:.5g} (trial {best.number} at"
                 f" {best.t:g}{of_max}{ago}){broken}: {text.one_line(best.config)}"
             )
         if self.front is not None:
-            lines["front"] = f"{text.count(self.front, 'trial')} that no other dominates"
+            lines["front"] = f"{text.count(self.front, 'trial')} on the Pareto front"
         if self.failures:
             lines["failed"] = "; ".join(self.failures)
         return lines
 
     def figures(self) -> dict[str, Any]:
-        """Return the same for machines, as a JSON object; what is not known is None."""
+        """Return the progress for machines, as a JSON object; unknown figures are None."""
         names = "elapsed_s left_s time_budget_s num_samples done busy starting slots metric front"
         names += " broken since_improved_s failures"
         figures = {name: getattr(self, name) for name in names.split()}
@@ -149,7 +149,7 @@ class Standing:
         return figures
 
     def __repr__(self) -> str:
-        """Return one plain line, for a log."""
+        """Return one plain line for a log."""
         plain = ("time", "trials")
         lines = (s if title in plain else f"{title}: {s}" for title, s in self.lines().items())
         return text.printable(" | ".join(lines))
@@ -157,34 +157,34 @@ class Standing:
     def picture(self) -> Group:
         """Return a progress bar and a few lines, for a terminal.
 
-        The last line is empty: the cursor waits there, so that a terminal's ^C spoils nothing.
+        The last line is empty. The cursor waits there, so a ^C of the terminal overwrites nothing.
         """
         share = self.share
         bar = ProgressBar(total=1.0, completed=share or 0.0, width=40, pulse=share is None)
         return Group(_grid({"": bar, **self.lines()}), Text())
 
     def _repr_html_(self) -> str:
-        # Without a value, a browser shows an animated bar.
+        # A browser animates a bar without a value.
         value = "" if self.share is None else f' value="{self.share:.4f}"'
         bar = f'<progress style="width: 20em"{value}></progress>'
         return bar + html.table(self.lines().items())
 
 
 def broken(history: History, trial: Trial) -> tuple[str, ...]:
-    """Return the outcome constraints that a trial breaks, in words."""
+    """Return the outcome constraints that a trial violates, as text."""
     constraints, value_of = history.goal.constraints, trial.value_of
     return tuple(str(c) for c in constraints if not c.slack(value_of(c.metric)) >= 0)
 
 
 def failures(trials: Iterable[Trial]) -> list[str]:
-    """Return why trials failed, a line for each cause, the most frequent first."""
+    """Return why trials failed, one line per cause, the most frequent first."""
     return [f"{times} x {text.first_line(reason)}" for times, reason in causes(trials)]
 
 
 def is_running(folder: Folder, history: History) -> bool:
-    """Return whether a process runs the study now: it holds the record's lock.
+    """Return whether a process runs the study now, that is, holds the record's lock.
 
-    Behind a URI the lock outlives a killed process, so it counts only while the record grows.
+    At a URI, the lock outlives a killed process. There it counts only while the record grows.
     """
     if who_writes(record_at(folder)) is None:
         return False
@@ -192,13 +192,13 @@ def is_running(folder: Folder, history: History) -> bool:
 
 
 def summary(study: Study) -> Group:
-    """Return the best configuration, how the trials ended, and where the results are."""
+    """Return the summary: the best configuration, how the trials ended, and the folder."""
     several = study.history.goal.n_objectives > 1
     best = study.history.best
     parts: list[RenderableType] = []
     if study.interrupted:
         command = text.printable(f"raytuner resume {shlex.quote(str(study.path))}")
-        parts.append(Text(f"{_INTERRUPTED} `{command}` goes on.", style="bold yellow"))
+        parts.append(Text(f"Continue with `{command}`. {_INTERRUPTED}", style="bold yellow"))
     elif study.running:
         parts.append(Text(_RUNNING, style="bold"))
     if several and (front := study.pareto):
@@ -217,17 +217,18 @@ def summary(study: Study) -> Group:
 
 
 def _lines(study: Study) -> dict[str, str]:
-    """Return what a summary says below the best configuration, by title."""
+    """Return the lines of a summary below the best configuration, by title."""
     best = study.history.best
     if best is None:
         said = {"Best": text.no_value(study.history)}
     else:
         is_full = best.state is TrialState.COMPLETED
-        end = ", after" if is_full else ", which was not trained to its end:"
+        end = "" if is_full else " (not trained to the end)"
         found = f"{study.metric} {best.value:.5g} in trial {best.number}"
-        said = {"Best": f"{found}{end} {text.count(best.t, 'step')}"}
+        said = {"Best": f"{found}, after {text.count(best.t, 'step')}{end}"}
         if bounds := broken(study.history, best):
-            said["Constraints"] = f"no trial keeps all; this one breaks {' and '.join(bounds)}"
+            missed = " and ".join(bounds)
+            said["Constraints"] = f"no trial satisfies all; the best violates {missed}"
         if further := [name for name in best.metrics if name != study.metric]:
             shown = {name: best.metrics[name] for name in further[:_METRICS]}
             said["Metrics"] = text.one_line(shown) + (" ..." if len(further) > _METRICS else "")
@@ -235,16 +236,16 @@ def _lines(study: Study) -> dict[str, str]:
         first = confirmed[0]
         error = "" if len(first.values) < 2 else f" ± {first.standard_error:.2g}"
         said["Confirmed"] = (
-            f"of {text.count(len(confirmed), 'trial')} trained again, trial"
-            f" {first.trial.number} is best: {study.metric} {first.mean:.5g}{error} over"
-            f" {text.count(len(first.values), 'repeat')}"
+            f"{text.count(len(confirmed), 'trial')} trained again; the best is trial"
+            f" {first.trial.number}: {study.metric} {first.mean:.5g}{error} (mean of"
+            f" {text.count(len(first.values), 'repeat')})"
         )
     said["Trials"] = f"{sum(study.counts.values())}: {text.states(study.counts)}"
     why = failures(study.failures)
     for number, line in enumerate(why[:5]):
         said["Failures" if number == 0 else " " * number] = line
     if why:
-        said[" " * 9] = "what a training raised: error.txt in its trial's folder"
+        said[" " * 9] = "full tracebacks: error.txt in each trial's folder"
     if proposed := text.proposals(study.history):
         said["Proposals"] = proposed
     if study.history.max_t is not None and study.trials:
@@ -253,7 +254,7 @@ def _lines(study: Study) -> dict[str, str]:
         scheduler = (study.history.get_meta("settings") or {}).get("scheduler")
         by = "" if scheduler is None else f"by {scheduler}: "
         said["Early stopping"] = (
-            f"{by}{spent:g} of {text.count(asked, 'step')} were run ({spent / asked:.0%})"
+            f"{by}ran {spent:g} of {text.count(asked, 'step')} ({spent / asked:.0%})"
         )
     said["Results"] = str(study.path)
     return said
@@ -262,7 +263,7 @@ def _lines(study: Study) -> dict[str, str]:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()
 ) -> Table:
-    """Return a table for a terminal, with some columns aligned to the right."""
+    """Return a table for a terminal; the columns in `right` are aligned to the right."""
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
         justify: Literal["left", "right"] = "right" if name in right else "left"
@@ -284,11 +285,11 @@ def _grid(rows: Mapping[str, RenderableType]) -> Table:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A trial, and the values from training its configuration again.
+    """A trial and the values from training its configuration again.
 
     Attributes:
-        trial: The trial that the search ran.
-        values: The metric of each repeat that ended with one.
+        trial: The trial of the search.
+        values: The metric of each repeat that reported a finite value.
     """
 
     trial: Trial
@@ -296,7 +297,7 @@ class Confirmed:
 
     @property
     def mean(self) -> float:
-        """The repeats' mean; NaN without any. It leaves out the search's own value."""
+        """The mean of the repeats, without the trial's own value; NaN without repeats."""
         return statistics.fmean(self.values) if self.values else math.nan
 
     @property
@@ -308,7 +309,7 @@ class Confirmed:
 
 
 class Trials(tuple[Trial, ...]):
-    """A tuple of trials, which a notebook displays as a table."""
+    """A tuple of trials. A notebook displays it as a table."""
 
     __slots__ = ()
 
@@ -319,7 +320,7 @@ class Trials(tuple[Trial, ...]):
     def __getitem__(self, which: slice) -> Trials: ...
 
     def __getitem__(self, which: SupportsIndex | slice) -> Trial | Trials:
-        """Return a trial, or those of a slice."""
+        """Return a trial, or the trials of a slice."""
         found = super().__getitem__(which)
         return Trials(found) if isinstance(found, tuple) else found
 
@@ -332,10 +333,10 @@ class Trials(tuple[Trial, ...]):
 
 
 def study_as_html(study: Study) -> str:
-    """Return what a notebook shows of a study: its summary and its best trials."""
+    """Return the HTML of a study for a notebook: its summary and its best trials."""
     note = _RUNNING if study.running else ""
     if study.interrupted:
-        note = f"{_INTERRUPTED} <code>study.resume()</code> goes on."
+        note = f"Continue with <code>study.resume()</code>. {_INTERRUPTED}"
     best = study.history.best
     parts = {} if best is None else {"Best configuration": dict(text.flat(best.config))}
     rows = html.table([*parts.items(), *_lines(study).items()])
@@ -345,7 +346,7 @@ def study_as_html(study: Study) -> str:
 
 
 def _trials_as_html(trials: Trials, metric: str = "value") -> str:
-    """Return the trials, one in each row; a missing hyperparameter is left empty."""
+    """Return the trials as a table, one row each; missing hyperparameters stay empty."""
     configs = [dict(text.flat(trial.config)) for trial in trials]
     names = list(dict.fromkeys(name for config in configs for name in config))
     others = list(dict.fromkeys(name for trial in trials for name in trial.others))

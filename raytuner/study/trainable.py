@@ -1,4 +1,4 @@
-"""The training function of a study: checked, named, and imported again by its name."""
+"""Check, name and import the training function of a study."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from raytuner.errors import TrainableError
 
-# A training function or class, or the name of a registered one; Ray's own type is as wide.
+# A training function or class, or the name of a registered one. Ray's own type is as general.
 Trainable = Callable[..., Any] | type | str
 
 
 def check_trainable(trainable: object) -> None:
-    """Check that a training function can take the configuration."""
+    """Check that a training function can take a configuration."""
     if isinstance(trainable, str | type):
         return
     if not callable(trainable):
@@ -29,8 +29,8 @@ def check_trainable(trainable: object) -> None:
         return
     if not any(p.kind is not p.KEYWORD_ONLY for p in parameters):
         raise TrainableError(
-            f"the training function {name_of(trainable)} takes no argument; it must take the"
-            " configuration, a dict"
+            f"the training function {name_of(trainable)} takes no argument; it must take one, the"
+            " configuration (a dict)"
         )
 
 
@@ -60,15 +60,15 @@ def imported(path: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
     if not module or not name:
         raise TrainableError(
-            f"{path!r} does not name a training function; write MODULE:FUNCTION, such as"
-            " train:train for the function train in train.py"
+            f"{path!r} does not name a training function; write MODULE:FUNCTION. For example,"
+            " train:fit is the function fit in train.py"
         )
     try:
         found: Any = pkgutil.resolve_name(path)
     except Exception as error:  # whatever the user's module raises
         raise TrainableError(
-            f"cannot import {path!r} (looked in the current directory {Path.cwd()} and in what is"
-            f" installed): {type(error).__name__}: {error}"
+            f"cannot import {path!r} from the current directory {Path.cwd()} or the installed"
+            f" packages: {type(error).__name__}: {error}"
         ) from error
     if not callable(found):
         raise TrainableError(

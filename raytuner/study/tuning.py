@@ -1,4 +1,4 @@
-"""The one call."""
+"""`raytuner.tune`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from raytuner.study.settings import SETTINGS, StudySettings, Use, check_names, n
 from raytuner.study.study import Study
 from raytuner.study.trainable import Trainable, name_of, path_of
 
-_LONGEST = 200  # bytes of a name: file systems take 255, and Ray's own names are added to it
+_LONGEST = 200  # bytes of a name: file systems allow 255, and Ray adds its own names
 
 _P = ParamSpec("_P")
 
@@ -34,7 +34,7 @@ _P = ParamSpec("_P")
 def _with_arguments_of(
     settings: Callable[_P, StudySettings],
 ) -> Callable[[Callable[[StudySettings], Study]], Callable[_P, Study]]:
-    """Let a function of settings take their fields as arguments, and document them."""
+    """Give a function of settings their fields as documented arguments."""
 
     def decorate(function: Callable[[StudySettings], Study]) -> Callable[_P, Study]:
         signature = inspect.signature(settings).replace(return_annotation="Study")
@@ -42,7 +42,7 @@ def _with_arguments_of(
         @functools.wraps(function)
         def with_arguments(*args: _P.args, **kwargs: _P.kwargs) -> Study:
             check_names(function.__name__, kwargs, list(SETTINGS))
-            signature.bind(*args, **kwargs)  # whose errors do not speak of the settings' class
+            signature.bind(*args, **kwargs)  # its errors do not mention the settings' class
             return function(settings(*args, **kwargs))
 
         with_arguments.__signature__ = signature  # type: ignore[attr-defined]
@@ -58,27 +58,28 @@ def _with_arguments_of(
 def tune(settings: StudySettings) -> Study:  # noqa: D417
     """Search for the best hyperparameters of a training function.
 
-    Starts a local Ray cluster if none is connected; Ray's own rules (`RAY_ADDRESS`) apply.
+    Runs on the connected Ray cluster, on the cluster that `RAY_ADDRESS` names, or else on a local
+    cluster that it starts.
 
     Args:
         {settings}
 
     Returns:
-        The study; after Ctrl-C too, with `interrupted` true and the best so far.
+        The study. Ctrl-C also returns it, with the results so far and `interrupted` set to True.
 
     Raises:
-        RaytunerError: Bad input; before any trial starts, if it can be known by then.
-            InUseError: Another process runs this study.
-        NoResultError: Every trial failed for one cause (see `stop_after_failures`).
+        RaytunerError: Bad input. Raised before any trial starts if possible.
+        InUseError: Another process runs this study.
+        NoResultError: Every trial failed for the same cause (see `stop_after_failures`).
 
-    Example:
-        .. code-block:: python
-
-            study = raytuner.tune(
-                train, {"lr": tune.loguniform(1e-4, 1e-1)},
-                metric="loss", mode="min", num_samples=50, max_t=27, resources={"gpu": 0.5},
-            )
-            print(study.best.config)
+    Examples:
+        ```python
+        study = raytuner.tune(
+            train, {"lr": tune.loguniform(1e-4, 1e-1)},
+            metric="loss", mode="min", num_samples=50, max_t=27, resources={"gpu": 0.5},
+        )
+        print(study.best.config)
+        ```
     """
     trainable, resources, searcher = settings.trainable, settings.resources, settings.searcher
     if searcher is None:
@@ -115,12 +116,12 @@ def prepare(
     mode: str | Sequence[str] | None,
     num_samples: int = -1,
 ) -> None:
-    """Give the searcher what the Tuner gives it later, so that bad input shows before Ray runs."""
+    """Set up the searcher as the Tuner would later, to find bad input before Ray starts."""
     config = param_space if isinstance(param_space, Space) else dict(param_space)
     if not searcher.set_search_properties(metric, mode, config, num_samples=num_samples):
         raise SettingError(
-            "the searcher has a search space of its own, and param_space names hyperparameters too:"
-            " give them in one place"
+            "both the searcher and param_space have hyperparameters; give the search space to only"
+            " one of them"
         )
 
 
@@ -130,14 +131,15 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
     try:
         storage = folder_of(given)
         if isinstance(storage, RemoteFolder):
-            # Before Ray starts: a network's own errors come late, and one for each trial.
+            # Checked before Ray starts: network errors would come late, one for each trial.
             storage.write(".raytuner-can-write", b"")
             storage.delete(".raytuner-can-write")
     except RaytunerError:
         raise
     except (ValueError, RuntimeError, OSError) as error:
         raise SettingError(
-            f"storage_path is {without_secrets(str(given))!r}, which no folder can be: {error}"
+            f"storage_path is {without_secrets(str(given))!r}, which cannot be used as a folder:"
+            f" {error}"
         ) from error
     is_remote = isinstance(storage, RemoteFolder)
     if name is None:
@@ -148,12 +150,12 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
     is_plain = isinstance(name, str) and name.isprintable() and Path(name).name == name
     if not is_plain or name in ("", "..") or len(name.encode()) > _LONGEST:
         raise SettingError(
-            f"name is {name!r}; it must be a plain folder name of {_LONGEST} bytes at most"
+            f"name is {name!r}; it must be a plain folder name of at most {_LONGEST} bytes"
         )
     if is_remote and in_uri(name) != name:
         raise SettingError(
-            f"name is {name!r}; behind a URI it must be of letters without accents, digits and"
-            " signs such as . _ - ="  # Ray takes it once as it is, and once as a part of a URI
+            f"name is {name!r}; at a URI it may have only letters without accents, digits and"
+            " characters such as . _ - ="  # Ray uses it both as it is and as a part of a URI
         )
     path = storage / name
     is_empty = isinstance(path, Path) and path.is_dir() and not any(path.iterdir())
@@ -161,7 +163,7 @@ def folder_for(trainable: Trainable, storage_path: str | Folder | None, name: st
         if (taken := who_writes(record_at(path))) is not None:
             raise InUseError(taken)
         raise SettingError(
-            f"{path} holds a study or something else already; choose another name, or go on with"
-            " raytuner.load(path).resume()"
+            f"{path} already exists and is not empty; choose another name, or continue its study"
+            " with raytuner.load(path).resume()"
         )
     return path

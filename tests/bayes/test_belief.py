@@ -243,18 +243,18 @@ ERRORS = Space({"lr": Float(1e-4, 1, log=True), "net": {"act": Categorical(["rel
     ("priors", "says"),
     [
         (3, "priors is 3; it must be a dict by hyperparameter"),
-        ({"lrs": near(0.1)}, "priors['lrs']: nothing of this name varies; known here: lr, net/act;"
+        ({"lrs": near(0.1)}, "priors['lrs']: no hyperparameter of this name varies; known"
          " did you mean 'lr'?"),
         ({"lr": near(5)}, "priors['lr']: received near(5), expected a number from 0.0001 to 1"),
-        ({"lr": stats.norm(50, 1)}, "of this distribution (median 50) lies where the"),
+        ({"lr": stats.norm(50, 1)}, "of this distribution (median 50) lies in the"),
         ({"lr": 0.1}, "priors['lr'] is 0.1; it must be raytuner.near(value)"),
-        ({"lr": {0.1: 1}}, "weights are for a choice or a few levels"),
-        ({"net/act": near("relu")}, "a choice has no values nearby; give weights by value"),
+        ({"lr": {0.1: 1}}, "weights work only for a choice or a few levels"),
+        ({"net/act": near("relu")}, "a choice has no order; give weights by value"),
         ({"net/act": {"gelu": 1}}, "received 'gelu', expected one of 'relu', 'tanh'"),
         ({"net/act": {"relu": -1}}, "the weight of 'relu' is -1; it must be >= 0"),
         ({"net/act": {"relu": 0}}, "no value has a weight above 0"),
         ({"net/act": {}}, "no value has a weight above 0"),
-        ({"net/act": stats.norm(0, 1)}, "a distribution is for numbers"),
+        ({"net/act": stats.norm(0, 1)}, "a distribution works only for numbers"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(priors: object, says: str) -> None:

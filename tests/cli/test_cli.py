@@ -86,7 +86,7 @@ def test_run_prints_the_result() -> None:
     assert "loss 0.25 in trial 0, after 9 steps" in out
     assert "2: 1 completed, 1 failed" in out
     assert "1 x ValueError: too fast" in out
-    assert "by predictive-termination: 9 of 18 steps were run (50%)" in out
+    assert "by predictive-termination: ran 9 of 18 steps (50%)" in out
     assert "results" in out
 
 
@@ -151,7 +151,7 @@ def test_a_setting_among_the_hyperparameters_is_found(folder: Path) -> None:
     result = invoke("run", "study.toml", "--num-samples", "2")
     assert result.exit_code == BAD_INPUT
     assert "there is no metric" in result.stderr
-    assert "in a study's file, above its first [table]" in result.stderr
+    assert "in the study's file, above its first [table]" in result.stderr
 
 
 @pytest.mark.usefixtures("folder")

@@ -50,7 +50,7 @@ def make(folder: Path, *, trials: int = 12, done: bool = True) -> Path:
         for t in (1, 3) if i % 3 == 2 else (1, 3, 9):
             history.report(name, t, i + 1 / t)
         stopped = i % 3 == 2
-        reason = "rank 3 of 3 at rung 3: only the best goes on" if stopped else ""
+        reason = "rank 3 of 3 at rung 3: only the best continues" if stopped else ""
         state = TrialState.STOPPED_EARLY if stopped else TrialState.COMPLETED
         history.end(name, state, reason)
     history.set_meta("finished", done)
@@ -93,7 +93,7 @@ def test_a_study_is_running_while_a_process_holds_its_record(tmp_path: Path) -> 
         study = raytuner.load(folder)
         assert (study.running, study.interrupted) == (True, False)
         shown = invoke("show", folder).output
-        assert "Running: this is the best so far." in shown
+        assert "The study is running. Best so far:" in shown
         assert "Interrupted" not in shown
         resumed = invoke("resume", folder, "--trainable", "json:dumps")
         assert resumed.exit_code == BAD_INPUT
@@ -159,8 +159,8 @@ def test_a_trial_has_one_number_everywhere(tmp_path: Path) -> None:
 
     page = study.report(tmp_path / "page.html").read_text()
     assert 'data-trial="2"' in page
-    assert "the lowest loss is 0, of trial 2 at" in page.lower()
-    assert "proposed as trial 2," in page
+    assert "the lowest loss is 0: trial 2 at" in page.lower()
+    assert "proposed as trial 2." in page
     _, ends, *_ = study.figures.curves().data
     assert dict(zip(ends.customdata, ends.y, strict=True))[2] == 0
 
@@ -207,7 +207,7 @@ def test_a_folder_without_a_study_is_one_clear_line(command: str, tmp_path: Path
     more = ["--num-samples", "1"] if command == "extend" else []
     result = invoke(command, tmp_path, *more)
     assert result.exit_code == BAD_INPUT
-    assert "holds no study" in result.stderr
+    assert "is not a study" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -252,7 +252,7 @@ def test_export_to_optuna_keeps_curves_and_states(study: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("t.xls", "end it in .csv, .parquet or .db"), ("no/t.csv", "there is no folder")],
+    [("t.xls", "must end in .csv, .parquet or .db"), ("no/t.csv", "does not exist")],
 )
 def test_an_export_that_cannot_be_is_one_clear_line(
     name: str, says: str, study: Path, tmp_path: Path
@@ -263,7 +263,7 @@ def test_an_export_that_cannot_be_is_one_clear_line(
 
 
 def test_extend_and_resume_say_which_of_them_is_meant(study: Path) -> None:
-    assert "extend by what?" in invoke("extend", study).stderr
+    assert "give a budget" in invoke("extend", study).stderr
     result = invoke("resume", study)
     assert result.exit_code == BAD_INPUT
     assert "raytuner extend" in result.stderr

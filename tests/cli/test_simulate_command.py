@@ -87,12 +87,12 @@ def test_the_numbers_of_workers_and_the_seeds_have_defaults(searches: dict[str, 
     assert searches["calls"] == [(n, seed) for n in (8, 64, 256, 1000) for seed in range(3)]
     assert rows[1].split()[1:] == ["15:37:30", "1,000.00", "0%", "0.26", "±", "0.01"]
     assert advice == (
-        "Recommended: 1000 workers. Up to there, time falls by a larger factor than worker-hours"
-        " rise. More workers than in the table may pay, too."
+        "Recommended: 1000 workers. Up to this number, time falls by a larger factor than"
+        " worker-hours rise. Even more workers may be worthwhile."
     )
     assert note == (
-        "Means over 3 seeds, and the standard deviation (±). A trial's start was taken to need"
-        " 2.0 s, and trials were judged by ASHAScheduler."
+        "Means over 3 seeds; ± is the standard deviation. Assumptions: a trial takes 2.0 s to"
+        " start; the scheduler is ASHAScheduler."
     )
 
 
@@ -100,9 +100,9 @@ def test_where_more_workers_stop_paying(searches: dict[str, Any]) -> None:
     searches["of"] = slow_beyond_64
     *_, advice, _ = output("--num-samples", "9999", "--seeds", "1", "--price-per-hour", "2")
     assert advice == (
-        "Recommended: 64 workers. Up to there, time falls by a larger factor than worker-hours"
-        " rise. More stop paying there: 256 workers take 100% of the time and 4 times the"
-        " worker-hours."
+        "Recommended: 64 workers. Up to this number, time falls by a larger factor than"
+        " worker-hours rise. More are not worthwhile: 256 workers take 100% of the time and 4 times"
+        " the worker-hours."
     )
     head, eight, *_ = output("--num-samples", "9999", "--seeds", "1", "--price-per-hour", "2")
     assert head.split()[3] == "cost"
@@ -113,7 +113,7 @@ def test_a_worse_value_is_named(searches: dict[str, Any]) -> None:
     searches["of"] = lambda workers, seed: (3.6e6 / workers, workers + seed)
     *_, advice, _ = output("--num-samples", "9999")
     assert advice == (
-        "Recommended: 8 workers. More stop paying there: 64 workers find 65 ± 1 instead of 9 ± 1."
+        "Recommended: 8 workers. More are not worthwhile: 64 workers find 65 ± 1 instead of 9 ± 1."
     )
 
 
@@ -122,8 +122,7 @@ def test_a_dear_step_names_the_limit(searches: dict[str, Any]) -> None:
     arguments = ("--workers", "64", "--workers", "8", "--num-samples", "99", "--seeds", "1")
     *_, advice, _ = output(*arguments)
     assert advice.endswith(
-        "64 workers take 23% of the time and 1.9 times the worker-hours, and 1.5 times are the"
-        " most that pay."
+        "64 workers take 23% of the time and 1.9 times the worker-hours (the limit is 1.5 times)."
     )
 
 
@@ -131,9 +130,10 @@ def test_within_a_time_budget_the_value_is_what_counts(searches: dict[str, Any])
     searches.update(ended="time_budget", of=lambda n, seed: (600.0, 0.5 / min(n, 64) + 1e-4 * seed))
     *_, advice, _ = output("--time-budget-s", "600")
     assert advice == (
-        "Recommended: 64 workers. They are the fewest whose best loss is as good as any in the"
-        " table, but for what another seed changes. More stop paying there: 256 workers find"
-        " 0.0079125 ± 0.0001 instead of 0.0079125 ± 0.0001 for 4 times the worker-hours."
+        "Recommended: 64 workers. It is the smallest number whose best loss is not worse than any"
+        " other in the table, apart from differences between seeds. More are not worthwhile: 256"
+        " workers find 0.0079125 ± 0.0001 instead of 0.0079125 ± 0.0001 for 4 times the"
+        " worker-hours."
     )
 
 
@@ -142,11 +142,11 @@ def test_no_more_workers_than_trials(searches: dict[str, Any]) -> None:
     _, *rows, advice, idle, _ = output("--num-samples", "100", "--seeds", "1")
     assert [row.split()[0] for row in rows] == ["8", "64", "100"]
     assert advice.endswith("than worker-hours rise.")  # no more are worth a trial
-    assert idle == "There are 100 trials: more workers than these are never all busy."
+    assert idle == "With 100 trials, at most 100 workers are ever busy."
     # What is asked for is shown.
     _, *rows, _, idle, _ = output("--num-samples", "100", "--workers", "100", "--workers", "1000")
     assert [row.split()[0] for row in rows] == ["100", "1000"]
-    assert idle.startswith("There are 100 trials")
+    assert idle.startswith("With 100 trials")
 
 
 def test_one_number_has_nothing_to_be_compared_with(searches: dict[str, Any]) -> None:
@@ -193,7 +193,7 @@ def test_several_objectives_have_no_one_value(tmp_path: Path, searches: dict[str
     assert row.split()[-1] == "1"
     assert advice.startswith("Recommended: 64 workers")
     searches["ended"] = "time_budget"
-    assert output("--num-samples", "9999", study=study)[-2].startswith("No number is recommended")
+    assert output("--num-samples", "9999", study=study)[-2].startswith("There is no recommend")
 
 
 def test_a_weighted_sum_is_what_is_compared(tmp_path: Path, searches: dict[str, Any]) -> None:

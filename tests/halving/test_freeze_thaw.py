@@ -53,7 +53,7 @@ def test_whoever_promises_most_has_the_slot() -> None:
     assert [halving.waits(i) for i in "abc"] == [True, False, False]
     foreseen.newcomer = 0.5
     assert halving.promote(lambda i: i != "a") is None
-    assert "a chance of 40.0 % to be the best in the end" in halving.explain("b")
+    assert "chance of becoming the best: 40.0 %" in halving.explain("b")
 
 
 def test_the_hopeless_end() -> None:
@@ -63,9 +63,7 @@ def test_the_hopeless_end() -> None:
     verdict = halving.judge("a", 1, 0.5)
     assert verdict is not None
     assert verdict.action is Action.STOP
-    assert verdict.reason == (
-        "a chance of 0.0 % to be the best in the end, told at rung 1: below 0.1 %"
-    )
+    assert verdict.reason == ("chance of becoming the best: 0.0 % at rung 1, below 0.1 %")
     assert halving.promote(everyone, closing=True) is None
 
 
@@ -149,5 +147,5 @@ def test_replayed_reports_past_a_rung_say_that_the_trial_went_on() -> None:
 
 @pytest.mark.parametrize("chance", [-0.1, 1.0, "5 %"])
 def test_a_chance_that_is_none(chance: Any) -> None:
-    with pytest.raises(SettingError, match=r"least_chance=.* is not a probability below 1"):
+    with pytest.raises(SettingError, match=r"least_chance is .* must be a probability below 1"):
         FreezeThaw(least_chance=chance)

@@ -112,8 +112,7 @@ def test_all_of_hyperbands_brackets() -> None:
         ({"max_t": math.inf}, "max_t=inf is not a positive, finite number"),
         (
             {"grace_period": 10, "max_t": 5},
-            "max_t=5 is below grace_period=10: no trial could be judged; "
-            "max_t must be at least grace_period",
+            "max_t=5 is below grace_period=10; it must be at least grace_period",
         ),
         (
             {"reduction_factor": 1},

@@ -166,7 +166,7 @@ def test_no_verdict_before_the_first_rung() -> None:
     [
         (
             Verdict(Action.CONTINUE, rung=0.5, rank=1, recorded=2, quota=1),
-            "rank 1 of 2 at rung 0.5: only the best goes on",
+            "rank 1 of 2 at rung 0.5: only the best continues",
         ),
         (
             Verdict(Action.STOP, rung=1, rank=2, recorded=6, quota=2),

@@ -176,7 +176,7 @@ def test_what_is_not_finite_is_never_promoted_past_something_finite() -> None:
     assert verdict.rank == 1
     verdict = halving.judge("4", 1, math.nan)
     assert verdict is not None
-    assert verdict.reason == "rank 2 of 5 at rung 1: only the best goes on"
+    assert verdict.reason == "rank 2 of 5 at rung 1: only the best continues"
     assert verdict.action is Action.STOP
     assert [halving.promote(everyone) for _ in range(2)] == ["3", None]
     halving = Judged(Promotion(max_t=27))
@@ -187,9 +187,9 @@ def test_what_is_not_finite_is_never_promoted_past_something_finite() -> None:
 def test_why_it_waits() -> None:
     halving = Judged(Promotion(max_t=27))
     pause(halving, 0.3, 0.2)
-    assert halving.explain("1") == "rank 2 of 2 at rung 1: too few for one to go on"
+    assert halving.explain("1") == "rank 2 of 2 at rung 1: too few for one to continue"
     pause(halving, 0.3, 0.2, 0.4)
-    assert halving.explain("1") == "rank 3 of 3 at rung 1: only the best goes on"
+    assert halving.explain("1") == "rank 3 of 3 at rung 1: only the best continues"
 
 
 @given(events, events)

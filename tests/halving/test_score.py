@@ -63,7 +63,7 @@ def test_a_rung_ranks_by_fronts_and_keeps_the_ends_of_one() -> None:
     verdicts = {i: halving.judge(i, 1, Score(pair)) for i, pair in curves.items()}
     assert verdicts["e"] is not None
     assert verdicts["e"].action is Action.STOP
-    assert verdicts["e"].reason == "rank 5 of 5 at rung 1: only the best goes on"
+    assert verdicts["e"].reason == "rank 5 of 5 at rung 1: only the best continues"
     ends = halving.judge("f", 1, Score((2.0, -1.0)))
     assert ends is not None
     assert ends.action is Action.CONTINUE

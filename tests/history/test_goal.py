@@ -46,8 +46,8 @@ ROWS: list[dict[str, float]] = [
         (["a", "b"], ["min"], {}, ["2 and 1"]),
         (["a", "a"], ["min", "max"], {}, ["['a', 'a']", "once"]),
         ("a", "down", {}, ["'down'", "'min' or 'max'"]),
-        ([], [], {}, ["[]", "the name of one key"]),
-        ("a", "min", {"outcome_constraints": ["b <= 3", "b <= 4"]}, ["b <= 4", "one bound"]),
+        ([], [], {}, ["[]", "the name of a key"]),
+        ("a", "min", {"outcome_constraints": ["b <= 3", "b <= 4"]}, ["b <= 4", "only one bound"]),
         (["a", "b"], ["min", "min"], {"weights": [1.0]}, ["[1.0]", "['a', 'b']"]),
         (["a", "b"], ["min", "min"], {"weights": [1.0, -1.0]}, ["-1.0", "above 0"]),
     ],
@@ -107,7 +107,7 @@ def test_constraints_that_are_no_list(given: Any) -> None:
 @pytest.mark.parametrize("name", ["cost", "standard_error"])
 @pytest.mark.parametrize("given", [["a", "b"], ""])
 def test_a_cost_or_a_standard_error_is_one_name(name: str, given: Any) -> None:
-    with pytest.raises(MetricError, match=f"{name} is .*must be the name of one key"):
+    with pytest.raises(MetricError, match=f"{name} is .*must be the name of a key"):
         Goal.of("loss", "min", **{name: given})
 
 

@@ -43,7 +43,7 @@ def test_a_second_process_is_refused_until_the_first_is_dead(
     record = tmp_path / "study" / "record.sqlite"
     with another_process(record, CHILDREN[child]) as first:
         match = (
-            rf"process {first.pid} on {platform.node()}, which began [\d:]+ ago, writes to"
+            rf"process {first.pid} on {platform.node()}, which began [\d:]+ ago, is writing to"
             rf" .*record\.sqlite now.*`kill {first.pid}`"
         )
         with pytest.raises(InUseError, match=match):
@@ -65,7 +65,9 @@ def test_two_runs_in_one_process_are_refused_too(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with Writer(record):
         for same in (record, tmp_path / "link" / "record"):
-            with pytest.raises(InUseError, match=r"this process writes to .* the other run to end"):
+            with pytest.raises(
+                InUseError, match=r"this process is writing to .* the other run to end"
+            ):
                 Writer(same)
             assert "this process" in str(who_writes(same))
         with Writer(tmp_path / "other"):
@@ -119,7 +121,7 @@ def test_a_file_system_without_locks_is_used_with_a_warning(
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with Writer(tmp_path / "record"):
         pass
-    assert "has no locks" in caplog.text
+    assert "does not support locks" in caplog.text
     assert who_writes(tmp_path / "record") is None
 
 

@@ -175,7 +175,7 @@ def test_a_network_that_stays_away_leaves_the_record_in_a_file(
     history.move_to(unreachable)
     REACHED.clear()
     search(history, range(1, 4))
-    with pytest.raises(HistoryError, match=r"no route to host.*is kept as ") as caught:
+    with pytest.raises(HistoryError, match=r"no route to host.*was saved as ") as caught:
         history.close()
     kept = Path(str(caught.value).rpartition("kept as ")[2])
     assert len(History.read(kept)) == 4
@@ -212,7 +212,7 @@ def test_nothing_is_uploaded_over_the_record_of_a_process_that_took_over(
             threading.Event().wait(0.01)
         search(history, range(1, 4))
         with pytest.raises(
-            HistoryError, match=r"process 7 .*has taken over.*is kept as "
+            HistoryError, match=r"process 7 .*has taken over.*was saved as "
         ) as caught:
             history.close()
     assert len(History.read(file)) == 1

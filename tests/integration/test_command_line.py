@@ -181,6 +181,6 @@ def test_extended_then_longer_and_within_less(tmp_path: Path, folder: Path) -> N
     )
     html = longer.report().read_text()
     check_report(longer, html)
-    assert "From here on max_t: 9, now 27." in html
+    assert "Changed from here on: max_t: 9, now 27." in html
     lines = (folder / "raytuner-progress.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["done"] == len(longer.trials)

@@ -100,7 +100,7 @@ def test_a_constraint_that_no_file_can_hold_is_given_again(tmp_path: Path) -> No
     rules = [lambda config: config["a"] * config["b"] <= 30]
     loaded = raytuner.load(bounded(tmp_path, rules, 2).path)
     assert loaded.best is not None
-    with pytest.raises(SpaceError, match="only Python has"):
+    with pytest.raises(SpaceError, match="is a Python object"):
         loaded.extend(1, multiply)
     study = loaded.extend(
         2, multiply, param_space=FACTORS, parameter_constraints=rules, progress=False

@@ -38,7 +38,7 @@ def test_a_killed_tuner_is_restored(tmp_path: Path) -> None:
     folder = tmp_path / "drop_in"
 
     def second() -> None:
-        with pytest.raises(InUseError, match=r"process \d+ on .* writes to"):
+        with pytest.raises(InUseError, match=r"process \d+ on .* is writing to"):
             tune.Tuner.restore(str(folder), slow).fit()
 
     before = kill("drop_in", folder, tmp_path, meanwhile=second)
@@ -108,7 +108,7 @@ def test_ctrl_c_gives_the_best_so_far(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     with driver("tune", folder, tmp_path) as process:
         wait_until(under_way, folder, process)
-        with pytest.raises(InUseError, match=f"process {process.pid} on .* writes to"):
+        with pytest.raises(InUseError, match=f"process {process.pid} on .* is writing to"):
             raytuner.load(folder).resume(slow)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=PATIENCE_S)

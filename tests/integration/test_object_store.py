@@ -85,7 +85,7 @@ def test_a_study_is_run_and_gone_on_with(storage: RemoteFolder, tmp_path: Path) 
     next_one = raytuner.BoTorchSearch(SPACE, "loss", "min", earlier=[more.path.uri])  # type: ignore[union-attr]
     assert next_one.suggest("first") == more.best.config
 
-    with pytest.raises(SettingError, match="holds a study or something else already"):
+    with pytest.raises(SettingError, match="already exists and is not empty"):
         raytuner.tune(
             train,
             SPACE,
@@ -237,5 +237,5 @@ def test_bad_storage_is_told_of_before_any_trial(remote: RemoteFolder) -> None:
 
 
 def test_no_study_is_told_of(storage: RemoteFolder) -> None:
-    with pytest.raises(HistoryError, match="holds no study"):
+    with pytest.raises(HistoryError, match="is not a study"):
         raytuner.load(storage)

@@ -116,7 +116,7 @@ def test_a_study_is_watched_interrupted_and_resumed(terminal: Terminal, tmp_path
     terminal.press("C-c")
     seen = terminal.wait(lambda screen: "code=" in screen)
     assert "code=130" in seen
-    assert "Interrupted: this is the best so far" in seen
+    assert "The study was interrupted. Best so far:" in seen
     # The picture was drawn over and over in the same place, and what follows stands below it.
     assert seen.count(" done: ") == 1
     assert seen.index(" done: ") < seen.index("Interrupted:")

@@ -289,10 +289,13 @@ def test_it_is_an_estimator_of_its_own_in_a_pipeline() -> None:
         ({}, "got neither of param_distributions and param_grid"),
         ({"param_grid": {"C": [1]}, "param_distributions": DRAWN}, "got both"),
         ({"param_distributions": []}, "is empty"),
-        ({"param_distributions": DRAWN, "early_stopping": "partial_fit"}, "can go by 'warm_start'"),
+        (
+            {"param_distributions": DRAWN, "early_stopping": "partial_fit"},
+            "it supports 'warm_start'",
+        ),
         (
             {"param_distributions": DRAWN, "scheduler": raytuner.ASHAScheduler(max_t=27)},
-            "early_stopping is False; say what",
+            "early_stopping is False; choose its steps",
         ),
         (
             {
@@ -300,7 +303,7 @@ def test_it_is_an_estimator_of_its_own_in_a_pipeline() -> None:
                 "early_stopping": "folds",
                 "scheduler": raytuner.ASHAScheduler(max_t=27),
             },
-            "max_t is 27, and a whole evaluation has 5 steps",
+            "max_t is 27, but a full evaluation has 5 steps",
         ),
         (
             {"param_distributions": DRAWN, "early_stopping": True, "parallel_folds": True},

@@ -33,7 +33,7 @@ def test_what_there_is_room_for() -> None:
     assert "24 CPU, 5 GPU A100/T4 on 2 nodes" in text
     assert "10.0.0.2 (8 CPU, 1 GPU T4)" in text
     assert "A trial asks for 2 CPU, 0.5 GPU" in text
-    assert "At once there is room for 10 trials" in text
+    assert "Room for 10 trials at once" in text
 
 
 NEVER: dict[str, tuple[Any, ClusterState, str]] = {
@@ -76,7 +76,7 @@ def test_what_may_come_counts() -> None:
     assert (found.slots, found.most) == (0, 6)
     found.require()
     assert "up to 3 of spot (8 CPU, 1 GPU T4)" in "\n".join(found.lines())
-    assert "with the nodes that could be added for 6" in "\n".join(found.lines())
+    assert "6 with the nodes that could be added" in "\n".join(found.lines())
     # All workers together are limited too, and those that are there have come already.
     assert preflight(found.request, ClusterState(cluster.nodes, (SPOT,), max_workers=2)).most == 4
     one_is_there = ClusterState((*cluster.nodes, Node("w", SPOT.total)), (SPOT,))
@@ -89,7 +89,7 @@ def test_an_autoscaler_that_does_not_say_may_have_anything() -> None:
     found = preflight(ResourceRequest.of({"gpu": 8}), ClusterState((T4,), None))
     assert found.most is None
     found.require()
-    assert "not known what it could add" in "\n".join(found.lines())
+    assert "the nodes that it could add are unknown" in "\n".join(found.lines())
 
 
 CLUSTER_FILE = """
@@ -112,7 +112,7 @@ def test_a_cluster_that_is_to_be_started(tmp_path: Path) -> None:
     ]
     assert (found.slots, found.most) == (0, 40)
     (tmp_path / "cluster.yaml").write_text("[]")
-    with pytest.raises(SettingError, match=r"cluster.yaml cannot be read as a cluster file"):
+    with pytest.raises(SettingError, match=r"cluster.yaml cannot be read as a Ray cluster file"):
         raytuner.check(cluster_file=tmp_path / "cluster.yaml")
     with pytest.raises(SettingError, match="function of the configuration"):
         raytuner.check(lambda config: {"cpu": 1})
@@ -125,7 +125,7 @@ def test_the_command(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", str(study)])
     assert result.exit_code == 0, result.output
     assert "The cluster has 2 CPU" in result.output
-    assert "room for 4 trials" in result.output
+    assert "Room for 4 trials" in result.output
     assert read_cluster().node_types == ()  # no autoscaler, and that is known
     result = CliRunner().invoke(main, ["check", str(study), "--gpus", "2"])
     assert result.exit_code == BAD_INPUT
@@ -208,7 +208,7 @@ def test_no_more_trials_than_fit_with_their_trainers(monkeypatch: pytest.MonkeyP
     assert trials_at_once(None, 7) == trials_at_once(lambda config: asked, 7) == 7
     with pytest.raises(PlacementError, match="has 4 GPU of 8 GPU"):
         trials_at_once({"cpu": 1, "trainer": {"workers": 1, "gpu": 8}}, None)
-    with pytest.raises(SettingError, match="gpu_hours counts what trials request"):
+    with pytest.raises(SettingError, match="gpu_hours does not count the GPUs"):
         trials_at_once(asked, None, gpu_hours=3)
     cluster = ClusterState((T4,), (SPOT,))
     assert trials_at_once(asked, None) == 1

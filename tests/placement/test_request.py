@@ -72,19 +72,25 @@ WRONG: dict[str, tuple[Any, str]] = {
     "not a number": ({"gpu": float("nan")}, r"resources\['gpu'\] is nan"),
     "without end": ({"slot": float("inf")}, r"resources\['slot'\] is inf"),
     "twice": ({"gpu": 1, "GPU": 1}, "names GPU twice"),
-    "no size": ({"memory": "much"}, r"resources\['memory'\] is 'much'; write bytes, or such as"),
-    "nothing of all": ({"cpu": 0}, "asks for nothing"),
-    "no bundles": ([], "asks for nothing"),
-    "an empty one": ([{"cpu": 1}, {}], r"resources\[1\] asks for nothing; only the first"),
+    "no size": ({"memory": "much"}, r"resources\['memory'\] is 'much'; write bytes, or text"),
+    "nothing of all": ({"cpu": 0}, "requests nothing"),
+    "no bundles": ([], "requests nothing"),
+    "an empty one": ([{"cpu": 1}, {}], r"resources\[1\] requests nothing; only the first"),
     "in a bundle": ([{"cpu": 1}, {"gpu": 2.5}], r"resources\[1\]\['gpu'\] is 2.5"),
     "no list": ({"bundles": 3}, "bundles of resources are 3"),
-    "beside bundles": ({"bundles": [{"cpu": 1}], "gpu": 1}, r"has \['gpu'\] beside 'bundles'"),
+    "beside bundles": ({"bundles": [{"cpu": 1}], "gpu": 1}, r"has \['gpu'\] next to 'bundles'"),
     "strategy": ({"bundles": [{"cpu": 1}], "strategy": "TIGHT"}, "is 'TIGHT'; it must be one of"),
-    "a trainer of no number": ({"cpu": 1, "trainer": {"gpu": 1}}, "must say how many workers"),
-    "no worker": ({"cpu": 1, "trainer": {"workers": 0, "gpu": 1}}, "must say how many workers"),
+    "a trainer of no number": (
+        {"cpu": 1, "trainer": {"gpu": 1}},
+        "must have the number of workers",
+    ),
+    "no worker": (
+        {"cpu": 1, "trainer": {"workers": 0, "gpu": 1}},
+        "must have the number of workers",
+    ),
     "half a worker": (
         {"cpu": 1, "trainer": {"workers": 0.5, "gpu": 1}},
-        "must say how many workers",
+        "must have the number of workers",
     ),
     "workers with nothing": ({"cpu": 1, "trainer": {"workers": 2}}, "nothing for its workers"),
     "in a trainer": (
@@ -114,7 +120,7 @@ def test_a_factory_of_rays_is_taken_as_it_is() -> None:
 
 def test_no_trainer_by_configuration() -> None:
     asked = for_ray(lambda config: {"cpu": 1, "trainer": {"workers": 2, "cpu": 1}})
-    with pytest.raises(SettingError, match=r"lambda.*have a trainer; give the same for all"):
+    with pytest.raises(SettingError, match=r"lambda.*have a trainer, which limits"):
         asked({})
 
 

@@ -96,7 +96,9 @@ def study(
                 rank = 1 + sum(v < value for v in at_rung[t])
                 best = max(1, len(at_rung[t]) // 3)
                 if rank > best:
-                    reason = f"rank {rank} of {len(at_rung[t])} at rung {t}: the best {best} go on"
+                    reason = (
+                        f"rank {rank} of {len(at_rung[t])} at rung {t}: the best {best} continue"
+                    )
                     history.end(name, TrialState.STOPPED_EARLY, reason)
                     heapq.heappush(todo, (when + rng.exponential(0.6), slot, -1, 0))
                     continue

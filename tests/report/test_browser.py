@@ -362,7 +362,7 @@ def test_a_live_page_follows_the_study(browser: Browser, tmp_path: Path) -> None
                 history.end(trial_id, TrialState.COMPLETED)
             history.set_meta("finished", True)
             server._next_read = 0.0
-            browser.wait("document.querySelector('#live').textContent === 'over'")
+            browser.wait("document.querySelector('#live').textContent === 'ended'")
             browser.wait("document.querySelector('.big').textContent.includes('0.01')")
             # What was typed and drawn is still there.
             assert browser.js("return document.querySelector('#query').value") == "adam"

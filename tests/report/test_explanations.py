@@ -47,10 +47,10 @@ def test_the_summary_has_the_figures_of_the_record() -> None:
     best = history.best
     assert best is not None
     assert "150 trials in 10:00" in said
-    assert f"The lowest loss is {best.value:.5g}, of trial {best.number} at" in said
+    assert f"The lowest loss is {best.value:.5g}: trial {best.number} at" in said
     spent = sum(t.t for t in history.trials) / (27 * 150)
-    assert f"Early stopping ran {spent:.0%} of" in said
-    expected = re.search(r"the model expects ([\d.]+) ± ([\d.]+)", said)
+    assert f"the trials used {spent:.0%} of" in said
+    expected = re.search(r"reaches ([\d.]+) ± ([\d.]+)", said)
     assert expected is not None
     assert abs(float(expected[1]) - best.value) < 0.1
 
@@ -66,14 +66,14 @@ def test_why_the_best_was_proposed_looks_at_what_was_known_then() -> None:
     assert best is not None
     assert best.origin is Origin.BAYES
     said = " ".join(explanations.why_proposed(history, best))
-    assert "it promised most" in said
-    assert f"proposed as trial {best.number}, when" in said
+    assert "as the most promising" in said
+    assert f"proposed as trial {best.number}." in said
     finals = sum(
         t.state is TrialState.COMPLETED and (t.ended_at or 0) < best.proposed_at
         for t in history.trials
     )
-    assert f"when {finals} final value" in said
-    assert "a chance of" in said
+    assert f"the study had {finals} final value" in said
+    assert "Its chance of" in said
     assert said.endswith(f"It came to {best.value:.5g}.")
 
 
@@ -109,12 +109,12 @@ def test_of_a_first_trial_there_is_nothing_to_compare_with() -> None:
     history.add("a", {"x": 0.5}, Origin.INITIAL)
     history.report("a", 1, 2.0)
     said = explanations.why_proposed(history, history.trials[0])
-    assert said[0].startswith("It was given at the start")
-    assert "0 final values and 0 values" in said[1]
+    assert said[0].startswith("You listed it in points_to_evaluate")
+    assert "0 final values, 0 other values" in said[1]
     assert len(said) == 2
 
 
-@pytest.mark.parametrize(("cost", "says"), [(1.0, "Of the trials that keep c <= 2"), (3.0, "No")])
+@pytest.mark.parametrize(("cost", "says"), [(1.0, "Among the trials with c <= 2"), (3.0, "No")])
 def test_the_best_is_said_to_keep_its_bounds_or_not(cost: float, says: str) -> None:
     goal = Goal.of("loss", "min", outcome_constraints=["c <= 2"])
     history = History(Space({"x": Float(0, 1)}), goal=goal)
@@ -123,7 +123,7 @@ def test_the_best_is_said_to_keep_its_bounds_or_not(cost: float, says: str) -> N
     history.end("a", TrialState.COMPLETED)
     said = explanations.summary(history, None, 1.0)[1]
     assert said.startswith(says)
-    assert "the lowest loss is 0.25, of trial 0" in said
+    assert "the lowest loss is 0.25: trial 0" in said
 
 
 @pytest.mark.parametrize(
@@ -132,14 +132,14 @@ def test_the_best_is_said_to_keep_its_bounds_or_not(cost: float, says: str) -> N
         ([Origin.SOBOL] * 3 + [Origin.BAYES] * 7, None, False),
         (
             [Origin.SOBOL] * 9 + [Origin.BAYES] * 9 + [Origin.STALE, Origin.FALLBACK],
-            "18 from all results so far, 1 from fewer, 1 (5%) quasi-random because no other was"
-            " ready",
+            "18 fresh (based on all results), 1 stale (without the latest results), 1 (5%) fallback"
+            " (quasi-random, no other was ready)",
             False,
         ),
         (
             [Origin.SOBOL] * 3 + [Origin.FALLBACK] * 7 + [Origin.EVALUATED],
-            "3 from all results so far, 0 from fewer, 7 (70%) quasi-random because no other was"
-            " ready",
+            "3 fresh (based on all results), 0 stale (without the latest results), 7 (70%) fallback"
+            " (quasi-random, no other was ready)",
             True,
         ),
     ],

@@ -79,8 +79,8 @@ def test_the_timeline_shows_every_trial_from_its_start_to_its_end() -> None:
     ("resources", "says"),
     [
         ({"cpu": 2, "gpu": 0.5}, "each 2 cpu, 0.5 gpu"),
-        ("<function by_config>", "Trials ran"),
-        (None, "Trials ran"),
+        ("<function by_config>", "Share of the slots' time"),
+        (None, "Share of the slots' time"),
     ],
 )
 def test_the_page_says_what_a_slot_is_if_it_can(resources: object, says: str) -> None:
@@ -146,7 +146,7 @@ def test_a_slice_shows_at_most_500_trials_with_the_best_among_them(n: int) -> No
 
 
 def test_an_unknown_hyperparameter_is_named_with_those_there_are() -> None:
-    with pytest.raises(SettingError, match=r"'rate' is no hyperparameter.*lr, width"):
+    with pytest.raises(SettingError, match=r"no hyperparameter 'rate' varies.*lr, width"):
         Figures(study(5)).slice("rate")
 
 

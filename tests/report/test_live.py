@@ -125,7 +125,7 @@ def test_only_the_page_is_served_and_only_to_this_machine(
 def test_a_port_that_is_taken_is_one_clear_error() -> None:
     with (
         served(study(1)) as server,
-        pytest.raises(SettingError, match=r"cannot serve at port \d+.*--port"),
+        pytest.raises(SettingError, match=r"cannot serve on port \d+.*--port"),
     ):
         Server(lambda: study(1), Path("/x"), port=server.server_port)
 

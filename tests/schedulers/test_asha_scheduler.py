@@ -144,7 +144,7 @@ def test_stops_and_failures_are_in_the_searchers_table() -> None:
             "the metric 'acc' was reported as 'high' (str), which is not a number; report an int "
             "or a float. The report has the metrics 'acc'",
         ),
-        "b": (TrialState.STOPPED_EARLY, "rank 2 of 2 at rung 1: only the best goes on"),
+        "b": (TrialState.STOPPED_EARLY, "rank 2 of 2 at rung 1: only the best continues"),
         "c": (TrialState.FAILED, "acc is nan at its end"),
         "d": (TrialState.RUNNING, ""),  # complete, as the searcher will hear from Ray
     }
@@ -163,7 +163,7 @@ def test_what_the_table_does_not_have_runs_to_its_end() -> None:
 
 def test_a_metric_that_only_the_scheduler_has_is_an_error() -> None:
     run = Run(ASHAScheduler(metric="acc", mode="max", max_t=9), Partner("loss", "min"))
-    with pytest.raises(MetricError, match="judges by 'acc', and the searcher knows loss only"):
+    with pytest.raises(MetricError, match="uses 'acc', but the searcher knows only loss"):
         run.add("a")
 
 

@@ -53,7 +53,7 @@ def test_it_pauses_most_and_trains_those_that_win() -> None:
     stopped = [t for t in trials if t.state is TrialState.STOPPED_EARLY]
     assert min(loss_at(t.config, MAX_T) for t in stopped) > best.value - 0.005
     for trial in stopped:
-        assert "to be the best in the end" in trial.reason
+        assert "chance of becoming the best" in trial.reason
 
 
 def test_within_a_budget_it_is_ahead_of_stopping_by_the_same_forecasts() -> None:
@@ -107,7 +107,7 @@ def test_several_objectives_are_not_forecast() -> None:
     searcher = BoTorchSearch(
         SPACE, metric=["loss", "size"], mode=["min", "min"], background=False, seed=0
     )
-    with pytest.raises(MetricError, match="FreezeThawScheduler forecasts one objective"):
+    with pytest.raises(MetricError, match="FreezeThawScheduler forecasts a single objective"):
         simulate(
             lambda config: Curve([{"loss": 1.0, "size": 2.0}] * MAX_T, seconds=1.0),
             searcher=searcher,

@@ -86,7 +86,7 @@ def test_a_setting_that_is_none_is_the_schedulers_own_default() -> None:
 
 
 def test_a_name_that_is_none() -> None:
-    with pytest.raises(SettingError, match=r"scheduler='freezethaw' is none of .*'freeze-thaw'\?"):
+    with pytest.raises(SettingError, match=r"scheduler='freezethaw' is unknown.*'freeze-thaw'\?"):
         make_scheduler("freezethaw", **SETTINGS)
 
 

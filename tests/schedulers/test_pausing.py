@@ -170,7 +170,7 @@ def test_what_waits_when_nothing_new_will_come_is_ended() -> None:
     stopped = controller.search_alg.searcher.history["1"]
     assert stopped.state is TrialState.STOPPED_EARLY
     assert stopped.reason == (
-        "the search ended while it was paused; rank 2 of 4 at rung 1: only the best goes on"
+        "the search ended while it was paused; rank 2 of 4 at rung 1: only the best continues"
     )
     assert "0 trials paused" in controller.scheduler.debug_string()
 
@@ -315,7 +315,9 @@ class Whole(Half):
 def test_a_class_that_cannot_checkpoint_is_refused() -> None:
     controller = Controller(ASHAScheduler(metric="acc", mode="max", variant="promotion"))
     controller.add("whole", trainable=Whole)
-    message = "pauses trials .* but Half does not define load_checkpoint; define both, or use"
+    message = (
+        "pauses trials .* but Half does not define load_checkpoint; define both methods, or use"
+    )
     with pytest.raises(TrainableError, match=message):
         controller.add("half", trainable=Half)
     Controller(ASHAScheduler(metric="acc", mode="max")).add("half", trainable=Half)
@@ -328,7 +330,7 @@ def test_a_function_that_reports_no_checkpoint_is_an_error_first_and_a_warning_l
     controller = promotion()
     without = controller.add("without", trainable=trainable)
     message = (
-        r"trial without is to be paused at training_iteration = 1 and its training function has "
+        r"trial without should be paused at training_iteration = 1, but its training function has "
         r"reported no checkpoint; pass one to tune.report\(..., checkpoint=...\)"
     )
     with pytest.raises(TrainableError, match=message):
@@ -340,7 +342,10 @@ def test_a_function_that_reports_no_checkpoint_is_an_error_first_and_a_warning_l
     with caplog.at_level(logging.WARNING):
         again = controller.add("again", trainable=trainable)
         assert controller.report(again, 1, 0.2) == "PAUSE"
-    assert "If it is resumed it begins anew: trial again is to be paused" in caplog.text
+    assert (
+        "If it is resumed, it will start from the beginning: trial again should be paused"
+        in caplog.text
+    )
 
 
 # -- restores --------------------------------------------------------------------------------------

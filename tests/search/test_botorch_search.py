@@ -250,7 +250,7 @@ BAD: dict[str, tuple[Callable[[], object], type[RaytunerError], list[str]]] = {
     "asked without a metric": (
         lambda: BoTorchSearch(PARAM_SPACE).suggest("a"),
         MetricError,
-        ["None", "in BoTorchSearch"],
+        ["None", "to BoTorchSearch"],
     ),
     "nothing saved": (
         lambda: BoTorchSearch().restore("no_such_file"),
@@ -800,7 +800,7 @@ def test_objects_as_choices_come_back_with_the_searcher_only(tmp_path: Path) -> 
     again = search(space)
     again.restore(str(tmp_path / "saved"))
     assert again.history["a"].config["kind"] in (dict, list)
-    with pytest.raises(SpaceError, match="object that only Python has"):
+    with pytest.raises(SpaceError, match="is a Python object"):
         BoTorchSearch().restore(str(tmp_path / "saved"))
 
 

@@ -68,7 +68,7 @@ def test_a_finite_space_ends_when_what_is_allowed_is_used_up() -> None:
 
 def test_what_is_wrong_shows_before_the_first_trial() -> None:
     space = Space({"a": Float(0, 1), "b": Float(0, 1)})
-    with pytest.raises(SpaceError, match="none of 100000 draws keeps the constraint a > 1"):
+    with pytest.raises(SpaceError, match="none of 100000 draws satisfies the constraint a > 1"):
         BoTorchSearch(space, parameter_constraints=["a > 1"])
     with pytest.raises(SpaceError, match="names 'c'"):
         BoTorchSearch(space, parameter_constraints=["c > 1"])

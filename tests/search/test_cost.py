@@ -67,7 +67,7 @@ def test_costs_are_of_a_full_training(tmp_path: Path) -> None:
 
 
 def test_bad_costs() -> None:
-    with pytest.raises(SettingError, match="strategy 'ucb' takes no cost"):
+    with pytest.raises(SettingError, match="strategy 'ucb' does not support a cost"):
         BoTorchSearch(SPACE, "loss", "min", cost="s", strategy="ucb")
 
 

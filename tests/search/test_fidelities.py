@@ -174,7 +174,7 @@ def test_it_goes_on_after_a_save(tmp_path: Path) -> None:
             {"strategy": "random"},
             "strategy 'random' cannot choose it; use one of bayes, pi, kg",
         ),
-        ({"priors": {"width": raytuner.near(64)}}, "and a prior is for the other hyperparameters"),
+        ({"priors": {"width": raytuner.near(64)}}, "a fidelity cannot have a prior"),
     ],
 )
 def test_what_cannot_be_is_said_before_the_first_trial(
@@ -188,7 +188,7 @@ def test_earlier_studies_are_refused() -> None:
     import pandas
 
     table = pandas.DataFrame({"lr": [0.1, 0.2], "width": [64, 64], "loss": [1.0, 2.0]})
-    with pytest.raises(SettingError, match="values of earlier studies are of one fidelity"):
+    with pytest.raises(SettingError, match="earlier studies cannot be combined with it"):
         BoTorchSearch(SPACE, "loss", "min", earlier=[table])
 
 

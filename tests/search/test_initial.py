@@ -111,7 +111,7 @@ def test_constraints_hold_for_what_is_filled_in() -> None:
         config: Any = searcher.suggest(str(i))
         assert config[fixed[0]] == fixed[1]
         searcher.history.space.validate(config)
-    with pytest.raises(ConfigError, match=r"points_to_evaluate\[0\]: .*1000 values were tried"):
+    with pytest.raises(ConfigError, match=r"points_to_evaluate\[0\]: .*tried 1000 values"):
         search([{"c": 0.9}], space, parameter_constraints=rules)
 
 

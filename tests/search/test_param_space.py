@@ -52,7 +52,9 @@ COMPUTED: list[Any] = [
 def test_what_ray_would_compute_is_refused_before_ray_starts(
     param_space: Any, tmp_path: Path
 ) -> None:
-    said = "(net/)?w(/1)?: received .*, whose values no model can know; .* inside the trainable"
+    said = (
+        "(net/)?w(/1)?: received .*, which a model cannot learn from; .* in the training function"
+    )
     with pytest.raises(SpaceError, match=said):
         tuner(tmp_path, param_space)  # no fit(), which starts Ray
     with pytest.raises(SpaceError, match=said):
@@ -177,7 +179,7 @@ def test_fewer_trials_than_values_are_warned_of(num_samples: int, warns: bool) -
     said = [str(one.message) for one in caught if one.category is RaytunerWarning]
     assert len(said) == warns
     if warns:
-        assert "a: tune.grid_search has 7 values, and num_samples is 6" in said[0]
+        assert "a: tune.grid_search has 7 values, but num_samples is only 6" in said[0]
         with pytest.warns(RaytunerWarning, match="has 7 values"), pytest.raises(KeyError):
             raytuner.tune(
                 "unregistered", {**LR, "a": SEVEN}, metric="loss", mode="min", num_samples=6,

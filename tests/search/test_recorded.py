@@ -158,7 +158,7 @@ def test_values_between_the_levels_become_the_nearest() -> None:
             r"raytuner\.when",
         ),
         ("grid", {"a": tune.grid_search([1, 2])}, "loss", "cannot search .*Grid search"),
-        ("space", SPACE, "loss", "a search space of its own"),
+        ("space", SPACE, "loss", "already has a search space"),
     ],
 )
 def test_what_cannot_be_is_an_error_before_any_trial(

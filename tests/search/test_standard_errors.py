@@ -67,5 +67,5 @@ def test_through_the_searcher_and_the_record(strategy: str, tmp_path: Path) -> N
 
 def test_what_cannot_be() -> None:
     space = {"x": tune.uniform(0, 1)}
-    with pytest.raises(MetricError, match="it is that of one metric"):
+    with pytest.raises(MetricError, match="works only with a single metric"):
         BoTorchSearch(space, ["loss", "ms"], ["min", "min"], standard_error="se")

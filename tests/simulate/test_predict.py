@@ -291,7 +291,7 @@ def test_the_command_counts_the_front_of_several_objectives(tmp_path: Path) -> N
 def test_the_command_names_a_folder_without_a_study(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["simulate", str(tmp_path), "--workers", "2"])
     assert result.exit_code == 2
-    assert "holds no study" in result.output
+    assert "is not a study" in result.output
 
 
 def made_up(max_t: str = "9") -> Workload:
@@ -336,7 +336,7 @@ def test_the_command_on_a_workload(name: str) -> None:
     result = CliRunner().invoke(main, ["simulate", f"{__name__}:{name}", *arguments])
     assert result.exit_code == 0, result.output
     assert "best loss" in result.output.splitlines()[0]
-    said = "A trial's start was taken to need 2.0 s, and trials were judged by"
+    said = "a trial takes 2.0 s to start; the scheduler is"
     assert f"{said} PredictiveTerminationScheduler." in " ".join(result.output.split())
 
 
@@ -353,4 +353,4 @@ def test_the_command_names_what_it_cannot_find(name: str, complaint: str) -> Non
 def test_the_command_refuses_what_is_no_workload() -> None:
     result = CliRunner().invoke(main, ["simulate", "builtins:dict", "--workers", "2"])
     assert result.exit_code == 2
-    assert "it must give a raytuner.simulate.Workload" in " ".join(result.output.split())
+    assert "it must return a raytuner.simulate.Workload" in " ".join(result.output.split())

@@ -90,7 +90,7 @@ def test_what_is_drawn_keeps_them_and_what_breaks_them_is_refused(
         if is_allowed:
             space.validate(config)
         else:
-            with pytest.raises(ConfigError, match="expected to keep the constraint"):
+            with pytest.raises(ConfigError, match="which violates the constraint"):
                 space.validate(config)
     start = space.encode(configs)
     pulled = space.pulled_back(start, X)
@@ -127,15 +127,15 @@ def test_numbers(rule: str, values: dict[str, float], expected: bool) -> None:
 @pytest.mark.parametrize(
     ("rule", "match"),
     [
-        ("b <= 1", r"names 'b', which is unknown; known here: a, n, net/units"),
-        ("a", "compares nothing"),
-        ("a <", "cannot be read: invalid syntax"),
+        ("b <= 1", r"names 'b', which is unknown; known names: a, n, net/units"),
+        ("a", "is not a comparison"),
+        ("a <", "cannot be parsed: invalid syntax"),
         ("a <= 'x'", "raised TypeError: '<=' not supported between"),
         ("net/act < 3", "net/act < 3 raised TypeError"),
-        ("a and n < 2", "a compares nothing"),
-        ("__import__('os').remove('x') < 3", "it may hold names, numbers"),
-        ("a in (1, 2)", "it may hold names, numbers"),
-        ("pow(a, 2) < 1", "it may hold names, numbers"),
+        ("a and n < 2", "a is not a comparison"),
+        ("__import__('os').remove('x') < 3", "it may contain names, numbers"),
+        ("a in (1, 2)", "it may contain names, numbers"),
+        ("pow(a, 2) < 1", "it may contain names, numbers"),
         ("abs(a, n) < 1", "abs.. takes exactly one argument"),
         (7, "a constraint is a string such as"),
     ],
@@ -146,9 +146,9 @@ def test_what_cannot_be_read_is_named(rule: Any, match: str) -> None:
 
 
 def test_constraints_are_a_list() -> None:
-    with pytest.raises(SpaceError, match="are a list of strings and functions"):
+    with pytest.raises(SpaceError, match="must be a list of strings and functions"):
         Space(TEMPLATE, "a <= 1")
-    with pytest.raises(SpaceError, match="are a list of strings and functions"):
+    with pytest.raises(SpaceError, match="must be a list of strings and functions"):
         Space(TEMPLATE).constrained("a <= 1")
 
 
@@ -160,7 +160,9 @@ def test_a_name_with_a_slash_is_a_name_and_with_spaces_a_quotient() -> None:
     assert space.constraints[0].names == ("net/a", "net/b-c", "a")
     config = {"net": {"a": 0.2, "b-c": 0.8}, "list": [0.5], "a": 2.0}
     space.validate(config)
-    with pytest.raises(ConfigError, match=r"received net/a=0.25, net/b-c=0.8, a=2.0, expected"):
+    with pytest.raises(
+        ConfigError, match=r"received net/a=0.25, net/b-c=0.8, a=2.0, which violates"
+    ):
         space.validate({**config, "net": {"a": 0.25, "b-c": 0.8}})
     with pytest.raises(ConfigError, match=r"list/0 != 0.25"):
         space.validate({**config, "list": [0.25]})
@@ -172,7 +174,9 @@ def test_where_a_hyperparameter_does_not_exist_a_string_holds() -> None:
     space.validate(base)
     there = {**base, "net": {"units": 16, "act": "relu"}}
     space.validate({**there, "momentum": 0.1})
-    with pytest.raises(ConfigError, match=r"received momentum=0.2, expected .* momentum <= 0.1"):
+    with pytest.raises(
+        ConfigError, match=r"received momentum=0.2, which violates .* momentum <= 0.1"
+    ):
         space.validate({**there, "momentum": 0.2})
 
 
@@ -187,7 +191,7 @@ def test_a_function_sees_the_full_configuration() -> None:
     config = {"a": 0.5, "n": 1, "net": {"units": 16, "act": "tanh"}}
     space.validate(config)
     assert seen[-1] == {**config, "epochs": 3}
-    with pytest.raises(ConfigError, match=r"keep the constraint .*rule"):
+    with pytest.raises(ConfigError, match=r"violates the constraint .*rule"):
         space.validate({**config, "net": {"units": 256, "act": "tanh"}})
 
 
@@ -198,7 +202,7 @@ def test_a_function_that_raises_is_named() -> None:
 
 @pytest.mark.parametrize("template", [{"a": Integer(0, 9)}, {"a": Float(0, 1)}])
 def test_what_nothing_keeps_is_an_error(template: dict[str, Any]) -> None:
-    with pytest.raises(SpaceError, match=r"none of .* keeps the constraint a < 0"):
+    with pytest.raises(SpaceError, match=r"none of .* satisfies the constraint a < 0"):
         Space(template, ["a < 0"])
 
 
@@ -230,7 +234,7 @@ def test_specs_hold_strings_and_name_functions() -> None:
     assert again.constraints == space.constraints
     assert again.template == space.template
     function = Space({"a": Float(0, 1)}, [lambda config: True])
-    with pytest.raises(SpaceError, match=r"constraints: <function .* only Python has"):
+    with pytest.raises(SpaceError, match=r"constraints: <function .* is a Python object"):
         Space.from_spec(function.to_spec())
     for wrong in ({"type": "space"}, {"type": "space", "of": {}, "rules": []}):
         with pytest.raises(SpaceError, match="the space"):
@@ -266,7 +270,7 @@ def test_a_wider_space_keeps_what_both_keep() -> None:
 
 @pytest.mark.parametrize(
     ("rules", "names"),
-    [(["x > 2"], "keeps the constraint x > 2;"), (["x > 2", "x < 3"], "keeps all of the const")],
+    [(["x > 2"], "satisfies the constraint x > 2;"), (["x > 2", "x < 3"], "satisfies all const")],
 )
 def test_what_nothing_keeps_is_named(rules: list[str], names: str) -> None:
     with pytest.raises(SpaceError, match=names):

@@ -77,7 +77,7 @@ def test_other_constants_are_left_alone(value: Any) -> None:
 
 
 def test_a_space_in_which_nothing_varies_says_only_that() -> None:
-    with pytest.raises(SpaceError, match=r"two values or more$"):
+    with pytest.raises(SpaceError, match=r"two or more values$"):
         Space({"x": 3})
 
 

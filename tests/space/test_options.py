@@ -145,7 +145,7 @@ def test_names_conditions_and_constraints() -> None:
     assert seen == {("name",), ("name", "momentum"), "number"}
     with pytest.raises(ConfigError, match="opt/1 <= lr"):
         space.validate({"opt": 0.5, "lr": 0.25})
-    with pytest.raises(ConfigError, match=r"momentum: received 0\.5, expected no such key"):
+    with pytest.raises(ConfigError, match=r"momentum: received 0\.5, but this key exists only"):
         space.validate({"opt": {"name": "sgd", "momentum": 0.5}, "lr": 0.25})
 
 

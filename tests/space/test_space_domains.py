@@ -293,7 +293,7 @@ def test_a_bound_that_is_nearly_a_multiple_is_kept(low: float, high: float) -> N
 
 @pytest.mark.parametrize("domain", [Float(0, 1), Normal(), Normal(step=1e-9)], ids=named)
 def test_levels_without_end_are_never_listed(domain: Domain) -> None:
-    with pytest.raises(SpaceError, match="no end of levels"):
+    with pytest.raises(SpaceError, match="infinitely many levels"):
         domain.level_units()
 
 
@@ -380,7 +380,7 @@ def test_a_generator_or_an_array_of_choices_works() -> None:
         (lambda: Float(0, 1, log="yes"), "log must be True or False, received 'yes'"),  # type: ignore[arg-type]
         (lambda: Float(0, 1, step=0), "step must be above 0, received 0"),
         (lambda: Float(0.1, 0.2, step=0.5), "no multiple of step=0.5 .* nearest are 0.0 and 0.5"),
-        (lambda: Float(0, 1, step=1e-30), "values are more than a search can tell apart"),
+        (lambda: Float(0, 1, step=1e-30), "values are too many"),
         (lambda: Integer(0, 5, log=True), "low must be above 0, received 0"),
         (lambda: Integer(1.5, 5), "Integer: low must be a whole number, received 1.5"),
         (lambda: Integer(1, True), "Integer: high must be a finite number, received True"),
@@ -391,13 +391,13 @@ def test_a_generator_or_an_array_of_choices_works() -> None:
         (lambda: Normal(step=-1), "step must be above 0, received -1.0"),
         (
             lambda: Categorical([]),
-            r"Categorical must have a list of one or more values, received \[\]",
+            r"Categorical needs a list of one or more values, received \[\]",
         ),
         (
             lambda: Categorical("abc"),
-            "Categorical must have a list of one or more values, received 'abc'",
+            "Categorical needs a list of one or more values, received 'abc'",
         ),
-        (lambda: Categorical(3), "Categorical must have a list of one or more values, received 3"),  # type: ignore[arg-type]
+        (lambda: Categorical(3), "Categorical needs a list of one or more values, received 3"),  # type: ignore[arg-type]
         (lambda: Categorical([1, "a", 1]), "1 is listed twice"),
         (lambda: Categorical([[1], [2], [2]]), r"\[2\] is listed twice"),
         (lambda: Categorical(["a", Float(0, 1)]), "a key of its own, with a condition"),

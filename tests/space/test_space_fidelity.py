@@ -71,7 +71,7 @@ def test_it_comes_through_the_tuner_and_has_tunes_law() -> None:
     )
     assert space.columns[1].domain == Integer(16, 256)
     assert space.columns[1].is_fidelity
-    with pytest.raises(SpaceError, match="random search knows no fidelities"):
+    with pytest.raises(SpaceError, match="random search does not support fidelities"):
         raytuner.fidelity(tune.randint(16, 257)).sample()
 
 
@@ -125,14 +125,17 @@ def test_spaces_that_grow_keep_the_mark() -> None:
             "n: .*Normal.* expected values from cheap to expensive",
         ),
         ({"x": Float(0, 1), "n": Fidelity(3)}, r"n: received fidelity\(3\), expected"),
-        ({"n": Fidelity(Float(0, 1)), "m": Fidelity(Integer(1, 2))}, r"fidelities \(n, m\)"),
+        (
+            {"n": Fidelity(Float(0, 1)), "m": Fidelity(Integer(1, 2))},
+            r"only fidelities vary \(n, m\)",
+        ),
         (
             {"o": Categorical(["a", "b"]), "n": when(Fidelity(Float(0, 1)), o="a")},
-            "n: a fidelity must be there in every configuration",
+            "n: a fidelity must exist in every configuration",
         ),
         (
             {"o": Categorical(["a", "b"]), "g": when({"n": Fidelity(Float(0, 1))}, o="a")},
-            "g/n: a fidelity must be there in every configuration",
+            "g/n: a fidelity must exist in every configuration",
         ),
     ],
 )
@@ -144,7 +147,7 @@ def test_what_cannot_be_a_fidelity(template: dict[str, Any], message: str) -> No
 def test_constraints_must_leave_something_at_full_fidelity() -> None:
     template = {"n": Integer(1, 8), "width": Fidelity(Integer(1, 8))}
     assert Space(template, ["n * width <= 8"]).is_full(np.array([[0.0, 1.0]])).all()
-    with pytest.raises(SpaceError, match=r"none of .* at full fidelity \(width\) keeps"):
+    with pytest.raises(SpaceError, match=r"none of .* at full fidelity \(width\) satisfies"):
         Space(template, ["n * width <= 7"])
 
 

@@ -302,7 +302,7 @@ def test_load_names_what_is_missing() -> None:
     ("template", "said"),
     [
         ({"a": 1, "b": Float(2, 2)}, "nothing varies in {'a': 1, 'b': Float"),
-        ([Float(0, 1)], "a space is made from a dict, received"),
+        ([Float(0, 1)], "a space needs a dict, received"),
         ({"a/b": Float(0, 1), "a": {"b": Float(0, 1)}}, "^a/b: two hyperparameters"),
         ({"x": Float(0, 1), "a": {"b": threading.Lock()}}, "^a/b: .*cannot be copied .*lock"),
     ],

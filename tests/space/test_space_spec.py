@@ -123,10 +123,10 @@ def test_objects_are_written_and_refused_when_read() -> None:
     space = Space({"model": {"act": Categorical([np.tanh, "relu"])}})
     spec = through_json(space.to_spec())
     assert spec["model"]["act"]["values"][0] == {"type": "object", "repr": repr(np.tanh)}
-    with pytest.raises(SpaceError, match=f"^model/act: {np.tanh!r} is an object that only Python"):
+    with pytest.raises(SpaceError, match=f"^model/act: {np.tanh!r} is a Python object"):
         Space.from_spec(spec)
     constant = through_json(Space({"x": Float(0, 1), "f": np.tanh}).to_spec())
-    with pytest.raises(SpaceError, match=f"^f: {np.tanh!r} is an object"):
+    with pytest.raises(SpaceError, match=f"^f: {np.tanh!r} is a Python object"):
         Space.from_spec(constant)
 
 
@@ -157,7 +157,7 @@ def test_refused(spec: Any, said: str) -> None:
 
 
 def test_a_spec_is_a_table_that_varies() -> None:
-    with pytest.raises(SpaceError, match="a spec is a table, received 3"):
+    with pytest.raises(SpaceError, match="a spec must be a table, received 3"):
         Space.from_spec(3)  # type: ignore[arg-type]
     with pytest.raises(SpaceError, match="nothing varies"):
         Space.from_spec({"a": 3})

@@ -210,8 +210,8 @@ def test_a_callback_that_cannot_be_set_up_is_left_out(caplog: pytest.LogCaptureF
     for hook, given_ in HOOKS.items():
         getattr(all_, hook)(**given_)
     assert failing.calls == 1
-    assert [record.getMessage().split(";")[1] for record in caplog.records] == [
-        " the study goes on without it. Further failures of this kind are not logged."
+    assert [record.getMessage().split(". ", 1)[1] for record in caplog.records] == [
+        "The study continues without it. Further failures of this kind will not be logged."
     ]
 
 

@@ -64,10 +64,10 @@ def test_bad_input(tmp_path: Path) -> None:
     study = study_of(tmp_path, [1.0])
     with pytest.raises(SettingError, match="k is 0"):
         study.confirm(k=0, trainable=trainable())
-    with pytest.raises(SettingError, match=r"seed_key is 'x'.*is searched"):
+    with pytest.raises(SettingError, match=r"seed_key is 'x'.*of the search"):
         study.confirm(seed_key="x", trainable=trainable())
     (tmp_path / "other").mkdir()
-    with pytest.raises(HistoryError, match="no trial that completed"):
+    with pytest.raises(HistoryError, match="no completed trial"):
         study_of(tmp_path / "other", [math.nan]).confirm(trainable=trainable())
 
 

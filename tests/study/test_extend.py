@@ -44,7 +44,7 @@ def test_what_was_complete_is_not_and_the_best_go_again(tmp_path: Path) -> None:
     states = [trial.state for trial in history.trials]
     assert states[:8] == [TrialState.STOPPED_EARLY] * 8
     assert states[8] is TrialState.COMPLETED  # its training had ended by itself
-    assert "max_t, which was 9 and became 27" in history["t5"].reason
+    assert "max_t = 9, later raised to 27" in history["t5"].reason
     assert not history.snapshot().final[history.snapshot().t == 9].any()
     history.close()
     assert History.read(tmp_path / "record").max_t == 27
@@ -109,10 +109,10 @@ def test_what_lies_outside_is_not_tried_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("space", "max_t", "says"),
     [
-        (None, 3, "max_t is 3, and the study was run with 9"),
+        (None, 3, "max_t is 3, but the study was run with 9"),
         (None, float("nan"), "it must be above 0"),
         (None, -1, "it must be above 0"),
-        (Space({"y": Float(0, 1)}), None, "cannot go on in this search space: x: only one of"),
+        (Space({"y": Float(0, 1)}), None, "cannot continue in this search space: x: only one of"),
         (Space({"x": Float(0.1, 1, log=True), "kind": "a", "epochs": 9}), None, "different kinds"),
     ],
 )
@@ -165,7 +165,10 @@ def test_the_full_fidelity_can_only_grow(tmp_path: Path) -> None:
         history.report(str(number), 1, 1.0)
         history.end(str(number), TrialState.COMPLETED)
     for less in (of_width(4), Space({"x": Float(0, 1), "width": 4})):
-        with pytest.raises(RaytunerError, match="width: the full fidelity would be 4, and is 8"):
+        with pytest.raises(
+            RaytunerError,
+            match="existing trials is 8, but it would be 4",
+        ):
             carry(history, less, None)
     carry(history, Space({"x": Float(0, 1), "width": 8}), None)  # full trials from now on
     best = history.best

@@ -338,7 +338,7 @@ def test_a_full_disk_is_logged_once_and_the_figures_go_on_when_there_is_room(
         shown.on_step_end(step, [])
     shown.close()
     (record,) = caplog.records
-    assert f"{tmp_path}: [Errno 28] No space left on device" in record.getMessage()
+    assert f"{tmp_path / FIGURES_FILE}: [Errno 28] No space left on device" in record.getMessage()
     assert [json.loads(line)["elapsed_s"] for line in disk.getvalue().splitlines()] == [
         40,
         50,
@@ -375,7 +375,7 @@ def test_a_full_disk_ends_a_study_with_one_clear_error() -> None:
         HistoryError, match=r"disk is full: .*searcher-state\.pkl.*resume"
     ) as raised:
         raise _own_error(_in_ray(full))
-    assert "make room" in str(raised.value)
+    assert "Make room" in str(raised.value)
     ours = HistoryError("cannot write to the record")
     assert _own_error(_in_ray(ours)) is ours
     ours.__cause__ = full

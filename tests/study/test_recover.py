@@ -50,7 +50,7 @@ def test_a_whole_record_stays_as_it_is(tmp_path: Path) -> None:
     elsewhere = raytuner.recover(tmp_path / "study", tmp_path / "new")
     assert elsewhere.path == tmp_path / "new" / RECORD_FILE
     assert repr(raytuner.load(tmp_path / "new").trials) == repr(written.trials)
-    with pytest.raises(SettingError, match="has something in it"):
+    with pytest.raises(SettingError, match="is not empty"):
         raytuner.recover(tmp_path / "study", tmp_path / "new")
 
 

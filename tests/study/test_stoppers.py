@@ -97,7 +97,7 @@ def test_trials_that_it_ended_say_so(now: list[float]) -> None:
         ((-2, 60), "num_samples is -2"),
         ((0, 60), "num_samples is 0; .*-1 for no limit"),
         ((1, 0), "time_budget_s is 0; it must be a number above 0"),
-        ((-1, None), "num_samples is -1 .*no time_budget_s or gpu_hours"),
+        ((-1, None), "num_samples is -1 .*give time_budget_s or gpu_hours"),
         ((-1, None, 0), "gpu_hours is 0; .*above 0"),
         ((-1, None, True), "gpu_hours is True"),
         ((-1, None, "2"), "gpu_hours is '2'"),

@@ -84,7 +84,7 @@ def test_ranked_has_the_final_values_first(tmp_path: Path) -> None:
 def test_a_study_without_values_says_what_a_model_takes(tmp_path: Path) -> None:
     study = make(tmp_path, n=1)
     for ask in (study.importance, lambda: study.predict({"a": 0, "b": 0})):
-        with pytest.raises(HistoryError, match=r"too little for a model.*two configurations"):
+        with pytest.raises(HistoryError, match=r"too few values for a model.*two configurations"):
             ask()
 
 
@@ -96,7 +96,11 @@ def train(config: dict[str, Any]) -> None:
     ("settings", "given", "says"),
     [
         (None, {}, "was not run by raytuner.tune"),
-        ({"scheduler": "PopulationBasedTraining"}, {}, "PopulationBasedTraining of your own; pass"),
+        (
+            {"scheduler": "PopulationBasedTraining"},
+            {},
+            "scheduler, PopulationBasedTraining; pass",
+        ),
         ({"resources": "<function f>"}, {}, "resources=<function f>.*pass them again"),
         ({}, {"gpu_hours": -2.0}, "gpu_hours is -2.0"),
     ],
@@ -183,7 +187,7 @@ def test_a_study_that_another_process_runs_is_left_alone(
     study = make(tmp_path, settings=SETTINGS)
     before = (tmp_path / RECORD_FILE).read_bytes()
     with another_process(tmp_path / RECORD_FILE) as first:
-        match = rf"process {first.pid} on .*, which began .* ago, writes to .*kill {first.pid}"
+        match = rf"process {first.pid} on .*, which began .* ago, is writing to .*kill {first.pid}"
         with pytest.raises(InUseError, match=match):
             CALLS[call](study)
         assert (tmp_path / RECORD_FILE).read_bytes() == before

@@ -55,7 +55,7 @@ def parts_of(grid: Any, distributions: Any, n_iter: int) -> list[Part]:
     if (grid is None) == (distributions is None):
         raise SettingError(
             f"got {'neither' if grid is None else 'both'} of param_distributions and param_grid;"
-            " give one: a grid to try all of it, distributions to try the best n_iter"
+            " give exactly one: a grid tries all combinations, distributions try n_iter candidates"
         )
     if grid is not None:
         return [_part_of_list(list(ParameterGrid(grid)))]
@@ -107,7 +107,7 @@ def _space_and_count(given: Any) -> tuple[Mapping[str, Any], int | None]:
 def translate(distributions: Mapping[str, Any]) -> tuple[dict[str, Domain], dict[str, Decoder]]:
     """Return the domains that `param_distributions` describes, and their values' decoders.
 
-    Example:
+    Examples:
         >>> translate({"C": stats.loguniform(0.01, 1), "p": [1, 2]})[0]
         {'C': Float(low=0.01, high=1.0, log=True, step=None), 'p': Categorical(values=(1, 2))}
     """
@@ -162,7 +162,7 @@ def _range(low: Any = None, high: Any = None, prior: Any = "uniform", *more: Any
     if prior not in ("uniform", *_LOG_PRIORS) or len(more) > 1:  # the base of the logarithm
         raise SpaceError(
             f"received {(low, high, prior, *more)!r}; a range is (low, high) or (low, high, prior)"
-            ' with the prior "uniform" or "log-uniform"; give a list if these are values'
+            ' with the prior "uniform" or "log-uniform"; write a list if these are values'
         )
     whole = isinstance(low, int) and isinstance(high, int)
     return (Integer if whole else Float)(low, high, log=prior in _LOG_PRIORS)

@@ -33,55 +33,57 @@ if TYPE_CHECKING:
 
 
 class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
-    """Search over parameters of an estimator by cross-validation, in this process or on Ray.
+    """A scikit-learn search estimator that uses Bayesian optimisation.
 
-    Sets the attributes that `GridSearchCV` sets. Tries all of `param_grid`, or what Bayesian
-    optimisation proposes from `param_distributions`.
+    It searches the parameters of an estimator by cross-validation, in this process or on Ray, and
+    sets the attributes of `GridSearchCV`. It tries either all of `param_grid`, or `n_iter`
+    candidates that Bayesian optimisation proposes from `param_distributions`.
 
     Args:
-        estimator: The estimator; a `Pipeline` or `ColumnTransformer` too.
+        estimator: The estimator; may be a `Pipeline` or `ColumnTransformer`.
         param_distributions: For each parameter a list of values, a distribution of `scipy.stats`
-            (or anything with `ppf`), a domain of Ray Tune, a distribution of Optuna, a dimension of
-            scikit-optimize, or its tuple `(low, high)` or `(low, high, "log-uniform")`: a range of
-            integers if both are integers, both bounds included. Another tuple is a list of values.
-            A list of such dicts shares `n_iter` equally; a pair `(dict, n)` in it gets `n` more. A
-            dict with no more combinations than candidates is tried as a whole.
-        param_grid: For each parameter a list of values, or a list of such dicts. Give this or
-            `param_distributions`.
+            (or any object with `ppf`), a Ray Tune domain, an Optuna distribution, or a
+            scikit-optimize dimension. The latter may be a tuple `(low, high)` or
+            `(low, high, "log-uniform")`: a range of integers if both bounds are integers, with
+            both bounds included. Any other tuple is a list of values. In a list of such dicts,
+            `n_iter` is shared equally, and a pair `(dict, n)` gets `n` further candidates. If a
+            dict has no more combinations than candidates, all are tried.
+        param_grid: For each parameter a list of values, or a list of such dicts. Give either this
+            or `param_distributions`.
         n_iter: Number of candidates to try from `param_distributions`.
-        scoring: As in scikit-learn. With several scores, the search maximises the one that `refit`
-            names, else the first.
-        n_jobs: How many candidates run at a time on Ray; below 0, as many as there is room for.
-            None or 1: one by one in this process, unless `early_stopping`, `parallel_folds`,
-            `resources` or `storage_path` need Ray; there, None is as many as there is room for.
+        scoring: As in scikit-learn. With several scores, the search maximises the score that
+            `refit` names, or else the first.
+        n_jobs: Number of candidates that run at the same time on Ray; below 0, as many as fit. None
+            or 1: one by one in this process, unless `early_stopping`, `parallel_folds`,
+            `resources` or `storage_path` need Ray. In that case None is as many as fit.
         refit: As in scikit-learn.
         cv: As in scikit-learn.
-        verbose: Above 0, progress is shown.
-        pre_dispatch: Has no effect; it is there for code that passes it.
+        verbose: Above 0, shows progress.
+        pre_dispatch: No effect; accepted for compatibility.
         random_state: Seed of the proposals.
-        error_score: As in scikit-learn. On Ray, "raise" raises once all candidates have ended.
+        error_score: As in scikit-learn. On Ray, "raise" raises after all candidates have ended.
         return_train_score: As in scikit-learn.
         early_stopping: Stop bad candidates early (ASHA). They are compared after each of `max_t`
-            steps: "partial_fit", a pass over the data; "warm_start", a `max_t`-th of the
-            candidate's `n_estimators` or `max_iter`; "folds", one more fold (`max_t` is then the
-            number of folds). True takes the first of these that the estimator has. `cv_results_`
-            has the columns `n_steps` and `completed`, and `best_index_` is a completed candidate.
-            Scores are those of the last step, and NaN for folds that were not run.
-        max_t: Number of steps of a whole evaluation.
-        scheduler: Stops candidates early instead of ASHA: a scheduler of raytuner's or Ray's with
-            the same `max_t`. Fitted estimators are then saved at each step; it may pause them.
-        parallel_folds: Run the folds of a candidate at the same time, each in a process of its own
-            that gets `resources`. For few candidates on many processors.
-        resources: What one fit needs, such as `{"cpu": 2, "gpu": 0.5}`; None for one CPU.
-        time_budget_s: Seconds after which no more candidates are tried. In this process the first
-            candidate is always evaluated; on Ray it is an error if none was evaluated in time.
-        storage_path: Folder or URI to keep the studies in, which `study_paths_` then lists; None
-            keeps none.
+            steps. A step is one pass over the data ("partial_fit"), a `max_t`-th of the candidate's
+            `n_estimators` or `max_iter` ("warm_start"), or one fold ("folds"; `max_t` is then the
+            number of folds). True takes the first of these that the estimator supports.
+            `cv_results_` has the further columns `n_steps` and `completed`, and `best_index_` is a
+            completed candidate. Scores are from the last step, and NaN for folds that did not run.
+        max_t: Number of steps of a full evaluation.
+        scheduler: A raytuner or Ray scheduler in place of ASHA, with the same `max_t`. Fitted
+            estimators are then saved at each step, so it may pause candidates.
+        parallel_folds: Run the folds of a candidate at the same time, each in a separate process
+            with `resources`. For few candidates on many processors.
+        resources: Resources of one fit, such as `{"cpu": 2, "gpu": 0.5}`. None: one CPU.
+        time_budget_s: Seconds after which no more candidates are tried. In this process, the first
+            candidate is always evaluated. On Ray, an error is raised if none was evaluated in time.
+        storage_path: Folder or URI for the studies, which `study_paths_` then lists. None keeps no
+            studies.
 
     Raises:
         SettingError, SpaceError: In `fit`: bad input, or `time_budget_s` was too short.
 
-    Example:
+    Examples:
         >>> from scipy.stats import loguniform
         >>> from sklearn.datasets import load_iris
         >>> from sklearn.linear_model import LogisticRegression
@@ -155,9 +157,12 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         self.storage_path = storage_path
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> RayTunerSearchCV:
-        """Search, and fit the estimator with the best parameters found on all data.
+        """Run the search, then fit the estimator with the best parameters on all data.
 
-        `params` are `groups` and arguments of the estimator's `fit`, as in scikit-learn.
+        Args:
+            X: The data.
+            y: The target.
+            **params: `groups` and arguments of the estimator's `fit`, as in scikit-learn.
         """
         ray_only = (self.early_stopping, self.parallel_folds, self.resources, self.storage_path)
         on_ray = self.n_jobs not in (None, 1) or any(one not in (False, None) for one in ray_only)
@@ -191,7 +196,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                 self._search_here(part, seed, evaluate_candidates)
 
     def _search_here(self, part: Part, seed: int, evaluate: Callable[..., Any]) -> None:
-        """Evaluate a part in this process; a proposal knows all scores before it."""
+        """Evaluate a part in this process; each proposal uses all previous scores."""
         if part.listed is not None:
             at_once = part.count if self.time_budget_s is None else 1
             for place in range(0, part.count, at_once):
@@ -254,7 +259,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                 raise KeyboardInterrupt  # nothing else ends a study without any result
             raise SettingError(
                 "the search ended before a candidate was evaluated: time_budget_s is"
-                f" {self.time_budget_s!r}, and starting Ray counts; give more seconds"
+                f" {self.time_budget_s!r}, which includes the start of Ray; give more seconds"
             )
         columns = None
         if evaluation.steps is not None:
@@ -274,8 +279,8 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         if self.early_stopping is False:
             if self.scheduler is not None:
                 raise SettingError(
-                    "a scheduler was given, and early_stopping is False; say what it is to go by:"
-                    ' early_stopping=True, or "partial_fit", "warm_start" or "folds"'
+                    "a scheduler was given, but early_stopping is False; choose its steps with"
+                    ' early_stopping=True, "partial_fit", "warm_start" or "folds"'
                 )
             return None, 1
         own, can = self.estimator.get_params(deep=False), ["folds"]
@@ -286,19 +291,19 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         steps: Any = can[0] if self.early_stopping is True else self.early_stopping
         if steps not in can:
             raise SettingError(
-                f"early_stopping is {steps!r}, but {type(self.estimator).__name__} has no such"
-                f" thing; it can go by {', '.join(map(repr, can))}"
+                f"early_stopping is {steps!r}, which {type(self.estimator).__name__} does not"
+                f" support; it supports {', '.join(map(repr, can))}"
             )
         if self.parallel_folds:
             raise SettingError(
-                "parallel_folds and early_stopping were both given; a trial that may be stopped"
-                " runs its folds itself: leave one out"
+                "parallel_folds and early_stopping cannot be combined, since a trial that may be"
+                " stopped runs its folds itself; leave one out"
             )
         max_t = int(self.n_splits_) if steps == "folds" else self.max_t
         if (its_own := getattr(self.scheduler, "max_t", None)) not in (None, max_t):
             raise SettingError(
-                f"the scheduler's max_t is {its_own}, and a whole evaluation has {max_t} steps;"
-                " give both the same"
+                f"the scheduler's max_t is {its_own}, but a full evaluation has {max_t} steps;"
+                " give both the same value"
             )
         return steps, max_t
 

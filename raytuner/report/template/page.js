@@ -6,8 +6,8 @@
   const make = (tag, text = "", more = {}) =>
     Object.assign(document.createElement(tag), { textContent: text, ...more });
   const root = document.documentElement;
-  const ROWS = 25; // of a page of the table
-  const [NUMBER, STATE, VALUE] = [0, 1, 2]; // columns; the last two, id and reason, are not in the table
+  const ROWS = 25; // on a page of the table
+  const [NUMBER, STATE, VALUE] = [0, 1, 2]; // columns; the table hides the last two, id and reason
 
   let figures, trials, running; // the page's data: figures by id, the table's columns, whether the study runs
   let numbers; // of the trials, in the order of the rows
@@ -17,7 +17,7 @@
 
   // -- plots ---------------------------------------------------------------------------------
   const pick = (values, rows) => rows.map((i) => values[i]);
-  // A trace with the points of some trials. One without trials, such as a model's, stays as it is.
+  // A trace with the points of some trials. A trace without trials, such as the model's, is unchanged.
   function only(trace, keep) {
     if (!keep || !trace.customdata) return trace;
     const rows = [...trace.customdata.keys()].filter((i) => keep.has(trace.customdata[i]));
@@ -41,7 +41,7 @@
     }
     Plotly.react(element, traces, layout, {
       responsive: true, displaylogo: false, displayModeBar: isNarrow ? false : "hover",
-      // Named one by one: among Plotly's own choice is one that uploads the chart.
+      // An explicit list: Plotly's default buttons include one that uploads the chart.
       modeBarButtons: [isParallel ? ["toImage"]
         : ["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
     });
@@ -68,7 +68,7 @@
   // Whether the trial of a row meets one condition of the query.
   function condition(part) {
     const [, name, operator, wanted] = part.match(/^(.+?)\s*(<=|>=|!=|<|>|=)\s*(.+)$/) || [];
-    // The user's own columns are between VALUE and the last four: they win over those of the same name.
+    // The user's own columns come first: they win over a fixed column of the same name.
     const column = [...trials.columns.slice(VALUE), ...trials.columns].find(([title]) => title.toLowerCase() === name);
     if (!column) return (i) => trials.columns.some(([, values]) => String(values[i]).toLowerCase().includes(part));
     return (i) => {
@@ -102,7 +102,7 @@
     return button;
   };
   function order(a, b) {
-    if (a === null || b === null) return (a === null) - (b === null); // those without a value last
+    if (a === null || b === null) return (a === null) - (b === null); // rows without a value last
     const [x, y] = typeof a === typeof b ? [a, b] : [String(a), String(b)];
     return (state.down ? -1 : 1) * ((x > y) - (x < y));
   }
@@ -171,12 +171,12 @@
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && state.selected !== null) select(null);
   });
-  // Of a group of plots, the chosen one is shown.
+  // Shows the chosen plot of a group.
   document.addEventListener("change", ({ target: { name, value } }) => {
     for (const part of $$(`[data-tab^="${name}="]`)) part.hidden = part.dataset.tab !== `${name}=${value}`;
   });
 
-  // -- data, and news of it ----------------------------------------------------------------------
+  // -- data and updates --------------------------------------------------------------------------
   function read() {
     ({ figures, trials, running } = JSON.parse($("#data").textContent));
     numbers = trials.columns[NUMBER][1];
@@ -188,7 +188,7 @@
     $$(".news").forEach((part, i) => {
       const { value } = part;
       part.innerHTML = $$(".news", news)[i].innerHTML;
-      if (value !== undefined) part.value = value; // what was chosen in a list
+      if (value !== undefined) part.value = value; // the choice in a list
     });
     read();
     showTable();
@@ -196,7 +196,7 @@
   }
   async function follow() {
     const sign = $("#live");
-    let version = root.dataset.live; // of what the page came with
+    let version = root.dataset.live; // of the data in the page
     for (;;) {
       try {
         const answer = await fetch("body", { headers: { "If-None-Match": version }, cache: "no-store" });
@@ -204,10 +204,10 @@
           version = answer.headers.get("ETag");
           update(await answer.text());
         }
-        sign.textContent = running ? "live" : "over";
+        sign.textContent = running ? "live" : "ended";
         sign.classList.toggle("lost", answer.status >= 400);
       } catch {
-        sign.textContent = "lost";
+        sign.textContent = "connection lost";
         sign.classList.add("lost");
       }
       await new Promise((resolve) => setTimeout(resolve, 2000));
