@@ -57,8 +57,9 @@ class RemoteFolder:
     def parent(self) -> RemoteFolder:
         """The parent folder.
 
-        >>> RemoteFolder("s3://bucket/runs/first?scheme=http").parent.uri
-        's3://bucket/runs?scheme=http'
+        Examples:
+            >>> RemoteFolder("s3://bucket/runs/first?scheme=http").parent.uri
+            's3://bucket/runs?scheme=http'
         """
         scheme, path, query = self._parts
         return RemoteFolder(scheme + path.rpartition("/")[0] + query)
@@ -66,8 +67,9 @@ class RemoteFolder:
     def __truediv__(self, name: str) -> RemoteFolder:
         """Return the subfolder of this name.
 
-        >>> (RemoteFolder("s3://bucket?scheme=http") / "first").uri
-        's3://bucket/first?scheme=http'
+        Examples:
+            >>> (RemoteFolder("s3://bucket?scheme=http") / "first").uri
+            's3://bucket/first?scheme=http'
         """
         scheme, path, query = self._parts
         part = name if self._is_unescaped else in_uri(name)
@@ -163,8 +165,9 @@ Folder = Path | RemoteFolder
 def is_uri(place: object) -> bool:
     """Return whether text is a URI and not a path.
 
-    >>> is_uri("s3://bucket/runs"), is_uri("runs/first"), is_uri("module:function")
-    (True, False, False)
+    Examples:
+        >>> is_uri("s3://bucket/runs"), is_uri("runs/first"), is_uri("module:function")
+        (True, False, False)
     """
     return isinstance(place, str) and "://" in place
 
@@ -172,8 +175,9 @@ def is_uri(place: object) -> bool:
 def in_uri(name: str) -> str:
     """Return a file's or folder's name as it stands in a URI.
 
-    >>> in_uri("lr=0.1 90%")
-    'lr=0.1%2090%25'
+    Examples:
+        >>> in_uri("lr=0.1 90%")
+        'lr=0.1%2090%25'
     """
     return quote(name, safe="!$&'()*+,;=:@")
 

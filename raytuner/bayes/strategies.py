@@ -98,7 +98,7 @@ STRATEGIES: dict[str, Strategy] = {
     # The grid's points in the order of a Sobol sequence.
     "grid": Strategy(SobolProposer, has_model=False, within=gridded),
 }
-"""The strategies by name, as in `BoTorchSearch(strategy=...)`; `docs/guides/strategies.md` compares them.
+"""The strategies by name, as in `BoTorchSearch(strategy=...)`. See `docs/guides/strategies.md`.
 
 To add your own strategy: `STRATEGIES["mine"] = Strategy(MyProposer)`.
 """

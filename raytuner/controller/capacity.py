@@ -209,8 +209,9 @@ def summed(amounts: Iterable[Bundle]) -> dict[str, float]:
 def missing(bundle: Bundle, node: Bundle) -> dict[str, float]:
     """Return how much of a bundle a node lacks, by name; empty if the bundle fits.
 
-    >>> missing({"CPU": 2, "GPU": 4}, {"CPU": 8, "GPU": 1})
-    {'GPU': 3.0}
+    Examples:
+        >>> missing({"CPU": 2, "GPU": 4}, {"CPU": 8, "GPU": 1})
+        {'GPU': 3.0}
     """
     return {
         name: float(amount - node.get(name, 0.0))

@@ -37,10 +37,11 @@ def cause(reason: str) -> str:
     The cause of an exception is its type and the place where it was raised. The cause of any other
     reason is its first line without the numbers.
 
-    >>> cause("KeyError: 'lr' (train.py:7 in fit)")
-    'KeyError at train.py:7 in fit'
-    >>> cause("RuntimeError: loss is nan at step 17 of worker 3fa94b01c2")
-    'RuntimeError: loss is nan at step # of worker #'
+    Examples:
+        >>> cause("KeyError: 'lr' (train.py:7 in fit)")
+        'KeyError at train.py:7 in fit'
+        >>> cause("RuntimeError: loss is nan at step 17 of worker 3fa94b01c2")
+        'RuntimeError: loss is nan at step # of worker #'
     """
     line = first_line(reason)
     if raised := _RAISED.fullmatch(line):
@@ -51,8 +52,9 @@ def cause(reason: str) -> str:
 def first_line(reason: str) -> str:
     """Return the first line of a reason that is not blank, or "unknown".
 
-    >>> first_line("KeyError: 'lr'"), first_line("")
-    ("KeyError: 'lr'", 'unknown')
+    Examples:
+        >>> first_line("KeyError: 'lr'"), first_line("")
+        ("KeyError: 'lr'", 'unknown')
     """
     return next((line.strip() for line in reason.splitlines() if line.strip()), "unknown")
 

@@ -11,8 +11,9 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
 
     A mapping in a cell becomes a table in it. Floats are rounded to five digits.
 
-    >>> table([[3, 0.001]], head=["trial"])
-    '<table><tr><th>trial</th></tr><tr><td>3</td><td>0.001</td></tr></table>'
+    Examples:
+        >>> table([[3, 0.001]], head=["trial"])
+        '<table><tr><th>trial</th></tr><tr><td>3</td><td>0.001</td></tr></table>'
     """
     lines = ["".join(f"<th>{escape(name)}</th>" for name in head)] if head else []
     for row in rows:

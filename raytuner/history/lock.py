@@ -274,10 +274,11 @@ def _is_alive(record: RemoteFolder, owner: _Process) -> bool:
 def _name(process: _Process) -> str:
     """Return words that name a process.
 
-    >>> _name({"host": "node1", "pid": 7, "began": time.time() - 7500})
-    'process 7 on node1, which began 2:05:00 ago,'
-    >>> _name({})
-    'another process'
+    Examples:
+        >>> _name({"host": "node1", "pid": 7, "began": time.time() - 7500})
+        'process 7 on node1, which began 2:05:00 ago,'
+        >>> _name({})
+        'another process'
     """
     if "pid" not in process:
         return "another process"

@@ -65,8 +65,9 @@ Line = tuple[str, Row]
 def crc_of(table: str, row: Row) -> int:
     """Return the check of a row as a file has it.
 
-    >>> crc_of("value", ("a", 1.0, 0.5, 0.0)) == crc_of("value", ("a", 1.0, 0.25, 0.0))
-    False
+    Examples:
+        >>> crc_of("value", ("a", 1.0, 0.5, 0.0)) == crc_of("value", ("a", 1.0, 0.25, 0.0))
+        False
     """
     return zlib.crc32(json.dumps([table, *row]).encode())
 

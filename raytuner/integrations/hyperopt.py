@@ -36,11 +36,12 @@ def space_from_hyperopt(space: Any) -> Translated:
         SpaceError: A hyperparameter has an unknown distribution, or a parameter of its distribution
             is a hyperparameter. The message names its label.
 
-    >>> from hyperopt import hp
-    >>> space_from_hyperopt(
-    ...     hp.choice("model", [{"c": hp.uniform("c", 0, 1)}, {"depth": hp.randint("depth", 9)}])
-    ... ).space.decode([[0.1, 0.5, 0.5]])
-    [{'model': 0, 'c': 0.5}]
+    Examples:
+        >>> from hyperopt import hp
+        >>> space_from_hyperopt(
+        ...     hp.choice("model", [{"c": hp.uniform("c", 0, 1)}, {"n": hp.randint("n", 9)}])
+        ... ).space.decode([[0.1, 0.5, 0.5]])
+        [{'model': 0, 'c': 0.5}]
     """
     expression = as_apply(space)
     conditions = _conditions(expression)

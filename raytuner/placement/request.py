@@ -161,8 +161,9 @@ def _recorded(bundle: Bundle) -> dict[str, float]:
 def describe(amounts: Bundle) -> str:
     """Return the resources of a bundle or node as text.
 
-    >>> describe({"memory": 32 * 2**30, "CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0})
-    '8 CPU, 1 GPU T4, 32 GiB memory'
+    Examples:
+        >>> describe({"memory": 32 * 2**30, "CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0})
+        '8 CPU, 1 GPU T4, 32 GiB memory'
     """
     names = [n for n in dict.fromkeys(("CPU", "GPU", "memory", *amounts)) if n in amounts]
     texts = {n: describe_amount(n, amounts[n]) for n in names if not accelerator_of(n)}
@@ -174,8 +175,9 @@ def describe(amounts: Bundle) -> str:
 def describe_amount(name: str, amount: float) -> str:
     """Return an amount of a resource as text.
 
-    >>> describe_amount("GPU", 0.5), describe_amount("memory", 8 * 2**30)
-    ('0.5 GPU', '8 GiB memory')
+    Examples:
+        >>> describe_amount("GPU", 0.5), describe_amount("memory", 8 * 2**30)
+        ('0.5 GPU', '8 GiB memory')
     """
     if name == "memory":
         for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):

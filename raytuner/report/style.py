@@ -148,8 +148,9 @@ def plain(item: object, most: int = 200) -> str:
 def is_log(values: Sequence[float] | FloatArray) -> bool:
     """Return whether an axis of these values is logarithmic.
 
-    >>> is_log([1.0, 5000.0]), is_log([-1.0, 5000.0])
-    (True, False)
+    Examples:
+        >>> is_log([1.0, 5000.0]), is_log([-1.0, 5000.0])
+        (True, False)
     """
     finite = [v for v in values if math.isfinite(v)]
     return bool(finite) and min(finite) > 0 and max(finite) / min(finite) > 100
@@ -184,8 +185,9 @@ def value_axis(values: Sequence[float] | FloatArray, minimise: bool, title: str)
 def duration_unit(seconds: float) -> tuple[str, float]:
     """Return a unit for times up to `seconds`, and its length in seconds.
 
-    >>> duration_unit(90), duration_unit(7200)
-    (('seconds', 1.0), ('minutes', 60.0))
+    Examples:
+        >>> duration_unit(90), duration_unit(7200)
+        (('seconds', 1.0), ('minutes', 60.0))
     """
     if seconds < 300:
         return "seconds", 1.0

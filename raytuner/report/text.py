@@ -28,8 +28,9 @@ _MANY = 0.1  # share of fallback proposals from which on a hint is shown
 def clock(seconds: float) -> str:
     """Return a duration as hours, minutes and seconds.
 
-    >>> clock(75.4), clock(3675)
-    ('1:15', '1:01:15')
+    Examples:
+        >>> clock(75.4), clock(3675)
+        ('1:15', '1:01:15')
     """
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
@@ -39,8 +40,9 @@ def clock(seconds: float) -> str:
 def count(n: float, noun: str) -> str:
     """Return a number of things.
 
-    >>> count(1, "trial"), count(12, "trial")
-    ('1 trial', '12 trials')
+    Examples:
+        >>> count(1, "trial"), count(12, "trial")
+        ('1 trial', '12 trials')
     """
     return f"{n:g} {noun}" if n == 1 else f"{n:g} {noun}s"
 
@@ -48,8 +50,9 @@ def count(n: float, noun: str) -> str:
 def printable(words: str) -> str:
     """Return text with terminal control characters escaped.
 
-    >>> printable(chr(27) + "[31m") == chr(92) + "x1b[31m"
-    True
+    Examples:
+        >>> printable(chr(27) + "[31m") == chr(92) + "x1b[31m"
+        True
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
 
@@ -57,8 +60,9 @@ def printable(words: str) -> str:
 def value(item: Any) -> str:
     """Return a hyperparameter's value; floats have four significant digits.
 
-    >>> value(0.000123456), value("adam"), value(None)
-    ('0.0001235', 'adam', 'None')
+    Examples:
+        >>> value(0.000123456), value("adam"), value(None)
+        ('0.0001235', 'adam', 'None')
     """
     return f"{item:.4g}" if isinstance(item, float) else printable(shown(item, str))
 
@@ -66,8 +70,9 @@ def value(item: Any) -> str:
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the keys and values of a nested configuration, with keys joined by a slash.
 
-    >>> dict(flat({"net": {"width": 8}, "lr": 0.1}))
-    {'net/width': 8, 'lr': 0.1}
+    Examples:
+        >>> dict(flat({"net": {"width": 8}, "lr": 0.1}))
+        {'net/width': 8, 'lr': 0.1}
     """
     for key, item in config.items():
         if isinstance(item, Mapping) and item:
@@ -79,8 +84,9 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 def one_line(config: Mapping[str, Any]) -> str:
     """Return a configuration on one line.
 
-    >>> one_line({"lr": 0.001, "optimizer": "adam"})
-    'lr=0.001 optimizer=adam'
+    Examples:
+        >>> one_line({"lr": 0.001, "optimizer": "adam"})
+        'lr=0.001 optimizer=adam'
     """
     return " ".join(f"{printable(str(key))}={value(item)}" for key, item in flat(config))
 
@@ -112,8 +118,9 @@ def _for_toml(value: Any) -> Any:
 def states(counts: Mapping[TrialState, int]) -> str:
     """Return the number of trials in each state; states without trials are left out.
 
-    >>> states({TrialState.STOPPED_EARLY: 7, TrialState.RUNNING: 2, TrialState.FAILED: 0})
-    '2 running, 7 stopped early'
+    Examples:
+        >>> states({TrialState.STOPPED_EARLY: 7, TrialState.RUNNING: 2, TrialState.FAILED: 0})
+        '2 running, 7 stopped early'
     """
     parts = [f"{counts[state]} {word}" for state, word in WORDS.items() if counts.get(state)]
     return ", ".join(parts) or "no trials yet"

@@ -47,10 +47,11 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
         SpaceError: The space has a `sample_from`, an unknown domain or sampler, or bounds that Tune
             could not draw from; the message names the key. Or nothing varies.
 
-    >>> from ray import tune
-    >>> space_from_tune({"layers": tune.randint(1, 5), "opt": tune.choice(["sgd", "adam"])})
-    Space({'layers': Integer(low=1, high=4, log=False, step=None), \
-'opt': Categorical(values=('sgd', 'adam'))})
+    Examples:
+        >>> from ray import tune
+        >>> space_from_tune({"layers": tune.randint(1, 5), "opt": tune.choice(["sgd", "adam"])})
+        Space({'layers': Integer(low=1, high=4, log=False, step=None), \
+    'opt': Categorical(values=('sgd', 'adam'))})
     """
     return Space(template_from_tune(param_space))
 
@@ -103,14 +104,15 @@ def when(node: Any, /, **conditions: Any) -> Disguised:
     Raises:
         SpaceError: There is no condition, or one allows no value.
 
-    >>> from ray import tune
-    >>> space_from_tune(
-    ...     {
-    ...         "optimizer": tune.choice(["sgd", "adam"]),
-    ...         "momentum": when(tune.uniform(0, 1), optimizer="sgd"),
-    ...     }
-    ... ).columns[1].name
-    'momentum'
+    Examples:
+        >>> from ray import tune
+        >>> space_from_tune(
+        ...     {
+        ...         "optimizer": tune.choice(["sgd", "adam"]),
+        ...         "momentum": when(tune.uniform(0, 1), optimizer="sgd"),
+        ...     }
+        ... ).columns[1].name
+        'momentum'
     """
     return Disguised(space_when(_plain(node), **conditions))
 
@@ -126,11 +128,12 @@ def fidelity(domain: Any, /) -> Disguised:
         domain: A range, or values from cheap to expensive: a choice between numbers that increase
             or decrease, or a `raytuner.space.Ordinal`.
 
-    >>> from ray import tune
-    >>> space_from_tune(
-    ...     {"lr": tune.loguniform(1e-4, 1), "width": fidelity(tune.choice([64, 128, 256]))}
-    ... ).columns[1].is_fidelity
-    True
+    Examples:
+        >>> from ray import tune
+        >>> space_from_tune(
+        ...     {"lr": tune.loguniform(1e-4, 1), "width": fidelity(tune.choice([64, 128, 256]))}
+        ... ).columns[1].is_fidelity
+        True
     """
     return Disguised(Fidelity(domain))
 
@@ -151,9 +154,10 @@ def without_conditional(param_space: Mapping[str, Any]) -> dict[str, Any]:
 def has_domains(node: Any) -> bool:
     """Return whether a part of a `param_space` contains a domain, a condition or a function.
 
-    >>> from ray import tune
-    >>> has_domains({"a": [1, tune.uniform(0, 1)]}), has_domains({"a": [1, 2]})
-    (True, False)
+    Examples:
+        >>> from ray import tune
+        >>> has_domains({"a": [1, tune.uniform(0, 1)]}), has_domains({"a": [1, 2]})
+        (True, False)
     """
     return any(
         isinstance(part, sample.Domain | Domain | Marked)

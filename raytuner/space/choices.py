@@ -42,8 +42,9 @@ def shown(value: Any, to: Callable[[Any], str] = repr) -> str:
 def key(value: Any) -> bytes | None:
     """Return a key that only copies of a value share; None if it cannot be pickled.
 
-    >>> key([1]) == key([1]), key(1) == key(1.0), key(np.ones(2)) == key(np.ones(2))
-    (True, False, True)
+    Examples:
+        >>> key([1]) == key([1]), key(1) == key(1.0), key(np.ones(2)) == key(np.ones(2))
+        (True, False, True)
     """
     try:
         return sha256(pickle.dumps(value)).digest()
@@ -59,8 +60,9 @@ def same(a: Any, b: Any) -> bool:
 def loosely(value: Any) -> Any:
     """Return a value that is equal for similar values: 1 and 1.0, a list and a tuple.
 
-    >>> loosely([1, np.float64(2)]) == loosely((1.0, 2)), loosely(True) == loosely(1)
-    (True, False)
+    Examples:
+        >>> loosely([1, np.float64(2)]) == loosely((1.0, 2)), loosely(True) == loosely(1)
+        (True, False)
     """
     value = unwrap(value)
     if isinstance(value, list | tuple):

@@ -96,9 +96,10 @@ def constraint(rule: Any, known: Collection[str]) -> Constraint:
     Raises:
         SpaceError: It is neither, or the string cannot be parsed.
 
-    >>> found = constraint("layers * units <= 64", ["layers", "units"])
-    >>> [found.holds({}, {"layers": n, "units": 32}) for n in (2, 3)]
-    [True, False]
+    Examples:
+        >>> found = constraint("layers * units <= 64", ["layers", "units"])
+        >>> [found.holds({}, {"layers": n, "units": 32}) for n in (2, 3)]
+        [True, False]
     """
     if callable(rule):
         return Constraint(rule, getattr(rule, "__qualname__", None) or repr(rule))

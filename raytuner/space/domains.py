@@ -275,8 +275,9 @@ class Categorical(Listed):
     Raises:
         SpaceError: No values, twice the same, or a domain among them. 1, 1.0 and True differ.
 
-    >>> Categorical(["sgd", "adam"]).from_unit(0.7)
-    'adam'
+    Examples:
+        >>> Categorical(["sgd", "adam"]).from_unit(0.7)
+        'adam'
     """
 
     kind = "categorical"
@@ -294,10 +295,11 @@ class Ordinal(Listed):
         SpaceError: There are no values, a value is listed twice, numbers are not in order, or a
             value is a domain.
 
-    >>> Ordinal([16, 64, 512]).to_unit(64)
-    0.5
-    >>> Ordinal(["low", "high"]).from_unit(1.0)
-    'high'
+    Examples:
+        >>> Ordinal([16, 64, 512]).to_unit(64)
+        0.5
+        >>> Ordinal(["low", "high"]).from_unit(1.0)
+        'high'
     """
 
     kind = "discrete"
@@ -315,8 +317,9 @@ class Ordinal(Listed):
 def choice(values: Sequence[Any]) -> Listed:
     """Return an `Ordinal` for three or more ordered numbers, otherwise a `Categorical`.
 
-    >>> choice([16, 32, 64]), choice([0.1, 0.2])
-    (Ordinal(values=(16, 32, 64)), Categorical(values=(0.1, 0.2)))
+    Examples:
+        >>> choice([16, 32, 64]), choice([0.1, 0.2])
+        (Ordinal(values=(16, 32, 64)), Categorical(values=(0.1, 0.2)))
     """
     is_ordinal = len(values) >= _LEAST_ORDERED and is_ordered(values)
     return (Ordinal if is_ordinal else Categorical)(values)
@@ -325,8 +328,9 @@ def choice(values: Sequence[Any]) -> Listed:
 def is_ordered(values: Sequence[Any]) -> bool:
     """Return whether values are numbers that strictly increase or strictly decrease.
 
-    >>> is_ordered([1, 2.5, 4]), is_ordered([3, 2, 2]), is_ordered(["a", "b"])
-    (True, False, False)
+    Examples:
+        >>> is_ordered([1, 2.5, 4]), is_ordered([3, 2, 2]), is_ordered(["a", "b"])
+        (True, False, False)
     """
     if not all(map(is_number, values)):
         return False

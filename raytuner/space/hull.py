@@ -24,8 +24,10 @@ def hull(first: Space, second: Space) -> Space:
         SpaceError: Only one space has some hyperparameter, or they differ in kind (a number and a
             choice, a logarithmic range and a linear one) or in conditions.
 
-    >>> hull(Space({"lr": Float(0.1, 0.2), "n": 3}), Space({"lr": Float(0.15, 0.4), "n": 5}))
-    Space({'lr': Float(low=0.1, high=0.4, log=False, step=None), 'n': Categorical(values=(3, 5))})
+    Examples:
+        >>> first, second = Space({"lr": Float(1, 2), "n": 3}), Space({"lr": Float(2, 4), "n": 5})
+        >>> hull(first, second).template["n"]
+        Categorical(values=(3, 5))
     """
     shared = [one for one in first.constraints if one in second.constraints]
     return Space(_hull(first.template, second.template, ()), shared)
@@ -34,8 +36,10 @@ def hull(first: Space, second: Space) -> Space:
 def differences(first: Space, second: Space) -> list[str]:
     """Return the differences between two spaces, one line each.
 
-    >>> differences(Space({"lr": Float(0.1, 0.2), "n": 3}), Space({"lr": Float(0.1, 0.2), "n": 5}))
-    ['n: 3, now 5']
+    Examples:
+        >>> lr = Float(0.1, 0.2)
+        >>> differences(Space({"lr": lr, "n": 3}), Space({"lr": lr, "n": 5}))
+        ['n: 3, now 5']
     """
     before, after = _texts(first), _texts(second)
     return [

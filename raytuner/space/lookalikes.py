@@ -17,8 +17,9 @@ _MOST = 100  # a space with more entries is some library's configuration, such a
 def lookalikes(template: Any) -> str:
     """Return advice about lists, ranges and other libraries' distributions; "" if there are none.
 
-    >>> lookalikes({"batch": [16, 32], "net": {"act": "relu"}}).split(";")[0]
-    'some constants look like hyperparameters: batch is [16, 32]'
+    Examples:
+        >>> lookalikes({"batch": [16, 32], "net": {"act": "relu"}}).split(";")[0]
+        'some constants look like hyperparameters: batch is [16, 32]'
     """
     found = [
         f"{path_name(path)} is {node!r}; to search it, write {advice}"

@@ -171,10 +171,11 @@ class Float(_Range):
         SpaceError: A bound or the step is invalid, or the range has no multiple of the step or more
             than 2**53.
 
-    >>> round(Float(1e-4, 1e-2, log=True).to_unit(1e-3), 6)
-    0.5
-    >>> Float(0, 1, step=0.25).from_unit(0.3)
-    0.25
+    Examples:
+        >>> round(Float(1e-4, 1e-2, log=True).to_unit(1e-3), 6)
+        0.5
+        >>> Float(0, 1, step=0.25).from_unit(0.3)
+        0.25
     """
 
     _rounded: ClassVar[bool] = True
@@ -193,10 +194,11 @@ class Integer(_Range):
     Raises:
         SpaceError: As for `Float`.
 
-    >>> Integer(1, 4).level_units().tolist()
-    [0.125, 0.375, 0.625, 0.875]
-    >>> [Integer(1, 10, step=3).from_unit(u) for u in (0, 0.5, 1)]
-    [3, 6, 9]
+    Examples:
+        >>> Integer(1, 4).level_units().tolist()
+        [0.125, 0.375, 0.625, 0.875]
+        >>> [Integer(1, 10, step=3).from_unit(u) for u in (0, 0.5, 1)]
+        [3, 6, 9]
     """
 
     _type: ClassVar[type] = int
@@ -217,10 +219,11 @@ class Normal(_Number):
     Raises:
         SpaceError: An argument is invalid.
 
-    >>> Normal(10, 2).from_unit(0.5)
-    10.0
-    >>> Normal(0, 1, step=0.5).from_unit(0.6)
-    0.5
+    Examples:
+        >>> Normal(10, 2).from_unit(0.5)
+        10.0
+        >>> Normal(0, 1, step=0.5).from_unit(0.6)
+        0.5
     """
 
     mean: float = 0.0

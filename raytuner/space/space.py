@@ -61,25 +61,25 @@ class Space:
 
     Raises:
         SpaceError: Nothing but fidelities varies. Two hyperparameters have the same name. A value
-            cannot be used. A condition depends on an unknown name, on itself, or never holds. A
-            fidelity has no order or has conditions. A constraint cannot be parsed. No configuration
-            (of a finite space, or of 100,000 draws) satisfies all constraints.
+            cannot be used. A condition has an unknown name, depends on itself, or never holds. A
+            fidelity has no order or has conditions. A constraint cannot be parsed. None of the
+            configurations (all, or 100,000 draws) satisfies all constraints.
 
     Attributes:
-        columns: The hyperparameters that vary, in the order of definition: the d dimensions of the
-            unit cube.
+        columns: The hyperparameters that vary, in order: the d dimensions of the unit cube.
         constraints: The constraints on every configuration.
         fidelities: Positions of the columns that are fidelities.
         template: The template; do not change it.
 
-    >>> from raytuner.space import Categorical, Float
-    >>> space = Space({"lr": Float(0.1, 1), "net": {"act": Categorical(["relu", "tanh"]), "n": 3}})
-    >>> [column.name for column in space.columns]
-    ['lr', 'net/act']
-    >>> space.decode([[0.0, 0.9]])
-    [{'lr': 0.1, 'net': {'act': 'tanh', 'n': 3}}]
-    >>> space.encode([{"lr": 1, "net": {"act": "relu"}}]).tolist()
-    [[1.0, 0.25]]
+    Examples:
+        >>> from raytuner.space import Categorical, Float
+        >>> space = Space({"lr": Float(0.1, 1), "net": {"act": Categorical(["a", "b"]), "n": 3}})
+        >>> [column.name for column in space.columns]
+        ['lr', 'net/act']
+        >>> space.decode([[0.0, 0.9]])
+        [{'lr': 0.1, 'net': {'act': 'b', 'n': 3}}]
+        >>> space.encode([{"lr": 1, "net": {"act": "a"}}]).tolist()
+        [[1.0, 0.25]]
     """
 
     def __init__(
@@ -390,8 +390,9 @@ class Space:
         Raises:
             SpaceError: The spec is invalid. The message names the key and what is allowed.
 
-        >>> Space.from_spec({"lr": {"type": "float", "low": 0, "high": 1}, "epochs": 3})
-        Space({'lr': Float(low=0.0, high=1.0, log=False, step=None), 'epochs': 3})
+        Examples:
+            >>> Space.from_spec({"lr": {"type": "float", "low": 0, "high": 1}, "epochs": 3})
+            Space({'lr': Float(low=0.0, high=1.0, log=False, step=None), 'epochs': 3})
         """
         try:
             return cls(*specs.template_and_rules(spec))

@@ -30,8 +30,9 @@ OPTION = "option"
 def path_name(path: Path) -> str:
     """Return a path's keys joined by slashes, as Ray joins them.
 
-    >>> path_name(("model", "layers", 0))
-    'model/layers/0'
+    Examples:
+        >>> path_name(("model", "layers", 0))
+        'model/layers/0'
     """
     return "/".join(map(str, path))
 
@@ -69,10 +70,11 @@ def when(node: Any, /, **conditions: Any) -> When:
     Raises:
         SpaceError: There is no condition, or one allows no value. `Space` checks names and values.
 
-    >>> from raytuner.space import Categorical, Float, Space
-    >>> space = Space({"opt": Categorical(["sgd", "adam"]), "m": when(Float(0, 1), opt="sgd")})
-    >>> space.decode([[0.1, 0.5], [0.9, 0.5]])
-    [{'opt': 'sgd', 'm': 0.5}, {'opt': 'adam'}]
+    Examples:
+        >>> from raytuner.space import Categorical, Float, Space
+        >>> space = Space({"opt": Categorical(["sgd", "adam"]), "m": when(Float(0, 1), opt="sgd")})
+        >>> space.decode([[0.1, 0.5], [0.9, 0.5]])
+        [{'opt': 'sgd', 'm': 0.5}, {'opt': 'adam'}]
     """
     outer, node = (node.conditions, node.node) if isinstance(node, When) else ((), node)
     allowed = [
@@ -99,10 +101,11 @@ class Fidelity(Marked):
         node: A range (`Float`, `Integer`), or values from cheap to expensive: an `Ordinal`, or a
             list of numbers that increase or decrease. `Space` checks it.
 
-    >>> from raytuner.space import Float, Integer, Space
-    >>> space = Space({"dropout": Float(0, 1), "width": Fidelity(Integer(16, 256))})
-    >>> space.decode(space.in_full([[0.5, 0.1]]))
-    [{'dropout': 0.5, 'width': 256}]
+    Examples:
+        >>> from raytuner.space import Float, Integer, Space
+        >>> space = Space({"dropout": Float(0, 1), "width": Fidelity(Integer(16, 256))})
+        >>> space.decode(space.in_full([[0.5, 0.1]]))
+        [{'dropout': 0.5, 'width': 256}]
     """
 
     node: Any
@@ -114,14 +117,15 @@ class Options(dict[str, Any]):
     In a space it is a group: the number of the chosen part, and the parts, each on condition that
     it is chosen. A configuration has only the chosen part.
 
-    >>> from raytuner.space import Float, Space
-    >>> space = Space({"dropout": Options.of([None, Float(0.1, 0.5)])})
-    >>> [column.name for column in space.columns]
-    ['dropout/option', 'dropout/1']
-    >>> space.load({"dropout/option": 1, "dropout/1": 0.25})
-    {'dropout': 0.25}
-    >>> space.dump({"dropout": None})
-    {'dropout/option': 0}
+    Examples:
+        >>> from raytuner.space import Float, Space
+        >>> space = Space({"dropout": Options.of([None, Float(0.1, 0.5)])})
+        >>> [column.name for column in space.columns]
+        ['dropout/option', 'dropout/1']
+        >>> space.load({"dropout/option": 1, "dropout/1": 0.25})
+        {'dropout': 0.25}
+        >>> space.dump({"dropout": None})
+        {'dropout/option': 0}
     """
 
     @classmethod

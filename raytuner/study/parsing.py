@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def seconds(value: float | str) -> float:
     """Return a duration in seconds.
 
-    >>> seconds("1h 30min"), seconds("45"), seconds(45)
-    (5400.0, 45.0, 45)
+    Examples:
+        >>> seconds("1h 30min"), seconds("45"), seconds(45)
+        (5400.0, 45.0, 45)
     """
     if not isinstance(value, str):
         return value
@@ -90,8 +91,9 @@ _KINDS = {
 def kinds(annotation: str) -> tuple[type, ...]:
     """Return the types that a setting of this annotation may have in a TOML file.
 
-    >>> kinds("str | Sequence[str] | None"), kinds("Mapping[str, Any] | Space"), kinds("Searcher")
-    ((<class 'str'>, <class 'list'>), (<class 'dict'>,), ())
+    Examples:
+        >>> kinds("str | Sequence[str] | None"), kinds("Mapping[str, Any]"), kinds("Searcher")
+        ((<class 'str'>, <class 'list'>), (<class 'dict'>,), ())
     """
     while "[" in annotation:
         annotation = re.sub(r"\[[^\[\]]*\]", "", annotation)
