@@ -53,6 +53,7 @@ bayes/test_strategies.py::test_(evolution_beats|with_a_model_it_beats)
 benchmarks/
 fuzz/
 demo/test_demo_digits.py::test_a_trial_reports
+docs/test_site
 integrations/test_sklearn_checks
 integrations/test_sklearn_search.py::test_(distributions_are|it_searches_better)
 integrations/test_spaces.py::test_configspaces_conditions
