@@ -108,7 +108,12 @@ def check(
 def preflight(request: ResourceRequest, cluster: ClusterState) -> Preflight:
     """Check whether a cluster can hold trials with this request, and how many."""
     slots, most = capacity(request.all_bundles, request.strategy, cluster)
-    return Preflight(request, cluster, slots, most, "" if slots else _lacks(request, cluster))
+    lacks = ""
+    if most and not slots:
+        lacks = "the autoscaler has to add nodes first"
+    elif not slots:
+        lacks = _lacks(request, cluster)
+    return Preflight(request, cluster, slots, most, lacks)
 
 
 def _lacks(request: ResourceRequest, cluster: ClusterState) -> str:

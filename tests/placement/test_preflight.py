@@ -77,6 +77,7 @@ def test_what_may_come_counts() -> None:
     found.require()
     assert "up to 3 of spot (8 CPU, 1 GPU T4)" in "\n".join(found.lines())
     assert "6 with the nodes that could be added" in "\n".join(found.lines())
+    assert found.lines()[-1] == "No node holds one: the autoscaler has to add nodes first"
     # All workers together are limited too, and those that are there have come already.
     assert preflight(found.request, ClusterState(cluster.nodes, (SPOT,), max_workers=2)).most == 4
     one_is_there = ClusterState((*cluster.nodes, Node("w", SPOT.total)), (SPOT,))
