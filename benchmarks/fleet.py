@@ -107,7 +107,11 @@ def page(rows: Sequence[str], command: str) -> str:
     packages = ", ".join(f"{name} {one}" for name, one in versions(("torch", "botorch")).items())
     return f"""# Whole fleets
 
-Made by `{command}`, on {this_machine()}, with {packages}.
+```sh
+{command}
+```
+
+{this_machine()}; {packages}.
 
 Trials run on the virtual clock. They have nine epochs, take about 90 s, and need 2 s to start. The
 searcher's real seconds are charged next to the loop ("background") or to it ("inline").

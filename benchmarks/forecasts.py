@@ -35,7 +35,7 @@ from ray.tune.schedulers import FIFOScheduler
 from benchmarks import yahpo
 from benchmarks.problem import Problem
 from benchmarks.race.runs import this_machine
-from benchmarks.race.table import markdown_table
+from benchmarks.race.table import markdown_table, prose
 from raytuner import BoTorchSearch, FreezeThawScheduler, PredictiveTerminationScheduler
 from raytuner.bayes import Forecaster
 from raytuner.halving import bracket_levels
@@ -233,21 +233,27 @@ def page(said: Sequence[Said], ended: Sequence[Ended], trials: int) -> str:
         [
             "# Are the forecasts true?",
             "",
-            "A forecast gives the chance that a trial ends better than its rival, from the learning"
-            " curves so far. This page compares these chances with how the trials would have ended."
-            " `python -m benchmarks.forecasts` writes it. The first lines of that file describe the"
-            " method.",
+            prose(
+                "A forecast gives the chance that a trial ends better than the incumbent, from the"
+                " learning curves so far. This page compares these chances with how the trials"
+                " would have ended. `python -m benchmarks.forecasts` writes it. The first lines of"
+                " `forecasts.py` describe the method."
+            ),
             "",
-            f"LCBench, development instances {', '.join(instances)}; seeds"
-            f" {', '.join(map(str, seeds))}; {trials} trials per search, 8 workers.",
+            prose(
+                f"LCBench, development instances {', '.join(instances)}; seeds"
+                f" {', '.join(map(str, seeds))}; {trials} trials per search, 8 workers."
+            ),
             "",
             "![Reliability](plots/forecasts.svg)",
             "",
             *markdown_table(("chance", "forecasts", "mean chance", "share that won"), bins),
             "",
-            f"Low forecasts, by the epochs that the trial had run. Below {LEAST_CHANCE:g},"
-            " `PredictiveTerminationScheduler` stops a trial. Below"
-            f" {HOPELESS:g}, `FreezeThawScheduler` stops a trial instead of pausing it:",
+            prose(
+                f"Low forecasts, by the epochs that the trial had run. Below {LEAST_CHANCE:g},"
+                " `PredictiveTerminationScheduler` stops a trial. Below"
+                f" {HOPELESS:g}, `FreezeThawScheduler` stops a trial instead of pausing it:"
+            ),
             "",
             *markdown_table(
                 (
@@ -262,10 +268,12 @@ def page(said: Sequence[Said], ended: Sequence[Ended], trials: int) -> str:
                 rungs,
             ),
             "",
-            'The same searches with the schedulers themselves. A trial "would have won" if it'
-            ' would have been better than all trials that the search trained in full. "Left"'
-            f" trials were paused, with a chance below {LEAST_CHANCE:g}, when no new trial was to"
-            ' come. "Epochs" are those of all trials together, in full trainings.',
+            prose(
+                'The same searches with the schedulers themselves. Here, a trial "would have won" if it'
+                " would have been better than all trials that the search trained in full. A trial"
+                f' is "left" if it was paused, with a chance below {LEAST_CHANCE:g}, when no new'
+                ' trial was to come. "Epochs" sums over all trials, in full trainings.'
+            ),
             "",
             *markdown_table(
                 (

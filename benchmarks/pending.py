@@ -76,7 +76,7 @@ ABOUT = {
     "integrated": "expected improvement, averaged over possible values of pending trials",
     "mean": "expected improvement, pending trials counted with their expected values",
     "ignored": "expected improvement, pending trials ignored",
-    "functions": "the best of a function drawn from the model, pending trials ignored",
+    "functions": "the maximum of a function drawn from the model, pending trials ignored",
     "random": "random search",
 }
 
@@ -203,7 +203,7 @@ ways to do that, by the number of workers.
   of the workers is free.
 
 With fewer than 128 pending trials, raytuner averages over their possible values. With more, each
-proposal is the best of a function drawn from the model.
+proposal is the maximum of a function drawn from the model.
 
 ```sh
 python -m benchmarks.pending

@@ -17,7 +17,7 @@ _HEAD = f"""\
 `python -m benchmarks.load` measures the driver's memory and time as trials add up. The table shows
 the first and the last twentieth of each search.
 
-- "virtual": on the virtual clock, with {WORKERS} workers, trials of up to {MAX_T} reports, and
+- "virtual": on the virtual clock with {WORKERS} workers, trials of up to {MAX_T} reports, and
   early stopping.
 - "real": on a real Ray with {SLOTS} slots. Ray reuses a process when another trial is ready. A
   training reports {MAX_T} numbers and does nothing else.
@@ -35,7 +35,8 @@ there is a report with everything that the driver does for it. The milliseconds 
 processor time of the whole driver, with the loop of Ray or of the simulator.
 
 Do not compare the times of two rows on a real Ray: the load differed more than the times do. Shares
-within one run can be compared. `py-spy` sampled the driver in these seconds of a run:
+within one run can be compared. The next table shows where `py-spy` found the driver, in these
+seconds of a run:
 
 | search | seconds | raytuner | Ray's loop | Ray's loggers | serialisation | other threads |
 |---|---|---|---|---|---|---|

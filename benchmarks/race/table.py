@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -119,6 +120,11 @@ def _with_intervals(summary: Summary) -> list[str]:
         interval = f" ({low:.2f} to {high:.2f})" if low < high else ""  # one seed has none
         cells.append(f"{figure(mean)}{interval}")
     return cells
+
+
+def prose(text: str) -> str:
+    """The text in lines of at most 105 columns."""
+    return textwrap.fill(text, 105, break_long_words=False, break_on_hyphens=False)
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
