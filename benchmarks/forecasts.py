@@ -269,10 +269,10 @@ def page(said: Sequence[Said], ended: Sequence[Ended], trials: int) -> str:
             ),
             "",
             prose(
-                'The same searches with the schedulers themselves. Here, a trial "would have won" if it'
-                " would have been better than all trials that the search trained in full. A trial"
-                f' is "left" if it was paused, with a chance below {LEAST_CHANCE:g}, when no new'
-                ' trial was to come. "Epochs" sums over all trials, in full trainings.'
+                'The same searches with the schedulers themselves. Here, a trial "would have won"'
+                " if it would have been better than all trials that the search trained in full. A"
+                f' trial is "left" if it was paused, with a chance below {LEAST_CHANCE:g}, when no'
+                ' new trial was to come. "Epochs" sums over all trials, in full trainings.'
             ),
             "",
             *markdown_table(
