@@ -107,14 +107,26 @@ def page(rows: Sequence[str], command: str) -> str:
     packages = ", ".join(f"{name} {one}" for name, one in versions(("torch", "botorch")).items())
     return f"""# Whole fleets
 
-Made by `{command}`, on {this_machine()}, with {packages}.
+```sh
+{command}
+```
 
-Trials of nine epochs, about 90 s together, on the virtual clock; 2 s for a trial's start, and the
-searcher's real seconds are charged, beside the loop ("background") or to it ("inline"). "Three
-waves": after 60, 120 and 180 s, a tenth of the workers is lost for a minute; their trials begin
-again. "Autoscaler": 10 workers, and 10 more each minute. Filled: seconds until each of the first
-workers had started a trial. Busy: utilisation until the last trial had started. Lost: trials'
-attempts on lost workers. Repeated: share of epochs computed again. Real: the simulation itself.
+{this_machine()}; {packages}.
+
+Trials run on the virtual clock. They have nine epochs, take about 90 s, and need 2 s to start. The
+searcher's real seconds are charged next to the loop ("background") or to it ("inline").
+
+- "Three waves": after 60, 120 and 180 s, a tenth of the workers is lost for a minute. Their trials
+  start again.
+- "Autoscaler": 10 workers, and 10 more every minute.
+
+| column | meaning |
+|---|---|
+| filled s | seconds until each of the first workers has started a trial |
+| busy | utilisation until the last trial has started |
+| lost | attempts at trials that were lost with their workers |
+| repeated | share of epochs that were computed again |
+| real s | real seconds of the simulation |
 
 | search | workers | filled s | busy | end s | worker-hours | lost | repeated | real s |
 |---|---|---|---|---|---|---|---|---|

@@ -1,12 +1,12 @@
-"""``python -m benchmarks.forecasts``: whether the chances that forecasts give trials are true.
+"""``python -m benchmarks.forecasts``: whether the forecasts of trials come true.
 
 A search runs on each development instance of LCBench, on the virtual clock. Whenever a trial's
-epochs have doubled, the forecaster that `PredictiveTerminationScheduler` asks is asked for the
-trial's chance to end better than its rival. Trials are then stopped by chance, whatever it says, so
-that all kinds of forecasts are seen. The surrogate knows how every trial would have ended.
+epochs have doubled, the forecaster of `PredictiveTerminationScheduler` gives the trial's chance to
+end better than its rival. Trials then stop at random, whatever the forecast says, so that all kinds
+of forecasts occur. The surrogate knows how every trial would have ended.
 
-Then the schedulers that go by forecasts run the same searches, and of each trial that they ended it
-is said whether it would have been the best.
+Then the schedulers that use forecasts run the same searches. For each trial that they ended, the
+page says whether it would have been the best.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ray.tune.schedulers import FIFOScheduler
 from benchmarks import yahpo
 from benchmarks.problem import Problem
 from benchmarks.race.runs import this_machine
-from benchmarks.race.table import markdown_table
+from benchmarks.race.table import markdown_table, prose
 from raytuner import BoTorchSearch, FreezeThawScheduler, PredictiveTerminationScheduler
 from raytuner.bayes import Forecaster
 from raytuner.halving import bracket_levels
@@ -233,20 +233,27 @@ def page(said: Sequence[Said], ended: Sequence[Ended], trials: int) -> str:
         [
             "# Are the forecasts true?",
             "",
-            "Chances of trials to end better than their rivals, as forecast from their curves so"
-            " far, against how they would have ended. Written by `python -m benchmarks.forecasts`"
-            " (how: the file's first lines).",
+            prose(
+                "A forecast gives the chance that a trial ends better than the incumbent, from the"
+                " learning curves so far. This page compares these chances with how the trials"
+                " would have ended. `python -m benchmarks.forecasts` writes it. The first lines of"
+                " `forecasts.py` describe the method."
+            ),
             "",
-            f"LCBench, development instances {', '.join(instances)}; seeds"
-            f" {', '.join(map(str, seeds))}; {trials} trials each, 8 workers.",
+            prose(
+                f"LCBench, development instances {', '.join(instances)}; seeds"
+                f" {', '.join(map(str, seeds))}; {trials} trials per search, 8 workers."
+            ),
             "",
             "![Reliability](plots/forecasts.svg)",
             "",
             *markdown_table(("chance", "forecasts", "mean chance", "share that won"), bins),
             "",
-            f"Forecasts below {LEAST_CHANCE:g}, which make `PredictiveTerminationScheduler` stop a"
-            f" trial, and below {HOPELESS:g}, which make `FreezeThawScheduler` stop it where it"
-            " pauses others, by the epochs that the trial had run:",
+            prose(
+                f"Low forecasts, by the epochs that the trial had run. Below {LEAST_CHANCE:g},"
+                " `PredictiveTerminationScheduler` stops a trial. Below"
+                f" {HOPELESS:g}, `FreezeThawScheduler` stops a trial instead of pausing it:"
+            ),
             "",
             *markdown_table(
                 (
@@ -261,10 +268,12 @@ def page(said: Sequence[Said], ended: Sequence[Ended], trials: int) -> str:
                 rungs,
             ),
             "",
-            "The schedulers themselves, with as many trials a search: of the trials that they"
-            " ended, those that would have been better than all that the search trained in full."
-            " Left: paused when no new trial was to come, with a chance below"
-            f" {LEAST_CHANCE:g}. Epochs: in full trainings, of all trials together.",
+            prose(
+                'The same searches with the schedulers themselves. Here, a trial "would have won"'
+                " if it would have been better than all trials that the search trained in full. A"
+                f' trial is "left" if it was paused, with a chance below {LEAST_CHANCE:g}, when no'
+                ' new trial was to come. "Epochs" sums over all trials, in full trainings.'
+            ),
             "",
             *markdown_table(
                 (

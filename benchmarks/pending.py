@@ -1,8 +1,8 @@
-"""Ways to take trials that still run into account, with 8 to 1,000 workers.
+"""Compare ways to account for pending trials, with 8 to 1,000 workers.
 
-Trials are trained in full. A trial that ends is replaced at once; with more than 64 workers, those
-of a sixteenth of the workers are replaced together. The figures are mean regrets of the incumbent
-after shares of the budget: 0 is the best attainable value, 1 the median of random configurations.
+Trials are trained in full. A trial that ends is replaced at once. With more than 64 workers, a
+sixteenth of the workers is filled together. The figures are mean regrets of the best trial so far
+after shares of the budget: 0 is the best possible value, 1 the median of random configurations.
 
 python -m benchmarks.pending
 """
@@ -73,10 +73,10 @@ WAYS: Mapping[str, Any] = {
     "random": RandomProposer,
 }
 ABOUT = {
-    "integrated": "expected improvement, averaged over what pending trials may come to",
-    "mean": "expected improvement; pending trials count as what is expected of them",
-    "ignored": "expected improvement; pending trials play no part",
-    "functions": "the best of functions drawn from the model; pending trials play no part",
+    "integrated": "expected improvement, averaged over possible values of pending trials",
+    "mean": "expected improvement, pending trials counted with their expected values",
+    "ignored": "expected improvement, pending trials ignored",
+    "functions": "the maximum of a function drawn from the model, pending trials ignored",
     "random": "random search",
 }
 
@@ -172,7 +172,7 @@ def page(runs: Sequence[Run]) -> str:
         marks = [f"{mark:.0%}" for mark in MARKS]
         problems = sorted({run.problem for run in own})
         lines += [f"## {workers} workers", "", f"On {', '.join(problems)}:", ""]
-        head = ["way", "runs", *marks, "end, less functions' end", "ms a trial"]
+        head = ["way", "runs", *marks, "end minus end of drawn functions", "ms per trial"]
         lines += markdown_table(head, rows)
         lines.append("")
     commits = sorted({run.versions["raytuner"] for run in runs})
@@ -189,17 +189,21 @@ def _difference(found: Mapping[Any, Run], base: Mapping[Any, Run]) -> str:
 
 
 _HEAD = """\
-# Trials that still run
+# Pending trials
 
-A proposal has to take trials into account that have no value yet. This page compares ways to do
-that, by the number of workers. Regret: 0 is the best attainable value, 1 the median of random
-configurations. Shares are of a budget of three mean full trainings a worker, or twelve with eight
-workers. In brackets: the standard error over pairs of the same problem and seed. With more than 64
-workers, the trials that end in turn on a sixteenth of the workers are replaced together. Where ways
-have run different problems, only the difference compares them.
+A proposal must account for pending trials: those that run and have no value yet. This page compares
+ways to do that, by the number of workers.
 
-raytuner averages over what pending trials may come to, while there are fewer than 128. With more,
-each proposal is the best of a function drawn from the model.
+- Regret: 0 is the best possible value, 1 the median of random configurations.
+- The columns are shares of a budget of three mean full trainings per worker, or twelve with eight
+  workers.
+- In brackets: the standard error over pairs with the same problem and seed. If two ways ran
+  different problems, only this difference compares them.
+- With more than 64 workers, trials are replaced in groups: the next group starts when a sixteenth
+  of the workers is free.
+
+With fewer than 128 pending trials, raytuner averages over their possible values. With more, each
+proposal is the maximum of a function drawn from the model.
 
 ```sh
 python -m benchmarks.pending

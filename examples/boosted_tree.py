@@ -1,4 +1,4 @@
-"""A boosted tree on breast cancer data; candidates that do badly are stopped early."""
+"""Tune boosted trees on breast cancer data, and stop weak candidates early."""
 
 import argparse
 
@@ -10,7 +10,7 @@ from raytuner.integrations.sklearn import RayTunerSearchCV
 
 
 def main(arguments: list[str] | None = None) -> RayTunerSearchCV:
-    """Search on Ray; a step of a candidate is a part of its trees."""
+    """Search on Ray. Each step of a candidate adds some of its trees."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--candidates", type=int, default=20)
     parser.add_argument("--trees", type=int, default=90)

@@ -1,4 +1,4 @@
-"""MLPClassifier on iris or digits, with accuracy, precision, recall, F1 and AUC."""
+"""Tune MLPClassifier on iris or digits, and show accuracy, precision, recall, F1 and AUC."""
 
 import argparse
 
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--data", choices=DATA, default="digits")
     parser.add_argument("--candidates", type=int, default=15)
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--n-jobs", type=int, default=1, help="1: here; -1: on Ray")
+    parser.add_argument("--n-jobs", type=int, default=1, help="1: in this process; -1: on Ray")
     args = parser.parse_args(arguments)
     X, y = DATA[args.data](return_X_y=True)
     search = RayTunerSearchCV(

@@ -1,4 +1,4 @@
-"""An existing Ray Tune script with two lines changed: `search_alg` and `scheduler`."""
+"""A Ray Tune script with two changed lines: `search_alg` and `scheduler`."""
 
 from ray import tune
 
@@ -6,13 +6,13 @@ from raytuner import ASHAScheduler, BoTorchSearch
 
 
 def train(config: dict[str, float]) -> None:
-    """A stand-in for a training: the loss falls with each step, fastest for a good rate."""
+    """Stand in for a training: the loss falls at each step, and depends on both values."""
     for step in range(1, 28):
         tune.report({"loss": (config["lr"] - 0.01) ** 2 + config["momentum"] / step})
 
 
 def main() -> None:
-    """Search, and show the best configuration."""
+    """Search, and print the best configuration."""
     tuner = tune.Tuner(
         train,
         param_space={"lr": tune.loguniform(1e-4, 1e-1), "momentum": tune.uniform(0.0, 0.99)},

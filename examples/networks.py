@@ -1,10 +1,10 @@
-"""A network of two to four layers, a convolution or a small transformer, in PyTorch.
+"""Tune a PyTorch network: two to four layers, a convolution, or a small transformer.
 
 dense        two to four layers on scikit-learn's handwritten digits
 convolution  the same digits, as images
-transformer  next letters of a text that is made up on the spot
+transformer  the next letters of a synthetic text
 
-With --data mnist the first two learn MNIST's 70,000 digits instead, which OpenML sends once.
+With --data mnist, the first two learn the 70,000 digits of MNIST. OpenML sends them once.
 """
 
 import argparse
@@ -24,12 +24,12 @@ SPACES: dict[str, dict[str, Any]] = {
     "convolution": {"lr": RATE, "channels": tune.lograndint(4, 33), "kernel": tune.choice([3, 5])},
     "transformer": {"lr": RATE, "width": tune.choice([8, 16, 32]), "layers": tune.randint(1, 3)},
 }
-SIDES = {"digits": 8, "mnist": 28}  # of an image, in pixels
+SIDES = {"digits": 8, "mnist": 28}  # width and height of an image in pixels
 LETTERS = 8
 
 
 class Transformer(nn.Module):
-    """Says which letter comes next, at each place."""
+    """Predicts the next letter at each place."""
 
     def __init__(self, width: int, layers: int, length: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Transformer(nn.Module):
         self.out = nn.Linear(width, LETTERS)
 
     def forward(self, text: Tensor) -> Tensor:
-        """Logits, `n x LETTERS x length`-dim, for `n x length` letters."""
+        """Return logits, `n x LETTERS x length`-dim, for `n x length` letters."""
         length = text.shape[1]
         ahead = nn.Transformer.generate_square_subsequent_mask(length)
         seen = self.blocks(self.letters(text) + self.places, mask=ahead)
@@ -48,7 +48,7 @@ class Transformer(nn.Module):
 
 
 def build(config: dict[str, Any]) -> nn.Module:
-    """The network of a configuration."""
+    """Build the network of a configuration."""
     if config["kind"] == "transformer":
         return Transformer(config["width"], config["layers"], length=15)
     side = SIDES[config["data"]]
@@ -70,16 +70,16 @@ def build(config: dict[str, Any]) -> nn.Module:
 
 
 def mnist() -> tuple[Tensor, Tensor]:
-    """Images and digits; from OpenML the first time, then from scikit-learn's folder for data."""
+    """Return images and digits. After the first call, they come from scikit-learn's data folder."""
     found = fetch_openml("mnist_784", version=1, as_frame=False)
     images = torch.tensor(found.data, dtype=torch.float32).reshape(-1, 28, 28) / 255
     return images, torch.tensor(found.target.astype(int))
 
 
 def data(kind: str, name: str) -> tuple[Tensor, Tensor]:
-    """Inputs and targets."""
+    """Return inputs and targets."""
     if kind == "transformer":
-        # A letter is the sum of the two before it, modulo the alphabet, and now and then not.
+        # A letter is the sum of the two before it, modulo the alphabet. One in twenty is random.
         generator = torch.Generator().manual_seed(0)
         text = torch.randint(LETTERS, (600, 16), generator=generator)
         for place in range(2, 16):
@@ -94,7 +94,7 @@ def data(kind: str, name: str) -> tuple[Tensor, Tensor]:
 
 
 def train(config: dict[str, Any]) -> None:
-    """Train one network; a third of the data is for validation."""
+    """Train one network. A third of the data is for validation."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     x, y = data(config["kind"], config["data"])
@@ -113,7 +113,7 @@ def train(config: dict[str, Any]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> raytuner.Study:
-    """Search, and show the best."""
+    """Search, and print the best trial."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -125,7 +125,7 @@ def main(arguments: list[str] | None = None) -> raytuner.Study:
     args = parser.parse_args(arguments)
     if args.data == "mnist":
         try:
-            mnist()  # before any trial asks for it
+            mnist()  # download it before the first trial
         except OSError as error:
             parser.error(f"OpenML did not send MNIST ({error}); --data digits needs no network")
     study = raytuner.tune(

@@ -1,4 +1,4 @@
-"""The same search without a Ray script: one call."""
+"""The search of `drop_in.py` in one call."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,13 @@ import raytuner
 
 
 def train(config: dict[str, Any]) -> None:
-    """A stand-in for a training: the loss falls with each step, fastest for a good rate."""
+    """Stand in for a training: the loss falls at each step, and depends on both values."""
     for step in range(1, 28):
         tune.report({"loss": (config["lr"] - 0.01) ** 2 + config["momentum"] / step})
 
 
 def main(storage_path: Path | None = None) -> raytuner.Study:
-    """Search, and show what came of it."""
+    """Search, and print the result."""
     study = raytuner.tune(
         train,
         {"lr": tune.loguniform(1e-4, 1e-1), "momentum": tune.uniform(0.0, 0.99)},

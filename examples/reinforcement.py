@@ -1,4 +1,4 @@
-"""Reinforcement learning: Q-learning of the way over a cliff, no library needed."""
+"""Tune Q-learning on a grid with a cliff. No library is needed."""
 
 import argparse
 from pathlib import Path
@@ -14,9 +14,9 @@ MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 
 
 def step(place: tuple[int, int], move: int) -> tuple[tuple[int, int], float, bool]:
-    """The next place, the reward, and whether the goal is reached.
+    """Return the next place, the reward, and whether the goal is reached.
 
-    The goal is the lower right corner, the start the lower left one, and between them is a cliff.
+    The start is in the lower left corner, the goal in the lower right. A cliff is between them.
     """
     row = min(max(place[0] + MOVES[move][0], 0), ROWS - 1)
     column = min(max(place[1] + MOVES[move][1], 0), COLUMNS - 1)
@@ -26,7 +26,7 @@ def step(place: tuple[int, int], move: int) -> tuple[tuple[int, int], float, boo
 
 
 def episode(values: Any, config: dict[str, Any], rng: np.random.Generator) -> float:
-    """Walk once, learning on the way; the sum of the rewards."""
+    """Walk once and learn on the way. Return the sum of the rewards."""
     place, total, done = (ROWS - 1, 0), 0.0, False
     for _ in range(200):
         known = int(values[place].argmax())
@@ -41,7 +41,7 @@ def episode(values: Any, config: dict[str, Any], rng: np.random.Generator) -> fl
 
 
 def train(config: dict[str, Any]) -> None:
-    """Report the mean reward of the last episodes, after each so many."""
+    """Report the mean reward after every 20 episodes."""
     rng = np.random.default_rng(0)
     values = np.zeros((ROWS, COLUMNS, 4))
     for _ in range(config["rounds"]):
@@ -50,10 +50,10 @@ def train(config: dict[str, Any]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> raytuner.Study:
-    """Search, and show the best."""
+    """Search, and print the best trial."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=9, help="of 20 episodes each")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds of 20 episodes")
     parser.add_argument("--storage-path", type=Path, help="default: ~/raytuner_results")
     args = parser.parse_args(arguments)
     study = raytuner.tune(

@@ -1,4 +1,4 @@
-"""Ridge regression: the penalty and the degree of a polynomial, by Bayesian search."""
+"""Tune the penalty and the polynomial degree of a ridge regression with Bayesian search."""
 
 import argparse
 
@@ -13,14 +13,14 @@ from raytuner.integrations.sklearn import RayTunerSearchCV
 
 
 def main(arguments: list[str] | None = None) -> float:
-    """Search, and score the best on data that it has not seen.
+    """Search, and score the best candidate on the test set.
 
     Returns:
-        R^2 on the test part.
+        R^2 on the test set.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--candidates", type=int, default=25)
-    parser.add_argument("--n-jobs", type=int, default=1, help="1: here; -1: on Ray")
+    parser.add_argument("--n-jobs", type=int, default=1, help="1: in this process; -1: on Ray")
     args = parser.parse_args(arguments)
     X, y = load_diabetes(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)

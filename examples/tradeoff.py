@@ -1,7 +1,7 @@
-"""Accuracy against latency: two objectives, and the networks that no other beats in both.
+"""Tune accuracy and latency together, and print the Pareto front.
 
-A network of one to three layers learns scikit-learn's handwritten digits; its latency is what one
-digit takes, in microseconds, measured.
+A network of one to three layers learns scikit-learn's handwritten digits. Its latency is measured:
+the microseconds for one digit.
 
     python examples/tradeoff.py
     python examples/tradeoff.py --trials 6 --epochs 3
@@ -29,7 +29,7 @@ SPACE: dict[str, Any] = {
 
 
 def build(config: dict[str, Any]) -> nn.Module:
-    """The network of a configuration."""
+    """Build the network of a configuration."""
     parts: list[nn.Module] = []
     wide = 64
     for _ in range(config["layers"] - 1):
@@ -39,7 +39,7 @@ def build(config: dict[str, Any]) -> nn.Module:
 
 
 def latency_us(model: nn.Module, digit: Tensor) -> float:
-    """Microseconds for one digit: the median of many, since others use the processor too."""
+    """Return the microseconds for one digit: a median, because other programs run too."""
     taken = []
     with torch.inference_mode():
         for _ in range(200):
@@ -50,7 +50,7 @@ def latency_us(model: nn.Module, digit: Tensor) -> float:
 
 
 def train(config: dict[str, Any]) -> None:
-    """Train for some epochs; accuracy and latency after each."""
+    """Train, and report accuracy and latency after each epoch."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     X, y = load_digits(return_X_y=True)
@@ -71,7 +71,7 @@ def train(config: dict[str, Any]) -> None:
 
 
 def main(argv: list[str] | None = None) -> raytuner.Study:
-    """Search, and print the front."""
+    """Search, and print the Pareto front."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--epochs", type=int, default=9)

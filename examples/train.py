@@ -1,4 +1,4 @@
-"""A training function for the command line; `space.toml` is its search space."""
+"""A training function for the command line. Its search space is in `space.toml`."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""A transformer that is tuned by smaller ones: width and data are fidelities.
+"""Tune a transformer with smaller ones: width and data are fidelities.
 
-Most trials train a narrow network on a part of the text; what they say about the full one, and what
-they cost, is learned as they run. The best is one that was trained in full.
+Most trials train a narrow network on a part of the text. The search learns what they cost, and what
+they say about the full network. The best trial is one of the full network on all of the text.
 
     python examples/transformer_fidelity.py
     python examples/transformer_fidelity.py --trials 6 --sequences 200
@@ -30,7 +30,7 @@ SPACE: dict[str, Any] = {
 
 
 class Transformer(nn.Module):
-    """Reads letters, and says at each which comes next."""
+    """Predicts the next letter at each place."""
 
     def __init__(self, width: int, layers: int, dropout: float) -> None:
         super().__init__()
@@ -42,14 +42,14 @@ class Transformer(nn.Module):
         self.register_buffer("mask", torch.triu(torch.ones(LENGTH - 1, LENGTH - 1), 1).bool())
 
     def forward(self, text: Tensor) -> Tensor:
-        """``(n, letter, place)`` scores of the next letters."""
+        """Return scores of the next letters, ``(n, letter, place)``."""
         read = self.body(self.letters(text) + self.places, mask=self.mask, is_causal=True)
         scores: Tensor = self.head(read)
         return scores.transpose(1, 2)
 
 
 def text(sequences: int) -> Tensor:
-    """Made-up text: nearly every letter is the sum of the two before it, modulo the alphabet."""
+    """Return text where most letters are the sum of the two before, modulo the alphabet."""
     generator = torch.Generator().manual_seed(0)
     found = torch.randint(LETTERS, (sequences, LENGTH), generator=generator)
     for place in range(2, LENGTH):
@@ -60,7 +60,7 @@ def text(sequences: int) -> Tensor:
 
 
 def train(config: dict[str, Any]) -> None:
-    """Train one network on its part of the text; a fifth of all is for validation."""
+    """Train one network on its part of the text. A fifth of all text is for validation."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     every = text(config["sequences"])
@@ -85,12 +85,12 @@ def train(config: dict[str, Any]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> raytuner.Study:
-    """Search, and show the best and what the trials were."""
+    """Search, and print the best trial and the number of full trainings."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trials", type=int, default=40)
-    parser.add_argument("--sequences", type=int, default=1500, help="of the full text")
+    parser.add_argument("--sequences", type=int, default=1500, help="sequences of the full text")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--storage-path", type=Path, help="default: ~/raytuner_results")
     args = parser.parse_args(arguments)

@@ -1,1 +1,1 @@
-"""Do slots wait for the searcher, and does Ray's loop? See benchmarks/BUSY.md."""
+"""Whether slots wait for the searcher, and hooks hold Ray's loop; see benchmarks/BUSY.md."""

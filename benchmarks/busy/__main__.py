@@ -1,4 +1,4 @@
-"""``python -m benchmarks.busy``: do slots wait for the searcher, and does Ray's loop?"""
+"""``python -m benchmarks.busy``: whether slots wait, and for how long hooks hold Ray's loop."""
 
 from __future__ import annotations
 

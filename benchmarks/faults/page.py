@@ -12,29 +12,38 @@ from benchmarks.faults.study import MAX_T, NUM_SAMPLES
 from benchmarks.race.table import markdown_table
 
 _HEAD = f"""\
-# What is lost when something dies
+# What is lost when something fails
 
-Studies that are hurt on purpose, on a real Ray of three nodes, by `python -m benchmarks.faults`:
-{NUM_SAMPLES} trials of up to {MAX_T} reports each, a tenth of a second apart, four slots, early
-stopping. Each fault comes at a random moment of a study, up to four times in one; after it the
-study is gone on with, by `resume`, or `Tuner.restore`, until it ends. What is lost is counted by
-what each trial's own process has written down: a report is *acknowledged* once Ray has let the
-training go on after it, which is when searcher and scheduler have it. For Ray's own searcher and
-scheduler, results are those in the files that Ray keeps of each trial. *Results in S3*: in a server
-on the same machine (moto); where the head is lost, so is what Ray keeps on its disk. Behind S3, the
-record is uploaded about a second after each event: what came later is lost with the head, and
-trained again.
+`python -m benchmarks.faults` makes things fail on purpose, on a real Ray with three nodes. Each
+study has {NUM_SAMPLES} trials of up to {MAX_T} reports, a tenth of a second apart, on four slots,
+with early stopping. Each fault comes at a random moment, up to four times per study. After it,
+`resume` or `Tuner.restore` continues the study until it ends.
 
-raytuner's studies were last run on 2026-11-28, the others on 2026-11-26, on two cores at a load of
-3 to 30 by other work, Python 3.11, ray 2.60.0, optuna 5.0.0. Studies are numbered from 0. The
-number seeds the moments, not the machine's pace.
+Every trial's process keeps a log of its own, and the page compares the results with these logs. A
+report is *acknowledged* once Ray lets the training continue after it: the searcher and the
+scheduler have it then. For Ray's own searcher and scheduler, the results are the files that Ray
+keeps for each trial.
 
-*Lost*: acknowledged reports that the results lack. *Sent again*: acknowledged reports that a
-trial had to train for again. *Twice to the end*: trials that were trained in full, and then again.
-*Failed*: trials that count as failed; all of them could have been trained. *Unended*: studies that
-hung, or gave up three times.
-*Contradictions*: records in which trials are live after the end, a rung has counted anew, a
-configuration comes twice, or the best is not the best.
+*Results in S3* are in a server on the same machine (moto). If the head is lost, the files on its
+disk are lost too. The record is uploaded about a second after each event. Later reports are lost
+with the head, and are trained again.
+
+raytuner's studies last ran on 2026-11-28, the others on 2026-11-26. The machine has two cores, and
+other work caused a load of 3 to 30. Python 3.11, ray 2.60.0, optuna 5.0.0. Studies are numbered
+from 0. The number seeds the moments of the faults, but the pace of the machine varies.
+
+| column | meaning |
+|---|---|
+| faults | number of faults; of unwritable checkpoints, each counts |
+| reports | acknowledged reports |
+| lost | acknowledged reports that the results lack |
+| made up | results that no trial reported |
+| sent again | acknowledged reports that a trial had to train for again |
+| twice to the end | trials that were trained in full and then trained in full again |
+| failed | trials that count as failed; all of them could have been trained |
+| unended | studies that hung, or gave up three times |
+| contradictions | records with live trials after the end, a rung that lost its count, a \
+configuration twice, or a wrong best trial |
 """
 
 

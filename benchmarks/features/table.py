@@ -9,21 +9,22 @@ from benchmarks.features.about import ABOUT
 from benchmarks.features.methods import METHODS
 from benchmarks.race.figures import grouped, intervals, regrets
 from benchmarks.race.runs import Run
-from benchmarks.race.table import markdown_table
+from benchmarks.race.table import markdown_table, prose
 
 MARKS = (0.25, 0.50, 1.00)  # shares of the evaluations
 
 _HEAD = """\
 ## Features beside peers
 
-Each feature of search spaces and objectives on a problem where it matters, made by
-`python -m benchmarks.features`: asked and told in one process, some trials at a time, the oldest
-evaluated next. Peers do what they can about it.
+`python -m benchmarks.features` tests each feature of search spaces and objectives on a problem that
+needs it. Everything runs in one process. Some trials are pending at a time, and the oldest is
+evaluated next. Other libraries do what they can.
 
-Mean loss at the end, lower is better: 0 is as good as can be, 1 is no answer yet, and more counts
-as 1. The least of a row is in bold; a method with fewer seeds than others says so, and intervals
-are below. No figure: NSGA-II is run for several objectives only, and nothing can be left out in
-many dimensions; of any other, `python -m benchmarks.features` says why.
+The first table shows the mean loss at the end; lower is better. 0 is perfect, and 1 means no answer
+yet. Losses above 1 count as 1. The smallest loss of a row is in bold. A method with fewer seeds
+than others says so. The tables below have intervals. A dash means that a method has no run.
+NSGA-II runs with several objectives only. With many dimensions there is no feature to leave out.
+`python -m benchmarks.features` gives the other reasons.
 """
 
 
@@ -107,11 +108,11 @@ def _last(row: Row | None, rows: Sequence[Row]) -> str:
 
 
 def _problem(name: str, rows: Sequence[Row], run: Run) -> list[str]:
-    head = ("method", "seeds", *(f"{mark:.0%}" for mark in MARKS), "s a trial")
+    head = ("method", "seeds", *(f"{mark:.0%}" for mark in MARKS), "s per trial")
     return [
         f"### {name}",
         "",
-        f"{ABOUT[name].text} {run.budget:g} evaluations, {run.workers} trials at a time.",
+        prose(f"{ABOUT[name].text} {run.budget:g} evaluations, {run.workers} trials at a time."),
         "",
         *markdown_table(
             head,

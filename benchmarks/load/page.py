@@ -14,25 +14,29 @@ from benchmarks.race.table import markdown_table
 _HEAD = f"""\
 # Many trials
 
-What a driver takes in memory and time as trials add up, by `python -m benchmarks.load`: the first
-and the last twentieth of each search. "virtual": on the virtual clock, {WORKERS} workers, trials of
-up to {MAX_T} reports, early stopping. "real": on a real Ray with {SLOTS} slots and as many
-processes, which Ray uses again where another trial is at hand; a training reports {MAX_T} numbers
-and does nothing else. "soak": the same with {SOAK_SLOTS} slots, for long, and
-{SOAK_SECONDS:g} s of sleep before each report.
+`python -m benchmarks.load` measures the driver's memory and time as trials add up. The table shows
+the first and the last twentieth of each search.
 
-Last run on 2026-11-29, the soak on 2026-11-26, on two cores beside others' work: a load of 4 to 27,
-which is in the times. Memory differs from run to run too: the same 1,500 trials of raytuner on a
-real Ray took 51 KiB each the other time. Python 3.11, ray 2.60.0,
-seed 0. By its reports, 30 of the soak's slots trained on average: two cores could not start
-processes fast enough for the others.
+- "virtual": on the virtual clock with {WORKERS} workers, trials of up to {MAX_T} reports, and
+  early stopping.
+- "real": on a real Ray with {SLOTS} slots. Ray reuses a process when another trial is ready. A
+  training reports {MAX_T} numbers and does nothing else.
+- "soak": the same with {SOAK_SLOTS} slots, for an hour, and {SOAK_SECONDS:g} s of sleep before each
+  report.
 
-A decision is a call of the searcher's or scheduler's hooks, by the clock: at 1,000 us, a driver
-takes 1,000 results a second. For a trial, milliseconds of the whole driver's processor, Ray's or
-the simulator's loop included. On a real Ray the hooks are not timed apart: a decision there is a
-report, with all that the driver does for it. The times of two rows on a real Ray cannot be
-compared, since the load differed by more than they do. Shares of one run can: of the samples that
-`py-spy` took of the driver, those within raytuner's code, in these seconds of a run:
+The last run was on 2026-11-29, the soak on 2026-11-26, on two cores with Python 3.11 and ray
+2.60.0, seed 0. Other work caused a load of 4 to 27, which raises the times. Memory differs between
+runs too: the same 1,500 trials of raytuner on a real Ray once took 51 KiB each. On average, 30 of
+the soak's slots were training: two cores could not start processes fast enough for the others.
+
+A decision is one call of a hook of the searcher or scheduler, in wall time: at 1,000 us, a driver
+takes 1,000 results per second. On a real Ray the hooks are not timed separately, so a decision
+there is a report with everything that the driver does for it. The milliseconds per trial are
+processor time of the whole driver, with the loop of Ray or of the simulator.
+
+Do not compare the times of two rows on a real Ray: the load differed more than the times do. Shares
+within one run can be compared. The next table shows where `py-spy` found the driver, in these
+seconds of a run:
 
 | search | seconds | raytuner | Ray's loop | Ray's loggers | serialisation | other threads |
 |---|---|---|---|---|---|---|
@@ -41,14 +45,18 @@ compared, since the load differed by more than they do. Shares of one run can: o
 | raytuner | 45 to 85 | 15 % | 32 % | 20 % | 7 % | 26 % |
 | raytuner | 185 to 215 | 12 % | 33 % | 20 % | 7 % | 28 % |
 
-So raytuner adds 14 to 18 % to all else in the same process.
+So raytuner adds 14 to 18 % to everything else in the driver.
 
-What grows: memory, by what is kept of each trial, and what Ray's own loop takes. Its ASHA takes a
-percentile of all values of a rung for each new one. In "virtual", `raytuner, random` puts together
-arrays of the whole record for each proposal, inside of `suggest`, and looks for used points there:
-0.2 ms for the arrays at 1,000 trials, 0.4 ms at 10,000. The model's proposals come from another
-process ("real", "soak"), for which no part of raytuner's share was seen to grow. A search of 10,000
-trials on a real Ray has not been run with this version.
+These things grow with the number of trials:
+
+- Memory, because each trial is kept.
+- Ray's own loop. Ray's ASHA also computes a percentile of all values at a rung for each new value.
+- In "virtual", `raytuner, random` builds arrays of the whole record for each proposal, inside
+  `suggest`, and looks for used points in them. The arrays take 0.2 ms at 1,000 trials and 0.4 ms at
+  10,000.
+
+In "real" and "soak", another process computes the model's proposals, and no part of raytuner's
+share was seen to grow. No search of 10,000 trials has run on a real Ray with this version.
 
 ![Memory and time over trials](plots/load.svg)
 """
@@ -64,8 +72,8 @@ def write(raw: Path, page: Path, plot: Path) -> None:
 def as_markdown(runs: Sequence[Mapping[str, Any]]) -> str:
     """The page."""
     head = [
-        "where", "search", "trials", "us a decision", "ms a trial", "memory MiB", "KiB a trial",
-        "trials a s",
+        "where", "search", "trials", "us per decision", "ms per trial", "memory MiB",
+        "KiB per trial", "trials per s",
     ]  # fmt: skip
     return "\n".join([_HEAD, *markdown_table(head, map(_row, runs))]) + "\n"
 
@@ -105,7 +113,7 @@ def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
         left.plot(trials, [one["memory_mib"] for one in run["stretches"]], label=name)
         right.plot(trials, [one["trial_ms"] for one in run["stretches"]], label=name)
     left.set(xlabel="trials", ylabel="memory of the driver, MiB", xscale="log")
-    right.set(xlabel="trials", ylabel="its processor, ms a trial", xscale="log", yscale="log")
+    right.set(xlabel="trials", ylabel="its processor, ms per trial", xscale="log", yscale="log")
     right.legend(fontsize=7)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

@@ -9,12 +9,12 @@ from typing import Any
 
 from benchmarks.micro.proposals import OURS
 from benchmarks.race.method import commit
-from benchmarks.race.table import markdown_table
+from benchmarks.race.table import markdown_table, prose
 
 _PACKAGES = ("raytuner", "optuna", "torch", "botorch", "pytest-benchmark")
 
 _HEAD = (
-    "observations", "d", "searcher", "first s", "median s", "ratio", "worst s", "other hooks s",
+    "observations", "d", "searcher", "first s", "median s", "ratio", "largest s", "other hooks s",
     "memory MiB",
 )  # fmt: skip
 
@@ -36,12 +36,14 @@ def as_markdown(file: Path) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in stored["versions"].items())
     return "\n".join(
         [
-            "Processor seconds of a call of `suggest`, each after one more observation, with BLAS"
-            " on one thread: the first, which learns all observations at once, and the median and"
-            " worst of those after it. The ratio is of the medians, to raytuner's. The other hooks"
-            " of a trial are one report and its end: with a proposal, they are what Ray's loop is"
-            " held for. Memory is the most that was taken at a time, beyond what the process held"
-            f" before.{_left_out(cases)}",
+            prose(
+                "Processor seconds of a call of `suggest`, with BLAS on one thread. The first call"
+                " learns all observations at once. Each later call has one more observation; the"
+                ' table shows their median and maximum. "Ratio" is the median over raytuner\'s'
+                ' median. "Other hooks" are one report and the end of a trial: together with a'
+                ' proposal, they hold Ray\'s loop. "Memory" is the peak above what the process held'
+                f" before.{_left_out(cases)}"
+            ),
             "",
             *markdown_table(
                 _HEAD,
@@ -51,7 +53,7 @@ def as_markdown(file: Path) -> str:
                 ),
             ),
             "",
-            f"{stored['machine']}; {packages}.",
+            prose(f"{stored['machine']}; {packages}."),
             "",
         ]
     )
@@ -61,8 +63,8 @@ def _left_out(cases: list[dict[str, Any]]) -> str:
     """Why the peer has fewer rows, if it has."""
     most = {case["name"]: case["observations"] for case in cases}  # they come in ascending order
     return "".join(
-        f" {name} was measured up to {count:,} observations (`--peer-up-to`): its time grows with"
-        " their cube."
+        f" {name} was measured up to {count:,} observations (`--peer-up-to`), because its time"
+        " grows with their cube."
         for name, count in most.items()
         if count < most[OURS]
     )

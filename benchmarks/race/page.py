@@ -26,6 +26,7 @@ from benchmarks.race.table import (
     as_markdown,
     figure,
     markdown_table,
+    prose,
     starting,
     title_of,
 )
@@ -44,48 +45,55 @@ REASONS = "not_run.json"
 _HEAD = """\
 # The race
 
-raytuner against its peers, each on the virtual clock of `raytuner.simulate`. This page is written
-by `python -m benchmarks.race.page` from the stored runs; the commands in
-[README.md](README.md) make the runs that are missing.
+raytuner and other libraries, each on the virtual clock of `raytuner.simulate`.
+`python -m benchmarks.race.page` writes this page from the stored runs. The commands in
+[README.md](README.md) make the runs.
 
-A regret of 0 is the best value that a full training can reach (`references.json`: found by many
-local searches, or the best of a table), 1 is the median of random configurations trained in full.
-Regrets above 1 count as 1, and so does having no fully trained trial yet. Every problem weighs
-the same. Intervals: 95 % bootstrap over seeds, the problems kept. Ranks: over the contests that
-all methods with runs on every problem have run. Proposing costs no virtual time; its seconds of
-the processor are beside, with BLAS on one thread. Starting and resuming a trial cost none either,
-except under "Costs of starting". Every method has the same workers and the same budget. By the
-seed, most methods begin with the same configurations on all problems: at the first marks a figure
-rests on as many draws as there are seeds. A method that stops most trials after an epoch proposes
-up to 4,400 in a run: where each proposal takes a good part of a second, runs were broken off as
-planned (`--until`), and what comes after that has a dash. Ray's HEBOSearch proposes for all
-workers at once and waits until they all have ended; "unbatched" is told of more workers than there
-are, so that none waits.
+**Regret.** 0 is the best value that a full training can reach. It is found by many local searches,
+or is the best of a table (`references.json`). 1 is the median of random configurations trained in
+full. Regrets above 1 count as 1. A search without a fully trained trial has a regret of 1. Every
+problem has the same weight.
 
-Elsewhere: whether slots wait for the searcher, and Ray's loop for its hooks, in [BUSY.md](BUSY.md);
-whether forecasts of trials come true, in [FORECASTS.md](FORECASTS.md); ways to take trials that
-still run into account, in [PENDING.md](PENDING.md); what is lost when something
-dies, in [FAULTS.md](FAULTS.md); the driver's memory and time over many trials, in
-[LOAD.md](LOAD.md).
+**Intervals and ranks.** Intervals are 95 % bootstrap intervals over seeds, with the problems fixed.
+A contest is one problem with one seed. Ranks compare the methods that have runs on every problem,
+on the contests that all of these methods have run. With the same seed, most methods begin with the
+same configurations on all problems. So the first columns rest on only as many draws as there are
+seeds.
+
+**Time.** Every method has the same workers and the same budget. Proposals take no virtual time. The
+tables show their processor seconds, with BLAS on one thread. Starts and resumes of trials take no
+virtual time, except under "Costs of starting".
+
+**Dashes.** A method that stops most trials after one epoch proposes up to 4,400 configurations in a
+run. If each proposal takes a good part of a second, runs were stopped early, as planned
+(`--until`). The columns after that have a dash.
+
+**HEBO.** Ray's HEBOSearch proposes for all workers at once, and waits until all of them have
+finished. "HEBO, unbatched" is given a larger number of workers than there are, so that none waits.
+
+Other pages: [BUSY.md](BUSY.md) shows whether slots wait for the searcher and for how long its hooks
+hold Ray's loop, [FORECASTS.md](FORECASTS.md) whether forecasts of trials come true,
+[PENDING.md](PENDING.md) ways to account for pending trials, [FAULTS.md](FAULTS.md) what is lost
+when something fails, and [LOAD.md](LOAD.md) the driver's memory and time over many trials.
 """
 
 _ABOUT_DEFAULT = """\
 ## The default of `max_t`
 
-What `raytuner.tune(..., max_t=...)` does without a scheduler is chosen by this table: the mean
+This table decides what `raytuner.tune(..., max_t=...)` does without a scheduler. It shows the mean
 regrets of the best fully trained trial at 10, 20, 50 and 100 % of the budget, with 8 workers and 12
-mean full trainings each. In each family the means are over the problems that all methods with a
-figure have run. Freeze-thaw is no candidate, because it needs checkpoints. In brackets: runs. A
-dash: not run yet.
+mean full trainings each. The means of a family are over the problems that all methods with a figure
+have run. Freeze-thaw is not a candidate, because it needs checkpoints. In brackets: the number of
+runs. A dash: not run yet.
 """
 
 _ABOUT_STARTS = """\
 ## Costs of starting
 
-Each start and each resume of a trial takes some virtual seconds, in which its worker does nothing
-else. Ray takes about two; the mean full training takes 263 s on 3945 and 116 s on 189865, so that
-13.15 and 5.79 s are 5 % of it. These are development instances, one seed each. The last columns
-are the starts and resumes for each trial, and the share of the workers' time that they took.
+Each start and each resume of a trial takes some virtual seconds, and its worker does nothing
+meanwhile. On Ray it is about two seconds. The mean full training takes 263 s on 3945 and 116 s on
+189865, so 13.15 and 5.79 s are 5 % of it. These are development instances, with one seed each. The
+last columns are the starts and resumes per trial, and the share of worker time that they took.
 
 ```sh
 python -m benchmarks.race --instances 3945 --seeds 1 --until 0.5 --start-s 13.15 \\
@@ -94,15 +102,15 @@ python -m benchmarks.race --instances 3945 --seeds 1 --until 0.5 --start-s 13.15
 """
 
 _ABOUT = {
-    "lcbench": "LCBench by YAHPO Gym's surrogate: networks for tables, epochs 1 to 52, of which the"
-    " first is before any training.",
-    "rbv2_rpart": "Decision trees by YAHPO Gym's surrogate, on a mixed space. The resource is the"
-    " share of the data, in 27 steps that take equal times.",
-    "iaml_glmnet": "Elastic nets by YAHPO Gym's surrogate: two hyperparameters. The resource is the"
-    " share of the data, in 27 steps that take equal times.",
-    "taskset": "TaskSet: recorded trainings of recurrent networks for texts, 51 reports each. A"
-    " configuration has the curve of the nearest of 1,000; some diverge.",
-    "real": "Small models of scikit-learn and torch that are really trained, 27 reports each; the"
+    "lcbench": "LCBench, from YAHPO Gym's surrogate: networks on tabular data, epochs 1 to 52."
+    " Epoch 1 is before any training.",
+    "rbv2_rpart": "Decision trees, from YAHPO Gym's surrogate, on a mixed space. The resource is"
+    " the share of the data, in 27 steps that take equal times.",
+    "iaml_glmnet": "Elastic nets, from YAHPO Gym's surrogate, with two hyperparameters. The"
+    " resource is the share of the data, in 27 steps that take equal times.",
+    "taskset": "TaskSet: recorded trainings of recurrent networks on text, 51 reports each. A"
+    " configuration has the curve of the nearest of 1,000 recorded ones. Some diverge.",
+    "real": "Small models of scikit-learn and torch that are really trained, 27 reports each. The"
     " seconds of an epoch are computed from the configuration.",
 }
 
@@ -175,10 +183,13 @@ def _section(runs: Sequence[Run], plots: Path) -> str:
         [
             f"## {benchmark}, {workers} workers, {budget:g} mean full trainings each",
             "",
-            _ABOUT.get(benchmark, ""),
+            prose(_ABOUT.get(benchmark, "")),
             "",
-            f"Problems: {', '.join(map(_described, problems))}. Seeds: from 0; as many as there are"
-            f" runs, over {len(problems)} problems.",
+            prose(
+                f"{len(problems)} problem{'s' if len(problems) > 1 else ''}:"
+                f" {', '.join(map(_described, problems))}. One run per problem and seed, with seeds"
+                " from 0."
+            ),
             "",
             f"![Regret over the budget]({plots.name}/{name})",
             "",
@@ -208,8 +219,10 @@ def _reaching(runs: Sequence[Run], table: Sequence[Summary]) -> list[str]:
             cells.append(_share(share))
         rows.append((title_of(other), *cells))
     return [
-        "Share of the budget after which the mean regret is as low as the other method's at the"
-        " end, on the contests both ran:",
+        prose(
+            "Share of the budget until the mean regret is as low as the other method's at the end,"
+            " on the contests that both ran:"
+        ),
         "",
         *markdown_table(("the other method", *map(title_of, ours)), rows),
         "",
@@ -231,12 +244,16 @@ def _shared(mine: Sequence[Run], theirs: Sequence[Run]) -> tuple[list[Run], list
 def _absent(runs: Sequence[Run], reasons: Mapping[str, str]) -> str:
     have = {run.method for run in runs}
     lines = [
-        f"- {method.title} (`{method.name}`): {reasons.get(method.name, 'not run yet')}"
+        _item(f"{method.title} (`{method.name}`): {reasons.get(method.name, 'not run yet')}")
         for method in METHODS.values()
         if method.name not in have
     ]
-    lines += [f"- `{name}`: {why}" for name, why in reasons.items() if name not in METHODS]
+    lines += [_item(f"`{name}`: {why}") for name, why in reasons.items() if name not in METHODS]
     return "\n".join(["## Not run", "", *(lines or ["Nothing: every method has runs."]), ""])
+
+
+def _item(text: str) -> str:
+    return prose(f"- {text}", indent="  ")
 
 
 def _origin(runs: Sequence[Run]) -> str:
@@ -252,10 +269,15 @@ def _origin(runs: Sequence[Run]) -> str:
         [
             "## Where this comes from",
             "",
-            f"{len(runs)} runs, {seconds / 3600:.1f} hours of one process. Machine:"
-            f" {'; '.join(machines)}.",
+            prose(
+                f"{len(runs)} runs, {seconds / 3600:.1f} hours of one process. Machine:"
+                f" {'; '.join(machines)}."
+            ),
             "",
-            "Versions: " + ", ".join(f"{n} {' and '.join(sorted(versions[n]))}" for n in versions),
+            prose(
+                "Versions: "
+                + ", ".join(f"{n} {' and '.join(sorted(versions[n]))}" for n in versions)
+            ),
             "",
         ]
     )

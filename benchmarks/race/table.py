@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -22,20 +23,24 @@ def as_markdown(summaries: Sequence[Summary], left_out: Iterable[str] = ()) -> s
     all_problems = _most_problems(summaries)
     summaries = sorted(summaries, key=lambda s: s.problems < all_problems)
     lines = [
-        "Mean normalised regret of the best fully trained trial (0: the best attainable; 1: the"
-        " median of random configurations), with 95 % bootstrap intervals over seeds:",
+        prose(
+            "Mean normalised regret of the best fully trained trial (0: the best possible; 1: the"
+            " median of random configurations), with 95 % bootstrap intervals over seeds:"
+        ),
         "",
         *regrets(summaries),
         "",
-        "Mean rank by that value; processor seconds of the searcher: for each trial, and the median"
-        " and worst of one proposal; and the share of the workers' time that was training:",
+        prose(
+            "Mean rank by that regret. Processor seconds of the searcher per trial, and the median"
+            " and the largest of one proposal. Share of the workers' time that was training:"
+        ),
         "",
         *markdown_table(
-            ("method", *_marks(), "s a trial", "median s", "worst s", "busy"),
+            ("method", *_marks(), "s per trial", "median s", "largest s", "busy"),
             ((title_of(s.method), *_ranks(s), *_seconds(s), f"{s.busy:.0%}") for s in summaries),
         ),
         "",
-        "Mean normalised regret of the best value that any trial has reported at any time:",
+        "Mean normalised regret of the best value of any report:",
         "",
         *markdown_table(
             ("method", *_marks()),
@@ -77,7 +82,7 @@ def starting(runs: Sequence[Run]) -> list[str]:
                 )
             )
     marks = (f"{mark:.0%}" for mark in _START_MARKS)
-    head = ("problem", "a start, s", "method", "runs", *marks, "starts a trial", "starting")
+    head = ("problem", "s per start", "method", "runs", *marks, "starts per trial", "starting")
     return markdown_table(head, rows)
 
 
@@ -119,6 +124,13 @@ def _with_intervals(summary: Summary) -> list[str]:
         interval = f" ({low:.2f} to {high:.2f})" if low < high else ""  # one seed has none
         cells.append(f"{figure(mean)}{interval}")
     return cells
+
+
+def prose(text: str, indent: str = "") -> str:
+    """The text in lines of at most 105 columns; `indent` begins all but the first."""
+    return textwrap.fill(
+        text, 105, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
