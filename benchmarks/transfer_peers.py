@@ -31,7 +31,7 @@ MakePeer = Callable[[Contest, Studies], Any]
 
 
 class SearcherProposer:
-    """A Ray Tune searcher as a proposer, told of trials that were trained in full.
+    """A Ray Tune searcher as a proposer that learns from fully trained trials.
 
     Args:
         searcher: The searcher.

@@ -1,4 +1,4 @@
-"""The page of faults, from what is stored."""
+"""The page of faults, from the stored studies."""
 
 from __future__ import annotations
 

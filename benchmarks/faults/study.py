@@ -1,6 +1,6 @@
 """The program that is hurt: one study, begun or gone on with.
 
-``python -m benchmarks.faults.study METHOD FOLDER-OR-URI``, with RAY_ADDRESS set. It goes on with
+``python -m benchmarks.faults.study METHOD FOLDER-OR-URI``, with RAY_ADDRESS set. It continues
 what is in the folder, by whatever the method offers for that. The last line that it prints says
 how.
 """
@@ -56,7 +56,7 @@ def train(config: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory() as place:
             Path(place, "t").write_text(str(t))
             pen.note("sent", t, value)
-            # Its own count: Ray's begins anew where a trial does.
+            # Its own count: Ray's starts again with each restart of a trial.
             tune.report({"loss": value, "t": t}, checkpoint=tune.Checkpoint.from_directory(place))
             pen.note("acknowledged", t, value)
 

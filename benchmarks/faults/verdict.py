@@ -126,7 +126,7 @@ def contradictions(study: raytuner.Study, *, ended: bool) -> list[str]:
     configs = [json.dumps(one.config, sort_keys=True) for one in study.trials]
     if len(set(configs)) < len(configs):
         found.append("a configuration was tried twice")
-    # Every trial that comes to a rung is one more there: a rung that was lost counts anew.
+    # Every trial that comes to a rung is one more there: a rung that was lost counts again.
     counts: dict[str, list[int]] = defaultdict(list)
     for one in study.trials:
         if (match := _RANK.search(one.reason)) is not None:

@@ -20,7 +20,7 @@ _LOSS = "loss"
 
 
 class WithFeature(Player):
-    """raytuner told of objectives, constraints, conditions, fidelities and what is known."""
+    """raytuner with the objectives, constraints, conditions, fidelities and prior knowledge."""
 
     def __init__(self, problem: FeatureProblem, seed: int) -> None:
         self._problem = problem

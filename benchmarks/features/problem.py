@@ -64,7 +64,7 @@ class FeatureProblem:
         constraint: Outcome that must be at most 0.
         allowed: Which configurations can be evaluated; None: all.
         conditions: Which hyperparameters exist only for one value of another: that and its value.
-        noise_sd: Standard deviation of what is added to the outcomes that are told.
+        noise_sd: Standard deviation of the noise in the outcomes.
         earlier: Studies of other problems on the same space.
         guess: Where the optimum is expected.
         fidelity: A hyperparameter more, for those who can choose it: only at its upper end, where

@@ -1,6 +1,6 @@
 """The problems, by name: test functions of BoTorch, LCBench, and two made for the purpose.
 
-Each is made anew from its name, so that a run can be made in another process.
+Each is made from its name, so that a run can be made in another process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page of many trials, from what is stored."""
+"""The page of many trials, from the stored runs."""
 
 from __future__ import annotations
 

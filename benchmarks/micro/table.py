@@ -20,7 +20,7 @@ _HEAD = (
 
 
 def versions() -> dict[str, str]:
-    """Of what is measured."""
+    """One measured proposer."""
     return {name: version(name) + (commit() if name == "raytuner" else "") for name in _PACKAGES}
 
 

@@ -111,7 +111,7 @@ def intervals(
 ) -> tuple[Floats, Floats]:
     """95 % percentile intervals of the mean regret at each mark.
 
-    Problems are kept, seeds are drawn anew within each: the interval is about these problems.
+    Problems are kept, seeds are resampled within each: the interval is about these problems.
     """
     rng = np.random.default_rng(0)
     values = regrets(runs, marks=marks)

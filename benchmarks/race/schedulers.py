@@ -58,5 +58,5 @@ def our_forecasts(contest: Contest) -> Any:
 
 
 def our_freeze_thaw(contest: Contest) -> Any:
-    """Ours: each free slot goes to the trial, old or new, that promises most per second."""
+    """Ours: each free slot goes to the trial with the largest expected gain per second."""
     return FreezeThawScheduler(max_t=contest.problem.max_t, grace_period=GRACE)

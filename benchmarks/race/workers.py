@@ -41,7 +41,7 @@ def run_all(
         absent: Why methods cannot run in this environment, by name; none of their tasks is run.
         store: Where runs are kept.
         jobs: Processes at the same time.
-        say: Told of progress; None: the standard error.
+        say: Receives progress messages; None: the standard error.
 
     Returns:
         A line for each method that could not run, or failed, with the reason.

@@ -17,8 +17,8 @@ _FIRST = 0.25  # of all trials: SMAC's own limit of its initial design
 def multi_fidelity(contest: Contest) -> Search:
     """SMAC's facade for several fidelities: HyperBand whose configurations are from the model.
 
-    SMAC says nothing about going on with a training: its target function gets a configuration and
-    a budget, and begins anew unless it keeps checkpoints. Here it keeps them, as ours do.
+    SMAC does not define how to continue a training: its target function gets a configuration and
+    a budget, and starts again unless it keeps checkpoints. Here it keeps them, as ours do.
     """
     searcher = SmacMultiFidelity(contest)
     return Search(searcher, Pausing(searcher))
