@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=2, help="of each; default 2")
     parser.add_argument("--first", type=int, default=0, help="number of the first; default 0")
     parser.add_argument("--keep", type=Path, help="keep the folders of the studies here")
-    parser.add_argument("--page", action="store_true", help="write the page from the stored studies")
+    parser.add_argument("--page", action="store_true", help="write the page of the stored studies")
     given = parser.parse_args()
     if given.page:
         write(RAW, PAGE)

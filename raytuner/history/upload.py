@@ -83,7 +83,7 @@ class UploadedRecord:
         """Upload the rest, and end.
 
         Raises:
-            HistoryError: The rest cannot be uploaded. The error names a file that contains the whole record.
+            HistoryError: The rest cannot be uploaded. The error names a file that contains it.
         """
         atexit.unregister(self._at_exit)
         is_whole = self.flush(_END_S)
