@@ -33,7 +33,7 @@ from raytuner.space import ABSENT, Column
 _ALL_ROWS = 1200
 _LEAST_ROWS = 40
 _ROWS = 200
-_WEIGHTED_ROWS = 80  # where it is fitted anew for each proposal
+_WEIGHTED_ROWS = 80  # if it is fitted again for each proposal
 # Of each task at most this many of the best configurations, and a quarter, may be tried first.
 _FIRST = 8
 _LEAST_WEIGHT = 0.01

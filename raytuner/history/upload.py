@@ -1,4 +1,4 @@
-"""The record of a study whose results are behind a URI: one SQLite file, uploaded as a whole."""
+"""The record of a study at a URI: one SQLite file, uploaded as a whole."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ logger = logging.getLogger(__name__)
 
 _EVERY_S = 1.0  # between uploads, at least
 _BYTES_A_SECOND = 2_000_000.0  # on average at most
-_REST = 4.0  # a pause is at least so many times as long as the last upload
-_RETRY_S = 30.0  # at most, between attempts while nothing can be uploaded
-_END_S = 60.0  # that the last upload may take
+_REST = 4.0  # least pause, in multiples of the last upload
+_RETRY_S = 30.0  # longest time between attempts while uploads fail
+_END_S = 60.0  # longest time for the last upload
 
 
 class UploadedRecord:
     """A record that is uploaded soon after each event.
 
-    The file is replaced as a whole, by a thread: Ray's loop never waits for a network. A lost
-    machine costs the events since the last upload. Uploads are one second apart, or longer for a
-    large record (a second for each 2 MB) and for a slow network (four times the last upload).
-    Nothing is uploaded once another process has taken over the record (`Writer`).
+    A thread replaces the whole file, so Ray's loop never waits for the network. If the machine is
+    lost, so are the events since the last upload. Uploads are one second apart, or more for a large
+    record (a second for each 2 MB) and a slow network (four times the last upload). Nothing is
+    uploaded once another process has taken over the record (`Writer`).
 
     Args:
-        file: The file behind the URI.
+        file: The file at the URI.
         lines: Every row of the record.
 
     Raises:
-        HistoryError: It cannot be written.
+        HistoryError: The file cannot be written.
     """
 
     def __init__(self, file: RemoteFolder, lines: Iterable[Line]) -> None:
@@ -56,7 +56,7 @@ class UploadedRecord:
         threading.Thread(target=self._run, name="record", daemon=True).start()
 
     def write(self, lines: Iterable[Line]) -> None:
-        """Take in the rows of one event, and return at once."""
+        """Accept the rows of one event, and return at once."""
         with self._changed:
             with transaction(self._db, self.path):
                 insert(self._db, lines)
@@ -83,7 +83,8 @@ class UploadedRecord:
         """Upload the rest, and end.
 
         Raises:
-            HistoryError: The rest cannot be uploaded. The error names a file that has all of it.
+            HistoryError: The rest cannot be uploaded. The message names a file with the whole
+                record.
         """
         atexit.unregister(self._at_exit)
         is_whole = self.flush(_END_S)
@@ -102,7 +103,7 @@ class UploadedRecord:
         )
 
     def _at_exit(self) -> None:
-        """Close the record at the end of a process that did not."""
+        """Close the record at the end of a process that did not close it."""
         try:
             self.close()
         except HistoryError as error:
@@ -147,7 +148,7 @@ class UploadedRecord:
                 self._changed.wait_for(hurry, pause)
 
     def _upload(self) -> int:
-        """Replace the file by the record as it is now. Return its size in bytes."""
+        """Replace the file by the current record. Return its size in bytes."""
         if (writer := held(self.path)) is not None:
             writer.check()
         with self._changed:
@@ -160,7 +161,7 @@ class UploadedRecord:
 
 
 def record_exists(file: Folder) -> bool:
-    """Whether there is a file at a path or behind a URI.
+    """Return whether there is a file at a path or URI.
 
     Raises:
         HistoryError: It cannot be read.
