@@ -20,7 +20,7 @@ _HEAD = (
 
 
 def versions() -> dict[str, str]:
-    """One measured proposer."""
+    """The versions of the measured packages."""
     return {name: version(name) + (commit() if name == "raytuner" else "") for name in _PACKAGES}
 
 

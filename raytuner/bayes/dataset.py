@@ -73,11 +73,11 @@ def dataset(
 ) -> Dataset:
     """Choose and transform the training rows.
 
-    If every trial ran to its end, the rows are the final values. If some were stopped early or are
-    paused, the rows are values along all learning curves, so a stopped value never counts as a
-    final one. Their fidelity is the logarithm of t, from 0 at the least t to 1 at `max_t`, and at
-    the last value of a COMPLETED trial. A FAILED trial is one row at fidelity 1 with the worst
-    objective of all.
+    If every trial was trained in full, the rows are the final values. If some were stopped early or
+    are paused, the rows are values along all learning curves, so a stopped value never counts as a
+    final one. Their fidelity is the logarithm of t, scaled from 0 at the least t to 1 at `max_t`.
+    It is also 1 at the last value of a COMPLETED trial. A FAILED trial is one row at fidelity 1
+    with the worst objective of all.
 
     Args:
         snapshot: The record.

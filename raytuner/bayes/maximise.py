@@ -308,7 +308,7 @@ def _moved(
     """Move `(..., d)` points at random in some columns: good configurations differ in few.
 
     `size` is the standard deviation of a move in an ordered column, as a share of the box; a
-    new category is drawn.
+    category is drawn at random.
     """
     low, high = box
     d = space.dim

@@ -50,6 +50,6 @@ class StartTimer:
 
 
 def _now(controller: Any) -> float:
-    """Return the time in seconds; a simulated controller has a clock of its own."""
+    """Return the time in seconds; a simulated controller has its own clock."""
     clock = getattr(controller, "clock", None)
     return time.monotonic() if clock is None else float(clock.now)

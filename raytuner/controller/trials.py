@@ -1,8 +1,8 @@
-"""Ray's trials: those that hold a slot or wait for one, those that are new, and restored ones.
+"""Keep track of Ray's trials: trials with a slot, waiting trials, new trials and restored trials.
 
-Ray requests a worker for each pending trial and grants workers in the order of the requests, so a
-promoted trial waits behind every new trial that was requested before it. Hence the cap on pending
-trials (`ActiveTrials.set_cap`).
+Ray requests a worker for each pending trial, and grants workers in the order of the requests. So a
+promoted trial waits behind every new trial that was requested before it. This is the reason for the
+cap on pending trials (`ActiveTrials.set_cap`).
 """
 
 from __future__ import annotations

@@ -106,6 +106,6 @@ class Promotion(SuccessiveHalving):
         return rung.verdict(verdict.action, rung.values[trial_id], share).reason
 
     def _from_the_highest(self) -> list[Rung]:
-        """All rungs, the highest level first; of one level, that of the lowest bracket first."""
+        """All rungs, the highest level first, and within a level the lowest bracket first."""
         rungs = [rung for bracket in self._rungs for rung in bracket]
         return sorted(rungs, key=lambda rung: (-rung.level, rung.bracket))

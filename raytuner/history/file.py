@@ -1,4 +1,4 @@
-"""The file that a record is written to, event by event."""
+"""The file of a record, written event by event."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class RecordFile:
 
     Args:
         path: The file. A file there that is not a record is set aside (`set_aside`).
-        all_lines: Returns every row of the record, to fill a file with.
-        has_all: The file has all rows already.
+        all_lines: Returns every row of the record, to fill a new file.
+        has_all: Whether the file already has all rows.
 
     Raises:
         HistoryError: The file cannot be written.

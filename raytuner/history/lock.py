@@ -35,15 +35,16 @@ _HELD: dict[str, Writer] = {}  # by this process
 
 
 class Writer:
-    """The right of this process to write a record, until `close` or the end of the process.
+    """The right of this process to write to a record, until `close` or the end of the process.
 
-    A process that is forked from this one does not have the right, nor does a pickled copy.
+    Forked processes and pickled copies do not have this right.
 
     Args:
-        record: The file, or the file behind a URI.
+        record: The file or its URI.
 
     Raises:
-        InUseError: Another process, or another run in this one, has the right. The error names it.
+        InUseError: Another process, or another run in this one, has the right. The message names
+            it.
         HistoryError: The folder cannot be written to.
     """
 
@@ -90,8 +91,8 @@ class Writer:
 class _FileLock:
     """A file that the operating system locks.
 
-    The lock is that of the open file (`flock`): a process may open and close the file elsewhere,
-    as a copy of the study's folder does, and keeps the lock. A forked child closes its copy.
+    The lock belongs to the open file (`flock`). So the process keeps it even if it opens and closes
+    the file elsewhere, for example to copy the study's folder. A forked child closes its copy.
     """
 
     successor: _Process | None = None
@@ -117,7 +118,7 @@ class _FileLock:
                 )
             if self._is_in_place():
                 break
-            os.close(self._file)  # its owner removed it between the two calls
+            os.close(self._file)  # another process removed it between the two calls
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps(me).encode(), 0)
 
@@ -253,7 +254,7 @@ def _runs(process: _Process) -> bool | None:
 
 
 def _is_alive(record: RemoteFolder, owner: _Process) -> bool:
-    """Return whether a process runs. Watch whether one of another machine renews its file."""
+    """Return whether a process runs. For another machine, watch whether the file is renewed."""
     if (runs := _runs(owner)) is not None:
         return runs
     seconds = 3 * RENEWAL_S
@@ -272,7 +273,7 @@ def _is_alive(record: RemoteFolder, owner: _Process) -> bool:
 
 
 def _name(process: _Process) -> str:
-    """Return words that name a process.
+    """Return a description of a process.
 
     Examples:
         >>> _name({"host": "node1", "pid": 7, "began": time.time() - 7500})

@@ -27,15 +27,15 @@ from raytuner.space import Space
 
 
 def salvaged(path: Path, copies: Sequence[Path] = ()) -> tuple[History, int, tuple[str, ...]]:
-    """Return what is left of a record, completed from older copies of it.
+    """Return the readable part of a record, completed from older copies.
 
     Args:
         path: The file. It may be damaged or missing.
-        copies: The copies, the newest last. Those of another search are left out.
+        copies: The copies, the newest last. Copies of another search are ignored.
 
     Returns:
-        The record in memory; the number of rows that only a copy had; what is known to be missing,
-        one line each.
+        The record in memory, the number of rows that only a copy had, and descriptions of known
+        losses, one line each.
 
     Raises:
         HistoryError: The search space or the goal is lost.
@@ -86,7 +86,7 @@ def _search_id(rows: Sequence[Line]) -> str | None:
 
 
 def _drop_unusable(db: sqlite3.Connection, spec: str) -> Iterator[str]:
-    """Remove trials outside of the space and rows without a trial. Yield what is lost."""
+    """Remove trials outside the space and rows without a trial. Yield descriptions of the loss."""
     space = Space.from_spec(with_opaque_values(json.loads(spec)))
     heads = db.execute("SELECT trial_id, config FROM trial ORDER BY number").fetchall()
     last = db.execute("SELECT MAX(number) FROM trial").fetchone()[0]

@@ -1,4 +1,4 @@
-"""Snapshots: the table of trials at one moment as the arrays that a model learns from."""
+"""Snapshots: the table of trials at one moment, as arrays for a model."""
 
 from __future__ import annotations
 
@@ -130,13 +130,13 @@ def build(
 ) -> Snapshot:
     """Return the snapshot of trials.
 
-    To remake the arrays of 100,000 trials for each of 100,000 proposals would take days.
+    Only changed blocks are computed again: for 100,000 trials, full copies would take days.
 
     Args:
         entries: The trials.
-        changed: Numbers of those that have changed since the last snapshot. It is emptied.
-        blocks: What the last snapshot was made of. Only blocks with changed trials are remade.
-        goal: Says what the outcomes are.
+        changed: Numbers of the trials that have changed since the last snapshot. It is emptied.
+        blocks: The blocks of the last snapshot.
+        goal: Defines the outcomes.
         max_t: A trial's full resource, if known.
         left: How many more trials will be proposed, if known.
         dim: Number of encoded dimensions.

@@ -9,7 +9,7 @@ Format version 5. Each row ends in `crc`, its check.
     a study or a searcher stores.
 `trial`
     `config` is the JSON object of the hyperparameters that vary (`Space.dump`). Times are Unix
-    seconds; NULL stands for one that is not known or has not come.
+    seconds; NULL means unknown or not yet.
 `value`
     The metric as reported. NULL stands for NaN.
 `other`
@@ -18,8 +18,8 @@ Format version 5. Each row ends in `crc`, its check.
     The JSON object of the last value of each other number, by name. null stands for NaN.
 
 `crc` is the CRC-32 of the JSON text of `[table, column, column, ...]` as Python's json writes it.
-SQLite notices a torn page but not a flipped bit in a value: without the check a loss of 0.125 could
-become 0.0625, and nobody would know. The check guards against accidents, not against people.
+SQLite detects an incomplete page but not a flipped bit in a value. Without the check, a loss of
+0.125 could silently become 0.0625. The check protects against accidents, not against attacks.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ def crc_of(table: str, row: Row) -> int:
 def connect(target: str, path: object) -> sqlite3.Connection:
     """Open a database. A statement outside a transaction is committed at once."""
     try:
-        # Ray runs an experiment in whichever thread calls fit(): not always the searcher's.
+        # Ray runs an experiment in the thread that calls fit(), not always the searcher's thread.
         return sqlite3.connect(target, uri=True, check_same_thread=False, isolation_level=None)
     except sqlite3.OperationalError as error:
         raise HistoryError(f"cannot open the record {path}: {error}") from error
 
 
 def create(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
-    """Make the tables of a record in a database, in place of those there, and fill them."""
+    """Make the tables of a record in a database and fill them. Existing tables are replaced."""
     for table, statement in SCHEMA.items():
         db.execute(f"DROP TABLE IF EXISTS {table}")
         db.execute(statement)
@@ -102,14 +102,14 @@ def insert(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
 
 @contextmanager
 def transaction(db: sqlite3.Connection, path: Folder) -> Iterator[None]:
-    """Make what is done inside one transaction of a record."""
+    """Run the block as one transaction of a record."""
     with writable(path), db:  # a connection commits, or rolls back
         db.execute("BEGIN IMMEDIATE")
         yield
 
 
 def write_file(path: Path, db: sqlite3.Connection) -> None:
-    """Write a database to `path` as one file. What was there stays until the new one is whole."""
+    """Write a database to `path` as one file. An existing file stays until this is complete."""
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     with writable(path), closing(connect(str(draft), path)) as target:
@@ -177,14 +177,14 @@ def lines_in(db: sqlite3.Connection, name: Folder) -> Iterator[Line]:
 def require_record(db: sqlite3.Connection, name: Folder) -> None:
     """Check that a database is a whole record before anything else is read of it.
 
-    Its tables must be those of a record and nothing else: a view or a trigger that somebody else
-    put there could do anything or never end.
+    It must have exactly the tables of a record. A foreign view or trigger could do anything or
+    never end.
 
     Raises:
-        HistoryError: It is not.
+        HistoryError: The database is not a whole record.
     """
     with readable(name):
-        # Trust neither functions that the file names nor cells that reach out of their page.
+        # Do not trust functions named in the file, or cells that exceed their page.
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA cell_size_check = ON")
         found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
@@ -218,7 +218,7 @@ def _folder(path: Folder) -> str:
 
 @contextmanager
 def readable(path: Folder | None) -> Iterator[None]:
-    """Turn what SQLite or a row's content raises while a record is read into one clear error."""
+    """Turn errors of SQLite or of a row's content into one clear error, while reading a record."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -231,7 +231,7 @@ def readable(path: Folder | None) -> Iterator[None]:
 
 @contextmanager
 def writable(path: Folder) -> Iterator[None]:
-    """Turn what SQLite raises while a record is written into one clear error."""
+    """Turn errors of SQLite into one clear error, while writing a record."""
     try:
         yield
     except sqlite3.Error as error:
@@ -243,10 +243,10 @@ def writable(path: Folder) -> Iterator[None]:
 
 @contextmanager
 def _readable_place(path: Path) -> Iterator[Path]:
-    """Yield where a record can be read: its own place, or a copy that is removed afterwards.
+    """Yield a path where a record can be read: its own, or a copy that is removed afterwards.
 
-    SQLite keeps an index next to the log of a record whose process was killed. In a folder that
-    cannot be written to, it reads the log only if the index exists.
+    If the process was killed, SQLite keeps an index next to the record's log. In a read-only
+    folder, it reads the log only if the index exists.
     """
     index = path.with_name(f"{path.name}-shm")
     if os.access(path.parent, os.W_OK) or index.exists():
@@ -265,7 +265,7 @@ def copied(path: Path, folder: Path) -> Path:
 
 
 def _stored(value: Any) -> Any:
-    """Return a value of a row as a file gives it back."""
+    """Return a value of a row as it will be read from a file."""
     if isinstance(value, str):
         # A file name that is not UTF-8 appears in an error's text as half of a character.
         return value.encode("utf-8", "backslashreplace").decode()

@@ -158,7 +158,7 @@ class SpaceFigures:
             what: The colour shows the model's "mean" or its standard deviation, "sd".
 
         Raises:
-            SettingError: A name is not that of a hyperparameter that varies.
+            SettingError: A name is not the name of a hyperparameter that varies.
         """
         (i, across), (j, up) = self._axis(first), self._axis(second)
         best, surrogate = self.history.best, self.surrogate

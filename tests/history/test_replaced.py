@@ -198,7 +198,7 @@ def test_where_nothing_can_be_written_it_is_one_clear_error(tmp_path: Path) -> N
     history = record(path)
     shutil.rmtree(path.parent)
     path.parent.write_text("a file in the place of the folder")
-    with pytest.raises(HistoryError, match=r"was removed while the study ran, and no new one"):
+    with pytest.raises(HistoryError, match=r"was removed while the study ran, and a new one"):
         run(history, 10)
 
 
@@ -212,7 +212,7 @@ def test_a_record_that_is_gone_or_anothers_is_not_opened_as_this_studys(
     record(other, OTHER).close()
     others = other.read_bytes()
     displace(path, other)
-    what = "there is no record" if displace is remove_folder else "holds the record of another"
+    what = "there is no record" if displace is remove_folder else "is the record of another"
     with pytest.raises(HistoryError, match=what):
         open_record(path.parent, history, SPACE)
     assert displace is remove_folder or path.read_bytes() == others

@@ -121,7 +121,7 @@ def test_killed_and_resumed_with_reports(tmp_path: Path, folder: Path) -> None:
     killed = raytuner.load(folder)
     assert killed.interrupted
     error = finished(tmp_path, "extend", "study", "--num-samples", "1", code=2)
-    assert "`raytuner resume study` comes first" in error
+    assert "run `raytuner resume study` first" in error
     check_report(killed, killed.report().read_text())
 
     out = finished(tmp_path, "resume", "study")

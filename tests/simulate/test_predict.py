@@ -275,7 +275,7 @@ def test_the_command_with_another_scheduler(tmp_path: Path) -> None:
     arguments = ["--workers", "2", "--scheduler", "promotion", "--seeds", "1"]
     result = CliRunner().invoke(main, ["simulate", str(tmp_path), *arguments])
     assert result.exit_code == 0, result.output
-    assert "trials were judged by ASHAScheduler" in " ".join(result.output.split())
+    assert "the scheduler is ASHAScheduler" in " ".join(result.output.split())
 
 
 def test_the_command_counts_the_front_of_several_objectives(tmp_path: Path) -> None:
