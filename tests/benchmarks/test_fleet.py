@@ -27,5 +27,5 @@ def test_the_page_names_its_command(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [*arguments, "--out", str(page)])
     assert result.exit_code == 0, result.output
     written = page.read_text()
-    assert """--search "Ray's random search" --workers 10 --trials 20 --seed 0`""" in written
+    assert """--search "Ray's random search" --workers 10 --trials 20 --seed 0\n""" in written
     assert written.count("| Ray's random search | ") == len(CLUSTERS)

@@ -45,7 +45,7 @@ def test_the_table_counts_starts_for_trials_that_have_started() -> None:
     slow = run(4.5)
     assert slow.trials["PENDING"] > slow.starts  # Ray's random search proposes far ahead
     head, _, row = starting([slow])
-    assert head.endswith("| 100% | starts a trial | starting |")
+    assert head.endswith("| 100% | starts per trial | starting |")
     assert row.startswith("| tiny | 4.5 | random search | 1 | 1.000 | ")
     assert row.endswith(" | 1.00 | 33% |")
 
