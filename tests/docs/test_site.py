@@ -20,7 +20,7 @@ def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     pages = list(tmp_path.rglob("*.html"))
     assert len(pages) > 50
-    assert (tmp_path / "search" / "search_index.js").exists()
+    assert (tmp_path / "search" / "search_index.json").exists()
     for page in pages:
         for target in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text(encoding="utf-8")):
             if not re.match(r"[a-z]+:|//", target) and page.name != "404.html":
