@@ -131,8 +131,8 @@ class Goal:
         metrics, modes = names_of("metric", metric), names_of("mode", mode)
         if len(metrics) != len(modes):
             raise MetricError(
-                f"metric is {metric!r} and mode is {mode!r}, so there are {len(metrics)} metrics"
-                f" and {len(modes)} modes; give one mode for each metric"
+                f"metric is {metric!r} and mode is {mode!r}; give one mode for each metric"
+                f" (received {len(metrics)} and {len(modes)})"
             )
         if len(set(metrics)) < len(metrics):
             raise MetricError(f"metric is {metric!r}; name each metric once")

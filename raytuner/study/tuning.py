@@ -58,8 +58,8 @@ def _with_arguments_of(
 def tune(settings: StudySettings) -> Study:  # noqa: D417
     """Search for the best hyperparameters of a training function.
 
-    Runs on the connected Ray cluster, on the cluster that `RAY_ADDRESS` names, or else on a local
-    cluster that it starts.
+    Runs on the connected Ray cluster. Without a connection it uses the cluster that `RAY_ADDRESS`
+    names, then one that `ray start` began on this machine, or else starts a local cluster.
 
     Args:
         {settings}

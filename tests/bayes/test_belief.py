@@ -243,8 +243,7 @@ ERRORS = Space({"lr": Float(1e-4, 1, log=True), "net": {"act": Categorical(["rel
     ("priors", "says"),
     [
         (3, "priors is 3; it must be a dict by hyperparameter"),
-        ({"lrs": near(0.1)}, "priors['lrs']: no hyperparameter of this name varies; known"
-         " did you mean 'lr'?"),
+        ({"lrs": near(0.1)}, "priors['lrs']: no hyperparameter of this name varies; known names:"),
         ({"lr": near(5)}, "priors['lr']: received near(5), expected a number from 0.0001 to 1"),
         ({"lr": stats.norm(50, 1)}, "of this distribution (median 50) lies in the"),
         ({"lr": 0.1}, "priors['lr'] is 0.1; it must be raytuner.near(value)"),

@@ -246,7 +246,7 @@ def test_replayed_from_the_table_it_decides_the_same(
 
 @pytest.mark.parametrize("seed", [-1, True, 1.5])
 def test_bad_seeds_are_named(seed: Any) -> None:
-    with pytest.raises(SettingError, match=re.escape(f"seed={seed!r} is ")):
+    with pytest.raises(SettingError, match=re.escape(f"seed is {seed!r}; ")):
         Stopping(seed=seed)
 
 

@@ -44,7 +44,7 @@ def test_a_second_process_is_refused_until_the_first_is_dead(
     with another_process(record, CHILDREN[child]) as first:
         match = (
             rf"process {first.pid} on {platform.node()}, which began [\d:]+ ago, is writing to"
-            rf" .*record\.sqlite now.*`kill {first.pid}`"
+            rf" .*record\.sqlite\..*`kill {first.pid}`"
         )
         with pytest.raises(InUseError, match=match):
             Writer(record)

@@ -177,7 +177,7 @@ def test_a_network_that_stays_away_leaves_the_record_in_a_file(
     search(history, range(1, 4))
     with pytest.raises(HistoryError, match=r"no route to host.*was saved as ") as caught:
         history.close()
-    kept = Path(str(caught.value).rpartition("kept as ")[2])
+    kept = Path(str(caught.value).rpartition("saved as ")[2])
     assert len(History.read(kept)) == 4
 
 
@@ -196,7 +196,7 @@ def test_a_process_that_ends_while_the_network_is_away_leaves_the_record_in_a_fi
     end()
     said = caplog.records[-1].getMessage()
     assert "no route to host" in said
-    assert len(History.read(Path(said.rpartition("kept as ")[2].rstrip(".")))) == 4
+    assert len(History.read(Path(said.rpartition("saved as ")[2].rstrip(".")))) == 4
 
 
 def test_nothing_is_uploaded_over_the_record_of_a_process_that_took_over(
@@ -216,7 +216,7 @@ def test_nothing_is_uploaded_over_the_record_of_a_process_that_took_over(
         ) as caught:
             history.close()
     assert len(History.read(file)) == 1
-    assert len(History.read(Path(str(caught.value).rpartition("kept as ")[2]))) == 4
+    assert len(History.read(Path(str(caught.value).rpartition("saved as ")[2]))) == 4
 
 
 def test_a_place_that_takes_nothing_is_told_of_at_once(unreachable: RemoteFolder) -> None:

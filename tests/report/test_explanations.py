@@ -74,7 +74,7 @@ def test_why_the_best_was_proposed_looks_at_what_was_known_then() -> None:
     )
     assert f"the study had {finals} final value" in said
     assert "Its chance of" in said
-    assert said.endswith(f"It came to {best.value:.5g}.")
+    assert said.endswith(f"The trial reached {best.value:.5g}.")
 
 
 @pytest.mark.parametrize("origin", Origin)

@@ -277,7 +277,7 @@ def test_bad_numbers_are_errors_at_once() -> None:
         ASHAScheduler(max_t=1, grace_period=5)
     with pytest.raises(SettingError, match="at most 5 can have a rung before max_t"):
         ASHAScheduler(brackets=6)
-    with pytest.raises(SettingError, match="seed=-1"):
+    with pytest.raises(SettingError, match="seed is -1"):
         ASHAScheduler(seed=-1)
 
 

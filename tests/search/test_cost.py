@@ -95,7 +95,7 @@ def test_a_bad_cost_or_standard_error_is_ignored_with_one_warning(role: str, bad
     (warning,) = caught
     words = "cost" if role == "cost" else "standard error"
     assert f"trial 0 reported the {words} 's' as {bad}" in str(warning.message)
-    assert "finite number of 0 or more" in str(warning.message)
+    assert "must be finite and not negative" in str(warning.message)
     assert search.history.counts == {TrialState.COMPLETED: 10}
     snapshot = search.history.snapshot()
     if role == "cost":

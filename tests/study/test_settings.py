@@ -103,7 +103,7 @@ def test_the_record_names_the_scheduler_that_was_chosen() -> None:
 
 def test_a_factor_is_not_ignored() -> None:
     chosen = settings(max_t=9, scheduler="predictive-termination", reduction_factor=2)
-    with pytest.raises(SettingError, match=r"reduction_factor is 2, and scheduler='predictive-"):
+    with pytest.raises(SettingError, match=r"reduction_factor is 2, but scheduler='predictive-"):
         scheduler_of(chosen, reduction_factor=2)
     # One from the record, of the scheduler that the study had before, is.
     assert scheduler_of(chosen, reduction_factor=None).max_t == 9
