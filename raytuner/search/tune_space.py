@@ -49,9 +49,8 @@ def space_from_tune(param_space: Mapping[str, Any]) -> Space:
 
     Examples:
         >>> from ray import tune
-        >>> space_from_tune({"layers": tune.randint(1, 5), "opt": tune.choice(["sgd", "adam"])})
-        Space({'layers': Integer(low=1, high=4, log=False, step=None), \
-    'opt': Categorical(values=('sgd', 'adam'))})
+        >>> space_from_tune({"layers": tune.randint(1, 5), "dropout": 0.1})
+        Space({'layers': Integer(low=1, high=4, log=False, step=None), 'dropout': 0.1})
     """
     return Space(template_from_tune(param_space))
 
