@@ -276,7 +276,7 @@ BAD: dict[str, tuple[dict[str, Any], type[RaytunerError], str]] = {
     "two spaces": (
         {"searcher": raytuner.BoTorchSearch(SPACE)},
         SettingError,
-        "in one place",
+        "to only one of them",
     ),
     "points twice": (
         {"searcher": raytuner.BoTorchSearch(), "points_to_evaluate": []},
