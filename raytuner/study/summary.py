@@ -32,7 +32,7 @@ _BEST = 10  # trials of a study that a notebook shows
 _MANY = 60  # largest number of trials in a notebook's table, as in pandas
 
 _RUNNING = "The study is running. Best so far:"
-_INTERRUPTED = "The study was interrupted. Best so far:"
+_INTERRUPTED = "The study was interrupted. Continue with {}. Best so far:"
 
 
 @dataclass(frozen=True, repr=False)
@@ -198,7 +198,7 @@ def summary(study: Study) -> Group:
     parts: list[RenderableType] = []
     if study.interrupted:
         command = text.printable(f"raytuner resume {shlex.quote(str(study.path))}")
-        parts.append(Text(f"Continue with `{command}`. {_INTERRUPTED}", style="bold yellow"))
+        parts.append(Text(_INTERRUPTED.format(f"`{command}`"), style="bold yellow"))
     elif study.running:
         parts.append(Text(_RUNNING, style="bold"))
     if several and (front := study.pareto):
@@ -336,7 +336,7 @@ def study_as_html(study: Study) -> str:
     """Return the HTML of a study for a notebook: its summary and its best trials."""
     note = _RUNNING if study.running else ""
     if study.interrupted:
-        note = f"Continue with <code>study.resume()</code>. {_INTERRUPTED}"
+        note = _INTERRUPTED.format("<code>study.resume()</code>")
     best = study.history.best
     parts = {} if best is None else {"Best configuration": dict(text.flat(best.config))}
     rows = html.table([*parts.items(), *_lines(study).items()])

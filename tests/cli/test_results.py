@@ -94,7 +94,7 @@ def test_a_study_is_running_while_a_process_holds_its_record(tmp_path: Path) -> 
         assert (study.running, study.interrupted) == (True, False)
         shown = invoke("show", folder).output
         assert "The study is running. Best so far:" in shown
-        assert "Interrupted" not in shown
+        assert "was interrupted" not in shown
         resumed = invoke("resume", folder, "--trainable", "json:dumps")
         assert resumed.exit_code == BAD_INPUT
         assert f"process {process.pid}" in resumed.stderr

@@ -116,10 +116,10 @@ def test_a_study_is_watched_interrupted_and_resumed(terminal: Terminal, tmp_path
     terminal.press("C-c")
     seen = terminal.wait(lambda screen: "code=" in screen)
     assert "code=130" in seen
-    assert "The study was interrupted. Best so far:" in seen
+    assert "The study was interrupted." in seen
     # The picture was drawn over and over in the same place, and what follows stands below it.
     assert seen.count(" done: ") == 1
-    assert seen.index(" done: ") < seen.index("Interrupted:")
+    assert seen.index(" done: ") < seen.index("The study was interrupted")
     assert raytuner.load(tmp_path / "study").interrupted
 
     terminal.type("clear; tmux clear-history; raytuner resume study")
