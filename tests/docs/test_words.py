@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import raytuner
+
 ROOT = Path(__file__).parents[2]
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 TABLE = re.compile(r"^\| `(.+)` \| .+ \|$", re.MULTILINE)
@@ -19,11 +21,12 @@ def phrases() -> list[str]:
 
 def texts() -> dict[str, str]:
     files = [path for kind in ("*.md", "*.yaml") for path in ROOT.glob(kind)]
-    for room in ("docs", "examples", "raytuner", "benchmarks"):
+    package = Path(raytuner.__file__).parent
+    for room in (ROOT / "docs", ROOT / "examples", ROOT / "benchmarks", package):
         for kind in ("*.py", "*.md", "*.html", "*.js", "*.toml"):
-            files += (ROOT / room).rglob(kind)
-    found = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in files}
-    found[CONTRIBUTING.name] = TABLE.sub("", found[CONTRIBUTING.name])
+            files += room.rglob(kind)
+    found = {str(path): path.read_text("utf-8") for path in files}
+    found[str(CONTRIBUTING)] = TABLE.sub("", found[str(CONTRIBUTING)])
     return found
 
 
