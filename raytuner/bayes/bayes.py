@@ -56,6 +56,7 @@ _EXPLORES = 8
 _FLEET = 128
 # With more trials than the model has rows, one in this many proposals is from a local model.
 _LOCAL = 2
+_LEAST_WIDTH = 1e-6  # of the box of the local model, as a share of a column's range
 
 MakeAcquisition = Callable[..., PosteriorAcquisition]
 
@@ -337,11 +338,13 @@ class BayesProposer:
     def _local(self, fitted: Fitted, top: FloatArray) -> tuple[Posterior, FloatArray, Box]:
         """Return the model of the trials near a configuration, the best of them, and their box."""
         near = dataset(fitted.snapshot.of_outcome(0), near=top)
-        model = self._fits["local"](near, self._space.columns)
         rows = near.X[np.argsort(-near.y, kind="stable"), : self._space.dim]
-        categorical = [c.kind == "categorical" for c in self._space.columns]
-        low = np.where(categorical, 0.0, rows.min(axis=0))
-        high = np.where(categorical, 1.0, rows.max(axis=0))
+        # Categories have no order, and a hyperparameter may exist in none of these trials.
+        whole = [c.kind == "categorical" or bool(c.requires) for c in self._space.columns]
+        low = np.where(whole, 0.0, rows.min(axis=0))
+        high = np.where(whole, 1.0, rows.max(axis=0))
+        in_box = replace(near, widths=np.maximum(high - low, _LEAST_WIDTH))
+        model = self._fits["local"](in_box, self._space.columns)
         return model, rows[:_BEST], (low, high)
 
     def _best(self, fitted: Fitted) -> FloatArray:

@@ -17,7 +17,6 @@ from raytuner.space import Space
 _LEVELS = 0.5 ** np.arange(20)
 MAX_ROWS = 500
 LOCAL_ROWS = 200  # of a model of a small part of the space
-_LEAST_WIDTH = 1e-6  # of that part, as a share of a column's range
 _MAX_STANDARD_ERROR = 1e3  # in standard deviations of all values; more makes no difference
 # With a large d, few columns matter, and the prior of the lengthscales needs few trials. Waiting
 # for more had a high cost and no benefit (benchmarks.knowledge).
@@ -128,11 +127,8 @@ def dataset(
         y = scale_slack(scaled) if slack else standardise(warp_worse_half(scaled))
         if snapshot.standard_error is not None:
             noise = _noise(snapshot.standard_error[rows] / scale, scaled, y)
-    widths = None
-    if near is not None and len(X):
-        widths = np.maximum(np.ptp(X, axis=0), _LEAST_WIDTH)
     X = np.column_stack([X, s]) if has_fidelity else X
-    return Dataset(X, y, raw, evaluated, has_fidelity, known, noise, widths)
+    return Dataset(X, y, raw, evaluated, has_fidelity, known, noise)
 
 
 def most_informative(y: FloatArray, limit: int) -> IntArray:

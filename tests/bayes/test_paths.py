@@ -193,6 +193,16 @@ def test_the_local_model_has_the_failed_trials_that_are_near_and_no_others() -> 
     assert len(near) == LOCAL_ROWS + n_near
 
 
+def local_model(space: Space, history: History, top: np.ndarray[Any, Any]) -> tuple[Posterior, Any]:
+    """The local model near a place, and its box."""
+    proposer, snapshot = BayesProposer(space, 0), history.snapshot()
+    proposer.tell(snapshot)
+    fitted = proposer._fitted(snapshot)
+    assert fitted is not None
+    posterior, _, box = proposer._local(fitted, top)
+    return posterior, box
+
+
 def test_the_local_model_sees_a_small_box_as_the_model_sees_the_whole_space() -> None:
     """So it still finds its way where the optimum is known to a thousandth of a range."""
     space = Space({"x": Float(0, 1), "y": Float(0, 1)})
@@ -207,14 +217,39 @@ def test_the_local_model_sees_a_small_box_as_the_model_sees_the_whole_space() ->
             history.add(str(i), {"x": place[0], "y": place[1]})
             history.report(str(i), 1, float(np.sin(6 * point).sum()))
             history.end(str(i), TrialState.COMPLETED)
-        data = dataset(history.snapshot(), near=places[0])
         with numerics():
-            posterior = Posterior.of(fit(data, space.columns))
+            posterior, (low, high) = local_model(space, history, places[0])
             means.append(posterior.means(torch.as_tensor(places))[0].detach())
-        assert data.widths is not None
-        np.testing.assert_allclose(data.widths, np.ptp(places, axis=0))
+        np.testing.assert_allclose(high - low, np.ptp(places, axis=0))
     np.testing.assert_allclose(means[0], means[1], atol=1e-2)
     assert float(means[0].std()) > 0.5
+
+
+def test_the_local_model_does_not_forget_a_choice_that_no_near_trial_has() -> None:
+    """Of two categories, and of what exists beside one of them, it knows what the model knows."""
+    space = Space(
+        {
+            "x": Float(0, 1),
+            "kind": Categorical(["a", "b"]),
+            "y": when(Float(0, 1), kind="b"),
+        }
+    )
+    history = History(space, metric="loss", mode="min")
+    for i, x in enumerate(np.random.default_rng(0).random(LOCAL_ROWS)):
+        history.add(str(i), {"x": float(x), "kind": "a"})
+        history.report(str(i), 1, float(np.square(x - 0.3)))
+        history.end(str(i), TrialState.COMPLETED)
+    others = [{"x": 0.3, "kind": "b", "y": y} for y in (0.1, 0.9)]
+    with numerics():
+        posterior, (low, high) = local_model(space, history, history.points(0)[0])
+        whole = Posterior.of(fit(dataset(history.snapshot()), space.columns))
+        here = torch.as_tensor(space.encode([{"x": 0.3, "kind": "a"}]))
+        there = torch.as_tensor(space.encode(others))
+        with torch.no_grad():
+            found, expected = (one.kernel.forward(here, there) for one in (posterior, whole))
+            np.testing.assert_allclose(found, expected, rtol=0.1)
+            assert (found > 0.01).all()
+    assert (high - low).tolist()[1:] == [1.0, 1.0]
 
 
 def test_among_many_trials_the_best_that_keeps_a_constraint_is_not_lost() -> None:
