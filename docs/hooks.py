@@ -1,10 +1,10 @@
-"""What the documentation site adds to `docs/`: the pages of results, and links out of `docs/`."""
+"""Two steps of the site's build: adding the pages of `benchmarks/`, and rewriting links."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from posixpath import normpath, relpath
+from posixpath import basename, dirname, normpath, relpath
 from typing import Any
 
 from mkdocs.structure.files import File, Files
@@ -24,26 +24,22 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Point links to other files of the repository at the site's page of it, or at the code."""
+    """Rewrite links between files: to the site's page if there is one, else to the repository."""
     here = page.file.src_uri
-    in_repository = here
-    if here.startswith("results/"):
-        upper = here.removeprefix("results/").removesuffix(".md").upper()
-        in_repository = f"benchmarks/{upper}.md"
-    else:
-        in_repository = f"docs/{here}"
+    folder = "benchmarks" if here.startswith("results/") else f"docs/{dirname(here)}"
 
     def moved(found: re.Match[str]) -> str:
-        target = normpath(f"{in_repository}/../{found[2]}")
+        target = normpath(f"{folder}/{found[2]}")
         if target.startswith("docs/"):
             inside = target.removeprefix("docs/")
-        elif re.fullmatch(r"benchmarks/(\w+\.md|plots/.*)", target):
+        elif re.fullmatch(r"benchmarks/\w+\.md", target):
+            inside = f"results/{basename(target).lower()}"
+        elif target.startswith("benchmarks/plots/"):
             inside = target.replace("benchmarks/", "results/")
-            inside = inside.lower() if inside.endswith(".md") else inside
-        else:
-            if not (_ROOT / target).exists():
-                return found[0]  # the strict build names it
+        elif (_ROOT / target).exists():
             return f"{found[1]}{config.repo_url}/blob/main/{target}"
-        return found[1] + relpath(inside, here.rpartition("/")[0] or ".")
+        else:
+            return found[0]  # the strict build names it
+        return found[1] + relpath(inside, dirname(here) or ".")
 
     return _LINK.sub(moved, markdown)

@@ -37,7 +37,7 @@ MICRO = "micro.json"
 CANDIDATES = ("ours+forecasts", "ours+asha", "ours", "random+ray-asha")
 DEFAULT_RACE = (8, 12.0)  # workers, and mean full trainings each
 DEFAULT_MARKS = (0.10, 0.20, 0.50, 1.00)
-# Of the plot in the README: raytuner's default, and what users most often have or come from.
+# The README plots raytuner's default beside three searches that many people use.
 README_METHODS = ("ours+forecasts", "ax", "optuna-tpe", "random+ray-asha")
 FEATURES = "features"
 REASONS = "not_run.json"
@@ -175,7 +175,7 @@ def _section(runs: Sequence[Run], plots: Path) -> str:
     by_method = grouped(runs)
     draw(covering(by_method), plots / name)
     if (benchmark, workers, budget) == ("lcbench", *DEFAULT_RACE):
-        chosen = {name: by_method[name] for name in README_METHODS if name in by_method}
+        chosen = {one: by_method[one] for one in README_METHODS if one in by_method}
         draw(covering(chosen), plots / "readme.svg")
     table = summaries(runs)
     problems = sorted({run.problem for run in runs})

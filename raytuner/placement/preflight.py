@@ -108,10 +108,11 @@ def check(
 def preflight(request: ResourceRequest, cluster: ClusterState) -> Preflight:
     """Check whether a cluster can hold trials with this request, and how many."""
     slots, most = capacity(request.all_bundles, request.strategy, cluster)
-    lacks = ""
-    if most and not slots:
+    if slots:
+        lacks = ""
+    elif most:
         lacks = "the autoscaler has to add nodes first"
-    elif not slots:
+    else:
         lacks = _lacks(request, cluster)
     return Preflight(request, cluster, slots, most, lacks)
 
