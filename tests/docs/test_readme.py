@@ -1,4 +1,4 @@
-"""The README: its Python runs, and it is short."""
+"""The README's Python runs."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -30,9 +29,8 @@ def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
 def test_the_notebook_runs(tmp_path: Path) -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     notebook = nbformat.read(ROOT / "docs" / "tutorials" / "notebook.ipynb", as_version=4)
+    assert not re.search(r"/(root|home|tmp)/", str(notebook.cells))  # of whoever ran it last
     assert all(cell.outputs for cell in notebook.cells[5:] if cell.cell_type == "code")
     where = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=500, resources=where).execute()
-    shown = str(notebook.cells)
-    assert "24 of 24 done" in shown
-    assert str(os.environ.get("HOME")) not in shown
+    assert "24 of 24 done" in str(notebook.cells)
