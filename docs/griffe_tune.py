@@ -1,4 +1,4 @@
-"""Shows `raytuner.tune` as it is when it runs: with the fields of `StudySettings` as arguments."""
+"""Gives the reference the signature and the docstring that `raytuner.tune` has at run time."""
 
 from __future__ import annotations
 

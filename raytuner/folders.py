@@ -77,7 +77,7 @@ class RemoteFolder:
 
     @property
     def _is_unescaped(self) -> bool:
-        """Whether pyarrow takes everything after the scheme as a path, without query or escapes."""
+        """True if pyarrow reads the rest of the URI as a plain path, without query or escapes."""
         return self.uri.startswith(("fsspec+", "hf://"))
 
     @property

@@ -1,1 +1,1 @@
-"""Whether slots wait for the searcher, and hooks hold Ray's loop; see benchmarks/BUSY.md."""
+"""Measurements of idle slots and of the time in Ray's loop; see benchmarks/BUSY.md."""

@@ -1,4 +1,4 @@
-"""What the page says of each problem. It needs no data that problems may need."""
+"""Descriptions of the problems for the page. Importing them loads no data."""
 
 from __future__ import annotations
 

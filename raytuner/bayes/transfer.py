@@ -55,7 +55,7 @@ class Task:
 
     @property
     def is_weighted(self) -> bool:
-        """Whether it has several objectives, for which each proposal draws new weights."""
+        """True if there are several objectives; each proposal then draws new weights."""
         return self.snapshot.n_objectives > 1
 
     def data(self, seed: int) -> Dataset:

@@ -69,7 +69,7 @@ class ControllerHandle:
 
     @property
     def is_known(self) -> bool:
-        """Whether the controller has been found and still exists."""
+        """True if the controller was found and still exists."""
         return self._controller is not None
 
     @property
@@ -80,7 +80,7 @@ class ControllerHandle:
 
     @property
     def is_over(self) -> bool:
-        """Whether the controller will ask for no more trials."""
+        """True if the controller will request no more trials."""
         return self._controller is not None and bool(self._controller.search_alg.is_finished())
 
     def is_last_save(self) -> bool:

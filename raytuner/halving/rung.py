@@ -155,7 +155,7 @@ class Rung:
 
     @property
     def has_finite(self) -> bool:
-        """Whether any value recorded is finite."""
+        """True if at least one recorded value is finite."""
         return bool(self._ascending) and math.isfinite(self._ascending[-1])
 
     def verdict(self, action: Action, held: float, quota: int) -> Verdict:

@@ -41,7 +41,7 @@ class SuccessiveHalving(Rule):
     If `t` jumps over rungs, the value counts only for the highest rung reached. A value from t = 9
     recorded at rung 1 would be unfair to trials with a ninth of the resource.
 
-    A trial's bracket depends only on its id and the seed, so it is the same after a restore.
+    The seed and the trial's id determine its bracket, so a restore does not change it.
 
     Args:
         grace_period: Level of the first rung, in units of `t`. Whole numbers give whole levels.

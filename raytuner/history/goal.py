@@ -198,7 +198,7 @@ class Goal:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether the goal is a single metric and nothing else."""
+        """True if the goal is one metric without constraint, cost or standard error."""
         return self == Goal(self.objectives[:1], weights=self.weights)
 
     def outcomes(self, values: Mapping[str, float]) -> tuple[float, ...]:

@@ -84,7 +84,7 @@ class Snapshot:
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is one objective and nothing else."""
+        """True if there is one objective and no constraint."""
         return self.outcomes.shape[1] == 1
 
     def with_objective(self, y: FloatArray) -> Snapshot:

@@ -262,11 +262,11 @@ class Table:
         return tuple(sorted(ids, key=lambda trial_id: self._entries[trial_id].head.number))
 
     def is_live(self, trial_id: str) -> bool:
-        """Whether the trial may still report; False if it is unknown."""
+        """Return whether the trial may still report. An unknown trial may not."""
         return trial_id in self._entries and self._entries[trial_id].head.state.is_live
 
     def has_value(self, trial_id: str, t: float) -> bool:
-        """Whether the trial has reported at `t`."""
+        """Return whether the trial has reported at `t`."""
         return float(t) in self._entries[trial_id].values
 
     def last(self, trial_id: str) -> tuple[float, float] | None:

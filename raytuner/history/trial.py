@@ -40,7 +40,7 @@ class TrialState(StrEnum):
 
     @property
     def is_live(self) -> bool:
-        """Whether the trial may still report values."""
+        """True if the trial may still report values."""
         return self in (TrialState.PENDING, TrialState.RUNNING, TrialState.PAUSED)
 
 

@@ -160,7 +160,7 @@ class UploadedRecord:
 
 
 def record_exists(file: Folder) -> bool:
-    """Whether there is a file at a path or behind a URI.
+    """Return whether a path or URI has a file.
 
     Raises:
         HistoryError: It cannot be read.

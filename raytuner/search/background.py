@@ -326,7 +326,7 @@ class Background:
         )
 
     def _quasi_random(self, history: History, used: ExclusionList) -> Proposal:
-        # Reading the record takes time, so it is done only if necessary.
+        # Reading the record takes time.
         if self._sobol is not None:
             (proposal,) = self._sobol.ask(1)
             if used.new(history.space.encode([proposal.config]))[0]:

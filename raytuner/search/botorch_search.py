@@ -296,7 +296,7 @@ class BoTorchSearch(RecordingSearcher):
 
     @property
     def background(self) -> bool:
-        """Whether a separate process computes proposals."""
+        """True if a separate process computes proposals."""
         return self._settings.background
 
     # -- inside ---------------------------------------------------------------------------------

@@ -245,7 +245,7 @@ class RaytunerProposer(Mirror):
 
 
 def _is_in(job: str) -> bool:
-    """Whether Ray is still connected to a job."""
+    """Return whether Ray is still connected to a job."""
     return ray.is_initialized() and ray.get_runtime_context().get_job_id() == job
 
 

@@ -66,12 +66,12 @@ class Study:
 
     @property
     def running(self) -> bool:
-        """Whether a process is running the study now."""
+        """True if a process is running the study now."""
         return is_running(self.path, self.history)
 
     @property
     def interrupted(self) -> bool:
-        """Whether the run was cut short, by Ctrl-C or a kill; `resume` continues it."""
+        """True if Ctrl-C or a kill ended the run early. `resume` continues it."""
         is_done = not self.history.live() and self.history.get_meta("finished") is not False
         return not is_done and not self.running
 

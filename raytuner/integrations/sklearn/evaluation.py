@@ -78,7 +78,7 @@ class Evaluation:
 
     @property
     def raises(self) -> bool:
-        """Whether a fit that fails ends the search."""
+        """True if a failed fit ends the search."""
         return isinstance(self.settings["error_score"], str)
 
     def missing(self, reason: str | None = None) -> Scored:
