@@ -8,6 +8,7 @@ change.
 # ruff: noqa: RUF009  `_set` returns a field
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields
@@ -257,10 +258,13 @@ class StudySettings:
 SETTINGS: dict[str, Field[Any]] = {one.name: one for one in fields(StudySettings)}
 """The settings by name."""
 
-_ARGS = (StudySettings.__doc__ or "").partition("    Args:\n")[2].partition("\n\n")[0]
+# Python 3.13 and newer remove the indentation of docstrings themselves.
+ARGUMENTS = inspect.cleandoc(StudySettings.__doc__ or "").partition("Args:\n")[2].split("\n\n")[0]
+"""The arguments in the docstring of `StudySettings`, indented by four spaces."""
+
 TEXTS = {
     name: " ".join(text.split())
-    for name, text in re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", _ARGS, re.MULTILINE)
+    for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", ARGUMENTS, re.MULTILINE)
 }
 """The description of each setting, by name."""
 

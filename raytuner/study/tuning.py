@@ -22,7 +22,7 @@ from raytuner.search.restore import record_at
 from raytuner.space import Space
 from raytuner.study.resources import first_config, fitted, with_resources
 from raytuner.study.run import note_run, ray_session, run, scheduler_of, with_scheduler
-from raytuner.study.settings import SETTINGS, StudySettings, Use, check_names, names
+from raytuner.study.settings import ARGUMENTS, SETTINGS, StudySettings, Use, check_names, names
 from raytuner.study.study import Study
 from raytuner.study.trainable import Trainable, name_of, path_of
 
@@ -46,9 +46,8 @@ def _with_arguments_of(
             return function(settings(*args, **kwargs))
 
         with_arguments.__signature__ = signature  # type: ignore[attr-defined]
-        arguments = (settings.__doc__ or "").partition("    Args:\n")[2].partition("\n\n")[0]
-        doc = (function.__doc__ or "").replace("        {settings}", arguments)
-        with_arguments.__doc__ = doc
+        doc = inspect.cleandoc(function.__doc__ or "")
+        with_arguments.__doc__ = doc.replace("    {settings}", ARGUMENTS)
         return with_arguments
 
     return decorate

@@ -29,7 +29,7 @@ from sklearn.ensemble import (
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.metrics import accuracy_score
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -238,6 +238,17 @@ def test_ray_runs_what_needs_it_and_nothing_else(
     monkeypatch.setattr(trials, "run_trials", run)
     RayTunerSearchCV(logistic(), SMALL, cv=2, **settings).fit(X, y)
     assert asked == ([] if at_once == "here" else [at_once])
+
+
+@pytest.mark.parametrize("steps", [False, "folds"])
+def test_splits_may_come_from_a_generator(steps: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "run_trials", ran_here)
+    splits = StratifiedKFold(3).split(X, y)
+    ours = RayTunerSearchCV(logistic(), param_grid=SMALL, cv=splits, n_jobs=2, early_stopping=steps)
+    theirs = GridSearchCV(logistic(), SMALL, cv=3).fit(X, y)
+    for _ in range(2):  # also a second time
+        assert ours.fit(X, y).n_splits_ == 3
+        assert (ours.best_params_, ours.best_score_) == (theirs.best_params_, theirs.best_score_)
 
 
 def test_a_search_in_this_process_does_without_ray() -> None:

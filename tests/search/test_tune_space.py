@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naming import named
@@ -70,6 +71,11 @@ CONTINUOUS: list[Callable[[], Any]] = [
     lambda: tune.randn(10, 3),
 ]
 
+# An older Ray rounds quantised draws so that the ends of a range are half as likely as here.
+rounds_like_us = pytest.mark.skipif(
+    tuple(map(int, ray.__version__.split(".")[:2])) < (2, 60), reason="Ray rounds differently"
+)
+
 DISCRETE: list[Callable[[], Any]] = [
     lambda: tune.quniform(0, 1, 0.1),
     lambda: tune.quniform(-1.5, 2, 0.5),
@@ -100,6 +106,7 @@ def test_continuous_laws_are_the_same(make: Callable[[], Any]) -> None:
     assert all(domain.contains(x) for x in theirs)
 
 
+@rounds_like_us
 @pytest.mark.parametrize("make", DISCRETE)
 def test_discrete_supports_and_laws_are_the_same(make: Callable[[], Any]) -> None:
     domain = translated(make())
@@ -127,6 +134,7 @@ def test_qrandn_has_the_same_law() -> None:
 small = st.integers(-30, 30)
 
 
+@rounds_like_us
 @settings(max_examples=30)
 @given(small, st.integers(1, 12), st.integers(1, 7))
 def test_supports_of_integers(low: int, size: int, q: int) -> None:
@@ -143,6 +151,7 @@ def test_supports_of_integers(low: int, size: int, q: int) -> None:
         assert set(counts(tune_draws(domain, 3000))) == set(counts(ours))
 
 
+@rounds_like_us
 @settings(max_examples=30)
 @given(small, st.integers(0, 12), st.sampled_from([0.1, 0.25, 1e-3, 3.0, 7]))
 def test_supports_of_quantised_floats(first: int, size: int, q: float) -> None:

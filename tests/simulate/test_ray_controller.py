@@ -70,7 +70,8 @@ def test_the_controller_is_rays_but_for_what_is_listed() -> None:
         "_update_trial_queue",
         "_validate_result_metrics",
     }
-    for name in {*replaced} - {"__init__", "__doc__", "__module__", "search_alg", "scheduler_alg"}:
+    methods = {name for name in replaced if inspect.isfunction(vars(VirtualController)[name])}
+    for name in methods - {"__init__"}:
         ours, theirs = getattr(VirtualController, name), getattr(TuneController, name)
         assert list(inspect.signature(ours).parameters) == list(
             inspect.signature(theirs).parameters

@@ -37,7 +37,7 @@ def settings(**given: Any) -> StudySettings:
 def test_tune_takes_and_explains_every_setting() -> None:
     assert list(inspect.signature(raytuner.tune).parameters) == list(SETTINGS)
     for name in SETTINGS:
-        assert f"\n        {name}: " in str(raytuner.tune.__doc__)
+        assert f"\n    {name}: " in str(raytuner.tune.__doc__)
 
 
 def test_the_defaults_are_those_of_the_searcher() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from numbers import Integral, Real
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from joblib import parallel_config
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV  # what all of its searches derive from
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -164,6 +165,8 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             y: The target.
             **params: `groups` and arguments of the estimator's `fit`, as in scikit-learn.
         """
+        if isinstance(self.cv, Iterator):  # two readers: scikit-learn's search, and `_splits`
+            self.cv: Any = list(self.cv)
         ray_only = (self.early_stopping, self.parallel_folds, self.resources, self.storage_path)
         on_ray = self.n_jobs not in (None, 1) or any(one not in (False, None) for one in ray_only)
         with ExitStack() as backend:
@@ -299,7 +302,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                 "parallel_folds and early_stopping cannot be combined, since a trial that may be"
                 " stopped runs its folds itself; leave one out"
             )
-        max_t = int(self.n_splits_) if steps == "folds" else self.max_t
+        max_t = len(self._splits()) if steps == "folds" else self.max_t
         if (its_own := getattr(self.scheduler, "max_t", None)) not in (None, max_t):
             raise SettingError(
                 f"the scheduler's max_t is {its_own}, but a full evaluation has {max_t} steps;"
@@ -309,14 +312,12 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
 
     def _evaluation(self, steps: Steps | None, max_t: int) -> Evaluation:
         """Return the evaluation that scikit-learn's search would make of a candidate."""
-        X, y = indexable(self._call.X, self._call.y)
-        params = _check_method_params(X, params=self._call.params)
-        routed = self._get_routed_params_for_fit(params)
+        X, y, routed = self._inputs()
         return Evaluation(
             estimator=clone(self.estimator),
             X=X,
             y=y,
-            splits=list(self._checked_cv_orig.split(X, y, **routed.splitter.split)),
+            splits=self._splits(),
             settings={
                 "scorer": self._get_scorers()[0],
                 "fit_params": dict(routed.estimator.fit),
@@ -328,6 +329,18 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             steps=steps,
             max_t=max_t,
         )
+
+    def _splits(self) -> list[Any]:
+        """Return the rows to train on and those to test on, of each split."""
+        X, y, routed = self._inputs()
+        cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        return list(cv.split(X, y, **routed.splitter.split))
+
+    def _inputs(self) -> tuple[Any, Any, Any]:
+        """Return the data, and which argument of `fit` goes where."""
+        X, y = indexable(self._call.X, self._call.y)
+        params = _check_method_params(X, params=self._call.params)
+        return X, y, self._get_routed_params_for_fit(params)
 
     def _time_left(self) -> float | None:
         if self.time_budget_s is None:

@@ -61,10 +61,12 @@ class FoundResults(ThreadingBackend):  # type: ignore[misc]  # joblib has no typ
         """Take a batch of calls."""
         return super().submit(partial(self._results, func), callback)
 
-    def _results(self, batch: Any) -> list[Scored]:
+    def _results(self, batch: Any) -> list[Any]:
         return [
             self.found[call["candidate_progress"][0]].folds[call["split_progress"][0]]
-            for _, _, call in batch.items
+            if "candidate_progress" in call
+            else function(*args, **call)  # of an estimator or a splitter, not of the search
+            for function, args, call in batch.items
         ]
 
 
