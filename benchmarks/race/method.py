@@ -107,12 +107,16 @@ def _pairs(modules: tuple[str, ...]) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=1)
 def commit() -> str:
-    """What of raytuner's history this is, as ``+abc1234``, with ``.dirty`` if it was changed."""
-    command = ["git", "describe", "--always", "--dirty=.dirty", "--exclude=*"]
+    """The commit, as ``+abc1234``; with ``.dirty`` if raytuner's package was changed since."""
+    root = Path(__file__).parents[2]
     try:
-        ran = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        name = _git(root, "rev-parse", "--short", "HEAD")
+        changes = _git(root, "status", "--porcelain", "--", "raytuner")
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return f"+{ran.stdout.strip()}"
+    return f"+{name}{'.dirty' if changes else ''}"
+
+
+def _git(root: Path, *command: str) -> str:
+    ran = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True)
+    return ran.stdout.strip()
