@@ -26,6 +26,7 @@ import click
 import numpy as np
 from torch import Tensor
 
+from benchmarks import long
 from benchmarks.families import FAMILIES, benchmark
 from benchmarks.problem import Problem
 from benchmarks.race.method import versions
@@ -175,8 +176,12 @@ def page(runs: Sequence[Run]) -> str:
         head = ["way", "runs", *marks, "end minus end of drawn functions", "ms per trial"]
         lines += markdown_table(head, rows)
         lines.append("")
-    commits = sorted({run.versions["raytuner"] for run in runs})
-    machines = sorted({run.machine for run in runs})
+    if long_runs := long.load():
+        lines += [_LONG, *long.table(long_runs), ""]
+    made = {(run.versions["raytuner"], run.machine) for run in runs}
+    made |= {(run.versions["raytuner"], run.machine) for run in long_runs}
+    commits = sorted({commit for commit, _ in made})
+    machines = sorted({machine for _, machine in made})
     return "\n".join([*lines, f"{'; '.join(machines)}; raytuner {', '.join(commits)}.", ""])
 
 
@@ -208,6 +213,16 @@ proposal is the maximum of a function drawn from the model.
 ```sh
 python -m benchmarks.pending
 ```
+"""
+
+
+_LONG = """\
+## Up to 50,000 trials
+
+A model has at most 500 rows. With more trials, every second proposal comes from a local model. The
+table shows the distance of the best trial from the minimum after so many trials, and processor time
+per proposal up to 1,000 trials and from 20,000 on. 1,000 trials ran at the same time, and 64 ended
+together (`python -m benchmarks.long`).
 """
 
 
