@@ -10,6 +10,7 @@ import numpy as np
 from ray import tune as ray_tune
 from ray.tune import Callback, PlacementGroupFactory
 
+from raytuner.controller.capacity import Bundle
 from raytuner.controller.cluster_state import read_cluster
 from raytuner.controller.trials import TrialTracker
 from raytuner.errors import PlacementError, SettingError
@@ -61,12 +62,12 @@ def fitted(trainable: Trainable, resources: Mapping[str, Any], config: Config) -
     return with_gpus(resources, probe(trainable, config, resources).share)
 
 
-def trials_at_once(
-    resources: Resources | None,
-    max_concurrent_trials: int | None,
-    *,
-    gpu_hours: float | None = None,
-) -> int | None:
+def trainer_of(resources: Resources | None) -> tuple[Bundle, ...]:
+    """Return a bundle for each worker of the trials' trainers; none if they have no trainer."""
+    return ResourceRequest.of(resources).trainer if isinstance(resources, Mapping) else ()
+
+
+def trials_at_once(resources: Resources | None, max_concurrent_trials: int | None) -> int | None:
     """Return the largest number of concurrent trials.
 
     It is lower for trials that start a trainer of Ray Train. The trainer reserves resources for its
@@ -74,17 +75,11 @@ def trials_at_once(
 
     Raises:
         PlacementError: No trial can be placed together with its trainer's workers.
-        SettingError: The number is unknown, or there is a budget of GPU-hours.
+        SettingError: The number is unknown.
     """
-    request = ResourceRequest.of(resources) if isinstance(resources, Mapping) else None
-    if request is None or not request.trainer:
+    if resources is None or not trainer_of(resources):
         return max_concurrent_trials
-    if gpu_hours is not None:
-        raise SettingError(
-            "gpu_hours does not count the GPUs of the trainers' workers; limit the study by"
-            " time_budget_s or num_samples instead"
-        )
-    found = preflight(request, read_cluster())
+    found = preflight(ResourceRequest.of(resources), read_cluster())
     found.require()
     if found.most is None and max_concurrent_trials is None:
         raise SettingError(

@@ -19,6 +19,7 @@ from ray import tune as ray_tune
 from ray.tune.stopper import CombinedStopper
 
 from raytuner.controller.cluster_state import connect
+from raytuner.controller.leftovers import FreeLeftovers
 from raytuner.controller.retries import NO_SPACE, Retries
 from raytuner.controller.tuner import request_of_function
 from raytuner.errors import HistoryError, RaytunerError
@@ -37,7 +38,13 @@ from raytuner.search.restore import FIRST, counted, open_record
 from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
 from raytuner.study.lifecycle import Lifecycle
 from raytuner.study.progress import Progress
-from raytuner.study.resources import RequireRoom, require_room, trials_at_once, with_resources
+from raytuner.study.resources import (
+    RequireRoom,
+    require_room,
+    trainer_of,
+    trials_at_once,
+    with_resources,
+)
 from raytuner.study.settings import StudySettings, kept_resources
 from raytuner.study.stoppers import (
     FAILED_FOR,
@@ -101,9 +108,11 @@ def run(
     history.set_meta(FIRST, before)
     history.set_meta("finished", False)
     searcher.stop_unreported_after = settings.stop_after_failures
+    asked, most = settings.resources, settings.max_concurrent_trials
+    trainer = trainer_of(asked)
     stoppers: list[StudyStopper] = [AlwaysFailing(searcher, settings.stop_after_failures)]
     if settings.gpu_hours is not None:
-        stoppers.append(GpuHours(searcher, settings.gpu_hours))
+        stoppers.append(GpuHours(searcher, settings.gpu_hours, trainer))
     if settings.time_budget_s is not None:
         stoppers.append(TimeBudget(searcher, settings.time_budget_s))
     ours = [
@@ -123,8 +132,9 @@ def run(
         )
     )
     callbacks = [progress, *ours, *guarded(settings.callbacks)]
-    asked, most = settings.resources, settings.max_concurrent_trials
     with ray_session():
+        if trainer:
+            callbacks.append(FreeLeftovers())
         if (request := request_of_function(runnable)) is not None:
             require_room(request)  # before anything is written
         tuner = ray_tune.Tuner(
@@ -137,7 +147,7 @@ def run(
                 num_samples=settings.num_samples,
                 search_alg=searcher,
                 scheduler=RestoringScheduler() if scheduler is None else scheduler,
-                max_concurrent_trials=trials_at_once(asked, most, gpu_hours=settings.gpu_hours),
+                max_concurrent_trials=trials_at_once(asked, most),
                 reuse_actors=settings.reuse_actors,
             ),
             run_config=ray_tune.RunConfig(

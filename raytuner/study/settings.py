@@ -83,7 +83,7 @@ class StudySettings:
         time_budget_s: Seconds after which the study ends. Files and options also accept text such
             as "1h 30min".
         gpu_hours: GPU-hours after which the study ends. A running trial uses the GPUs that it
-            requests in `resources`.
+            and its trainer request in `resources`.
         stop_after_failures: The study stops with an error once this many trials have failed for the
             same cause and none has succeeded. 0 runs all trials.
         max_silence_s: Seconds without a report after which `on_silence` applies. None only warns,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from ray.tune import Callback, Stopper
 
+from raytuner.controller.capacity import Bundle
 from raytuner.errors import NoResultError
 from raytuner.folders import Folder
 from raytuner.history import History, TrialState, always_failing
@@ -80,17 +82,19 @@ class TimeBudget(StudyStopper):
 class GpuHours(StudyStopper):
     """Ends a study when its trials have used some GPU-hours.
 
-    A running trial uses the GPUs that it requested. The record keeps the amount used, so a resumed
-    study gets only the rest.
+    A running trial uses the GPUs that it and its trainer requested. The record keeps the amount
+    used, so a resumed study gets only the rest.
 
     Args:
         search: As for `StudyStopper`.
         budget: GPU-hours, above 0.
+        trainer: A bundle for each worker of a trial's trainer.
     """
 
-    def __init__(self, search: Any, budget: float) -> None:
+    def __init__(self, search: Any, budget: float, trainer: Iterable[Bundle] = ()) -> None:
         super().__init__(search)
         self._budget = budget
+        self._of_trainer = sum(dict(bundle).get("GPU", 0.0) for bundle in trainer)
         self._used: float | None = None
         self._checked_at = 0.0
         self._noted_at = 0.0
@@ -115,6 +119,7 @@ class GpuHours(StudyStopper):
             self._running = running
             requests = [trial.placement_group_factory for trial in running.values()]
             gpus = sum(r.required_resources.get("GPU", 0.0) for r in requests if r is not None)
+            gpus += self._of_trainer * len(running)
             self._used += gpus * (now - self._checked_at) / 3600
         self._checked_at = now
         if self._used >= self._budget and not self.why:

@@ -28,6 +28,7 @@ import raytuner
 from raytuner.controller import cluster_state
 from raytuner.controller.cluster_state import ClusterState, free_resources, reported_node_types
 from raytuner.controller.handle import ControllerHandle
+from raytuner.controller.leftovers import FreeLeftovers, groups_of_actors
 from raytuner.controller.retries import ResilientTrial, kill, make_resilient
 from raytuner.controller.search_layers import count_in, count_out
 from raytuner.controller.trials import ActiveTrials, give_checkpoint
@@ -230,6 +231,25 @@ def checkpoint_of_a_trial(tmp_path: Path) -> None:
 def cluster_in_private_state(tmp_path: Path) -> None:
     assert [0 <= free["CPU"] <= 2 for free in free_resources()] == [True]
     assert reported_node_types() == ()
+    groups_that_an_actor_leaves()
+
+
+def groups_that_an_actor_leaves() -> None:
+    class Maker:
+        def make(self) -> None:
+            self.group = ray.util.placement_group([{"CPU": 0.01}])
+            assert self.group.wait(30)
+
+    maker: Any = ray.remote(num_cpus=0)(Maker).remote()
+    before = groups_of_actors()
+    freeing = FreeLeftovers()
+    ray.get(maker.make.remote())
+    freeing.on_step_end(0, [])
+    (made,) = [group for group in groups_of_actors() if group not in before]
+    assert not made[1]  # its creator lives
+    ray.kill(maker)
+    freeing.on_experiment_end([])
+    assert groups_of_actors() == before
 
 
 def status_of_the_autoscaler(tmp_path: Path) -> None:

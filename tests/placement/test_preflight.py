@@ -209,8 +209,6 @@ def test_no_more_trials_than_fit_with_their_trainers(monkeypatch: pytest.MonkeyP
     assert trials_at_once(None, 7) == trials_at_once(lambda config: asked, 7) == 7
     with pytest.raises(PlacementError, match="has 4 GPU of 8 GPU"):
         trials_at_once({"cpu": 1, "trainer": {"workers": 1, "gpu": 8}}, None)
-    with pytest.raises(SettingError, match="gpu_hours does not count the GPUs"):
-        trials_at_once(asked, None, gpu_hours=3)
     cluster = ClusterState((T4,), (SPOT,))
     assert trials_at_once(asked, None) == 1
     cluster = ClusterState((T4,), None)

@@ -11,6 +11,7 @@ from ray.tune import PlacementGroupFactory
 
 from raytuner.errors import SettingError
 from raytuner.history import History, TrialState
+from raytuner.placement.request import ResourceRequest
 from raytuner.space import Float, Space
 from raytuner.study.lifecycle import Lifecycle
 from raytuner.study.settings import StudySettings
@@ -61,6 +62,16 @@ def test_what_running_trials_hold_is_counted(now: list[float]) -> None:
     step(budget, now, 0.02, trial(1.5))
     assert budget.stop_all()
     assert not budget("a", {})
+
+
+def test_the_workers_of_a_trainer_count_while_its_trial_runs(now: list[float]) -> None:
+    trainer = ResourceRequest.of({"cpu": 1, "trainer": {"workers": 3, "gpu": 0.5}}).trainer
+    budget = GpuHours(search(), 2.0, trainer)
+    step(budget, now, 0, trial(0))
+    step(budget, now, 1, trial(0), trial(0, status="PAUSED"))
+    assert not budget.stop_all()
+    step(budget, now, 0.34, trial(0))
+    assert budget.stop_all()
 
 
 def test_it_goes_on_from_the_record(now: list[float]) -> None:
