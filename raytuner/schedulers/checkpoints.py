@@ -15,6 +15,9 @@ from raytuner.errors import TrainableError
 
 logger = logging.getLogger(__name__)
 
+# In a report from a trainer of Ray Train, if the report has a checkpoint. The trainer keeps it.
+_OF_A_TRAINER = "checkpoint_path"
+
 
 def check_class(trial: Trial, scheduler: str) -> None:
     """Raise a TrainableError if the trial's class cannot save and load checkpoints."""
@@ -44,6 +47,8 @@ def has_checkpoint(trial: Trial, result: Mapping[str, Any], at: str, *, or_fail:
     is_function = trainable is not None and issubclass(trainable, FunctionTrainable)
     if not is_function or result.get(SHOULD_CHECKPOINT) or trial.checkpoint is not None:
         return True
+    if _OF_A_TRAINER in result or _OF_A_TRAINER in trial.last_result:
+        return True
     what = (
         f"trial {trial.trial_id} should be paused at {at}, but its training function has reported"
         " no checkpoint"
@@ -51,7 +56,7 @@ def has_checkpoint(trial: Trial, result: Mapping[str, Any], at: str, *, or_fail:
     if or_fail:
         raise TrainableError(
             f"{what}; pass one to tune.report(..., checkpoint=...) at least where a trial can be"
-            " paused, and start from tune.get_checkpoint(), or use"
+            " paused, and start from tune.get_checkpoint() (ray.train's, in a trainer), or use"
             " ASHAScheduler(variant='stopping')"
         )
     logger.warning("If it is resumed, it will start from the beginning: %s.", what)

@@ -20,22 +20,24 @@ from raytuner.placement.request import ResourceRequest, Resources, for_ray
 from raytuner.search.initial import filled
 from raytuner.space import Config, Space
 from raytuner.study.trainable import Trainable
+from raytuner.study.trainer import function_of, is_trainer
 
 
 def with_resources(trainable: Trainable, resources: Resources | None) -> Any:
-    """Return the trainable with its resource request; unchanged if `resources` is None."""
+    """Return the trainable for Ray, with its resource request if `resources` is not None."""
+    runnable: Any = function_of(trainable) if is_trainer(trainable) else trainable
     if resources is None:
-        return trainable
-    if isinstance(trainable, str):
+        return runnable
+    if isinstance(runnable, str):
         raise SettingError(
-            f"resources were given for the registered trainable {trainable!r}; give them to the"
+            f"resources were given for the registered trainable {runnable!r}; give them to the"
             " function itself with ray.tune.with_resources before registering it"
         )
     request = for_ray(resources)
-    if not isinstance(trainable, type):
+    if not isinstance(runnable, type):
         # Ray stores the request on the function, where the next study would find it.
-        trainable = functools.update_wrapper(functools.partial(trainable), trainable)
-    return ray_tune.with_resources(trainable, request)
+        runnable = functools.update_wrapper(functools.partial(runnable), runnable)
+    return ray_tune.with_resources(runnable, request)
 
 
 def first_config(
@@ -53,7 +55,7 @@ def first_config(
 
 def fitted(trainable: Trainable, resources: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """Return the resources with `"gpu": "fit"` replaced by a number, measured in a short run."""
-    if isinstance(trainable, str | type):
+    if isinstance(trainable, str | type) or is_trainer(trainable):
         raise SettingError(
             "resources['gpu'] is 'fit', which measures the memory of a training function in a short"
             f" run; this does not work for {trainable!r}: give gpu a number"

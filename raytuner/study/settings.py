@@ -61,6 +61,8 @@ class StudySettings:
     Args:
         trainable: A function `f(config)` that calls `ray.tune.report({metric: ...})` after each
             unit of training, a `ray.tune.Trainable` class, or the name of a registered trainable.
+            Or a trainer of Ray Train: each trial runs a copy of it, whose `train_loop_config` also
+            has the trial's configuration.
         param_space: The search space: a nested dict of Ray Tune domains and constants, or a
             `raytuner.space.Space`. A constant that looks like a hyperparameter causes a warning.
         metric: Name of the objective in the reports. With a list of several names, the study has a

@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from raytuner.errors import TrainableError
+from raytuner.study.trainer import Trainer, check_trainer, is_trainer
 
-# A training function or class, or the name of a registered one. Ray's own type is as general.
-Trainable = Callable[..., Any] | type | str
+# A training function or class, the name of a registered one, or a trainer of Ray Train.
+Trainable = Callable[..., Any] | type | str | Trainer
 
 
 def check_trainable(trainable: object) -> None:
     """Check that a training function can take a configuration."""
     if isinstance(trainable, str | type):
         return
+    if is_trainer(trainable):
+        check_trainer(trainable)
+        return
     if not callable(trainable):
         raise TrainableError(
             f"the trainable is {trainable!r} ({type(trainable).__name__}); it must be a function of"
-            " the configuration or a ray.tune.Trainable class"
+            " the configuration, a ray.tune.Trainable class or a trainer of Ray Train"
         )
     try:
         parameters = inspect.signature(trainable).parameters.values()
@@ -51,8 +55,8 @@ def path_of(trainable: Trainable) -> str | None:
     return f"{module}:{name}" if importable else None
 
 
-def imported(path: str) -> Callable[..., Any]:
-    """Return the function or class at `module:qualified.name`.
+def imported(path: str) -> Any:
+    """Return the function, class or trainer at `module:qualified.name`.
 
     Raises:
         TrainableError: It cannot be imported or called.
@@ -64,16 +68,15 @@ def imported(path: str) -> Callable[..., Any]:
             " train:fit is the function fit in train.py"
         )
     try:
-        found: Any = pkgutil.resolve_name(path)
+        found = pkgutil.resolve_name(path)
     except Exception as error:  # whatever the user's module raises
         raise TrainableError(
             f"cannot import {path!r} from the current directory {Path.cwd()} or the installed"
             f" packages: {type(error).__name__}: {error}"
         ) from error
-    if not callable(found):
+    if not callable(found) and not is_trainer(found):
         raise TrainableError(
-            f"{path!r} is {found!r} ({type(found).__name__}); it must be a function or a"
-            " ray.tune.Trainable class"
+            f"{path!r} is {found!r} ({type(found).__name__}); it must be a function, a"
+            " ray.tune.Trainable class or a trainer of Ray Train"
         )
-    function: Callable[..., Any] = found
-    return function
+    return found

@@ -25,6 +25,7 @@ from raytuner.study.run import note_run, ray_session, run, scheduler_of, with_sc
 from raytuner.study.settings import ARGUMENTS, SETTINGS, StudySettings, Use, check_names, names
 from raytuner.study.study import Study
 from raytuner.study.trainable import Trainable, name_of, path_of
+from raytuner.study.trainer import is_trainer, resources_of
 
 _LONGEST = 200  # bytes of a name: file systems allow 255, and Ray adds its own names
 
@@ -81,6 +82,9 @@ def tune(settings: StudySettings) -> Study:  # noqa: D417
         ```
     """
     trainable, resources, searcher = settings.trainable, settings.resources, settings.searcher
+    if is_trainer(trainable):
+        resources = resources_of(trainable, resources)
+        settings = replace(settings, resources=resources)
     if searcher is None:
         given = settings.some(*names(Use.SEARCH), "time_attr", "max_t", "seed")
         searcher = BoTorchSearch(**given)

@@ -15,6 +15,7 @@ import pytest
 from ray import cloudpickle, tune
 
 import raytuner
+from raytuner.errors import TrainableError
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -279,58 +280,60 @@ def test_hugging_faces_trainer_takes_our_searcher_and_scheduler(tmp_path: Path) 
     assert max(trial.t for trial in study.trials) == 2
 
 
-def train_torch_trainer(config: dict[str, Any]) -> None:
-    from ray.train import RunConfig, ScalingConfig
+def train_on_each_worker(config: dict[str, Any]) -> None:
+    import json
+    import tempfile
+
+    import ray.train
+    import torch
+    from ray.train import Checkpoint
+    from ray.train.torch import prepare_model
+
+    first, weights = 1, None
+    if (checkpoint := ray.train.get_checkpoint()) is not None:
+        with checkpoint.as_directory() as folder:
+            first, weights = json.loads(Path(folder, "state.json").read_text())
+    model: Any = torch.nn.Linear(1, 1)
+    if weights is not None:
+        model.weight.data = torch.tensor(weights)
+    model = prepare_model(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=config["lr"])
+    x = torch.linspace(-1, 1, 32)[:, None]
+    for epoch in range(first, _EPOCHS + 1):
+        optimizer.zero_grad()
+        loss = ((model(x) - config["slope"] * x) ** 2).mean()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        with tempfile.TemporaryDirectory() as folder:
+            state = [epoch + 1, model.module.weight.tolist()]
+            Path(folder, "state.json").write_text(json.dumps(state))
+            size = ray.train.get_context().get_world_size()
+            rank = ray.train.get_context().get_world_rank()
+            ray.train.report(
+                {"loss": loss.item(), "epoch": epoch, "workers": size},
+                checkpoint=Checkpoint.from_directory(folder) if rank == 0 else None,
+            )
+
+
+def test_a_trainer_of_ray_train_is_a_trainable(tmp_path: Path) -> None:
+    """It is stopped and continues with its own checkpoints, and needs no dashboard."""
+    from ray.train import ScalingConfig
     from ray.train.torch import TorchTrainer
-    from ray.tune.integration import ray_train
 
-    report: Any = ray_train.TuneReportCallback  # Ray's types do not fit one another here
-
-    def loop(given: dict[str, Any]) -> None:
-        import ray.train
-        import torch
-        from ray.train.torch import prepare_model
-
-        model = prepare_model(torch.nn.Linear(1, 1))
-        optimizer = torch.optim.SGD(model.parameters(), lr=given["lr"])
-        x = torch.linspace(-1, 1, 32)[:, None]
-        for epoch in range(1, _EPOCHS + 1):
-            optimizer.zero_grad()
-            loss = ((model(x) - 2 * x) ** 2).mean()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            ray.train.report({"loss": loss.item(), "epoch": epoch})
-
-    name = str(tune.get_context().get_trial_id())  # an attempt of its own for each trial
-    TorchTrainer(
-        loop,
-        train_loop_config=config,
-        scaling_config=ScalingConfig(num_workers=1),
-        run_config=RunConfig(name=name, storage_path=config["folder"], callbacks=[report()]),
-    ).fit()
-
-
-def test_ray_trains_torch_trainer(tmp_path: Path) -> None:
-    """The trial itself takes no processor: the trainer asks for its own.
-
-    It ends by itself: Ray frees the workers of a trial that is stopped only with a dashboard.
-    """
-    study = raytuner.tune(
-        train_torch_trainer,
-        {**RATE, "folder": str(tmp_path / "trains")},
-        metric="loss",
-        mode="min",
-        num_samples=2,
-        time_attr="epoch",
-        resources={"cpu": 0.1},
-        max_concurrent_trials=1,
-        storage_path=tmp_path,
-        progress=False,
-        seed=0,
+    trainer = TorchTrainer(
+        train_on_each_worker,
+        train_loop_config={"slope": 2.0},
+        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}),
     )
-    assert not study.failures
-    assert max(trial.t for trial in study.trials) == _EPOCHS
-    assert study.best is not None
+    study = search(trainer, tmp_path, "loss", time_attr="epoch")
+    asked = study.history.get_meta("settings")["resources"]
+    assert asked == {"cpu": 0.01, "trainer": {"workers": 2, "cpu": 0.5}}
+    assert {row["workers"] for trial in study.trials for row in rows(study, trial)} == {2}
+    losses = [value for _, value in study.best.values]
+    assert losses == sorted(losses, reverse=True)
+    assert (study.path / "trainers" / study.best.trial_id).is_dir()
+    with pytest.raises(TrainableError, match="pass it as the argument trainable"):
+        raytuner.load(study.path).extend(4)
 
 
 def test_rllibs_algorithm(tmp_path: Path) -> None:
