@@ -39,9 +39,9 @@ takes 1,000 results per second. On a real Ray the hooks are not timed separately
 there is a report with everything that the driver does for it. The milliseconds per trial are
 processor time of the whole driver, with the loop of Ray or of the simulator.
 
-Compare the times of two rows on a real Ray only if both have 10,000 trials: for the others, the load
-differed more than the times do. Shares within one run can be compared. The next table shows where
-`py-spy` found the driver, in these seconds of earlier runs of 1,500 trials:
+Compare the times of two rows on a real Ray only if both have 10,000 trials. For the others, the
+load differed more than the times do. Shares within one run can be compared. The next table shows
+where `py-spy` found the driver, in these seconds of earlier runs of 1,500 trials:
 
 | search | seconds | raytuner | Ray's loop | Ray's loggers | serialisation | other threads |
 |---|---|---|---|---|---|---|
