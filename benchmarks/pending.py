@@ -178,10 +178,9 @@ def page(runs: Sequence[Run]) -> str:
         lines.append("")
     if long_runs := long.load():
         lines += [_LONG, *long.table(long_runs), ""]
-    made = {(run.versions["raytuner"], run.machine) for run in runs}
-    made |= {(run.versions["raytuner"], run.machine) for run in long_runs}
-    commits = sorted({commit for commit, _ in made})
-    machines = sorted({machine for _, machine in made})
+    every: list[Run | long.LongRun] = [*runs, *long_runs]
+    commits = sorted({run.versions["raytuner"] for run in every})
+    machines = sorted({run.machine for run in every})
     return "\n".join([*lines, f"{'; '.join(machines)}; raytuner {', '.join(commits)}.", ""])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ray import tune as ray_tune
 from ray.tune.search import Searcher
 
+from raytuner.controller.leftovers import FreeLeftovers
 from raytuner.errors import HistoryError, SettingError
 from raytuner.folders import Folder, location
 from raytuner.history import History, Trial, TrialState, record_exists
@@ -19,7 +20,7 @@ from raytuner.placement.request import Resources
 from raytuner.search.restore import open_record, record_at
 from raytuner.space import Config
 from raytuner.study.callbacks import guarded
-from raytuner.study.resources import RequireRoom, with_resources
+from raytuner.study.resources import RequireRoom, trainer_of, trials_at_once, with_resources
 from raytuner.study.run import ray_session
 from raytuner.study.settings import kept_resources
 from raytuner.study.study import CONFIRMED
@@ -40,7 +41,8 @@ def confirm(
 ) -> None:
     """Train the best few trials of a study again and record the values; see `Study.confirm`."""
     trials = chosen(history, k, repeats, seed_key)
-    runnable = with_resources(trainable, kept_resources(history, resources, "study.confirm"))
+    resources = kept_resources(history, resources, "study.confirm")
+    runnable = with_resources(trainable, resources)
     seeds = np.random.default_rng(seed).integers(2**31, size=repeats).tolist()
     configs = [
         trial.config if seed_key is None else {**trial.config, seed_key: number}
@@ -49,12 +51,14 @@ def confirm(
     ]
     callbacks = [RequireRoom(), *guarded()]
     with ray_session():
+        if trainer_of(resources):
+            callbacks.append(FreeLeftovers())
         results = ray_tune.Tuner(
             runnable,
             tune_config=ray_tune.TuneConfig(
                 num_samples=len(configs),
                 search_alg=ListedConfigs(configs),
-                max_concurrent_trials=max_concurrent_trials,
+                max_concurrent_trials=trials_at_once(resources, max_concurrent_trials),
             ),
             run_config=ray_tune.RunConfig(
                 name=f"confirm_{time.strftime('%Y-%m-%d_%H-%M-%S')}",

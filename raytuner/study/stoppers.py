@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.tune import Callback, Stopper
 
-from raytuner.controller.capacity import Bundle
+from raytuner.controller.capacity import Bundle, summed
 from raytuner.errors import NoResultError
 from raytuner.folders import Folder
 from raytuner.history import History, TrialState, always_failing
@@ -94,7 +94,7 @@ class GpuHours(StudyStopper):
     def __init__(self, search: Any, budget: float, trainer: Iterable[Bundle] = ()) -> None:
         super().__init__(search)
         self._budget = budget
-        self._of_trainer = sum(dict(bundle).get("GPU", 0.0) for bundle in trainer)
+        self._of_trainer = summed(trainer).get("GPU", 0.0)
         self._used: float | None = None
         self._checked_at = 0.0
         self._noted_at = 0.0

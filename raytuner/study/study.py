@@ -291,9 +291,9 @@ class Study:
         """Continue an interrupted study. Unfinished trials continue from their last checkpoints.
 
         Args:
-            trainable: The training function or class of the study. None: the one that this process
-                used before, or the one that the record names, which is then imported. A function
-                from a script or notebook cannot be imported.
+            trainable: The training function, class or trainer of the study. None: the one that this
+                process used before, or the one that the record names, which is then imported. A
+                trainer, or a function from a script or notebook, cannot be imported.
             resources: The resources of one trial. Needed again if they were a function of the
                 configuration. None: as before.
 

@@ -21,7 +21,7 @@ def check_trainable(trainable: object) -> None:
         return
     if is_trainer(trainable):
         check_trainer(trainable)
-        return
+        trainable = trainable.train_loop_per_worker
     if not callable(trainable):
         raise TrainableError(
             f"the trainable is {trainable!r} ({type(trainable).__name__}); it must be a function of"

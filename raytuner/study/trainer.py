@@ -18,15 +18,16 @@ _MODULE = "ray.train.v2"
 
 
 class Trainer(Protocol):
-    """A trainer of Ray Train, such as a `TorchTrainer`."""
+    """A trainer of Ray Train, such as a `TorchTrainer`.
 
-    train_loop_per_worker: Callable[..., Any]
+    Type checkers see Ray Train's first version, which has little else in common with the second.
+    """
 
     def fit(self) -> Any:
         """Train."""
 
 
-def is_trainer(trainable: object) -> TypeGuard[Trainer]:
+def is_trainer(trainable: object) -> TypeGuard[Any]:
     """Return whether this is a trainer of Ray Train."""
     return any(base.__name__ == "DataParallelTrainer" for base in type(trainable).__mro__)
 

@@ -332,6 +332,8 @@ def test_a_trainer_of_ray_train_is_a_trainable(tmp_path: Path) -> None:
     losses = [value for _, value in study.best.values]
     assert losses == sorted(losses, reverse=True)
     assert (study.path / "trainers" / study.best.trial_id).is_dir()
+    (confirmed,) = study.confirm(1, 2)  # one at a time, as the workers allow
+    assert len(confirmed.values) == 2
     with pytest.raises(TrainableError, match="pass it as the argument trainable"):
         raytuner.load(study.path).extend(4)
 

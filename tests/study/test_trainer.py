@@ -12,7 +12,7 @@ from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
 
 import raytuner
-from raytuner.errors import SettingError
+from raytuner.errors import SettingError, TrainableError
 from raytuner.placement.request import ResourceRequest
 from raytuner.space import Float, Space
 from raytuner.study.settings import StudySettings
@@ -59,6 +59,8 @@ def test_its_workers_are_said_once(given: Any) -> None:
 
 
 def test_a_trainer_that_trials_cannot_run_is_an_error() -> None:
+    with pytest.raises(TrainableError, match="takes no argument"):
+        StudySettings(TorchTrainer(lambda: None), SPACE, mode="min", num_samples=1)
     with pytest.raises(SettingError, match="num_workers=0"):
         StudySettings(trainer(num_workers=0), SPACE, mode="min", num_samples=1)
     first = type("DataParallelTrainer", (), {"__module__": "ray.train.data_parallel_trainer"})()

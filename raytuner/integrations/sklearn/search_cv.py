@@ -189,9 +189,11 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
         """Propose candidates and have scikit-learn's search evaluate them."""
         parts = parts_of(self.param_grid, self.param_distributions, self.n_iter)
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=len(parts)).tolist()
-        steps, max_t = self._steps()
-        if self._call.results is not None:
-            evaluation = self._evaluation(steps, max_t)
+        on_ray = self._call.results is not None
+        splits = self._splits() if on_ray else []
+        steps, max_t = self._steps(len(splits))
+        if on_ray:
+            evaluation = self._evaluation(splits, steps, max_t)
             self._search_on_ray(parts, seeds, evaluation, evaluate_candidates)
             return
         for number, (part, seed) in enumerate(zip(parts, seeds, strict=True)):
@@ -277,7 +279,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             evaluate([one.params for one in found], more_results=columns)
         self._call.backend.close()  # what is fitted from here on is fitted here
 
-    def _steps(self) -> tuple[Steps | None, int]:
+    def _steps(self, n_splits: int) -> tuple[Steps | None, int]:
         """Return what early stopping goes by, if any, and the number of steps of an evaluation."""
         if self.early_stopping is False:
             if self.scheduler is not None:
@@ -302,7 +304,7 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
                 "parallel_folds and early_stopping cannot be combined, since a trial that may be"
                 " stopped runs its folds itself; leave one out"
             )
-        max_t = len(self._splits()) if steps == "folds" else self.max_t
+        max_t = n_splits if steps == "folds" else self.max_t
         if (its_own := getattr(self.scheduler, "max_t", None)) not in (None, max_t):
             raise SettingError(
                 f"the scheduler's max_t is {its_own}, but a full evaluation has {max_t} steps;"
@@ -310,14 +312,14 @@ class RayTunerSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has 
             )
         return steps, max_t
 
-    def _evaluation(self, steps: Steps | None, max_t: int) -> Evaluation:
+    def _evaluation(self, splits: list[Any], steps: Steps | None, max_t: int) -> Evaluation:
         """Return the evaluation that scikit-learn's search would make of a candidate."""
         X, y, routed = self._inputs()
         return Evaluation(
             estimator=clone(self.estimator),
             X=X,
             y=y,
-            splits=self._splits(),
+            splits=splits,
             settings={
                 "scorer": self._get_scorers()[0],
                 "fit_params": dict(routed.estimator.fit),
