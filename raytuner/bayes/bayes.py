@@ -112,7 +112,8 @@ class BayesProposer:
       (after D. Eriksson et al. (2019), "Scalable Global Optimization via Local Bayesian
       Optimization", arXiv:1910.01739, section 3).
 
-    The last two do not apply with costs or another `acquisition`.
+    The last two do not apply with another `acquisition`. With costs, they maximise the gain of a
+    drawn function per unit of cost.
 
     Args:
         space: The search space, d columns.
@@ -248,15 +249,14 @@ class BayesProposer:
         left = fitted.snapshot.left
         by_default = self._acquisition is LogExpectedImprovement
         n_pending = len(fitted.snapshot.pending)
-        can_draw = by_default and fitted.log_cost is None  # functions say nothing of costs
         # How many of a batch are of the local model, and how many explore: the last ones.
         local, explores = 0, 0
         n_ended = len(fitted.snapshot.trial_ids) - n_pending
-        if can_draw and fitted.trend is None and n_ended > MAX_ROWS:
+        if by_default and fitted.trend is None and n_ended > MAX_ROWS:
             local = self._share(n, _LOCAL)
         elif by_default and fitted.trend is None and (left is None or left >= _EXPLORES):
             explores = self._share(n, _EXPLORES)
-        if can_draw and n_pending + len(self._asked) >= self._fleet:
+        if by_default and n_pending + len(self._asked) >= self._fleet:
             return self._by_paths(fitted, n, local, self._asked)
         chosen = self._asked[:0]
         if n > local + explores:
@@ -318,8 +318,6 @@ class BayesProposer:
 
         def extra(X: Tensor) -> Tensor:
             total = fitted.bonus(X)
-            if fitted.trend is not None:
-                total = total + fitted.trend(at_full(X))
             return total if feasibility is None else total + feasibility(at_full(X))
 
         best = self._best(fitted)
@@ -330,7 +328,8 @@ class BayesProposer:
             parts.append((local, *self._local(fitted, best[0])))
         chosen = self._batch(fitted, asked, feasibility)
         for share, model, good, box in parts:
-            paths = SamplePaths(model, share, rng, extra)
+            over = None if fitted.log_cost is None else good[:_BEST]
+            paths = SamplePaths(model, share, rng, trend=fitted.trend, extra=extra, over=over)
             for point in maximise_each(paths, self._space, good, chosen.excluded, rng, box):
                 chosen.add(point)
         return chosen.points

@@ -89,13 +89,35 @@ def test_the_functions_follow_the_posterior(space: Space, settings: dict[str, An
     np.testing.assert_allclose(torch.cov(found), covariance, atol=0.2 * sd**2)
 
 
-def test_each_function_is_the_same_alone_and_among_others() -> None:
-    _, _, paths = drawn(record(MIXED, 20, stopped=True), 6)
+@pytest.mark.parametrize("gains", [False, True])
+def test_each_function_is_the_same_alone_and_among_others(gains: bool) -> None:
+    posterior, data, paths = drawn(record(MIXED, 20, stopped=True), 6)
+    if gains:
+        rng = np.random.default_rng(1)
+        over = data.X[:5, : MIXED.dim]
+        paths = SamplePaths(posterior, 6, rng, extra=lambda X: X.sum(-1), over=over)
     X = torch.as_tensor(MIXED.encode(MIXED.sample(np.random.default_rng(2), 6 * 5)))
     with torch.no_grad():
         own = paths.own(X).reshape(6, 5)
         everywhere = paths.everywhere(X).reshape(6, 5, 6)
     np.testing.assert_allclose(own, torch.stack([everywhere[i, :, i] for i in range(6)]))
+
+
+def test_a_gain_is_over_the_functions_own_best_and_per_unit_of_cost() -> None:
+    posterior, data, paths = drawn(record(PLAIN, 20), 40)
+    X = torch.as_tensor(np.random.default_rng(2).random((200, 2)))
+    rng = np.random.default_rng(1)
+    per_cost = SamplePaths(posterior, 40, rng, extra=lambda X: -X[..., 0], over=data.X)
+    with torch.no_grad():
+        found, values = per_cost.everywhere(X), paths.everywhere(X)
+        best = paths.everywhere(torch.as_tensor(data.X)).amax(dim=0)
+    gain = (values - best).numpy()
+    assert (gain > 0.1).any()
+    logs = found.numpy() + X.numpy()[:, :1]
+    np.testing.assert_allclose(logs[gain > 0.01], np.log(gain[gain > 0.01]))
+    assert (logs[gain < 0] < np.log(0.01)).all()
+    worse = np.argsort(gain[:, 0])  # the logarithm rises with the gain, also below zero
+    assert (np.diff(logs[worse, 0]) > 0).all()
 
 
 def test_the_best_of_a_hundred_functions_are_a_hundred_places() -> None:
@@ -139,6 +161,24 @@ def test_a_large_fleet_gets_configurations_that_lie_apart() -> None:
     assert [one.config for one in few] == [
         one.config for one in proposed(PLAIN, record(PLAIN, 30), 3, fleet=10**6)
     ]
+
+
+def test_a_large_fleet_minds_costs() -> None:
+    """Of two optima that are equally good, most proposals lie at the cheap one."""
+    goals = [Goal.of("loss", "min", cost=cost) for cost in (None, "s")]
+    shares = []
+    for goal in goals:
+        history = History(PLAIN, goal=goal)
+        for i, config in enumerate(PLAIN.sample(np.random.default_rng(0), 40)):
+            history.add(str(i), config)
+            x, lr = history.points(i)[0]
+            loss = min(abs(x - 0.2), abs(x - 0.8)) + (lr - 0.5) ** 2
+            history.report(str(i), 1, float(loss), {"s": 1.0 if x < 0.5 else 20.0})
+            history.end(str(i), TrialState.COMPLETED)
+        found = proposed(PLAIN, history, 40, fleet=0)
+        shares.append(np.mean([one.config["x"] < 0.5 for one in found]))
+    assert 0.3 < shares[0] < 0.7
+    assert shares[1] > 0.85
 
 
 def test_a_fleet_uses_up_a_small_space_and_proposes_nothing_twice() -> None:
