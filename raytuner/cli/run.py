@@ -130,9 +130,9 @@ def run(
                 " first [table]"
             )
     if "num_samples" not in settings:
-        if not {"time_budget_s", "gpu_hours"} & settings.keys():
+        if not {"time_budget_s", "budget"} & settings.keys():
             raise SettingError(
-                "there is no budget; give --num-samples, --time-budget-s or --gpu-hours, or set one"
+                "there is no budget; give --num-samples, --time-budget-s or --budget, or set one"
                 " of them in the study's file"
             )
         settings["num_samples"] = -1
@@ -176,8 +176,8 @@ def extend(folder: Folder, space_file: Path | None, **options: Any) -> None:
     """
     trainable = options.pop("trainable")
     settings = given_settings(options)
-    if not {"num_samples", "time_budget_s", "gpu_hours"} & settings.keys():
-        raise SettingError("give a budget: --num-samples, --time-budget-s or --gpu-hours")
+    if not {"num_samples", "time_budget_s", "budget"} & settings.keys():
+        raise SettingError("give a budget: --num-samples, --time-budget-s or --budget")
     if space_file is not None:
         settings["param_space"] = load_space(space_file)
     from raytuner.study.run import can_resume

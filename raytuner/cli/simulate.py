@@ -15,7 +15,7 @@ from raytuner.cli.common import given_settings, setting_options
 from raytuner.cli.loading import load_function
 from raytuner.errors import TrainableError
 from raytuner.folders import is_uri
-from raytuner.history import Goal
+from raytuner.history import Goal, History
 
 if TYPE_CHECKING:
     from raytuner.simulate import Advice, FleetPrediction, SearchPrediction, Workload
@@ -34,7 +34,9 @@ _WORKERS = (8, 64, 256, 1000)
     " 64, 256, 1000, at most the number of trials]",
 )
 @click.option(
-    "--price-per-hour", type=click.FloatRange(min=0), help="Price of one worker for an hour."
+    "--price-per-hour",
+    type=click.FloatRange(min=0),
+    help="Price of one worker for an hour.  [default: what the study spent, if it counted dollars]",
 )
 @setting_options(["num_samples", "time_budget_s", "max_concurrent_trials", "scheduler"])
 @click.option(
@@ -80,6 +82,7 @@ def simulate(
     else:
         history = subject.history
         goal, gpus, trials = history.goal, _gpus(history.get_meta("settings")), len(history)
+        price_per_hour = _price(history) if price_per_hour is None else price_per_hour
     trials = settings.get("num_samples", trials)
     most = trials if trials > 0 else math.inf
     console, fleets, rows = Console(), [], []
@@ -193,6 +196,18 @@ def _gpus(settings: Mapping[str, Any] | None) -> float:
     if not isinstance(resources, Mapping):
         return 0.0
     return sum(bundle.get("GPU", 0.0) for bundle in ResourceRequest.of(resources).all_bundles)
+
+
+def _price(history: History) -> float | None:
+    """Return the US dollars that a study spent per worker and hour; None if it counted none."""
+    from raytuner.report.events import stays, use
+    from raytuner.report.text import SPENT
+
+    spent = history.get_meta(SPENT, {}).get("usd", 0.0)
+    total_s = use(
+        stays(history, history.last_event_at), [run["at"] for run in history.get_meta("runs", [])]
+    ).total
+    return spent / total_s * 3600 if spent and total_s else None
 
 
 def _subject(study: str) -> Study | Workload:

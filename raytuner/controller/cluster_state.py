@@ -8,7 +8,7 @@ import math
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,16 @@ _RAY: Any = ray  # Ray's types are incomplete
 
 @dataclass(frozen=True)
 class Node:
-    """A live node: its address, and its resources by Ray's names."""
+    """A live node: its address, its resources by Ray's names, and its labels."""
 
     name: str
     total: Mapping[str, float]
+    labels: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    @property
+    def kind(self) -> str:
+        """The node type's name in the cluster file or the worker group's; empty if unknown."""
+        return self.labels.get("ray.io/node-group", "")
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ def read_cluster(cluster_file: Path | None = None) -> ClusterState:
 def live_nodes() -> tuple[Node, ...]:
     """Return the live nodes."""
     return tuple(
-        Node(node["NodeManagerAddress"], _requestable(node["Resources"]))
+        Node(node["NodeManagerAddress"], _requestable(node["Resources"]), labels=node["Labels"])
         for node in _RAY.nodes()
         if node["Alive"]
     )

@@ -22,6 +22,12 @@ WORDS = {
     TrialState.REMOVED: "dropped",
 }
 
+SPENT = "spent"
+"""Key in the record for what the study has spent, by unit."""
+
+UNITS = {"usd": "USD", "gpu_hours": "GPU-hours"}
+"""The units of a study's budget, as text."""
+
 _MANY = 0.1  # share of fallback proposals from which on a hint is shown
 
 
@@ -45,6 +51,21 @@ def count(n: float, noun: str) -> str:
         ('1 trial', '12 trials')
     """
     return f"{n:g} {noun}" if n == 1 else f"{n:g} {noun}s"
+
+
+def expenses(spent: Mapping[str, float], budget: Mapping[str, float] | None) -> str:
+    """Return what was spent and the budget; empty if nothing was counted.
+
+    Examples:
+        >>> expenses({"usd": 12.345, "gpu_hours": 4.1}, {"usd": 200})
+        '12.35 of 200 USD, 4.10 GPU-hours'
+    """
+    limits = budget or {}
+    return ", ".join(
+        f"{spent.get(unit, 0.0):.2f}{f' of {limits[unit]:g}' if unit in limits else ''} {name}"
+        for unit, name in UNITS.items()
+        if unit in limits or spent.get(unit)
+    )
 
 
 def printable(words: str) -> str:

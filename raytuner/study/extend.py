@@ -13,6 +13,7 @@ import numpy as np
 from raytuner.errors import ConfigError, SettingError, SpaceError
 from raytuner.folders import Folder
 from raytuner.history import History, OpaqueValue, Trial, TrialState
+from raytuner.report.text import SPENT
 from raytuner.schedulers.named import SCHEDULERS
 from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.restore import open_record, record_at
@@ -22,7 +23,6 @@ from raytuner.study.lifecycle import cut_short
 from raytuner.study.resources import with_resources
 from raytuner.study.run import note_run, run, scheduler_of, with_scheduler
 from raytuner.study.settings import StudySettings
-from raytuner.study.stoppers import GPU_HOURS_USED
 from raytuner.study.trainable import Trainable
 from raytuner.study.tuning import prepare
 
@@ -55,7 +55,12 @@ def extend(
         carried = carry_over(
             history, space, max_t, reduction_factor=factor, num_samples=num_samples
         )
-        now = {"max_t": settings.max_t, "scheduler": settings.scheduler_name}
+        if settings.budget is not None:  # besides what was spent before
+            spent = history.get_meta(SPENT, {})
+            total = {unit: more + spent.get(unit, 0.0) for unit, more in settings.budget.items()}
+            settings = replace(settings, budget=total)
+        changed = settings.some("max_t", "budget", "prices")
+        now = {**changed, "scheduler": settings.scheduler_name}
         history.set_meta("settings", {**history.get_meta("settings"), **now})
         for trial_id in history.live():
             cut_short(history, trial_id, "its run was interrupted and not resumed")
@@ -65,9 +70,6 @@ def extend(
     searcher.continue_from(history, within=carried.within, again=carried.again)
     objectives = history.goal.objectives
     prepare(searcher, {}, [o.metric for o in objectives], [o.mode for o in objectives])
-    if settings.gpu_hours is not None:  # besides those used before
-        used = searcher.history.get_meta(GPU_HOURS_USED, 0.0)
-        settings = replace(settings, gpu_hours=used + settings.gpu_hours)
     return run(runnable, path, searcher, scheduler, settings)
 
 

@@ -38,6 +38,26 @@ def seconds(value: float | str) -> float:
     return found
 
 
+def amounts(value: float | str | Mapping[str, float]) -> float | Mapping[str, float]:
+    """Return a number, or numbers by name.
+
+    Examples:
+        >>> amounts("1.2"), amounts("head=0.1, spot=1.2"), amounts({"usd": 200})
+        (1.2, {'head': 0.1, 'spot': 1.2}, {'usd': 200})
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        if "=" not in value:
+            return float(value)
+        pairs = (part.partition("=") for part in value.split(","))
+        return {name.strip(): float(number) for name, _, number in pairs}
+    except ValueError as error:
+        raise SettingError(
+            f"{value!r} is not a number, or numbers by name; write text like 'usd=200,gpu_hours=50'"
+        ) from error
+
+
 def space(value: Mapping[str, Any]) -> Space:
     """Return the search space that a table describes."""
     from raytuner.space import Space

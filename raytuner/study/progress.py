@@ -22,6 +22,7 @@ from rich.live import Live
 from raytuner.controller.capacity import slots_on_live_nodes
 from raytuner.folders import Folder
 from raytuner.history import History, TrialState
+from raytuner.study.budget import Budget
 from raytuner.study.summary import Standing, broken, failures
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Progress(Callback):
         path: The study's folder. Ray's metrics (`RayMetrics`) show its name. In a local folder,
             `FIGURES_FILE` gets a line of JSON every ten seconds (`Standing.figures`). None: no
             figures for machines.
+        budget: Counts what the study spends.
         quiet: Show nothing.
     """
 
@@ -68,6 +70,7 @@ class Progress(Callback):
     num_samples: int
     time_budget_s: float | None = None
     path: Folder | None = None
+    budget: Budget | None = None
     quiet: bool = False
     _is_open = False
 
@@ -189,6 +192,9 @@ class Progress(Callback):
             starting=self._starting,
             slots=self._slots,
             failures=self._as_of[1],
+            spent={} if self.budget is None else self.budget.spent,
+            budget={} if self.budget is None else self.budget.limits,
+            budget_left_s=None if self.budget is None else self.budget.left_s,
         )
 
 
@@ -243,6 +249,7 @@ class RayMetrics:
         """Record the progress, without unknown figures."""
         best = None if standing.best is None else standing.best.value
         known = {**standing.figures(), "best": best, "busy": standing.busy or 0}
+        known |= {f"spent_{unit}": spent for unit, spent in standing.spent.items()}
         for name, figure in known.items():
             if isinstance(figure, int | float):
                 self._gauge(f"raytuner_{name}").set(figure, tags={"study": self._study})

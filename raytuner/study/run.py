@@ -35,6 +35,7 @@ from raytuner.schedulers.named import (
 from raytuner.schedulers.restored import RestoringScheduler
 from raytuner.search.botorch_search import BoTorchSearch
 from raytuner.search.restore import FIRST, counted, open_record
+from raytuner.study.budget import Budget
 from raytuner.study.callbacks import RAYS_CHOICE, Guarded, guarded
 from raytuner.study.lifecycle import Lifecycle
 from raytuner.study.progress import Progress
@@ -49,7 +50,6 @@ from raytuner.study.settings import StudySettings, kept_resources
 from raytuner.study.stoppers import (
     FAILED_FOR,
     AlwaysFailing,
-    GpuHours,
     StudyStopper,
     TimeBudget,
     require_success,
@@ -111,8 +111,9 @@ def run(
     asked, most = settings.resources, settings.max_concurrent_trials
     trainer = trainer_of(asked)
     stoppers: list[StudyStopper] = [AlwaysFailing(searcher, settings.stop_after_failures)]
-    if settings.gpu_hours is not None:
-        stoppers.append(GpuHours(searcher, settings.gpu_hours, trainer))
+    budget = Budget(searcher, settings.budget, settings.prices, trainer)
+    if settings.budget is not None or settings.prices is not None:
+        stoppers.append(budget)
     if settings.time_budget_s is not None:
         stoppers.append(TimeBudget(searcher, settings.time_budget_s))
     ours = [
@@ -128,6 +129,7 @@ def run(
             settings.num_samples if settings.num_samples < 0 else before + settings.num_samples,
             settings.time_budget_s,
             path,
+            budget,
             quiet=not settings.progress,
         )
     )
@@ -135,8 +137,9 @@ def run(
     with ray_session():
         if trainer:
             callbacks.append(FreeLeftovers())
+        budget.require_prices()  # before anything is written
         if (request := request_of_function(runnable)) is not None:
-            require_room(request)  # before anything is written
+            require_room(request)
         tuner = ray_tune.Tuner(
             runnable,
             # The searcher has the space: Ray would replace objects in a param_space.

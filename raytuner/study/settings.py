@@ -84,8 +84,11 @@ class StudySettings:
             `BoTorchSearch`.
         time_budget_s: Seconds after which the study ends. Files and options also accept text such
             as "1h 30min".
-        gpu_hours: GPU-hours after which the study ends. A running trial uses the GPUs that it
-            and its trainer request in `resources`.
+        budget: What the study may spend, such as `{"usd": 200, "gpu_hours": 50}`. Dollars need
+            `prices`. A running trial uses the GPUs that it and its trainer request in `resources`.
+        prices: US dollars per hour of each node type, such as `{"head": 0.1, "spot": 1.2}`, or one
+            number for every node. All nodes of the cluster cost their price while they are up,
+            also idle ones. None: the nodes' labels "usd-per-hour".
         stop_after_failures: The study stops with an error once this many trials have failed for the
             same cause and none has succeeded. 0 runs all trials.
         max_silence_s: Seconds without a report after which `on_silence` applies. None only warns,
@@ -146,7 +149,8 @@ class StudySettings:
     scheduler: str | TrialScheduler | None = _set(None, Use.OPTION | Use.RUN)
     strategy: str = _set("bayes", Use.OPTION | Use.SEARCH | Use.KEEP)
     time_budget_s: float | None = _set(None, Use.OPTION | Use.RUN, parsing.seconds)
-    gpu_hours: float | None = _set(None, Use.OPTION | Use.RUN)
+    budget: Mapping[str, float] | None = _set(None, Use.OPTION | Use.RUN, parsing.amounts)
+    prices: float | Mapping[str, float] | None = _set(None, Use.OPTION | Use.RUN, parsing.amounts)
     stop_after_failures: int = _set(5, Use.OPTION | Use.RUN)
     max_silence_s: float | None = _set(None, Use.OPTION | Use.RUN, parsing.seconds)
     on_silence: SilenceRule = _set("retry", Use.OPTION | Use.RUN)
@@ -177,6 +181,7 @@ class StudySettings:
 
     def __post_init__(self) -> None:
         from raytuner.placement.silence import Silence
+        from raytuner.study.budget import check_budget
         from raytuner.study.trainable import check_trainable
 
         check_trainable(self.trainable)
@@ -185,17 +190,17 @@ class StudySettings:
             ("max_concurrent_trials", int, 1, "at least 1"),
             ("stop_after_failures", int, 0, "a whole number: at least 1, or 0 to run all trials"),
             ("time_budget_s", int | float, 0, "a number above 0"),
-            ("gpu_hours", int | float, 0, "a number above 0"),
         ):
             value = getattr(self, name)
             is_number = isinstance(value, kind) and not isinstance(value, bool)
             is_zero = value == 0 and name != "stop_after_failures"
             if value is not None and (not is_number or value < least or is_zero):
                 raise SettingError(f"{name} is {value!r}; it must be {valid}")
-        if self.num_samples == -1 and self.time_budget_s is None and self.gpu_hours is None:
+        check_budget(self.budget, self.prices)
+        if self.num_samples == -1 and self.time_budget_s is None and self.budget is None:
             raise SettingError(
                 "num_samples is -1 (no limit), so nothing ends the study; give time_budget_s or"
-                " gpu_hours too"
+                " budget too"
             )
         Silence(self.max_silence_s, self.on_silence)  # checks both
         for name in names(Use.SEARCH):
@@ -248,7 +253,7 @@ class StudySettings:
                 "the study was not run by raytuner.tune, so its record has no settings to continue"
                 " with. Run a new Tuner, and give this study to its BoTorchSearch as `earlier`"
             )
-        once = ("num_samples", "time_budget_s", "gpu_hours", *changes)
+        once = ("num_samples", "time_budget_s", "budget", *changes)
         known = {**known, "scheduler": recorded_scheduler(known)}
         kept = {n: known[n] for n in names(Use.KEEP) if n in known and n not in once}
         if "resources" in kept:

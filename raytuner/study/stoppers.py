@@ -1,26 +1,19 @@
-"""Stoppers that end a whole study: when a budget is used up, or when every trial fails."""
+"""Stoppers that end a whole study: when its time is over, or when every trial fails."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import Any
 
 from ray.tune import Callback, Stopper
 
-from raytuner.controller.capacity import Bundle, summed
 from raytuner.errors import NoResultError
 from raytuner.folders import Folder
 from raytuner.history import History, TrialState, always_failing
 from raytuner.report import text
 
-GPU_HOURS_USED = "gpu_hours_used"
-"""Key in the record for the GPU-hours used so far."""
-
 FAILED_FOR = "failed_for"
 """Key in the record for the cause that ended the last run, as `AlwaysFailing` notes it."""
-
-_NOTE_S = 5.0
 
 
 class StudyStopper(Callback, Stopper):
@@ -77,61 +70,6 @@ class TimeBudget(StudyStopper):
         if self._left <= 0 and not self.why:
             self._end("the time budget ended")
         return bool(self.why)
-
-
-class GpuHours(StudyStopper):
-    """Ends a study when its trials have used some GPU-hours.
-
-    A running trial uses the GPUs that it and its trainer requested. The record keeps the amount
-    used, so a resumed study gets only the rest.
-
-    Args:
-        search: As for `StudyStopper`.
-        budget: GPU-hours, above 0.
-        trainer: A bundle for each worker of a trial's trainer.
-    """
-
-    def __init__(self, search: Any, budget: float, trainer: Iterable[Bundle] = ()) -> None:
-        super().__init__(search)
-        self._budget = budget
-        self._of_trainer = summed(trainer).get("GPU", 0.0)
-        self._used: float | None = None
-        self._checked_at = 0.0
-        self._noted_at = 0.0
-        self._running: dict[str, Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A restored study reads the used amount from the record.
-        fresh: dict[str, Any] = {"_used": None, "_checked_at": 0.0, "_running": {}, "why": ""}
-        return {**self.__dict__, **fresh}
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Count the GPUs of a trial from now on."""
-        self._running[trial.trial_id] = trial
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Add the GPU-hours since the last step."""
-        now = time.monotonic()
-        if self._used is None:
-            self._used = float(self._search.history.get_meta(GPU_HOURS_USED, 0.0))
-        else:
-            running = {i: t for i, t in self._running.items() if t.status == t.RUNNING}
-            self._running = running
-            requests = [trial.placement_group_factory for trial in running.values()]
-            gpus = sum(r.required_resources.get("GPU", 0.0) for r in requests if r is not None)
-            gpus += self._of_trainer * len(running)
-            self._used += gpus * (now - self._checked_at) / 3600
-        self._checked_at = now
-        if self._used >= self._budget and not self.why:
-            self._end("the GPU-hours are used up")
-        if now - self._noted_at >= _NOTE_S:
-            self._noted_at = now
-            self.on_experiment_end(trials)
-
-    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Write the amount used to the record."""
-        if self._used is not None:
-            self._search.history.set_meta(GPU_HOURS_USED, self._used)
 
 
 class AlwaysFailing(StudyStopper):

@@ -336,7 +336,7 @@ class Study:
             trainable: As for `resume`.
             **settings: Settings of this run, as for `raytuner.tune`: `max_t`, `param_space`,
                 `parameter_constraints`, `resources`, `scheduler`, `max_concurrent_trials` and
-                others. The budgets `time_budget_s` and `gpu_hours` have to be given for each run.
+                others. The budgets `time_budget_s` and `budget` have to be given for each run.
 
         Returns:
             The study after the run.

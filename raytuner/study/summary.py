@@ -7,7 +7,7 @@ import shlex
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
@@ -55,6 +55,9 @@ class Standing:
         starting: Number of trials whose process is starting in a free slot.
         slots: Number of trials that fit on the cluster; None if unknown.
         failures: Why trials failed, the most frequent cause first.
+        spent: US dollars and GPU-hours spent, by unit.
+        budget: The budget by unit.
+        budget_left_s: Estimated seconds until the budget is used up; None if unknown.
 
     Examples:
         >>> Standing({TrialState.RUNNING: 2}, num_samples=9, elapsed_s=61)
@@ -76,6 +79,9 @@ class Standing:
     starting: int = 0
     slots: int | None = None
     failures: tuple[str, ...] = ()
+    spent: Mapping[str, float] = field(default_factory=dict)
+    budget: Mapping[str, float] = field(default_factory=dict)
+    budget_left_s: float | None = None
 
     @property
     def done(self) -> int:
@@ -90,12 +96,13 @@ class Standing:
             shares.append(self.done / self.num_samples)
         if self.time_budget_s is not None:
             shares.append(self.elapsed_s / self.time_budget_s)
+        shares += [self.spent.get(unit, 0.0) / limit for unit, limit in self.budget.items()]
         return min(max(shares), 1.0) if shares else None
 
     @property
     def left_s(self) -> float | None:
         """Estimated seconds left, at the pace so far; None if unknown."""
-        left = []
+        left = [] if self.budget_left_s is None else [self.budget_left_s]
         if self.num_samples > 0:
             ended = self.done - self.done_before
             if ended < _FEW_TRIALS:
@@ -120,6 +127,8 @@ class Standing:
             of_slots = "" if self.slots is None else f" of {self.slots}"
             starting = f", {self.starting} starting" if self.starting else ""
             lines["slots"] = f"{self.busy}{of_slots} busy{starting}"
+        if cost := text.expenses(self.spent, self.budget):
+            lines["cost"] = cost
         lines["best"] = "no value yet"
         if (best := self.best) is not None:
             of_max = "" if self.max_t is None else f" of {self.max_t:g}"
@@ -139,7 +148,7 @@ class Standing:
     def figures(self) -> dict[str, Any]:
         """Return the progress for machines, as a JSON object; unknown figures are None."""
         names = "elapsed_s left_s time_budget_s num_samples done busy starting slots metric front"
-        names += " broken since_improved_s failures"
+        names += " broken since_improved_s failures spent budget"
         figures = {name: getattr(self, name) for name in names.split()}
         figures["states"] = {state.value: n for state, n in self.counts.items() if n}
         figures["best"] = None
@@ -256,6 +265,10 @@ def _lines(study: Study) -> dict[str, str]:
         said["Early stopping"] = (
             f"{by}ran {spent:g} of {text.count(asked, 'step')} ({spent / asked:.0%})"
         )
+    history = study.history
+    budget = (history.get_meta("settings") or {}).get("budget")
+    if cost := text.expenses(history.get_meta(text.SPENT, {}), budget):
+        said["Cost"] = cost
     said["Results"] = str(study.path)
     return said
 

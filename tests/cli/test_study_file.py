@@ -24,10 +24,17 @@ parameter_constraints = ["lr <= 0.7"]
 strategy = "grid"
 num_samples = 20
 time_budget_s = "1h 30min"
-gpu_hours = 0.5
 scheduler = "freeze-thaw"
 grace_period = 2
 reduction_factor = 4
+
+[budget]
+usd = 200
+gpu_hours = 0.5
+
+[prices]
+head = 0.1
+spot = 1.25
 
 [resources]
 cpu = 2
@@ -65,7 +72,8 @@ def test_everything_a_study_takes_can_be_said(tmp_path: Path) -> None:
         "curves": ["train_loss"],
         "num_samples": 20,
         "time_budget_s": 5400,
-        "gpu_hours": 0.5,
+        "budget": {"usd": 200, "gpu_hours": 0.5},
+        "prices": {"head": 0.1, "spot": 1.25},
         "resources": {"cpu": 2, "gpu": 0.5, "tpu": 1},
         "scheduler": "freeze-thaw",
         "grace_period": 2,

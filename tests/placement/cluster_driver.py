@@ -25,7 +25,9 @@ from ray.cluster_utils import Cluster
 import raytuner
 import raytuner.errors
 from raytuner.controller.leftovers import groups_of_actors
+from raytuner.history import TrialState
 from raytuner.placement import gpu_memory
+from raytuner.study.budget import PRICE_LABEL
 
 # Ray's workers cannot import the tests: they get the functions themselves.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
@@ -303,12 +305,59 @@ def trainers() -> Any:
     }
 
 
+class Nodes(tune.Callback):
+    """Changes the nodes during a study, and logs what they cost by the times of the changes."""
+
+    def __init__(self, cluster: Any, first: Any) -> None:
+        self.usd, self._rate, self._at = 0.0, (3.6 + 36) / 3600, time.monotonic()
+        self._changes: list[Callable[[], Any]] = [
+            lambda: self._note(18, cluster.add_node(num_cpus=2, labels={PRICE_LABEL: "18"})),
+            lambda: self._note(-36, cluster.remove_node(first)),
+        ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray pickles callbacks, and a cluster cannot be pickled
+
+    def _note(self, change: float = 0.0, _: Any = None) -> None:
+        now = time.monotonic()
+        self.usd += self._rate * (now - self._at)
+        self._at, self._rate = now, self._rate + change / 3600
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self._changes and time.monotonic() - self._at > 15:
+            self._changes.pop(0)()
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        self._note()
+
+
+def priced() -> Any:
+    """A study that spends 0.6 USD, while a second worker joins and the first one leaves."""
+    cluster: Any = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "labels": {PRICE_LABEL: "3.6"}}
+    )
+    first = cluster.add_node(num_cpus=2, labels={PRICE_LABEL: "36"})
+    ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    cluster.wait_for_nodes()
+    nodes = Nodes(cluster, first)
+    study = search(name="priced", num_samples=-1, budget={"usd": 0.6}, callbacks=[nodes])
+    reasons = {trial.reason for trial in study.trials if trial.state is TrialState.STOPPED_EARLY}
+    return {
+        "spent": study.history.get_meta("spent")["usd"],
+        "log": nodes.usd,
+        "states": sorted({trial.state.value for trial in study.trials}),
+        "reasons": sorted(reasons),
+        "finished": not study.interrupted,
+    }
+
+
 def main() -> None:
     commands: dict[str, Callable[[], Any]] = {
         "placed": placed,
         "killed": killed,
         "memory": memory,
         "trainers": trainers,
+        "priced": priced,
     }
     print(json.dumps(commands[sys.argv[1]]()))
     sys.stdout.flush()

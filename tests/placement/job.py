@@ -47,6 +47,7 @@ def main() -> None:
         mode="min",
         num_samples=NUM_SAMPLES,
         resources={"cpu": 1, "gpu": 1},
+        prices=36,
         seed=0,
         storage_path=folder.parent,
         name=folder.name,

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import autoscaled
+from job import MAX_T, NUM_SAMPLES
 
 import raytuner
 from raytuner.errors import RaytunerError
 from raytuner.history import TrialState
+from raytuner.report.text import SPENT
 
 _HERE = Path(__file__).parent
 _PATIENCE_S = 240
@@ -120,6 +122,12 @@ def test_a_job_grows_the_cluster_and_is_resumed(tmp_path: Path) -> None:
             assert [t for t, _ in trial.values] == list(range(1, len(trial.values) + 1))
         results = [json.loads(path.read_text().splitlines()[-1]) for path in _results(folder)]
         assert any(result["begin"] > 1 for result in results)
+        # Nodes cost their price while they are up: longer than trials ran. The count goes on.
+        spent, first = (s.history.get_meta(SPENT) for s in (after, before))
+        # The kill lost what was spent in the seconds before it.
+        assert spent["gpu_hours"] >= 0.7 * NUM_SAMPLES * MAX_T / 3600
+        assert spent["usd"] > max(36 * spent["gpu_hours"], first["usd"])
+        assert first["usd"] > 0
         wait(lambda: ask(environment)[0] == 1, "idle nodes to go")
 
 

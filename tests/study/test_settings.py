@@ -52,9 +52,10 @@ def test_a_setting_with_an_option_has_a_text_and_a_key(name: str, tmp_path: Path
     options = {option for one in main.commands["run"].params for option in one.opts}
     assert f"--{name.replace('_', '-')}" in options
     annotation = str(SETTINGS[name].type)
-    value = {int: 3, float: 3.5, str: "text", list: ["a"]}
+    value = {int: 3, float: 3.5, str: "text", list: ["a"], dict: {"usd": 1.5}}
     given = value[kinds(annotation)[0]]
-    (tmp_path / "study.toml").write_text(f"{name} = {json.dumps(given)}\n")
+    text = "{ usd = 1.5 }" if isinstance(given, dict) else json.dumps(given)
+    (tmp_path / "study.toml").write_text(f"{name} = {text}\n")
     assert read_study(tmp_path / "study.toml") == {name: given}
 
 

@@ -102,7 +102,7 @@ def train(config: dict[str, Any]) -> None:
             "scheduler, PopulationBasedTraining; pass",
         ),
         ({"resources": "<function f>"}, {}, "resources=<function f>.*pass them again"),
-        ({}, {"gpu_hours": -2.0}, "gpu_hours is -2.0"),
+        ({}, {"budget": {"usd": -2.0}}, "usd is -2.0"),
     ],
 )
 def test_what_cannot_be_extended_says_why(
