@@ -32,6 +32,7 @@ integration/test_metrics
 integration/test_object_store
 integration/test_silent_trials.py::test_a_process_that_is_stopped
 integration/test_terminal
+integrations/test_finetune
 integrations/test_sklearn_checks.py::test_scikit_learns_checks_on_ray
 integrations/test_training_loops
 placement/test_autoscaled_job

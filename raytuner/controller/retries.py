@@ -162,12 +162,18 @@ def cause_of(error: object) -> str | None:
     """Return the cause of an error that need not be the trial's own; None for any other.
 
     - "nodes_lost": the process, or one that it depends on (Ray Train's), lost its node.
-    - "processes_killed": it ended by a signal, by a fault in compiled code, or by Ray, when the
-      node's memory was full.
+    - "processes_killed": it, or a worker of its trainer, ended by a signal, by a fault in compiled
+      code, or by Ray, when the node's memory was full.
     - "disk_full", "out_of_memory": the training raised that there is no space on a disk, or that a
       GPU's memory is full.
     """
     origin = error.cause if isinstance(error, RayTaskError) else error
+    # Ray Train's WorkerGroupError, which most studies should not have to import. If one worker
+    # dies, the others fail too, with errors of their own.
+    for failure in getattr(origin, "worker_failures", {}).values():
+        died = getattr(failure, "health_check_failure", failure)  # private
+        if isinstance(died, RayActorError):
+            return cause_of(died)
     if isinstance(origin, ActorUnavailableError):
         return "nodes_lost"  # the first sign of it: the node does not answer
     if isinstance(origin, RayActorError) and (origin.preempted or _NODE_DIED in str(origin)):

@@ -13,7 +13,9 @@ from ray.exceptions import (
     RayActorError,
     RayTaskError,
 )
+from ray.train import WorkerGroupError
 from ray.train._internal.storage import StorageContext
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 
@@ -37,6 +39,17 @@ def raised(error: Exception) -> RayTaskError:
     """What Ray makes of an error of a training."""
     text = f"{type(error).__module__}.{type(error).__name__}: {error}"
     return RayTaskError("train", text, error)  # type: ignore[no-untyped-call]
+
+
+def of_workers(*failures: Exception) -> RayTaskError:
+    """What becomes of the errors of a trainer's workers, of which dead ones fail a health check."""
+    by_rank = {
+        rank: WorkerHealthCheckFailedError("A worker health check failed.", failure)
+        if isinstance(failure, RayActorError)
+        else failure
+        for rank, failure in enumerate(failures)
+    }
+    return raised(WorkerGroupError("some worker failed", by_rank))
 
 
 LOST, KILLED, FULL = "nodes_lost", "processes_killed", "disk_full"
@@ -64,6 +77,9 @@ CAUSES: list[tuple[object, str | None]] = [
     (raised(OSError("[Errno 122] Error writing bytes: Disk quota exceeded")), FULL),
     (raised(OSError(2, "No such file or directory", "data")), None),
     (OSError(28, "No space left on device"), None),
+    (of_workers(RuntimeError("Connection reset by peer"), DIED), LOST),
+    (of_workers(RuntimeError("Connection reset by peer"), ActorDiedError()), KILLED),
+    (of_workers(ValueError("in the loop"), ValueError("in the loop")), None),
 ]
 
 

@@ -305,6 +305,98 @@ def trainers() -> Any:
     }
 
 
+def on_each_worker(config: dict[str, Any]) -> None:
+    """Trains on two workers with a checkpoint each epoch. One worker is killed once."""
+    import signal
+
+    import ray.train
+    import torch.distributed
+    from ray.train import Checkpoint
+
+    first = 1
+    if (checkpoint := ray.train.get_checkpoint()) is not None:
+        with checkpoint.as_directory() as folder:
+            first = int(Path(folder, "epoch").read_text()) + 1
+    rank = ray.train.get_context().get_world_rank()
+    for epoch in range(first, MAX_T + 1):
+        both = torch.ones(1)
+        torch.distributed.all_reduce(both)
+        time.sleep(1)
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "epoch").write_text(str(epoch))
+            ray.train.report(
+                {
+                    "loss": config["x"] ** 2 + 1 / epoch,
+                    "epoch": epoch,
+                    "first": first,
+                    "workers": both.item(),
+                    "node": ray.get_runtime_context().get_node_id(),
+                },
+                checkpoint=Checkpoint.from_directory(folder) if rank == 0 else None,
+            )
+        if epoch == GRACE and rank == 1 and not (killed := Path(config["killed"])).exists():
+            killed.write_text(str(epoch))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class LoseNode(tune.Callback):
+    """Kills a node of the first trial that gets beyond epoch GRACE after a retry.
+
+    It is the node of rank 0, or any if that is the head.
+    """
+
+    def __init__(self, cluster: Any, nodes: Any) -> None:
+        self._cluster, self._nodes = cluster, {node.node_id: node for node in nodes}
+        self.gone: list[str] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray pickles callbacks, and a cluster cannot be pickled
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
+    ) -> None:
+        if not self.gone and result["epoch"] > GRACE and result["first"] > 1:
+            node = self._nodes.get(result["node"], next(iter(self._nodes.values())))
+            self.gone.append(node.node_id)
+            self._cluster.remove_node(node, allow_graceful=False)
+
+
+def trainers_lost(workers: Any = 2, cpus: float = 2, trials: int = 4) -> Any:
+    """Freeze-thaw over trainers with two workers each. A worker is killed, and a node is lost."""
+    from ray.train import ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    cluster, nodes = start(one={"CPU": cpus}, other={"CPU": cpus})
+    lose = LoseNode(cluster, nodes.values())
+    trainer = TorchTrainer(
+        on_each_worker,
+        train_loop_config={"killed": str(Path("killed").resolve())},
+        scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 0.9}),
+    )
+    study = search(
+        name="trainers",
+        num_samples=trials,
+        max_t=MAX_T,
+        scheduler="freeze-thaw",
+        time_attr="epoch",
+        trainable=trainer,
+        callbacks=[lose],
+    )
+    results = [
+        json.loads(line)
+        for path in Path("trainers").glob("*/result.json")
+        for line in path.read_text().splitlines()
+    ]
+    return {
+        "gone": len(lose.gone),
+        "nodes_lost": study.history.get_meta("nodes_lost", {}),
+        "processes_killed": study.history.get_meta("processes_killed", {}),
+        "workers": sorted({result["workers"] for result in results}),
+        "epochs": [[r["trial_id"], r["epoch"], r["first"]] for r in results],
+        "left": len(groups_of_actors()),
+    }
+
+
 class Nodes(tune.Callback):
     """Changes the nodes during a study, and logs what they cost by the times of the changes."""
 
@@ -358,6 +450,8 @@ def main() -> None:
         "memory": memory,
         "trainers": trainers,
         "priced": priced,
+        "trainers_lost": trainers_lost,
+        "elastic": lambda: trainers_lost((1, 4), cpus=1, trials=1),
     }
     print(json.dumps(commands[sys.argv[1]]()))
     sys.stdout.flush()

@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
+
 import raytuner
 from raytuner.history import TrialState
 
@@ -129,3 +131,29 @@ def test_a_study_stops_within_its_budget_in_dollars(tmp_path: Path) -> None:
     assert said["finished"]
     assert said["reasons"] in ([], ["the budget of 0.6 USD is used up"])
     assert set(said["states"]) <= {"COMPLETED", "STOPPED_EARLY", "REMOVED"}
+
+
+@pytest.mark.parametrize(
+    ("command", "workers"), [("trainers_lost", [2.0]), ("elastic", [3.0, 4.0])]
+)
+def test_trials_with_trainers_outlive_a_worker_and_a_node(
+    command: str, workers: list[float], tmp_path: Path
+) -> None:
+    """Under freeze-thaw, each from its last checkpoint, and no epoch twice.
+
+    An elastic trainer goes on with fewer workers.
+    """
+    said = found(command, tmp_path)
+    assert said["gone"] == 1
+    assert sum(said["processes_killed"].values()) == 1
+    assert sum(said["nodes_lost"].values()) >= 1
+    assert said["workers"] == workers
+    assert said["left"] == 0
+    retried = {*said["processes_killed"], *said["nodes_lost"]}
+    assert all(any(i == trial and first > 1 for i, _, first in said["epochs"]) for trial in retried)
+    study = raytuner.load(tmp_path / "trainers")
+    assert study.counts.keys() <= {TrialState.COMPLETED, TrialState.STOPPED_EARLY}
+    assert study.counts[TrialState.COMPLETED] >= 1
+    for trial in study.trials:
+        assert trial.values == tuple((t, trial.config["x"] ** 2 + 1 / t) for t, _ in trial.values)
+        assert [t for t, _ in trial.values] == list(range(1, len(trial.values) + 1))
