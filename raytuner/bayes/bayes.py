@@ -192,7 +192,10 @@ class BayesProposer:
         """Propose `n` configurations from a record with one objective."""
         chosen = np.empty((0, self._space.dim))
         with_first = True  # whether to try the best of earlier searches
-        if view is not None and self._place >= self.n_initial:
+        # The last trial is a full one: of the best configuration, as soon as two have a value.
+        left = None if view is None or not self._space.fidelities else view.left
+        is_last = left is not None and left - len(self._asked) <= n
+        if view is not None and (self._place >= self.n_initial or is_last):
             try:
                 # BoTorch draws from torch's global generator here and there.
                 with numerics(), manual_seed(self._seed(self._place)):
@@ -211,6 +214,9 @@ class BayesProposer:
         origins = [Origin.BAYES] * len(chosen)
         if len(chosen) < n:
             points, more = self._design.draw(n - len(chosen), with_first=with_first)
+            full = self._space.in_full(points[-1:])
+            if is_last and self._space.allowed(full).all():
+                points[-1:] = full
             chosen, origins = np.vstack([chosen, points]), origins + more
         self._asked = np.vstack([self._asked, chosen])
         return proposals(self._space, chosen, origins)

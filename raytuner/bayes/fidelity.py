@@ -37,9 +37,10 @@ class FidelityChooser:
     best of those that were tried. The value of a trial at any fidelity is the expected rise of the
     largest posterior mean at full fidelity, per cost: the knowledge gradient.
 
-    The best configuration gets its full trial when the cost of cheap trials exceeds the cost of a
-    full one. If the number of trials is known, the last twentieth of them, at least one, are full
-    trials: first of the best configuration, then of the most promising ones.
+    The best configuration gets its full trial if there was none yet, and when the cost of cheap
+    trials exceeds the cost of a full one. If the number of trials is known, the last twentieth of
+    them, at least one, are full trials: first of the best configuration, then of the most promising
+    ones.
 
     Sources: P. Frazier, W. Powell and S. Dayanik (2009), "The Knowledge-Gradient Policy for
     Correlated Normal Beliefs"; M. Poloczek, J. Wang and P. Frazier (2017), "Multi-Information
@@ -136,14 +137,14 @@ class FidelityChooser:
 
     def _is_due(self, tried: FloatArray) -> bool:
         """Return whether the best has waited long enough, given all `(k, d)` proposals in order."""
-        if self._log_cost is None:
-            return False
+        in_full = np.flatnonzero(self._space.is_full(tried))
+        if not len(in_full) or self._log_cost is None:
+            return not len(in_full)  # without a full trial, there is no result
         costs = self._log_cost(torch.as_tensor(tried)).exp().numpy()
         known = self._snapshot.cost
         assert known is not None
         costs[: len(known)] = np.where(np.isfinite(known), known, costs[: len(known)])
-        in_full = np.flatnonzero(self._space.is_full(tried))
-        spent = costs[in_full[-1] + 1 if len(in_full) else 0 :].sum()
+        spent = costs[in_full[-1] + 1 :].sum()
         price = float(self._log_cost(torch.as_tensor(self._contenders[:1])).exp())
         return bool(spent >= _PATIENCE * price)
 

@@ -28,6 +28,7 @@ _DRAWS = 2_000  # at most, where few draws satisfy the constraints: less than 0.
 _MISSES = 32
 _AT_ONCE = 64  # points of the sequence that are computed together
 _LONGEST = 20_000  # under constraints, the sequence is followed this far
+_CHEAP = 0.5  # of each fidelity's range, points of the sequence take only the cheaper part
 # Points after which beliefs play no part: whoever still asks has found nothing, or has many slots.
 _BELIEVED = 32
 
@@ -196,8 +197,8 @@ class RandomProposer(PointwiseProposer):
 class SobolProposer(PointwiseProposer):
     """Proposes points of a scrambled Sobol sequence, which cover the space evenly.
 
-    A Sobol point has the same distribution as a random draw from the space. With fidelities, the
-    first point is at full fidelity, so that there is always a result.
+    A Sobol point has the same distribution as a random draw from the space, but all points are in
+    the cheaper half of the fidelities: a few full trials would cost more than many cheap ones.
 
     Source: I. M. Sobol (1967), "On the distribution of points in a cube and the approximate
     evaluation of integrals"; A. B. Owen (1998), "Scrambling Sobol' and Niederreiter-Xing points".
@@ -272,9 +273,11 @@ class SobolProposer(PointwiseProposer):
             points = points[self._space.allowed(points)]
             self._sequence = np.vstack([self._sequence, points])
         point = self._sequence[place : place + 1]
-        if place == 0:
-            full = self._space.in_full(point)
-            point = full if self._space.allowed(full).all() else point
+        if self._space.fidelities:
+            cheap = point.copy()
+            cheap[:, self._space.fidelities] *= _CHEAP
+            cheap = self._space.snap(cheap)
+            point = cheap if self._space.allowed(cheap).all() else point
         if self._beliefs is None or place % 2 or place >= _BELIEVED or not len(point):
             return point
         believed = self._beliefs.draw(point) if place else self._beliefs.at_mode(point)

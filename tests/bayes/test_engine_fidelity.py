@@ -66,7 +66,7 @@ def told(history: History, problem: Problem, config: Config) -> str:
 
 def record(problem: Problem, points: list[list[float]], goal: Goal = GOAL) -> History:
     history = History(problem.space, goal=goal)
-    for config in problem.space.decode(np.array(points)):
+    for config in problem.space.decode(np.reshape(points, (-1, problem.space.dim))):
         told(history, problem, config)
     return history
 
@@ -213,9 +213,30 @@ def test_batches_under_outcome_constraints(n: int) -> None:
     assert np.median(points[:, 0]) < 0.4
 
 
-def test_the_first_trial_is_a_full_one() -> None:
-    points = SPACE.encode([proposal.config for proposal in BayesProposer(SPACE, 0).ask(4)])
-    np.testing.assert_array_equal(SPACE.is_full(points), [True, False, False, False])
+def test_the_first_trials_are_cheap_and_the_next_is_the_first_full_one() -> None:
+    history = History(SPACE, goal=GOAL)
+    proposer = BayesProposer(SPACE, 0)
+    for _ in range(proposer.n_initial + 1):
+        proposer.tell(history.snapshot())
+        (proposal,) = proposer.ask(1)
+        told(history, VALLEY, proposal.config)
+    *cheap, full = history.points()
+    assert max(point[1] for point in cheap) <= 0.5
+    assert SPACE.is_full(full[None])[0]
+    near = min(abs(point[0] - 0.3) for point in cheap)
+    assert abs(full[0] - 0.3) <= near + 0.05  # the best by the model
+
+
+@pytest.mark.parametrize("known", [0, 1, 2, 4])
+def test_the_last_of_a_few_trials_is_full_also_before_there_is_a_model(known: int) -> None:
+    history = record(VALLEY, [[0.1, 0.1], [0.35, 0.2], [0.9, 0.1], [0.6, 0.4]][:known])
+    history.left = 1
+    proposer = BayesProposer(SPACE, 0)
+    proposer.tell(history.snapshot())
+    (proposal,) = proposer.ask(1)
+    assert proposal.config["s"] == 1
+    if known > 1:  # of the best that is known
+        assert abs(proposal.config["x"] - 0.35) < 0.1
 
 
 def test_learning_curves_and_fidelities_go_together() -> None:
