@@ -84,12 +84,11 @@ class Budget(StudyStopper):
         """Raise a SettingError if dollars are counted and a live node has no price."""
         for node in live_nodes() if self._has_prices else ():
             if self._price(node) is None:
-                kind = f"its type is {node.kind!r}" if node.kind else "it has no type"
-                key = node.kind or "type"
+                kind = f"of type {node.kind!r} " if node.kind else ""
+                prices = f"{{{node.kind!r}: 1.2}}" if node.kind else "1.2 for all nodes"
                 raise SettingError(
-                    f"node {node.name} has no price ({kind}); give prices={{{key!r}: 1.2}}, in US"
-                    f" dollars per hour, one number for all nodes, or give the node the label"
-                    f" {PRICE_LABEL}"
+                    f"node {node.name} {kind}has no price; give prices={prices}, in US dollars per"
+                    f" hour, or give the node the label {PRICE_LABEL}"
                 )
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -117,7 +117,6 @@ def run(
     if settings.time_budget_s is not None:
         stoppers.append(TimeBudget(searcher, settings.time_budget_s))
     ours = [
-        *stoppers,
         RequireRoom(),
         Silence(settings.max_silence_s, settings.on_silence),
         Retries(searcher),  # raytuner's schedulers do not need it
@@ -133,7 +132,8 @@ def run(
             quiet=not settings.progress,
         )
     )
-    callbacks = [progress, *ours, *guarded(settings.callbacks)]
+    # The stoppers first: at the end, the progress shows what they counted.
+    callbacks = [*stoppers, progress, *ours, *guarded(settings.callbacks)]
     with ray_session():
         if trainer:
             callbacks.append(FreeLeftovers())
