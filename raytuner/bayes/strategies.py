@@ -89,7 +89,7 @@ STRATEGIES: dict[str, Strategy] = {
     "pi": _by(ProbabilityOfImprovement, costs=True),
     "ucb": _by(UpperConfidenceBound),
     "kg": _by(KnowledgeGradient, costs=True),
-    "thompson": Strategy(partial(BayesProposer, fleet=0)),
+    "thompson": Strategy(partial(BayesProposer, fleet=0), costs=True),
     "gradient": _by(PosteriorMean),
     # Evolution selects by one ranking of one value.
     "evolution": Strategy(EvolutionProposer, has_model=False, goals=False),

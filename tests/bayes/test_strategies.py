@@ -353,7 +353,7 @@ def test_what_each_strategy_can_do() -> None:
         *("bayes", "hedge", "pi", "ucb", "kg", "thompson", "gradient"),
         *("evolution", "sobol", "random", "grid"),
     ]
-    assert {name for name, s in STRATEGIES.items() if s.costs} == {"bayes", "pi", "kg"}
+    assert {name for name, s in STRATEGIES.items() if s.costs} == {"bayes", "pi", "kg", "thompson"}
     assert {name for name, s in STRATEGIES.items() if not s.goals} == {"evolution"}
     without = {"evolution", "sobol", "random", "grid"}
     assert {name for name, s in STRATEGIES.items() if not s.has_model} == without
