@@ -401,10 +401,10 @@ class Nodes(tune.Callback):
     """Changes the nodes during a study, and logs what they cost by the times of the changes."""
 
     def __init__(self, cluster: Any, first: Any) -> None:
-        self.usd, self._rate, self._at = 0.0, (3.6 + 36) / 3600, time.monotonic()
+        self.usd, self._rate, self._at = 0.0, (1200 + 12_000) / 3600, time.monotonic()
         self._changes: list[Callable[[], Any]] = [
-            lambda: self._note(18, cluster.add_node(num_cpus=2, labels={PRICE_LABEL: "18"})),
-            lambda: self._note(-36, cluster.remove_node(first)),
+            lambda: self._note(6000, cluster.add_node(num_cpus=2, labels={PRICE_LABEL: "6000"})),
+            lambda: self._note(-12_000, cluster.remove_node(first)),
         ]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -424,15 +424,15 @@ class Nodes(tune.Callback):
 
 
 def priced() -> Any:
-    """A study that spends 0.6 USD, while a second worker joins and the first one leaves."""
+    """A study that spends 200 USD, while a second worker joins and the first one leaves."""
     cluster: Any = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "labels": {PRICE_LABEL: "3.6"}}
+        initialize_head=True, head_node_args={"num_cpus": 1, "labels": {PRICE_LABEL: "1200"}}
     )
-    first = cluster.add_node(num_cpus=2, labels={PRICE_LABEL: "36"})
+    first = cluster.add_node(num_cpus=2, labels={PRICE_LABEL: "12000"})
     ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     cluster.wait_for_nodes()
     nodes = Nodes(cluster, first)
-    study = search(name="priced", num_samples=-1, budget={"usd": 0.6}, callbacks=[nodes])
+    study = search(name="priced", num_samples=-1, budget={"usd": 200}, callbacks=[nodes])
     reasons = {trial.reason for trial in study.trials if trial.state is TrialState.STOPPED_EARLY}
     return {
         "spent": study.history.get_meta("spent")["usd"],
