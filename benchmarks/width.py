@@ -350,11 +350,12 @@ Losses by learning rate, where the multipliers are 1 and the warm-up takes a ten
 _CONCLUSION = """\
 In the standard parametrisation, the best learning rate falls from 0.03 to 0.01. In µP it stays.
 
-- Three trainings: carry over in µP. A fidelity gains nothing, because the first trials have random
-  widths and take most of the compute. If a model exists by then, keeping the last training helps.
+- Three trainings: carry over in µP, or use a fidelity in µP and keep the last training. If you cannot
+  change the network, use a fidelity and keep the last training. raytuner does that if it knows the
+  number of trials.
 - Carrying over in the standard parametrisation is no better than random search.
-- Twelve trainings: in µP, a fidelity is as good as carrying over. In the standard parametrisation,
-  it is no better than the widest network alone, with or without a power.
+- Six or more: in µP, a fidelity is as good as carrying over. In the standard parametrisation, it is
+  no better than the widest network alone, with or without a power.
 - This is one task with five seeds: differences below two standard errors may be chance.
 """
 
