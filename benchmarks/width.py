@@ -36,7 +36,7 @@ from raytuner.search.tune_space import space_from_tune
 WIDTHS = (32, 64, 128, 256)
 MARKS = (3, 6, 12)
 RATES = tuple(np.logspace(-4, -0.5, 8).round(7).tolist())
-RESULTS = Path("benchmarks/results/width.jsonl")
+RESULTS = Path("benchmarks/results/width/searches.jsonl")
 PAGE = Path("benchmarks/WIDTH.md")
 _INPUTS, _CLASSES, _LAYERS, _STEPS, _BATCH = 32, 10, 2, 200, 64
 _EXAMPLES, _HELD_OUT = 40_000, 4_000
@@ -350,9 +350,9 @@ Losses by learning rate, where the multipliers are 1 and the warm-up takes a ten
 _CONCLUSION = """\
 In the standard parametrisation, the best learning rate falls from 0.03 to 0.01. In µP it stays.
 
-- Three trainings: carry over in µP, or use a fidelity in µP and keep the last training. If you cannot
-  change the network, use a fidelity and keep the last training. raytuner does that if it knows the
-  number of trials.
+- Three trainings: carry over in µP, or use a fidelity in µP and keep the last training. If you
+  cannot change the network, use a fidelity and keep the last training. raytuner does that if it
+  knows the number of trials.
 - Carrying over in the standard parametrisation is no better than random search.
 - Six or more: in µP, a fidelity is as good as carrying over. In the standard parametrisation, it is
   no better than the widest network alone, with or without a power.
