@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from raytuner.errors import SettingError
@@ -74,7 +75,9 @@ def function_of(trainer: Any) -> Callable[[Config], None]:
 
     The configuration is added to the trainer's `train_loop_config`. The run is called like the
     trial, and is stored in the study's folder, in `trainers`. So a trial that continues finds its
-    last checkpoint with `ray.train.get_checkpoint()`. Its reports go to the trial.
+    last checkpoint with `ray.train.get_checkpoint()`. Its reports go to the trial. After each, the
+    trainer waits until the trial may continue. Otherwise a fast training would save checkpoints
+    beyond the report at which its trial is paused, and the reports in between would be lost.
     """
     run = functools.partial(_run, trainer)
     functools.update_wrapper(run, trainer.train_loop_per_worker)
@@ -83,18 +86,27 @@ def function_of(trainer: Any) -> Callable[[Config], None]:
 
 def _run(trainer: Any, config: Config) -> None:
     from ray import tune as ray_tune
+    from ray.train import UserCallback
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-    from ray.tune.integration import ray_train
+    from ray.util.queue import Queue
+
+    make: Any = functools.partial(Queue, actor_options={"num_cpus": 0})
+    reports, answers = make(), make()
+
+    class Report(UserCallback):  # in the process that controls the workers
+        def after_report(self, run_context: Any, metrics: Any, checkpoint: Any) -> None:
+            path = {} if checkpoint is None else {"checkpoint_path": checkpoint.path}
+            reports.put({**metrics[0], **path})
+            answers.get()
 
     context = ray_tune.get_context()
     storage: Any = context.get_storage()
-    report: Any = ray_train.TuneReportCallback  # untyped
     run_config = dataclasses.replace(
         trainer.run_config,
         name=context.get_trial_id(),
         storage_path=f"{storage.experiment_fs_path}/trainers",
         storage_filesystem=storage.storage_filesystem,
-        callbacks=[*(trainer.run_config.callbacks or []), report()],
+        callbacks=[*(trainer.run_config.callbacks or []), Report()],
     )
     own: Any = DataParallelTrainer.__new__(type(trainer))
     own.__dict__.update(trainer.__dict__)
@@ -110,4 +122,10 @@ def _run(trainer: Any, config: Config) -> None:
         dataset_config=trainer.data_config,
         validation_config=trainer.validation_config,
     )
-    own.fit()
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(own.fit)
+        training.add_done_callback(lambda _: reports.put(None))
+        while (report := reports.get()) is not None:
+            ray_tune.report(report)  # returns when the trial may continue
+            answers.put(None)
+    training.result()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ray._common.utils import get_ray_address_file
 
 PORT = 7387
 DASHBOARD = 8487
@@ -89,6 +90,10 @@ def head(folder: Path, **environment: str) -> Iterator[None]:
             yield
         finally:
             _end(process)
+            # A killed head leaves the file behind, and whoever starts Ray next looks for it.
+            file = Path(get_ray_address_file(None))
+            if file.exists() and file.read_text().strip().endswith(f":{PORT}"):
+                file.unlink()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
