@@ -340,13 +340,14 @@ def on_each_worker(config: dict[str, Any]) -> None:
 
 
 class LoseNode(tune.Callback):
-    """Kills a node of the first trial that gets beyond epoch GRACE after a retry.
+    """Kills the node of a trial's rank 0 once a trial was retried and this one is beyond GRACE.
 
-    It is the node of rank 0, or any if that is the head.
+    If there is one trial and its rank 0 is on the head, any node.
     """
 
     def __init__(self, cluster: Any, nodes: Any) -> None:
         self._cluster, self._nodes = cluster, {node.node_id: node for node in nodes}
+        self._retried = False
         self.gone: list[str] = []
 
     def __getstate__(self) -> dict[str, Any]:
@@ -355,8 +356,11 @@ class LoseNode(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
     ) -> None:
-        if not self.gone and result["epoch"] > GRACE and result["first"] > 1:
-            node = self._nodes.get(result["node"], next(iter(self._nodes.values())))
+        self._retried |= result["first"] > 1
+        node = self._nodes.get(result["node"])
+        if node is None and len(trials) == 1:
+            node = next(iter(self._nodes.values()))
+        if node and self._retried and not self.gone and GRACE < result["epoch"] < MAX_T:
             self.gone.append(node.node_id)
             self._cluster.remove_node(node, allow_graceful=False)
 
