@@ -241,7 +241,7 @@ _HEAD = f"""\
 python -m benchmarks.gpu
 ```
 
-The studies train small perceptrons on one GPU. Each has eight trials of {EPOCHS} epochs.
+The studies train small perceptrons on one GPU. Most have eight trials of {EPOCHS} epochs.
 
 - "A search": Bayesian search with early stopping, one trial at a time. The GPU is idle while a
   trial's process starts, unless processes are used again.

@@ -53,7 +53,7 @@ SPACE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What a training depends on.
+    """The hyperparameters of a training.
 
     Attributes:
         width: Of the hidden layers.
@@ -225,7 +225,7 @@ WAYS: Mapping[str, Callable[[int], Trials]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """What a search has found with some compute.
+    """The result of a search with some compute.
 
     Attributes:
         way: One of `WAYS`, or with its last training kept.

@@ -62,8 +62,7 @@ def summary(history: History, surrogate: Surrogate | None, seconds: float) -> li
             f"With early stopping, the trials used {share:.0%} of what training all of them in full"
             " would have taken."
         )
-    budget = (history.get_meta("settings") or {}).get("budget")
-    if cost := text.expenses(history.get_meta(text.SPENT, {}), budget):
+    if cost := text.cost(history):
         said.append(f"It spent {cost}.")
     if proposed := text.proposals(history):
         said.append(f"Proposals: {proposed}.")

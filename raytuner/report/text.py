@@ -68,6 +68,12 @@ def expenses(spent: Mapping[str, float], budget: Mapping[str, float] | None) -> 
     )
 
 
+def cost(history: History) -> str:
+    """Return what a study has spent and its budget; empty if nothing was counted."""
+    budget = (history.get_meta("settings") or {}).get("budget")
+    return expenses(history.get_meta(SPENT, {}), budget)
+
+
 def printable(words: str) -> str:
     """Return text with terminal control characters escaped.
 

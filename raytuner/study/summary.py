@@ -265,9 +265,7 @@ def _lines(study: Study) -> dict[str, str]:
         said["Early stopping"] = (
             f"{by}ran {spent:g} of {text.count(asked, 'step')} ({spent / asked:.0%})"
         )
-    history = study.history
-    budget = (history.get_meta("settings") or {}).get("budget")
-    if cost := text.expenses(history.get_meta(text.SPENT, {}), budget):
+    if cost := text.cost(study.history):
         said["Cost"] = cost
     said["Results"] = str(study.path)
     return said

@@ -42,7 +42,7 @@ def raised(error: Exception) -> RayTaskError:
 
 
 def of_workers(*failures: Exception) -> RayTaskError:
-    """What becomes of the errors of a trainer's workers, of which dead ones fail a health check."""
+    """Return the error that Ray Train raises for its workers; dead ones fail a health check."""
     by_rank = {
         rank: WorkerHealthCheckFailedError("A worker health check failed.", failure)
         if isinstance(failure, RayActorError)

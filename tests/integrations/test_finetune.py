@@ -51,7 +51,7 @@ def inputs(example: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(
     example: Any, config: dict[str, Any], folder: Path, checkpoint: Path | None = None
 ) -> list[dict[str, Any]]:
-    """What a trial reports; `folder` has its checkpoints. It continues from `checkpoint`."""
+    """Run a trial, from a checkpoint if given; `folder` gets its own. Return its reports."""
     reports: list[dict[str, Any]] = []
 
     def report(metrics: dict[str, Any], checkpoint: tune.Checkpoint) -> None:
