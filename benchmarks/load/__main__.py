@@ -18,15 +18,19 @@ PAGE = HERE / "LOAD.md"
 PLOT = HERE / "plots" / "load.svg"
 
 
-def measured(where: str, search: str, trials: int, every: int, minutes: float) -> list[Stretch]:
+def measured(given: argparse.Namespace, every: int) -> list[Stretch]:
     """What one search takes: many trials at once, or (``soak``) many slots for long."""
-    if where == "virtual":
-        return virtual.run(search, trials, every)
-    if where == "real":
-        return real.run(search, trials, every)
-    budget = 60.0 * minutes
+    if given.where == "virtual":
+        return virtual.run(given.search, given.trials, every)
+    if given.where == "real":
+        return real.run(given.search, given.trials, every)
     return real.run(
-        search, -1, every, slots=real.SOAK_SLOTS, seconds=real.SOAK_SECONDS, time_budget_s=budget
+        given.search,
+        -1,
+        every,
+        slots=given.slots,
+        seconds=given.seconds,
+        time_budget_s=60.0 * given.minutes,
     )
 
 
@@ -37,6 +41,8 @@ def main() -> None:
     parser.add_argument("search", nargs="?", help=", ".join([*virtual.SEARCHES, *real.SEARCHES]))
     parser.add_argument("--trials", type=int, default=2000, help="but for a soak")
     parser.add_argument("--minutes", type=float, default=60.0, help="of a soak")
+    parser.add_argument("--slots", type=int, default=64, help="of a soak")
+    parser.add_argument("--seconds", type=float, default=20.0, help="a trial's sleep in a soak")
     parser.add_argument("--every", type=int, help="trials a stretch; default a twentieth")
     given = parser.parse_args()
     known = {"virtual": tuple(virtual.SEARCHES), "page": (None,)}.get(given.where, real.SEARCHES)
@@ -46,10 +52,11 @@ def main() -> None:
         )
     if given.where != "page":
         every = given.every or max(1, given.trials // 20)
-        stretches = measured(given.where, given.search, given.trials, every, given.minutes)
+        stretches = measured(given, every)
         found = {
             "where": given.where,
             "search": given.search,
+            **({"slots": given.slots, "seconds": given.seconds} if given.where == "soak" else {}),
             "python": platform.python_version(),
             "stretches": [asdict(one) for one in stretches],
         }

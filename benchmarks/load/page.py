@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load.real import SLOTS, SOAK_SECONDS, SOAK_SLOTS
-from benchmarks.load.virtual import MAX_T, WORKERS
+from benchmarks.load.real import SLOTS, STARTING
+from benchmarks.load.training import MAX_T
+from benchmarks.load.virtual import WORKERS
 from benchmarks.race.table import markdown_table
 
 _HEAD = f"""\
@@ -21,8 +22,8 @@ the first and the last twentieth of each search.
   early stopping.
 - "real": on a real Ray with {SLOTS} slots. Ray reuses a process when another trial is ready. A
   training reports {MAX_T} numbers and does nothing else.
-- "soak": the same with {SOAK_SLOTS} slots, for an hour, and {SOAK_SECONDS:g} s of sleep before each
-  report.
+- "soak": many slots for long, and a sleep before each report. Ray starts {STARTING} processes at
+  the same time. "busy" is the share of the slots' time that was training, in the second half.
 
 All runs were on two cores with Python 3.11, Ray 2.60.0 and seed 0: those of 10,000 trials on a real
 Ray on 2026-11-30 with nothing beside them, the others from 2026-11-26 to 2026-11-29. Other work
@@ -78,7 +79,7 @@ def as_markdown(runs: Sequence[Mapping[str, Any]]) -> str:
     """The page."""
     head = [
         "where", "search", "trials", "us per decision", "ms per trial", "memory MiB",
-        "KiB per trial", "trials per s",
+        "KiB per trial", "trials per s", "busy",
     ]  # fmt: skip
     return "\n".join([_HEAD, *markdown_table(head, map(_row, runs))]) + "\n"
 
@@ -88,7 +89,7 @@ def _row(run: Mapping[str, Any]) -> list[str]:
     grown = last["memory_mib"] - first["memory_mib"]
     more = last["trials"] - first["trials"]
     return [
-        run["where"],
+        f"{run['where']}, {run['slots']} slots" if "slots" in run else run["where"],
         run["search"],
         f"{last['trials']:,}",
         _span(first, last, "decision_us", ".0f"),
@@ -96,7 +97,19 @@ def _row(run: Mapping[str, Any]) -> list[str]:
         _span(first, last, "memory_mib", ".0f"),
         f"{1024 * grown / more:.1f}" if more else "",
         f"{last['trials'] / last['wall_s']:.1f}",
+        _busy(run),
     ]
+
+
+def _busy(run: Mapping[str, Any]) -> str:
+    """The share of the slots' time that was training, in the second half of a soak."""
+    if "slots" not in run:
+        return ""
+    half = run["stretches"][-1]["wall_s"] / 2
+    begin = max((one["wall_s"] for one in run["stretches"] if one["wall_s"] <= half), default=0.0)
+    later = [one for one in run["stretches"] if one["wall_s"] > half]
+    trained = run["seconds"] * sum(one["decisions"] for one in later)
+    return f"{trained / run['slots'] / (later[-1]['wall_s'] - begin):.0%}"
 
 
 def _span(first: Mapping[str, Any], last: Mapping[str, Any], name: str, form: str) -> str:

@@ -14,10 +14,13 @@ from ray.tune.schedulers import ASHAScheduler as RaysASHA
 
 import raytuner
 from benchmarks.load.meter import Stretch, stretch
-from benchmarks.load.virtual import MAX_T, SPACE
+from benchmarks.load.training import MAX_T, train
+from benchmarks.load.virtual import SPACE
 
 SLOTS = 8
-SOAK_SLOTS, SOAK_SECONDS = 64, 20.0
+STARTING = 4
+"""Processes that Ray starts at the same time; by default, as many as there are slots."""
+
 SEARCHES = ("raytuner", "raytuner, random", "Ray's random search + ASHA")
 
 
@@ -46,14 +49,6 @@ class Watch(Callback):
         self._results, self._cpu = 0, now
 
 
-def train(config: dict[str, Any], seconds: float) -> None:
-    """Reports, and sleeps for so long before each."""
-    floor = sum((config[f"x{i}"] - 0.3) ** 2 for i in range(8))
-    for t in range(1, MAX_T + 1):
-        time.sleep(seconds)
-        tune.report({"loss": floor + 1 / t})
-
-
 def run(
     search: str,
     trials: int,
@@ -78,6 +73,7 @@ def run(
         num_cpus=slots,
         include_dashboard=False,
         log_to_driver=False,
+        _system_config={"worker_maximum_startup_concurrency": STARTING},
         logging_level=logging.ERROR,
     )
     watch = Watch(every)

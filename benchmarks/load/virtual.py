@@ -14,11 +14,11 @@ from ray.tune.search import BasicVariantGenerator
 
 import raytuner
 from benchmarks.load.meter import HOOKS, Meter, Stretch
+from benchmarks.load.training import MAX_T
 from raytuner.simulate import Cluster, Curve, simulate
 
 SPACE: dict[str, Any] = {f"x{i}": tune.uniform(0, 1) for i in range(8)}
 WORKERS = 64
-MAX_T = 9
 
 
 def objective(config: dict[str, Any]) -> Curve:

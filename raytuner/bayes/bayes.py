@@ -57,6 +57,9 @@ _FLEET = 128
 # With more trials than the model has rows, one in this many proposals is from a local model.
 _LOCAL = 2
 _LEAST_WIDTH = 1e-6  # of the box of the local model, as a share of a column's range
+# Its margin on each side, as a share of its width. Without one, it shrinks around a best trial on
+# its border: Rosenbrock's function in ten dimensions stopped at 7.45 after 5,000 trials.
+_MARGIN = 0.5
 
 MakeAcquisition = Callable[..., PosteriorAcquisition]
 
@@ -108,7 +111,7 @@ class BayesProposer:
       model (`SamplePaths`). In a batch this takes a few milliseconds each, for any number of
       pending trials.
     - More than `MAX_ROWS` ended trials: every second proposal is the maximum of a function drawn
-      from a local model. It uses the trials nearest to the best one, inside their bounding box
+      from a local model. It uses the trials nearest to the best one, in twice their bounding box
       (after D. Eriksson et al. (2019), "Scalable Global Optimization via Local Bayesian
       Optimization", arXiv:1910.01739, section 3).
 
@@ -348,8 +351,11 @@ class BayesProposer:
         whole = [c.kind == "categorical" or bool(c.requires) for c in self._space.columns]
         low = np.where(whole, 0.0, rows.min(axis=0))
         high = np.where(whole, 1.0, rows.max(axis=0))
-        in_box = replace(near, widths=np.maximum(high - low, _LEAST_WIDTH))
+        widths = high - low
+        in_box = replace(near, widths=np.maximum(widths, _LEAST_WIDTH))
         model = self._fits["local"](in_box, self._space.columns)
+        low = np.maximum(low - _MARGIN * widths, 0.0)
+        high = np.minimum(high + _MARGIN * widths, 1.0)
         return model, rows[:_BEST], (low, high)
 
     def _best(self, fitted: Fitted) -> FloatArray:

@@ -234,7 +234,7 @@ def test_the_local_model_has_the_failed_trials_that_are_near_and_no_others() -> 
 
 
 def local_model(space: Space, history: History, top: np.ndarray[Any, Any]) -> tuple[Posterior, Any]:
-    """The local model near a place, and its box."""
+    """The local model near a place, and the box that it searches."""
     proposer, snapshot = BayesProposer(space, 0), history.snapshot()
     proposer.tell(snapshot)
     fitted = proposer._fitted(snapshot)
@@ -260,9 +260,34 @@ def test_the_local_model_sees_a_small_box_as_the_model_sees_the_whole_space() ->
         with numerics():
             posterior, (low, high) = local_model(space, history, places[0])
             means.append(posterior.means(torch.as_tensor(places))[0].detach())
-        np.testing.assert_allclose(high - low, np.ptp(places, axis=0))
+        np.testing.assert_allclose(
+            low, np.maximum(places.min(axis=0) - np.ptp(places, axis=0) / 2, 0)
+        )
+        np.testing.assert_allclose(
+            high, np.minimum(places.max(axis=0) + np.ptp(places, axis=0) / 2, 1)
+        )
     np.testing.assert_allclose(means[0], means[1], atol=1e-2)
     assert float(means[0].std()) > 0.5
+
+
+def test_the_local_model_leaves_the_box_of_the_near_trials_where_values_get_better() -> None:
+    """Or the box would shrink to nothing around a best trial on its border."""
+    space = Space({"x": Float(0, 1), "y": Float(0, 1)})
+    history = History(space, metric="loss", mode="min")
+    points = 0.3 + np.random.default_rng(0).random((MAX_ROWS + 1, 2)) / 1000
+    for i, point in enumerate(points):
+        history.add(str(i), {"x": point[0], "y": point[1]})
+        history.report(str(i), 1, float(point @ [-1.0, 0.5]))
+        history.end(str(i), TrialState.COMPLETED)
+    proposer = BayesProposer(space, 0, fleet=0)
+    proposer.tell(history.snapshot())
+    fitted = proposer._fitted(history.snapshot())
+    assert fitted is not None
+    with numerics():
+        found = proposer._by_paths(fitted, 8, 8, points[:0])
+    assert (found[:, 0] > points[:, 0].max()).mean() > 0.5
+    assert (found[:, 0] < points[:, 0].max() + 1e-3).all()
+    assert (found[:, 1] < points[:, 1].min()).mean() > 0.5
 
 
 def test_the_local_model_does_not_forget_a_choice_that_no_near_trial_has() -> None:

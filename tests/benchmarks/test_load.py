@@ -35,6 +35,6 @@ def test_the_page_says_how_memory_grows(tmp_path: Path) -> None:
         for trials, us, memory in ((100, 80.0, 300.0), (1100, 90.0, 310.0))
     )
     page = as_markdown([{**run_of, "stretches": [first, last]}])
-    row = "| virtual | a search | 1,100 | 80 to 90 | 1.2 to 1.2 | 300 to 310 | 10.2 | 50.0 |"
+    row = "| virtual | a search | 1,100 | 80 to 90 | 1.2 to 1.2 | 300 to 310 | 10.2 | 50.0 |  |"
     assert row in page
     assert set(asdict(run("raytuner, random", 20, 20)[0])) == set(first)
