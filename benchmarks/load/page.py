@@ -22,8 +22,8 @@ the first and the last twentieth of each search.
   early stopping.
 - "real": on a real Ray with {SLOTS} slots. Ray reuses a process when another trial is ready. A
   training reports {MAX_T} numbers and does nothing else.
-- "soak": many slots for long, and a sleep before each report. Ray starts {STARTING} processes at
-  the same time. "busy" is the share of the slots' time that was training, in the second half.
+- "soak": many slots for long, and a sleep before each report. {STARTING} trials start at the same
+  time. "busy" is the share of the slots' time that was training, in the second half.
 
 All runs were on two cores with Python 3.11, Ray 2.60.0 and seed 0: those of 10,000 trials on a real
 Ray on 2026-11-30 with nothing beside them, the others from 2026-11-26 to 2026-11-29. Other work

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import time
 from typing import Any
@@ -19,7 +20,7 @@ from benchmarks.load.virtual import SPACE
 
 SLOTS = 8
 STARTING = 4
-"""Processes that Ray starts at the same time; by default, as many as there are slots."""
+"""Trials that start at the same time. By default, two cores would start all at once."""
 
 SEARCHES = ("raytuner", "raytuner, random", "Ray's random search + ASHA")
 
@@ -68,12 +69,13 @@ def run(
         seconds: That a trial sleeps before each of its reports.
         time_budget_s: Seconds for the search.
     """
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(STARTING)
+    os.environ["RAY_worker_niceness"] = "0"  # or processes that start starve the others
     ray.init(
         address="local",
         num_cpus=slots,
         include_dashboard=False,
         log_to_driver=False,
-        _system_config={"worker_maximum_startup_concurrency": STARTING},
         logging_level=logging.ERROR,
     )
     watch = Watch(every)
