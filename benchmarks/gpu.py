@@ -1,6 +1,7 @@
 """Run studies on a real GPU: packing by memory, a full memory, idle time, and fine-tuning.
 
-For one machine with an NVIDIA GPU. It needs no network, and takes less than eight minutes.
+For one machine with an NVIDIA GPU. The script needs no network. Each study has a time budget
+of a minute, except for the fine-tuning, which has none.
 
 python -m benchmarks.gpu
 """
@@ -244,9 +245,9 @@ python -m benchmarks.gpu
 The studies train small perceptrons on one GPU. Most have eight trials of {EPOCHS} epochs.
 
 - "A search": Bayesian search with early stopping, one trial at a time. The GPU is idle while a
-  trial's process starts, unless processes are used again.
-- "Packing": 1, 2 and 4 trials share the GPU. "fit" measures the memory of one trial, which is at
-  least a tenth of the GPU's, and finds how many fit.
+  trial's process starts. "Reused processes" avoids that.
+- "Packing": 1, 2 or 4 trials share the GPU. "fit" measures the memory of one trial, and runs as
+  many as fit. Each trial holds at least a tenth of the GPU's memory.
 - "A full memory": two trials share the GPU, and each needs {TOO_MUCH:.0%} of its memory. The one
   that finds it full continues alone.
 - "Fine-tuning": `examples/finetune.py`, with "fit".

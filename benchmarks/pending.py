@@ -201,8 +201,9 @@ ways to do that, by the number of workers.
 - Regret: 0 is the best possible value, 1 the median of random configurations.
 - The columns are shares of a budget of three mean full trainings per worker, or twelve with eight
   workers.
-- In brackets: the standard error over pairs with the same problem and seed. If two ways ran
-  different problems, only this difference compares them.
+- "end minus end of drawn functions": the difference of the regrets at 100%, over pairs of runs with
+  the same problem and seed, and in brackets its standard error. If two ways ran different problems,
+  compare them only by this difference.
 - With more than 64 workers, trials are replaced in groups: the next group starts when a sixteenth
   of the workers is free.
 
@@ -219,9 +220,9 @@ _LONG = """\
 ## Up to 50,000 trials
 
 A model has at most 500 rows. With more trials, every second proposal comes from a local model. The
-table shows the distance of the best trial from the minimum after so many trials, and processor time
-per proposal up to 1,000 trials and from 20,000 on. 1,000 trials ran at the same time, and 64 ended
-together (`python -m benchmarks.long`).
+table shows the distance of the best trial from the minimum after 1,000 to 50,000 trials. The last
+column is the processor time per proposal: first up to 1,000 trials, then from 20,000 on. In these
+searches, 1,000 trials ran at the same time, and 64 ended together (`python -m benchmarks.long`).
 """
 
 

@@ -329,9 +329,11 @@ _HEAD = """\
 How do you choose the learning rate of a network that you can train only three times? This page
 compares ways to do that at equal compute (`python -m benchmarks.width`).
 
-- Task: a perceptron of width 256 (narrower: 32, 64, 128) imitates a random network, in 200 steps of
-  Adam. The search is for learning rate, multipliers of output and initial weights, and warm-up.
-- Compute: multiply-adds of all trials, in trainings of the widest. The narrowest takes 1/42.
+- Task: a perceptron of width 256 (narrower: 32, 64, 128) learns the classes that a random network
+  assigns, in 200 steps of Adam. The searches tune the learning rate, the multipliers of the output
+  and of the initial weights, and the warm-up.
+- Compute: the multiply-adds of all trials. The unit is one training of the widest network; a
+  training of the narrowest takes 1/42.
 - Figures: held-out loss of the chosen network, a mean over three trainings with fresh seeds, which
   do not count as compute. In brackets: the standard error over the seeds of the search. A training
   that diverges has the loss of equal chances, 2.30.
@@ -339,8 +341,8 @@ compares ways to do that at equal compute (`python -m benchmarks.width`).
 - last training kept: one full training is left for the configuration that the model prefers.
 - power: the learning rate is `lr * (width / 32)**-power`, and `power` in [0, 1] is searched too.
 - µP: maximal update parametrisation (G. Yang et al. 2022, arXiv:2203.03466, table 8).
-- carried over: the narrowest network has the compute of two full trainings. The rest trains the
-  widest with the configurations found, the best first.
+- carried over: a search with the narrowest network uses the compute of two full trainings. The rest
+  goes to the widest network, with the best configurations of that search, in order.
 """
 _RATES = """\
 ## Does the optimum move?

@@ -39,14 +39,14 @@ SPACE: dict[str, Any] = {
     "batch": tune.choice(BATCHES),
     "warmup": tune.uniform(0.0, 0.3),
 }
-# Of this configuration, raytuner measures the GPU memory: no other takes more.
+# raytuner measures the GPU memory of this configuration: no other takes more.
 FIRST = {"lr": 1e-3, "rank": max(RANKS), "alpha": 32, "batch": max(BATCHES), "warmup": 0.1}
 
 WORDS = "ant bee big bird cat cow day dog eats fish fox good man night old red sees sun the"
 
 
 def corpus(dialect: int, words: int = 40_000) -> str:
-    """Return text of a dialect. It says for each word which three may follow."""
+    """Return text of a dialect, in which three words may follow each word."""
     chance, every = random.Random(dialect), WORDS.split()
     followers = {word: chance.sample(every, 3) for word in every}
     found = [every[0]]
@@ -119,7 +119,7 @@ def held_out(model: Any, rows: Tensor, micro: int) -> tuple[float, int]:
 
 
 def rate(share: float, warmup: float) -> float:
-    """Return the factor of the learning rate at a share of the training: up to 1, down to 0."""
+    """Return the factor of the learning rate: it rises to 1 in the warm-up, then falls to 0."""
     return share / warmup if share < warmup else (1 - share) / (1 - warmup)
 
 
@@ -211,7 +211,10 @@ def prepare(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     rows = sequences(encode(text), args.length)
     held = min(len(rows) // 10, 64)
     if held == 0:
-        raise SystemExit(f"the text has {len(rows)} sequences of {args.length} tokens, not 10")
+        raise SystemExit(
+            f"the text has {len(rows)} sequences of {args.length} tokens, and needs at least 10;"
+            " give a longer text or a smaller --length"
+        )
     # All batch sizes report after the same numbers of tokens.
     unit = REPORTS * args.length * math.lcm(*BATCHES)
     return {

@@ -31,6 +31,7 @@ def measured(given: argparse.Namespace, every: int) -> list[Stretch]:
         slots=given.slots,
         seconds=given.seconds,
         time_budget_s=60.0 * given.minutes,
+        early_stopping=False,
     )
 
 
@@ -38,14 +39,19 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("where", choices=["virtual", "real", "soak", "page"])
-    parser.add_argument("search", nargs="?", help=", ".join([*virtual.SEARCHES, *real.SEARCHES]))
+    parser.add_argument(
+        "search",
+        nargs="?",
+        help=", ".join(dict.fromkeys((*virtual.SEARCHES, *real.SEARCHES, *real.SOAKED))),
+    )
     parser.add_argument("--trials", type=int, default=2000, help="but for a soak")
     parser.add_argument("--minutes", type=float, default=60.0, help="of a soak")
     parser.add_argument("--slots", type=int, default=64, help="of a soak")
     parser.add_argument("--seconds", type=float, default=20.0, help="a trial's sleep in a soak")
     parser.add_argument("--every", type=int, help="trials a stretch; default a twentieth")
     given = parser.parse_args()
-    known = {"virtual": tuple(virtual.SEARCHES), "page": (None,)}.get(given.where, real.SEARCHES)
+    searches = {"virtual": tuple(virtual.SEARCHES), "real": real.SEARCHES, "soak": real.SOAKED}
+    known = searches.get(given.where, (None,))
     if given.search not in known:
         parser.error(
             f"{given.where} has no search {given.search!r}; it has {', '.join(map(str, known))}"

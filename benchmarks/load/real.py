@@ -23,6 +23,7 @@ STARTING = 4
 """Trials that start at the same time. By default, two cores would start all at once."""
 
 SEARCHES = ("raytuner", "raytuner, random", "Ray's random search + ASHA")
+SOAKED = ("raytuner", "raytuner, random", "Ray's random search")  # without early stopping
 
 
 class Watch(Callback):
@@ -58,19 +59,22 @@ def run(
     slots: int = SLOTS,
     seconds: float = 0.0,
     time_budget_s: float | None = None,
+    early_stopping: bool = True,
 ) -> list[Stretch]:
     """Run a search in processes that are used again.
 
     Args:
-        search: One of ``SEARCHES``.
+        search: One of ``SEARCHES``, or of ``SOAKED``.
         trials: How many; -1 for as many as the time allows.
         every: Trials a stretch.
         slots: Trials at a time.
         seconds: That a trial sleeps before each of its reports.
         time_budget_s: Seconds for the search.
+        early_stopping: Whether ASHA stops trials.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(STARTING)
-    os.environ["RAY_worker_niceness"] = "0"  # or processes that start starve the others
+    # Otherwise processes that start starve the others.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (its name in Ray)
     ray.init(
         address="local",
         num_cpus=slots,
@@ -90,7 +94,7 @@ def run(
                 num_samples=trials,
                 time_budget_s=time_budget_s,
                 max_t=MAX_T,
-                scheduler="asha",
+                scheduler="asha" if early_stopping else None,
                 strategy="random" if search.endswith("random") else "bayes",
                 reuse_actors=True,
                 seed=0,
@@ -107,7 +111,9 @@ def run(
                     mode="min",
                     num_samples=trials,
                     time_budget_s=time_budget_s,
-                    scheduler=RaysASHA(max_t=MAX_T, grace_period=1, reduction_factor=3),
+                    scheduler=RaysASHA(max_t=MAX_T, grace_period=1, reduction_factor=3)
+                    if early_stopping
+                    else None,
                     reuse_actors=True,
                 ),
                 run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[watch]),

@@ -57,8 +57,9 @@ _FLEET = 128
 # With more trials than the model has rows, one in this many proposals is from a local model.
 _LOCAL = 2
 _LEAST_WIDTH = 1e-6  # of the box of the local model, as a share of a column's range
-# Its margin on each side, as a share of its width. Without one, it shrinks around a best trial on
-# its border: Rosenbrock's function in ten dimensions stopped at 7.45 after 5,000 trials.
+# Margin on each side of this box, as a share of the box's width. Without a margin, the box shrinks
+# around a best trial on its border: in `benchmarks.long`, Rosenbrock's function stayed at 7.45 from
+# 5,000 trials on.
 _MARGIN = 0.5
 
 MakeAcquisition = Callable[..., PosteriorAcquisition]
@@ -111,9 +112,9 @@ class BayesProposer:
       model (`SamplePaths`). In a batch this takes a few milliseconds each, for any number of
       pending trials.
     - More than `MAX_ROWS` ended trials: every second proposal is the maximum of a function drawn
-      from a local model. It uses the trials nearest to the best one, in twice their bounding box
-      (after D. Eriksson et al. (2019), "Scalable Global Optimization via Local Bayesian
-      Optimization", arXiv:1910.01739, section 3).
+      from a local model. The model uses the trials nearest to the best one. The search is in a box
+      twice as wide as theirs (after D. Eriksson et al. (2019), "Scalable Global Optimization via
+      Local Bayesian Optimization", arXiv:1910.01739, section 3).
 
     The last two do not apply with another `acquisition`. With costs, they maximise the gain of a
     drawn function per unit of cost.
@@ -195,7 +196,7 @@ class BayesProposer:
         """Propose `n` configurations from a record with one objective."""
         chosen = np.empty((0, self._space.dim))
         with_first = True  # whether to try the best of earlier searches
-        # The last trial is a full one: of the best configuration, as soon as two have a value.
+        # The last trial is at full fidelity. The model chooses it once two trials have values.
         left = None if view is None or not self._space.fidelities else view.left
         is_last = left is not None and left - len(self._asked) <= n
         if view is not None and (self._place >= self.n_initial or is_last):

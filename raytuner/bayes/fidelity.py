@@ -37,10 +37,10 @@ class FidelityChooser:
     best of those that were tried. The value of a trial at any fidelity is the expected rise of the
     largest posterior mean at full fidelity, per cost: the knowledge gradient.
 
-    The best configuration gets its full trial if there was none yet, and when the cost of cheap
-    trials exceeds the cost of a full one. If the number of trials is known, the last twentieth of
-    them, at least one, are full trials: first of the best configuration, then of the most promising
-    ones.
+    The best configuration gets the first full trial. It gets another one whenever the cheap trials
+    since the last full one have cost as much as a full trial. If the number of trials is known, the
+    last twentieth of them, at least one, are full trials: first of the best configuration, then of
+    the most promising ones.
 
     Sources: P. Frazier, W. Powell and S. Dayanik (2009), "The Knowledge-Gradient Policy for
     Correlated Normal Beliefs"; M. Poloczek, J. Wang and P. Frazier (2017), "Multi-Information

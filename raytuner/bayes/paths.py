@@ -11,8 +11,8 @@ from raytuner.bayes.surrogate import Posterior
 from raytuner.history.snapshot import FloatArray
 
 _FEATURES = 1024
-# A gain in standard deviations of all values. Below it, the logarithm goes on as a straight line,
-# so that it can be climbed from anywhere.
+# A gain, in standard deviations of all values. Below it, the logarithm continues as its tangent, so
+# gradient ascent works from any point.
 _LEAST_GAIN = 1e-2
 
 

@@ -28,7 +28,7 @@ _DRAWS = 2_000  # at most, where few draws satisfy the constraints: less than 0.
 _MISSES = 32
 _AT_ONCE = 64  # points of the sequence that are computed together
 _LONGEST = 20_000  # under constraints, the sequence is followed this far
-_CHEAP = 0.5  # of each fidelity's range, points of the sequence take only the cheaper part
+_CHEAP = 0.5  # points of the sequence stay in this share of a fidelity's range, at the cheap end
 # Points after which beliefs play no part: whoever still asks has found nothing, or has many slots.
 _BELIEVED = 32
 
@@ -197,8 +197,9 @@ class RandomProposer(PointwiseProposer):
 class SobolProposer(PointwiseProposer):
     """Proposes points of a scrambled Sobol sequence, which cover the space evenly.
 
-    A Sobol point has the same distribution as a random draw from the space, but all points are in
-    the cheaper half of the fidelities: a few full trials would cost more than many cheap ones.
+    A Sobol point has the same distribution as a random draw from the space. With fidelities, points
+    are in the cheaper half of each, unless constraints forbid that: one full trial costs as much as
+    many cheap ones.
 
     Source: I. M. Sobol (1967), "On the distribution of points in a cube and the approximate
     evaluation of integrals"; A. B. Owen (1998), "Scrambling Sobol' and Niederreiter-Xing points".

@@ -36,7 +36,8 @@ _WORKERS = (8, 64, 256, 1000)
 @click.option(
     "--price-per-hour",
     type=click.FloatRange(min=0),
-    help="Price of one worker for an hour.  [default: what the study spent, if it counted dollars]",
+    help="Price of one worker for an hour.  [default: what the study spent per worker and hour, if"
+    " it counted dollars]",
 )
 @setting_options(["num_samples", "time_budget_s", "max_concurrent_trials", "scheduler"])
 @click.option(

@@ -56,8 +56,8 @@ def has_checkpoint(trial: Trial, result: Mapping[str, Any], at: str, *, or_fail:
     if or_fail:
         raise TrainableError(
             f"{what}; pass one to tune.report(..., checkpoint=...) at least where a trial can be"
-            " paused, and start from tune.get_checkpoint() (ray.train's, in a trainer), or use"
-            " ASHAScheduler(variant='stopping')"
+            " paused, and start from tune.get_checkpoint() (in a trainer's loop: ray.train.report"
+            " and ray.train.get_checkpoint), or use ASHAScheduler(variant='stopping')"
         )
     logger.warning("If it is resumed, it will start from the beginning: %s.", what)
     return False

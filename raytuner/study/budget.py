@@ -87,8 +87,9 @@ class Budget(StudyStopper):
                 kind = f"of type {node.kind!r} " if node.kind else ""
                 prices = f"{{{node.kind!r}: 1.2}}" if node.kind else "1.2 for all nodes"
                 raise SettingError(
-                    f"node {node.name} {kind}has no price; give prices={prices}, in US dollars per"
-                    f" hour, or give the node the label {PRICE_LABEL}"
+                    f"node {node.name} {kind}has no price (its label {PRICE_LABEL} is"
+                    f" {node.labels.get(PRICE_LABEL)!r}); give its US dollars per hour, such as"
+                    f" prices={prices}, or set the label to a number"
                 )
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -160,8 +161,9 @@ class Budget(StudyStopper):
         if node.kind not in self._unknown:
             self._unknown.add(node.kind)
             warnings.warn(
-                f"node {node.name} of type {node.kind!r} has no price; the study is charged"
-                f" {self._dearest:g} USD per hour, the highest known price",
+                f"node {node.name} of type {node.kind!r} has no price, so it is charged at"
+                f" {self._dearest:g} USD per hour, the highest known price; give its type in"
+                f" `prices`, or give the node the label {PRICE_LABEL}",
                 RaytunerWarning,
                 stacklevel=2,
             )

@@ -54,7 +54,8 @@ def amounts(value: float | str | Mapping[str, float]) -> float | Mapping[str, fl
         return {name.strip(): float(number) for name, _, number in pairs}
     except ValueError as error:
         raise SettingError(
-            f"{value!r} is not a number, or numbers by name; write text like 'usd=200,gpu_hours=50'"
+            f"{value!r} is neither a number nor numbers by name; write a budget like"
+            " 'usd=200,gpu_hours=50', and prices like '1.2' or 'head=0.1,gpu=0.45'"
         ) from error
 
 

@@ -84,8 +84,9 @@ class StudySettings:
             `BoTorchSearch`.
         time_budget_s: Seconds after which the study ends. Files and options also accept text such
             as "1h 30min".
-        budget: What the study may spend, such as `{"usd": 200, "gpu_hours": 50}`. Dollars need
-            `prices`. A running trial uses the GPUs that it and its trainer request in `resources`.
+        budget: What the study may spend, such as `{"usd": 200, "gpu_hours": 50}`. Dollars need the
+            nodes' prices; see `prices`. A running trial uses the GPUs that it and its trainer
+            request.
         prices: US dollars per hour of each node type, such as `{"head": 0.1, "spot": 1.2}`, or one
             number for every node. All nodes of the cluster cost their price while they are up,
             also idle ones. None: the nodes' labels "usd-per-hour".

@@ -37,8 +37,8 @@ def check_trainer(trainer: Any) -> None:
     """Raise a SettingError if trials cannot run a trainer."""
     if not any(base.__module__.startswith(_MODULE) for base in type(trainer).__mro__):
         raise SettingError(
-            f"the {type(trainer).__name__} is of Ray Train's first version; remove"
-            " RAY_TRAIN_V2_ENABLED=0 from the environment, so that it is of the second"
+            f"the {type(trainer).__name__} is a trainer of Ray Train V1, and raytuner needs V2;"
+            " remove RAY_TRAIN_V2_ENABLED=0 from the environment"
         )
     if trainer.scaling_config.max_workers == 0:
         raise SettingError(
@@ -51,12 +51,12 @@ def resources_of(trainer: Any, given: Resources | None) -> dict[str, Any]:
     """Return the resources of a trial that runs a trainer.
 
     Args:
-        trainer: The trainer. Its `scaling_config` says what its workers need; of an elastic one,
-            the most.
+        trainer: The trainer. Its `scaling_config` says what its workers need. An elastic trainer
+            counts with its largest number of workers.
         given: What the trial's own process needs; None: 0.01 CPU.
 
     Raises:
-        SettingError: The resources are no dict, or say something of the trainer or of bundles.
+        SettingError: The resources are not a dict, or have the key "trainer" or "bundles".
     """
     if given is not None and (not isinstance(given, Mapping) or {"trainer", "bundles"} & {*given}):
         raise SettingError(
