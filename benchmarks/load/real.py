@@ -93,7 +93,7 @@ def run(
                 mode="min",
                 num_samples=trials,
                 time_budget_s=time_budget_s,
-                max_t=MAX_T,
+                max_t=MAX_T if early_stopping else None,
                 scheduler="asha" if early_stopping else None,
                 strategy="random" if search.endswith("random") else "bayes",
                 reuse_actors=True,
