@@ -59,6 +59,8 @@ def main() -> None:
     if given.where != "page":
         every = given.every or max(1, given.trials // 20)
         stretches = measured(given, every)
+        if len(stretches) < 2:
+            parser.error(f"fewer than {2 * every} trials ended; give more time or a lower --every")
         found = {
             "where": given.where,
             "search": given.search,
