@@ -34,9 +34,9 @@ The soaks had 128 slots, which is about what two cores can keep busy. A process 
 processor time to start, and 130 MiB of memory, so the slots filled in eight to ten minutes. From
 then on, each slot was training. (The 104 % of Ray's search come from a stretch that ends after a
 wave of reports.) raytuner's driver needed 20 ms per report, and that of Ray's random search 16 ms.
-With 192 slots and all processes starting at the same time, no trial had ended after 12 minutes. With
-early stopping after one report, trials ended faster than processes could start: 30 of 64 slots were
-training.
+With 192 slots and all processes starting at the same time, no trial had ended after 12 minutes.
+With early stopping after one report, trials ended faster than processes could start: 30 of 64 slots
+were training.
 
 Over 10,000 trials on a real Ray, raytuner's random search with ASHA needed 0.90 times the processor
 time of Ray's, and 1.11 times the memory per trial. The ratio of the times was 1.14 in the first
