@@ -1,6 +1,6 @@
 """``python -m benchmarks.fleet``: searches on a fleet of workers, some of which come and go.
 
-On the virtual clock, with Ray's two seconds for a trial's start and the searcher's real seconds.
+On the virtual clock, with Ray's two seconds for a trial's start and the searcher's processor time.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def run(search: str, cluster: str, workers: int, trials: int, seed: int) -> Meas
         num_samples=trials,
         cluster=fleet,
         max_failures=-1,
-        settings=Settings(charge=charge),
+        settings=Settings(charge=charge, timer=time.process_time),
         seed=seed,
     )
     starts = sorted(t.started_at for t in simulation.trials if t.started_at is not None)
@@ -114,7 +114,7 @@ def page(rows: Sequence[str], command: str) -> str:
 {this_machine()}; {packages}.
 
 Trials run on the virtual clock. They have nine epochs, take about 90 s, and need 2 s to start. The
-searcher's real seconds are charged next to the loop ("background") or to it ("inline").
+searcher's processor time is charged next to the loop ("background") or to it ("inline").
 
 - "Three waves": after 60, 120 and 180 s, a tenth of the workers is lost for a minute. Their trials
   start again.
