@@ -57,10 +57,10 @@ _FLEET = 128
 # With more trials than the model has rows, one in this many proposals is from a local model.
 _LOCAL = 2
 _LEAST_WIDTH = 1e-6  # of the box of the local model, as a share of a column's range
-# Margin on each side of this box, as a share of the box's width. Without a margin, the box shrinks
-# around a best trial on its border: in `benchmarks.long`, Rosenbrock's function stayed at 7.45 from
-# 5,000 trials on.
-_MARGIN = 0.5
+# On a side where the best trial is within a twentieth of this box's width of the border, the box is
+# wider by half its width. Otherwise it shrinks around that trial: in `benchmarks.long`,
+# Rosenbrock's function stayed at 7.45 from 5,000 trials on.
+_BORDER, _MARGIN = 0.05, 0.5
 
 MakeAcquisition = Callable[..., PosteriorAcquisition]
 
@@ -112,9 +112,10 @@ class BayesProposer:
       model (`SamplePaths`). In a batch this takes a few milliseconds each, for any number of
       pending trials.
     - More than `MAX_ROWS` ended trials: every second proposal is the maximum of a function drawn
-      from a local model. The model uses the trials nearest to the best one. The search is in a box
-      twice as wide as theirs (after D. Eriksson et al. (2019), "Scalable Global Optimization via
-      Local Bayesian Optimization", arXiv:1910.01739, section 3).
+      from a local model. It uses the trials nearest to the best one, inside their bounding box. If
+      the best one is on the border of the box, the box is wider on that side (after D. Eriksson et
+      al. (2019), "Scalable Global Optimization via Local Bayesian Optimization",
+      arXiv:1910.01739, section 3).
 
     The last two do not apply with another `acquisition`. With costs, they maximise the gain of a
     drawn function per unit of cost.
@@ -355,8 +356,9 @@ class BayesProposer:
         widths = high - low
         in_box = replace(near, widths=np.maximum(widths, _LEAST_WIDTH))
         model = self._fits["local"](in_box, self._space.columns)
-        low = np.maximum(low - _MARGIN * widths, 0.0)
-        high = np.minimum(high + _MARGIN * widths, 1.0)
+        margin, on_border = _MARGIN * widths, _BORDER * widths
+        low = np.where(top - low < on_border, np.maximum(low - margin, 0.0), low)
+        high = np.where(high - top < on_border, np.minimum(high + margin, 1.0), high)
         return model, rows[:_BEST], (low, high)
 
     def _best(self, fitted: Fitted) -> FloatArray:
