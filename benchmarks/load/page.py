@@ -16,7 +16,7 @@ _HEAD = f"""\
 # Many trials
 
 `python -m benchmarks.load` measures the driver's memory and time as trials add up. The table shows
-the first and the last twentieth of each search, and the first and the last 20 trials of a soak.
+the first and the last twentieth of each search (20 trials of a soak).
 
 - "virtual": on the virtual clock with {WORKERS} workers, trials of up to {MAX_T} reports, and
   early stopping.

@@ -161,9 +161,9 @@ class Budget(StudyStopper):
         if node.kind not in self._unknown:
             self._unknown.add(node.kind)
             warnings.warn(
-                f"node {node.name} of type {node.kind!r} has no price, so it is charged at"
-                f" {self._dearest:g} USD per hour, the highest known price; give its type in"
-                f" `prices`, or give the node the label {PRICE_LABEL}",
+                f"node {node.name} of type {node.kind!r} has no price; the study is charged"
+                f" {self._dearest:g} USD per hour for it, the highest known price; add its type to"
+                f" `prices`, or set its label {PRICE_LABEL}",
                 RaytunerWarning,
                 stacklevel=2,
             )

@@ -316,6 +316,7 @@ def test_much_more_is_found_for_fifteen_full_trainings() -> None:
     ]
     assert np.median(with_them) < 0.2
     assert max(with_them) < min(ignored)
+    assert np.median(ignored) > 0.8
 
 
 def test_several_fidelities_are_searched_among() -> None:
